@@ -1,0 +1,50 @@
+"""The one contract of every model family.
+
+A forecaster is fitted on a snapshot, predicts from a snapshot, and turns into parts (JSON, arrays,
+texts) that a bundle keeps. Predictions are an Arrow table `unique_id, ds, mean` and one column per
+quantile named by `quantile_column`, `h` rows per series, in the order of `snapshot.future`.
+Quantiles are finite and never cross.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from quantis.panel import Snapshot, Task
+
+
+@dataclass(frozen=True)
+class Parts:
+    """All there is of a fitted model, without pickle."""
+
+    config: dict[str, Any] = field(default_factory=dict)
+    tensors: dict[str, npt.NDArray[np.generic]] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
+
+
+class Forecaster(Protocol):
+    family: ClassVar[str]
+    task: Task
+
+    @property
+    def min_history(self) -> int:
+        """Steps of history that a series needs; a shorter one belongs on a lower rung."""
+        ...
+
+    def predict(self, snapshot: Snapshot) -> pa.Table:
+        """Forecast every series of `snapshot.future`, from its history alone."""
+        ...
+
+    def parts(self) -> Parts: ...
+
+    @classmethod
+    def from_parts(cls, task: Task, parts: Parts) -> Self: ...
+
+
+def quantile_column(quantile: float) -> str:
+    return f"q{quantile:g}"

@@ -1,0 +1,98 @@
+"""Every error that Quantis raises on purpose, as one tree.
+
+    QuantisError                500 internal
+    |-- InvalidInput            422 invalid_input
+    |   `-- RejectedPanel       422 rejected_panel      (carries the findings)
+    |-- Unauthenticated         401 unauthenticated
+    |-- Forbidden               403 forbidden
+    |-- NotFound                404 not_found
+    |-- Conflict                409 conflict
+    |-- TooLarge                413 too_large
+    |-- UnsupportedMedia        415 unsupported_media
+    |-- TooManyRequests         429 too_many_requests
+    `-- Unavailable             503 unavailable
+        `-- NotInstalled        503 not_installed       (a part of the platform is missing)
+
+A message names the value, the rule and the remedy. `status` and `code` are what an HTTP answer
+carries (RFC 9457); `exit_code` is what the command line ends with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from quantis.types.datasets import Finding
+
+
+class QuantisError(Exception):
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal"
+    title: ClassVar[str] = "Internal error"
+    exit_code: ClassVar[int] = 5
+
+    def __init__(self, message: str, *, errors: Sequence[dict[str, str]] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.errors = list(errors)
+        """Details: `{"pointer": where, "message": what}` each."""
+
+
+class InvalidInput(QuantisError):
+    status, code, title, exit_code = 422, "invalid_input", "Invalid input", 2
+
+
+class RejectedPanel(InvalidInput):
+    """The panel breaks its contract; nothing was stored."""
+
+    code, title, exit_code = "rejected_panel", "The panel was rejected", 1
+
+    def __init__(self, message: str, findings: Sequence[Finding]) -> None:
+        super().__init__(message)
+        self.findings = list(findings)
+
+
+class Unauthenticated(QuantisError):
+    status, code, title, exit_code = 401, "unauthenticated", "Not signed in", 3
+
+
+class Forbidden(QuantisError):
+    status, code, title, exit_code = 403, "forbidden", "Not allowed", 3
+
+
+class NotFound(QuantisError):
+    status, code, title, exit_code = 404, "not_found", "Not found", 4
+
+
+class Conflict(QuantisError):
+    status, code, title, exit_code = 409, "conflict", "Conflict", 4
+
+
+class TooLarge(QuantisError):
+    status, code, title, exit_code = 413, "too_large", "Too large", 2
+
+
+class UnsupportedMedia(QuantisError):
+    status, code, title, exit_code = 415, "unsupported_media", "Unsupported media type", 2
+
+
+class TooManyRequests(QuantisError):
+    status, code, title, exit_code = 429, "too_many_requests", "Too many requests", 5
+
+
+class Unavailable(QuantisError):
+    status, code, title, exit_code = 503, "unavailable", "Unavailable", 5
+
+
+class NotInstalled(Unavailable):
+    code, title = "not_installed", "A part of the platform is not installed"
+
+
+def all_errors() -> list[type[QuantisError]]:
+    """The tree, flattened, parents first."""
+
+    def walk(kind: type[QuantisError]) -> list[type[QuantisError]]:
+        return [kind, *(leaf for child in kind.__subclasses__() for leaf in walk(child))]
+
+    return walk(QuantisError)

@@ -1,0 +1,136 @@
+"""Datasets: roles, findings, versions, stored series."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from quantis.types.base import Frozen, Moment, Name
+
+RESERVED_COLUMNS = frozenset({"unique_id", "ds", "y", "known_at", "recorded_at", "cutoff"})
+
+
+class Roles(Frozen):
+    """What each covariate is: known in advance, observed as time passes, or fixed per series."""
+
+    futr_exog: tuple[str, ...] = ()
+    hist_exog: tuple[str, ...] = ()
+    stat_exog: tuple[str, ...] = ()
+    categorical: tuple[str, ...] = Field(
+        default=(), description="The covariates among the above that are categories, not quantities."
+    )
+
+    @model_validator(mode="after")
+    def _each_column_once(self) -> Roles:
+        columns = self.columns
+        for column in columns:
+            if column in RESERVED_COLUMNS:
+                raise ValueError(f"column {column!r} is reserved; rename the covariate")
+            if columns.count(column) > 1:
+                raise ValueError(f"column {column!r} has two roles; give it one")
+        for column in self.categorical:
+            if column not in columns:
+                raise ValueError(f"categorical column {column!r} has no role; declare one")
+        return self
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return self.futr_exog + self.hist_exog + self.stat_exog
+
+
+class DatasetSpec(Frozen):
+    """What the owner declares once, when the dataset is created."""
+
+    name: Name
+    roles: Roles = Roles()
+    freq: str | None = Field(default=None, description="Nixtla's alias (h, D, W, MS ...); inferred when absent.")
+    publication_lag: timedelta = Field(
+        default=timedelta(0),
+        description="How long after `ds` a value without `known_at` counts as known.",
+    )
+    time_zone: str = Field(default="UTC", description="The zone in which the panel's calendar is meant.")
+    holidays: str | None = Field(default=None, description="Country code of the holiday calendar, such as US.")
+    description: str = Field(default="", max_length=2000)
+
+
+class Dataset(DatasetSpec):
+    created_at: Moment
+    created_by: str
+    latest_version: int | None = None
+    rows: int | None = None
+    series: int | None = None
+
+
+class Severity(StrEnum):
+    error = "error"
+    warning = "warning"
+    info = "info"
+
+
+class Finding(Frozen):
+    """One coded result of a data check."""
+
+    code: str
+    severity: Severity
+    series: str | None = None
+    row: int | None = Field(default=None, description="Row in the file, from 1, without the header.")
+    column: str | None = None
+    message: str
+
+
+class CheckReport(Frozen):
+    """What `quantis data check` prints and the check and upload routes return."""
+
+    file: str
+    outcome: Literal["accept", "accept_with_warning", "reject"]
+    findings: list[Finding]
+    series: int
+    rows: int
+    freq: str | None
+    columns: dict[str, str] = Field(default={}, description="Column name to type, as read.")
+
+
+class DatasetVersion(Frozen):
+    """Pins one version of each role group's table."""
+
+    dataset: Name
+    number: int
+    content_hash: str
+    parent: int | None
+    rows: int
+    series: int
+    freq: str
+    first_ds: Moment
+    last_ds: Moment
+    created_at: Moment
+    created_by: str
+
+
+class UploadResult(Frozen):
+    """`created` is false when the same content was there already: then `version` is the old one."""
+
+    created: bool
+    version: DatasetVersion
+    report: CheckReport
+
+
+class StoredSeries(Frozen):
+    """One stored series, as known at `as_of`; columns of equal length."""
+
+    unique_id: str
+    as_of: Moment
+    ds: list[Moment]
+    y: list[float | None]
+    exog: dict[str, list[float | str | None]] = {}
+    static: dict[str, float | str | None] = {}
+
+
+class SeriesSummary(Frozen):
+    unique_id: str
+    rows: int
+    first_ds: Moment
+    last_ds: Moment
+    static: dict[str, float | str | None] = {}

@@ -1,0 +1,105 @@
+"""Forecasts: what is asked, what is answered."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import Field, model_validator
+
+from quantis.types.base import Frozen, Moment, SeriesId
+from quantis.types.jobs import Horizon, Quantile
+
+Value = float | str | None
+
+
+class Rung(StrEnum):
+    """The ladder: the model, or the best that can be said without it."""
+
+    model = "model"
+    seasonal_naive = "seasonal_naive"
+    last_value = "last_value"
+    none = "none"
+
+
+class Reason(StrEnum):
+    """Why an entry does not come from the model."""
+
+    unknown_series = "unknown_series"
+    short_history = "short_history"
+    no_history = "no_history"
+    missing_future = "missing_future"
+    model_failed = "model_failed"
+
+
+class SeriesRequest(Frozen):
+    """One series: only its id (history from the store), or with its own history."""
+
+    unique_id: SeriesId
+    start: Moment | None = Field(default=None, description="Time of y[0], when `ds` is not given.")
+    ds: list[Moment] | None = Field(default=None, max_length=100_000)
+    y: list[float | None] | None = Field(default=None, max_length=100_000)
+    hist_exog: dict[str, list[Value]] = {}
+    futr_exog: dict[str, list[Value]] = Field(
+        default={}, description="Known-future covariates: over history and horizon, or the horizon alone."
+    )
+    stat_exog: dict[str, Value] = {}
+
+    @model_validator(mode="after")
+    def _times_match_values(self) -> SeriesRequest:
+        if self.y is None:
+            if self.ds is not None or self.start is not None:
+                raise ValueError("times without y: give y, or neither")
+            return self
+        if self.y and (self.start is None) == (self.ds is None):
+            raise ValueError("a history needs its times: give either start or ds")
+        if self.ds is not None and len(self.ds) != len(self.y):
+            raise ValueError(f"ds has {len(self.ds)} times, y {len(self.y)} values; make them equal")
+        return self
+
+
+class ForecastRequest(Frozen):
+    h: Horizon | None = Field(default=None, description="Steps; the model's horizon when absent, and at most it.")
+    level: list[float] | None = Field(default=None, description="Coverage in percent, such as 80. Not with quantiles.")
+    quantiles: list[Quantile] | None = None
+    series: list[SeriesRequest] = Field(min_length=1, max_length=1000)
+    as_of: Moment | None = Field(default=None, description="Forecast with what was known then; now when absent.")
+    deadline_ms: int | None = Field(default=None, ge=1, le=600_000)
+
+    @model_validator(mode="after")
+    def _level_or_quantiles(self) -> ForecastRequest:
+        if self.level is not None and self.quantiles is not None:
+            raise ValueError("level and quantiles both given; give one")
+        for value in self.level or ():
+            if not 0 < value < 100:
+                raise ValueError(f"level {value} is not between 0 and 100; 80 means an 80 % interval")
+        return self
+
+
+class ModelRef(Frozen):
+    name: str
+    version: int
+    alias: str | None = None
+    family: str
+
+
+class SeriesForecast(Frozen):
+    """The entry of one requested series; `status` is refused only where nothing can be said."""
+
+    unique_id: str
+    status: str = Field(pattern="^(ok|fallback|refused)$")
+    rung: Rung
+    reason: Reason | None = None
+    detail: str | None = None
+    ds: list[Moment]
+    mean: list[float]
+    quantiles: dict[str, list[float]]
+
+
+class ForecastResponse(Frozen):
+    forecast_id: str
+    model: ModelRef
+    freq: str
+    as_of: Moment
+    issued_at: Moment
+    forecasts: list[SeriesForecast]
+    warnings: list[str] = []

@@ -1,0 +1,133 @@
+"""Jobs: typed requests for work. No free text of a user reaches Ray."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from quantis.types.base import Frozen, Moment, Name
+
+DEFAULT_QUANTILES = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
+
+Quantile = Annotated[float, Field(gt=0, lt=1)]
+Horizon = Annotated[int, Field(ge=1, le=10_000)]
+
+
+class JobState(StrEnum):
+    """Ray's five states."""
+
+    pending = "PENDING"
+    running = "RUNNING"
+    stopped = "STOPPED"
+    succeeded = "SUCCEEDED"
+    failed = "FAILED"
+
+    @property
+    def final(self) -> bool:
+        return self in (JobState.stopped, JobState.succeeded, JobState.failed)
+
+
+class Family(StrEnum):
+    seasonal_naive = "seasonal_naive"
+    statistical = "statistical"
+    boosting = "boosting"
+    tft = "tft"
+
+
+class TftParams(Frozen):
+    """Size and budget of a Temporal Fusion Transformer."""
+
+    hidden_size: int = Field(default=16, ge=4, le=512)
+    attention_heads: int = Field(default=2, ge=1, le=16)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    encoder_length: int = Field(default=72, ge=2, le=4096)
+    batch_size: int = Field(default=64, ge=1, le=8192, description="Windows per worker and step.")
+    learning_rate: float = Field(default=5e-3, gt=0, le=1)
+    steps: int = Field(default=200, ge=1, le=1_000_000, description="Gradient steps; the budget.")
+    seed: int = 7
+    workers: int = Field(default=2, ge=1, le=64, description="Ray Train workers.")
+
+
+class WorkSpec(Frozen):
+    """What every job on a dataset says."""
+
+    dataset: Name
+    version: int | None = Field(default=None, description="A dataset version; the latest when absent.")
+    as_of: Moment | None = Field(default=None, description="Read what was known then; now when absent.")
+
+
+class FeaturizeSpec(WorkSpec):
+    kind: Literal["featurize"] = "featurize"
+    h: Horizon = 24
+
+
+class TrainSpec(WorkSpec):
+    kind: Literal["train"] = "train"
+    model: Name
+    h: Horizon = 24
+    quantiles: tuple[Quantile, ...] = DEFAULT_QUANTILES
+    families: tuple[Family, ...] = tuple(Family)
+    n_windows: int = Field(default=2, ge=1, le=50)
+    step_size: int | None = Field(default=None, ge=1, description="Steps between windows; h when absent.")
+    baselines: tuple[str, ...] = Field(
+        default=(), description="Known-future columns scored as forecasts on their own, such as a schedule."
+    )
+    tft: TftParams = TftParams()
+
+
+class TuneSpec(WorkSpec):
+    kind: Literal["tune"] = "tune"
+    model: Name
+    h: Horizon = 24
+    quantiles: tuple[Quantile, ...] = DEFAULT_QUANTILES
+    trials: int = Field(default=4, ge=1, le=1000)
+    tft: TftParams = TftParams()
+
+
+class ForecastSpec(WorkSpec):
+    """A batch forecast: `origins` forecasts of `h` steps, the last `origins * h` steps before the end."""
+
+    kind: Literal["forecast"] = "forecast"
+    model: Name
+    alias: str = "champion"
+    origins: int = Field(default=1, ge=1, le=1000)
+    h: Horizon | None = Field(default=None, description="The model's own horizon when absent.")
+    score: bool = Field(default=True, description="Compare with the actuals that are stored.")
+    baselines: tuple[str, ...] = ()
+
+
+JobSpec = Annotated[FeaturizeSpec | TrainSpec | TuneSpec | ForecastSpec, Field(discriminator="kind")]
+
+
+class JobRequest(Frozen):
+    spec: JobSpec
+
+
+class Job(Frozen):
+    id: str
+    kind: Literal["featurize", "train", "tune", "forecast"]
+    state: JobState
+    spec: JobSpec
+    created_at: Moment
+    created_by: str
+    started_at: Moment | None = None
+    ended_at: Moment | None = None
+    progress: float = Field(default=0.0, ge=0, le=1)
+    message: str = ""
+    result: dict[str, Any] | None = None
+
+
+class JobEvent(Frozen):
+    """One line of a job's story; `seq` counts from 1 within the job."""
+
+    seq: int
+    at: Moment
+    kind: Literal["state", "step", "progress", "metric", "result"]
+    message: str
+    data: dict[str, Any] = {}
+
+
+class LogText(Frozen):
+    text: str
