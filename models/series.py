@@ -1,0 +1,79 @@
+"""Series of a snapshot as numpy, and predictions back as the table that every forecaster returns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from models.forecaster import quantile_column
+from quantis.errors import InvalidInput
+from quantis.frequency import Times
+from quantis.panel import DS, ID, Snapshot, Y, series_slices, times_of, timestamps
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Series:
+    """One series: its history `y` [time], NaN where missing, and the times `ds` [h] to forecast."""
+
+    unique_id: str
+    y: Floats
+    ds: Times
+
+    @property
+    def observed(self) -> int:
+        return int(np.isfinite(self.y).sum())
+
+
+def floats(column: pa.Array | pa.ChunkedArray) -> Floats:
+    """A column of numbers; null becomes NaN. Shape [rows]."""
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    return np.array(array.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def each_series(snapshot: Snapshot) -> Iterator[Series]:
+    """Every series of `snapshot.future`, in its order; an empty `y` where the history has none."""
+    y = floats(snapshot.history[Y])
+    ds = times_of(snapshot.future[DS])
+    rows = dict(series_slices(snapshot.history[ID]))
+    for unique_id, steps in series_slices(snapshot.future[ID]):
+        yield Series(unique_id, y[rows.get(unique_id, slice(0, 0))], ds[steps])
+
+
+def require_observed(series: Series) -> None:
+    if not series.observed:
+        raise InvalidInput(f"series {series.unique_id!r} has no observed value; give at least one")
+
+
+def predictions(
+    future: pa.Table, mean: Floats, quantiles: Sequence[float] = (), values: Floats | None = None
+) -> pa.Table:
+    """The contract's table: `future`'s keys, `mean` [rows] and `values` [rows, quantiles], uncrossed."""
+    columns = {ID: future[ID], DS: future[DS], "mean": pa.array(mean)}
+    if values is not None:
+        uncrossed = np.sort(values, axis=1)
+        order = np.argsort(quantiles)
+        for place, index in enumerate(order):
+            columns[quantile_column(quantiles[index])] = pa.array(uncrossed[:, place])
+    return pa.table(columns)
+
+
+def one_series(unique_id: str, ds: Times) -> pa.Table:
+    """The keys of one series' future, for a forecaster that works series by series."""
+    return pa.table({ID: pa.array([unique_id] * len(ds), pa.string()), DS: timestamps(ds)})
+
+
+def keep_series(snapshot: Snapshot, ids: Sequence[str]) -> Snapshot:
+    """The snapshot of these series alone; order and columns stay."""
+    wanted = pa.array(list(ids), pa.string())
+
+    def keep(table: pa.Table) -> pa.Table:
+        return table.filter(pc.is_in(table[ID].cast(pa.string()), value_set=wanted))
+
+    return Snapshot(keep(snapshot.history), keep(snapshot.future), keep(snapshot.static))
