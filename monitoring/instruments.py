@@ -1,0 +1,239 @@
+"""Every instrument of the platform, declared once: the one door to prometheus_client.
+
+Callers use the functions below; no metric object leaves this file. Label values must come from a
+closed set (a route's template, a registered model), never from what a client typed.
+
+prometheus_client decides when it is imported whether a process shares its values: the process must
+have been started with PROMETHEUS_MULTIPROC_DIR (`cluster/settings` sees to that). Then every process
+of a node writes to that folder and any of them answers the node's scrape with `render`. Without it
+the process counts for itself, as in a unit test.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Literal, get_args
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.metrics_core import Metric
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from quantis.errors import Unavailable
+from quantis.types.jobs import JobState
+
+PREFIX = "quantis_"
+
+Upload = Literal["created", "identical", "rejected", "failed"]
+SignIn = Literal["success", "refused", "limited"]
+Tick = Literal["ok", "failed", "not_leader"]
+Load = Literal["ok", "failed"]
+
+KINDS = ("featurize", "train", "tune", "forecast")
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+_FAST = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_LONG = (1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0, 14400.0)
+_SERIES = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
+
+
+class _Instruments:
+    """The declarations. A gauge's mode says how the processes of a node become one value."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        counter, gauge, histogram = self._counter, self._gauge, self._histogram
+
+        self.http_requests = counter(
+            "http_requests", "HTTP requests answered.", "route", "method", "status"
+        )
+        self.http_seconds = histogram("http_request_seconds", "Seconds to answer a request.", _FAST, "route")
+
+        self.forecast_entries = counter(
+            "forecast_entries", "Series answered, by rung of the ladder.", "model", "rung", "reason"
+        )
+        self.forecast_seconds = histogram("forecast_seconds", "Seconds in the forecaster.", _FAST, "model")
+        self.forecast_series = histogram("forecast_series", "Series in one request.", _SERIES)
+        self.vintages = counter("vintages_written", "Forecasts kept for good.")
+        self.model_loads = counter("model_loads", "Bundles loaded by replicas.", "model", "outcome")
+
+        self.jobs = gauge("jobs", "Jobs in the database.", "livemostrecent", "state", "kind")
+        self.job_seconds = histogram("job_seconds", "Seconds from start to end.", _LONG, "kind", "state")
+        self.outbox = gauge("outbox_pending", "Jobs written but not yet submitted.", "livemostrecent")
+        self.lease = gauge("reconciler_lease_held", "1 where a process holds the lease.", "livemax")
+        self.ticks = counter("reconciler_ticks", "Rounds of the reconciler.", "outcome")
+
+        self.uploads = counter("uploads", "Panels uploaded.", "outcome")
+        self.rows = counter("rows_ingested", "Rows stored.")
+        self.sign_ins = counter("sign_ins", "Attempts to sign in.", "outcome")
+        self.build = gauge("build_info", "Versions that run, always 1.", "livemax", "version", "ray_version")
+
+        for metric, outcomes in (
+            (self.uploads, get_args(Upload)),
+            (self.sign_ins, get_args(SignIn)),
+            (self.ticks, get_args(Tick)),
+        ):
+            for outcome in outcomes:  # a rate needs a zero to rise from
+                metric.labels(outcome)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(PREFIX + name, text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(PREFIX + name, text, labels, buckets=buckets, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, mode: Literal["livemostrecent", "livemax"], *labels: str) -> Gauge:
+        return Gauge(PREFIX + name, text, labels, registry=self.registry, multiprocess_mode=mode)
+
+
+class _Process:
+    """What this process has made so far: its instruments, on first use, and the node's folder."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.instruments: _Instruments | None = None
+        self.folder: Path | None = None
+
+    def get(self) -> _Instruments:
+        with self.lock:
+            if self.instruments is None:
+                self.instruments = _Instruments()
+            return self.instruments
+
+
+_process = _Process()
+
+
+def configure(folder: Path) -> None:
+    """Share this process's values with the node through `folder`, the one PROMETHEUS_MULTIPROC_DIR names.
+
+    Call it at the start of a process. Unavailable when the process was started without that variable.
+    """
+    if not getattr(values.ValueClass, "_multiprocess", False):
+        raise Unavailable(
+            f"the metrics of process {os.getpid()} cannot be shared: prometheus_client was imported before "
+            f"PROMETHEUS_MULTIPROC_DIR was set; start the process with PROMETHEUS_MULTIPROC_DIR={folder}"
+        )
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _process.folder = folder
+    _process.get()
+
+
+def render() -> tuple[bytes, str]:
+    """The node's metrics as text, and its content type; gauges of ended processes are left out."""
+    if _process.folder is None:
+        return generate_latest(_process.get().registry), CONTENT_TYPE_PLAIN_0_0_4
+    sweep(_process.folder)
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_OwnMetrics(_process.folder))
+    return generate_latest(registry), CONTENT_TYPE_PLAIN_0_0_4
+
+
+def sweep(folder: Path) -> list[int]:
+    """Drop the gauges of processes that have ended; their counters stay, because counters only rise."""
+    dead = [pid for pid in _writers(folder.glob("gauge_live*.db")) if not _alive(pid)]
+    for pid in dead:
+        mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
+    return dead
+
+
+def clear(folder: Path) -> None:
+    """Start from zero. Only while no process of the node writes there."""
+    for file in folder.glob("*.db"):
+        file.unlink(missing_ok=True)
+
+
+class _OwnMetrics(MultiProcessCollector):
+    """Other libraries write to the same folder; the scrape shows what this file declares."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(None, str(folder))  # type: ignore[no-untyped-call]
+
+    def collect(self) -> Iterable[Metric]:
+        merged: Iterable[Metric] = super().collect()  # type: ignore[no-untyped-call]
+        return [metric for metric in merged if metric.name.startswith(PREFIX)]
+
+
+def _writers(files: Iterable[Path]) -> set[int]:
+    return {int(pid) for file in files if (pid := file.stem.rpartition("_")[2]).isdigit()}
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def observe_request(route: str, method: str, status: int, seconds: float) -> None:
+    """One HTTP answer. `route` is the template, such as /v1/jobs/{id}, or "unknown"."""
+    own = _process.get()
+    own.http_requests.labels(route, method if method in _METHODS else "OTHER", str(status)).inc()
+    own.http_seconds.labels(route).observe(seconds)
+
+
+def count_entry(model: str, rung: str, reason: str | None, entries: int = 1) -> None:
+    """Series of one answer that share rung and reason; `model` is a registered name."""
+    _process.get().forecast_entries.labels(model, rung, reason or "none").inc(entries)
+
+
+def observe_forecast(model: str, series: int, seconds: float) -> None:
+    """One forecast request of `series` series."""
+    own = _process.get()
+    own.forecast_seconds.labels(model).observe(seconds)
+    own.forecast_series.observe(series)
+
+
+def count_vintages(forecasts: int = 1) -> None:
+    _process.get().vintages.inc(forecasts)
+
+
+def count_model_load(model: str, outcome: Load) -> None:
+    _process.get().model_loads.labels(model, outcome).inc()
+
+
+def set_jobs(counts: Mapping[tuple[str, str], int]) -> None:
+    """All jobs of the database by (state, kind); what is absent is zero."""
+    own = _process.get()
+    for state in JobState:
+        for kind in KINDS:
+            own.jobs.labels(state.value, kind).set(counts.get((state.value, kind), 0))
+
+
+def observe_job(kind: str, state: str, seconds: float) -> None:
+    """A job that ended in `state`, `seconds` after its start."""
+    _process.get().job_seconds.labels(kind, state).observe(seconds)
+
+
+def set_outbox(pending: int) -> None:
+    _process.get().outbox.set(pending)
+
+
+def set_lease(held: bool) -> None:
+    _process.get().lease.set(int(held))
+
+
+def count_tick(outcome: Tick) -> None:
+    _process.get().ticks.labels(outcome).inc()
+
+
+def count_upload(outcome: Upload) -> None:
+    _process.get().uploads.labels(outcome).inc()
+
+
+def count_rows(rows: int) -> None:
+    _process.get().rows.inc(rows)
+
+
+def count_sign_in(outcome: SignIn) -> None:
+    _process.get().sign_ins.labels(outcome).inc()
+
+
+def set_build(version: str, ray_version: str) -> None:
+    _process.get().build.labels(version, ray_version).set(1)
