@@ -52,13 +52,14 @@ class Frequency:
             return times + np.asarray(steps) * np.timedelta64(_MICROSECONDS[self.unit] * self.count, "us")
         months = times.astype("datetime64[M]")
         moved = months + np.asarray(steps) * np.timedelta64(_MONTHS[self.unit] * self.count, "M")
-        return moved.astype("datetime64[us]") + (times - months.astype("datetime64[us]"))
+        shifted: Times = moved.astype("datetime64[us]") + (times - months.astype("datetime64[us]"))
+        return shifted
 
     def after(self, last: np.datetime64, steps: int) -> Times:
         """The `steps` times that follow `last`. Shape [steps]."""
         return self.shift(np.full(steps, last, "datetime64[us]"), np.arange(1, steps + 1))
 
-    def steps_between(self, first: np.datetime64, times: Times) -> npt.NDArray[np.int64]:
+    def steps_between(self, first: np.datetime64 | Times, times: Times) -> npt.NDArray[np.int64]:
         """How many steps each time lies after `first`; -1 marks a time off the grid. Shape as `times`."""
         if self.unit in _MICROSECONDS:
             ticks = (times - first).astype("timedelta64[us]").astype(np.int64)

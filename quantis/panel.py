@@ -20,6 +20,7 @@ from quantis.types.datasets import Roles
 from quantis.types.jobs import DEFAULT_QUANTILES, Horizon, Quantile
 
 ID, DS, Y = "unique_id", "ds", "y"
+KNOWN_AT, RECORDED_AT = "known_at", "recorded_at"
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 
 
@@ -58,6 +59,21 @@ class Snapshot:
     static: pa.Table
 
 
+@dataclass(frozen=True)
+class Panel:
+    """A checked panel by role group; the groups are revised separately, so they are kept apart.
+
+    target: `unique_id, ds, y`, then every hist_exog column; one row per series and time.
+    future: `unique_id, ds`, then every futr_exog column, over history and beyond; empty without any.
+    static: `unique_id`, then every stat_exog column; one row per series.
+    Each may carry `known_at` (timestamp[us, UTC]), null where it was not given.
+    """
+
+    target: pa.Table
+    future: pa.Table
+    static: pa.Table
+
+
 class SnapshotProvider(Protocol):
     """Answers "what was known at this cutoff", for a backtest that wants to stay honest."""
 
@@ -83,7 +99,8 @@ def series_slices(ids: pa.Array | pa.ChunkedArray) -> Iterator[tuple[str, slice]
 def times_of(column: pa.Array | pa.ChunkedArray) -> Times:
     """A timestamp column as numpy `datetime64[us]` in UTC. Shape [rows]."""
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    return array.cast(pa.timestamp("us")).to_numpy(zero_copy_only=False)
+    times: Times = array.cast(pa.timestamp("us")).to_numpy(zero_copy_only=False)
+    return times
 
 
 def timestamps(times: Times) -> pa.Array:
