@@ -47,10 +47,10 @@ class SeasonalNaive:
             point = repeat_season(series.y, season, len(series.ds))
             fan = point[:, None] + _error_quantiles(series.y, season, len(series.ds), self.task.quantiles)
             points.append(point)
-            fans.append(np.maximum(fan, 0.0) if np.nanmin(series.y) >= 0 else fan)
+            fans.append(np.maximum(fan, 0.0) if not np.any(series.y < 0) else fan)
         width = len(self.task.quantiles)
         mean, values = np.concatenate([*points, []]), np.concatenate([*fans, np.empty((0, width))])
-        return predictions(snapshot.future, mean, self.task.quantiles, values)
+        return predictions(snapshot.future, mean, self.task.quantiles, np.nan_to_num(values))
 
     def _season_for(self, series: Series) -> int:
         """The wanted season, or the longest of the task's that the history still fills."""

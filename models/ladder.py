@@ -1,0 +1,182 @@
+"""The ladder: the model where it can speak, else seasonal naive, else the last value, else a refusal."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from models.forecaster import Forecaster
+from models.metrics import quantile_columns
+from models.naive import LastValue, SeasonalNaive
+from models.series import Floats, Series, each_series, floats, keep_series
+from quantis.errors import QuantisError
+from quantis.frequency import Times
+from quantis.panel import DS, ID, Snapshot, Task, series_slices, times_of
+from quantis.types.forecasts import Reason, Rung
+
+_LOG = logging.getLogger(__name__)
+_NO_TIMES = np.zeros(0, "datetime64[us]")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The answer for one requested series: `h` finite steps, or none where `status` is refused."""
+
+    unique_id: str
+    status: str
+    rung: Rung
+    reason: Reason | None = None
+    detail: str | None = None
+    ds: Times = field(default_factory=lambda: _NO_TIMES)
+    mean: Floats = field(default_factory=lambda: np.zeros(0))
+    quantiles: dict[float, Floats] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Why:
+    reason: Reason
+    detail: str
+
+
+def forecast(
+    forecaster: Forecaster | None,
+    snapshot: Snapshot,
+    task: Task,
+    *,
+    requested: Sequence[str] | None = None,
+    unknown: Collection[str] = (),
+) -> list[Entry]:
+    """One entry per requested series, in that order; without `requested` in the snapshot's order.
+
+    `snapshot.future` holds `task.h` steps for each series that has a history. `unknown` names the
+    series that the model has never seen: they are answered below the model. A model that raises, or
+    answers with something that is not finite, loses only the series that it fails on alone.
+    """
+    series = {one.unique_id: one for one in each_series(snapshot)}
+    wanted = list(series) if requested is None else list(requested)
+    known = [series[name] for name in dict.fromkeys(wanted) if name in series and series[name].observed]
+    why = _unfit_for_model(forecaster, snapshot, task, known, set(unknown))
+    fit = [one.unique_id for one in known if one.unique_id not in why]
+    entries: dict[str, Entry] = {}
+    if forecaster is not None and fit:
+        answered, failed = _from_model(forecaster, keep_series(snapshot, fit), fit, task.h)
+        entries, why = entries | answered, why | failed
+    entries |= _from_naive(snapshot, task, [one for one in known if one.unique_id in why], why)
+    return [entries.get(name) or _refusal(name, name in unknown) for name in wanted]
+
+
+def _unfit_for_model(
+    forecaster: Forecaster | None, snapshot: Snapshot, task: Task, known: list[Series], unknown: set[str]
+) -> dict[str, _Why]:
+    lacking = _lacking_future(snapshot, task)
+    found: dict[str, _Why] = {}
+    for one in known:
+        steps = _steps_known(one)
+        if one.unique_id in unknown:
+            found[one.unique_id] = _Why(
+                Reason.unknown_series, "the model has not been trained on this series"
+            )
+        elif forecaster is None:
+            found[one.unique_id] = _Why(Reason.model_failed, "no model is loaded")
+        elif steps < forecaster.min_history:
+            detail = f"{steps} steps of history; the model needs {forecaster.min_history}"
+            found[one.unique_id] = _Why(Reason.short_history, detail)
+        elif one.unique_id in lacking:
+            found[one.unique_id] = _Why(Reason.missing_future, lacking[one.unique_id])
+    return found
+
+
+def _steps_known(series: Series) -> int:
+    """Steps from the first observed value to the end of the history."""
+    seen = np.isfinite(series.y)
+    return int(len(seen) - np.argmax(seen)) if seen.any() else 0
+
+
+def _lacking_future(snapshot: Snapshot, task: Task) -> dict[str, str]:
+    """What each series lacks of the covariates that are known in advance, in words."""
+    absent = [name for name in task.roles.futr_exog if name not in snapshot.future.column_names]
+    gaps = {name: _null(snapshot.future[name]) for name in task.roles.futr_exog if name not in absent}
+    found: dict[str, str] = {}
+    for unique_id, rows in series_slices(snapshot.future[ID]):
+        missing = absent + [name for name, null in gaps.items() if null[rows].any()]
+        if missing:
+            found[unique_id] = f"no value for {', '.join(missing)} in some of the {task.h} steps ahead"
+    return found
+
+
+def _null(column: pa.ChunkedArray) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    null: np.ndarray[tuple[int], np.dtype[np.bool_]] = pc.is_null(column, nan_is_null=True).to_numpy()
+    return null
+
+
+def _from_model(
+    forecaster: Forecaster, snapshot: Snapshot, ids: Sequence[str], h: int
+) -> tuple[dict[str, Entry], dict[str, _Why]]:
+    """All series at once; those that this does not answer once more, each alone."""
+    entries, why = _attempt(forecaster, snapshot, ids, h)
+    if why and len(ids) > 1:
+        for unique_id in list(why):
+            alone, still = _attempt(forecaster, keep_series(snapshot, [unique_id]), [unique_id], h)
+            entries |= alone
+            why = {name: reason for name, reason in why.items() if name != unique_id} | still
+    return entries, why
+
+
+def _attempt(
+    forecaster: Forecaster, snapshot: Snapshot, ids: Iterable[str], h: int
+) -> tuple[dict[str, Entry], dict[str, _Why]]:
+    try:
+        answers = {entry.unique_id: entry for entry in _entries(forecaster.predict(snapshot), Rung.model, {})}
+    except Exception as error:  # whatever the model does, every series gets its answer
+        _LOG.warning("the model failed on %d series", snapshot.static.num_rows, exc_info=True)
+        text = error.message if isinstance(error, QuantisError) else type(error).__name__
+        return {}, {name: _Why(Reason.model_failed, f"the model failed: {text}") for name in ids}
+    sound = {name: entry for name, entry in answers.items() if _is_sound(entry, h)}
+    bad = _Why(Reason.model_failed, "the model gave no finite forecast")
+    return {n: sound[n] for n in ids if n in sound}, {n: bad for n in ids if n not in sound}
+
+
+def _is_sound(entry: Entry, h: int) -> bool:
+    values = np.stack([entry.mean, *entry.quantiles.values()])
+    crossed = np.any(np.diff(values[1:], axis=0) < 0)
+    return values.shape[1] == h and bool(np.isfinite(values).all()) and not crossed
+
+
+def _from_naive(
+    snapshot: Snapshot, task: Task, series: list[Series], why: dict[str, _Why]
+) -> dict[str, Entry]:
+    seasons = [m for m in task.season_lengths if m > 1]
+    seasonal = [s.unique_id for s in series if seasons and _steps_known(s) >= min(seasons)]
+    rest = [s.unique_id for s in series if s.unique_id not in set(seasonal)]
+    found: dict[str, Entry] = {}
+    if seasonal:
+        table = SeasonalNaive(task, max(seasons)).predict(keep_series(snapshot, seasonal))
+        found |= {entry.unique_id: entry for entry in _entries(table, Rung.seasonal_naive, why)}
+    if rest:
+        table = LastValue(task).predict(keep_series(snapshot, rest))
+        found |= {entry.unique_id: entry for entry in _entries(table, Rung.last_value, why)}
+    return found
+
+
+def _entries(table: pa.Table, rung: Rung, why: dict[str, _Why]) -> list[Entry]:
+    ds, mean = times_of(table[DS]), floats(table["mean"])
+    fan = {float(name[1:]): floats(table[name]) for name in quantile_columns(table)}
+    status = "ok" if rung is Rung.model else "fallback"
+    found = []
+    for unique_id, rows in series_slices(table[ID]):
+        cause = why.get(unique_id)
+        reason, detail = (cause.reason, cause.detail) if cause else (None, None)
+        quantiles = {q: values[rows] for q, values in fan.items()}
+        found.append(Entry(unique_id, status, rung, reason, detail, ds[rows], mean[rows], quantiles))
+    return found
+
+
+def _refusal(unique_id: str, unknown: bool) -> Entry:
+    reason = Reason.unknown_series if unknown else Reason.no_history
+    detail = "no observed value, neither given nor stored; send a history with at least one"
+    return Entry(unique_id, "refused", Rung.none, reason, detail)

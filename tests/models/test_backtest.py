@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from models.backtest import Score, backtest, gate, leaderboard
+from models.naive import LastValue, SeasonalNaive
+from models.series import floats
+from quantis.errors import InvalidInput
+from quantis.panel import Snapshot, times_of, timestamps
+
+
+class Provider:
+    """Cuts one long snapshot, and remembers what it was asked."""
+
+    def __init__(self, snapshot: Snapshot, h: int) -> None:
+        self.snapshot, self.h, self.asked = snapshot, h, []
+
+    def __call__(self, cutoff: np.datetime64) -> Snapshot:
+        self.asked.append(cutoff)
+        table, (at,) = self.snapshot.history, timestamps(np.array([cutoff]))
+        end = pc.add(at, pa.scalar(np.timedelta64(self.h, "h").astype("timedelta64[us]")))
+        ahead = table.filter(pc.and_(pc.greater(table["ds"], at), pc.less_equal(table["ds"], end)))
+        history = table.filter(pc.less_equal(table["ds"], at))
+        return Snapshot(history, ahead.select(["unique_id", "ds", "scheduled"]), self.snapshot.static)
+
+
+@pytest.fixture
+def case(make_task, make_snapshot):
+    task = make_task(h=6)
+    snapshot, _ = make_snapshot(task, {"a": 200, "b": 200})
+    last = times_of(snapshot.history["ds"])[-1]
+    cutoffs = [last - np.timedelta64(12, "h"), last - np.timedelta64(6, "h")]
+    return task, Provider(snapshot, 6), snapshot.history.select(["unique_id", "ds", "y"]), cutoffs
+
+
+def test_when_two_cutoffs_are_scored_then_each_forecast_stands_beside_its_actual(case):
+    task, provider, actuals, cutoffs = case
+    table = backtest(lambda s: LastValue.fit(s, task), provider, actuals, cutoffs[::-1])
+    assert table.column_names[:5] == ["unique_id", "ds", "cutoff", "y", "mean"]
+    assert table.num_rows == 2 * 2 * 6
+    assert np.all(np.diff(times_of(table["cutoff"]).astype(int)) >= 0)
+    frame, past = table.to_pandas(), actuals.to_pandas().set_index(["unique_id", "ds"]).y
+    for row in frame.itertuples():
+        assert row.y == past[row.unique_id, row.ds]
+        assert row.mean == past[row.unique_id, row.cutoff]
+
+
+@pytest.mark.parametrize(("refit", "fits"), [(False, 1), (True, 2)])
+def test_when_refit_is_asked_then_the_model_is_fitted_at_every_cutoff_and_else_at_the_first(
+    case, refit, fits
+):
+    task, provider, actuals, cutoffs = case
+    seen = []
+
+    def fit(snapshot):
+        seen.append(times_of(snapshot.history["ds"]).max())
+        return SeasonalNaive.fit(snapshot, task, 24)
+
+    backtest(fit, provider, actuals, cutoffs, refit=refit)
+    assert seen == cutoffs[:fits]
+
+
+def test_when_a_series_has_no_value_yet_then_it_is_left_out_at_that_cutoff_alone(case):
+    task, provider, actuals, cutoffs = case
+    history = provider.snapshot.history
+    y = floats(history["y"])
+    late = pc.equal(history["unique_id"], "b").to_numpy(zero_copy_only=False)
+    y[late & (times_of(history["ds"]) <= cutoffs[0])] = np.nan
+    place = history.column_names.index("y")
+    changed = history.set_column(place, "y", pa.array(y, from_pandas=True))
+    provider.snapshot = Snapshot(changed, provider.snapshot.future, provider.snapshot.static)
+    table = backtest(lambda s: LastValue.fit(s, task), provider, actuals, cutoffs)
+    first = pc.equal(table["cutoff"], timestamps(np.array(cutoffs))[0])
+    assert set(table.filter(first)["unique_id"].to_pylist()) == {"a"}
+    assert table.num_rows == 3 * 6
+
+
+def test_when_an_actual_is_missing_then_the_forecast_keeps_a_null_beside_it(case):
+    task, provider, actuals, cutoffs = case
+    known = actuals.filter(pc.less_equal(actuals["ds"], timestamps(np.array(cutoffs))[1]))
+    table = backtest(lambda s: LastValue.fit(s, task), provider, known, cutoffs)
+    assert table["y"].null_count == 2 * 6
+
+
+def test_when_there_is_no_cutoff_then_it_says_so(case):
+    task, provider, actuals, _ = case
+    with pytest.raises(InvalidInput, match="without cutoffs"):
+        backtest(lambda s: LastValue.fit(s, task), provider, actuals, [])
+
+
+def _score(model: str, family: str, mase: float | None, wql: float | None) -> Score:
+    return Score(model, family, 1.0, {"mase": mase, "wql": wql, "wape": mase})
+
+
+NAIVES = [_score("Naive24", "seasonal_naive", 1.0, 0.30), _score("Naive168", "seasonal_naive", 0.8, 0.32)]
+
+
+def test_when_families_are_ranked_then_skill_is_against_the_best_naive_and_failures_come_last():
+    scores = [
+        Score("Broken", "tft", 2.0, failed="ran out of memory"),
+        *NAIVES,
+        _score("Boosting", "boosting", 0.4, 0.1),
+    ]
+    rows = leaderboard(scores)
+    assert [row.model for row in rows] == ["Boosting", "Naive168", "Naive24", "Broken"]
+    assert [row.rank for row in rows] == [1, 2, 3, 4]
+    assert [row.skill for row in rows] == pytest.approx([0.5, 0.0, -0.25, None])
+    assert [row.chosen for row in rows] == [True, False, False, False]
+    assert rows[-1].failed == "ran out of memory"
+
+
+@pytest.mark.parametrize(
+    ("rivals", "chosen", "passed"),
+    [
+        ([("Good", "tft", 0.5, 0.1)], "Good", True),
+        ([("Wide", "tft", 0.5, 0.31), ("Sound", "boosting", 0.6, 0.2)], "Sound", True),
+        ([("Wide", "tft", 0.5, 0.31)], "Naive168", False),
+        ([("Same", "tft", 0.8, 0.1)], "Naive168", False),
+        ([("schedule", "baseline", 0.1, None)], "Naive168", False),
+        ([("Last", "last_value", 0.1, 0.1)], "Naive168", False),
+        ([], "Naive168", False),
+    ],
+)
+def test_when_the_gate_decides_then_only_a_model_that_beats_naive_in_both_passes(rivals, chosen, passed):
+    rows = leaderboard([*NAIVES, *(_score(*rival) for rival in rivals)])
+    decision = gate(rows)
+    assert (decision.chosen, decision.passed) == (chosen, passed)
+    assert (decision.naive_mase, decision.naive_wql) == (0.8, 0.30)
+    assert [row.model for row in rows if row.chosen] == [chosen]
+
+
+def test_when_no_seasonal_naive_was_scored_then_the_gate_refuses_to_decide():
+    rows = leaderboard(NAIVES)[:0]
+    with pytest.raises(InvalidInput, match="no seasonal naive"):
+        gate(rows)
