@@ -10,8 +10,9 @@
     |-- TooLarge                413 too_large
     |-- UnsupportedMedia        415 unsupported_media
     |-- TooManyRequests         429 too_many_requests
-    `-- Unavailable             503 unavailable
-        `-- NotInstalled        503 not_installed       (a part of the platform is missing)
+    |-- Unavailable             503 unavailable
+    |   `-- NotInstalled        503 not_installed       (a part of the platform is missing)
+    `-- TimedOut                504 timed_out           (no answer, or no end, within the time allowed)
 
 A message names the value, the rule and the remedy. `status` and `code` are what an HTTP answer
 carries (RFC 9457); `exit_code` is what the command line ends with.
@@ -87,6 +88,10 @@ class Unavailable(QuantisError):
 
 class NotInstalled(Unavailable):
     code, title = "not_installed", "A part of the platform is not installed"
+
+
+class TimedOut(QuantisError):
+    status, code, title, exit_code = 504, "timed_out", "Timed out", 6
 
 
 def all_errors() -> list[type[QuantisError]]:

@@ -1,0 +1,81 @@
+"""What can be uploaded, as bytes with a media type."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+
+from quantis.errors import InvalidInput, UnsupportedMedia
+
+CSV = "text/csv"
+PARQUET = "application/vnd.apache.parquet"
+ARROW = "application/vnd.apache.arrow.stream"
+
+_BY_SUFFIX = {".csv": CSV, ".parquet": PARQUET, ".pq": PARQUET, ".arrows": ARROW}
+
+
+@dataclass(frozen=True)
+class Body:
+    """`open` gives the bytes from their start, each time it is called."""
+
+    media_type: str
+    name: str
+    open: Callable[[], bytes | IO[bytes]]
+
+
+def body_of(data: Any, *, name: str | None = None) -> Body:
+    """Bytes, a file, an Arrow table or any dataframe that narwhals knows; frames go as Arrow."""
+    if isinstance(data, bytes):
+        return Body(_sniffed(data[:6]), name or "upload", lambda: data)
+    if isinstance(data, str | Path):
+        return _file(Path(data), name)
+    table = arrow_table(data)
+    packed = _ipc(table)
+    return Body(ARROW, name or "table", lambda: packed)
+
+
+def arrow_table(data: Any) -> pa.Table:
+    """Any dataframe as an Arrow table; InvalidInput for what is none."""
+    if isinstance(data, pa.Table):
+        return data
+    import narwhals as nw
+
+    try:
+        frame = nw.from_native(data)
+    except TypeError:
+        kind = type(data).__name__
+        raise InvalidInput(f"{kind} is neither bytes, a path nor a dataframe; give one of these") from None
+    return (frame.collect() if isinstance(frame, nw.LazyFrame) else frame).to_arrow()
+
+
+def _file(path: Path, name: str | None) -> Body:
+    try:
+        with path.open("rb") as file:
+            head = file.read(6)
+    except OSError as error:
+        raise InvalidInput(f"cannot read {path}: {error.strerror}; name a file that exists") from None
+    media_type = _BY_SUFFIX.get(path.suffix.lower()) or _sniffed(head)
+    return Body(media_type, name or path.name, lambda: path.open("rb"))
+
+
+def _sniffed(head: bytes) -> str:
+    if head.startswith(b"PAR1"):
+        return PARQUET
+    if head.startswith(b"\xff\xff\xff\xff"):
+        return ARROW
+    if head.startswith((b"\x1f\x8b", b"PK\x03\x04", b"ARROW1")):
+        raise UnsupportedMedia("compressed, Excel and Feather files are not taken; give CSV, Parquet or an Arrow stream")
+    return CSV
+
+
+def _ipc(table: pa.Table) -> bytes:
+    sink = io.BytesIO()
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with pa.ipc.new_stream(sink, table.schema, options=options) as writer:
+        writer.write_table(table)
+    return sink.getvalue()

@@ -1,0 +1,313 @@
+"""The client of the platform's API."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import httpx
+from pydantic import BaseModel, SecretStr
+
+from quantis import settings
+from quantis.client.access import Access
+from quantis.client.bodies import body_of
+from quantis.client.connection import Connection, Request
+from quantis.client.credentials import CredentialsFile, Login
+from quantis.client.events import Follower, OnEvent
+from quantis.client.frames import series_requests
+from quantis.types.accounts import NewUser, Role, SetupRequest, SetupState, User, UserChange
+from quantis.types.base import Page
+from quantis.types.datasets import (
+    CheckReport,
+    Dataset,
+    DatasetSpec,
+    DatasetVersion,
+    Roles,
+    SeriesSummary,
+    StoredSeries,
+    UploadResult,
+)
+from quantis.types.forecasts import ForecastRequest, ForecastResponse, SeriesRequest
+from quantis.types.jobs import Job, JobRequest, JobSpec, JobState, LogText
+from quantis.types.registry import AliasRequest, Leaderboard, Model, ModelVersion
+
+T = TypeVar("T", bound=BaseModel)
+
+
+class Client:
+    """A connection to one Quantis platform, to be used as a context manager.
+
+    Signs in with, in this order: `token`; `user` and `password`; QUANTIS_TOKEN; what `quantis login`
+    left. Reads are repeated after a failed connection or a 503, work is sent with an idempotency key
+    so that it may be. Raises the errors of `quantis.errors`.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        token: str | None = None,
+        *,
+        user: str | None = None,
+        password: str | None = None,
+        transport: httpx.BaseTransport | None = None,
+        timeout: float = 60.0,
+        retries: int = 3,
+    ) -> None:
+        self.url = settings.checked_url(url) if url else settings.server_url()
+        access = self._access(token, user, password)
+        self._connection = Connection(self.url, access, transport=transport, timeout=timeout, retries=retries)
+
+    def _access(self, token: str | None, user: str | None, password: str | None) -> Access:
+        if token or user or password:
+            return Access(token=token, user=user, password=password)
+        if settings.token():
+            return Access(token=settings.token())
+        return Access(store=CredentialsFile(settings.config_dir()), url=self.url)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._connection.close()
+
+    # Accounts
+
+    def setup_state(self) -> SetupState:
+        """Whether the first admin is still to be created."""
+        return self._get(SetupState, "/setup", signed=False)
+
+    def create_first_admin(self, secret: str, user_name: str, password: str) -> User:
+        """Create the first admin with the secret that `quantis up` wrote."""
+        body = SetupRequest(secret=SecretStr(secret), user_name=user_name, password=SecretStr(password))
+        return self._send(User, "POST", "/setup", _revealed(body), signed=False)
+
+    def login(self, user: str, password: str, *, save: bool = False) -> User:
+        """Sign in; `save` keeps the login for later processes, as `quantis login` does."""
+        store = CredentialsFile(settings.config_dir()) if save else None
+        fresh = Access(user=user, password=password)
+        self._connection.access = fresh
+        me = self.me()
+        if store and fresh.login:
+            with store.locked():
+                store.put(self.url, fresh.login)
+            self._connection.access = Access(store=store, url=self.url)
+        return me
+
+    def logout(self) -> None:
+        """Make the refresh token void and forget the login."""
+        login = self._connection.access.login
+        try:
+            if login and login.refresh_token:
+                form = {"token": login.refresh_token}
+                self._connection.send(Request("POST", "/v1/oauth/revoke", form=form, signed=False))
+        finally:
+            store = CredentialsFile(settings.config_dir())
+            with store.locked():
+                store.remove(self.url)
+            self._connection.access = Access()
+
+    def me(self) -> User:
+        return self._get(User, "/users/me")
+
+    def users(self, *, limit: int = 1000) -> list[User]:
+        return self._all(User, "/users", limit)
+
+    def create_user(self, user_name: str, password: str, role: Role | str = Role.viewer) -> User:
+        body = NewUser(user_name=user_name, password=SecretStr(password), role=Role(role))
+        return self._send(User, "POST", "/users", _revealed(body))
+
+    def change_user(self, user_id: str, change: UserChange) -> User:
+        return self._send(User, "PATCH", f"/users/{_part(user_id)}", _revealed(change))
+
+    # Datasets
+
+    def datasets(self, *, limit: int = 1000) -> list[Dataset]:
+        return self._all(Dataset, "/datasets", limit)
+
+    def create_dataset(self, spec: DatasetSpec) -> Dataset:
+        return self._send(Dataset, "POST", "/datasets", spec.model_dump_json())
+
+    def dataset(self, name: str) -> Dataset:
+        return self._get(Dataset, f"/datasets/{_part(name)}")
+
+    def check(self, name: str, data: Any, *, file: str | None = None) -> CheckReport:
+        """What an upload of `data` would find. Bytes, a path, an Arrow table or any dataframe."""
+        return self._upload(CheckReport, f"/datasets/{_part(name)}/check", data, file)
+
+    def upload(self, name: str, data: Any, *, file: str | None = None) -> UploadResult:
+        """Store a new version; the same content again makes none. RejectedPanel carries the findings."""
+        return self._upload(UploadResult, f"/datasets/{_part(name)}/versions", data, file)
+
+    def versions(self, name: str, *, limit: int = 1000) -> list[DatasetVersion]:
+        return self._all(DatasetVersion, f"/datasets/{_part(name)}/versions", limit)
+
+    def series(self, name: str, *, search: str | None = None, limit: int = 1000) -> list[SeriesSummary]:
+        return self._all(SeriesSummary, f"/datasets/{_part(name)}/series", limit, search=search)
+
+    def read_series(
+        self,
+        name: str,
+        unique_id: str,
+        *,
+        as_of: datetime | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        version: int | None = None,
+    ) -> StoredSeries:
+        """One stored series as it was known at `as_of` (now when absent)."""
+        path = f"/datasets/{_part(name)}/series/{_part(unique_id)}"
+        return self._get(StoredSeries, path, as_of=_moment(as_of), start=_moment(start), end=_moment(end), version=version)
+
+    # Jobs
+
+    def submit(self, spec: JobSpec, *, idempotency_key: str | None = None) -> Job:
+        """Ask for work; the same key again gives the same job."""
+        body = JobRequest(spec=spec).model_dump_json()
+        key = idempotency_key or str(uuid.uuid4())
+        return self._send(Job, "POST", "/jobs", body, headers={"Idempotency-Key": key}, repeatable=True)
+
+    def job(self, job_id: str) -> Job:
+        return self._get(Job, f"/jobs/{_part(job_id)}")
+
+    def jobs(self, *, state: JobState | str | None = None, kind: str | None = None, limit: int = 100) -> list[Job]:
+        """Newest first."""
+        return self._all(Job, "/jobs", limit, state=JobState(state).value if state else None, kind=kind)
+
+    def wait(self, job_id: str, on_event: OnEvent | None = None, *, timeout: float | None = None) -> Job:
+        """The job once it has ended, well or not; TimedOut after `timeout` seconds (it goes on)."""
+        return Follower(self._connection, _part(job_id), on_event, timeout).wait()
+
+    def stop(self, job_id: str) -> Job:
+        return self._send(Job, "POST", f"/jobs/{_part(job_id)}/stop", None, repeatable=True)
+
+    def logs(self, job_id: str) -> str:
+        return self._get(LogText, f"/jobs/{_part(job_id)}/logs").text
+
+    def leaderboard(self, job_id: str) -> Leaderboard:
+        """What the training job's backtest found, best first."""
+        return self._get(Leaderboard, f"/experiments/{_part(job_id)}/leaderboard")
+
+    # Models
+
+    def models(self, *, limit: int = 1000) -> list[Model]:
+        return self._all(Model, "/models", limit)
+
+    def model_versions(self, name: str, *, limit: int = 1000) -> list[ModelVersion]:
+        return self._all(ModelVersion, f"/models/{_part(name)}/versions", limit)
+
+    def model_version(self, name: str, version: int) -> ModelVersion:
+        return self._get(ModelVersion, f"/models/{_part(name)}/versions/{version}")
+
+    def resolve(self, ref: str) -> ModelVersion:
+        """The version that `name` (its champion), `name@alias` or `name:7` means now."""
+        from quantis.client.references import version_of
+
+        return version_of(self, ref)
+
+    def promote(self, name: str, version: int, alias: str = "champion") -> ModelVersion:
+        """Point an alias at a version; Conflict when the model's policy says no."""
+        path = f"/models/{_part(name)}/aliases/{_part(alias)}"
+        return self._send(ModelVersion, "PUT", path, AliasRequest(version=version).model_dump_json(), repeatable=True)
+
+    # Forecasts
+
+    def forecast(
+        self,
+        model: str,
+        series: Any,
+        *,
+        h: int | None = None,
+        level: Sequence[float] | None = None,
+        quantiles: Sequence[float] | None = None,
+        as_of: datetime | None = None,
+        future: Any | None = None,
+        roles: Roles | None = None,
+    ) -> ForecastResponse:
+        """One forecast per requested series, in the requested order.
+
+        `series` is an id, ids, `SeriesRequest`s, or a dataframe `unique_id, ds, y` and covariates.
+        With a dataframe, `future` holds the known-future covariates and `roles` says what the columns
+        are (those of the model's dataset when absent).
+        """
+        request = ForecastRequest(
+            h=h,
+            level=None if level is None else list(level),
+            quantiles=None if quantiles is None else list(quantiles),
+            series=self._series(model, series, future, roles),
+            as_of=as_of,
+        )
+        path = f"/models/{quote(model, safe='@:')}/forecasts"
+        body = request.model_dump_json(exclude_defaults=True)
+        return self._send(ForecastResponse, "POST", path, body, repeatable=True)
+
+    def get_forecast(self, forecast_id: str) -> ForecastResponse:
+        return self._get(ForecastResponse, f"/forecasts/{_part(forecast_id)}")
+
+    def openapi(self) -> dict[str, Any]:
+        """The platform's description of itself."""
+        document = self._connection.send(Request("GET", "/openapi.json", repeatable=True)).json()
+        return dict(document)
+
+    def _series(self, model: str, series: Any, future: Any | None, roles: Roles | None) -> list[SeriesRequest]:
+        if isinstance(series, str | SeriesRequest):
+            series = [series]
+        if isinstance(series, list | tuple | set | frozenset):
+            return [SeriesRequest(unique_id=item) if isinstance(item, str) else item for item in series]
+        if roles is None:
+            dataset = self.resolve(model).dataset
+            roles = self.dataset(dataset).roles if dataset else Roles()
+        return series_requests(series, future, roles)
+
+    def _get(self, kind: type[T], path: str, *, signed: bool = True, **params: Any) -> T:
+        return self._connection.read(kind, Request("GET", f"/v1{path}", params, repeatable=True, signed=signed))
+
+    def _send(self, kind: type[T], method: str, path: str, body: str | None, **extra: Any) -> T:
+        return self._connection.read(kind, Request(method, f"/v1{path}", json=body, **extra))
+
+    def _upload(self, kind: type[T], path: str, data: Any, file: str | None) -> T:
+        body = body_of(data, name=file)
+        request = Request("POST", f"/v1{path}", {"file": body.name}, body=body, repeatable=True)
+        return self._connection.read(kind, request)
+
+    def _all(self, kind: type[T], path: str, limit: int, **params: Any) -> list[T]:
+        """The pages one after the other, up to `limit` items."""
+        items: list[T] = []
+        cursor = None
+        while len(items) < limit:
+            page = self._get(Page[kind], path, cursor=cursor, **params)  # type: ignore[valid-type]
+            items += page.items
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+        return items[:limit]
+
+
+def _part(text: str) -> str:
+    """One segment of a path, whatever it holds."""
+    return quote(text, safe="")
+
+
+def _moment(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None
+
+
+def _revealed(body: NewUser | UserChange | SetupRequest) -> str:
+    """JSON with the secrets in it, for the one place that must see them."""
+    import json
+
+    values = body.model_dump(mode="json", exclude_unset=True)
+    for field in ("password", "secret"):
+        secret = getattr(body, field, None)
+        if isinstance(secret, SecretStr):
+            values[field] = secret.get_secret_value()
+    return json.dumps(values)
+
+
+__all__ = ["Client", "Login"]

@@ -1,0 +1,176 @@
+"""How a request reaches the platform: address, token, retries, and errors as values of the tree."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import IO, Any, TypeVar
+
+import httpx
+from pydantic import TypeAdapter, ValidationError
+
+import quantis
+from quantis.client.access import Access
+from quantis.client.bodies import Body
+from quantis.client.problems import error_of
+from quantis.errors import InvalidInput, TimedOut, Unavailable
+from quantis.types.accounts import TokenResponse
+
+T = TypeVar("T")
+
+TRY_AGAIN = frozenset({429, 502, 503, 504})
+LONGEST_PAUSE = 20.0  # s
+
+
+@dataclass(frozen=True)
+class Request:
+    """One call. `repeatable`: sending it twice does no more than sending it once."""
+
+    method: str
+    path: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    json: str | None = None
+    form: dict[str, str] | None = None
+    body: Body | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    repeatable: bool = False
+    signed: bool = True
+
+
+class Connection:
+    def __init__(
+        self,
+        url: str,
+        access: Access,
+        *,
+        transport: httpx.BaseTransport | None = None,
+        timeout: float = 60.0,
+        retries: int = 3,
+    ) -> None:
+        self.url, self.access = url, access
+        self._retries = retries
+        try:
+            self._http = httpx.Client(
+                base_url=url,
+                transport=transport,
+                timeout=httpx.Timeout(timeout, connect=min(timeout, 10.0)),
+                headers={"User-Agent": f"quantis/{quantis.__version__}"},
+            )
+        except httpx.InvalidURL as error:
+            raise InvalidInput(f"server address {url!r} is not a URL ({error}); write http://host:port") from None
+
+    def close(self) -> None:
+        self._http.close()
+
+    def read(self, kind: type[T], request: Request) -> T:
+        """The answer as a value; fields that this client does not know yet are left out."""
+        answer = self.send(request)
+        try:
+            return TypeAdapter(kind).validate_json(answer.content, extra="ignore")
+        except ValidationError as error:
+            raise Unavailable(
+                f"{request.method} {self.url}{request.path} answered what is no {kind.__name__}; is this address "
+                "a Quantis server, and of this client's version?"
+            ) from error
+
+    def send(self, request: Request) -> httpx.Response:
+        """The answer, read whole; raises the error that it stands for."""
+        for attempt in range(self._retries + 1):
+            last = attempt == self._retries
+            try:
+                response = self._with_token(request)
+            except httpx.TransportError as error:
+                if last or not (request.repeatable or isinstance(error, httpx.ConnectError)):
+                    raise self._unreached(error) from error
+                time.sleep(_pause(attempt))
+                continue
+            if response.status_code in TRY_AGAIN and request.repeatable and not last:
+                time.sleep(_pause(attempt, response.headers.get("Retry-After")))
+                continue
+            if not response.is_success:
+                raise error_of(response)
+            return response
+        raise AssertionError("the last attempt returns or raises")
+
+    @contextmanager
+    def stream(self, request: Request, *, read_timeout: float) -> Iterator[httpx.Response]:
+        """An answer that is read as it comes; one attempt."""
+        try:
+            token = self._bearer(request)
+            response = self._begin(request, token, read_timeout)
+            if response.status_code == 401 and self.access.renew(token, self._grant):
+                response.close()
+                response = self._begin(request, self._bearer(request), read_timeout)
+            try:
+                if not response.is_success:
+                    response.read()
+                    raise error_of(response)
+                yield response
+            finally:
+                response.close()
+        except httpx.TransportError as error:
+            raise self._unreached(error) from error
+
+    def _begin(self, request: Request, token: str | None, read_timeout: float) -> httpx.Response:
+        timeout = httpx.Timeout(10.0, read=read_timeout)
+        return self._http.send(self._built(request, token, request.json, timeout=timeout), stream=True)
+
+    def _with_token(self, request: Request) -> httpx.Response:
+        token = self._bearer(request)
+        response = self._once(request, token)
+        if response.status_code == 401 and request.signed and self.access.renew(token, self._grant):
+            response = self._once(request, self._bearer(request))
+        return response
+
+    def _once(self, request: Request, token: str | None) -> httpx.Response:
+        content = request.body.open() if request.body else request.json
+        try:
+            return self._http.send(self._built(request, token, content))
+        finally:
+            if not isinstance(content, bytes | str | None):
+                content.close()
+
+    def _bearer(self, request: Request) -> str | None:
+        return self.access.bearer(self._grant) if request.signed else None
+
+    def _grant(self, form: dict[str, str]) -> TokenResponse:
+        return self.read(TokenResponse, Request("POST", "/v1/oauth/token", form=form, signed=False))
+
+    def _built(
+        self, request: Request, token: str | None, content: bytes | str | IO[bytes] | None, **extra: Any
+    ) -> httpx.Request:
+        headers = dict(request.headers)
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        if request.json is not None:
+            headers["Content-Type"] = "application/json"
+        if request.body is not None:
+            headers["Content-Type"] = request.body.media_type
+        return self._http.build_request(
+            request.method,
+            request.path,
+            params={key: value for key, value in request.params.items() if value is not None},
+            content=content,
+            data=request.form,
+            headers=headers,
+            **extra,
+        )
+
+    def _unreached(self, error: httpx.TransportError) -> Unavailable | TimedOut:
+        if isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout):
+            return TimedOut(f"{self.url} did not answer in time; ask again, or give a longer timeout")
+        why = str(error) or type(error).__name__
+        return Unavailable(
+            f"cannot reach Quantis at {self.url} ({why}); start it with `quantis up`, "
+            "or set QUANTIS_URL to where it runs"
+        )
+
+
+def _pause(attempt: int, retry_after: str | None = None) -> float:
+    """Seconds before the next attempt: what the server asks for, else random up to 0.25, 0.5, 1 ... s."""
+    if retry_after is not None and retry_after.isdecimal():
+        return min(float(retry_after), LONGEST_PAUSE)
+    return random.uniform(0.05, 0.25 * 2**attempt)  # noqa: S311

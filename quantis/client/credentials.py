@@ -1,0 +1,94 @@
+"""Who is signed in where: one private JSON file, shared by every process of a person."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from pydantic import BaseModel, ValidationError
+
+from quantis.errors import InvalidInput
+from quantis.types.accounts import TokenResponse
+from quantis.types.base import Frozen, Moment
+
+
+class Login(Frozen):
+    access_token: str
+    refresh_token: str | None = None
+    expires_at: Moment
+    user_name: str = ""
+
+    @classmethod
+    def from_answer(cls, answer: TokenResponse, user_name: str) -> Login:
+        return cls(
+            access_token=answer.access_token,
+            refresh_token=answer.refresh_token,
+            expires_at=datetime.now(UTC) + timedelta(seconds=answer.expires_in),
+            user_name=user_name,
+        )
+
+    @property
+    def expired(self) -> bool:
+        """True some seconds early, so that a request does not meet the end on its way."""
+        return datetime.now(UTC) > self.expires_at - timedelta(seconds=5)
+
+
+class _Contents(BaseModel):
+    servers: dict[str, Login] = {}
+
+
+class CredentialsFile:
+    """The logins by server address. Files are 0600 in a folder 0700; a write replaces the file whole."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.path = folder / "credentials.json"
+
+    def get(self, url: str) -> Login | None:
+        return self._read().servers.get(url)
+
+    def put(self, url: str, login: Login) -> None:
+        self._write({**self._read().servers, url: login})
+
+    def remove(self, url: str) -> None:
+        servers = self._read().servers
+        if servers.pop(url, None) is not None:
+            self._write(servers)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Only one process at a time: a refresh token works once, so two must not use the same one."""
+        self._make_folder()
+        with (self.folder / "credentials.lock").open("a") as file:
+            if sys.platform != "win32":
+                import fcntl
+
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _read(self) -> _Contents:
+        try:
+            return _Contents.model_validate_json(self.path.read_bytes())
+        except FileNotFoundError:
+            return _Contents()
+        except ValidationError:
+            raise InvalidInput(f"{self.path} is not a credentials file; remove it and run `quantis login`") from None
+
+    def _write(self, servers: dict[str, Login]) -> None:
+        self._make_folder()
+        handle, name = tempfile.mkstemp(dir=self.folder, prefix=".credentials-")  # made 0600
+        try:
+            with os.fdopen(handle, "w") as file:
+                file.write(_Contents(servers=servers).model_dump_json(indent=2))
+            Path(name).replace(self.path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+    def _make_folder(self) -> None:
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,0 +1,79 @@
+"""Problem answers (RFC 9457) become the errors they were made from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+from pydantic import TypeAdapter, ValidationError
+
+from quantis.errors import (
+    Conflict,
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    QuantisError,
+    RejectedPanel,
+    TimedOut,
+    TooLarge,
+    TooManyRequests,
+    Unauthenticated,
+    Unavailable,
+    UnsupportedMedia,
+    all_errors,
+)
+from quantis.types.datasets import Finding
+
+_BY_STATUS: dict[int, type[QuantisError]] = {
+    400: InvalidInput,
+    401: Unauthenticated,
+    403: Forbidden,
+    404: NotFound,
+    409: Conflict,
+    413: TooLarge,
+    415: UnsupportedMedia,
+    422: InvalidInput,
+    429: TooManyRequests,
+    502: Unavailable,
+    503: Unavailable,
+    504: TimedOut,
+}
+
+
+def error_of(response: httpx.Response) -> QuantisError:
+    """The error that an answer of status 400 or more stands for; its body must have been read."""
+    problem = _body(response)
+    kind = {kind.code: kind for kind in all_errors()}.get(str(problem.get("code")))
+    kind = kind or _BY_STATUS.get(response.status_code, QuantisError)
+    message = str(problem.get("detail") or problem.get("title") or _plain(response))
+    error = _made(kind, message, problem)
+    if request_id := problem.get("request_id"):
+        error.add_note(f"request {request_id}")
+    return error
+
+
+def _made(kind: type[QuantisError], message: str, problem: dict[str, Any]) -> QuantisError:
+    if issubclass(kind, RejectedPanel):
+        return kind(message, _findings(problem.get("findings")))
+    errors = problem.get("errors")
+    return kind(message, errors=[item for item in errors if isinstance(item, dict)] if isinstance(errors, list) else [])
+
+
+def _body(response: httpx.Response) -> dict[str, Any]:
+    try:
+        body = response.json()
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _findings(raw: object) -> list[Finding]:
+    try:
+        return TypeAdapter(list[Finding]).validate_python(raw or [], extra="ignore")
+    except ValidationError:
+        return []
+
+
+def _plain(response: httpx.Response) -> str:
+    said = f"{response.request.method} {response.request.url} answered {response.status_code}"
+    return f"{said} {response.reason_phrase}, which is not an answer of Quantis; check the server's address"

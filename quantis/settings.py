@@ -1,0 +1,62 @@
+"""The client's one door to the environment, read when asked for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from quantis.errors import InvalidInput, NotInstalled
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+
+
+def server_url() -> str:
+    """Where the platform is: QUANTIS_URL, or this machine; InvalidInput when it is no http address."""
+    return checked_url(os.environ.get("QUANTIS_URL") or DEFAULT_URL)
+
+
+def checked_url(url: str) -> str:
+    """The address without a slash at its end."""
+    if not url.startswith(("http://", "https://")):
+        raise InvalidInput(f"server address {url!r} does not start with http:// or https://; write it in full")
+    return url.rstrip("/")
+
+
+def token() -> str | None:
+    """An access token from QUANTIS_TOKEN, for machines; people use `quantis login`."""
+    return os.environ.get("QUANTIS_TOKEN") or None
+
+
+def config_dir() -> Path:
+    """The folder of the credentials file."""
+    named = os.environ.get("QUANTIS_CONFIG_DIR")
+    if named:
+        return Path(named)
+    base = os.environ.get("XDG_CONFIG_HOME")
+    return (Path(base) if base else Path.home() / ".config") / "quantis"
+
+
+def application_root() -> Path:
+    """The folder that holds the platform's packages; NotInstalled where there is none."""
+    named = os.environ.get("QUANTIS_APP_ROOT")
+    if named:
+        if _is_application(Path(named)):
+            return Path(named).resolve()
+        raise NotInstalled(f"QUANTIS_APP_ROOT is {named!r}, which holds no folder 'cluster'; name the application's root")
+    for folder in (Path(__file__).resolve().parent.parent, Path.cwd()):
+        if _is_application(folder):
+            return folder
+    raise NotInstalled(
+        "only the client is installed here, not the platform; get the application's repository, "
+        "run this command in its folder, or name that folder in QUANTIS_APP_ROOT"
+    )
+
+
+def child_environment(root: Path) -> dict[str, str]:
+    """This process's environment, with the application's packages in front."""
+    paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+
+
+def _is_application(folder: Path) -> bool:
+    return (folder / "cluster" / "__init__.py").is_file()
