@@ -57,7 +57,15 @@ class Storage:
 
     def prepare(self) -> None:
         """Make the folders; nobody else on the machine may enter."""
-        for folder in (self.root, self.secrets, self.run, self.logs, self.metrics, self.artifacts, self.training):
+        for folder in (
+            self.root,
+            self.secrets,
+            self.run,
+            self.logs,
+            self.metrics,
+            self.artifacts,
+            self.training,
+        ):
             folder.mkdir(parents=True, exist_ok=True)
             folder.chmod(0o700)
 

@@ -1,0 +1,193 @@
+"""Every table. `team_id` stands on each of them; times are UTC."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware datetime in Python, UTC in the database (SQLite has no zones)."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return value.astimezone(UTC) if value else None
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {datetime: UtcDateTime, dict[str, Any]: JSON}
+
+
+TeamId = String(63)
+Id = String(36)
+
+
+class TeamRow(Base):
+    __tablename__ = "teams"
+    id: Mapped[str] = mapped_column(TeamId, primary_key=True)
+    created_at: Mapped[datetime]
+
+
+class UserRow(Base):
+    __tablename__ = "users"
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    team_id: Mapped[str] = mapped_column(TeamId, ForeignKey("teams.id"))
+    user_name: Mapped[str] = mapped_column(String(63), unique=True)
+    password_hash: Mapped[str] = mapped_column(Text)
+    role: Mapped[str] = mapped_column(String(20))
+    disabled: Mapped[bool]
+    created_at: Mapped[datetime]
+
+
+class RefreshTokenRow(Base):
+    """One link of a chain of rotating tokens; a used one that returns ends its family."""
+
+    __tablename__ = "refresh_tokens"
+    token_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    team_id: Mapped[str] = mapped_column(TeamId)
+    user_id: Mapped[str] = mapped_column(Id, ForeignKey("users.id"), index=True)
+    family: Mapped[str] = mapped_column(Id, index=True)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+
+class DatasetRow(Base):
+    __tablename__ = "datasets"
+    __table_args__ = (UniqueConstraint("team_id", "name"),)
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    team_id: Mapped[str] = mapped_column(TeamId)
+    name: Mapped[str] = mapped_column(String(63))
+    spec: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]
+    created_by: Mapped[str] = mapped_column(String(63))
+
+
+class DatasetVersionRow(Base):
+    __tablename__ = "dataset_versions"
+    __table_args__ = (UniqueConstraint("dataset_id", "number"),)
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    team_id: Mapped[str] = mapped_column(TeamId)
+    dataset_id: Mapped[str] = mapped_column(Id, ForeignKey("datasets.id"), index=True)
+    number: Mapped[int]
+    parent: Mapped[int | None]
+    content_hash: Mapped[str] = mapped_column(String(64))
+    pins: Mapped[dict[str, Any]]
+    freq: Mapped[str] = mapped_column(String(20))
+    rows: Mapped[int]
+    series: Mapped[int]
+    first_ds: Mapped[datetime]
+    last_ds: Mapped[datetime]
+    created_at: Mapped[datetime]
+    created_by: Mapped[str] = mapped_column(String(63))
+
+
+class JobRow(Base):
+    __tablename__ = "jobs"
+    __table_args__ = (Index("ix_jobs_team_id_created_at_id", "team_id", "created_at", "id"),)
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    team_id: Mapped[str] = mapped_column(TeamId)
+    kind: Mapped[str] = mapped_column(String(20))
+    state: Mapped[str] = mapped_column(String(20), index=True)
+    spec: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]
+    created_by: Mapped[str] = mapped_column(String(63))
+    started_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    progress: Mapped[float] = mapped_column(Float)
+    message: Mapped[str] = mapped_column(Text)
+    result: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    submission_id: Mapped[str | None] = mapped_column(String(80))
+    stop_requested: Mapped[bool]
+
+
+class JobEventRow(Base):
+    __tablename__ = "job_events"
+    job_id: Mapped[str] = mapped_column(Id, ForeignKey("jobs.id"), primary_key=True)
+    seq: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    team_id: Mapped[str] = mapped_column(TeamId)
+    at: Mapped[datetime]
+    kind: Mapped[str] = mapped_column(String(20))
+    message: Mapped[str] = mapped_column(Text)
+    data: Mapped[dict[str, Any]]
+
+
+class OutboxRow(Base):
+    """Work that was promised in the same transaction as the row it is about."""
+
+    __tablename__ = "outbox"
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
+    team_id: Mapped[str] = mapped_column(TeamId)
+    topic: Mapped[str] = mapped_column(String(40))
+    subject: Mapped[str] = mapped_column(String(80))
+    attempts: Mapped[int]
+    not_before: Mapped[datetime]
+    created_at: Mapped[datetime]
+    done_at: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)
+
+
+class IdempotencyKeyRow(Base):
+    __tablename__ = "idempotency_keys"
+    team_id: Mapped[str] = mapped_column(TeamId, primary_key=True)
+    user_name: Mapped[str] = mapped_column(String(63), primary_key=True)
+    key: Mapped[str] = mapped_column(String(200), primary_key=True)
+    request_hash: Mapped[str] = mapped_column(String(64))
+    job_id: Mapped[str] = mapped_column(Id)
+    created_at: Mapped[datetime]
+
+
+class ForecastRow(Base):
+    """A vintage: one issued forecast, written before its answer leaves."""
+
+    __tablename__ = "forecasts"
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    team_id: Mapped[str] = mapped_column(TeamId, index=True)
+    model: Mapped[str] = mapped_column(String(63))
+    version: Mapped[int]
+    as_of: Mapped[datetime]
+    issued_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+    request: Mapped[bytes] = mapped_column(LargeBinary)
+    response: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class LeaseRow(Base):
+    """Who may act alone, and until when."""
+
+    __tablename__ = "leases"
+    name: Mapped[str] = mapped_column(String(40), primary_key=True)
+    team_id: Mapped[str] = mapped_column(TeamId)
+    holder: Mapped[str] = mapped_column(String(80))
+    expires_at: Mapped[datetime]

@@ -1,0 +1,119 @@
+"""Makes Ray do what the database promised, and the database say what Ray did.
+
+It runs as a thread in every API replica; a lease in the database lets one of them act at a time, so
+a replica that dies is replaced within the lease's time and nothing is submitted twice (submission
+ids are made from job ids).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+
+from cluster.database.engine import Database
+from cluster.repositories.jobs import STOP, SUBMIT, Jobs, OutboxItem
+from cluster.repositories.leases import Leases
+from cluster.submission import JobServer
+from monitoring import instruments
+from quantis.errors import QuantisError
+from quantis.types.jobs import Job, JobState
+
+LEASE = "reconciler"
+LEASE_TIME = timedelta(seconds=10)
+MOST_ATTEMPTS = 8
+log = logging.getLogger("quantis.reconciler")
+
+
+class Reconciler:
+    def __init__(self, database: Database, server: Callable[[], JobServer]) -> None:
+        """`server` makes the connection when it is first needed, since Ray may come up later."""
+        self._jobs = Jobs(database)
+        self._leases = Leases(database)
+        self._connect = server
+        self._server: JobServer | None = None
+        self._holder = uuid.uuid4().hex
+        self._stop = threading.Event()
+
+    def run(self, every: float = 1.0) -> None:
+        """Tick until `close`; an error is logged and the next tick tries again."""
+        while not self._stop.wait(every):
+            try:
+                self.tick()
+                instruments.count_tick("ok")
+            except Exception:
+                instruments.count_tick("error")
+                log.exception("the reconciler's tick failed; it goes on")
+
+    def close(self) -> None:
+        self._stop.set()
+        self._leases.release(LEASE, self._holder)
+
+    def tick(self) -> bool:
+        """One round; false when another replica holds the lease."""
+        holds = self._leases.take(LEASE, self._holder, LEASE_TIME)
+        instruments.set_lease(holds)
+        if not holds:
+            return False
+        for item in self._jobs.due():
+            self._keep_promise(item)
+        for team, job, submission_id in self._jobs.unfinished():
+            self._follow(team, job, submission_id)
+        instruments.set_jobs(self._jobs.counts())
+        instruments.set_outbox(self._jobs.pending_outbox())
+        return True
+
+    def _ray(self) -> JobServer:
+        if self._server is None:
+            self._server = self._connect()
+        return self._server
+
+    def _keep_promise(self, item: OutboxItem) -> None:
+        try:
+            if item.topic == SUBMIT:
+                self._submit(item)
+            elif item.topic == STOP:
+                self._stop_job(item)
+        except QuantisError:
+            raise
+        except Exception as error:
+            log.warning("job %s: %s failed (%s)", item.job_id, item.topic, error)
+            if item.attempts + 1 < MOST_ATTEMPTS:
+                self._jobs.postpone(item, timedelta(seconds=min(60, 2**item.attempts)))
+                return
+            if item.topic == SUBMIT:
+                self._end(item.team, item.job_id, JobState.failed, f"Ray did not take the job: {error}")
+        self._jobs.settle(item)
+
+    def _submit(self, item: OutboxItem) -> None:
+        job = self._jobs.get(item.team, item.job_id)
+        if job.state.final:
+            return
+        submission_id = f"quantis-{job.id}"
+        self._ray().submit(job, submission_id)
+        self._jobs.submitted(job.id, submission_id)
+
+    def _stop_job(self, item: OutboxItem) -> None:
+        submission_id = self._jobs.submission(item.team, item.job_id)
+        if submission_id:
+            self._ray().stop(submission_id)
+        self._end(item.team, item.job_id, JobState.stopped, "stopped on request")
+
+    def _follow(self, team: str, job: Job, submission_id: str) -> None:
+        found = self._ray().state(submission_id)
+        if found is None:
+            self._end(team, job.id, JobState.failed, "Ray does not know this job any more; submit it again")
+            return
+        state, message = found
+        if state == JobState.succeeded:
+            self._end(team, job.id, JobState.failed, "the job ended without a result; see its logs")
+        elif state.final:
+            self._end(team, job.id, state, message or f"Ray says {state}")
+
+    def _end(self, team: str, job_id: str, state: JobState, message: str) -> None:
+        if self._jobs.finish(team, job_id, state, message):
+            job = self._jobs.get(team, job_id)
+            if job.started_at and job.ended_at:
+                instruments.observe_job(job.kind, state, (job.ended_at - job.started_at).total_seconds())

@@ -1,0 +1,318 @@
+"""Jobs, their events and the outbox: the record of all work. Ray only does it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+from uuid import uuid4
+
+from pydantic import TypeAdapter
+from sqlalchemy import func, or_, select, update
+from sqlalchemy.orm import Session
+
+from cluster.database.engine import Database
+from cluster.database.tables import IdempotencyKeyRow, JobEventRow, JobRow, OutboxRow
+from cluster.repositories import paging
+from quantis.errors import Conflict, NotFound
+from quantis.types.base import Page
+from quantis.types.jobs import Job, JobEvent, JobSpec, JobState
+
+_SPEC: TypeAdapter[JobSpec] = TypeAdapter(JobSpec)
+EventKind = Literal["state", "step", "progress", "metric", "result"]
+SUBMIT, STOP = "submit", "stop"
+
+
+@dataclass(frozen=True)
+class OutboxItem:
+    id: int
+    team: str
+    topic: str
+    job_id: str
+    attempts: int
+
+
+class Jobs:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def request(self, team: str, user: str, spec: JobSpec, key: str | None = None) -> Job:
+        """Record a job and the promise to submit it, in one transaction.
+
+        The same key with the same request answers with the job that is there already; with another
+        request it is a Conflict.
+        """
+        digest = hashlib.sha256(spec.model_dump_json().encode()).hexdigest()
+        with self._database.write() as session:
+            if key:
+                known = session.get(IdempotencyKeyRow, (team, user, key))
+                if known:
+                    if known.request_hash != digest:
+                        raise Conflict(
+                            f"idempotency key {key!r} was used for another request; take a new key"
+                        )
+                    return _job(session.get_one(JobRow, known.job_id))
+            row = _insert(session, team, user, spec)
+            session.add(
+                OutboxRow(
+                    team_id=team,
+                    topic=SUBMIT,
+                    subject=row.id,
+                    attempts=0,
+                    not_before=_now(),
+                    created_at=_now(),
+                )
+            )
+            if key:
+                session.add(
+                    IdempotencyKeyRow(
+                        team_id=team,
+                        user_name=user,
+                        key=key,
+                        request_hash=digest,
+                        job_id=row.id,
+                        created_at=_now(),
+                    )
+                )
+            return _job(row)
+
+    def adopt(self, team: str, user: str, spec: JobSpec, submission_id: str | None) -> Job:
+        """Record a job that somebody submitted to Ray by hand and that runs already."""
+        with self._database.write() as session:
+            row = _insert(session, team, user, spec)
+            row.submission_id = submission_id
+            _move(session, row, JobState.running, "submitted by hand")
+            return _job(row)
+
+    def get(self, team: str, job_id: str) -> Job:
+        with self._database.read() as session:
+            return _job(_find(session, team, job_id))
+
+    def submission(self, team: str, job_id: str) -> str | None:
+        with self._database.read() as session:
+            return _find(session, team, job_id).submission_id
+
+    def page(
+        self,
+        team: str,
+        *,
+        state: JobState | None = None,
+        kind: str | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> Page[Job]:
+        """Newest first."""
+        query = (
+            select(JobRow).where(JobRow.team_id == team).order_by(JobRow.created_at.desc(), JobRow.id.desc())
+        )
+        if state:
+            query = query.where(JobRow.state == state)
+        if kind:
+            query = query.where(JobRow.kind == kind)
+        if cursor:
+            at, last = paging.decode(cursor, 2)
+            moment = paging.moment(at)
+            query = query.where(
+                or_(JobRow.created_at < moment, (JobRow.created_at == moment) & (JobRow.id < last))
+            )
+        with self._database.read() as session:
+            rows = session.scalars(query.limit(limit + 1)).all()
+            return paging.page(rows, limit, _job, lambda row: (row.created_at.isoformat(), row.id))
+
+    def events(self, team: str, job_id: str, after: int = 0, limit: int = 500) -> list[JobEvent]:
+        with self._database.read() as session:
+            _find(session, team, job_id)
+            query = (
+                select(JobEventRow)
+                .where(JobEventRow.job_id == job_id, JobEventRow.seq > after)
+                .order_by(JobEventRow.seq)
+                .limit(limit)
+            )
+            return [_event(row) for row in session.scalars(query)]
+
+    def tell(
+        self,
+        team: str,
+        job_id: str,
+        kind: EventKind,
+        message: str,
+        *,
+        progress: float | None = None,
+        data: dict[str, Any] | None = None,
+    ) -> None:
+        """Add one event; ended jobs say nothing more."""
+        with self._database.write() as session:
+            row = _find(session, team, job_id)
+            if JobState(row.state).final:
+                return
+            if progress is not None:
+                row.progress = min(1.0, max(row.progress, progress))
+            row.message = message
+            _say(session, row, kind, message, data or {})
+
+    def start(self, team: str, job_id: str) -> Job:
+        """Mark as running and return it; Conflict when it ended or was stopped before."""
+        with self._database.write() as session:
+            row = _find(session, team, job_id)
+            if JobState(row.state).final:
+                raise Conflict(f"job {job_id} is {row.state} already; submit a new one")
+            if row.state != JobState.running:
+                _move(session, row, JobState.running, "running")
+            return _job(row)
+
+    def finish(
+        self, team: str, job_id: str, state: JobState, message: str, result: dict[str, Any] | None = None
+    ) -> bool:
+        """Set the final state once; false when it had ended already."""
+        with self._database.write() as session:
+            row = _find(session, team, job_id)
+            if JobState(row.state).final:
+                return False
+            if result is not None:
+                row.result = result
+                _say(session, row, "result", message, result)
+            _move(session, row, state, message)
+            return True
+
+    def request_stop(self, team: str, job_id: str) -> Job:
+        """Promise to stop a job; an ended one stays as it is."""
+        with self._database.write() as session:
+            row = _find(session, team, job_id)
+            if not JobState(row.state).final and not row.stop_requested:
+                row.stop_requested = True
+                _say(session, row, "state", "stop requested", {"state": row.state})
+                session.add(
+                    OutboxRow(
+                        team_id=team,
+                        topic=STOP,
+                        subject=row.id,
+                        attempts=0,
+                        not_before=_now(),
+                        created_at=_now(),
+                    )
+                )
+            return _job(row)
+
+    # What the reconciler needs.
+
+    def due(self, limit: int = 20) -> list[OutboxItem]:
+        with self._database.read() as session:
+            query = (
+                select(OutboxRow)
+                .where(OutboxRow.done_at.is_(None), OutboxRow.not_before <= _now())
+                .order_by(OutboxRow.id)
+                .limit(limit)
+            )
+            return [
+                OutboxItem(row.id, row.team_id, row.topic, row.subject, row.attempts)
+                for row in session.scalars(query)
+            ]
+
+    def settle(self, item: OutboxItem) -> None:
+        with self._database.write() as session:
+            session.execute(update(OutboxRow).where(OutboxRow.id == item.id).values(done_at=_now()))
+
+    def postpone(self, item: OutboxItem, delay: timedelta) -> None:
+        with self._database.write() as session:
+            session.execute(
+                update(OutboxRow)
+                .where(OutboxRow.id == item.id)
+                .values(attempts=OutboxRow.attempts + 1, not_before=_now() + delay)
+            )
+
+    def submitted(self, job_id: str, submission_id: str) -> None:
+        with self._database.write() as session:
+            session.execute(update(JobRow).where(JobRow.id == job_id).values(submission_id=submission_id))
+
+    def unfinished(self) -> list[tuple[str, Job, str]]:
+        """(team, job, submission id) of every job that Ray was given and that has not ended."""
+        with self._database.read() as session:
+            query = select(JobRow).where(
+                JobRow.state.in_([JobState.pending, JobState.running]), JobRow.submission_id.is_not(None)
+            )
+            return [(row.team_id, _job(row), row.submission_id or "") for row in session.scalars(query)]
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """Jobs by (state, kind)."""
+        with self._database.read() as session:
+            query = select(JobRow.state, JobRow.kind, func.count()).group_by(JobRow.state, JobRow.kind)
+            return {(state, kind): count for state, kind, count in session.execute(query)}
+
+    def pending_outbox(self) -> int:
+        with self._database.read() as session:
+            query = select(func.count()).select_from(OutboxRow).where(OutboxRow.done_at.is_(None))
+            return session.scalar(query) or 0
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _insert(session: Session, team: str, user: str, spec: JobSpec) -> JobRow:
+    row = JobRow(
+        id=str(uuid4()),
+        team_id=team,
+        kind=spec.kind,
+        state=JobState.pending,
+        spec=spec.model_dump(mode="json"),
+        created_at=_now(),
+        created_by=user,
+        progress=0.0,
+        message="waiting",
+        stop_requested=False,
+    )
+    session.add(row)
+    session.flush()
+    _say(session, row, "state", "requested", {"state": JobState.pending})
+    return row
+
+
+def _find(session: Session, team: str, job_id: str) -> JobRow:
+    row = session.get(JobRow, job_id)
+    if row is None or row.team_id != team:
+        raise NotFound(f"no job {job_id[:60]!r}; `quantis jobs ls` lists them")
+    return row
+
+
+def _move(session: Session, row: JobRow, state: JobState, message: str) -> None:
+    row.state = state
+    row.message = message
+    if state == JobState.running:
+        row.started_at = _now()
+    if state.final:
+        row.ended_at = _now()
+    if state == JobState.succeeded:
+        row.progress = 1.0
+    _say(session, row, "state", message, {"state": state})
+
+
+def _say(session: Session, row: JobRow, kind: EventKind, message: str, data: dict[str, Any]) -> None:
+    last = session.scalar(select(func.max(JobEventRow.seq)).where(JobEventRow.job_id == row.id)) or 0
+    session.add(
+        JobEventRow(
+            job_id=row.id, seq=last + 1, team_id=row.team_id, at=_now(), kind=kind, message=message, data=data
+        )
+    )
+    session.flush()
+
+
+def _job(row: JobRow) -> Job:
+    spec = _SPEC.validate_python(row.spec)
+    return Job(
+        id=row.id,
+        kind=spec.kind,
+        state=JobState(row.state),
+        spec=spec,
+        created_at=row.created_at,
+        created_by=row.created_by,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        progress=row.progress,
+        message=row.message,
+        result=row.result,
+    )
+
+
+def _event(row: JobEventRow) -> JobEvent:
+    return JobEvent(seq=row.seq, at=row.at, kind=row.kind, message=row.message, data=row.data)  # type: ignore[arg-type]

@@ -1,0 +1,42 @@
+"""Leases: one holder at a time, for a time, renewed by being taken again."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import or_, update
+from sqlalchemy.exc import IntegrityError
+
+from cluster.database.engine import Database
+from cluster.database.tables import LeaseRow
+
+
+class Leases:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def take(self, name: str, holder: str, duration: timedelta) -> bool:
+        """Take or renew; false while somebody else holds it."""
+        now = datetime.now(UTC)
+        try:
+            with self._database.write() as session:
+                taken = session.execute(
+                    update(LeaseRow)
+                    .where(LeaseRow.name == name, or_(LeaseRow.holder == holder, LeaseRow.expires_at <= now))
+                    .values(holder=holder, expires_at=now + duration)
+                    .returning(LeaseRow.name)
+                ).first()
+                if taken is None and session.get(LeaseRow, name) is None:
+                    session.add(LeaseRow(name=name, team_id="", holder=holder, expires_at=now + duration))
+                    return True
+                return taken is not None
+        except IntegrityError:
+            return False
+
+    def release(self, name: str, holder: str) -> None:
+        with self._database.write() as session:
+            session.execute(
+                update(LeaseRow)
+                .where(LeaseRow.name == name, LeaseRow.holder == holder)
+                .values(expires_at=datetime.now(UTC))
+            )

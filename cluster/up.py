@@ -1,0 +1,210 @@
+"""`python -m cluster.up`: start the platform on embedded defaults and leave it running."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import httpx
+
+from cluster import processes
+from cluster.database.engine import Database
+from cluster.processes import Platform
+from cluster.repositories.accounts import Accounts
+from cluster.settings import Settings, application_root, child_environment, ray_environment
+from cluster.storage import write_private
+from quantis.errors import Conflict, QuantisError, Unavailable
+from quantis.progress import Steps
+
+READY_SECONDS = 120.0
+
+
+def up(settings: Settings, steps: Steps) -> Platform:
+    """Start Ray, the database and the API; returns at once when they run already."""
+    storage = settings.storage
+    running = processes.load(storage)
+    if running and running.alive:
+        if (running.host, running.port) != (settings.host, settings.port):
+            raise Conflict(f"the platform of {storage.root} runs on {running.url}; `quantis down` stops it")
+        with steps.step("already up") as step:
+            _wait_until_ready(running.url, storage.logs)
+            step.note = running.url
+        return running
+    if not processes.port_is_free(settings.host, settings.port):
+        raise Conflict(f"port {settings.port} is taken by another program; choose one with --port")
+    with steps.step("database"):
+        storage.prepare()
+        _sweep(storage.metrics)
+        settings.make_secret("jwt-secret")
+        settings.make_secret("ray-token")
+        _prepare_database(settings)
+    platform = _plan(settings)
+    processes.save(storage, platform)
+    try:
+        with steps.step("Ray head"):
+            environment = _environment(settings, platform)
+            _start_ray(settings, platform, environment)
+        with steps.step("API and dashboard") as step:
+            _deploy(environment, storage.logs)
+            _wait_until_ready(platform.url, storage.logs)
+            step.note = platform.url
+    except BaseException:
+        processes.stop(platform.instance)
+        processes.forget(storage)
+        raise
+    write_private(storage.run / "env", _shell_lines(settings, platform))
+    return platform
+
+
+def _prepare_database(settings: Settings) -> None:
+    database = Database(settings.sql_url)
+    database.migrate()
+    if not Accounts(database).anybody():
+        settings.make_secret("setup-secret")
+    database.close()
+
+
+def _plan(settings: Settings) -> Platform:
+    gcs, dashboard = processes.free_ports(2)
+    instance = uuid.uuid4().hex
+    return Platform(
+        instance=instance,
+        pid=0,
+        host=settings.host,
+        port=settings.port,
+        ray_address=f"127.0.0.1:{gcs}",
+        ray_dashboard=f"http://127.0.0.1:{dashboard}",
+        ray_temp=f"/tmp/quantis-{instance[:12]}",  # noqa: S108 - socket paths must be short
+    )
+
+
+def _environment(settings: Settings, platform: Platform) -> dict[str, str]:
+    return child_environment(
+        settings,
+        {
+            **ray_environment(settings),
+            processes.MARK: platform.instance,
+            "QUANTIS_RAY_ADDRESS": platform.ray_address,
+            "QUANTIS_RAY_DASHBOARD": platform.ray_dashboard,
+        },
+    )
+
+
+def _start_ray(settings: Settings, platform: Platform, environment: dict[str, str]) -> None:
+    client, agent, runtime_env = processes.free_ports(3)
+    command = [
+        str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--disable-usage-stats",
+        "--node-ip-address=127.0.0.1",
+        f"--port={platform.ray_address.rpartition(':')[2]}",
+        f"--dashboard-port={platform.ray_dashboard.rpartition(':')[2]}",
+        "--include-dashboard=true", "--dashboard-host=127.0.0.1",
+        f"--ray-client-server-port={client}", f"--dashboard-agent-listen-port={agent}",
+        f"--runtime-env-agent-port={runtime_env}",
+        f"--num-cpus={max(2, settings.cpus)}",
+        f"--object-store-memory={settings.object_store_mb * 1024 * 1024}",
+        f"--temp-dir={platform.ray_temp}",
+    ]  # fmt: skip
+    with (settings.storage.logs / "ray.log").open("wb") as log:
+        process = subprocess.Popen(
+            command, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
+            cwd=application_root(),
+        )  # fmt: skip
+    token = settings.secret_path("ray-token").read_text().strip()
+    _wait_for_ray(platform, token, process, settings.storage.logs / "ray.log")
+
+
+def _wait_for_ray(platform: Platform, token: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    headers = {"Authorization": f"Bearer {token}"}
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise Unavailable(f"Ray ended with code {process.returncode}; its log {log} ends:\n{_tail(log)}")
+        try:
+            if (
+                httpx.get(f"{platform.ray_dashboard}/api/version", headers=headers, timeout=2).status_code
+                == 200
+            ):
+                return
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.2)
+    raise Unavailable(f"Ray did not answer within {READY_SECONDS:.0f} s; see {log}")
+
+
+def _deploy(environment: dict[str, str], logs: Path) -> None:
+    log = logs / "deploy.log"
+    with log.open("wb") as file:
+        done = subprocess.run(
+            [sys.executable, "-m", "serve.app"], env=environment, stdout=file, stderr=file,
+            stdin=subprocess.DEVNULL, cwd=application_root(), check=False,
+        )  # fmt: skip
+    if done.returncode:
+        raise Unavailable(f"the API could not be deployed; {log} ends:\n{_tail(log)}")
+
+
+def _wait_until_ready(url: str, logs: Path) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            if httpx.get(f"{url}/readyz", timeout=5).status_code == 200:
+                return
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.3)
+    raise Unavailable(f"{url} did not become ready within {READY_SECONDS:.0f} s; see {logs}")
+
+
+def _shell_lines(settings: Settings, platform: Platform) -> str:
+    """What a shell needs to talk to this Ray head with Ray's own tools."""
+    values = {**ray_environment(settings), "RAY_API_SERVER_ADDRESS": platform.ray_dashboard}
+    return "".join(f"export {name}={value}\n" for name, value in values.items() if name.startswith("RAY_A"))
+
+
+def _sweep(folder: Path) -> None:
+    """The last run's counters end with it."""
+    for file in folder.glob("*.db"):
+        file.unlink()
+
+
+def _tail(path: Path, lines: int = 15) -> str:
+    return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="quantis up", description=__doc__)
+    parser.add_argument("--port", type=int, help="port of the API (default 8000, or QUANTIS_PORT)")
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    arguments = parser.parse_args()
+    settings = Settings() if arguments.port is None else Settings(port=arguments.port)
+    steps = Steps()
+    try:
+        platform = up(settings, steps)
+    except QuantisError as error:
+        return fail(error, arguments.json)
+    setup = settings.secret_path("setup-secret")
+    if arguments.json:
+        answer = {"url": platform.url, "seconds": steps.seconds, "setup_open": setup.exists()}
+        sys.stdout.write(json.dumps(answer) + "\n")
+        return 0
+    steps.say(f"\nQuantis is up: {platform.url}")
+    if setup.exists():
+        steps.say(f"Create the first admin there with the one-time secret in {setup}")
+    return 0
+
+
+def fail(error: QuantisError, as_json: bool) -> int:
+    """Say what went wrong, once, and give the exit code."""
+    if as_json:
+        sys.stdout.write(json.dumps({"error": {"code": error.code, "message": error.message}}) + "\n")
+    else:
+        sys.stderr.write(f"quantis: {error.message}\n")
+    return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

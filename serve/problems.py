@@ -1,0 +1,102 @@
+"""Every error as problem+json (RFC 9457): code, request id, and nothing of a hostile input."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from quantis.errors import NotFound, QuantisError, RejectedPanel, Unavailable
+from quantis.types.base import Problem
+
+MEDIA_TYPE = "application/problem+json"
+_MAX_ERRORS = 20
+log = logging.getLogger("quantis.api")
+
+
+def request_id(request: Request) -> str:
+    found: str | None = getattr(request.state, "request_id", None)
+    return found or uuid.uuid4().hex
+
+
+def install(app: FastAPI) -> None:
+    app.add_exception_handler(QuantisError, _ours)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def answer(request: Request, error: QuantisError) -> Response:
+    extra: dict[str, Any] = {}
+    if isinstance(error, RejectedPanel):
+        extra["findings"] = [finding.model_dump(mode="json") for finding in error.findings]
+    return _respond(request, error.status, error.code, error.title, error.message, error.errors, extra)
+
+
+async def _ours(request: Request, error: Exception) -> Response:
+    assert isinstance(error, QuantisError)
+    if error.status >= 500:
+        log.warning("%s: %s", error.code, error.message)
+    return answer(request, error)
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    details = [
+        {
+            "pointer": "/" + "/".join(str(part) for part in item["loc"])[:200],
+            "message": str(item["msg"])[:300],
+        }
+        for item in error.errors()[:_MAX_ERRORS]
+    ]
+    first = f"{details[0]['pointer']}: {details[0]['message']}" if details else "the request is not valid"
+    return _respond(request, 422, "invalid_input", "Invalid input", first, details, {})
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = {404: NotFound.code, 405: "method_not_allowed", 503: Unavailable.code}.get(
+        error.status_code, "http"
+    )
+    detail = {404: "there is nothing at this address", 405: "this address does not take this method"}
+    text = detail.get(error.status_code, str(error.detail)[:300])
+    response = _respond(request, error.status_code, code, text, text, [], {})
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    log.error("request failed", exc_info=error)
+    text = "something went wrong here; the request id finds it in the log"
+    return _respond(request, 500, "internal", "Internal error", text, [], {})
+
+
+def _respond(
+    request: Request,
+    status: int,
+    code: str,
+    title: str,
+    detail: str,
+    errors: list[dict[str, str]],
+    extra: dict[str, Any],
+) -> JSONResponse:
+    problem = Problem(
+        title=_plain(title),
+        status=status,
+        detail=_plain(detail),
+        code=code,
+        request_id=request_id(request),
+        errors=[{key: _plain(value) for key, value in item.items()} for item in errors],
+    )
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
+    return JSONResponse(problem.model_dump() | extra, status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def _plain(text: str) -> str:
+    """Text that any JSON reader takes: no lone surrogates."""
+    return text.encode("utf-8", "replace").decode()
