@@ -18,7 +18,9 @@ def server_url() -> str:
 def checked_url(url: str) -> str:
     """The address without a slash at its end."""
     if not url.startswith(("http://", "https://")):
-        raise InvalidInput(f"server address {url!r} does not start with http:// or https://; write it in full")
+        raise InvalidInput(
+            f"server address {url!r} does not start with http:// or https://; write it in full"
+        )
     return url.rstrip("/")
 
 
@@ -42,7 +44,9 @@ def application_root() -> Path:
     if named:
         if _is_application(Path(named)):
             return Path(named).resolve()
-        raise NotInstalled(f"QUANTIS_APP_ROOT is {named!r}, which holds no folder 'cluster'; name the application's root")
+        raise NotInstalled(
+            f"QUANTIS_APP_ROOT is {named!r}, which holds no cluster/; name the application's root"
+        )
     for folder in (Path(__file__).resolve().parent.parent, Path.cwd()):
         if _is_application(folder):
             return folder

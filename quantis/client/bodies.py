@@ -69,7 +69,9 @@ def _sniffed(head: bytes) -> str:
     if head.startswith(b"\xff\xff\xff\xff"):
         return ARROW
     if head.startswith((b"\x1f\x8b", b"PK\x03\x04", b"ARROW1")):
-        raise UnsupportedMedia("compressed, Excel and Feather files are not taken; give CSV, Parquet or an Arrow stream")
+        raise UnsupportedMedia(
+            "gzip, Excel and Feather files are not taken; give CSV, Parquet or an Arrow stream"
+        )
     return CSV
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
@@ -16,9 +17,11 @@ from quantis import settings
 from quantis.client.access import Access
 from quantis.client.bodies import body_of
 from quantis.client.connection import Connection, Request
-from quantis.client.credentials import CredentialsFile, Login
+from quantis.client.credentials import CredentialsFile
 from quantis.client.events import Follower, OnEvent
 from quantis.client.frames import series_requests
+from quantis.client.problems import checked
+from quantis.errors import QuantisError
 from quantis.types.accounts import NewUser, Role, SetupRequest, SetupState, User, UserChange
 from quantis.types.base import Page
 from quantis.types.datasets import (
@@ -71,7 +74,9 @@ class Client:
     def __enter__(self) -> Client:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -85,15 +90,21 @@ class Client:
 
     def create_first_admin(self, secret: str, user_name: str, password: str) -> User:
         """Create the first admin with the secret that `quantis up` wrote."""
-        body = SetupRequest(secret=SecretStr(secret), user_name=user_name, password=SecretStr(password))
+        body = checked(
+            SetupRequest, secret=SecretStr(secret), user_name=user_name, password=SecretStr(password)
+        )
         return self._send(User, "POST", "/setup", _revealed(body), signed=False)
 
     def login(self, user: str, password: str, *, save: bool = False) -> User:
         """Sign in; `save` keeps the login for later processes, as `quantis login` does."""
         store = CredentialsFile(settings.config_dir()) if save else None
-        fresh = Access(user=user, password=password)
+        fresh, before = Access(user=user, password=password), self._connection.access
         self._connection.access = fresh
-        me = self.me()
+        try:
+            me = self.me()
+        except QuantisError:
+            self._connection.access = before
+            raise
         if store and fresh.login:
             with store.locked():
                 store.put(self.url, fresh.login)
@@ -120,7 +131,7 @@ class Client:
         return self._all(User, "/users", limit)
 
     def create_user(self, user_name: str, password: str, role: Role | str = Role.viewer) -> User:
-        body = NewUser(user_name=user_name, password=SecretStr(password), role=Role(role))
+        body = checked(NewUser, user_name=user_name, password=SecretStr(password), role=role)
         return self._send(User, "POST", "/users", _revealed(body))
 
     def change_user(self, user_id: str, change: UserChange) -> User:
@@ -163,7 +174,8 @@ class Client:
     ) -> StoredSeries:
         """One stored series as it was known at `as_of` (now when absent)."""
         path = f"/datasets/{_part(name)}/series/{_part(unique_id)}"
-        return self._get(StoredSeries, path, as_of=_moment(as_of), start=_moment(start), end=_moment(end), version=version)
+        moments = {"as_of": _moment(as_of), "start": _moment(start), "end": _moment(end)}
+        return self._get(StoredSeries, path, version=version, **moments)
 
     # Jobs
 
@@ -176,7 +188,9 @@ class Client:
     def job(self, job_id: str) -> Job:
         return self._get(Job, f"/jobs/{_part(job_id)}")
 
-    def jobs(self, *, state: JobState | str | None = None, kind: str | None = None, limit: int = 100) -> list[Job]:
+    def jobs(
+        self, *, state: JobState | str | None = None, kind: str | None = None, limit: int = 100
+    ) -> list[Job]:
         """Newest first."""
         return self._all(Job, "/jobs", limit, state=JobState(state).value if state else None, kind=kind)
 
@@ -214,7 +228,9 @@ class Client:
     def promote(self, name: str, version: int, alias: str = "champion") -> ModelVersion:
         """Point an alias at a version; Conflict when the model's policy says no."""
         path = f"/models/{_part(name)}/aliases/{_part(alias)}"
-        return self._send(ModelVersion, "PUT", path, AliasRequest(version=version).model_dump_json(), repeatable=True)
+        return self._send(
+            ModelVersion, "PUT", path, AliasRequest(version=version).model_dump_json(), repeatable=True
+        )
 
     # Forecasts
 
@@ -236,7 +252,8 @@ class Client:
         With a dataframe, `future` holds the known-future covariates and `roles` says what the columns
         are (those of the model's dataset when absent).
         """
-        request = ForecastRequest(
+        request = checked(
+            ForecastRequest,
             h=h,
             level=None if level is None else list(level),
             quantiles=None if quantiles is None else list(quantiles),
@@ -255,18 +272,24 @@ class Client:
         document = self._connection.send(Request("GET", "/openapi.json", repeatable=True)).json()
         return dict(document)
 
-    def _series(self, model: str, series: Any, future: Any | None, roles: Roles | None) -> list[SeriesRequest]:
+    def _series(
+        self, model: str, series: Any, future: Any | None, roles: Roles | None
+    ) -> list[SeriesRequest]:
         if isinstance(series, str | SeriesRequest):
             series = [series]
         if isinstance(series, list | tuple | set | frozenset):
-            return [SeriesRequest(unique_id=item) if isinstance(item, str) else item for item in series]
+            return [
+                checked(SeriesRequest, unique_id=item) if isinstance(item, str) else item for item in series
+            ]
         if roles is None:
             dataset = self.resolve(model).dataset
             roles = self.dataset(dataset).roles if dataset else Roles()
         return series_requests(series, future, roles)
 
-    def _get(self, kind: type[T], path: str, *, signed: bool = True, **params: Any) -> T:
-        return self._connection.read(kind, Request("GET", f"/v1{path}", params, repeatable=True, signed=signed))
+    def _get(self, kind: type[T], path: str, /, *, signed: bool = True, **params: Any) -> T:
+        return self._connection.read(
+            kind, Request("GET", f"/v1{path}", params, repeatable=True, signed=signed)
+        )
 
     def _send(self, kind: type[T], method: str, path: str, body: str | None, **extra: Any) -> T:
         return self._connection.read(kind, Request(method, f"/v1{path}", json=body, **extra))
@@ -276,7 +299,7 @@ class Client:
         request = Request("POST", f"/v1{path}", {"file": body.name}, body=body, repeatable=True)
         return self._connection.read(kind, request)
 
-    def _all(self, kind: type[T], path: str, limit: int, **params: Any) -> list[T]:
+    def _all(self, kind: type[T], path: str, limit: int, /, **params: Any) -> list[T]:
         """The pages one after the other, up to `limit` items."""
         items: list[T] = []
         cursor = None
@@ -300,14 +323,9 @@ def _moment(moment: datetime | None) -> str | None:
 
 def _revealed(body: NewUser | UserChange | SetupRequest) -> str:
     """JSON with the secrets in it, for the one place that must see them."""
-    import json
-
     values = body.model_dump(mode="json", exclude_unset=True)
     for field in ("password", "secret"):
         secret = getattr(body, field, None)
         if isinstance(secret, SecretStr):
             values[field] = secret.get_secret_value()
     return json.dumps(values)
-
-
-__all__ = ["Client", "Login"]

@@ -60,7 +60,9 @@ class Connection:
                 headers={"User-Agent": f"quantis/{quantis.__version__}"},
             )
         except httpx.InvalidURL as error:
-            raise InvalidInput(f"server address {url!r} is not a URL ({error}); write http://host:port") from None
+            raise InvalidInput(
+                f"server address {url!r} is not a URL ({error}); write http://host:port"
+            ) from None
 
     def close(self) -> None:
         self._http.close()

@@ -77,7 +77,9 @@ class CredentialsFile:
         except FileNotFoundError:
             return _Contents()
         except ValidationError:
-            raise InvalidInput(f"{self.path} is not a credentials file; remove it and run `quantis login`") from None
+            raise InvalidInput(
+                f"{self.path} is not a credentials file; remove it and run `quantis login`"
+            ) from None
 
     def _write(self, servers: dict[str, Login]) -> None:
         self._make_folder()

@@ -59,7 +59,9 @@ def _lines(chunks: Iterable[str]) -> Iterator[str]:
 class Follower:
     """Waits for one job to end. `seq` is the newest event handed on; none is handed on twice."""
 
-    def __init__(self, connection: Connection, job_id: str, on_event: OnEvent | None, timeout: float | None) -> None:
+    def __init__(
+        self, connection: Connection, job_id: str, on_event: OnEvent | None, timeout: float | None
+    ) -> None:
         self._connection, self._job_id, self._on_event = connection, job_id, on_event
         self._timeout = timeout
         self._ends = None if timeout is None else time.monotonic() + timeout
@@ -97,7 +99,9 @@ class Follower:
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": str(self.seq)} if self.seq else {})
         request = Request("GET", f"/v1/jobs/{self._job_id}/events", headers=headers)
         try:
-            with self._connection.stream(request, read_timeout=max(0.1, min(SILENCE, self._left()))) as response:
+            with self._connection.stream(
+                request, read_timeout=max(0.1, min(SILENCE, self._left()))
+            ) as response:
                 if not response.headers.get("Content-Type", "").startswith("text/event-stream"):
                     self._streams = False
                     return True

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from quantis.client.bodies import arrow_table
+from quantis.client.problems import checked
 from quantis.errors import InvalidInput
 from quantis.panel import DS, ID, TIMESTAMP, Y, series_slices
 from quantis.types.datasets import Roles
@@ -66,7 +67,8 @@ def series_requests(history: Any, future: Any | None, roles: Roles) -> list[Seri
 
 def _request(unique_id: str, past: pa.Table, later: pa.Table | None, roles: Roles) -> SeriesRequest:
     held = [column for column in roles.futr_exog if column in past.column_names or later is not None]
-    return SeriesRequest(
+    return checked(
+        SeriesRequest,
         unique_id=unique_id,
         ds=past[DS].to_pylist(),
         y=_values(past[Y]),
@@ -86,8 +88,12 @@ def _values(column: pa.ChunkedArray) -> list[Any]:
     """Numbers as floats, with NaN as missing; everything else as text."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
-    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_boolean(column.type)):
-        return column.cast(pa.string()).to_pylist()
+    if not (
+        pa.types.is_integer(column.type)
+        or pa.types.is_floating(column.type)
+        or pa.types.is_boolean(column.type)
+    ):
+        return list(column.cast(pa.string()).to_pylist())
     numbers = column.cast(pa.uint8()) if pa.types.is_boolean(column.type) else column
     values = np.asarray(numbers.cast(pa.float64()).to_numpy(), "float64")
     return [float(v) if np.isfinite(v) else None for v in values]

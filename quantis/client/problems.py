@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from quantis.errors import (
     Conflict,
@@ -23,6 +23,8 @@ from quantis.errors import (
     all_errors,
 )
 from quantis.types.datasets import Finding
+
+T = TypeVar("T", bound=BaseModel)
 
 _BY_STATUS: dict[int, type[QuantisError]] = {
     400: InvalidInput,
@@ -52,11 +54,32 @@ def error_of(response: httpx.Response) -> QuantisError:
     return error
 
 
+def checked(kind: type[T], /, **values: Any) -> T:
+    """The value, or InvalidInput with one line for each field that breaks its rule."""
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        raise invalid(error) from None
+
+
+def invalid(error: ValidationError) -> InvalidInput:
+    """What is wrong with a value, without the value itself (it may be a secret)."""
+    details = [
+        {"pointer": "/" + "/".join(map(str, item["loc"])), "message": item["msg"]}
+        for item in error.errors(include_url=False, include_input=False, include_context=False)
+    ]
+    said = "; ".join(f"{item['pointer'].strip('/') or 'value'}: {item['message']}" for item in details[:3])
+    return InvalidInput(said, errors=details)
+
+
 def _made(kind: type[QuantisError], message: str, problem: dict[str, Any]) -> QuantisError:
     if issubclass(kind, RejectedPanel):
         return kind(message, _findings(problem.get("findings")))
     errors = problem.get("errors")
-    return kind(message, errors=[item for item in errors if isinstance(item, dict)] if isinstance(errors, list) else [])
+    return kind(
+        message,
+        errors=[item for item in errors if isinstance(item, dict)] if isinstance(errors, list) else [],
+    )
 
 
 def _body(response: httpx.Response) -> dict[str, Any]:

@@ -23,4 +23,6 @@ def version_of(client: Client, ref: str) -> ModelVersion:
     for version in client.model_versions(name):
         if alias in version.aliases:
             return version
-    raise NotFound(f"model {name!r} has no {alias}; see `quantis models show {name}`, or name a version as {name}:1")
+    raise NotFound(
+        f"model {name!r} has no {alias}; see `quantis models show {name}`, or name a version as {name}:1"
+    )
