@@ -1,0 +1,213 @@
+"""Bundle format 1: a trained model on disk, without pickle, verified before and after it is loaded.
+
+manifest.json         format_version, family, and the sha256 of every other file
+task.json             the task
+config.json           Parts.config
+tensors.safetensors   Parts.tensors
+texts/<name>          Parts.texts
+sample/*.arrow        two short series and what the model must predict for them
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from models.forecaster import Forecaster, Parts
+from models.series import floats, keep_series
+from quantis.errors import Conflict, InvalidInput, QuantisError
+from quantis.panel import DS, ID, Snapshot, Task, series_slices
+
+FORMAT_VERSION = 1
+FAMILIES = {
+    "seasonal_naive": "models.naive:SeasonalNaive",
+    "last_value": "models.naive:LastValue",
+    "baseline": "models.naive:ColumnForecast",
+    "statistical": "models.statistical:Statistical",
+    "boosting": "models.boosting:Boosting",
+    "tft": "models.tft.forecaster:TftForecaster",
+}
+_TOLERANCE = 1e-4
+_SAMPLE_SERIES = 2
+_SAMPLE_TABLES = ("history", "future", "static", "expected")
+
+
+class BundleBroken(QuantisError):
+    """The files are not what was written, or no longer predict what they did."""
+
+    status, code, title = 500, "bundle_broken", "The model's bundle is broken"
+
+
+def family_class(family: str) -> type[Forecaster]:
+    """The forecaster of a family; imports its libraries now and not earlier."""
+    if family not in FAMILIES:
+        raise InvalidInput(f"family {family!r} is not one of {', '.join(FAMILIES)}")
+    module, name = FAMILIES[family].split(":")
+    return cast(type[Forecaster], getattr(importlib.import_module(module), name))
+
+
+def write_bundle(folder: Path, forecaster: Forecaster, snapshot: Snapshot) -> Path:
+    """Write the whole bundle or nothing; two series of `snapshot` become its conformance sample.
+
+    Conflict when the folder is there already.
+    """
+    if folder.exists():
+        raise Conflict(f"bundle {folder.name!r} exists; bundles are written once, choose another folder")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        _write_files(temporary, _contents(forecaster, snapshot))
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    _sync_folder(folder.parent)
+    return folder
+
+
+def read_bundle(folder: Path) -> Forecaster:
+    """Verify every file, restore the forecaster, and check that it still predicts its sample.
+
+    BundleBroken names what does not agree.
+    """
+    family, files = _verified(folder)
+    task = Task.model_validate_json(files["task.json"])
+    texts = {name[6:]: data.decode() for name, data in files.items() if name.startswith("texts/")}
+    parts = Parts(json.loads(files["config.json"]), load_tensors(files["tensors.safetensors"]), texts)
+    forecaster = family_class(family).from_parts(task, parts)
+    _conform(folder, forecaster, {name: _from_ipc(files[f"sample/{name}.arrow"]) for name in _SAMPLE_TABLES})
+    return forecaster
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a format that this code understands; BundleBroken otherwise."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_bytes())
+        version, files = manifest["format_version"], manifest["files"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BundleBroken(
+            f"bundle {folder.name!r} has no readable manifest.json; publish it again"
+        ) from error
+    if version != FORMAT_VERSION:
+        raise BundleBroken(f"bundle {folder.name!r} has format {version}, this code reads {FORMAT_VERSION}")
+    for name in files:
+        if not re.fullmatch(r"(\w[\w.-]*/)?\w[\w.-]*", name):
+            raise BundleBroken(f"bundle {folder.name!r} names a file {name!r} outside itself")
+    return cast(dict[str, Any], manifest)
+
+
+def conformance_sample(forecaster: Forecaster, snapshot: Snapshot) -> Snapshot:
+    """Two series with the longest histories, each cut to twice what the model needs."""
+    lengths = {name: rows.stop - rows.start for name, rows in series_slices(snapshot.history[ID])}
+    longest = sorted(lengths, key=lambda name: (-lengths[name], name))[:_SAMPLE_SERIES]
+    kept = keep_series(snapshot, longest)
+    steps = 2 * max(forecaster.min_history, forecaster.task.h)
+    tails = [
+        kept.history.slice(max(rows.start, rows.stop - steps), min(steps, rows.stop - rows.start))
+        for _, rows in series_slices(kept.history[ID])
+    ]
+    return Snapshot(pa.concat_tables([kept.history.slice(0, 0), *tails]), kept.future, kept.static)
+
+
+def _contents(forecaster: Forecaster, snapshot: Snapshot) -> dict[str, bytes]:
+    parts, sample = forecaster.parts(), conformance_sample(forecaster, snapshot)
+    tensors = {name: np.ascontiguousarray(values) for name, values in parts.tensors.items()}
+    tables = {"history": sample.history, "future": sample.future, "static": sample.static}
+    tables["expected"] = forecaster.predict(sample)
+    files = {
+        "task.json": forecaster.task.model_dump_json(indent=2).encode(),
+        "config.json": json.dumps(parts.config, indent=2, allow_nan=False).encode(),
+        "tensors.safetensors": save_tensors(tensors),
+    }
+    files |= {f"texts/{name}": text.encode() for name, text in parts.texts.items()}
+    files |= {f"sample/{name}.arrow": _to_ipc(table) for name, table in tables.items()}
+    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    manifest = {"format_version": FORMAT_VERSION, "family": forecaster.family, "files": hashes}
+    return files | {"manifest.json": json.dumps(manifest, indent=2, sort_keys=True).encode()}
+
+
+def _verified(folder: Path) -> tuple[str, dict[str, bytes]]:
+    """The family and every file's content, hashes checked before anything is parsed."""
+    manifest = read_manifest(folder)
+    files: dict[str, bytes] = {}
+    for name, expected in manifest["files"].items():
+        path = folder / name
+        data = path.read_bytes() if path.is_file() else None
+        if data is None or hashlib.sha256(data).hexdigest() != expected:
+            what = "is missing" if data is None else "was changed after it was written"
+            raise BundleBroken(f"bundle {folder.name!r}: {name} {what}; publish the model again")
+        files[name] = data
+    required = {
+        "task.json",
+        "config.json",
+        "tensors.safetensors",
+        *(f"sample/{n}.arrow" for n in _SAMPLE_TABLES),
+    }
+    if missing := required - files.keys():
+        raise BundleBroken(
+            f"bundle {folder.name!r} lacks {', '.join(sorted(missing))}; publish the model again"
+        )
+    return manifest["family"], files
+
+
+def _conform(folder: Path, forecaster: Forecaster, tables: dict[str, pa.Table]) -> None:
+    expected = tables.pop("expected")
+    found = forecaster.predict(Snapshot(**tables))
+    names = [name for name in expected.column_names if name not in (ID, DS)]
+    same_rows = found.select([ID, DS]).equals(expected.select([ID, DS]))
+    if not same_rows or not set(names) <= set(found.column_names):
+        raise BundleBroken(f"bundle {folder.name!r} answers other series, times or quantiles than it did")
+    gap = max((_gap(floats(found[name]), floats(expected[name])) for name in names), default=0.0)
+    if not gap <= _TOLERANCE:
+        raise BundleBroken(
+            f"bundle {folder.name!r} predicts its sample {gap:.2g} off, allowed are {_TOLERANCE:g}; "
+            "the libraries differ from those that trained it: install the locked ones, or train again"
+        )
+
+
+def _gap(found: npt.NDArray[np.float64], expected: npt.NDArray[np.float64]) -> float:
+    """The largest difference, relative to values above 1."""
+    return float(np.max(np.abs(found - expected) / np.maximum(1.0, np.abs(expected)), initial=0.0))
+
+
+def _to_ipc(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    return cast(bytes, sink.getvalue().to_pybytes())
+
+
+def _from_ipc(data: bytes) -> pa.Table:
+    return pa.ipc.open_file(pa.BufferReader(data)).read_all()
+
+
+def _write_files(folder: Path, files: dict[str, bytes]) -> None:
+    for name, data in files.items():
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        with path.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    for path in (*(p for p in folder.iterdir() if p.is_dir()), folder):
+        _sync_folder(path)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
