@@ -174,7 +174,7 @@ class Client:
     ) -> StoredSeries:
         """One stored series as it was known at `as_of` (now when absent)."""
         path = f"/datasets/{_part(name)}/series/{_part(unique_id)}"
-        moments = {"as_of": _moment(as_of), "start": _moment(start), "end": _moment(end)}
+        moments: dict[str, Any] = {"as_of": _moment(as_of), "start": _moment(start), "end": _moment(end)}
         return self._get(StoredSeries, path, version=version, **moments)
 
     # Jobs

@@ -1,0 +1,89 @@
+"""Signing in and out."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from quantis.cli import output
+from quantis.cli.options import Json, Url, client
+from quantis.errors import InvalidInput
+
+_PANEL = "Account"
+
+
+def register(app: typer.Typer) -> None:
+    app.command("login", rich_help_panel=_PANEL)(login)
+    app.command("logout", rich_help_panel=_PANEL)(logout)
+    app.command("whoami", rich_help_panel=_PANEL)(whoami)
+
+
+def login(
+    user: Annotated[str | None, typer.Option("--user", help="Your user name; asked when absent.")] = None,
+    password_file: Annotated[
+        Path | None,
+        typer.Option("--password-file", help="A file with the password, - for stdin; asked when absent."),
+    ] = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Sign in; later commands use this login."""
+    with client(url) as api:
+        _warn_of_plain_http(api.url)
+        user = user or _asked("User name", hidden=False)
+        password = _read_password(password_file) if password_file else _asked("Password", hidden=True)
+        me = api.login(user, password, save=True)
+    if as_json:
+        output.answer(me)
+    else:
+        output.say(f"signed in to {api.url} as {me.user_name} ({me.role.value})")
+
+
+def logout(url: Url = None, as_json: Json = False) -> None:
+    """Sign out here and make the login void on the server."""
+    with client(url) as api:
+        api.logout()
+    if as_json:
+        output.answer({"signed_out": api.url})
+    else:
+        output.say(f"signed out of {api.url}")
+
+
+def whoami(url: Url = None, as_json: Json = False) -> None:
+    """Who is signed in, with what role."""
+    with client(url) as api:
+        me = api.me()
+    if as_json:
+        output.answer(me)
+    else:
+        output.fields(
+            [("user", me.user_name), ("role", me.role.value), ("team", me.team), ("server", api.url)]
+        )
+
+
+def _asked(label: str, *, hidden: bool) -> str:
+    if not sys.stdin.isatty():
+        option = "--password-file" if hidden else "--user"
+        raise typer.BadParameter(f"there is no terminal to ask for the {label.lower()}; give {option}")
+    return str(typer.prompt(label, hide_input=hidden, err=True))
+
+
+def _read_password(path: Path) -> str:
+    if str(path) == "-":
+        return sys.stdin.readline().rstrip("\r\n")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"cannot read the password file {path}: {error}") from None
+    return text.rstrip("\r\n")
+
+
+def _warn_of_plain_http(url: str) -> None:
+    import httpx
+
+    address = httpx.URL(url)
+    if address.scheme == "http" and address.host not in ("127.0.0.1", "localhost", "::1"):
+        output.say(f"warning: {url} is not https; the password can be read on its way")

@@ -1,0 +1,210 @@
+"""`quantis data`: check, push, ls, show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from quantis.cli import output
+from quantis.cli.options import AsOf, Json, Url, client, duration, names
+from quantis.errors import NotFound
+
+if TYPE_CHECKING:
+    from quantis.client import Client
+    from quantis.types.datasets import CheckReport, DatasetSpec, StoredSeries
+
+app = typer.Typer(no_args_is_help=True)
+
+File = Annotated[
+    Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="CSV, Parquet or Arrow.")
+]
+Columns = str | None
+
+
+@app.command()
+def check(file: File, as_json: Json = False) -> None:
+    """What an upload of FILE would find; works without a server."""
+    from quantis.check import check_panel, detect_spec
+    from quantis.reading import read_table
+
+    table = read_table(file, name=file.name)
+    report, _ = check_panel(table, detect_spec(table, "check"), file=file.name)
+    if as_json:
+        output.answer(report.model_dump(mode="json", exclude={"columns"}))
+    else:
+        _show_report(report)
+    if report.outcome == "reject":
+        raise typer.Exit(1)
+
+
+@app.command()
+def push(
+    name: Annotated[str, typer.Argument(help="The dataset; made when there is none of this name.")],
+    file: File,
+    futr: Annotated[Columns, typer.Option(help="Columns known in advance, with commas.")] = None,
+    hist: Annotated[Columns, typer.Option(help="Columns observed as time passes.")] = None,
+    static: Annotated[Columns, typer.Option(help="Columns fixed per series.")] = None,
+    categorical: Annotated[Columns, typer.Option(help="Which of these are categories.")] = None,
+    freq: Annotated[str | None, typer.Option(help="h, D, W, MS, 15min ...; found out when absent.")] = None,
+    publication_lag: Annotated[
+        str | None, typer.Option(metavar="1h", help="How long after `ds` a value becomes known.")
+    ] = None,
+    time_zone: Annotated[
+        str | None, typer.Option(help="Zone of the calendar, such as Europe/Berlin.")
+    ] = None,
+    holidays: Annotated[str | None, typer.Option(help="Country code of the holidays, such as US.")] = None,
+    description: Annotated[str | None, typer.Option(help="What it is, for others.")] = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Upload FILE as a new version of a dataset; the roles of columns are declared the first time."""
+    roles: dict[str, Any] = {
+        "futr_exog": names(futr),
+        "hist_exog": names(hist),
+        "stat_exog": names(static),
+        "categorical": names(categorical),
+    }
+    declared: dict[str, Any] = {
+        "roles": roles if any(roles.values()) else None,
+        "freq": freq,
+        "publication_lag": duration(publication_lag) if publication_lag else None,
+        "time_zone": time_zone,
+        "holidays": holidays,
+        "description": description,
+    }
+    declared = {key: value for key, value in declared.items() if value is not None}
+    with client(url) as api:
+        _ensure_dataset(api, name, file, declared)
+        result = api.upload(name, file)
+    if as_json:
+        output.answer(result)
+        return
+    output.findings(result.report.findings)
+    version, what = result.version, "stored as" if result.created else "same content as"
+    output.say(
+        f"{what} {name} version {version.number}: {version.rows} rows, {version.series} series, {version.freq}"
+    )
+
+
+@app.command("ls")
+def list_datasets(url: Url = None, as_json: Json = False) -> None:
+    """The datasets."""
+    with client(url) as api:
+        datasets = api.datasets()
+    if as_json:
+        output.answer_list(datasets)
+    elif not datasets:
+        output.say("no dataset yet; upload one with `quantis data push NAME FILE`")
+    else:
+        rows = [
+            (d.name, d.latest_version or "–", d.series or "–", d.rows or "–", d.freq or "–", d.description)
+            for d in datasets
+        ]
+        output.table(
+            ("name", "version", "series", "rows", "freq", "description"),
+            rows,
+            right=("version", "series", "rows"),
+        )
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="The dataset.")],
+    series: Annotated[str | None, typer.Argument(help="One of its series.")] = None,
+    as_of: AsOf = None,
+    last: Annotated[int, typer.Option(min=1, help="How many of the newest values to print.")] = 24,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """A dataset with its series, or one series with its values."""
+    with client(url) as api:
+        if series is not None:
+            _show_series(api.read_series(name, series, as_of=as_of), last, as_json)
+        else:
+            _show_dataset(api, name, as_json)
+
+
+def _ensure_dataset(api: Client, name: str, file: Path, declared: dict[str, Any]) -> None:
+    """Make the dataset on its first upload; what is declared once cannot be declared again."""
+    from quantis.client.problems import checked
+    from quantis.errors import Conflict
+    from quantis.types.datasets import Dataset, DatasetSpec
+
+    try:
+        known: Dataset = api.dataset(name)
+    except NotFound:
+        api.create_dataset(checked(DatasetSpec, name=name, **(declared or _detected(file, name))))
+        return
+    for key, value in checked(DatasetSpec, name=name, **declared).model_dump(include=set(declared)).items():
+        if known.model_dump()[key] != value:
+            raise Conflict(
+                f"dataset {name!r} was declared with another {key}; push without it, or to another name"
+            )
+
+
+def _detected(file: Path, name: str) -> dict[str, Any]:
+    from quantis.check import detect_spec
+    from quantis.reading import read_table
+
+    spec: DatasetSpec = detect_spec(read_table(file, name=file.name), name)
+    return {key: getattr(spec, key) for key in spec.model_fields_set - {"name"}}
+
+
+def _show_report(report: CheckReport) -> None:
+    output.findings(report.findings)
+    said = {"accept": "accepted", "accept_with_warning": "accepted with warnings", "reject": "rejected"}
+    freq = f", {report.freq}" if report.freq else ""
+    output.say(f"{report.file}: {said[report.outcome]}; {report.rows} rows, {report.series} series{freq}")
+
+
+def _show_dataset(api: Client, name: str, as_json: bool) -> None:
+    dataset, versions, series = api.dataset(name), api.versions(name), api.series(name)
+    if as_json:
+        parts = {"versions": versions, "series": series}
+        listed = {key: [item.model_dump(mode="json") for item in items] for key, items in parts.items()}
+        output.answer({"dataset": dataset.model_dump(mode="json"), **listed})
+        return
+    roles = dataset.roles
+    output.fields(
+        [
+            ("dataset", dataset.name),
+            ("description", dataset.description),
+            ("version", dataset.latest_version),
+            ("rows", dataset.rows),
+            ("frequency", dataset.freq),
+            ("known ahead", ", ".join(roles.futr_exog)),
+            ("observed", ", ".join(roles.hist_exog)),
+            ("static", ", ".join(roles.stat_exog)),
+            ("categories", ", ".join(roles.categorical)),
+            ("known after", dataset.publication_lag or None),
+            ("time zone", dataset.time_zone),
+            ("holidays", dataset.holidays),
+        ]
+    )
+    rows = [(s.unique_id, s.rows, output.moment(s.first_ds), output.moment(s.last_ds)) for s in series]
+    output.table(("series", "rows", "first", "last"), rows, right=("rows",))
+
+
+def _show_series(series: StoredSeries, last: int, as_json: bool) -> None:
+    if as_json:
+        output.answer(series)
+        return
+    exog = tuple(series.exog)
+    rows = [
+        (
+            output.moment(series.ds[i]),
+            "–" if series.y[i] is None else f"{series.y[i]:g}",
+            *(_cell(series.exog[c][i]) for c in exog),
+        )
+        for i in range(max(0, len(series.ds) - last), len(series.ds))
+    ]
+    output.table(("ds (UTC)", "y", *exog), rows, right=("y", *exog))
+    output.say(
+        f"{series.unique_id} as known at {output.moment(series.as_of)}; {len(series.ds)} values in all"
+    )
+
+
+def _cell(value: float | str | None) -> str:
+    return "–" if value is None else f"{value:g}" if isinstance(value, float) else value

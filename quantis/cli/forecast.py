@@ -1,0 +1,161 @@
+"""`quantis forecast`: a table, or a drawing."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from quantis.cli import output
+from quantis.cli.options import AsOf, Json, Url, client
+from quantis.errors import QuantisError
+
+if TYPE_CHECKING:
+    from quantis.client import Client
+    from quantis.plot import Cell, Line
+    from quantis.types.forecasts import ForecastResponse, SeriesForecast
+
+_STYLES = {"history": "bright_white", "median": "bold cyan", "actual": "bold yellow", "axis": "bright_black"}
+_BAND_STYLES = ("blue", "bright_black", "bright_black")
+_BEHIND = ("on grey30", "on grey19", "on grey11")
+
+
+def register(app: typer.Typer) -> None:
+    app.command("forecast", rich_help_panel="Work")(forecast)
+
+
+def forecast(
+    model: Annotated[str, typer.Argument(help="name (its champion), name@alias or name:7.")],
+    series: Annotated[list[str], typer.Option("--series", help="A series' id; may be repeated.")],
+    h: Annotated[int | None, typer.Option("--h", min=1, help="Steps; the model's own when absent.")] = None,
+    level: Annotated[
+        list[float] | None, typer.Option("--level", help="An interval in percent; may be repeated.")
+    ] = None,
+    as_of: AsOf = None,
+    plot: Annotated[bool, typer.Option("--plot", help="Draw it instead of printing the table.")] = False,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Forecast series of the model's dataset."""
+    with client(url) as api:
+        response = api.forecast(model, series, h=h, level=level or [80, 95], as_of=as_of)
+        if as_json:
+            output.answer(response)
+        elif plot:
+            for entry in response.forecasts:
+                _draw(api, model, response, entry)
+        else:
+            _print(response)
+    if not as_json:
+        _tell(response)
+    if all(entry.status == "refused" for entry in response.forecasts):
+        raise typer.Exit(1)
+
+
+def _print(response: ForecastResponse) -> None:
+    from quantis.client import forecast_frame
+
+    table = forecast_frame(response, name="mean")
+    if not table.num_rows:
+        return
+    numbers = [name for name in table.column_names if name not in ("unique_id", "ds")]
+    rows = [
+        (row["unique_id"], output.moment(row["ds"]), *(output.number(row[name], 2) for name in numbers))
+        for row in table.to_pylist()
+    ]
+    shown = [name.removeprefix("mean-") for name in numbers]
+    output.table(("series", "ds (UTC)", *shown), rows, right=shown)
+
+
+def _tell(response: ForecastResponse) -> None:
+    model = response.model
+    alias = f" ({model.alias})" if model.alias else ""
+    output.say(
+        f"{model.name} version {model.version}{alias}, {model.family}; as known at "
+        f"{output.moment(response.as_of)} UTC; forecast {response.forecast_id}"
+    )
+    for entry in response.forecasts:
+        if entry.status != "ok":
+            why = entry.detail or (entry.reason.value.replace("_", " ") if entry.reason else "")
+            output.say(f"{entry.unique_id}: {entry.status}, {entry.rung.value.replace('_', ' ')}: {why}")
+    for warning in response.warnings:
+        output.say(f"warning: {warning}")
+
+
+def _draw(api: Client, model: str, response: ForecastResponse, entry: SeriesForecast) -> None:
+    from quantis.client.frames import intervals
+    from quantis.plot import Band, Line, Plot
+
+    if not entry.ds:
+        return
+    bands = [
+        Band(f"{level} %", entry.ds, entry.quantiles[low], entry.quantiles[high])
+        for level, low, high in intervals(set(entry.quantiles))
+    ]
+    median = Line("median", entry.ds, entry.quantiles.get("0.5", entry.mean))
+    lines = [*_stored(api, model, response, entry), median]
+    console = output.console()
+    width = min(console.width, 110) if sys.stdout.isatty() else 100
+    drawing = Plot(lines, bands, cutoff=entry.ds[0], width=width)
+    output.console().print(
+        _legend(entry.unique_id, [line.name for line in lines], [band.name for band in bands])
+    )
+    for row in drawing.rows():
+        console.print(_styled(row, [band.name for band in bands]), soft_wrap=True)
+
+
+def _stored(api: Client, model: str, response: ForecastResponse, entry: SeriesForecast) -> list[Line]:
+    """History and later actuals from the model's dataset, as far as they can be had."""
+    from datetime import UTC
+
+    import numpy as np
+
+    from quantis.frequency import Frequency
+    from quantis.plot import Line
+
+    first = np.datetime64(entry.ds[0].replace(tzinfo=None), "us")
+    start = (
+        Frequency.parse(response.freq)
+        .shift(np.array([first]), -3 * len(entry.ds))[0]
+        .item()
+        .replace(tzinfo=UTC)
+    )
+    try:
+        dataset = api.resolve(f"{response.model.name}:{response.model.version}").dataset
+        if dataset is None:
+            return []
+        known = api.read_series(dataset, entry.unique_id, as_of=response.as_of, start=start)
+        later = api.read_series(dataset, entry.unique_id, start=entry.ds[0], end=entry.ds[-1])
+    except QuantisError as error:
+        output.say(f"drawn without its history: {error.message}")
+        return []
+    past = [(t, y) for t, y in zip(known.ds, known.y, strict=True) if t < entry.ds[0]]
+    lines = [Line("history", [t for t, _ in past], [y for _, y in past])] if past else []
+    if any(y is not None for y in later.y):
+        lines.append(Line("actual", later.ds, later.y))
+    return lines
+
+
+def _legend(unique_id: str, lines: list[str], bands: list[str]):  # type: ignore[no-untyped-def]
+    from rich.text import Text
+
+    from quantis.plot import SHADES
+
+    text = Text(output.clean(unique_id), style="bold")
+    for name in lines:
+        text.append(f"   ⠒⠒ {name}", style=_STYLES[name])
+    for shade, name, style in zip(SHADES, bands, _BAND_STYLES, strict=False):
+        text.append(f"   {shade}{shade} {name}", style=style)
+    return text
+
+
+def _styled(row: list[Cell], bands: list[str]):  # type: ignore[no-untyped-def]
+    from rich.text import Text
+
+    text = Text()
+    front = {**_STYLES, **dict(zip(bands, _BAND_STYLES, strict=False))}
+    behind = dict(zip(bands, _BEHIND, strict=False))
+    for cell in row:
+        text.append(cell.text, style=f"{front.get(cell.shows, '')} {behind.get(cell.over, '')}".strip())
+    return text

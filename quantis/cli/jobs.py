@@ -1,0 +1,174 @@
+"""`quantis jobs`: submit, ls, status, logs, watch, stop."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from quantis.cli import output, watching
+from quantis.cli.options import Json, Timeout, Url, client
+from quantis.errors import InvalidInput, NotInstalled
+
+if TYPE_CHECKING:
+    from quantis.types.jobs import Job, JobSpec
+
+app = typer.Typer(no_args_is_help=True)
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.")]
+
+
+@app.command()
+def submit(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The job as YAML or JSON.")],
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the job to its end.")] = False,
+    timeout: Timeout = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Submit the job that FILE describes: kind, dataset, model and the rest."""
+    spec = read_spec(file)
+    with client(url) as api:
+        job = api.submit(spec)
+        if wait:
+            output.say(f"job {job.id}")
+            job = watching.watch(api, job.id, timeout)
+    if wait:
+        watching.finish(job, as_json=as_json)
+    elif as_json:
+        output.answer(job)
+    else:
+        output.say(f"job {job.id} submitted; follow it with `quantis jobs watch {job.id}`")
+
+
+@app.command("ls")
+def list_jobs(
+    state: Annotated[str | None, typer.Option(help="PENDING, RUNNING, STOPPED, SUCCEEDED or FAILED.")] = None,
+    kind: Annotated[str | None, typer.Option(help="featurize, train, tune or forecast.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 20,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """The jobs, newest first."""
+    from quantis.types.jobs import JobState
+
+    if state and state.upper() not in set(JobState):
+        raise typer.BadParameter(f"state {state!r} is not one of {', '.join(JobState)}")
+    with client(url) as api:
+        jobs = api.jobs(state=state.upper() if state else None, kind=kind, limit=limit)
+    if as_json:
+        output.answer_list(jobs)
+    elif not jobs:
+        output.say("no job; start one with `quantis train DATASET --model NAME`")
+    else:
+        rows = [
+            (
+                j.id,
+                j.kind,
+                j.state.value,
+                f"{j.progress:.0%}",
+                output.moment(j.created_at),
+                j.created_by,
+                j.message,
+            )
+            for j in jobs
+        ]
+        output.table(
+            ("job", "kind", "state", "done", "created (UTC)", "by", "message"), rows, right=("done",)
+        )
+
+
+@app.command()
+def status(job_id: JobId, url: Url = None, as_json: Json = False) -> None:
+    """One job: state, progress, result."""
+    with client(url) as api:
+        job = api.job(job_id)
+    if as_json:
+        output.answer(job)
+    else:
+        _show(job)
+
+
+@app.command()
+def logs(job_id: JobId, url: Url = None, as_json: Json = False) -> None:
+    """What the job has written."""
+    with client(url) as api:
+        text = api.logs(job_id)
+    if as_json:
+        output.answer({"text": text})
+    else:
+        sys.stdout.write(output.clean(text))
+
+
+@app.command()
+def watch(job_id: JobId, timeout: Timeout = None, url: Url = None, as_json: Json = False) -> None:
+    """Follow a job to its end; Ctrl-C leaves it running."""
+    with client(url) as api:
+        job = watching.watch(api, job_id, timeout)
+    watching.finish(job, as_json=as_json)
+
+
+@app.command()
+def stop(job_id: JobId, url: Url = None, as_json: Json = False) -> None:
+    """Stop a job."""
+    with client(url) as api:
+        job = api.stop(job_id)
+    if as_json:
+        output.answer(job)
+    else:
+        output.say(f"job {job.id}: {job.state.value.lower()}")
+
+
+def read_spec(file: Path) -> JobSpec:
+    """A job from a YAML or JSON file."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from quantis.client.problems import invalid
+    from quantis.types.jobs import JobSpec as Spec
+
+    values = _values(file)
+    try:
+        spec: JobSpec = TypeAdapter(Spec).validate_python(values)
+    except ValidationError as error:
+        problem = invalid(error)
+        raise InvalidInput(
+            f"{file.name} describes no job: {problem.message}", errors=problem.errors
+        ) from None
+    return spec
+
+
+def _values(file: Path) -> Any:
+    import json
+
+    text = file.read_text(encoding="utf-8")
+    try:
+        if file.suffix == ".json":
+            return json.loads(text)
+        import yaml
+
+        return yaml.safe_load(text)
+    except ModuleNotFoundError:
+        raise NotInstalled(
+            "reading YAML needs the package pyyaml; install it, or write the job as JSON"
+        ) from None
+    except ValueError as error:
+        raise InvalidInput(f"{file.name} is no JSON: {error}") from None
+    except yaml.YAMLError as error:
+        raise InvalidInput(f"{file.name} is no YAML: {error}") from None
+
+
+def _show(job: Job) -> None:
+    result = [(key, value) for key, value in (job.result or {}).items() if not isinstance(value, dict | list)]
+    output.fields(
+        [
+            ("job", job.id),
+            ("kind", job.kind),
+            ("state", f"{job.state.value}{watching.seconds(job)}"),
+            ("done", f"{job.progress:.0%}"),
+            ("message", job.message),
+            ("dataset", job.spec.dataset),
+            ("created", f"{output.moment(job.created_at)} UTC by {job.created_by}"),
+            *result,
+        ]
+    )

@@ -1,0 +1,86 @@
+"""The command line `quantis`: its commands, and what every failure becomes.
+
+Exit codes: 0 done; 1 a job or check failed; 2 wrong usage; 3 not signed in or not allowed; 4 not
+found or in conflict; 5 server or network; 6 timed out; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+import quantis
+from quantis.cli import account, data, forecast, jobs, models, output, platform, tools, train
+from quantis.errors import QuantisError
+
+app = typer.Typer(
+    help="Forecast panels of time series: check data, train, compare, serve and look.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(quantis.__version__ + "\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Forecast panels of time series: check data, train, compare, serve and look."""
+
+
+for module in (platform, account, train, forecast, tools):
+    module.register(app)
+app.add_typer(data.app, name="data", help="Check, upload and look at data.", rich_help_panel="Work")
+app.add_typer(jobs.app, name="jobs", help="Submit, follow and stop jobs.", rich_help_panel="Work")
+app.add_typer(models.app, name="models", help="Compare and promote models.", rich_help_panel="Work")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; its exit code."""
+    as_json = "--json" in arguments
+    try:
+        done = typer.main.get_command(app).main(list(arguments), prog_name="quantis", standalone_mode=False)
+        sys.stdout.flush()
+        return done if isinstance(done, int) else 0
+    except QuantisError as error:
+        output.failure(error, as_json=as_json)
+        return error.exit_code
+    except typer.TyperException as error:
+        return _usage(error, as_json)
+    except (KeyboardInterrupt, typer.Abort):
+        output.say("interrupted")
+        return 130
+    except BrokenPipeError:
+        sys.stdout = None  # the reader left; nothing more can be said to it
+        return 0
+    except Exception as error:
+        if as_json:
+            output.answer({"error": {"code": "internal", "message": f"{type(error).__name__}: {error}"}})
+        traceback.print_exc()
+        output.say("this is a defect of Quantis; please report it with the lines above")
+        return 5
+
+
+def _usage(error: typer.TyperException, as_json: bool) -> int:
+    if as_json:
+        output.answer({"error": {"code": "usage", "message": error.format_message()}})
+    else:
+        show = getattr(error, "show", None)
+        show() if show else output.say(f"error: {error.format_message()}")
+    return error.exit_code
+
+
+def main() -> None:
+    sys.exit(run(sys.argv[1:]))

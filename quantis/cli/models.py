@@ -1,0 +1,142 @@
+"""`quantis models`: ls, show, leaderboard, promote."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from quantis.cli import output
+from quantis.cli.options import Json, Url, client
+from quantis.errors import NotFound
+
+if TYPE_CHECKING:
+    from quantis.client import Client
+    from quantis.types.registry import Leaderboard, ModelVersion
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.command("ls")
+def list_models(url: Url = None, as_json: Json = False) -> None:
+    """The models."""
+    with client(url) as api:
+        models = api.models()
+    if as_json:
+        output.answer_list(models)
+    elif not models:
+        output.say("no model yet; train one with `quantis train DATASET --model NAME`")
+    else:
+        rows = [(m.name, m.champion or "–", m.latest, m.versions) for m in models]
+        numbers = ("champion", "latest", "versions")
+        output.table(("model", *numbers), rows, right=numbers)
+
+
+@app.command()
+def show(
+    model: Annotated[str, typer.Argument(help="A model, or one version as name:7 or name@alias.")],
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """A model's versions, or one version."""
+    with client(url) as api:
+        if ":" in model or "@" in model:
+            version = api.resolve(model)
+            output.answer(version) if as_json else _show_version(version)
+            return
+        versions = api.model_versions(model)
+    if as_json:
+        output.answer_list(versions)
+        return
+    rows = [
+        (v.version, v.family, ", ".join(v.aliases), v.h, v.freq, output.moment(v.created_at), _metrics(v))
+        for v in versions
+    ]
+    columns = ("version", "family", "aliases", "h", "freq", "created (UTC)", "metrics")
+    output.table(columns, rows, right=("version", "h"))
+
+
+@app.command()
+def leaderboard(
+    name: Annotated[str, typer.Argument(metavar="MODEL|JOB", help="A model, or a training job's id.")],
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """What the backtest found, best first."""
+    with client(url) as api:
+        board = api.leaderboard(_experiment(api, name))
+    if as_json:
+        output.answer(board)
+    else:
+        show_leaderboard(board)
+
+
+@app.command()
+def promote(
+    model: Annotated[str, typer.Argument(help="The model.")],
+    version: Annotated[int, typer.Argument(min=1, help="The version that the alias is to mean.")],
+    alias: Annotated[str, typer.Option(help="candidate, challenger or champion.")] = "champion",
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Let an alias mean another version; the model's policy may say no."""
+    with client(url) as api:
+        promoted = api.promote(model, version, alias)
+    if as_json:
+        output.answer(promoted)
+    else:
+        output.say(f"{model}@{alias} is now version {promoted.version} ({promoted.family})")
+
+
+def show_leaderboard(board: Leaderboard) -> None:
+    """A leaderboard as a table; the chosen family is marked."""
+    numbers = ("MASE", "WQL", "WAPE", "cover 80", "skill", "seconds")
+    rows = [
+        (
+            row.rank,
+            f"{row.model}{' *' if row.chosen else ''}",
+            *map(output.number, (row.mase, row.wql, row.wape, row.coverage_80, row.skill)),
+            output.number(row.seconds, 1),
+            row.failed or "",
+        )
+        for row in board.rows
+    ]
+    output.table(("#", "model", *numbers, ""), rows, right=("#", *numbers))
+    windows = len(board.cutoffs)
+    output.say(
+        f"{board.dataset} version {board.dataset_version}, h = {board.h}, {windows} windows; * was chosen"
+    )
+
+
+def _experiment(api: Client, name: str) -> str:
+    """The job behind a model's newest version; what is no model is taken as a job."""
+    try:
+        versions = api.model_versions(name)
+    except NotFound:
+        return name
+    made = [v for v in versions if v.experiment]
+    if not made:
+        return name
+    return str(max(made, key=lambda v: v.version).experiment)
+
+
+def _metrics(version: ModelVersion) -> str:
+    return ", ".join(f"{name} {value:.3f}" for name, value in list(version.metrics.items())[:4])
+
+
+def _show_version(version: ModelVersion) -> None:
+    trained = f"{version.dataset} version {version.dataset_version}" if version.dataset else None
+    output.fields(
+        [
+            ("model", f"{version.model}:{version.version}"),
+            ("family", version.family),
+            ("aliases", ", ".join(version.aliases)),
+            ("horizon", f"{version.h} steps of {version.freq}"),
+            ("trained on", trained),
+            ("experiment", version.experiment),
+            ("created", f"{output.moment(version.created_at)} UTC"),
+            ("content", version.content_hash),
+            *((name, f"{value:.4g}") for name, value in version.metrics.items()),
+            *((f"gate: {name}", value) for name, value in version.gate.items()),
+        ]
+    )

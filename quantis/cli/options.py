@@ -1,0 +1,61 @@
+"""Options that many commands share, and how their values are read."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from quantis.client import Client
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")]
+Url = Annotated[
+    str | None,
+    typer.Option("--url", metavar="URL", help="The server; QUANTIS_URL when absent.", show_default=False),
+]
+AsOf = Annotated[
+    datetime | None,
+    typer.Option(
+        "--as-of",
+        metavar="TIME",
+        parser=lambda text: moment(text),
+        help="With what was known then; now when absent.",
+    ),
+]
+Timeout = Annotated[float | None, typer.Option("--timeout", min=0, help="Seconds to wait for the job's end.")]
+
+_UNITS = {"s": "seconds", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def client(url: str | None) -> Client:
+    """The client of this command's server."""
+    from quantis.client import Client
+
+    return Client(url)
+
+
+def moment(text: str | datetime) -> datetime:
+    """An ISO 8601 time; UTC when it names no zone."""
+    if isinstance(text, datetime):
+        return text
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no time; write it as 2013-12-25T05:00Z") from None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def duration(text: str) -> timedelta:
+    """A length of time such as 30min, 1h or 2d."""
+    found = re.fullmatch(r"(\d{1,6})\s*(s|min|h|d|w)", text.strip(), re.IGNORECASE)
+    if not found:
+        raise typer.BadParameter(f"{text!r} is no length of time; write it as 30min, 1h or 2d")
+    return timedelta(**{_UNITS[found[2].lower()]: int(found[1])})
+
+
+def names(text: str | None) -> tuple[str, ...]:
+    """A list with commas."""
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())

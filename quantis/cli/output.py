@@ -1,0 +1,117 @@
+"""What a command says: the answer on stdout (one JSON object, or text), everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+import unicodedata
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from rich.console import Console
+
+    from quantis.errors import QuantisError
+    from quantis.types.datasets import Finding
+
+
+def clean(text: object) -> str:
+    """Text without the control characters by which data could steer a terminal."""
+    return "".join(c for c in str(text) if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf"))
+
+
+def console(stream: TextIO | None = None) -> Console:
+    """A console for text that is already clean; as wide as needed when it is no terminal."""
+    from rich.console import Console
+
+    stream = stream or sys.stdout
+    width = None if stream.isatty() else 1000
+    return Console(file=stream, width=width, markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+
+def say(text: str) -> None:
+    """A line for people, on stderr."""
+    sys.stderr.write(clean(text) + "\n")
+    sys.stderr.flush()
+
+
+def answer(value: BaseModel | dict[str, Any]) -> None:
+    """The one JSON object on stdout."""
+    text = json.dumps(value) if isinstance(value, dict) else value.model_dump_json()
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def answer_list(items: Sequence[BaseModel]) -> None:
+    answer({"items": [item.model_dump(mode="json") for item in items]})
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> None:
+    """A plain table on stdout; `right` names the columns of numbers."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for column in columns:
+        drawn.add_column(column, justify="right" if column in right else "left", no_wrap=True)
+    for row in rows:
+        drawn.add_row(*(Text(clean(cell)) for cell in row))
+    console().print(drawn)
+
+
+def fields(pairs: Sequence[tuple[str, object]]) -> None:
+    """Names and values, one a line, on stdout; what is absent is left out."""
+    width = max(len(name) for name, _ in pairs)
+    for name, value in pairs:
+        if value not in (None, "", (), [], {}):
+            sys.stdout.write(f"{name:<{width}}  {clean(value)}\n")
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def moment(value: datetime | None) -> str:
+    """A time in UTC to the minute, or to the second where there are seconds."""
+    if value is None:
+        return "–"
+    return value.strftime("%Y-%m-%d %H:%M:%S" if value.second else "%Y-%m-%d %H:%M")
+
+
+def findings(items: Sequence[Finding]) -> None:
+    """The findings of a check, most severe first, on stderr."""
+    order = {"error": 0, "warning": 1, "info": 2}
+    for item in sorted(items, key=lambda item: order[item.severity]):
+        where = [item.series and f"series {item.series}", item.row and f"row {item.row}", item.column]
+        place = ", ".join(str(part) for part in where if part)
+        say(f"  {item.severity.value:<7}  {item.code}  {item.message}{f'  ({place})' if place else ''}")
+
+
+def failure(error: QuantisError, *, as_json: bool) -> None:
+    """One clear message; the details of it below."""
+    if as_json:
+        body: dict[str, Any] = {"code": error.code, "message": error.message}
+        if error.errors:
+            body["errors"] = error.errors
+        found = getattr(error, "findings", None)
+        if found:
+            body["findings"] = [item.model_dump(mode="json") for item in found]
+        answer({"error": body})
+        return
+    say(f"error: {error.message}{_remedy(error)}")
+    findings(getattr(error, "findings", []))
+    for detail in error.errors:
+        line = f"{detail.get('pointer', '')}: {detail.get('message', '')}"
+        if detail.get("message", "") not in error.message:
+            say(f"  {line}")
+    for note in getattr(error, "__notes__", []) if error.status >= 500 else []:
+        say(f"  {note}")
+
+
+def _remedy(error: QuantisError) -> str:
+    if error.code == "unauthenticated" and "quantis login" not in error.message:
+        return "; sign in with `quantis login`"
+    return ""

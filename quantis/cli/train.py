@@ -1,0 +1,118 @@
+"""`quantis train` and `quantis tune`: the common jobs without a file."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from quantis.cli import output, watching
+from quantis.cli.models import show_leaderboard
+from quantis.cli.options import AsOf, Json, Timeout, Url, client, names
+
+Dataset = Annotated[str, typer.Argument(help="The dataset to learn from.")]
+ModelName = Annotated[str, typer.Option("--model", help="The name of the model to make a version of.")]
+Horizon = Annotated[int, typer.Option("--h", min=1, help="Steps to forecast.")]
+Version = Annotated[
+    int | None, typer.Option("--version", min=1, help="Dataset version; the latest when absent.")
+]
+Steps = Annotated[int | None, typer.Option("--steps", min=1, help="Gradient steps of the TFT.")]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the job to its end.")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command("train", rich_help_panel="Work")(train)
+    app.command("tune", rich_help_panel="Work")(tune)
+
+
+def train(
+    dataset: Dataset,
+    model: ModelName,
+    h: Horizon = 24,
+    families: Annotated[
+        str | None, typer.Option(help="seasonal_naive,statistical,boosting,tft; all when absent.")
+    ] = None,
+    windows: Annotated[int, typer.Option(min=1, help="Rolling-origin windows of the backtest.")] = 2,
+    baseline: Annotated[
+        list[str] | None,
+        typer.Option(help="A column known in advance, scored as a forecast; may be repeated."),
+    ] = None,
+    version: Version = None,
+    as_of: AsOf = None,
+    steps: Steps = None,
+    wait: Wait = True,
+    timeout: Timeout = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Train every model family, compare them on rolling origins and keep the best."""
+    from quantis.client.problems import checked
+    from quantis.types.jobs import TrainSpec
+
+    chosen: dict[str, Any] = {"families": names(families)} if families else {}
+    spec = checked(
+        TrainSpec,
+        dataset=dataset,
+        version=version,
+        as_of=as_of,
+        model=model,
+        h=h,
+        n_windows=windows,
+        baselines=tuple(baseline or ()),
+        tft={"steps": steps} if steps else {},
+        **chosen,
+    )
+    with client(url) as api:
+        job = api.submit(spec)
+        if not wait:
+            _submitted(job.id, job, as_json)
+            return
+        output.say(f"job {job.id}")
+        job = watching.watch(api, job.id, timeout)
+        if job.state.value == "SUCCEEDED" and not as_json:
+            show_leaderboard(api.leaderboard(job.id))
+    watching.finish(job, as_json=as_json)
+
+
+def tune(
+    dataset: Dataset,
+    model: ModelName,
+    h: Horizon = 24,
+    trials: Annotated[int, typer.Option(min=1, help="Settings to try.")] = 4,
+    version: Version = None,
+    as_of: AsOf = None,
+    steps: Steps = None,
+    wait: Wait = True,
+    timeout: Timeout = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Search for a better size and learning rate of the TFT."""
+    from quantis.client.problems import checked
+    from quantis.types.jobs import TuneSpec
+
+    spec = checked(
+        TuneSpec,
+        dataset=dataset,
+        version=version,
+        as_of=as_of,
+        model=model,
+        h=h,
+        trials=trials,
+        tft={"steps": steps} if steps else {},
+    )
+    with client(url) as api:
+        job = api.submit(spec)
+        if not wait:
+            _submitted(job.id, job, as_json)
+            return
+        output.say(f"job {job.id}")
+        job = watching.watch(api, job.id, timeout)
+    watching.finish(job, as_json=as_json)
+
+
+def _submitted(job_id: str, job: Any, as_json: bool) -> None:
+    if as_json:
+        output.answer(job)
+    else:
+        output.say(f"job {job_id} submitted; follow it with `quantis jobs watch {job_id}`")
