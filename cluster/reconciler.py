@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import threading
 import uuid
-from collections.abc import Callable
 from datetime import timedelta
 
 from cluster.database.engine import Database
@@ -28,12 +27,10 @@ log = logging.getLogger("quantis.reconciler")
 
 
 class Reconciler:
-    def __init__(self, database: Database, server: Callable[[], JobServer]) -> None:
-        """`server` makes the connection when it is first needed, since Ray may come up later."""
+    def __init__(self, database: Database, server: JobServer) -> None:
         self._jobs = Jobs(database)
         self._leases = Leases(database)
-        self._connect = server
-        self._server: JobServer | None = None
+        self._server = server
         self._holder = uuid.uuid4().hex
         self._stop = threading.Event()
 
@@ -44,7 +41,7 @@ class Reconciler:
                 self.tick()
                 instruments.count_tick("ok")
             except Exception:
-                instruments.count_tick("error")
+                instruments.count_tick("failed")
                 log.exception("the reconciler's tick failed; it goes on")
 
     def close(self) -> None:
@@ -64,11 +61,6 @@ class Reconciler:
         instruments.set_jobs(self._jobs.counts())
         instruments.set_outbox(self._jobs.pending_outbox())
         return True
-
-    def _ray(self) -> JobServer:
-        if self._server is None:
-            self._server = self._connect()
-        return self._server
 
     def _keep_promise(self, item: OutboxItem) -> None:
         try:
@@ -92,17 +84,17 @@ class Reconciler:
         if job.state.final:
             return
         submission_id = f"quantis-{job.id}"
-        self._ray().submit(job, submission_id)
+        self._server.submit(job, submission_id)
         self._jobs.submitted(job.id, submission_id)
 
     def _stop_job(self, item: OutboxItem) -> None:
         submission_id = self._jobs.submission(item.team, item.job_id)
         if submission_id:
-            self._ray().stop(submission_id)
+            self._server.stop(submission_id)
         self._end(item.team, item.job_id, JobState.stopped, "stopped on request")
 
     def _follow(self, team: str, job: Job, submission_id: str) -> None:
-        found = self._ray().state(submission_id)
+        found = self._server.state(submission_id)
         if found is None:
             self._end(team, job.id, JobState.failed, "Ray does not know this job any more; submit it again")
             return

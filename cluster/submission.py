@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import cached_property
 from typing import Protocol
 
 from ray.job_submission import JobStatus, JobSubmissionClient
@@ -27,10 +28,14 @@ class JobServer(Protocol):
 
 
 class RayJobs:
-    """Ray's job server."""
+    """Ray's job server; connected when it is first needed, since Ray may come up later."""
 
     def __init__(self, address: str) -> None:
-        self._client = JobSubmissionClient(address)
+        self._address = address
+
+    @cached_property
+    def _client(self) -> JobSubmissionClient:
+        return JobSubmissionClient(self._address)
 
     def submit(self, job: Job, submission_id: str) -> None:
         if self.state(submission_id) is None:

@@ -36,6 +36,11 @@ class Forecaster(Protocol):
         """Steps of history that a series needs; a shorter one belongs on a lower rung."""
         ...
 
+    @property
+    def context_length(self) -> int:
+        """Steps of history that it looks at; a longer history changes nothing."""
+        ...
+
     def predict(self, snapshot: Snapshot) -> pa.Table:
         """Forecast every series of `snapshot.future`, from its history alone."""
         ...

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from threading import BoundedSemaphore
+from typing import NamedTuple
 from uuid import uuid4
 
 from argon2 import PasswordHasher
@@ -26,9 +26,8 @@ _NOBODY = _HASHER.hash("no password is this one")
 _REFUSED = "user name or password is wrong"
 
 
-@dataclass(frozen=True)
-class Rotation:
-    """A refresh token as handed out, once."""
+class Rotation(NamedTuple):
+    """The owner of a refresh token, and the next token, handed out once."""
 
     user: User
     token: str

@@ -1,0 +1,100 @@
+"""The whole HTTP API as a plain FastAPI application: it runs and tests without Ray."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+from fastapi import Depends, FastAPI
+from fastapi.responses import FileResponse, PlainTextResponse, Response
+from fastapi.routing import APIRoute
+
+from monitoring import instruments
+from quantis.errors import NotInstalled, Unavailable
+from quantis.types.base import Frozen, Problem
+from serve import problems
+from serve.access import AppServices, authorise
+from serve.api import accounts, datasets, jobs, registry
+from serve.body import StrictRoute
+from serve.middleware import Observed
+from serve.services import Services
+
+ERRORS: dict[int | str, dict[str, object]] = {
+    code: {"model": Problem, "description": text}
+    for code, text in {
+        "4XX": "The request cannot be served; `code` says why.",
+        "5XX": "The service cannot serve now; the request id finds it in the log.",
+    }.items()
+}
+
+
+class Health(Frozen):
+    status: str
+
+
+def create_app(services: Services) -> FastAPI:
+    """The application around its services."""
+    app = FastAPI(
+        title="Quantis",
+        version=_version(),
+        description="Probabilistic forecasts of panels of time series.",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        dependencies=[Depends(authorise)],
+        responses=ERRORS,
+        generate_unique_id_function=_operation_id,
+        separate_input_output_schemas=False,
+    )
+    app.router.route_class = StrictRoute
+    app.state.services = services
+    problems.install(app)
+    for module in (accounts, datasets, jobs, registry):
+        app.include_router(module.router)
+    _add_operations(app)
+    if (services.settings.web_dist / "index.html").exists():
+        app.frontend("/", directory=services.settings.web_dist, fallback="index.html")
+    app.add_middleware(Observed)
+    return app
+
+
+def _add_operations(app: FastAPI) -> None:
+    @app.get("/healthz", tags=["operations"])
+    def healthz() -> Health:
+        """The process lives."""
+        return Health(status="ok")
+
+    @app.get("/readyz", tags=["operations"])
+    def readyz(services: AppServices) -> Health:
+        """The process can serve: its database answers and has the newest schema."""
+        services.database.ping()
+        if not services.database.is_current():
+            raise Unavailable("the database has an older schema; `quantis up` migrates it")
+        return Health(status="ready")
+
+    @app.get("/metrics", tags=["operations"], response_class=PlainTextResponse)
+    def metrics() -> Response:
+        """Prometheus metrics of every process of this node."""
+        body, content_type = instruments.render()
+        return Response(body, media_type=content_type)
+
+    @app.get("/openapi.json", include_in_schema=False)
+    def openapi() -> dict[str, object]:
+        return app.openapi()
+
+    @app.get("/docs", include_in_schema=False)
+    def docs(services: AppServices) -> FileResponse:
+        page = services.settings.web_dist / "docs" / "index.html"
+        if not page.exists():
+            raise NotInstalled("the documentation page is not built; run `make web`")
+        return FileResponse(page)
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name
+
+
+def _version() -> str:
+    try:
+        return version("quantis-forecast")
+    except PackageNotFoundError:
+        return "0"

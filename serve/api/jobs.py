@@ -1,0 +1,99 @@
+"""Jobs: ask for work, follow it, stop it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+from starlette.concurrency import run_in_threadpool
+
+from quantis.errors import NotFound
+from quantis.types.base import Page
+from quantis.types.jobs import Job, JobRequest, JobState, LogText
+from quantis.types.registry import Leaderboard
+from serve.access import AppServices, CurrentUser, check_job
+from serve.body import StrictRoute
+
+POLL_SECONDS = 0.5
+MAX_LOG = 1_000_000
+router = APIRouter(prefix="/v1", tags=["jobs"], route_class=StrictRoute)
+
+
+@router.post("/jobs", status_code=202)
+def submit(
+    body: JobRequest,
+    response: Response,
+    principal: CurrentUser,
+    services: AppServices,
+    idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
+) -> Job:
+    """Record a job; it starts as soon as Ray takes it. The same Idempotency-Key gives the same job."""
+    check_job(principal, body.spec)
+    services.catalogue.datasets.pinned(principal.team, body.spec.dataset, body.spec.version)
+    job = services.jobs.request(principal.team, principal.user_name, body.spec, idempotency_key)
+    response.headers["Location"] = f"/v1/jobs/{job.id}"
+    return job
+
+
+@router.get("/jobs")
+def jobs(
+    principal: CurrentUser,
+    services: AppServices,
+    state: JobState | None = None,
+    kind: Literal["featurize", "train", "tune", "forecast"] | None = None,
+    cursor: Annotated[str | None, Query(max_length=300)] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+) -> Page[Job]:
+    """Newest first."""
+    return services.jobs.page(principal.team, state=state, kind=kind, cursor=cursor, limit=limit)
+
+
+@router.get("/jobs/{job_id}")
+def job(job_id: str, principal: CurrentUser, services: AppServices) -> Job:
+    return services.jobs.get(principal.team, job_id)
+
+
+@router.get("/jobs/{job_id}/events", response_class=EventSourceResponse)
+async def events(
+    job_id: str,
+    request: Request,
+    principal: CurrentUser,
+    services: AppServices,
+    last_event_id: Annotated[int, Header(ge=0)] = 0,
+) -> AsyncIterator[ServerSentEvent]:
+    """The job's story as server-sent events, from `Last-Event-ID` on; it ends with the job."""
+    seen = last_event_id
+    while not await request.is_disconnected():
+        state = (await run_in_threadpool(services.jobs.get, principal.team, job_id)).state
+        news = await run_in_threadpool(services.jobs.events, principal.team, job_id, seen)
+        for event in news:
+            seen = event.seq
+            yield ServerSentEvent(id=str(event.seq), event=event.kind, raw_data=event.model_dump_json())
+        if state.final and not news:
+            return
+        await asyncio.sleep(0 if news else POLL_SECONDS)
+
+
+@router.get("/jobs/{job_id}/logs")
+def logs(job_id: str, principal: CurrentUser, services: AppServices) -> LogText:
+    """What the job printed; the last megabyte."""
+    submission = services.jobs.submission(principal.team, job_id)
+    return LogText(text=services.job_server.logs(submission)[-MAX_LOG:] if submission else "")
+
+
+@router.post("/jobs/{job_id}/stop", status_code=202)
+def stop(job_id: str, principal: CurrentUser, services: AppServices) -> Job:
+    """Ask a job to stop; one that has ended stays as it is."""
+    return services.jobs.request_stop(principal.team, job_id)
+
+
+@router.get("/experiments/{job_id}/leaderboard")
+def leaderboard(job_id: str, principal: CurrentUser, services: AppServices) -> Leaderboard:
+    """How the families of a train job did on its backtest."""
+    found = services.jobs.get(principal.team, job_id)
+    if not found.result or "leaderboard" not in found.result:
+        raise NotFound(f"job {job_id} has no leaderboard; a train job that succeeded has one")
+    return Leaderboard.model_validate(found.result["leaderboard"])

@@ -1,0 +1,55 @@
+"""Models and forecasts."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+
+from quantis.types.base import Name, Page
+from quantis.types.forecasts import ForecastRequest, ForecastResponse
+from quantis.types.registry import AliasRequest, Model, ModelVersion
+from serve.access import AppServices, CurrentUser
+from serve.body import StrictRoute
+
+router = APIRouter(prefix="/v1", tags=["models"], route_class=StrictRoute)
+Ref = Annotated[str, Path(pattern=r"^[a-z][a-z0-9_-]{0,62}(@[a-z][a-z0-9_-]{0,62}|:[1-9][0-9]{0,8})?$")]
+Version = Annotated[int, Path(ge=1, le=10**9)]
+
+
+@router.get("/models")
+def models(principal: CurrentUser, services: AppServices) -> Page[Model]:
+    return Page(items=services.registry(principal.team).models())
+
+
+@router.get("/models/{name}/versions")
+def model_versions(name: Name, principal: CurrentUser, services: AppServices) -> Page[ModelVersion]:
+    """Newest first."""
+    return Page(items=services.registry(principal.team).versions(name))
+
+
+@router.get("/models/{name}/versions/{version}")
+def model_version(name: Name, version: Version, principal: CurrentUser, services: AppServices) -> ModelVersion:
+    return services.registry(principal.team).get(name, version)
+
+
+@router.put("/models/{name}/aliases/{alias}")
+def promote(
+    name: Name, alias: Name, body: AliasRequest, principal: CurrentUser, services: AppServices
+) -> ModelVersion:
+    """Point an alias at a version; Conflict when the model's promotion policy says no."""
+    return services.registry(principal.team).promote(name, body.version, alias)
+
+
+@router.post("/models/{ref}/forecasts")
+async def forecast(
+    ref: Ref, body: ForecastRequest, principal: CurrentUser, services: AppServices
+) -> ForecastResponse:
+    """Forecast: `ref` is a name (its champion), `name@alias` or `name:7`. Every series gets its entry."""
+    return await services.forecaster.forecast(principal.team, ref, body)
+
+
+@router.get("/forecasts/{forecast_id}")
+def issued(forecast_id: str, principal: CurrentUser, services: AppServices) -> ForecastResponse:
+    """A forecast as it was issued."""
+    return services.vintages.get(principal.team, forecast_id)

@@ -1,0 +1,70 @@
+"""The Serve application: the API as ingress, the forecaster behind it.
+
+`serve.app:app` is what KubeRay deploys; `python -m serve.app` deploys it onto the running head.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from fastapi import FastAPI
+from ray import serve
+from ray.serve import Application
+from ray.serve.handle import DeploymentHandle
+
+from cluster.database.engine import Database
+from cluster.reconciler import Reconciler
+from cluster.session import session
+from cluster.settings import Settings
+from cluster.submission import RayJobs
+from monitoring import instruments, logs
+from serve import forecaster
+from serve.api.application import create_app
+from serve.forecaster import RemoteForecaster
+from serve.services import Services
+
+APPLICATION = "quantis"
+
+
+class Ingress:
+    """One API replica: the FastAPI application and, where it holds the lease, the reconciler."""
+
+    def __init__(self, handle: DeploymentHandle[Any]) -> None:
+        settings = Settings()
+        instruments.configure(settings.storage.metrics)
+        logs.configure("api", file=settings.storage.logs / "api.log")
+        database = Database(settings.sql_url)
+        server = RayJobs(settings.ray_dashboard or "http://127.0.0.1:8265")
+        self._services = Services(settings, database, RemoteForecaster(handle), server)
+        self._services.token_key  # noqa: B018 - a missing or weak secret must stop the replica
+        self._reconciler = Reconciler(database, server)
+        threading.Thread(target=self._reconciler.run, name="reconciler", daemon=True).start()
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        return create_app(self._services)
+
+
+def app(args: dict[str, str]) -> Application:
+    """Build the application; Serve calls this. It takes no arguments: settings come from the environment."""
+    settings = Settings()
+    ingress: Any = serve.deployment(
+        name="Api",
+        num_replicas=settings.api_replicas,
+        ray_actor_options={"num_cpus": 0.1},
+        max_ongoing_requests=100,
+        health_check_period_s=5,
+    )(serve.ingress()(Ingress))
+    bound: Application = ingress.bind(forecaster.deployment(settings).bind())
+    return bound
+
+
+def deploy(settings: Settings) -> None:
+    """Deploy onto the running head and return when it serves."""
+    with session(settings):
+        serve.start(http_options={"host": settings.host, "port": settings.port, "access_log": False})
+        serve.run(app({}), name=APPLICATION, route_prefix="/")
+
+
+if __name__ == "__main__":
+    deploy(Settings())

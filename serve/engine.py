@@ -1,0 +1,182 @@
+"""Answers forecast requests: history, model, ladder, ledger. It knows nothing of Ray or HTTP."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+
+from cluster.catalogue import Catalogue, OpenDataset
+from cluster.repositories.vintages import Vintages
+from features.snapshots import last_known, snapshot_at
+from models import ladder
+from models.bundle import read_bundle
+from models.forecaster import Forecaster
+from models.registry import Registry
+from monitoring import instruments
+from quantis.errors import NotFound
+from quantis.panel import ID, Snapshot, Task
+from quantis.types.forecasts import ForecastRequest, ForecastResponse, ModelRef
+from quantis.types.registry import ModelVersion
+from serve.requests import (
+    OwnHistory,
+    as_answer,
+    as_datetime,
+    empty_snapshot,
+    grid_end,
+    join,
+    only,
+    wanted_quantiles,
+    wanted_steps,
+)
+
+ALIAS_SECONDS = 2.0
+MOST_MODELS = 8
+log = logging.getLogger("quantis.forecaster")
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    forecaster: Forecaster
+    known: frozenset[str]
+
+
+class Engine:
+    """One process's models and data; thread-safe."""
+
+    def __init__(self, registry: Callable[[str], Registry], catalogue: Catalogue, vintages: Vintages) -> None:
+        """`registry` opens the registry of a team."""
+        self._open_registry = registry
+        self._catalogue = catalogue
+        self._vintages = vintages
+        self._registries: dict[str, Registry] = {}
+        self._models: OrderedDict[tuple[str, str, int], _Loaded] = OrderedDict()
+        self._aliases: dict[tuple[str, str], tuple[float, ModelVersion]] = {}
+        self._lock = threading.Lock()
+
+    def forecast(self, team: str, ref: str, request: ForecastRequest) -> ForecastResponse:
+        """One entry per requested series, in order; kept in the ledger before it is returned."""
+        started = time.perf_counter()
+        version = self._resolve(team, ref)
+        loaded = self._load(team, version)
+        task = loaded.forecaster.task
+        quantiles, steps = wanted_quantiles(request, task), wanted_steps(request, task)
+        as_of = request.as_of or datetime.now(UTC)
+        entries = self._entries(team, loaded, request, task, as_of)
+        response = ForecastResponse(
+            forecast_id=str(uuid.uuid4()),
+            model=ModelRef(
+                name=version.model,
+                version=version.version,
+                alias=ref.partition("@")[2] or None,
+                family=version.family,
+            ),
+            freq=task.freq,
+            as_of=as_of,
+            issued_at=datetime.now(UTC),
+            forecasts=[as_answer(entry, quantiles, steps) for entry in entries],
+        )
+        self._vintages.keep(team, request, response)
+        self._measure(version, response, time.perf_counter() - started)
+        return response
+
+    def _entries(
+        self, team: str, loaded: _Loaded, request: ForecastRequest, task: Task, as_of: datetime
+    ) -> list[ladder.Entry]:
+        dataset = self._dataset(team, task.dataset)
+        snapshots = self._stored(dataset, request, loaded.forecaster, as_of)
+        snapshots += self._own(dataset, request, task, as_of)
+        ids = [series.unique_id for series in request.series]
+        unknown = set(ids) - loaded.known
+        joined = join(snapshots) if snapshots else empty_snapshot(task)
+        return ladder.forecast(loaded.forecaster, joined, task, requested=ids, unknown=unknown)
+
+    def _stored(
+        self, dataset: OpenDataset | None, request: ForecastRequest, forecaster: Forecaster, as_of: datetime
+    ) -> list[Snapshot]:
+        """The requested series that bring no history, from the store, all ending at one cutoff."""
+        ids = [series.unique_id for series in request.series if series.y is None]
+        if dataset is None or not ids:
+            return []
+        task = forecaster.task
+        cutoff = self._cutoff(dataset, as_of, task)
+        context = max(forecaster.context_length, 2 * max(task.season_lengths)) + task.h
+        start = task.frequency.shift(np.array([cutoff]), -np.array([context]))[0]
+        panel = dataset.panel(as_of, series=ids, start=as_datetime(start))
+        return [snapshot_at(panel, cutoff, task)] if panel.target.num_rows else []
+
+    def _own(
+        self, dataset: OpenDataset | None, request: ForecastRequest, task: Task, as_of: datetime
+    ) -> list[Snapshot]:
+        """The requested series that bring their history; the store fills in covariates that they lack."""
+        own = [series for series in request.series if series.y is not None]
+        if not own:
+            return []
+        stored = dataset.panel(as_of, series=[series.unique_id for series in own]) if dataset else None
+        found = [OwnHistory(series, task, only(stored, series.unique_id)).snapshot() for series in own]
+        return [snapshot for snapshot in found if snapshot is not None]
+
+    def _cutoff(self, dataset: OpenDataset, as_of: datetime, task: Task) -> np.datetime64:
+        last = np.datetime64(dataset.version.last_ds.astimezone(UTC).replace(tzinfo=None), "us")
+        return grid_end(last, last_known(as_of, dataset.spec.publication_lag), task.frequency)
+
+    def _dataset(self, team: str, name: str) -> OpenDataset | None:
+        try:
+            return self._catalogue.open(team, name)
+        except NotFound:
+            return None
+
+    def _registry(self, team: str) -> Registry:
+        if team not in self._registries:
+            self._registries[team] = self._open_registry(team)
+        return self._registries[team]
+
+    def _resolve(self, team: str, ref: str) -> ModelVersion:
+        """The version that a reference means now; aliases are looked up again every two seconds."""
+        with self._lock:
+            at, version = self._aliases.get((team, ref), (0.0, None))
+        if version is None or time.monotonic() - at > ALIAS_SECONDS:
+            version = self._registry(team).resolve(ref)
+            with self._lock:
+                self._aliases[team, ref] = (time.monotonic(), version)
+        return version
+
+    def _load(self, team: str, version: ModelVersion) -> _Loaded:
+        key = (team, version.model, version.version)
+        with self._lock:
+            if key in self._models:
+                self._models.move_to_end(key)
+                return self._models[key]
+        try:
+            forecaster = read_bundle(self._registry(team).download(version))
+        except Exception:
+            instruments.count_model_load(version.model, "failed")
+            raise
+        instruments.count_model_load(version.model, "ok")
+        task = forecaster.task
+        loaded = _Loaded(forecaster, self._training_series(team, task))
+        with self._lock:
+            self._models[key] = loaded
+            while len(self._models) > MOST_MODELS:
+                self._models.popitem(last=False)
+        return loaded
+
+    def _training_series(self, team: str, task: Task) -> frozenset[str]:
+        try:
+            opened = self._catalogue.open(team, task.dataset, task.version)
+        except NotFound:
+            return frozenset()
+        return frozenset(opened.store.series(opened.pins)[ID].to_pylist())
+
+    def _measure(self, version: ModelVersion, response: ForecastResponse, seconds: float) -> None:
+        for entry in response.forecasts:
+            instruments.count_entry(version.model, entry.rung, entry.reason)
+        instruments.observe_forecast(version.model, len(response.forecasts), seconds)
+        instruments.count_vintages()

@@ -1,0 +1,91 @@
+"""The forecaster as a Serve deployment: one engine per replica, models loaded as they are asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+
+from cluster.catalogue import Catalogue
+from cluster.database.engine import Database
+from cluster.repositories.vintages import Vintages
+from cluster.settings import Settings
+from models.registry import Registry
+from monitoring import instruments, logs
+from quantis.errors import QuantisError, Unavailable, all_errors
+from quantis.types.forecasts import ForecastRequest, ForecastResponse
+from serve.engine import Engine
+
+_BY_CODE = {kind.code: kind for kind in all_errors()}
+
+
+def make_engine(settings: Settings, database: Database) -> Engine:
+    storage = settings.storage
+    return Engine(
+        lambda team: Registry(settings.tracking_uri, str(storage.artifacts), team),
+        Catalogue(database, storage),
+        Vintages(database),
+    )
+
+
+class Forecaster:
+    """A replica. Errors travel as values, so that they arrive as they left."""
+
+    def __init__(self) -> None:
+        settings = Settings()
+        instruments.configure(settings.storage.metrics)
+        logs.configure("forecaster", file=settings.storage.logs / "forecaster.log")
+        self._engine = make_engine(settings, Database(settings.sql_url))
+        self._threads = ThreadPoolExecutor(max_workers=2)
+
+    async def forecast(self, team: str, ref: str, request: str) -> dict[str, str]:
+        loop = asyncio.get_running_loop()
+        try:
+            parsed = ForecastRequest.model_validate_json(request)
+            answer = await loop.run_in_executor(self._threads, self._engine.forecast, team, ref, parsed)
+        except QuantisError as error:
+            return {"code": error.code, "message": error.message}
+        return {"answer": answer.model_dump_json()}
+
+
+class RemoteForecaster:
+    """The ingress's way to the deployment: one hop."""
+
+    def __init__(self, handle: DeploymentHandle[Any]) -> None:
+        self._handle = handle
+
+    async def forecast(self, team: str, ref: str, request: ForecastRequest) -> ForecastResponse:
+        deadline = request.deadline_ms / 1000 if request.deadline_ms else None
+        call = self._handle.forecast.remote(team, ref, request.model_dump_json())
+        try:
+            result: dict[str, str] = await asyncio.wait_for(_resolved(call), deadline)
+        except TimeoutError:
+            raise Unavailable(
+                f"no answer within deadline_ms {request.deadline_ms}; allow more time"
+            ) from None
+        if "answer" not in result:
+            raise _BY_CODE.get(result["code"], QuantisError)(result["message"])
+        return ForecastResponse.model_validate_json(result["answer"])
+
+
+async def _resolved(call: Any) -> dict[str, str]:
+    result: dict[str, str] = await call
+    return result
+
+
+def deployment(settings: Settings) -> Any:
+    """The deployment, autoscaling between the configured numbers of replicas."""
+    return serve.deployment(
+        name="Forecaster",
+        ray_actor_options={"num_cpus": 0.2},
+        max_ongoing_requests=16,
+        health_check_period_s=5,
+        autoscaling_config={
+            "min_replicas": settings.forecaster_replicas,
+            "max_replicas": settings.forecaster_max_replicas,
+            "target_ongoing_requests": 4,
+        },
+    )(Forecaster)

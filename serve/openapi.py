@@ -1,0 +1,31 @@
+"""`python -m serve.openapi`: print the OpenAPI document, which the web client's types are made from."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from cluster.database.engine import Database
+from cluster.settings import Settings
+from cluster.submission import FakeJobs
+from quantis.errors import Unavailable
+from quantis.types.forecasts import ForecastRequest, ForecastResponse
+from serve.api.application import create_app
+from serve.services import Services
+
+
+class _Nobody:
+    async def forecast(self, team: str, ref: str, request: ForecastRequest) -> ForecastResponse:
+        raise Unavailable("this process only describes the API")
+
+
+def document() -> str:
+    """The document as JSON text, keys in the order of the code."""
+    settings = Settings(web_dist=Path("absent"))
+    services = Services(settings, Database("sqlite://"), _Nobody(), FakeJobs())
+    return json.dumps(create_app(services).openapi(), indent=1) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(document())
