@@ -10,19 +10,24 @@ import ray
 
 from cluster.settings import Settings, set_ray_environment
 
+Shared = TypeVar("Shared")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 class Executor(Protocol):
-    """Runs one function over many items; results in order, an error in its item's place."""
+    """Runs one function over many items with what they share; results in order, an error in its item's place."""
 
-    def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result | Exception]: ...
+    def map(
+        self, function: Callable[[Shared, Item], Result], shared: Shared, items: Sequence[Item]
+    ) -> list[Result | Exception]: ...
 
 
 class InProcess:
-    def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result | Exception]:
-        return [_attempt(function, item) for item in items]
+    def map(
+        self, function: Callable[[Shared, Item], Result], shared: Shared, items: Sequence[Item]
+    ) -> list[Result | Exception]:
+        return [_attempt(function, shared, item) for item in items]
 
 
 class OnRay:
@@ -31,15 +36,18 @@ class OnRay:
     def __init__(self, cpus: float = 0.5) -> None:
         self._cpus = cpus
 
-    def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result | Exception]:
+    def map(
+        self, function: Callable[[Shared, Item], Result], shared: Shared, items: Sequence[Item]
+    ) -> list[Result | Exception]:
         task: Any = ray.remote(num_cpus=self._cpus, max_retries=1)(_attempt)
-        references = [task.remote(function, item) for item in items]
+        stored = ray.put(shared)
+        references = [task.remote(function, stored, item) for item in items]
         return [_collect(reference) for reference in references]
 
 
-def _attempt(function: Callable[[Item], Result], item: Item) -> Result | Exception:
+def _attempt(function: Callable[[Shared, Item], Result], shared: Shared, item: Item) -> Result | Exception:
     try:
-        return function(item)
+        return function(shared, item)
     except Exception as error:
         return error
 

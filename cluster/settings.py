@@ -6,6 +6,7 @@ Names are `QUANTIS_` plus the field in upper case. Secrets come from the environ
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 from collections.abc import Mapping
@@ -37,7 +38,10 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=DEFAULT_PORT, ge=1, le=65535)
     policy: Literal["gate", "two_person"] = "gate"
-    ray_address: str | None = Field(default=None, description="Address of the running Ray head's GCS.")
+    ray_address: str | None = Field(
+        default_factory=lambda: os.environ.get("RAY_ADDRESS"),
+        description="Address of the running Ray head's GCS; RAY_ADDRESS, which Ray gives its jobs, if absent.",
+    )
     ray_dashboard: str | None = Field(default=None, description="URL of Ray's job server.")
     instance: str = Field(default="", description="Marks every process that one `quantis up` started.")
     cpus: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
@@ -127,3 +131,10 @@ def ray_environment(settings: Settings) -> dict[str, str]:
         "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "2",
         "PROMETHEUS_MULTIPROC_DIR": str(settings.storage.metrics),
     }
+
+
+def ray_submission_id() -> str | None:
+    """The submission id of the Ray job that this process is the driver of; None outside of one."""
+    text = os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR")
+    found = json.loads(text).get("metadata", {}).get("job_submission_id") if text else None
+    return found if isinstance(found, str) else None

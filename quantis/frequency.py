@@ -81,6 +81,22 @@ class Frequency:
             count = span // (_MONTHS[self.unit] * self.count)
         return self.shift(np.full(count + 1, first, "datetime64[us]"), np.arange(count + 1))
 
+    def floor(self, moment: np.datetime64, end: np.datetime64) -> np.datetime64:
+        """The latest time not after `moment` on the grid that ends at `end`."""
+        back = 0
+        stride = 1
+        while self._back(end, back + stride) > moment:
+            stride *= 2
+        while stride:
+            if self._back(end, back + stride) > moment:
+                back += stride
+            stride //= 2
+        return end if end <= moment else self._back(end, back + 1)
+
+    def _back(self, end: np.datetime64, steps: int) -> np.datetime64:
+        moved: np.datetime64 = self.shift(np.array([end]), np.array([-steps]))[0]
+        return moved
+
 
 def infer(times: Times) -> Frequency | None:
     """The frequency whose grid holds most steps of one sorted series; None when no step repeats."""

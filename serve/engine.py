@@ -17,6 +17,7 @@ from cluster.catalogue import Catalogue, OpenDataset
 from cluster.repositories.vintages import Vintages
 from features.snapshots import last_known, snapshot_at
 from models import ladder
+from models.answers import as_answer
 from models.bundle import read_bundle
 from models.forecaster import Forecaster
 from models.registry import Registry
@@ -27,10 +28,8 @@ from quantis.types.forecasts import ForecastRequest, ForecastResponse, ModelRef
 from quantis.types.registry import ModelVersion
 from serve.requests import (
     OwnHistory,
-    as_answer,
     as_datetime,
     empty_snapshot,
-    grid_end,
     join,
     only,
     wanted_quantiles,
@@ -125,7 +124,7 @@ class Engine:
 
     def _cutoff(self, dataset: OpenDataset, as_of: datetime, task: Task) -> np.datetime64:
         last = np.datetime64(dataset.version.last_ds.astimezone(UTC).replace(tzinfo=None), "us")
-        return grid_end(last, last_known(as_of, dataset.spec.publication_lag), task.frequency)
+        return task.frequency.floor(last_known(as_of, dataset.spec.publication_lag), last)
 
     def _dataset(self, team: str, name: str) -> OpenDataset | None:
         try:

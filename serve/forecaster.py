@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from ray import serve
@@ -11,9 +12,9 @@ from ray.serve.handle import DeploymentHandle
 
 from cluster.catalogue import Catalogue
 from cluster.database.engine import Database
+from cluster.registries import open_registry
 from cluster.repositories.vintages import Vintages
 from cluster.settings import Settings
-from models.registry import Registry
 from monitoring import instruments, logs
 from quantis.errors import QuantisError, Unavailable, all_errors
 from quantis.types.forecasts import ForecastRequest, ForecastResponse
@@ -23,12 +24,7 @@ _BY_CODE = {kind.code: kind for kind in all_errors()}
 
 
 def make_engine(settings: Settings, database: Database) -> Engine:
-    storage = settings.storage
-    return Engine(
-        lambda team: Registry(settings.tracking_uri, str(storage.artifacts), team),
-        Catalogue(database, storage),
-        Vintages(database),
-    )
+    return Engine(partial(open_registry, settings), Catalogue(database, settings.storage), Vintages(database))
 
 
 class Forecaster:

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from models.ladder import Entry
 from quantis.errors import InvalidInput
-from quantis.frequency import Frequency, Times
+from quantis.frequency import Times
 from quantis.panel import DS, ID, TIMESTAMP, Panel, Snapshot, Task, Y, times_of, timestamps
-from quantis.types.forecasts import ForecastRequest, SeriesForecast, SeriesRequest
+from quantis.types.forecasts import ForecastRequest, SeriesRequest
 
 
 def wanted_quantiles(request: ForecastRequest, task: Task) -> tuple[float, ...]:
@@ -162,33 +160,6 @@ def join(snapshots: Sequence[Snapshot]) -> Snapshot:
     )
 
 
-def as_answer(entry: Entry, quantiles: Sequence[float], h: int) -> SeriesForecast:
-    """The entry of one series with just the steps and quantiles that were asked for."""
-    times = [moment.replace(tzinfo=UTC) for moment in entry.ds[:h].astype("datetime64[us]").tolist()]
-    return SeriesForecast(
-        unique_id=entry.unique_id,
-        status=entry.status,
-        rung=entry.rung,
-        reason=entry.reason,
-        detail=entry.detail,
-        ds=times,
-        mean=entry.mean[:h].tolist(),
-        quantiles={f"{q:g}": _quantile(entry, q)[:h].tolist() for q in quantiles} if entry.quantiles else {},
-    )
-
-
-def _quantile(entry: Entry, quantile: float) -> Any:
-    """A quantile of the entry, linear between the two nearest that it has. Shape [h]."""
-    if quantile in entry.quantiles:
-        return entry.quantiles[quantile]
-    known = sorted(entry.quantiles)
-    for low, high in pairwise(known):
-        if low < quantile < high:
-            share = (quantile - low) / (high - low)
-            return entry.quantiles[low] * (1 - share) + entry.quantiles[high] * share
-    return entry.quantiles[known[-1] if quantile > known[-1] else known[0]]
-
-
 def only(panel: Panel | None, unique_id: str) -> Panel | None:
     """One series of a panel."""
     if panel is None:
@@ -209,21 +180,3 @@ def empty_snapshot(task: Task) -> Snapshot:
 def as_datetime(moment: np.datetime64) -> datetime:
     plain: datetime = moment.astype("datetime64[us]").item()
     return plain.replace(tzinfo=UTC)
-
-
-def grid_end(last: np.datetime64, limit: np.datetime64, frequency: Frequency) -> np.datetime64:
-    """The latest time not after `limit` on the grid that ends at `last`."""
-    back = 0
-    step = 1
-    while _back(last, back + step, frequency) > limit:
-        step *= 2
-    while step:
-        if _back(last, back + step, frequency) > limit:
-            back += step
-        step //= 2
-    return last if last <= limit else _back(last, back + 1, frequency)
-
-
-def _back(last: np.datetime64, steps: int, frequency: Frequency) -> np.datetime64:
-    moved: np.datetime64 = frequency.shift(np.array([last]), np.array([-steps]))[0]
-    return moved

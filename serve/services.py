@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
@@ -10,6 +11,7 @@ from fastapi import Request
 
 from cluster.catalogue import Catalogue
 from cluster.database.engine import Database
+from cluster.registries import open_registry
 from cluster.repositories.accounts import Accounts
 from cluster.repositories.jobs import Jobs
 from cluster.repositories.vintages import Vintages
@@ -31,6 +33,8 @@ class Services:
     database: Database
     forecaster: ForecastPort
     job_server: JobServer
+    _registries: dict[str, Registry] = field(default_factory=dict)
+    _opening: threading.Lock = field(default_factory=threading.Lock)
 
     @cached_property
     def accounts(self) -> Accounts:
@@ -53,7 +57,11 @@ class Services:
         return self.settings.token_secret()
 
     def registry(self, team: str) -> Registry:
-        return Registry(self.settings.tracking_uri, str(self.settings.storage.artifacts), team)
+        """The team's registry; opened once, since MLflow takes seconds to open."""
+        with self._opening:
+            if team not in self._registries:
+                self._registries[team] = open_registry(self.settings, team)
+            return self._registries[team]
 
 
 def services_of(request: Request) -> Services:

@@ -89,6 +89,13 @@ class Jobs:
         with self._database.read() as session:
             return _job(_find(session, team, job_id))
 
+    def team_of(self, job_id: str) -> str:
+        with self._database.read() as session:
+            row = session.get(JobRow, job_id)
+            if row is None:
+                raise NotFound(f"no job {job_id[:60]!r} in this database")
+            return row.team_id
+
     def submission(self, team: str, job_id: str) -> str | None:
         with self._database.read() as session:
             return _find(session, team, job_id).submission_id

@@ -11,13 +11,13 @@ from typing import Annotated
 
 import pyarrow as pa
 from fastapi import APIRouter, Query, Request, Response
-from quantis.check import check_panel, detect_spec
-from quantis.reading import read_table
 from starlette.concurrency import run_in_threadpool
 
 from monitoring import instruments
+from quantis.check import check_panel, detect_spec
 from quantis.errors import InvalidInput, NotFound, RejectedPanel, TooLarge
 from quantis.panel import DS, ID, Y
+from quantis.reading import read_table
 from quantis.types.base import Moment, Name, Page
 from quantis.types.datasets import (
     CheckReport,

@@ -29,7 +29,9 @@ def model_versions(name: Name, principal: CurrentUser, services: AppServices) ->
 
 
 @router.get("/models/{name}/versions/{version}")
-def model_version(name: Name, version: Version, principal: CurrentUser, services: AppServices) -> ModelVersion:
+def model_version(
+    name: Name, version: Version, principal: CurrentUser, services: AppServices
+) -> ModelVersion:
     return services.registry(principal.team).get(name, version)
 
 

@@ -1,0 +1,11 @@
+"""Opens a team's model registry as the settings say."""
+
+from __future__ import annotations
+
+from cluster.settings import Settings
+from models.registry import Registry
+
+
+def open_registry(settings: Settings, team: str) -> Registry:
+    storage = settings.storage
+    return Registry(settings.tracking_uri, str(storage.artifacts), team, cache=storage.root / "cache")

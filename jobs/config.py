@@ -1,0 +1,25 @@
+"""Job requests from YAML files: the same fields as `POST /v1/jobs`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError
+
+from quantis.errors import InvalidInput
+from quantis.types.jobs import JobRequest, JobSpec
+
+
+def read_config(path: Path) -> JobSpec:
+    """The job that a file asks for; InvalidInput names the field that is wrong."""
+    try:
+        return JobRequest(spec=yaml.safe_load(path.read_text())).spec
+    except OSError as error:
+        raise InvalidInput(f"the configuration {path} cannot be read: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise InvalidInput(f"the configuration {path} is not YAML: {error}") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"][1:])
+        raise InvalidInput(f"the configuration {path}: {where}: {first['msg']}") from error

@@ -1,0 +1,45 @@
+"""`python -m jobs.featurize`: the design frame of a dataset version, on Ray Data, as Parquet."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from features.dataset import design_blocks
+from features.pipeline import default_spec, learn_categories
+from features.snapshots import PlainSnapshots
+from jobs.runtime import Context, run
+from quantis.types.jobs import DEFAULT_QUANTILES, FeaturizeSpec
+
+BLOCKS = 4
+
+
+def work(context: Context[FeaturizeSpec]) -> dict[str, Any]:
+    """Build the features as of a time and keep them under the team's folder."""
+    with context.step("read the panel", 0.2):
+        task = context.dataset.task(context.as_of, context.spec.h, DEFAULT_QUANTILES)
+        snapshots = PlainSnapshots(context.dataset.panel(context.as_of), task)
+        snapshot = snapshots(context.last_cutoff(task))
+        spec = learn_categories(default_spec(task), task, snapshot)
+    with context.step("features on Ray Data", 0.9):
+        frame = design_blocks(snapshot, task, spec, blocks=BLOCKS)
+    with context.step("write", 1.0):
+        folder = context.settings.storage.features(context.team, context.spec.dataset)
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"v{task.version}-{context.job_id}.parquet"
+        temporary = path.with_suffix(".partial")
+        pq.write_table(frame, temporary)
+        shutil.move(temporary, path)
+    return {
+        "rows": frame.num_rows,
+        "columns": frame.column_names,
+        "path": str(path),
+        "spec": spec.model_dump(mode="json"),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(run(FeaturizeSpec, work))

@@ -1,0 +1,130 @@
+"""`python -m jobs.forecast`: forecasts of every series, kept as vintages and, on request, scored."""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from features.snapshots import cutoffs, snapshot_at
+from jobs.runtime import Context, run
+from models import ladder
+from models.answers import as_answer, as_table
+from models.bundle import read_bundle
+from models.forecaster import Forecaster
+from models.ladder import Entry
+from models.metrics import evaluate
+from models.naive import ColumnForecast, SeasonalNaive
+from models.series import keep_series
+from quantis.errors import InvalidInput
+from quantis.panel import Task, timestamps
+from quantis.types.forecasts import ForecastRequest, ForecastResponse, ModelRef, SeriesRequest
+from quantis.types.jobs import ForecastSpec
+from quantis.types.registry import ModelVersion
+
+FIGURES = ("wape", "mase", "wql", "coverage_80")
+SERIES_PER_VINTAGE = 1000
+
+
+def work(context: Context[ForecastSpec]) -> dict[str, Any]:
+    """Forecast from each origin with what was known then; compare with the actuals that followed."""
+    spec = context.spec
+    with context.step("read the panel and the model", 0.2):
+        version = context.registry.resolve(f"{spec.model}@{spec.alias}")
+        forecaster = read_bundle(context.registry.download(version))
+        task = forecaster.task
+        if spec.dataset != task.dataset:
+            raise InvalidInput(
+                f"model {spec.model!r} was trained on {task.dataset!r}, not on {spec.dataset!r}"
+            )
+        last = context.last_cutoff(task)
+        origins = cutoffs(last, task, spec.origins, task.h) if spec.score else np.array([last])
+        rivals = _rivals(spec, task) if spec.score else {}
+    forecasts: dict[str, list[pa.Table]] = {spec.model: [], **{name: [] for name in rivals}}
+    rungs: dict[str, int] = {}
+    with context.step(f"forecast from {len(origins)} origins, {task.h} steps each", 0.95):
+        for number, origin in enumerate(origins, start=1):
+            as_of = _known_at(context, origin)
+            snapshot = snapshot_at(context.dataset.panel(as_of), origin, task)
+            entries = ladder.forecast(forecaster, snapshot, task)
+            _keep(context, version, task, entries, as_of)
+            for entry in entries:
+                rungs[entry.rung] = rungs.get(entry.rung, 0) + 1
+            forecasts[spec.model].append(_from(origin, as_table(entries, task.quantiles)))
+            served = keep_series(
+                snapshot, [entry.unique_id for entry in entries if entry.status != "refused"]
+            )
+            for name, rival in rivals.items():
+                forecasts[name].append(_from(origin, rival.predict(served)))
+            context.tell(f"origin {number} of {len(origins)}", 0.2 + 0.75 * number / len(origins))
+    return {
+        "model": version.model_dump(mode="json"),
+        "h": task.h,
+        "origins": [_known_at(context, origin).isoformat() for origin in origins],
+        "rungs": rungs,
+        "scores": _scores(context, task, last, forecasts) if spec.score else {},
+    }
+
+
+def _rivals(spec: ForecastSpec, task: Task) -> dict[str, Forecaster]:
+    """The naive forecasts that stand beside the model's, by name."""
+    naive: dict[str, Forecaster] = {
+        f"seasonal_naive_{m}": SeasonalNaive(task, m) for m in task.season_lengths
+    }
+    return naive | {column: ColumnForecast(task, column) for column in spec.baselines}
+
+
+def _known_at(context: Context[ForecastSpec], origin: np.datetime64) -> datetime:
+    """The first moment at which the value at an origin is known."""
+    moment: datetime = origin.astype("datetime64[us]").item()
+    return moment.replace(tzinfo=UTC) + context.dataset.spec.publication_lag
+
+
+def _from(origin: np.datetime64, table: pa.Table) -> pa.Table:
+    return table.append_column("cutoff", timestamps(np.full(table.num_rows, origin)))
+
+
+def _scores(
+    context: Context[ForecastSpec], task: Task, last: np.datetime64, forecasts: dict[str, list[pa.Table]]
+) -> dict[str, dict[str, float | None]]:
+    history = snapshot_at(context.dataset.panel(context.as_of), last, task).history
+    scores = {}
+    for name, tables in forecasts.items():
+        metrics = evaluate(pa.concat_tables(tables), history, task.season_lengths[0]).metrics
+        scores[name] = {figure: metrics.get(figure) for figure in FIGURES}
+        context.jobs.tell(context.team, context.job_id, "metric", name, data=dict(scores[name]))
+    return scores
+
+
+def _keep(
+    context: Context[ForecastSpec],
+    version: ModelVersion,
+    task: Task,
+    entries: Sequence[Entry],
+    as_of: datetime,
+) -> None:
+    for first in range(0, len(entries), SERIES_PER_VINTAGE):
+        part = entries[first : first + SERIES_PER_VINTAGE]
+        request = ForecastRequest(
+            series=[SeriesRequest(unique_id=entry.unique_id) for entry in part], h=task.h, as_of=as_of
+        )
+        response = ForecastResponse(
+            forecast_id=str(uuid.uuid4()),
+            model=ModelRef(
+                name=version.model, version=version.version, alias=context.spec.alias, family=version.family
+            ),
+            freq=task.freq,
+            as_of=as_of,
+            issued_at=datetime.now(UTC),
+            forecasts=[as_answer(entry, task.quantiles, task.h) for entry in part],
+        )
+        context.vintages.keep(context.team, request, response)
+
+
+if __name__ == "__main__":
+    sys.exit(run(ForecastSpec, work))

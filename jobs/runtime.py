@@ -1,0 +1,171 @@
+"""What every job does around its work: read its request, tell its story, end with a result."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from types import FrameType
+from typing import Any, Generic, TypeVar, cast
+
+import numpy as np
+
+from cluster.catalogue import Catalogue, OpenDataset
+from cluster.database.engine import Database
+from cluster.registries import open_registry
+from cluster.repositories.accounts import DEFAULT_TEAM
+from cluster.repositories.jobs import Jobs
+from cluster.repositories.vintages import Vintages
+from cluster.session import session
+from cluster.settings import Settings, ray_submission_id
+from features.snapshots import last_known
+from jobs.config import read_config
+from models.registry import Registry
+from monitoring import logs
+from quantis.errors import Conflict, InvalidInput, QuantisError
+from quantis.panel import Task
+from quantis.types.jobs import JobState, WorkSpec
+
+Spec = TypeVar("Spec", bound=WorkSpec)
+BY_HAND = "by-hand"
+
+
+@dataclass
+class Context(Generic[Spec]):
+    """One running job."""
+
+    settings: Settings
+    team: str
+    job_id: str
+    spec: Spec
+    jobs: Jobs
+    database: Database
+
+    @cached_property
+    def as_of(self) -> datetime:
+        return self.spec.as_of or datetime.now(UTC)
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        return Catalogue(self.database, self.settings.storage)
+
+    @cached_property
+    def dataset(self) -> OpenDataset:
+        return self.catalogue.open(self.team, self.spec.dataset, self.spec.version)
+
+    @cached_property
+    def registry(self) -> Registry:
+        return open_registry(self.settings, self.team)
+
+    @cached_property
+    def vintages(self) -> Vintages:
+        return Vintages(self.database)
+
+    @property
+    def folder(self) -> Path:
+        """A folder of its own for what it writes while it works."""
+        return self.settings.storage.training / self.job_id
+
+    def last_cutoff(self, task: Task) -> np.datetime64:
+        """The last `ds` whose value is known at the job's as-of time."""
+        version = self.dataset.version
+        end = np.datetime64(version.last_ds.replace(tzinfo=None), "us")
+        limit = last_known(self.as_of, self.dataset.spec.publication_lag)
+        cutoff = task.frequency.floor(limit, end)
+        if cutoff <= np.datetime64(version.first_ds.replace(tzinfo=None), "us"):
+            raise InvalidInput(
+                f"nothing of dataset {version.dataset!r} was known at {self.as_of:%Y-%m-%dT%H:%MZ}; "
+                f"it begins at {version.first_ds:%Y-%m-%dT%H:%MZ}, take a later as_of"
+            )
+        return cutoff
+
+    def tell(self, message: str, progress: float | None = None, **data: Any) -> None:
+        self.jobs.tell(self.team, self.job_id, "progress", message, progress=progress, data=data)
+
+    @contextmanager
+    def step(self, name: str, progress: float) -> Iterator[None]:
+        """A named part of the work; its seconds are told when it ends, at `progress` of the whole."""
+        started = time.monotonic()
+        self.tell(name)
+        yield
+        seconds = round(time.monotonic() - started, 1)
+        self.jobs.tell(self.team, self.job_id, "step", name, progress=progress, data={"seconds": seconds})
+
+
+def run(kind: type[Spec], work: Callable[[Context[Spec]], dict[str, Any]]) -> int:
+    """The main function of every job module; gives the exit code."""
+    arguments = _arguments(kind)
+    settings = Settings()
+    settings.storage.prepare()
+    logs.configure("job")
+    database = Database(settings.sql_url)
+    jobs = Jobs(database)
+    try:
+        team, job_id = _identify(arguments, kind, database)
+        spec = jobs.start(team, job_id).spec
+    except QuantisError as error:
+        sys.stderr.write(f"quantis: {error.message}\n")
+        return error.exit_code
+    if not isinstance(spec, kind):
+        sys.stderr.write(f"quantis: job {job_id} is a {spec.kind} job; run `python -m jobs.{spec.kind}`\n")
+        return InvalidInput.exit_code
+    context = Context(settings, team, job_id, cast("Spec", spec), jobs, database)
+    signal.signal(signal.SIGTERM, _raise_stopped)
+    with logs.bound(job_id=job_id):
+        return _carry_out(context, work)
+
+
+def _carry_out(context: Context[Spec], work: Callable[[Context[Spec]], dict[str, Any]]) -> int:
+    log = logs.logger("quantis.job")
+    state, message, result = JobState.failed, "", None
+    try:
+        with session(context.settings):
+            result = work(context)
+        state, message = JobState.succeeded, "done"
+    except (KeyboardInterrupt, _Stopped):
+        state, message = JobState.stopped, "stopped"
+    except QuantisError as error:
+        message = error.message
+        log.error("job failed", code=error.code, reason=error.message)
+    except Exception as error:
+        message = f"{type(error).__name__}: {error}"[:2000]
+        log.exception("job failed")
+    context.jobs.finish(context.team, context.job_id, state, message, result)
+    sys.stdout.write(f"{context.spec.kind} job {context.job_id}: {state} {message}\n")  # type: ignore[attr-defined]
+    return 0 if state == JobState.succeeded else 1
+
+
+class _Stopped(BaseException):
+    """The job was asked to end."""
+
+
+def _raise_stopped(number: int, frame: FrameType | None) -> None:
+    raise _Stopped
+
+
+def _arguments(kind: type[WorkSpec]) -> argparse.Namespace:
+    name = kind.model_fields["kind"].default
+    parser = argparse.ArgumentParser(prog=f"python -m jobs.{name}")
+    given = parser.add_mutually_exclusive_group(required=True)
+    given.add_argument("--job", help="the id of a job that the API recorded")
+    given.add_argument("--config", type=Path, help="a YAML file with the same fields as the API's request")
+    parser.add_argument("--team", default=DEFAULT_TEAM, help="whose dataset and model (with --config)")
+    return parser.parse_args()
+
+
+def _identify(arguments: argparse.Namespace, kind: type[Spec], database: Database) -> tuple[str, str]:
+    """(team, job id): of the recorded job, or of one recorded now for a configuration file."""
+    jobs = Jobs(database)
+    if arguments.job:
+        return jobs.team_of(arguments.job), arguments.job
+    spec = read_config(arguments.config)
+    if not isinstance(spec, kind):
+        raise Conflict(f"{arguments.config} asks for a {spec.kind} job; run `python -m jobs.{spec.kind}`")
+    return arguments.team, jobs.adopt(arguments.team, BY_HAND, spec, ray_submission_id()).id
