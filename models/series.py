@@ -77,3 +77,11 @@ def keep_series(snapshot: Snapshot, ids: Sequence[str]) -> Snapshot:
         return table.filter(pc.is_in(table[ID].cast(pa.string()), value_set=wanted))
 
     return Snapshot(keep(snapshot.history), keep(snapshot.future), keep(snapshot.static))
+
+
+def recent(snapshot: Snapshot, steps: int) -> Snapshot:
+    """The snapshot with at most the last `steps` rows of each history."""
+    kept = np.zeros(snapshot.history.num_rows, bool)
+    for _, rows in series_slices(snapshot.history[ID]):
+        kept[max(rows.start, rows.stop - steps) : rows.stop] = True
+    return Snapshot(snapshot.history.filter(pa.array(kept)), snapshot.future, snapshot.static)
