@@ -1,0 +1,121 @@
+"""The findings of a data check: every code with its rule and remedy, in one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from quantis.types.datasets import Finding, Severity
+
+SHOWN_PER_CODE = 20
+"""Findings of one code and column that are listed; one more counts the rest."""
+
+Outcome = Literal["accept", "accept_with_warning", "reject"]
+_ERROR, _WARNING, _INFO = Severity.error, Severity.warning, Severity.info
+
+
+class Rule(NamedTuple):
+    severity: Severity
+    rule: str
+    remedy: str
+
+
+RULES: dict[str, Rule] = {
+    "D001": Rule(_ERROR, "duplicate key with other values", "keep the row that is right, or give known_at"),
+    "D002": Rule(_WARNING, "duplicate row", "it was counted once"),
+    "D003": Rule(_ERROR, "missing column", "add it, or declare other roles"),
+    "D004": Rule(_WARNING, "column without a role", "it is left out; declare a role to use it"),
+    "D005": Rule(_ERROR, "no rows", "give at least one row below the header"),
+    "D010": Rule(_ERROR, "empty unique_id", "name the series of every row"),
+    "D011": Rule(_ERROR, "unique_id too long", "use at most 256 characters"),
+    "D012": Rule(_WARNING, "unique_id reads as a spreadsheet formula", "start it with a letter or a digit"),
+    "D013": Rule(_ERROR, "unique_id with control characters", "use printable characters"),
+    "D020": Rule(_ERROR, "ds is not a time", "write ISO 8601, such as 2013-01-31 or 2013-01-31T05:00Z"),
+    "D021": Rule(_INFO, "ds without a zone", "it is taken as UTC; add Z or an offset when it is not"),
+    "D022": Rule(_ERROR, "ds out of range", "use years from 1700 to 2261"),
+    "D023": Rule(_ERROR, "known_at is not a time", "write ISO 8601, or leave it empty"),
+    "D024": Rule(
+        _WARNING, "value known before its time", "check known_at, or move ds to when the value applies"
+    ),
+    "D030": Rule(_ERROR, "y is not a number", "write a plain number such as 12.5, or leave it empty"),
+    "D031": Rule(_ERROR, "infinite value", "leave it empty when it is missing"),
+    "D032": Rule(_ERROR, "covariate is not a number", "write plain numbers, or declare it categorical"),
+    "D040": Rule(_ERROR, "no frequency found", "declare freq, or give a series of three rows or more"),
+    "D041": Rule(_ERROR, "series of several frequencies", "upload one dataset per frequency"),
+    "D042": Rule(_ERROR, "times off the grid", "round ds to the frequency, or declare another one"),
+    "D043": Rule(_WARNING, "gaps", "missing steps count as missing values; fill them when they are zeros"),
+    "D044": Rule(_INFO, "rows not sorted", "they were sorted by unique_id and ds"),
+    "D050": Rule(_WARNING, "series too short", "give two seasons or more; until then a simpler rung answers"),
+    "D051": Rule(_WARNING, "constant series", "check that it is alive; its forecast is the constant"),
+    "D052": Rule(_WARNING, "series without a value", "give values, or leave the series out"),
+    "D053": Rule(_ERROR, "no value at all", "fill column y"),
+    "D060": Rule(_ERROR, "static column that varies", "keep one value per series, or declare another role"),
+    "D061": Rule(_WARNING, "known-future covariate missing in places", "fill it over history and horizon"),
+}
+
+
+@dataclass
+class Findings:
+    """Collects findings; of each code and column the first ones are kept and the rest counted."""
+
+    _kept: list[Finding] = field(default_factory=list)
+
+    def add(
+        self,
+        code: str,
+        what: str,
+        *,
+        series: str | None = None,
+        row: int | None = None,
+        column: str | None = None,
+    ) -> None:
+        rule = RULES[code]
+        message = f"{what}; {rule.remedy}"
+        self._kept.append(
+            Finding(code=code, severity=rule.severity, series=series, row=row, column=column, message=message)
+        )
+
+    def rows(
+        self,
+        code: str,
+        rows: Sequence[int],
+        what: Callable[[int], str],
+        *,
+        column: str | None = None,
+        series: Callable[[int], str] | None = None,
+    ) -> None:
+        """One finding per row (from 0), as far as they are shown."""
+        for row in rows[:SHOWN_PER_CODE]:
+            self.add(code, what(row), row=row + 1, column=column, series=series(row) if series else None)
+        self._rest(code, len(rows), column)
+
+    def series(
+        self, code: str, names: Sequence[str], what: Callable[[int], str], *, column: str | None = None
+    ) -> None:
+        """One finding per series, as far as they are shown; `what` gets the place in `names`."""
+        for place, name in enumerate(names[:SHOWN_PER_CODE]):
+            self.add(code, what(place), series=name, column=column)
+        self._rest(code, len(names), column)
+
+    def _rest(self, code: str, total: int, column: str | None) -> None:
+        if total > SHOWN_PER_CODE:
+            more = total - SHOWN_PER_CODE
+            self.add(code, f"{more:,} more of the same ({RULES[code].rule})", column=column)
+
+    @property
+    def rejected(self) -> bool:
+        return any(finding.severity is Severity.error for finding in self._kept)
+
+    @property
+    def outcome(self) -> Outcome:
+        """Errors reject, warnings are accepted with a warning."""
+        if self.rejected:
+            return "reject"
+        warned = any(finding.severity is Severity.warning for finding in self._kept)
+        return "accept_with_warning" if warned else "accept"
+
+    def listed(self) -> list[Finding]:
+        """All findings, the gravest first."""
+        order = list(Severity)
+        return sorted(self._kept, key=lambda finding: (order.index(finding.severity), finding.code))

@@ -1,0 +1,106 @@
+"""The checks of whole series: frequency, grid, gaps, length, life."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from quantis.columns import Mask
+from quantis.findings import Findings
+from quantis.frequency import Frequency, infer
+from quantis.panel import Y
+from quantis.rows import Integers, Rows
+
+_SAMPLED = 1000  # series whose own frequency is inferred
+_SURE = 8  # rows from which a series' own coarser step is not taken for gaps
+
+
+def check_series(rows: Rows, declared: str | None, findings: Findings) -> Frequency | None:
+    """Check observed rows, one per series and time; the frequency, or None when there is none."""
+    inferred = _own_frequencies(rows)
+    frequency = Frequency.parse(declared) if declared else _commonest(inferred)
+    if frequency is None:
+        findings.add("D040", "no step repeats in any series")
+        return None
+    odd = _of_other_frequency(rows, inferred, frequency)
+    names = [str(rows.names[int(rows.series[rows.starts[place]])]) for place in odd]
+    findings.series(
+        "D041", names, lambda i: f"{names[i]} has steps of {odd[list(odd)[i]]}, the panel {frequency.alias}"
+    )
+    _check_steps(rows, frequency, list(odd), findings)
+    _check_values(rows, frequency, findings)
+    return frequency
+
+
+def _own_frequencies(rows: Rows) -> dict[int, Frequency]:
+    """The frequency of each series on its own, by its place among the series that occur."""
+    ends = np.append(rows.starts[1:], len(rows.series))
+    spans = list(zip(rows.starts.tolist(), ends.tolist(), strict=True))[:_SAMPLED]
+    found = {place: infer(rows.ds[start:end]) for place, (start, end) in enumerate(spans)}
+    return {place: frequency for place, frequency in found.items() if frequency is not None}
+
+
+def _commonest(inferred: dict[int, Frequency]) -> Frequency | None:
+    counted = Counter(inferred.values()).most_common(1)
+    return counted[0][0] if counted else None
+
+
+def _of_other_frequency(rows: Rows, inferred: dict[int, Frequency], frequency: Frequency) -> dict[int, str]:
+    """Series that are regular, but on a grid of their own."""
+    ends = np.append(rows.starts[1:], len(rows.series))
+    odd = {}
+    for place, own in inferred.items():
+        ds = rows.ds[rows.starts[place] : ends[place]]
+        if own == frequency or len(ds) < _SURE:
+            continue
+        if len(own.grid(ds[0], ds[-1])) == len(ds) != len(frequency.grid(ds[0], ds[-1])):
+            odd[place] = own.alias
+    return odd
+
+
+def _check_steps(rows: Rows, frequency: Frequency, odd: list[int], findings: Findings) -> None:
+    """Times off the grid of their series, and steps that are not there."""
+    lengths = np.diff(rows.starts, append=len(rows.series))
+    steps = frequency.steps_between(np.repeat(rows.ds[rows.starts], lengths), rows.ds)
+    regular = np.repeat(~np.isin(np.arange(len(lengths)), odd), lengths)
+    off = np.flatnonzero((steps < 0) & regular)
+    by_row = {int(rows.row[place]): int(place) for place in off}
+    findings.rows(
+        "D042",
+        sorted(by_row),
+        lambda row: f"{rows.ds[by_row[row]]} is not a whole number of {frequency.alias} after the first",
+        column="ds",
+        series=lambda row: rows.name(by_row[row]),
+    )
+    last = np.maximum.reduceat(steps, rows.starts)
+    missing = last + 1 - np.add.reduceat((steps >= 0).astype(np.int64), rows.starts)
+    missing[odd] = 0
+    gaps = np.flatnonzero(missing > 0)
+    names = [rows.name(int(rows.starts[place])) for place in gaps]
+    findings.series(
+        "D043", names, lambda i: f"{names[i]} lacks {missing[gaps[i]]:,} steps of {last[gaps[i]] + 1:,}"
+    )
+
+
+def _check_values(rows: Rows, frequency: Frequency, findings: Findings) -> None:
+    """Series that are too short, constant or without a value."""
+    y = rows.columns[Y].fill_null(np.nan).to_numpy(zero_copy_only=False)
+    counts = np.add.reduceat(~np.isnan(y), rows.starts, dtype=np.int64)
+    low, high = np.fmin.reduceat(y, rows.starts), np.fmax.reduceat(y, rows.starts)
+    enough = max(3, 2 * frequency.season_lengths[0])
+    _list(
+        rows,
+        (counts > 0) & (counts < enough),
+        "D050",
+        counts,
+        "has {} values, less than two seasons",
+        findings,
+    )
+    _list(rows, (counts > 2) & (low == high), "D051", counts, "has the same value in all {} rows", findings)
+
+
+def _list(rows: Rows, found: Mask, code: str, counts: Integers, what: str, findings: Findings) -> None:
+    places = np.flatnonzero(found)
+    names = [rows.name(int(rows.starts[place])) for place in places]
+    findings.series(code, names, lambda i: f"{names[i]} " + what.format(f"{counts[places[i]]:,}"))
