@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import threading
 import time
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
@@ -100,3 +101,37 @@ def free_ports(count: int) -> list[int]:
     finally:
         for probe in probes:
             probe.close()
+
+
+def memory(instance: str) -> int:
+    """Bytes of memory of all marked processes, shared pages counted once (PSS)."""
+    total = 0
+    for pid in marked(instance):
+        with suppress(OSError):
+            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+                if line.startswith("Pss:"):
+                    total += int(line.split()[1]) * 1024
+    return total
+
+
+class MemoryWatch:
+    """Keeps the highest memory of an instance while it is open, looked at every few seconds."""
+
+    def __init__(self, instance: str, every: float = 3.0) -> None:
+        self.peak = 0
+        self._instance = instance
+        self._every = every
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> MemoryWatch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._end.wait(self._every):
+            self.peak = max(self.peak, memory(self._instance))

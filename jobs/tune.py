@@ -1,0 +1,125 @@
+"""`python -m jobs.tune`: search the size and learning rate of the Temporal Fusion Transformer.
+
+The only door to `ray.tune`. ASHA ends trials by their training loss; the best is chosen by the WQL of
+a window that no trial was trained on.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import ray
+import torch
+from models.tft.training import fit as fit_tft
+from ray import tune
+from ray.tune.schedulers import ASHAScheduler
+from ray.tune.search.optuna import OptunaSearch
+
+from features.snapshots import PlainSnapshots, cutoffs
+from jobs import choose
+from jobs.choose import Trial
+from jobs.runtime import Context, run
+from models.metrics import evaluate
+from quantis.errors import Unavailable
+from quantis.types.jobs import TftParams, TuneSpec
+
+REPORTS = 8
+CPUS_PER_TRIAL = 0.5
+
+
+def work(context: Context[TuneSpec]) -> dict[str, Any]:
+    """Run the trials; the parameters of the best, and every trial's figures."""
+    spec = context.spec
+    with context.step("read the panel", 0.05):
+        task = context.dataset.task(context.as_of, spec.h, spec.quantiles)
+        snapshots = PlainSnapshots(context.dataset.panel(context.as_of), task)
+        last = context.last_cutoff(task)
+        trial = Trial(task, snapshots, snapshots(last).history, tuple(cutoffs(last, task, 1, task.h)))
+    with context.step(f"{spec.trials} trials", 0.95):
+        results = _search(context, ray.put(trial))
+    trials = [_described(result) for result in results]
+    for number, one in enumerate(trials, start=1):
+        context.registry.log_run(
+            f"{spec.model}-tune",
+            f"{context.job_id} trial {number}",
+            params=one["params"],
+            metrics={"wql": one["wql"], "loss": one["loss"]},
+            tags={"quantis.experiment": context.job_id, "quantis.trial_state": one["state"]},
+        )
+    finished = [one for one in trials if one["wql"] is not None]
+    if not finished:
+        raise Unavailable("every trial failed; the job's log says why")
+    best = min(finished, key=lambda one: one["wql"])
+    context.tell(f"best of {len(trials)} trials: WQL {best['wql']:.4f}")
+    return {"best": spec.tft.model_copy(update=best["params"]).model_dump(), "trials": trials}
+
+
+def _search(context: Context[TuneSpec], trial: Any) -> Any:
+    spec = context.spec
+    space = {
+        "hidden_size": tune.choice([8, 16, 32]),
+        "learning_rate": tune.loguniform(1e-3, 2e-2),
+    }
+    tuner = tune.Tuner(
+        tune.with_resources(
+            tune.with_parameters(_trial, trial=trial, params=spec.tft), {"cpu": CPUS_PER_TRIAL}
+        ),
+        param_space=space,
+        tune_config=tune.TuneConfig(
+            metric="loss",
+            mode="min",
+            num_samples=spec.trials,
+            search_alg=OptunaSearch(seed=spec.tft.seed),
+            scheduler=ASHAScheduler(max_t=REPORTS + 1, grace_period=2, reduction_factor=2),
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(context.folder),
+            verbose=0,
+            callbacks=[_Storyteller(context)],
+            failure_config=tune.FailureConfig(max_failures=1),
+        ),
+    )
+    return tuner.fit()
+
+
+def _trial(config: dict[str, Any], trial: Any, params: TftParams) -> None:
+    """One trial: train with these parameters, report the loss as it goes and the WQL at the end."""
+    torch.set_num_threads(1)
+    told: Trial = ray.get(trial)
+    params = params.model_copy(update=config)
+    every = max(1, params.steps // REPORTS)
+
+    def progress(step: int, loss: float) -> None:
+        if step % every == 0 and step < params.steps:
+            tune.report({"loss": loss})
+
+    judged = choose.judge(told, lambda snapshot: fit_tft(snapshot, told.task, params, progress=progress))
+    metrics = evaluate(judged.predictions, told.history, told.task.season_lengths[0]).metrics
+    tune.report({"loss": metrics["wql"] or float("inf"), "wql": metrics["wql"]})
+
+
+class _Storyteller(tune.Callback):
+    """Tells the job's readers how the trials go."""
+
+    def __init__(self, context: Context[TuneSpec]) -> None:
+        self._context = context
+        self._done = 0
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._done += 1
+        total = self._context.spec.trials
+        wql = trial.last_result.get("wql")
+        outcome = f"WQL {wql:.4f}" if wql is not None else "ended early"
+        self._context.tell(f"trial {self._done} of {total}: {outcome}", 0.05 + 0.9 * self._done / total)
+
+
+def _described(result: Any) -> dict[str, Any]:
+    metrics = result.metrics or {}
+    state = "failed" if result.error else "finished" if metrics.get("wql") is not None else "stopped early"
+    return {"params": result.config, "wql": metrics.get("wql"), "loss": metrics.get("loss"), "state": state}
+
+
+if __name__ == "__main__":
+    sys.exit(run(TuneSpec, work))
