@@ -113,7 +113,7 @@ def _read_csv(data: bytes, name: str, limits: ReadLimits) -> pa.Table:
     head = data[:_SNIFFED].decode("utf-8-sig", "replace")
     first, _, rest = head.partition("\n")
     delimiter = max(",;\t|", key=first.count)
-    _count(data.count(b"\n"), first.count(delimiter) + 1, name, limits)
+    _count(data.count(b"\n") - 1, first.count(delimiter) + 1, name, limits)
     decimal_comma = delimiter == ";" and re.search(r'(^|;)"?-?\d+,\d+"?(;|\r?$)', rest, re.MULTILINE)
     options = pacsv.ConvertOptions(
         column_types={column: pa.string() for column in (ID, DS, KNOWN_AT)},
