@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -22,6 +23,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+from quantis import __version__
 from quantis.errors import Unavailable
 from quantis.types.jobs import JobState
 
@@ -119,7 +121,14 @@ def configure(folder: Path) -> None:
         )
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     _process.folder = folder
-    _process.get()
+    _process.get().build.labels(__version__, _ray_version()).set(1)
+
+
+def _ray_version() -> str:
+    try:
+        return version("ray")
+    except PackageNotFoundError:
+        return "none"
 
 
 def render() -> tuple[bytes, str]:
@@ -233,7 +242,3 @@ def count_rows(rows: int) -> None:
 
 def count_sign_in(outcome: SignIn) -> None:
     _process.get().sign_ins.labels(outcome).inc()
-
-
-def set_build(version: str, ray_version: str) -> None:
-    _process.get().build.labels(version, ray_version).set(1)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
+import os
 import re
 import sys
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
-from logging.handlers import RotatingFileHandler
+from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,7 +28,7 @@ _SECRET_TEXTS = (
     (re.compile(r"(://[^/\s:@]*:)[^/\s@]+@"), rf"\1{HIDDEN}@"),  # a password in a URL
 )
 _MAX_DEPTH = 6
-_FILE_BYTES, _FILES = 20_000_000, 5
+FILE_BYTES, OLD_FILES = 20_000_000, 5
 
 
 def configure(process: str, *, file: Path | None = None, level: str = "INFO") -> None:
@@ -124,6 +126,26 @@ def _handler(file: Path | None) -> logging.Handler:
         handler = logging.StreamHandler(sys.stderr)
     else:
         file.parent.mkdir(parents=True, exist_ok=True)
-        handler = RotatingFileHandler(file, maxBytes=_FILE_BYTES, backupCount=_FILES, encoding="utf-8")
+        handler = _SharedFile(file, encoding="utf-8")
     handler.set_name("quantis")
     return handler
+
+
+class _SharedFile(WatchedFileHandler):
+    """A log that several processes append to. Who finds it full turns it over; the others follow."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if os.path.exists(self.baseFilename) and os.path.getsize(self.baseFilename) > FILE_BYTES:  # noqa: PTH110, PTH202
+            self._turn_over(Path(self.baseFilename))
+        super().emit(record)
+
+    def _turn_over(self, file: Path) -> None:
+        with file.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not file.exists() or file.stat().st_size <= FILE_BYTES:
+                return  # another process was first
+            for number in range(OLD_FILES - 1, 0, -1):
+                older = Path(f"{file}.{number}")
+                if older.exists():
+                    older.replace(f"{file}.{number + 1}")
+            file.replace(f"{file}.1")

@@ -40,7 +40,6 @@ i.count_tick("ok")
 i.count_upload("created")
 i.count_rows(1000)
 i.count_sign_in("success")
-i.set_build("0.1.0", "2.60.0")
 print(i.render()[0].decode())
 """
 NODES = (

@@ -5,11 +5,13 @@ import re
 import signal
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from monitoring import instruments
+from quantis import __version__
 from quantis.errors import Unavailable
 
 ROOT = Path(__file__).parents[2]
@@ -34,7 +36,6 @@ i.count_tick("ok")
 i.count_upload("created")
 i.count_rows(1000)
 i.count_sign_in("refused")
-i.set_build("0.1.0", "2.60.0")
 """
 NAMES = {
     "quantis_http_requests_total", "quantis_http_request_seconds", "quantis_forecast_entries_total",
@@ -79,6 +80,14 @@ def wait_ready(process: subprocess.Popen[str]) -> None:
 def test_when_every_instrument_is_used_then_the_node_shows_exactly_the_declared_names(tmp_path: Path) -> None:
     text = finish(start(tmp_path, EVERYTHING + "print(i.render()[0].decode())"))
     assert set(re.findall(r"^# TYPE (\S+)", text, re.M)) == NAMES
+
+
+def test_when_a_process_joins_then_the_scrape_names_what_runs(tmp_path: Path) -> None:
+    worker = start(tmp_path, "print('ready', flush=True); sys.stdin.read()")
+    wait_ready(worker)
+    seen = [name for name in scrape(tmp_path) if name.startswith("quantis_build_info")]
+    assert seen == [f'quantis_build_info{{ray_version="{version("ray")}",version="{__version__}"}}']
+    finish(worker)
 
 
 def test_when_three_processes_count_then_one_scrape_has_their_sum(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,16 @@ from hypothesis import strategies as st
 
 from monitoring import logs
 
+ROOT = Path(__file__).parents[2]
+WRITER = """
+import sys
+from pathlib import Path
+from monitoring import logs
+logs.FILE_BYTES, logs.OLD_FILES = 20_000, 100
+logs.configure(sys.argv[2], file=Path(sys.argv[1]))
+for number in range(400):
+    logs.logger("test").info("line", number=number, padding="x" * 50)
+"""
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl"
 
 
@@ -104,3 +116,16 @@ def test_when_a_text_holds_a_secret_then_only_the_rest_is_kept(text: str) -> Non
 def test_when_nothing_is_secret_then_the_event_is_unchanged() -> None:
     event = {"event": "done", "rows": 3, "token_type": "bearer", "freq": "h", "ids": ["JFK/B6"]}
     assert logs.hide_secrets(None, "info", dict(event)) == event
+
+
+def test_when_several_processes_share_a_file_that_fills_then_no_line_is_lost_or_torn(tmp_path: Path) -> None:
+    file = tmp_path / "api.log"
+    writers = [
+        subprocess.Popen([sys.executable, "-c", WRITER, str(file), name], env={"PYTHONPATH": str(ROOT)})
+        for name in ("a", "b", "c")
+    ]
+    assert [writer.wait(timeout=60) for writer in writers] == [0, 0, 0]
+    files = [found for found in tmp_path.iterdir() if found.suffix != ".lock"]
+    assert len(files) > 5
+    seen = sorted((event["process"], event["number"]) for found in files for event in read(found))
+    assert seen == [(name, number) for name in "abc" for number in range(400)]
