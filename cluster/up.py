@@ -99,7 +99,6 @@ def _start_ray(settings: Settings, platform: Platform, environment: dict[str, st
     client, agent, runtime_env = processes.free_ports(3)
     command = [
         str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--disable-usage-stats",
-        "--node-ip-address=127.0.0.1",
         f"--port={platform.ray_address.rpartition(':')[2]}",
         f"--dashboard-port={platform.ray_dashboard.rpartition(':')[2]}",
         "--include-dashboard=true", "--dashboard-host=127.0.0.1",
