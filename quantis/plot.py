@@ -56,7 +56,9 @@ class Plot:
     def __post_init__(self) -> None:
         values = [v for line in self.lines for v in line.values if v is not None and math.isfinite(v)]
         values += [v for band in self.bands for v in (*band.low, *band.high) if math.isfinite(v)]
-        times = [t for line in self.lines for t in line.times]
+        times = [t for line in self.lines for t in line.times] + [
+            t for band in self.bands for t in band.times
+        ]
         if not values or not times:
             raise ValueError("nothing to draw: no line has a value")
         self._low, self._high = min(values), max(values)
@@ -140,12 +142,8 @@ class Plot:
     def _y_labels(self) -> dict[int, str]:
         """Round numbers by the row of characters that they belong to."""
         step = _round_step((self._high - self._low) / 4)
-        digits = max(0, -math.floor(math.log10(step)))
-        first = math.ceil(self._low / step)
-        last = math.floor(self._high / step)
-        return {self._y(k * step) // 4: f"{k * step:.{digits}f}" for k in range(first, last + 1)} or {
-            0: f"{self._high:g}"
-        }
+        ticks = range(math.ceil(self._low / step), math.floor(self._high / step) + 1)
+        return {self._y(k * step) // 4: _tick(k * step, step) for k in ticks} or {0: f"{self._high:.4g}"}
 
     def _y_axis(self, row: int, cells: list[Cell]) -> list[Cell]:
         label = self._labels.get(row, "")
@@ -159,6 +157,8 @@ class Plot:
         """The first, the last and the forecast's own time, where they fit."""
         form = "%Y-%m-%d %H:%M" if (self._end - self._start).days < 30 else "%Y-%m-%d"
         first, last = self._start.strftime(form), self._end.strftime(form)
+        if len(first) + 1 + len(last) > self._columns:
+            return [Cell(" " * self._margin + first[: self._columns].ljust(self._columns), "axis")]
         line = list(first.ljust(self._columns - len(last)) + last)
         if self.cutoff and self._start <= self.cutoff <= self._end:
             text = self.cutoff.strftime(form.removeprefix("%Y-"))
@@ -176,6 +176,12 @@ def _round_step(rough: float) -> float:
     """1, 2 or 5 times a power of ten, at least `rough`."""
     power = 10.0 ** math.floor(math.log10(rough))
     return next(m * power for m in (1, 2, 5, 10) if m * power >= rough * 0.999)
+
+
+def _tick(value: float, step: float) -> str:
+    digits = max(0, -math.floor(math.log10(step)))
+    text = f"{value:.{digits}f}" if digits <= 6 else f"{value:.4g}"
+    return text if len(text) <= 8 else f"{value:.4g}"
 
 
 def _interpolated(xs: Sequence[int], values: Sequence[float], at: float) -> float:

@@ -15,8 +15,7 @@ from quantis.errors import InvalidInput, UnsupportedMedia
 CSV = "text/csv"
 PARQUET = "application/vnd.apache.parquet"
 ARROW = "application/vnd.apache.arrow.stream"
-
-_BY_SUFFIX = {".csv": CSV, ".parquet": PARQUET, ".pq": PARQUET, ".arrows": ARROW}
+ARROW_FILE = "application/vnd.apache.arrow.file"
 
 
 @dataclass(frozen=True)
@@ -59,8 +58,7 @@ def _file(path: Path, name: str | None) -> Body:
             head = file.read(6)
     except OSError as error:
         raise InvalidInput(f"cannot read {path}: {error.strerror}; name a file that exists") from None
-    media_type = _BY_SUFFIX.get(path.suffix.lower()) or _sniffed(head)
-    return Body(media_type, name or path.name, lambda: path.open("rb"))
+    return Body(_sniffed(head), name or path.name, lambda: path.open("rb"))
 
 
 def _sniffed(head: bytes) -> str:
@@ -68,10 +66,10 @@ def _sniffed(head: bytes) -> str:
         return PARQUET
     if head.startswith(b"\xff\xff\xff\xff"):
         return ARROW
-    if head.startswith((b"\x1f\x8b", b"PK\x03\x04", b"ARROW1")):
-        raise UnsupportedMedia(
-            "gzip, Excel and Feather files are not taken; give CSV, Parquet or an Arrow stream"
-        )
+    if head.startswith(b"ARROW1"):
+        return ARROW_FILE
+    if head.startswith((b"\x1f\x8b", b"PK\x03\x04")):
+        raise UnsupportedMedia("gzip and Excel files are not taken; give CSV, Parquet or Arrow")
     return CSV
 
 

@@ -52,17 +52,12 @@ class Connection:
     ) -> None:
         self.url, self.access = url, access
         self._retries = retries
-        try:
-            self._http = httpx.Client(
-                base_url=url,
-                transport=transport,
-                timeout=httpx.Timeout(timeout, connect=min(timeout, 10.0)),
-                headers={"User-Agent": f"quantis/{quantis.__version__}"},
-            )
-        except httpx.InvalidURL as error:
-            raise InvalidInput(
-                f"server address {url!r} is not a URL ({error}); write http://host:port"
-            ) from None
+        self._http = httpx.Client(
+            base_url=_parsed(url),
+            transport=transport,
+            timeout=httpx.Timeout(timeout, connect=min(timeout, 10.0)),
+            headers={"User-Agent": f"quantis/{quantis.__version__}"},
+        )
 
     def close(self) -> None:
         self._http.close()
@@ -169,6 +164,16 @@ class Connection:
             f"cannot reach Quantis at {self.url} ({why}); start it with `quantis up`, "
             "or set QUANTIS_URL to where it runs"
         )
+
+
+def _parsed(url: str) -> httpx.URL:
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise InvalidInput(f"server address {url!r} is not a URL ({error}); write http://host:port") from None
+    if not parsed.host:
+        raise InvalidInput(f"server address {url!r} is not a URL (no host); write http://host:port")
+    return parsed
 
 
 def _pause(attempt: int, retry_after: str | None = None) -> float:

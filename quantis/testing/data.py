@@ -1,0 +1,186 @@
+"""Datasets of the in-memory platform: the real checks, records in dictionaries."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pyarrow as pa
+
+from quantis.check import check_panel, detect_spec
+from quantis.errors import Conflict, NotFound, RejectedPanel
+from quantis.panel import DS, ID, KNOWN_AT, Panel, Y
+from quantis.reading import read_table
+from quantis.types.datasets import (
+    CheckReport,
+    Dataset,
+    DatasetSpec,
+    DatasetVersion,
+    SeriesSummary,
+    StoredSeries,
+    UploadResult,
+)
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Content:
+    """What one version holds: observed records by (series, time), known-future ones, static ones."""
+
+    target: dict[tuple[str, datetime], Record] = field(default_factory=dict)
+    future: dict[tuple[str, datetime], Record] = field(default_factory=dict)
+    static: dict[str, Record] = field(default_factory=dict)
+
+    def with_panel(self, panel: Panel) -> _Content:
+        """A later record of the same series and time takes the place of the earlier one."""
+        return _Content(
+            {**self.target, **{(row[ID], row[DS]): row for row in _rows(panel.target)}},
+            {**self.future, **{(row[ID], row[DS]): row for row in _rows(panel.future)}},
+            {**self.static, **{row[ID]: row for row in _rows(panel.static)}},
+        )
+
+    @property
+    def hash(self) -> str:
+        parts = (sorted(group.items()) for group in (self.target, self.future, self.static))
+        return hashlib.sha256(repr([repr(part) for part in parts]).encode()).hexdigest()
+
+    def times(self, unique_id: str) -> list[datetime]:
+        return sorted(ds for name, ds in self.target if name == unique_id)
+
+
+@dataclass
+class _Stored:
+    dataset: Dataset
+    versions: list[tuple[DatasetVersion, _Content]] = field(default_factory=list)
+
+
+class Shelf:
+    def __init__(self) -> None:
+        self._stored: dict[str, _Stored] = {}
+
+    def datasets(self) -> list[Dataset]:
+        return [stored.dataset for stored in self._stored.values()]
+
+    def create(self, spec: DatasetSpec, user_name: str) -> Dataset:
+        if spec.name in self._stored:
+            raise Conflict(f"dataset {spec.name!r} exists; choose another name")
+        made = Dataset(**spec.model_dump(), created_at=datetime.now(UTC), created_by=user_name)
+        self._stored[spec.name] = _Stored(made)
+        return made
+
+    def dataset(self, name: str) -> Dataset:
+        return self._of(name).dataset
+
+    def check(self, name: str, request: httpx.Request) -> CheckReport:
+        return self._checked(name, request)[0]
+
+    def upload(self, name: str, request: httpx.Request, user_name: str) -> UploadResult:
+        stored = self._of(name)
+        report, panel = self._checked(name, request)
+        if panel is None:
+            raise RejectedPanel(f"{report.file} was rejected; nothing was stored", report.findings)
+        latest, before = stored.versions[-1] if stored.versions else (None, _Content())
+        content = before.with_panel(panel)
+        if latest and latest.content_hash == content.hash:
+            return UploadResult(created=False, version=latest, report=report)
+        version = _version(stored, content, report.freq or "D", user_name)
+        stored.versions.append((version, content))
+        news = {"latest_version": version.number, "rows": version.rows, "series": version.series}
+        stored.dataset = stored.dataset.model_copy(update={**news, "freq": version.freq})
+        return UploadResult(created=True, version=version, report=report)
+
+    def versions(self, name: str) -> list[DatasetVersion]:
+        return [version for version, _ in reversed(self._of(name).versions)]
+
+    def series(self, name: str, search: str) -> list[SeriesSummary]:
+        content = self._content(name, None)
+        static = self.dataset(name).roles.stat_exog
+        found = []
+        for unique_id in sorted({name for name, _ in content.target}):
+            if search in unique_id:
+                times = content.times(unique_id)
+                values = content.static.get(unique_id, {})
+                found.append(
+                    SeriesSummary(
+                        unique_id=unique_id,
+                        rows=len(times),
+                        first_ds=times[0],
+                        last_ds=times[-1],
+                        static={column: values.get(column) for column in static},
+                    )
+                )
+        return found
+
+    def read(self, name: str, unique_id: str, query: dict[str, str]) -> StoredSeries:
+        """A value is known at its `known_at`, else once the publication lag has passed."""
+        dataset, roles = self.dataset(name), self.dataset(name).roles
+        content = self._content(name, int(query["version"]) if "version" in query else None)
+        as_of = _moment(query.get("as_of")) or datetime.now(UTC)
+        start, end = _moment(query.get("start")), _moment(query.get("end"))
+        times = content.times(unique_id)
+        if not times:
+            raise NotFound(f"dataset {name!r} has no series {unique_id!r}")
+        kept = [
+            ds
+            for ds in times
+            if (content.target[unique_id, ds].get(KNOWN_AT) or ds + dataset.publication_lag) <= as_of
+            and (start is None or ds >= start)
+            and (end is None or ds <= end)
+        ]
+        rows = [{**content.future.get((unique_id, ds), {}), **content.target[unique_id, ds]} for ds in kept]
+        static = content.static.get(unique_id, {})
+        return StoredSeries(
+            unique_id=unique_id,
+            as_of=as_of,
+            ds=kept,
+            y=[row[Y] for row in rows],
+            exog={column: [row.get(column) for row in rows] for column in roles.futr_exog + roles.hist_exog},
+            static={column: static.get(column) for column in roles.stat_exog},
+        )
+
+    def _checked(self, name: str, request: httpx.Request) -> tuple[CheckReport, Panel | None]:
+        file = request.url.params.get("file", "upload")
+        table = read_table(request.content, name=file, media_type=request.headers.get("Content-Type"))
+        stored = self._stored.get(name)
+        return check_panel(table, stored.dataset if stored else detect_spec(table, name), file=file)
+
+    def _content(self, name: str, number: int | None) -> _Content:
+        for version, content in reversed(self._of(name).versions):
+            if number in (None, version.number):
+                return content
+        raise NotFound(f"dataset {name!r} has no version {number or 1}; upload one")
+
+    def _of(self, name: str) -> _Stored:
+        if name not in self._stored:
+            raise NotFound(f"there is no dataset {name!r}")
+        return self._stored[name]
+
+
+def _version(stored: _Stored, content: _Content, freq: str, user_name: str) -> DatasetVersion:
+    times = [ds for _, ds in content.target]
+    return DatasetVersion(
+        dataset=stored.dataset.name,
+        number=len(stored.versions) + 1,
+        content_hash=content.hash,
+        parent=len(stored.versions) or None,
+        rows=len(times),
+        series=len({unique_id for unique_id, _ in content.target}),
+        freq=freq,
+        first_ds=min(times),
+        last_ds=max(times),
+        created_at=datetime.now(UTC),
+        created_by=user_name,
+    )
+
+
+def _rows(table: pa.Table) -> list[Record]:
+    rows: list[Record] = table.to_pylist()
+    return rows
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

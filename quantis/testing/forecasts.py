@@ -1,0 +1,109 @@
+"""Forecasts of the in-memory platform: the last value, with the spread of a random walk."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime
+from statistics import NormalDist
+
+import numpy as np
+
+from quantis.errors import NotFound
+from quantis.frequency import Frequency
+from quantis.testing.data import Shelf
+from quantis.types.forecasts import (
+    ForecastRequest,
+    ForecastResponse,
+    ModelRef,
+    Reason,
+    Rung,
+    SeriesForecast,
+    SeriesRequest,
+)
+from quantis.types.jobs import DEFAULT_QUANTILES
+from quantis.types.registry import ModelVersion
+
+History = tuple[list[datetime], list[float]]
+
+
+def answered(
+    body: ForecastRequest, version: ModelVersion, alias: str | None, shelf: Shelf
+) -> ForecastResponse:
+    """One entry per requested series, in their order."""
+    as_of = body.as_of or datetime.now(UTC)
+    entries = [
+        _entry(series, _history(series, version, as_of, shelf), body, version) for series in body.series
+    ]
+    return ForecastResponse(
+        forecast_id=secrets.token_hex(8),
+        model=ModelRef(name=version.model, version=version.version, alias=alias, family=version.family),
+        freq=version.freq,
+        as_of=as_of,
+        issued_at=datetime.now(UTC),
+        forecasts=entries,
+        warnings=["an in-memory platform answers with the last value, not with a model"],
+    )
+
+
+def _entry(
+    series: SeriesRequest, history: History, body: ForecastRequest, version: ModelVersion
+) -> SeriesForecast:
+    times, values = history
+    if not values:
+        return SeriesForecast(
+            unique_id=series.unique_id,
+            status="refused",
+            rung=Rung.none,
+            reason=Reason.no_history,
+            detail="no value is given or stored",
+            ds=[],
+            mean=[],
+            quantiles={},
+        )
+    h = body.h or version.h
+    spread = float(np.std(np.diff(values))) if len(values) > 1 else 0.0
+    widths = spread * np.sqrt(np.arange(1, h + 1))
+    return SeriesForecast(
+        unique_id=series.unique_id,
+        status="fallback",
+        rung=Rung.last_value,
+        reason=Reason.model_failed,
+        detail="there is no model in memory",
+        ds=_following(times[-1], version.freq, h),
+        mean=[values[-1]] * h,
+        quantiles={
+            f"{q:g}": (values[-1] + NormalDist().inv_cdf(q) * widths).tolist() for q in _quantiles(body)
+        },
+    )
+
+
+def _quantiles(body: ForecastRequest) -> list[float]:
+    if body.level is not None:
+        sides = [side for level in body.level for side in ((1 - level / 100) / 2, (1 + level / 100) / 2)]
+        return sorted({round(q, 6) for q in [*sides, 0.5]})
+    return list(body.quantiles or DEFAULT_QUANTILES)
+
+
+def _history(series: SeriesRequest, version: ModelVersion, as_of: datetime, shelf: Shelf) -> History:
+    if series.y is not None:
+        given = series.ds or _times(series.start, version.freq, len(series.y))
+        return _present(given, series.y)
+    try:
+        stored = shelf.read(version.dataset or "", series.unique_id, {"as_of": as_of.isoformat()})
+    except NotFound:
+        return [], []
+    return _present(stored.ds, stored.y)
+
+
+def _present(times: list[datetime], values: list[float | None]) -> History:
+    pairs = [(t, y) for t, y in zip(times, values, strict=True) if y is not None]
+    return [t for t, _ in pairs], [y for _, y in pairs]
+
+
+def _times(start: datetime | None, freq: str, count: int) -> list[datetime]:
+    return [start, *_following(start, freq, count - 1)] if start and count else []
+
+
+def _following(last: datetime, freq: str, steps: int) -> list[datetime]:
+    after = Frequency.parse(freq).after(np.datetime64(last.astimezone(UTC).replace(tzinfo=None), "us"), steps)
+    return [moment.replace(tzinfo=UTC) for moment in after.tolist()]
