@@ -1,0 +1,98 @@
+"""A trained Temporal Fusion Transformer as a forecaster."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Self
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from models.forecaster import Parts
+from models.series import Floats, each_series, predictions, recent
+from models.tft.encoding import Encoding, Scales
+from models.tft.grid import encode
+from models.tft.network import QuantileNetwork
+from models.tft.windows import Windows
+from quantis.panel import Snapshot, Task
+from quantis.types.jobs import TftParams
+
+_BATCH = 256
+
+
+class TftForecaster:
+    """Quantiles come from the network; the mean is the area under the quantile function they draw."""
+
+    family: ClassVar[str] = "tft"
+
+    def __init__(
+        self, task: Task, params: TftParams, encoding: Encoding, scales: Scales, network: QuantileNetwork
+    ) -> None:
+        self.task = task
+        self.params = params
+        self.encoding = encoding
+        self.scales = scales
+        self.network = network
+
+    @property
+    def min_history(self) -> int:
+        """Half an encoder (training saw as little), or as far as the seasonal lags of the horizon reach."""
+        return max(self.params.encoder_length // 2, *self.encoding.lags, 1)
+
+    def predict(self, snapshot: Snapshot) -> pa.Table:
+        steps = self.params.encoder_length + max(self.encoding.lags, default=0)
+        tail = recent(snapshot, steps)
+        encoded = encode(tail, self.task, self.encoding, self.scales)
+        windows = Windows.of(encoded, self.params.encoder_length, self.task.h)
+        scaled = self._scaled_quantiles(windows)
+        fan = np.sort(scaled * encoded.scale[:, None, 1:] + encoded.scale[:, None, :1], axis=2)
+        positive = [not np.any(series.y < 0) for series in each_series(tail)]
+        fan[positive] = np.maximum(fan[positive], 0.0)
+        flat = fan.reshape(-1, len(self.task.quantiles))
+        return predictions(
+            snapshot.future, mean_of(flat, self.task.quantiles), sorted(self.task.quantiles), flat
+        )
+
+    def _scaled_quantiles(self, windows: Windows) -> Floats:
+        """Shape [series, h, quantiles]."""
+        found = [np.zeros((0, self.task.h, len(self.task.quantiles)))]
+        with torch.inference_mode():
+            for some in torch.split(windows.prediction_windows(), _BATCH):
+                batch, _ = windows.batch(some)
+                found.append(self.network(batch).numpy().astype(np.float64))
+        return np.concatenate(found)
+
+    def parts(self) -> Parts:
+        config = {
+            "params": self.params.model_dump(mode="json"),
+            "encoding": self.encoding.model_dump(mode="json"),
+            "ids": list(self.scales.ids),
+        }
+        tensors = {f"network.{n}": t.detach().cpu().numpy() for n, t in self.network.state_dict().items()}
+        tensors |= {f"scales.{n}": getattr(self.scales, n) for n in ("series", "overall", "static")}
+        return Parts(config, tensors)
+
+    @classmethod
+    def from_parts(cls, task: Task, parts: Parts) -> Self:
+        params = TftParams.model_validate(parts.config["params"])
+        encoding = Encoding.model_validate(parts.config["encoding"])
+        arrays = parts.tensors
+        with torch.random.fork_rng():  # the weights drawn here are replaced at once
+            network = QuantileNetwork(params, encoding, task.quantiles).eval()
+        state = {n[8:]: torch.from_numpy(a.copy()) for n, a in arrays.items() if n.startswith("network.")}
+        network.load_state_dict(state)
+        series, overall, static = (
+            arrays[f"scales.{n}"].astype(np.float64) for n in ("series", "overall", "static")
+        )
+        scales = Scales(tuple(parts.config["ids"]), series, overall, static)
+        return cls(task, params, encoding, scales, network)
+
+
+def mean_of(fan: Floats, quantiles: tuple[float, ...]) -> Floats:
+    """The area under the quantile function, straight between the quantiles and flat beyond them.
+
+    `fan` [rows, quantiles] is sorted. Shape [rows].
+    """
+    levels = np.array([0.0, *sorted(quantiles), 1.0])
+    padded = np.column_stack([fan[:, :1], fan, fan[:, -1:]])
+    return np.trapezoid(padded, levels, axis=1)

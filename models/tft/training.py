@@ -1,0 +1,121 @@
+"""Training: a fixed number of gradient steps over windows in an order that the seed decides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import nn
+
+from models.tft.encoding import Encoding, Scales
+from models.tft.forecaster import TftForecaster
+from models.tft.grid import encode
+from models.tft.network import QuantileNetwork, quantile_loss
+from models.tft.windows import Windows
+from quantis.errors import InvalidInput
+from quantis.panel import Snapshot, Task
+from quantis.types.jobs import TftParams
+
+Progress = Callable[[int, float], None]
+
+_CLIP = 1.0
+_REPORTS = 20
+
+
+class Worker(Protocol):
+    """One of `world_size` processes that train the same network."""
+
+    @property
+    def rank(self) -> int: ...
+
+    @property
+    def world_size(self) -> int: ...
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """The module, on its device, averaging gradients over the workers (DistributedDataParallel)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Alone:
+    rank: int = 0
+    world_size: int = 1
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        return module
+
+
+def fit(
+    snapshot: Snapshot,
+    task: Task,
+    params: TftParams,
+    worker: Worker | None = None,
+    progress: Progress | None = None,
+) -> TftForecaster:
+    """Train on the snapshot's histories for `params.steps` steps; every worker returns the same model.
+
+    Each worker visits its own share of the windows, `params.batch_size` a step. `progress` hears the step
+    and the mean loss since it was last told. The same seed gives the same weights on CPU with the same
+    number of threads. InvalidInput when no history is long enough for a window.
+    """
+    worker = worker or Alone()
+    encoding = Encoding.learn(snapshot, task)
+    scales = Scales.learn(snapshot, encoding)
+    windows = Windows.of(encode(snapshot, task, encoding, scales), params.encoder_length, task.h)
+    candidates = windows.training_windows(least=max(1, params.encoder_length // 2))
+    if not len(candidates):
+        raise InvalidInput(
+            f"no history has the {params.encoder_length // 2 + task.h} steps of a training window; "
+            "shorten encoder_length or h, or bring longer histories"
+        )
+    with torch.random.fork_rng():
+        torch.manual_seed(params.seed)
+        network = QuantileNetwork(params, encoding, task.quantiles)
+        module = worker.wrap(network)
+        torch.manual_seed(params.seed + 1 + worker.rank)  # dropout differs between workers
+        _train(module, windows, _share(candidates, params, worker), task, params, progress)
+    return TftForecaster(task, params, encoding, scales, network.cpu().eval())
+
+
+def _train(
+    module: nn.Module,
+    windows: Windows,
+    batches: Iterator[torch.Tensor],
+    task: Task,
+    params: TftParams,
+    progress: Progress | None,
+) -> None:
+    device = next(module.parameters()).device
+    windows = windows.to(device)
+    optimizer = torch.optim.Adam(module.parameters(), lr=params.learning_rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, params.learning_rate, max(2, params.steps))
+    every = max(1, params.steps // _REPORTS)
+    total = torch.zeros((), device=device)
+    module.train()
+    for step in range(1, params.steps + 1):
+        batch, target = windows.batch(next(batches).to(device))
+        loss = quantile_loss(task.quantiles, module(batch), target)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(module.parameters(), _CLIP)
+        optimizer.step()
+        schedule.step()
+        total += loss.detach()
+        if progress and (step % every == 0 or step == params.steps):
+            progress(step, float(total) / (every if step % every == 0 else step % every))
+            total.zero_()
+
+
+def _share(candidates: torch.Tensor, params: TftParams, worker: Worker) -> Iterator[torch.Tensor]:
+    """This worker's batches without end: every `world_size`-th window of one order per pass. [batch, 2]"""
+    left = candidates[:0]
+    generator = torch.Generator().manual_seed(params.seed)
+    while True:
+        while len(left) < params.batch_size:
+            order = torch.randperm(len(candidates), generator=generator)
+            mine = candidates[order[worker.rank :: worker.world_size]]
+            left = torch.cat([left, mine if len(mine) else candidates])
+        yield left[: params.batch_size]
+        left = left[params.batch_size :]
