@@ -147,7 +147,7 @@ class PanelStore:
         end: datetime | None = None,
         columns: list[str] | None = None,
     ) -> pa.Table:
-        bounds = [pc.field(ID).isin(list(series))] if series is not None else []
+        bounds = [pc.field(ID).isin(pa.array(series, pa.string()))] if series is not None else []
         if as_of is not None:
             bounds.append(pc.field(KNOWN_AT) <= _scalar(as_of))
         if DS in GROUPS[group]:

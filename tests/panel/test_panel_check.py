@@ -185,7 +185,7 @@ def test_when_a_series_is_short_constant_or_empty_then_it_is_a_warning() -> None
     short, constant, empty = good(("s",), 5), good(("k",), 20), good(("e",), 20)
     constant["y"], empty["y"] = [3.0] * 20, [None] * 20
     parts = [good(), short, constant, empty]
-    report, panel = checked({name: sum((part[name] for part in parts), []) for name in short})
+    report, panel = checked({name: [value for part in parts for value in part[name]] for name in short})
     found = {(f.code, f.series) for f in report.findings}
     assert found == {("D050", "s"), ("D051", "k"), ("D052", "e")}
     assert report.outcome == "accept_with_warning"
