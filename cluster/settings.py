@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -105,6 +106,7 @@ def child_environment(settings: Settings, extra: Mapping[str, str]) -> dict[str,
     return {
         **kept,
         **given,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', '')}",
         "PYTHONPATH": str(application_root()),
         "QUANTIS_DATA_DIR": str(settings.storage.root),
         "QUANTIS_HOST": settings.host,

@@ -35,8 +35,6 @@ from quantis.panel import Snapshot, Task
 from quantis.types.jobs import Family, TrainSpec
 from quantis.types.registry import Leaderboard, LeaderboardRow
 
-REPORT_EVERY = 20
-
 
 def work(context: Context[TrainSpec]) -> dict[str, Any]:
     """Backtest every family, choose, refit the choice on all that is known, publish and promote it."""
@@ -149,7 +147,7 @@ def _worker(config: dict[str, Any]) -> None:
     jobs = Jobs(Database(Settings().sql_url))
 
     def progress(step: int, loss: float) -> None:
-        if place.get_world_rank() == 0 and (step % REPORT_EVERY == 0 or step == params.steps):
+        if place.get_world_rank() == 0:
             text = f"tft ({config['what']}): step {step} of {params.steps}, loss {loss:.4f}"
             jobs.tell(
                 config["team"], config["job"], "progress", text, data={"step": step, "loss": round(loss, 5)}

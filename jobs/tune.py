@@ -24,7 +24,7 @@ from models.metrics import evaluate
 from quantis.errors import Unavailable
 from quantis.types.jobs import TftParams, TuneSpec
 
-REPORTS = 8
+REPORTS = 20  # how often training tells its loss
 CPUS_PER_TRIAL = 0.5
 
 
@@ -71,7 +71,7 @@ def _search(context: Context[TuneSpec], trial: Any) -> Any:
             mode="min",
             num_samples=spec.trials,
             search_alg=OptunaSearch(seed=spec.tft.seed),
-            scheduler=ASHAScheduler(max_t=REPORTS + 1, grace_period=2, reduction_factor=2),
+            scheduler=ASHAScheduler(max_t=REPORTS + 1, grace_period=5, reduction_factor=2),
         ),
         run_config=tune.RunConfig(
             name="tune",
@@ -89,10 +89,9 @@ def _trial(config: dict[str, Any], trial: Any, params: TftParams) -> None:
     torch.set_num_threads(1)
     told: Trial = ray.get(trial)
     params = params.model_copy(update=config)
-    every = max(1, params.steps // REPORTS)
 
     def progress(step: int, loss: float) -> None:
-        if step % every == 0 and step < params.steps:
+        if step < params.steps:
             tune.report({"loss": loss})
 
     judged = choose.judge(told, lambda snapshot: fit_tft(snapshot, told.task, params, progress=progress))

@@ -1,0 +1,74 @@
+# Two commands are enough: `make demo` and `make test`. Each does all of its own set-up.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON_FILES := quantis features models monitoring cluster jobs serve tests bench examples
+RUN := .venv/bin/python
+
+.PHONY: help demo up down test lint types unit web-check platform soak bench openapi lock clean
+
+help: ## what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+demo: .venv/product.done web/dist/index.html ## run the main job on real data and leave the platform running
+	.venv/bin/quantis demo
+
+up: .venv/product.done web/dist/index.html ## start the platform
+	.venv/bin/quantis up
+
+down: ## stop what up or demo started
+	.venv/bin/quantis down
+
+test: .venv/dev.done web-check lint types unit platform ## everything that every commit must pass
+
+lint: .venv/dev.done ## style
+	$(RUN) -m ruff check $(PYTHON_FILES)
+	$(RUN) -m ruff format --check $(PYTHON_FILES)
+
+types: .venv/dev.done ## mypy, strict
+	$(RUN) -m mypy quantis features models monitoring cluster jobs serve
+
+unit: .venv/dev.done debian ## tests that need no running platform
+	$(RUN) -m pytest -q --ignore=tests/platform tests
+
+platform: .venv/dev.done web/dist/index.html debian ## a short demo on a free port, and everything on top of it
+	$(RUN) -m pytest -q tests/platform
+
+web-check: .venv/dev.done web/node_modules/.package-lock.json ## the API's types, lint, unit tests and build of the dashboard
+	$(RUN) -m serve.openapi | cmp - web/openapi.json || (echo "web/openapi.json is old: make openapi" && exit 1)
+	cd web && npm run --silent check
+
+web/node_modules/.package-lock.json: web/package-lock.json
+	cd web && npm ci --no-audit --no-fund --loglevel=error
+	touch $@
+
+web/dist/index.html: web/node_modules/.package-lock.json web/openapi.json $(shell find web/src web/public -type f 2>/dev/null)
+	cd web && npm run --silent build
+	touch $@
+
+openapi: .venv/dev.done ## write the API's description and the web client's types from it
+	$(RUN) -m serve.openapi > web/openapi.json.new && mv web/openapi.json.new web/openapi.json
+	cd web && npm run --silent generate
+
+soak: .venv/dev.done ## long crash, fuzz and endurance runs
+	QUANTIS_SOAK=1 $(RUN) -m pytest -q -m soak tests
+
+bench: .venv/dev.done ## figures, with peers
+	$(RUN) -m bench
+
+lock: ## compile the lock files from pyproject.toml
+	requirements/compile.sh
+
+.PHONY: debian
+debian:
+	@requirements/debian.sh
+
+.venv/product.done: requirements/lock.txt requirements/install.sh
+	@test -e .venv/dev.done -a .venv/dev.done -nt requirements/lock.txt || requirements/install.sh lock.txt
+	@touch $@
+
+.venv/dev.done: requirements/dev.txt requirements/install.sh
+	requirements/install.sh dev.txt
+	@touch $@
+
+clean: ## remove what was built; data stays
+	rm -rf .venv web/node_modules web/dist

@@ -1,0 +1,158 @@
+"""`python -m cluster.doctor`: say what is wrong with an installation, and what to do about it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+import httpx
+
+from cluster import processes
+from cluster.database.engine import Database
+from cluster.settings import Settings, application_root
+from quantis.errors import QuantisError
+
+LEAST_DISK_GB = 2
+_MARKS = {"ok": "✓", "warning": "!", "error": "✗"}
+
+
+@dataclass(frozen=True)
+class Check:
+    name: str
+    outcome: str
+    detail: str
+    remedy: str = ""
+
+
+def diagnose(settings: Settings) -> list[Check]:
+    """Every check, in the order in which things would fail."""
+    checks: list[Callable[[Settings], Check]] = [
+        _python, _packages, _dashboard, _data_folder, _disk, _secrets, _database, _platform,
+    ]  # fmt: skip
+    return [check(settings) for check in checks]
+
+
+def _python(settings: Settings) -> Check:
+    found = ".".join(str(part) for part in sys.version_info[:3])
+    if found.startswith("3.11."):
+        return Check("Python", "ok", found)
+    return Check("Python", "error", f"{found}, and 3.11 is needed", "make the environment with python3.11")
+
+
+def _packages(settings: Settings) -> Check:
+    lock = (application_root() / "requirements" / "lock.txt").read_text()
+    wanted = re.findall(r"^([A-Za-z0-9_.-]+)==(\S+)", lock, re.MULTILINE)
+    wrong = []
+    for name, locked in wanted:
+        try:
+            if version(name) != locked:
+                wrong.append(f"{name} {version(name)} (locked {locked})")
+        except PackageNotFoundError:
+            wrong.append(f"{name} is missing")
+    if not wrong:
+        return Check("packages", "ok", f"{len(wanted)} as locked")
+    more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+    return Check("packages", "error", ", ".join(wrong[:3]) + more, "requirements/install.sh lock.txt")
+
+
+def _dashboard(settings: Settings) -> Check:
+    if (settings.web_dist / "index.html").exists():
+        return Check("dashboard", "ok", str(settings.web_dist))
+    return Check("dashboard", "warning", "not built; the API works without it", "make web/dist/index.html")
+
+
+def _data_folder(settings: Settings) -> Check:
+    root = settings.storage.root
+    if not root.exists():
+        return Check("data folder", "ok", f"{root} will be made by `quantis up`")
+    if root.stat().st_mode & 0o077:
+        return Check("data folder", "warning", f"others may read {root}", f"chmod 700 {root}")
+    return Check("data folder", "ok", str(root))
+
+
+def _disk(settings: Settings) -> Check:
+    folder = next(path for path in (settings.storage.root, *settings.storage.root.parents) if path.exists())
+    free = shutil.disk_usage(folder).free / 1e9
+    if free < LEAST_DISK_GB:
+        remedy = "free some, or set QUANTIS_DATA_DIR to a larger disk"
+        return Check("disk", "error", f"{free:.1f} GB free, {LEAST_DISK_GB} are needed", remedy)
+    return Check("disk", "ok", f"{free:.0f} GB free")
+
+
+def _secrets(settings: Settings) -> Check:
+    if not settings.secret_path("jwt-secret").exists() and settings.jwt_secret is None:
+        return Check("secrets", "ok", "will be made by `quantis up`")
+    try:
+        settings.token_secret()
+    except QuantisError as error:
+        return Check("secrets", "error", error.message, "set a stronger one")
+    path = settings.secret_path("jwt-secret")
+    if path.exists() and path.stat().st_mode & 0o077:
+        return Check("secrets", "error", f"others may read {path}", f"chmod 600 {path}")
+    return Check("secrets", "ok", "private and strong")
+
+
+def _database(settings: Settings) -> Check:
+    if settings.database_url is None and not settings.storage.database.exists():
+        return Check("database", "ok", "will be made by `quantis up`")
+    database = Database(settings.sql_url)
+    try:
+        database.ping()
+        current = database.is_current()
+    except Exception as error:
+        return Check("database", "error", str(error)[:200], "check QUANTIS_DATABASE_URL and the server")
+    finally:
+        database.close()
+    if not current:
+        return Check("database", "warning", "an older schema", "`quantis up` migrates it")
+    return Check("database", "ok", "reachable, newest schema")
+
+
+def _platform(settings: Settings) -> Check:
+    platform = processes.load(settings.storage)
+    if platform is None:
+        if not processes.port_is_free(settings.host, settings.port):
+            return Check(
+                "platform", "warning", f"not up, and port {settings.port} is taken", "quantis up --port N"
+            )
+        return Check("platform", "ok", "not up")
+    if not platform.alive:
+        return Check(
+            "platform", "error", "it was up and all its processes are gone", "quantis down; quantis up"
+        )
+    try:
+        status = httpx.get(f"{platform.url}/readyz", timeout=5).status_code
+    except httpx.HTTPError as error:
+        status, reason = 0, str(error)
+    else:
+        reason = f"/readyz says {status}"
+    if status == 200:
+        return Check("platform", "ok", f"up and ready at {platform.url}")
+    return Check("platform", "error", reason, f"see {settings.storage.logs}; quantis down; quantis up")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="quantis doctor", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    arguments = parser.parse_args()
+    checks = diagnose(Settings())
+    failed = any(check.outcome == "error" for check in checks)
+    if arguments.json:
+        answer = {"outcome": "error" if failed else "ok", "checks": [asdict(check) for check in checks]}
+        sys.stdout.write(json.dumps(answer) + "\n")
+        return int(failed)
+    for check in checks:
+        sys.stdout.write(f"{_MARKS[check.outcome]} {check.name}: {check.detail}\n")
+        if check.remedy:
+            sys.stdout.write(f"    {check.remedy}\n")
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

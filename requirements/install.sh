@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Makes .venv and installs a lock file into it: requirements/install.sh lock.txt|dev.txt
+# torch comes first and by exact version: where pip is configured with a folder of wheels it is the
+# CPU build, elsewhere the index's own. Uses uv when it can be had, plain pip otherwise.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+lock="requirements/$1"
+python="${PYTHON:-$(command -v python3.11 || command -v python3)}"
+if [ ! -x .venv/bin/python ]; then
+  "$python" -m venv .venv 2>/dev/null || {
+    rm -rf .venv
+    echo "python3 -m venv does not work here; installing Debian's python3-venv" >&2
+    apt-get update -qq && apt-get install -y -qq python3-venv >/dev/null
+    "$python" -m venv .venv
+  }
+fi
+export PIP_DISABLE_PIP_VERSION_CHECK=1 UV_FIND_LINKS="${UV_FIND_LINKS:-${PIP_FIND_LINKS:-}}"
+[ -n "$UV_FIND_LINKS" ] || unset UV_FIND_LINKS
+pip=(.venv/bin/python -m pip install --quiet)
+if .venv/bin/python -m pip install --quiet uv 2>/dev/null; then
+  pip=(.venv/bin/uv pip install --quiet --python .venv)
+fi
+"${pip[@]}" torch==2.13.0
+"${pip[@]}" --no-deps --require-hashes -r "$lock"
+"${pip[@]}" --no-deps --editable .
