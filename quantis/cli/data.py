@@ -13,7 +13,7 @@ from quantis.errors import NotFound
 
 if TYPE_CHECKING:
     from quantis.client import Client
-    from quantis.types.datasets import CheckReport, DatasetSpec, StoredSeries
+    from quantis.types.datasets import CheckReport, StoredSeries
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -135,7 +135,8 @@ def _ensure_dataset(api: Client, name: str, file: Path, declared: dict[str, Any]
     try:
         known: Dataset = api.dataset(name)
     except NotFound:
-        api.create_dataset(checked(DatasetSpec, name=name, **(declared or _detected(file, name))))
+        roles = {} if "roles" in declared else _detected_roles(file, name)
+        api.create_dataset(checked(DatasetSpec, name=name, **roles, **declared))
         return
     for key, value in checked(DatasetSpec, name=name, **declared).model_dump(include=set(declared)).items():
         if known.model_dump()[key] != value:
@@ -144,12 +145,15 @@ def _ensure_dataset(api: Client, name: str, file: Path, declared: dict[str, Any]
             )
 
 
-def _detected(file: Path, name: str) -> dict[str, Any]:
+def _detected_roles(file: Path, name: str) -> dict[str, Any]:
     from quantis.check import detect_spec
     from quantis.reading import read_table
 
-    spec: DatasetSpec = detect_spec(read_table(file, name=file.name), name)
-    return {key: getattr(spec, key) for key in spec.model_fields_set - {"name"}}
+    roles = detect_spec(read_table(file, name=file.name), name).roles
+    output.say(f"roles found: {', '.join(f'{c} observed' for c in roles.hist_exog) or 'no covariates'}")
+    if roles.stat_exog:
+        output.say(f"roles found: {', '.join(f'{c} static' for c in roles.stat_exog)}")
+    return {"roles": roles}
 
 
 def _show_report(report: CheckReport) -> None:

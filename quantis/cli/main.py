@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import typer
+from typer._completion_classes import completion_init
 
 import quantis
 from quantis.cli import account, data, forecast, jobs, models, output, platform, tools, train
@@ -50,6 +51,7 @@ app.add_typer(models.app, name="models", help="Compare and promote models.", ric
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; its exit code."""
     as_json = "--json" in arguments
+    completion_init()  # the shells that may ask for completions
     try:
         done = typer.main.get_command(app).main(list(arguments), prog_name="quantis", standalone_mode=False)
         sys.stdout.flush()
