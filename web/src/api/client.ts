@@ -1,0 +1,37 @@
+import createClient from "openapi-fetch";
+import { session } from "../auth/session";
+import { problemOf } from "./problem";
+import type { paths } from "./schema";
+import type { CheckReport, UploadResult } from "./types";
+
+export const api = createClient<paths>({ baseUrl: location.origin, fetch: session.fetch });
+
+const MEDIA: Record<string, string> = {
+  csv: "text/csv",
+  parquet: "application/vnd.apache.parquet",
+  arrow: "application/vnd.apache.arrow.stream",
+  arrows: "application/vnd.apache.arrow.stream",
+};
+
+async function sendFile<T>(path: string, file: File): Promise<T> {
+  const url = new URL(path, location.origin);
+  url.searchParams.set("file", file.name);
+  const extension = file.name.split(".").pop()?.toLowerCase() ?? "";
+  const headers = { "Content-Type": MEDIA[extension] ?? "text/csv" };
+  const answer = await session.fetch(url, { method: "POST", headers, body: file });
+  const body: unknown = await answer.json().catch(() => null);
+  if (!answer.ok) throw problemOf(body, answer);
+  return body as T;
+}
+
+export const checkFile = (dataset: string, file: File) =>
+  sendFile<CheckReport>(`/v1/datasets/${encodeURIComponent(dataset)}/check`, file);
+
+export const uploadFile = (dataset: string, file: File) =>
+  sendFile<UploadResult>(`/v1/datasets/${encodeURIComponent(dataset)}/versions`, file);
+
+/** A fresh Idempotency-Key; works outside secure contexts too, where randomUUID is absent. */
+export function idempotencyKey(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (b) => b.toString(16).padStart(2, "0")).join("");
+}

@@ -1,0 +1,67 @@
+import type { Complete, Finding } from "./types";
+
+interface ProblemBody {
+  title?: string;
+  status?: number;
+  detail?: string;
+  code?: string;
+  request_id?: string;
+  errors?: { pointer?: string; message?: string }[];
+  findings?: Finding[];
+}
+
+/** An RFC 9457 problem, or what is nearest to one when the server could not write it. */
+export class ProblemError extends Error {
+  readonly status: number;
+  readonly title: string;
+  readonly code: string;
+  readonly requestId: string | null;
+  readonly errors: { pointer: string; message: string }[];
+  readonly findings: Finding[];
+
+  constructor(body: ProblemBody, status: number) {
+    super(body.detail || body.title || `The server answered ${status}.`);
+    this.name = "ProblemError";
+    this.status = body.status ?? status;
+    this.title = body.title || titleOf(status);
+    this.code = body.code ?? "unknown";
+    this.requestId = body.request_id ?? null;
+    this.errors = (body.errors ?? []).map((e) => ({ pointer: e.pointer ?? "", message: e.message ?? "" }));
+    this.findings = body.findings ?? [];
+  }
+}
+
+function titleOf(status: number): string {
+  if (status === 0) return "The server cannot be reached";
+  return status >= 500 ? "The server failed" : "The request was refused";
+}
+
+/** Reads whatever an error answer carried: a problem, other JSON, or text. */
+export function problemOf(body: unknown, response: Pick<Response, "status" | "headers">): ProblemError {
+  const fields: ProblemBody = typeof body === "object" && body !== null ? (body as ProblemBody) : {};
+  const requestId = fields.request_id ?? response.headers.get("x-request-id") ?? undefined;
+  const detail = typeof fields.detail === "string" ? fields.detail : undefined;
+  return new ProblemError({ ...fields, detail, request_id: requestId }, response.status);
+}
+
+/** Turns anything thrown into a problem that can be shown. */
+export function asProblem(error: unknown): ProblemError {
+  if (error instanceof ProblemError) return error;
+  if (error instanceof TypeError) {
+    return new ProblemError({ detail: "Check that the platform is up (quantis doctor) and try again." }, 0);
+  }
+  return new ProblemError({ title: "Something went wrong", detail: String(error) }, 0);
+}
+
+interface Answer<T> {
+  data?: T;
+  error?: unknown;
+  response: Response;
+}
+
+/** The answer's data, or a thrown ProblemError. */
+export async function unwrap<T>(answer: Promise<Answer<T>>): Promise<Complete<T>> {
+  const { data, error, response } = await answer;
+  if (!response.ok) throw problemOf(error, response);
+  return data as Complete<T>;
+}

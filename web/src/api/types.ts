@@ -1,0 +1,60 @@
+import type { paths } from "./schema";
+
+/** Names for the API's types, taken from its routes: a renamed field or route fails the type check. */
+
+/** What the server wrote: every field is there, with its default if need be. */
+export type Complete<T> = T extends readonly (infer Item)[]
+  ? Complete<Item>[]
+  : T extends object
+    ? { [Key in keyof T]-?: Complete<Exclude<T[Key], undefined>> }
+    : T;
+
+type Answer<Operation> = Operation extends { responses: infer R }
+  ? Complete<{ [S in keyof R]: S extends 200 | 201 | 202 ? JsonOf<R[S]> : never }[keyof R]>
+  : never;
+type JsonOf<R> = R extends { content: { "application/json": infer T } } ? T : never;
+type Body<Operation> = Operation extends { requestBody: { content: { "application/json": infer T } } }
+  ? T
+  : never;
+
+export type User = Answer<paths["/v1/users/me"]["get"]>;
+export type Role = User["role"];
+export type NewUser = Body<paths["/v1/users"]["post"]>;
+export type UserChange = Body<paths["/v1/users/{user_id}"]["patch"]>;
+export type SetupRequest = Body<paths["/v1/setup"]["post"]>;
+
+export type Dataset = Answer<paths["/v1/datasets/{name}"]["get"]>;
+export type DatasetSpec = Body<paths["/v1/datasets"]["post"]>;
+export type Roles = Dataset["roles"];
+export type CheckReport = Answer<paths["/v1/datasets/{name}/check"]["post"]>;
+export type Finding = CheckReport["findings"][number];
+export type UploadResult = Answer<paths["/v1/datasets/{name}/versions"]["post"]>;
+export type DatasetVersion = UploadResult["version"];
+export type SeriesPage = Answer<paths["/v1/datasets/{name}/series"]["get"]>;
+export type SeriesSummary = SeriesPage["items"][number];
+export type StoredSeries = Answer<paths["/v1/datasets/{name}/series/{unique_id}"]["get"]>;
+
+export type JobRequest = Body<paths["/v1/jobs"]["post"]>;
+export type Job = Answer<paths["/v1/jobs/{job_id}"]["get"]>;
+export type JobState = Job["state"];
+export type TrainSpec = Extract<JobRequest["spec"], { kind?: "train" }>;
+export type Family = NonNullable<TrainSpec["families"]>[number];
+export type TftParams = NonNullable<TrainSpec["tft"]>;
+
+export type Leaderboard = Answer<paths["/v1/experiments/{job_id}/leaderboard"]["get"]>;
+export type LeaderboardRow = Leaderboard["rows"][number];
+export type Model = Answer<paths["/v1/models"]["get"]>["items"][number];
+export type ModelVersion = Answer<paths["/v1/models/{name}/versions/{version}"]["get"]>;
+
+export type ForecastRequest = Body<paths["/v1/models/{ref}/forecasts"]["post"]>;
+export type Forecast = Answer<paths["/v1/forecasts/{forecast_id}"]["get"]>;
+export type SeriesForecast = Forecast["forecasts"][number];
+
+/** One line of a job's event stream; the stream itself is not described by OpenAPI. */
+export interface JobEvent {
+  seq: number;
+  at: string;
+  kind: "state" | "step" | "progress" | "metric" | "result";
+  message: string;
+  data: Record<string, unknown>;
+}

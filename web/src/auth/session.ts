@@ -1,0 +1,130 @@
+import { problemOf } from "../api/problem";
+
+export type SessionStatus = "starting" | "in" | "out";
+
+interface Token {
+  access_token: string;
+  expires_in: number;
+}
+
+const EARLY_SECONDS = 60;
+const LOCK = "quantis-refresh";
+
+/**
+ * The signed-in session. The access token lives in this object only; the refresh token is an
+ * HttpOnly cookie that scripts cannot read.
+ */
+export class Session {
+  #token: string | null = null;
+  #expiresAt = 0;
+  #status: SessionStatus = "starting";
+  #refreshing: Promise<boolean> | null = null;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #listeners = new Set<() => void>();
+
+  get status(): SessionStatus {
+    return this.#status;
+  }
+
+  readonly subscribe = (listener: () => void): (() => void) => {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  };
+
+  /** Takes up the session that the cookie still holds, if any. */
+  resume(): void {
+    this.refresh().catch(() => this.#drop());
+  }
+
+  async signIn(userName: string, password: string): Promise<void> {
+    const answer = await post("/v1/oauth/token", {
+      grant_type: "password",
+      client_id: "web",
+      username: userName,
+      password,
+    });
+    if (!answer.ok) throw problemOf(await bodyOf(answer), answer);
+    this.#keep((await answer.json()) as Token);
+  }
+
+  async signOut(): Promise<void> {
+    await post("/v1/oauth/revoke", { client_id: "web" }).catch(() => undefined);
+    this.#drop();
+  }
+
+  /** A new access token by the cookie; callers at the same moment share one request. */
+  readonly refresh = (): Promise<boolean> => {
+    this.#refreshing ??= this.#refreshOnce().finally(() => {
+      this.#refreshing = null;
+    });
+    return this.#refreshing;
+  };
+
+  /** `fetch` with the bearer token; a 401 is answered by one refresh and one repetition. */
+  readonly fetch = async (input: RequestInfo | URL, init?: RequestInit): Promise<Response> => {
+    const request = new Request(input, init);
+    if (this.#token && Date.now() > this.#expiresAt) await this.refresh();
+    const again = request.clone();
+    const answer = await fetch(this.#authorised(request));
+    if (answer.status !== 401 || this.#status === "out") return answer;
+    return (await this.refresh()) ? fetch(this.#authorised(again)) : answer;
+  };
+
+  #authorised(request: Request): Request {
+    if (this.#token) request.headers.set("Authorization", `Bearer ${this.#token}`);
+    return request;
+  }
+
+  async #refreshOnce(): Promise<boolean> {
+    // Tabs share the rotating cookie, so they take turns.
+    const locks = globalThis.navigator?.locks;
+    return locks ? locks.request(LOCK, () => this.#exchange()) : this.#exchange();
+  }
+
+  async #exchange(): Promise<boolean> {
+    const answer = await post("/v1/oauth/token", { grant_type: "refresh_token", client_id: "web" });
+    if (answer.ok) {
+      this.#keep((await answer.json()) as Token);
+      return true;
+    }
+    if (answer.status >= 500) throw problemOf(await bodyOf(answer), answer);
+    this.#drop();
+    return false;
+  }
+
+  #keep(token: Token): void {
+    const early = Math.min(EARLY_SECONDS, token.expires_in / 2);
+    const wait = (token.expires_in - early) * 1000;
+    this.#token = token.access_token;
+    this.#expiresAt = Date.now() + wait;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => void this.refresh().catch(() => undefined), wait);
+    this.#become("in");
+  }
+
+  #drop(): void {
+    clearTimeout(this.#timer);
+    this.#token = null;
+    this.#become("out");
+  }
+
+  #become(status: SessionStatus): void {
+    if (this.#status === status) return;
+    this.#status = status;
+    for (const listener of this.#listeners) listener();
+  }
+}
+
+function post(path: string, fields: Record<string, string>): Promise<Response> {
+  return fetch(new URL(path, location.origin), {
+    method: "POST",
+    credentials: "same-origin",
+    body: new URLSearchParams(fields),
+  });
+}
+
+async function bodyOf(answer: Response): Promise<unknown> {
+  return answer.json().catch(() => null);
+}
+
+export const session = new Session();

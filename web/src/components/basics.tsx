@@ -1,0 +1,172 @@
+import { type ButtonHTMLAttributes, type ReactNode, useEffect, useId, useState } from "react";
+import { Link, type LinkProps } from "react-router";
+import { Icon, type IconName } from "./icons";
+
+type Variant = "primary" | "danger" | "ghost";
+
+interface Look {
+  variant?: Variant;
+  small?: boolean;
+  icon?: IconName;
+}
+
+const classOf = ({ variant, small }: Look, only: boolean) =>
+  ["button", variant, small && "small", only && "icon"].filter(Boolean).join(" ");
+
+export function Button({
+  variant,
+  small,
+  icon,
+  children,
+  ...rest
+}: Look & ButtonHTMLAttributes<HTMLButtonElement>) {
+  return (
+    <button type="button" className={classOf({ variant, small }, !children)} {...rest}>
+      {icon && <Icon name={icon} />}
+      {children}
+    </button>
+  );
+}
+
+export function ButtonLink({ variant, small, icon, children, ...rest }: Look & LinkProps) {
+  return (
+    <Link className={classOf({ variant, small }, !children)} {...rest}>
+      {icon && <Icon name={icon} />}
+      {children}
+    </Link>
+  );
+}
+
+interface FieldProps {
+  label: string;
+  hint?: ReactNode;
+  children: (id: string, describedBy: string | undefined) => ReactNode;
+}
+
+export function Field({ label, hint, children }: FieldProps) {
+  const id = useId();
+  const hintId = `${id}-hint`;
+  return (
+    <div className="field">
+      <label htmlFor={id}>{label}</label>
+      {children(id, hint ? hintId : undefined)}
+      {hint && (
+        <span id={hintId} className="hint">
+          {hint}
+        </span>
+      )}
+    </div>
+  );
+}
+
+export type Tone = "good" | "warn" | "bad" | "accent";
+
+export function Badge({ tone, children, icon }: { tone?: Tone; icon?: IconName; children: ReactNode }) {
+  return (
+    <span className={["badge", tone].filter(Boolean).join(" ")}>
+      {icon && <Icon name={icon} />}
+      {children}
+    </span>
+  );
+}
+
+interface CardProps {
+  title?: ReactNode;
+  actions?: ReactNode;
+  children: ReactNode;
+  flush?: boolean;
+}
+
+export function Card({ title, actions, children, flush }: CardProps) {
+  return (
+    <section className="card">
+      {(title || actions) && (
+        <div className="card-head">
+          {title && <h2>{title}</h2>}
+          {actions}
+        </div>
+      )}
+      {flush ? children : <div className="card-body">{children}</div>}
+    </section>
+  );
+}
+
+interface PageProps {
+  title: string;
+  heading?: ReactNode;
+  intro?: ReactNode;
+  back?: { to: string; label: string };
+  actions?: ReactNode;
+  children: ReactNode;
+}
+
+export function Page({ title, heading, intro, back, actions, children }: PageProps) {
+  return (
+    <>
+      <title>{`${title} · Quantis`}</title>
+      <header className="page-head">
+        <div>
+          {back && (
+            <Link className="back" to={back.to}>
+              <Icon name="left" width={14} height={14} />
+              {back.label}
+            </Link>
+          )}
+          <h1>{heading ?? title}</h1>
+          {intro && <p>{intro}</p>}
+        </div>
+        {actions && <div className="actions">{actions}</div>}
+      </header>
+      <div className="stack">{children}</div>
+    </>
+  );
+}
+
+export function Skeleton({ height = 16, width = "100%" }: { height?: number; width?: number | string }) {
+  return <span className="skeleton" style={{ height, width }} />;
+}
+
+export function LoadingRows({ rows = 5 }: { rows?: number }) {
+  return (
+    <div className="card-body stack" role="status" aria-label="Loading">
+      {Array.from({ length: rows }, (_, i) => (
+        // biome-ignore lint/suspicious/noArrayIndexKey: the rows are alike and never move
+        <Skeleton key={i} height={18} width={`${92 - ((i * 17) % 40)}%`} />
+      ))}
+    </div>
+  );
+}
+
+export function CopyButton({ text, label }: { text: string; label: string }) {
+  const [copied, setCopied] = useState(false);
+  useEffect(() => {
+    if (!copied) return;
+    const timer = setTimeout(() => setCopied(false), 1600);
+    return () => clearTimeout(timer);
+  }, [copied]);
+  const copy = () => navigator.clipboard?.writeText(text).then(() => setCopied(true));
+  return (
+    <>
+      <Button
+        variant="ghost"
+        small
+        icon={copied ? "check" : "copy"}
+        aria-label={label}
+        title={label}
+        onClick={copy}
+      />
+      <span className="sr-only" role="status">
+        {copied ? "Copied" : ""}
+      </span>
+    </>
+  );
+}
+
+export function CopyText({ text, label, short }: { text: string; label: string; short?: string }) {
+  return (
+    <span className="copy">
+      <code title={text}>{short ?? text}</code>
+      <CopyButton text={text} label={label} />
+    </span>
+  );
+}

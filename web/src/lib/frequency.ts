@@ -1,0 +1,49 @@
+import { DAY, HOUR } from "./time";
+
+/** Nixtla's frequency aliases: a count and a unit, as in the server's `quantis/frequency.py`. */
+export interface Frequency {
+  count: number;
+  unit: string;
+}
+
+interface Season {
+  steps: number;
+  label: string;
+}
+
+const UNIT_MS: Record<string, number> = { s: 1000, min: 60_000, h: HOUR, D: DAY, W: 7 * DAY };
+const UNIT_MONTHS: Record<string, number> = { MS: 1, QS: 3, YS: 12 };
+const SEASONS: Record<string, Season> = {
+  s: { steps: 60, label: "same second of the last minute" },
+  min: { steps: 1440, label: "same minute yesterday" },
+  h: { steps: 168, label: "same hour last week" },
+  D: { steps: 7, label: "same weekday last week" },
+  W: { steps: 52, label: "same week last year" },
+  MS: { steps: 12, label: "same month last year" },
+  QS: { steps: 4, label: "same quarter last year" },
+};
+
+export function parseFrequency(alias: string): Frequency {
+  const found = /^(\d*)(s|min|h|D|W|MS|QS|YS)$/.exec(alias);
+  return found ? { count: Number(found[1] || 1), unit: found[2] ?? "h" } : { count: 1, unit: "h" };
+}
+
+/** A step's length in ms; months count as 30.44 days, for layout only. */
+export function stepMs({ count, unit }: Frequency): number {
+  return count * (UNIT_MS[unit] ?? (UNIT_MONTHS[unit] ?? 1) * 30.44 * DAY);
+}
+
+/** Moves a time by whole steps on the UTC calendar. */
+export function shift(time: number, { count, unit }: Frequency, steps: number): number {
+  const fixed = UNIT_MS[unit];
+  if (fixed) return time + steps * count * fixed;
+  const at = new Date(time);
+  return at.setUTCMonth(at.getUTCMonth() + steps * count * (UNIT_MONTHS[unit] ?? 1));
+}
+
+/** The season that a naive forecast repeats; the last value when the frequency has none. */
+export function season({ count, unit }: Frequency): Season {
+  const usual = SEASONS[unit];
+  if (!usual || usual.steps % count !== 0) return { steps: 1, label: "last value" };
+  return { steps: usual.steps / count, label: usual.label };
+}

@@ -1,0 +1,101 @@
+import type { SeriesForecast, StoredSeries } from "../../api/types";
+import { coverage, type Point, seasonalNaive, wape } from "../../lib/accuracy";
+import type { Frequency } from "../../lib/frequency";
+
+/** One step of the horizon, as the chart, the table and the CSV show it. */
+export interface Step {
+  time: number;
+  median: number | null;
+  low80: number | null;
+  high80: number | null;
+  low95: number | null;
+  high95: number | null;
+  actual: number | null;
+  naive: number | null;
+}
+
+export interface Accuracy {
+  wape: number | null;
+  naiveWape: number | null;
+  coverage80: number | null;
+  pairs: number;
+}
+
+export interface View {
+  history: Point[];
+  /** What happened after as-of, in so far as it is stored by now. */
+  followed: Point[];
+  steps: Step[];
+  accuracy: Accuracy;
+}
+
+interface Inputs {
+  asOf: string;
+  freq: Frequency;
+  known: StoredSeries | undefined;
+  now: StoredSeries | undefined;
+  forecast: SeriesForecast | undefined;
+  /** Where the shown history begins; more of it is read for the naive forecast. */
+  from: number;
+}
+
+const pointsOf = (series: StoredSeries | undefined): Point[] =>
+  series ? series.ds.map((ds, i) => [Date.parse(ds), series.y[i] ?? null] as const) : [];
+
+/** The values of one quantile level, whatever way its key is written. */
+export function quantile(forecast: SeriesForecast, level: number): number[] | undefined {
+  const key = Object.keys(forecast.quantiles).find((name) => Math.abs(Number(name) - level) < 1e-9);
+  return key === undefined ? undefined : forecast.quantiles[key];
+}
+
+export function buildView({ asOf, freq, known, now, forecast, from }: Inputs): View {
+  const all = pointsOf(known).filter(([time]) => time <= Date.parse(asOf));
+  const last = all.at(-1)?.[0] ?? Number.NEGATIVE_INFINITY;
+  const followed = pointsOf(now).filter(([time]) => time > last);
+  const steps = forecast ? stepsOf(forecast, all, followed, freq) : [];
+  return {
+    history: all.filter(([time]) => time >= from),
+    followed,
+    steps,
+    accuracy: accuracyOf(steps),
+  };
+}
+
+function stepsOf(forecast: SeriesForecast, known: Point[], followed: Point[], freq: Frequency): Step[] {
+  const times = forecast.ds.map((ds) => Date.parse(ds));
+  const actuals = new Map(followed);
+  const naive = seasonalNaive(known, times, freq);
+  const [median, low80, high80, low95, high95] = [0.5, 0.1, 0.9, 0.025, 0.975].map((q) =>
+    quantile(forecast, q),
+  );
+  return times.map((time, i) => ({
+    time,
+    median: median?.[i] ?? forecast.mean[i] ?? null,
+    low80: low80?.[i] ?? null,
+    high80: high80?.[i] ?? null,
+    low95: low95?.[i] ?? null,
+    high95: high95?.[i] ?? null,
+    actual: actuals.get(time) ?? null,
+    naive: naive[i] ?? null,
+  }));
+}
+
+function accuracyOf(steps: Step[]): Accuracy {
+  const actual = steps.map((s) => s.actual);
+  return {
+    wape: wape(
+      actual,
+      steps.map((s) => s.median),
+    ),
+    naiveWape: wape(
+      actual,
+      steps.map((s) => s.naive),
+    ),
+    coverage80: coverage(
+      actual,
+      steps.map((s) => s.low80),
+      steps.map((s) => s.high80),
+    ),
+    pairs: actual.filter((y) => y !== null).length,
+  };
+}

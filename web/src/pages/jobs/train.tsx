@@ -1,0 +1,255 @@
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { type FormEvent, useMemo, useState } from "react";
+import { useNavigate, useSearchParams } from "react-router";
+import { api, idempotencyKey } from "../../api/client";
+import { unwrap } from "../../api/problem";
+import { dataset as datasetQuery, datasets as datasetsQuery } from "../../api/queries";
+import type { Family, TrainSpec } from "../../api/types";
+import { Button, Card, Field, LoadingRows, Page } from "../../components/basics";
+import { Empty, ProblemView } from "../../components/feedback";
+import { familyName } from "../../lib/format";
+import { NAME_PATTERN } from "../../lib/roles";
+import { parseField } from "../../lib/time";
+
+const FAMILIES: { family: Family; what: string }[] = [
+  { family: "seasonal_naive", what: "The floor: the same hour of the last season." },
+  { family: "statistical", what: "A classical model for each series." },
+  { family: "boosting", what: "LightGBM on lags, rolling statistics and calendar." },
+  { family: "tft", what: "A deep network over all series, with attention." },
+];
+
+const TFT: {
+  name: "steps" | "hidden_size" | "encoder_length" | "batch_size" | "workers" | "seed";
+  label: string;
+  value: number;
+}[] = [
+  { name: "steps", label: "Steps (the budget)", value: 200 },
+  { name: "hidden_size", label: "Hidden size", value: 16 },
+  { name: "encoder_length", label: "Encoder length", value: 72 },
+  { name: "batch_size", label: "Batch size", value: 64 },
+  { name: "workers", label: "Workers", value: 2 },
+  { name: "seed", label: "Seed", value: 7 },
+];
+
+export function Component() {
+  const datasets = useQuery(datasetsQuery);
+  const filled = datasets.data?.filter((d) => d.latest_version) ?? [];
+  return (
+    <Page
+      title="Train a model"
+      intro="Every family is compared on rolling origins; the best becomes a candidate, and champion if it beats naive."
+      back={{ to: "/jobs", label: "Jobs" }}
+    >
+      {datasets.error && <ProblemView error={datasets.error} retry={() => datasets.refetch()} />}
+      {datasets.isPending && <LoadingRows />}
+      {datasets.data && filled.length === 0 && (
+        <Card flush>
+          <Empty title="No dataset to train on" command="quantis data push NAME FILE.csv">
+            Training needs a dataset with at least one version.
+          </Empty>
+        </Card>
+      )}
+      {filled.length > 0 && <TrainForm names={filled.map((d) => d.name)} />}
+    </Page>
+  );
+}
+
+function TrainForm({ names }: { names: string[] }) {
+  const navigate = useNavigate();
+  const client = useQueryClient();
+  const [params, setParams] = useSearchParams();
+  const dataset = names.find((name) => name === params.get("dataset")) ?? names[0] ?? "";
+  const found = useQuery(datasetQuery(dataset));
+  const [families, setFamilies] = useState<Family[]>(FAMILIES.map((f) => f.family));
+  // One key for one intention: pressing twice, or again after a lost answer, makes one job.
+  const key = useMemo(idempotencyKey, []);
+  const submit = useMutation({
+    mutationFn: (spec: TrainSpec) =>
+      unwrap(api.POST("/v1/jobs", { body: { spec }, params: { header: { "idempotency-key": key } } })),
+    onSuccess: (job) => {
+      client.invalidateQueries({ queryKey: ["jobs"] });
+      navigate(`/jobs/${job.id}`);
+    },
+  });
+  const onSubmit = (event: FormEvent<HTMLFormElement>) => {
+    event.preventDefault();
+    submit.mutate(specOf(new FormData(event.currentTarget), dataset, families));
+  };
+  const toggle = (family: Family, on: boolean) =>
+    setFamilies(FAMILIES.map((f) => f.family).filter((f) => (f === family ? on : families.includes(f))));
+  const advance = found.data?.roles.futr_exog ?? [];
+  return (
+    <form className="stack narrow" onSubmit={onSubmit}>
+      <Card title="What to learn">
+        <div className="form-grid">
+          <Field label="Dataset">
+            {(id) => (
+              <select
+                id={id}
+                className="input"
+                value={dataset}
+                onChange={(e) => setParams({ dataset: e.target.value }, { replace: true })}
+              >
+                {names.map((name) => (
+                  <option key={name}>{name}</option>
+                ))}
+              </select>
+            )}
+          </Field>
+          <Field label="Model name" hint="A new name, or one that gets a new version.">
+            {(id, d) => (
+              <input
+                id={id}
+                aria-describedby={d}
+                name="model"
+                className="input"
+                required
+                pattern={NAME_PATTERN}
+                title="Lower-case letters, digits, - and _, starting with a letter"
+                placeholder="demand"
+                autoComplete="off"
+              />
+            )}
+          </Field>
+          <Field label="Horizon" hint="Steps to forecast.">
+            {(id, d) => (
+              <input
+                id={id}
+                aria-describedby={d}
+                name="h"
+                className="input"
+                type="number"
+                min={1}
+                max={10000}
+                required
+                defaultValue={24}
+              />
+            )}
+          </Field>
+          <Field label="As of (UTC)" hint="Learn only what was known then; empty for now.">
+            {(id, d) => (
+              <input
+                id={id}
+                aria-describedby={d}
+                name="as-of"
+                className="input"
+                type="datetime-local"
+                step={3600}
+              />
+            )}
+          </Field>
+        </div>
+      </Card>
+      <Card title="How to compare">
+        <div className="stack">
+          <fieldset>
+            <legend>Families</legend>
+            <div className="choices">
+              {FAMILIES.map(({ family, what }) => (
+                <label key={family} className="choice">
+                  <input
+                    type="checkbox"
+                    checked={families.includes(family)}
+                    onChange={(e) => toggle(family, e.target.checked)}
+                  />
+                  <span>
+                    <b>{familyName(family)}</b>
+                    <small>{what}</small>
+                  </span>
+                </label>
+              ))}
+            </div>
+          </fieldset>
+          <div className="form-grid">
+            <Field label="Backtest windows" hint="Rolling origins before the end.">
+              {(id, d) => (
+                <input
+                  id={id}
+                  aria-describedby={d}
+                  name="windows"
+                  className="input"
+                  type="number"
+                  min={1}
+                  max={50}
+                  required
+                  defaultValue={2}
+                />
+              )}
+            </Field>
+          </div>
+          {advance.length > 0 && (
+            <fieldset>
+              <legend>Baselines: columns known in advance, scored as forecasts on their own</legend>
+              <div className="actions">
+                {advance.map((column) => (
+                  <label key={column} className="check">
+                    <input type="checkbox" name="baseline" value={column} />
+                    <code>{column}</code>
+                  </label>
+                ))}
+              </div>
+            </fieldset>
+          )}
+        </div>
+      </Card>
+      <details className="card disclosure">
+        <summary>Advanced: size and budget of the Temporal Fusion Transformer</summary>
+        <div className="card-body form-grid">
+          {TFT.map(({ name, label, value }) => (
+            <Field key={name} label={label}>
+              {(id) => (
+                <input
+                  id={id}
+                  name={`tft-${name}`}
+                  className="input"
+                  type="number"
+                  min={1}
+                  required
+                  defaultValue={value}
+                />
+              )}
+            </Field>
+          ))}
+          <Field label="Learning rate">
+            {(id) => (
+              <input
+                id={id}
+                name="tft-learning_rate"
+                className="input"
+                type="number"
+                min={0.000001}
+                max={1}
+                step="any"
+                required
+                defaultValue={0.005}
+              />
+            )}
+          </Field>
+        </div>
+      </details>
+      {submit.error && <ProblemView error={submit.error} />}
+      <div className="actions">
+        <Button type="submit" variant="primary" disabled={submit.isPending || families.length === 0}>
+          {submit.isPending ? "Submitting…" : "Start training"}
+        </Button>
+        {families.length === 0 && <span className="hint">Choose at least one family.</span>}
+      </div>
+    </form>
+  );
+}
+
+function specOf(form: FormData, dataset: string, families: Family[]): TrainSpec {
+  const number = (name: string) => Number(form.get(name));
+  const tft = Object.fromEntries(TFT.map(({ name }) => [name, number(`tft-${name}`)]));
+  return {
+    kind: "train",
+    dataset,
+    model: String(form.get("model")),
+    as_of: parseField(String(form.get("as-of"))),
+    h: number("h"),
+    families,
+    n_windows: number("windows"),
+    baselines: form.getAll("baseline").map(String),
+    tft: { ...tft, learning_rate: number("tft-learning_rate") },
+  };
+}

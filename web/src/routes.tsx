@@ -1,0 +1,50 @@
+import { createBrowserRouter, isRouteErrorResponse, Navigate, useRouteError } from "react-router";
+import { ButtonLink, Card, Page } from "./components/basics";
+import { Empty, ProblemView } from "./components/feedback";
+import { ExplorerPage } from "./pages/explorer/page";
+import { Shell } from "./shell";
+
+function NotFound() {
+  return (
+    <Page title="Not found">
+      <Card flush>
+        <Empty title="There is no such page" action={<ButtonLink to="/explorer">To the explorer</ButtonLink>}>
+          The address may have been mistyped, or what it named is gone.
+        </Empty>
+      </Card>
+    </Page>
+  );
+}
+
+function Failed() {
+  const error = useRouteError();
+  if (isRouteErrorResponse(error) && error.status === 404) return <NotFound />;
+  return (
+    <main className="main">
+      <ProblemView error={error} retry={() => location.reload()} />
+    </main>
+  );
+}
+
+export const router = createBrowserRouter([
+  {
+    element: <Shell />,
+    errorElement: <Failed />,
+    children: [
+      { index: true, element: <Navigate to="/explorer" replace /> },
+      { path: "explorer", element: <ExplorerPage /> },
+      { path: "datasets", lazy: () => import("./pages/datasets/list") },
+      { path: "datasets/new", lazy: () => import("./pages/datasets/create") },
+      { path: "datasets/:name", lazy: () => import("./pages/datasets/detail") },
+      { path: "datasets/:name/upload", lazy: () => import("./pages/datasets/upload") },
+      { path: "jobs", lazy: () => import("./pages/jobs/list") },
+      { path: "jobs/new", lazy: () => import("./pages/jobs/train") },
+      { path: "jobs/:id", lazy: () => import("./pages/jobs/detail") },
+      { path: "experiments/:id", lazy: () => import("./pages/experiments/leaderboard") },
+      { path: "models", lazy: () => import("./pages/models/list") },
+      { path: "models/:name", lazy: () => import("./pages/models/detail") },
+      { path: "users", lazy: () => import("./pages/users/list") },
+      { path: "*", element: <NotFound /> },
+    ],
+  },
+]);

@@ -1,0 +1,109 @@
+import { Suspense } from "react";
+import { NavLink, Outlet, ScrollRestoration, useLocation } from "react-router";
+import { session } from "./auth/session";
+import { Gate } from "./auth/sign-in";
+import { useMay, useSessionStatus, useUser } from "./auth/use-session";
+import { Button, LoadingRows } from "./components/basics";
+import { Icon, type IconName, Logo } from "./components/icons";
+import { toggleTheme, useTheme } from "./components/theme";
+import { ROLE_NAMES } from "./lib/roles";
+
+const PLACES: { to: string; name: string; icon: IconName }[] = [
+  { to: "/explorer", name: "Explorer", icon: "explorer" },
+  { to: "/datasets", name: "Datasets", icon: "datasets" },
+  { to: "/jobs", name: "Jobs", icon: "jobs" },
+  { to: "/models", name: "Models", icon: "models" },
+];
+
+/** Every page's frame; the sign-in form stands in it until there is a session. */
+export function Shell() {
+  const status = useSessionStatus();
+  if (status === "starting") return <div className="gate" role="status" aria-label="Starting" />;
+  return status === "in" ? <Frame /> : <Gate />;
+}
+
+function Frame() {
+  const { pathname } = useLocation();
+  return (
+    <div className="shell">
+      <a className="skip" href="#main">
+        Skip to the content
+      </a>
+      <Nav />
+      <TopBar />
+      <main id="main" className="main" tabIndex={-1} key={pathname.split("/")[1]}>
+        <Suspense fallback={<LoadingRows />}>
+          <Outlet />
+        </Suspense>
+      </main>
+      <ScrollRestoration />
+    </div>
+  );
+}
+
+function Nav() {
+  const admin = useMay("admin");
+  const places = admin ? [...PLACES, { to: "/users", name: "Users", icon: "users" as const }] : PLACES;
+  return (
+    <nav className="nav" aria-label="Main">
+      <NavLink className="brand" to="/explorer" aria-label="Quantis, to the explorer">
+        <Logo />
+        <b>quantis</b>
+      </NavLink>
+      <ul>
+        {places.map(({ to, name, icon }) => (
+          <li key={to}>
+            <NavLink to={to}>
+              <Icon name={icon} />
+              {name}
+            </NavLink>
+          </li>
+        ))}
+      </ul>
+      <p className="nav-foot">
+        <a href="/docs">API reference</a>
+      </p>
+    </nav>
+  );
+}
+
+function TopBar() {
+  const user = useUser();
+  const theme = useTheme();
+  return (
+    <div className="top">
+      <span className="brand">
+        <Logo />
+        <b>quantis</b>
+      </span>
+      <span className="crumbs" />
+      <Button
+        variant="ghost"
+        icon={theme === "dark" ? "sun" : "moon"}
+        aria-label={theme === "dark" ? "Use the light theme" : "Use the dark theme"}
+        title={theme === "dark" ? "Light theme" : "Dark theme"}
+        onClick={toggleTheme}
+      />
+      {user && (
+        <span className="who">
+          <span className="avatar" aria-hidden="true">
+            {user.user_name.slice(0, 2)}
+          </span>
+          <span>
+            <b>{user.user_name}</b>
+            <small>
+              {ROLE_NAMES[user.role]} · team {user.team}
+            </small>
+          </span>
+        </span>
+      )}
+      <Button
+        variant="ghost"
+        icon="signout"
+        aria-label="Sign out"
+        title="Sign out"
+        onClick={() => session.signOut()}
+      />
+    </div>
+  );
+}

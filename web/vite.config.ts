@@ -1,0 +1,19 @@
+import react from "@vitejs/plugin-react";
+import { defineConfig } from "vitest/config";
+
+const api = process.env.QUANTIS_API ?? "http://127.0.0.1:8000";
+
+export default defineConfig({
+  plugins: [react()],
+  base: "/",
+  // No data: URLs and no inline polyfill, so that a CSP of 'self' alone holds.
+  build: { assetsInlineLimit: 0, modulePreload: { polyfill: false }, target: "es2023" },
+  server: { proxy: { "/v1": api } },
+  preview: { proxy: { "/v1": api } },
+  test: {
+    environment: "jsdom",
+    environmentOptions: { jsdom: { url: "http://quantis.test/" } },
+    setupFiles: ["src/testing/setup.ts"],
+    restoreMocks: true,
+  },
+});
