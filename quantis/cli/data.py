@@ -150,9 +150,9 @@ def _detected_roles(file: Path, name: str) -> dict[str, Any]:
     from quantis.reading import read_table
 
     roles = detect_spec(read_table(file, name=file.name), name).roles
-    output.say(f"roles found: {', '.join(f'{c} observed' for c in roles.hist_exog) or 'no covariates'}")
-    if roles.stat_exog:
-        output.say(f"roles found: {', '.join(f'{c} static' for c in roles.stat_exog)}")
+    found = [*(f"{c} observed" for c in roles.hist_exog), *(f"{c} static" for c in roles.stat_exog)]
+    if found:
+        output.say(f"roles found: {', '.join(found)}; declare what is known in advance with --futr")
     return {"roles": roles}
 
 
@@ -166,9 +166,13 @@ def _show_report(report: CheckReport) -> None:
 def _show_dataset(api: Client, name: str, as_json: bool) -> None:
     dataset, versions, series = api.dataset(name), api.versions(name), api.series(name)
     if as_json:
-        parts = {"versions": versions, "series": series}
-        listed = {key: [item.model_dump(mode="json") for item in items] for key, items in parts.items()}
-        output.answer({"dataset": dataset.model_dump(mode="json"), **listed})
+        output.answer(
+            {
+                "dataset": dataset.model_dump(mode="json"),
+                "versions": [version.model_dump(mode="json") for version in versions],
+                "series": [one.model_dump(mode="json") for one in series],
+            }
+        )
         return
     roles = dataset.roles
     output.fields(

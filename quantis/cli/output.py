@@ -59,7 +59,10 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Se
         drawn.add_column(column, justify="right" if column in right else "left", no_wrap=True)
     for row in rows:
         drawn.add_row(*(Text(clean(cell)) for cell in row))
-    console().print(drawn)
+    screen = console()
+    with screen.capture() as drawing:
+        screen.print(drawn)
+    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in drawing.get().splitlines()))
 
 
 def fields(pairs: Sequence[tuple[str, object]]) -> None:

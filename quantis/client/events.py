@@ -16,6 +16,7 @@ from quantis.types.jobs import Job, JobEvent
 OnEvent = Callable[[JobEvent], None]
 
 SILENCE = 30.0  # s without a byte, after which a stream counts as broken
+LAST_WORDS = 5.0  # the same once the job is known to have ended
 PATIENCE = 60.0  # s for which a server may be away
 LONGEST_PAUSE = 5.0  # s between two looks at the job
 
@@ -72,7 +73,7 @@ class Follower:
         pause, away_since = 0.2, None
         while True:
             before = self.seq
-            complete = self._read_events()
+            self._read_events(SILENCE)
             try:
                 job = self._job()
                 away_since = None
@@ -82,8 +83,7 @@ class Follower:
                     raise
                 job = None
             if job and job.state.final:
-                if not complete:
-                    self._read_events()  # what was said after the stream broke
+                self._read_events(LAST_WORDS)
                 return job
             self._check_time(job)
             pause = 0.2 if self.seq > before else min(2 * pause, LONGEST_PAUSE)
@@ -92,10 +92,10 @@ class Follower:
     def _job(self) -> Job:
         return self._connection.read(Job, Request("GET", f"/v1/jobs/{self._job_id}", repeatable=True))
 
-    def _read_events(self) -> bool:
-        """Hand on what the stream says; True when it came to its end, False when it broke."""
+    def _read_events(self, silence: float) -> None:
+        """Hand on what the stream says until it ends or breaks; a cut may look like an end."""
         if not self._streams:
-            return True
+            return
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": str(self.seq)} if self.seq else {})
         request = Request("GET", f"/v1/jobs/{self._job_id}/events", headers=headers)
         try:
@@ -104,18 +104,17 @@ class Follower:
             ) as response:
                 if not response.headers.get("Content-Type", "").startswith("text/event-stream"):
                     self._streams = False
-                    return True
+                    return
                 for event in server_events(response.iter_text()):
                     self._hand_on(event)
                     if self._left() <= 0:
-                        return False
+                        return
         except (Unavailable, TimedOut):
-            return False
+            return
         except QuantisError as error:
             if error.status in (401, 403):
                 raise
             self._streams = False  # the job's own route says whether it exists
-        return True
 
     def _hand_on(self, raw: ServerEvent) -> None:
         try:

@@ -65,10 +65,17 @@ def checked(kind: type[T], /, **values: Any) -> T:
 def invalid(error: ValidationError) -> InvalidInput:
     """What is wrong with a value, without the value itself (it may be a secret)."""
     details = [
-        {"pointer": "/" + "/".join(map(str, item["loc"])), "message": item["msg"]}
+        {
+            "pointer": "/" + "/".join(map(str, item["loc"])),
+            "message": item["msg"].removeprefix("Value error, "),
+        }
         for item in error.errors(include_url=False, include_input=False, include_context=False)
     ]
-    said = "; ".join(f"{item['pointer'].strip('/') or 'value'}: {item['message']}" for item in details[:3])
+    places = (item["pointer"].strip("/") for item in details)
+    said = "; ".join(
+        f"{place}: {item['message']}" if place else item["message"]
+        for place, item in list(zip(places, details, strict=True))[:3]
+    )
     return InvalidInput(said, errors=details)
 
 

@@ -92,7 +92,14 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch, pauses: list[float]) -> None:
 def test_when_the_stream_tells_the_whole_story_then_it_is_handed_on_in_order() -> None:
     server = JobServer(["SUCCEEDED"], [stream(wire(event(1), event(2), event(3, kind="state")))])
     assert server.follow() == (JobState.succeeded, [1, 2, 3])
-    assert (server.last_ids, server.polls) == ([None], 1)
+    assert (server.last_ids, server.polls) == ([None, "3"], 1)
+
+
+def test_when_a_proxy_ends_the_stream_early_then_the_last_events_are_still_told() -> None:
+    server = JobServer(
+        ["SUCCEEDED"], [stream(wire(event(1))), stream(wire(event(2), event(3, kind="state")))]
+    )
+    assert server.follow() == (JobState.succeeded, [1, 2, 3])
 
 
 def test_when_the_stream_breaks_then_it_is_resumed_after_the_last_event() -> None:
