@@ -79,6 +79,10 @@ class Boosting:
         """One season and the horizon; longer lags may be missing, the trees have learned to do without."""
         return self.task.season_lengths[0] + self.task.h
 
+    @property
+    def context_length(self) -> int:
+        return self.spec.context_length
+
     def predict(self, snapshot: Snapshot) -> pa.Table:
         tail = recent(snapshot, self.spec.context_length)
         matrix = _matrix(design(tail, self.task, self.spec), self.spec)[horizon_rows(tail)]

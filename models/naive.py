@@ -38,6 +38,11 @@ class SeasonalNaive:
     def min_history(self) -> int:
         return self.season_length
 
+    @property
+    def context_length(self) -> int:
+        """The errors that count, each from the seasons of the horizon before it."""
+        return _RESIDUALS + self.season_length * -(-self.task.h // self.season_length)
+
     def predict(self, snapshot: Snapshot) -> pa.Table:
         """InvalidInput when a series has no observed value at all."""
         points, fans = [], []
@@ -100,6 +105,10 @@ class ColumnForecast:
     @property
     def min_history(self) -> int:
         return 0
+
+    @property
+    def context_length(self) -> int:
+        return 1
 
     def predict(self, snapshot: Snapshot) -> pa.Table:
         return predictions(snapshot.future, floats(snapshot.future[self.column]))
