@@ -27,14 +27,21 @@ def login(
         Path | None,
         typer.Option("--password-file", help="A file with the password, - for stdin; asked when absent."),
     ] = None,
+    login_file: Annotated[
+        Path | None,
+        typer.Option("--login-file", help="JSON with user and password, as `quantis demo` writes it."),
+    ] = None,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
     """Sign in; later commands use this login."""
     with client(url) as api:
         _warn_of_plain_http(api.url)
-        user = user or _asked("User name", hidden=False)
-        password = _read_password(password_file) if password_file else _asked("Password", hidden=True)
+        if login_file:
+            user, password = _read_login(login_file)
+        else:
+            user = user or _asked("User name", hidden=False)
+            password = _read_password(password_file) if password_file else _asked("Password", hidden=True)
         me = api.login(user, password, save=True)
     if as_json:
         output.answer(me)
@@ -69,6 +76,18 @@ def _asked(label: str, *, hidden: bool) -> str:
         option = "--password-file" if hidden else "--user"
         raise typer.BadParameter(f"there is no terminal to ask for the {label.lower()}; give {option}")
     return str(typer.prompt(label, hide_input=hidden, err=True))
+
+
+def _read_login(path: Path) -> tuple[str, str]:
+    import json
+
+    try:
+        login = json.loads(path.read_text(encoding="utf-8"))
+        return str(login["user"]), str(login["password"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InvalidInput(
+            f"{path} is no JSON file with user and password ({error!r}); name another"
+        ) from None
 
 
 def _read_password(path: Path) -> str:

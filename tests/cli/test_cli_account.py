@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,18 @@ def test_when_the_password_comes_by_stdin_then_it_is_read_from_there(
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(PASSWORD + "\n"))
     assert quantis("login", "--user", USER, "--password-file", "-", "--json").json["user_name"] == USER
+
+
+def test_when_the_demos_login_file_is_named_then_it_holds_both(
+    quantis: Any, server: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "demo-login.json"
+    path.write_text(json.dumps({"user": USER, "password": PASSWORD}))
+    assert quantis("login", "--login-file", str(path), "--json").json["user_name"] == USER
+    path.write_text(json.dumps({"user": USER}))
+    done = quantis("login", "--login-file", str(path))
+    assert done.code == 2
+    assert "password" in done.err
 
 
 def test_when_the_password_is_wrong_then_code_3_and_it_is_not_repeated(
