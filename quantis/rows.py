@@ -127,8 +127,8 @@ def _sorted(ids: pa.Array, moments: Times, columns: dict[str, pa.Array], finding
 
 
 def _quoted(column: pa.Array, row: int) -> str:
-    value = column[row].as_py()
-    return "the cell is empty" if value is None or value == "" else f"{printable(str(value))!r}"
+    value = texts(column.slice(row, 1))[0].as_py()
+    return "the cell is empty" if value is None else f"{printable(value)!r}"
 
 
 def _places(mask: Mask) -> list[int]:

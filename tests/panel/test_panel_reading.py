@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
@@ -143,6 +144,13 @@ def test_when_a_small_parquet_decodes_to_gigabytes_then_it_is_refused_early() ->
     finally:
         pa.set_memory_pool(usual)
     assert 0 < pool.max_memory() < 50 * 2**20
+
+
+def test_when_offsets_in_an_arrow_stream_point_outside_then_it_is_refused_not_followed() -> None:
+    wild = pa.py_buffer(np.array([0, 2**30, 2], dtype=np.int32))
+    ids = pa.Array.from_buffers(pa.string(), 2, [None, wild, pa.py_buffer(b"ab")])
+    with pytest.raises(InvalidInput, match="cannot be read as arrow"):
+        read_table(as_stream(pa.table({"unique_id": ids, "y": [1.0, 2.0]})), name="x")
 
 
 @settings(max_examples=200, deadline=None)
