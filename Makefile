@@ -50,7 +50,7 @@ openapi: .venv/dev.done ## write the API's description and the web client's type
 	cd web && npm run --silent generate
 
 soak: .venv/dev.done ## long crash, fuzz and endurance runs
-	QUANTIS_SOAK=1 $(RUN) -m pytest -q -m soak tests
+	$(RUN) -m pytest -q -m soak tests
 
 bench: .venv/dev.done ## figures, with peers
 	$(RUN) -m bench

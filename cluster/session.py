@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 import ray
 
-from cluster.settings import Settings, set_ray_environment
+from cluster.settings import Settings
 
 Shared = TypeVar("Shared")
 Item = TypeVar("Item")
@@ -61,9 +61,11 @@ def _collect(reference: Any) -> Any:
 
 @contextmanager
 def session(settings: Settings) -> Iterator[None]:
-    """A Ray session on the configured head, or on a local one of its own when there is none."""
+    """A Ray session on the configured head, or on a local one of its own when there is none.
+
+    The head's token comes with the environment: Ray's core reads it when it is loaded.
+    """
     if settings.ray_address:
-        set_ray_environment(settings)
         ray.init(
             address=settings.ray_address, namespace="quantis", log_to_driver=True, logging_level="warning"
         )

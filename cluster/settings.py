@@ -116,11 +116,6 @@ def child_environment(settings: Settings, extra: Mapping[str, str]) -> dict[str,
     }
 
 
-def set_ray_environment(settings: Settings) -> None:
-    """Point this process at the running head: token authentication on, no usage statistics."""
-    os.environ.update(ray_environment(settings))
-
-
 def ray_environment(settings: Settings) -> dict[str, str]:
     return {
         "RAY_AUTH_MODE": "token",

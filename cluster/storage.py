@@ -56,7 +56,7 @@ class Storage:
         return self.root / "teams" / team / "features" / name
 
     def prepare(self) -> None:
-        """Make the folders; nobody else on the machine may enter."""
+        """Make the folders; nobody else on the machine may enter those that are ours."""
         for folder in (
             self.root,
             self.secrets,
@@ -67,7 +67,8 @@ class Storage:
             self.training,
         ):
             folder.mkdir(parents=True, exist_ok=True)
-            folder.chmod(0o700)
+            if folder.stat().st_uid == os.getuid():
+                folder.chmod(0o700)
 
 
 def write_private(path: Path, text: str) -> None:

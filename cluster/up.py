@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from cluster.processes import Platform
 from cluster.repositories.accounts import Accounts
 from cluster.settings import Settings, application_root, child_environment, ray_environment
 from cluster.storage import write_private
+from monitoring import instruments
 from quantis.errors import Conflict, QuantisError, Unavailable
 from quantis.progress import Steps
 
@@ -39,7 +41,7 @@ def up(settings: Settings, steps: Steps) -> Platform:
         raise Conflict(f"port {settings.port} is taken by another program; choose one with --port")
     with steps.step("database"):
         storage.prepare()
-        _sweep(storage.metrics)
+        instruments.clear(storage.metrics)
         settings.make_secret("jwt-secret")
         settings.make_secret("ray-token")
         _prepare_database(settings)
@@ -160,14 +162,14 @@ def _wait_until_ready(url: str, logs: Path) -> None:
 
 def _shell_lines(settings: Settings, platform: Platform) -> str:
     """What a shell needs to talk to this Ray head with Ray's own tools."""
-    values = {**ray_environment(settings), "RAY_API_SERVER_ADDRESS": platform.ray_dashboard}
-    return "".join(f"export {name}={value}\n" for name, value in values.items() if name.startswith("RAY_A"))
-
-
-def _sweep(folder: Path) -> None:
-    """The last run's counters end with it."""
-    for file in folder.glob("*.db"):
-        file.unlink()
+    values = {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(settings.secret_path("ray-token")),
+        "RAY_API_SERVER_ADDRESS": platform.ray_dashboard,
+        "RAY_ADDRESS": platform.ray_address,
+        "QUANTIS_DATA_DIR": str(settings.storage.root),
+    }
+    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in values.items())
 
 
 def _tail(path: Path, lines: int = 15) -> str:

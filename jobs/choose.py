@@ -8,10 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from models.statistical import Statistical
 
 from models.backtest import Score, backtest
-from models.boosting import Boosting
 from models.forecaster import Forecaster
 from models.metrics import evaluate
 from models.naive import ColumnForecast, SeasonalNaive
@@ -62,13 +60,20 @@ def members(spec: TrainSpec, task: Task) -> list[Member]:
 
 
 def fit(member: Member, snapshot: Snapshot, task: Task) -> Forecaster:
-    """Fit a member in this process; the Temporal Fusion Transformer is trained by `jobs.train`."""
+    """Fit a member in this process; the Temporal Fusion Transformer is trained by `jobs.train`.
+
+    Families are imported where they are used: each takes seconds that a training worker need not spend.
+    """
     match member.family:
         case Family.seasonal_naive:
             return SeasonalNaive.fit(snapshot, task, member.season)
         case Family.statistical:
+            from models.statistical import Statistical
+
             return Statistical.fit(snapshot, task)
         case Family.boosting:
+            from models.boosting import Boosting
+
             return Boosting.fit(snapshot, task)
         case str() if member.family == BASELINE:
             return ColumnForecast.fit(snapshot, task, member.column)

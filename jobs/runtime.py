@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -28,8 +28,8 @@ from cluster.settings import Settings, ray_submission_id
 from features.snapshots import last_known
 from jobs.config import read_config
 from models.registry import Registry
-from monitoring import logs
-from quantis.errors import Conflict, InvalidInput, QuantisError
+from monitoring import instruments, logs
+from quantis.errors import Conflict, InvalidInput, QuantisError, Unavailable
 from quantis.panel import Task
 from quantis.types.jobs import JobState, WorkSpec
 
@@ -105,6 +105,8 @@ def run(kind: type[Spec], work: Callable[[Context[Spec]], dict[str, Any]]) -> in
     settings = Settings()
     settings.storage.prepare()
     logs.configure("job")
+    with suppress(Unavailable):  # started by hand, outside of a platform: nobody scrapes it
+        instruments.configure(settings.storage.metrics)
     database = Database(settings.sql_url)
     jobs = Jobs(database)
     try:

@@ -17,7 +17,6 @@ from typing import Any
 import ray
 import ray.train
 import torch
-from models.tft.training import fit as fit_tft
 from ray.train.torch import TorchTrainer, prepare_model
 
 from cluster.database.engine import Database
@@ -31,6 +30,8 @@ from jobs.runtime import Context, run
 from models.backtest import Score, gate, leaderboard
 from models.bundle import read_bundle, write_bundle
 from models.forecaster import Forecaster
+from models.tft.training import fit as fit_tft
+from quantis.errors import Unavailable
 from quantis.panel import Snapshot, Task
 from quantis.types.jobs import Family, TrainSpec
 from quantis.types.registry import Leaderboard, LeaderboardRow
@@ -48,6 +49,7 @@ def work(context: Context[TrainSpec]) -> dict[str, Any]:
         trial = Trial(task, snapshots, now.history, tuple(origins))
     candidates = choose.members(spec, task)
     scores = _judge(context, trial, candidates)
+    _check_floor(scores)
     rows = leaderboard(scores)
     decision = gate(rows)
     board = _board(context, trial, rows)
@@ -95,6 +97,13 @@ def _judge_tft(context: Context[TrainSpec], member: Member, trial: Trial) -> cho
         return choose.judge(trial, lambda snapshot: _fit(context, member, snapshot, trial.task, "backtest"))
     except Exception as error:
         return error
+
+
+def _check_floor(scores: Sequence[Score]) -> None:
+    """Without the naive floor nothing can be judged: say why there is none."""
+    naive = [score for score in scores if score.family == Family.seasonal_naive]
+    if all(score.failed for score in naive):
+        raise Unavailable(f"seasonal naive, the floor to beat, failed: {naive[0].failed}")
 
 
 def _told(context: Context[TrainSpec], score: Score) -> Score:

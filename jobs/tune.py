@@ -11,7 +11,6 @@ from typing import Any
 
 import ray
 import torch
-from models.tft.training import fit as fit_tft
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
@@ -21,6 +20,7 @@ from jobs import choose
 from jobs.choose import Trial
 from jobs.runtime import Context, run
 from models.metrics import evaluate
+from models.tft.training import fit as fit_tft
 from quantis.errors import Unavailable
 from quantis.types.jobs import TftParams, TuneSpec
 
