@@ -24,10 +24,12 @@ export default function BarChart({ bars, reference, referenceName, label }: BarC
   const colours = useMemo(() => palette(), [theme]);
   const config = useMemo(() => barConfig(bars, reference, colours), [bars, reference, colours]);
   const overlay = useMemo<Overlay>(
-    () => (chart) => {
-      drawReference(chart, reference, referenceName, colours);
-      drawValues(chart, bars, colours);
-    },
+    () => ({
+      above: (chart) => {
+        drawReference(chart, reference, referenceName, colours);
+        drawValues(chart, bars, colours);
+      },
+    }),
     [bars, reference, referenceName, colours],
   );
   return (
@@ -99,7 +101,11 @@ function drawValues(chart: Chart, bars: Bar[], c: Palette): void {
   ctx.fillStyle = c.ink;
   ctx.textBaseline = "middle";
   chart.getDatasetMeta(0).data.forEach((element, i) => {
-    ctx.fillText(bars[i]?.value.toFixed(3) ?? "", element.x + 7, element.y);
+    const text = bars[i]?.value.toFixed(3) ?? "";
+    ctx.fillStyle = c.surface;
+    ctx.fillRect(element.x + 3, element.y - 9, ctx.measureText(text).width + 8, 18);
+    ctx.fillStyle = c.ink;
+    ctx.fillText(text, element.x + 7, element.y);
   });
   ctx.restore();
 }

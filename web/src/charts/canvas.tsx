@@ -25,8 +25,11 @@ Chart.register(
 
 export type { Chart, ChartConfiguration };
 
-/** Draws on top of the data: reference lines, labels, a cursor. */
-export type Overlay = (chart: Chart) => void;
+/** What is drawn around the data: shading below it; reference lines, labels, a cursor above it. */
+export interface Overlay {
+  below?: (chart: Chart) => void;
+  above?: (chart: Chart) => void;
+}
 
 interface CanvasProps {
   config: ChartConfiguration;
@@ -47,7 +50,13 @@ export function ChartCanvas({ config, label, overlay, chart }: CanvasProps) {
     if (!canvas.current) return;
     const made = new Chart(canvas.current, {
       ...latest.current.config,
-      plugins: [{ id: "overlay", afterDatasetsDraw: (drawn) => latest.current.overlay?.(drawn) }],
+      plugins: [
+        {
+          id: "overlay",
+          beforeDatasetsDraw: (drawn) => latest.current.overlay?.below?.(drawn),
+          afterDatasetsDraw: (drawn) => latest.current.overlay?.above?.(drawn),
+        },
+      ],
     });
     own.current = made;
     if (chart) chart.current = made;

@@ -2,7 +2,7 @@ import type { Tick } from "chart.js";
 import { type PointerEvent, useMemo, useRef } from "react";
 import { useTheme } from "../components/theme";
 import type { Point } from "../lib/accuracy";
-import { timeTicks } from "../lib/time";
+import { formatStep, timeTicks } from "../lib/time";
 import type { Step, View } from "../pages/explorer/view";
 import { type Chart, ChartCanvas, type ChartConfiguration, type Overlay } from "./canvas";
 import { type Palette, palette } from "./palette";
@@ -145,36 +145,66 @@ function valueScale(view: View, c: Palette) {
   };
 }
 
-/** The vertical line of as-of with its word, and the cursor with a dot on every line it crosses. */
+/** The line of as-of and the shade after it; the cursor, its time, and a dot on every line it crosses. */
 function marks(asOf: number, cursor: number | null, view: View, c: Palette): Overlay {
-  return (chart) => {
-    const { ctx, chartArea: area, scales } = chart;
-    const vertical = (time: number, colour: string, dash: number[]) => {
-      const x = scales.x?.getPixelForValue(time) ?? 0;
-      ctx.strokeStyle = colour;
-      ctx.lineWidth = 1;
-      ctx.setLineDash(dash);
-      ctx.beginPath();
-      ctx.moveTo(x, area.top - 8);
-      ctx.lineTo(x, area.bottom);
-      ctx.stroke();
-      return x;
-    };
-    ctx.save();
-    const x = vertical(asOf, c.ink, [2, 3]);
-    ctx.font = `500 11.5px ${c.font}`;
-    ctx.fillStyle = c.ink;
-    const right = x + 50 > area.right;
-    ctx.textAlign = right ? "right" : "left";
-    ctx.fillText("as of", right ? x - 6 : x + 6, area.top - 1);
-    if (cursor !== null) {
-      vertical(cursor, c.text, []);
-      ctx.setLineDash([]);
-      for (const [value, colour] of valuesAt(view, cursor, c))
-        dot(ctx, scales, cursor, value, colour, c.surface);
-    }
-    ctx.restore();
+  return {
+    below: (chart) => {
+      const from = pixelOf(chart, asOf);
+      const { top, right, bottom } = chart.chartArea;
+      chart.ctx.fillStyle = c.future;
+      chart.ctx.fillRect(from, top - 8, Math.max(0, right - from), bottom - top + 8);
+    },
+    above: (chart) => {
+      chart.ctx.save();
+      drawAsOf(chart, pixelOf(chart, asOf), c);
+      if (cursor !== null) drawCursor(chart, cursor, view, c);
+      chart.ctx.restore();
+    },
   };
+}
+
+const pixelOf = (chart: Chart, time: number) => chart.scales.x?.getPixelForValue(time) ?? 0;
+
+function drawVertical({ ctx, chartArea }: Chart, x: number, colour: string, dash: number[]) {
+  ctx.strokeStyle = colour;
+  ctx.lineWidth = 1;
+  ctx.setLineDash(dash);
+  ctx.beginPath();
+  ctx.moveTo(x, chartArea.top - 8);
+  ctx.lineTo(x, chartArea.bottom);
+  ctx.stroke();
+  ctx.setLineDash([]);
+}
+
+function drawAsOf(chart: Chart, x: number, c: Palette) {
+  const { ctx, chartArea } = chart;
+  drawVertical(chart, x, c.ink, [2, 3]);
+  const left = x + 50 > chartArea.right;
+  ctx.font = `500 11.5px ${c.font}`;
+  ctx.fillStyle = c.ink;
+  ctx.textAlign = left ? "right" : "left";
+  ctx.fillText("as of", left ? x - 6 : x + 6, chartArea.top + 3);
+}
+
+function drawCursor(chart: Chart, cursor: number, view: View, c: Palette) {
+  const { ctx, chartArea, scales } = chart;
+  const x = pixelOf(chart, cursor);
+  drawVertical(chart, x, c.text, []);
+  for (const [value, colour] of valuesAt(view, cursor, c)) {
+    drawDot(ctx, x, scales.y?.getPixelForValue(value) ?? 0, colour, c.surface);
+  }
+  const text = formatStep(cursor, view.stepMs);
+  ctx.font = `550 11.5px ${c.font}`;
+  const width = ctx.measureText(text).width + 16;
+  const left = Math.min(Math.max(x - width / 2, chartArea.left), chartArea.right - width);
+  ctx.fillStyle = c.ink;
+  ctx.beginPath();
+  ctx.roundRect(left, chartArea.bottom + 4, width, 21, 5);
+  ctx.fill();
+  ctx.fillStyle = c.surface;
+  ctx.textAlign = "left";
+  ctx.textBaseline = "middle";
+  ctx.fillText(text, left + 8, chartArea.bottom + 15);
 }
 
 function valuesAt(view: View, time: number, c: Palette): [number, string][] {
@@ -188,16 +218,9 @@ function valuesAt(view: View, time: number, c: Palette): [number, string][] {
   return pairs.filter((pair): pair is [number, string] => typeof pair[0] === "number");
 }
 
-function dot(
-  ctx: CanvasRenderingContext2D,
-  scales: Chart["scales"],
-  time: number,
-  value: number,
-  colour: string,
-  ring: string,
-) {
+function drawDot(ctx: CanvasRenderingContext2D, x: number, y: number, colour: string, ring: string) {
   ctx.beginPath();
-  ctx.arc(scales.x?.getPixelForValue(time) ?? 0, scales.y?.getPixelForValue(value) ?? 0, 4.5, 0, 2 * Math.PI);
+  ctx.arc(x, y, 4.5, 0, 2 * Math.PI);
   ctx.fillStyle = colour;
   ctx.strokeStyle = ring;
   ctx.lineWidth = 2;

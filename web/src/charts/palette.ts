@@ -9,6 +9,7 @@ export function palette() {
     band95: token("--chart-band-95"),
     actual: token("--chart-actual"),
     naive: token("--chart-naive"),
+    future: token("--chart-future"),
     grid: token("--chart-grid"),
     text: token("--chart-text"),
     surface: token("--surface"),

@@ -137,7 +137,15 @@ export function LoadingRows({ rows = 5 }: { rows?: number }) {
   );
 }
 
-export function CopyButton({ text, label }: { text: string; label: string }) {
+interface CopyButtonProps {
+  text: string;
+  label: string;
+  /** Makes it a full button with a word on it. */
+  name?: string;
+  icon?: IconName;
+}
+
+export function CopyButton({ text, label, name, icon = "copy" }: CopyButtonProps) {
   const [copied, setCopied] = useState(false);
   useEffect(() => {
     if (!copied) return;
@@ -148,13 +156,15 @@ export function CopyButton({ text, label }: { text: string; label: string }) {
   return (
     <>
       <Button
-        variant="ghost"
-        small
-        icon={copied ? "check" : "copy"}
+        variant={name ? undefined : "ghost"}
+        small={!name}
+        icon={copied ? "check" : icon}
         aria-label={label}
         title={label}
         onClick={copy}
-      />
+      >
+        {name && (copied ? "Copied" : name)}
+      </Button>
       <span className="sr-only" role="status">
         {copied ? "Copied" : ""}
       </span>

@@ -3,7 +3,7 @@ import { Badge, Button, Card, CopyButton, LoadingRows, Page, Skeleton } from "..
 import { Empty, Notice, ProblemView } from "../../components/feedback";
 import { download, toCsv } from "../../lib/csv";
 import { plural } from "../../lib/format";
-import { season, stepMs } from "../../lib/frequency";
+import { season } from "../../lib/frequency";
 import { formatMoment, toIso } from "../../lib/time";
 import { Controls } from "./controls";
 import { Readout } from "./readout";
@@ -51,7 +51,6 @@ function Explorer({ choices, selection }: { choices: Choices; selection: Selecti
   const { view, entry, issued, known, now, ask, choose } = useExplorer(choices);
   const [cursor, setCursor] = useState<number | null>(null);
   const [showNaive, setShowNaive] = useState(false);
-  const step = stepMs(choices.freq);
   const asOf = Date.parse(selection.asOf);
   const naive = season(choices.freq).label;
 
@@ -72,7 +71,7 @@ function Explorer({ choices, selection }: { choices: Choices; selection: Selecti
       intro="What was known, what was forecast from it, and what came true."
       actions={
         <>
-          <CopyButton text={location.href} label="Copy the link to this view" />
+          <CopyButton text={location.href} label="Copy link to this view" name="Copy link" icon="link" />
           <Button
             icon="download"
             disabled={view.steps.length === 0}
@@ -104,7 +103,7 @@ function Explorer({ choices, selection }: { choices: Choices; selection: Selecti
             )}
             <HistoryPicker choices={choices} selection={selection} onChoose={change} />
           </div>
-          <Readout view={view} cursor={cursor} step={step} showNaive={showNaive && view.steps.length > 0} />
+          <Readout view={view} cursor={cursor} showNaive={showNaive && view.steps.length > 0} />
           {known.isPending ? (
             <div className="plot">
               <Skeleton height={380} />
@@ -143,7 +142,7 @@ function Explorer({ choices, selection }: { choices: Choices; selection: Selecti
       )}
       {view.steps.length > 0 && (
         <Card title={`The forecast in numbers`} flush>
-          <ForecastTable steps={view.steps} step={step} caption={`Forecast of ${name}`} />
+          <ForecastTable steps={view.steps} step={view.stepMs} caption={`Forecast of ${name}`} />
         </Card>
       )}
     </Page>

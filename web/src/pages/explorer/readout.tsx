@@ -1,16 +1,14 @@
 import { formatValue } from "../../lib/format";
-import { formatStep } from "../../lib/time";
 import type { View } from "./view";
 
 interface ReadoutProps {
   view: View;
   cursor: number | null;
-  step: number;
   showNaive: boolean;
 }
 
 /** The legend, which also tells the values under the cursor. */
-export function Readout({ view, cursor, step, showNaive }: ReadoutProps) {
+export function Readout({ view, cursor, showNaive }: ReadoutProps) {
   const at = view.steps.find((s) => s.time === cursor);
   const past = view.history.find(([time]) => time === cursor)?.[1];
   const after = at?.actual ?? view.followed.find(([time]) => time === cursor)?.[1];
@@ -19,7 +17,6 @@ export function Readout({ view, cursor, step, showNaive }: ReadoutProps) {
   const value = (y: number | null | undefined) => (y == null ? "" : formatValue(y));
   return (
     <div className="readout">
-      <span className="when">{cursor === null ? "" : formatStep(cursor, step)}</span>
       <Key kind="history" name="History" value={value(past)} />
       {view.steps.length > 0 && (
         <>
@@ -28,7 +25,7 @@ export function Readout({ view, cursor, step, showNaive }: ReadoutProps) {
           <Key kind="band-95" name="95 %" value={range(at?.low95, at?.high95)} />
         </>
       )}
-      <Key kind="actual" name="What followed" value={value(after)} />
+      <Key kind="actual" name="Actual" value={value(after)} />
       {showNaive && <Key kind="naive" name="Naive" value={value(at?.naive)} />}
     </div>
   );

@@ -52,6 +52,12 @@ export function historyChoices(freq: Frequency): HistoryChoice[] {
   return choices.map(([steps, label]) => ({ steps, label }));
 }
 
+/** The least history that leaves the horizon a quarter of the chart. */
+export const defaultHistory = (freq: Frequency, h: number) => {
+  const choices = historyChoices(freq);
+  return (choices.find(({ steps }) => steps >= 3 * h) ?? choices.at(-1))?.steps ?? 3 * h;
+};
+
 /**
  * Where to look first: now for a living dataset; for one that ended, a week (or one horizon of longer
  * steps) before its end as it became known, so that there are actuals to compare with.
@@ -84,14 +90,14 @@ export function modelOptions(
     const aliased = own.flatMap((version) =>
       version.aliases.map((alias) => ({
         ref: alias === "champion" ? model.name : `${model.name}@${alias}`,
-        label: `${model.name} · ${alias} (v${version.version})`,
+        label: `${model.name} (${alias})`,
         version,
       })),
     );
     aliased.sort((a, b) => a.ref.length - b.ref.length);
     const numbered = own.map((version) => ({
       ref: `${model.name}:${version.version}`,
-      label: `${model.name} · version ${version.version}`,
+      label: `${model.name} v${version.version}`,
       version,
     }));
     return [...aliased, ...numbered];

@@ -6,7 +6,7 @@ import { unwrap } from "../../api/problem";
 import * as queries from "../../api/queries";
 import { parseFrequency, season, shift } from "../../lib/frequency";
 import { toIso } from "../../lib/time";
-import { defaultAsOf, historyChoices, modelOptions, type Selection } from "./selection";
+import { defaultAsOf, defaultHistory, modelOptions, type Selection } from "./selection";
 import { buildView } from "./view";
 
 const QUANTILES = [0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975];
@@ -46,7 +46,7 @@ export function useChoices() {
           model: params.get("model") ?? model?.ref ?? "",
           asOf: params.get("as_of") ?? defaultAsOf(dataset, version, h),
           h,
-          history: Number(params.get("history")) || (historyChoices(freq)[1]?.steps ?? 100),
+          history: Number(params.get("history")) || defaultHistory(freq, h),
           forecast: params.get("forecast"),
         }
       : null;

@@ -1,6 +1,6 @@
 import type { SeriesForecast, StoredSeries } from "../../api/types";
 import { coverage, type Point, seasonalNaive, wape } from "../../lib/accuracy";
-import type { Frequency } from "../../lib/frequency";
+import { type Frequency, stepMs } from "../../lib/frequency";
 
 /** One step of the horizon, as the chart, the table and the CSV show it. */
 export interface Step {
@@ -26,6 +26,7 @@ export interface View {
   /** What happened after as-of, in so far as it is stored by now. */
   followed: Point[];
   steps: Step[];
+  stepMs: number;
   accuracy: Accuracy;
 }
 
@@ -57,6 +58,7 @@ export function buildView({ asOf, freq, known, now, forecast, from }: Inputs): V
     history: all.filter(([time]) => time >= from),
     followed,
     steps,
+    stepMs: stepMs(freq),
     accuracy: accuracyOf(steps),
   };
 }

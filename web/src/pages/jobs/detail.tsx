@@ -11,6 +11,7 @@ import { Dialog, Notice, ProblemView } from "../../components/feedback";
 import { Icon } from "../../components/icons";
 import { useNow } from "../../components/use-now";
 import { formatMoment, formatSeconds } from "../../lib/time";
+import { Figures, Result } from "./result";
 import { ProgressBar, StateBadge, subjectOf } from "./state";
 import type { Story } from "./story";
 import { useStory } from "./use-story";
@@ -53,7 +54,8 @@ function JobPage({ id }: { id: string }) {
         <div className="split">
           <div className="stack">
             <Progress job={job} story={story} live={line === "live"} />
-            {job.result && <Result result={job.result} />}
+            <Figures title="Measured" rows={story.metrics} />
+            {job.result && <Result job={job} result={job.result} />}
             <Logs job={job} />
           </div>
           <Facts job={job} />
@@ -66,6 +68,8 @@ function JobPage({ id }: { id: string }) {
 function Progress({ job, story, live }: { job: Job; story: Story; live: boolean }) {
   const busy = !isFinal(job.state);
   const now = useNow(busy);
+  // What was said after the last step of a job that ended well is its closing word, not a step.
+  const steps = job.state === "SUCCEEDED" ? story.steps.filter((step) => step.seconds !== null) : story.steps;
   const since = (at: string) => formatSeconds(Math.max(0, (now - Date.parse(at)) / 1000));
   return (
     <Card
@@ -92,7 +96,7 @@ function Progress({ job, story, live }: { job: Job; story: Story; live: boolean 
           </p>
         )}
         <ol className="steps" aria-label="Steps">
-          {story.steps.map((step) => {
+          {steps.map((step) => {
             const open = step.seconds === null;
             return (
               <li key={`${step.at} ${step.name}`} className={open ? (busy ? "open" : "cut") : "done"}>
@@ -107,39 +111,7 @@ function Progress({ job, story, live }: { job: Job; story: Story; live: boolean 
             );
           })}
         </ol>
-        {story.metrics.length > 0 && <Metrics metrics={story.metrics} />}
       </div>
-    </Card>
-  );
-}
-
-function Metrics({ metrics }: { metrics: Story["metrics"] }) {
-  const latest = [...new Map(metrics.map((m) => [m.name, m.value])).entries()];
-  return (
-    <dl className="tiles">
-      {latest.map(([name, value]) => (
-        <div key={name}>
-          <dt>{name}</dt>
-          <dd>{value}</dd>
-        </div>
-      ))}
-    </dl>
-  );
-}
-
-function Result({ result }: { result: NonNullable<Job["result"]> }) {
-  const plain = Object.entries(result).filter(([, value]) => value !== null && typeof value !== "object");
-  if (plain.length === 0) return null;
-  return (
-    <Card title="Result">
-      <dl className="tiles">
-        {plain.map(([name, value]) => (
-          <div key={name}>
-            <dt>{name.replaceAll("_", " ")}</dt>
-            <dd>{typeof value === "number" ? Number(value.toPrecision(5)) : String(value)}</dd>
-          </div>
-        ))}
-      </dl>
     </Card>
   );
 }

@@ -90,9 +90,8 @@ function JobTable({ jobs }: { jobs: Job[] }) {
           {jobs.map((job) => (
             <tr key={job.id}>
               <th scope="row">
-                <Link to={`/jobs/${job.id}`}>
-                  <span className="kind">{job.kind}</span> {subjectOf(job)}
-                </Link>
+                <span className="kind">{job.kind}</span>
+                <Link to={`/jobs/${job.id}`}>{subjectOf(job)}</Link>
               </th>
               <td>
                 <StateBadge state={job.state} />

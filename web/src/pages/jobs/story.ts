@@ -9,13 +9,14 @@ export interface StoryStep {
 
 export interface Story {
   steps: StoryStep[];
-  metrics: { name: string; value: string }[];
+  /** By what was measured: figure by name. */
+  metrics: Record<string, Record<string, unknown>>;
   state: Job["state"] | null;
   progressNote: string;
   lastSeq: number;
 }
 
-export const NO_STORY: Story = { steps: [], metrics: [], state: null, progressNote: "", lastSeq: 0 };
+export const NO_STORY: Story = { steps: [], metrics: {}, state: null, progressNote: "", lastSeq: 0 };
 
 const STATES = new Set(["PENDING", "RUNNING", "STOPPED", "SUCCEEDED", "FAILED"]);
 
@@ -35,35 +36,20 @@ function change(story: Story, event: JobEvent): Partial<Story> {
       return { progressNote: event.message, steps: begun(story.steps, event) };
     case "step": {
       const seconds = typeof event.data.seconds === "number" ? event.data.seconds : 0;
-      const rest = story.steps.filter((step) => step.name !== event.message || step.seconds !== null);
-      return {
-        steps: [
-          ...rest.filter(isDone),
-          { name: event.message, at: event.at, seconds },
-          ...rest.filter(isOpen),
-        ],
-      };
+      const done = story.steps.filter((step) => step.seconds !== null);
+      return { progressNote: "", steps: [...done, { name: event.message, at: event.at, seconds }] };
     }
-    case "metric":
-      return { metrics: [...story.metrics, ...metricsOf(event)] };
+    case "metric": {
+      const figures = { ...story.metrics[event.message], ...event.data };
+      return { metrics: { ...story.metrics, [event.message]: figures } };
+    }
     default:
       return {};
   }
 }
 
-const isDone = (step: StoryStep) => step.seconds !== null;
-const isOpen = (step: StoryStep) => step.seconds === null;
-
+/** The first word after a finished step names the next one; what follows are its notes. */
 function begun(steps: StoryStep[], event: JobEvent): StoryStep[] {
-  if (steps.some((step) => isOpen(step) && step.name === event.message)) return steps;
-  return [...steps.filter(isDone), { name: event.message, at: event.at, seconds: null }];
-}
-
-function metricsOf(event: JobEvent): Story["metrics"] {
-  const pairs = Object.entries(event.data).filter(([, value]) => typeof value !== "object");
-  const prefix = event.message ? `${event.message} ` : "";
-  return pairs.map(([name, value]) => ({
-    name: `${prefix}${name}`,
-    value: typeof value === "number" ? String(Number(value.toPrecision(4))) : String(value),
-  }));
+  if (steps.at(-1)?.seconds === null) return steps;
+  return [...steps, { name: event.message, at: event.at, seconds: null }];
 }

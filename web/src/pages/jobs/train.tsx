@@ -1,8 +1,8 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { type FormEvent, useMemo, useState } from "react";
+import { type FormEvent, useState } from "react";
 import { useNavigate, useSearchParams } from "react-router";
 import { api, idempotencyKey } from "../../api/client";
-import { unwrap } from "../../api/problem";
+import { asProblem, unwrap } from "../../api/problem";
 import { dataset as datasetQuery, datasets as datasetsQuery } from "../../api/queries";
 import type { Family, TrainSpec } from "../../api/types";
 import { Button, Card, Field, LoadingRows, Page } from "../../components/basics";
@@ -61,14 +61,17 @@ function TrainForm({ names }: { names: string[] }) {
   const dataset = names.find((name) => name === params.get("dataset")) ?? names[0] ?? "";
   const found = useQuery(datasetQuery(dataset));
   const [families, setFamilies] = useState<Family[]>(FAMILIES.map((f) => f.family));
-  // One key for one intention: pressing twice, or again after a lost answer, makes one job.
-  const key = useMemo(idempotencyKey, []);
+  // One key for one intention: pressing again after a lost answer makes no second job.
+  const [key, setKey] = useState(idempotencyKey);
   const submit = useMutation({
     mutationFn: (spec: TrainSpec) =>
       unwrap(api.POST("/v1/jobs", { body: { spec }, params: { header: { "idempotency-key": key } } })),
     onSuccess: (job) => {
       client.invalidateQueries({ queryKey: ["jobs"] });
       navigate(`/jobs/${job.id}`);
+    },
+    onError: (error) => {
+      if (asProblem(error).status > 0) setKey(idempotencyKey());
     },
   });
   const onSubmit = (event: FormEvent<HTMLFormElement>) => {
@@ -160,7 +163,7 @@ function TrainForm({ names }: { names: string[] }) {
               ))}
             </div>
           </fieldset>
-          <div className="form-grid">
+          <div className="form-grid fixed">
             <Field label="Backtest windows" hint="Rolling origins before the end.">
               {(id, d) => (
                 <input

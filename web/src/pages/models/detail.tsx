@@ -17,7 +17,7 @@ import {
   type Tone,
 } from "../../components/basics";
 import { Dialog, ProblemView } from "../../components/feedback";
-import { familyName, formatMetric } from "../../lib/format";
+import { familyName, formatFigure, metricName } from "../../lib/format";
 import { formatMoment } from "../../lib/time";
 
 const ALIAS_TONES: Record<string, Tone> = { champion: "good", candidate: "accent", challenger: "warn" };
@@ -132,15 +132,15 @@ function VersionCard({
             </>
           )}
         </dl>
-        <dl className="tiles">
-          {Object.entries(v.metrics).map(([name, value]) => (
-            <div key={name}>
-              <dt>{name.replaceAll("_", " ")}</dt>
-              <dd>{formatMetric(value)}</dd>
-            </div>
-          ))}
-        </dl>
       </div>
+      <dl className="tiles apart">
+        {Object.entries(v.metrics).map(([name, value]) => (
+          <div key={name}>
+            <dt>{metricName(name)}</dt>
+            <dd>{formatFigure(name, value)}</dd>
+          </div>
+        ))}
+      </dl>
     </Card>
   );
 }

@@ -1,0 +1,113 @@
+import { Link } from "react-router";
+import type { Job } from "../../api/types";
+import { Card } from "../../components/basics";
+import { Notice } from "../../components/feedback";
+import { formatFigure, metricName } from "../../lib/format";
+
+type Row = Record<string, unknown>;
+
+const isRow = (value: unknown): value is Row =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+const isPlain = (value: unknown) => value !== null && typeof value !== "object";
+
+/** What a job brought: the gate's word, figures, tables; whatever its kind. */
+export function Result({ job, result }: { job: Job; result: Row }) {
+  const { gate, leaderboard: _, model: __, ...rest } = result;
+  const plain = Object.entries(rest).filter(([, value]) => isPlain(value));
+  const tables = Object.entries(rest).flatMap(([name, value]) => {
+    const rows = rowsOf(value);
+    return rows ? [[name, rows] as const] : [];
+  });
+  return (
+    <>
+      {isRow(gate) && <Gate gate={gate} model={"model" in job.spec ? job.spec.model : null} />}
+      {plain.length > 0 && (
+        <Card title="Result">
+          <dl className="tiles">
+            {plain.map(([name, value]) => (
+              <div key={name}>
+                <dt>{metricName(name)}</dt>
+                <dd>{formatFigure(name, value)}</dd>
+              </div>
+            ))}
+          </dl>
+        </Card>
+      )}
+      {tables.map(([name, rows]) => (
+        <Figures key={name} title={metricName(name)} rows={rows} />
+      ))}
+    </>
+  );
+}
+
+/** Rows of figures from `{name: {figure: value}}` or `[{figure: value}]`. */
+function rowsOf(value: unknown): Record<string, Row> | null {
+  if (Array.isArray(value) && value.length > 0 && value.every(isRow)) {
+    return Object.fromEntries(value.map((row, i) => [String(i + 1), flat(row)]));
+  }
+  if (!isRow(value) || Object.keys(value).length === 0) return null;
+  if (Object.values(value).every(isRow)) return value as Record<string, Row>;
+  return { "": flat(value) };
+}
+
+function flat(row: Row): Row {
+  return Object.fromEntries(
+    Object.entries(row).flatMap(([name, value]) => (isRow(value) ? Object.entries(value) : [[name, value]])),
+  );
+}
+
+function Gate({ gate, model }: { gate: Row; model: string | null }) {
+  const passed = gate.passed === true;
+  return (
+    <Notice tone={passed ? "good" : "warn"} title={passed ? "The gate passed" : "The gate said no"}>
+      <p>{String(gate.reason ?? "")}</p>
+      {model && (
+        <p>
+          See <Link to={`/models/${model}`}>the versions of {model}</Link>.
+        </p>
+      )}
+    </Notice>
+  );
+}
+
+/** A table of figures: one row for each thing measured. */
+export function Figures({ title, rows }: { title: string; rows: Record<string, Row> }) {
+  const entries = Object.entries(rows);
+  const columns = [...new Set(entries.flatMap(([, row]) => Object.keys(row)))].filter((column) =>
+    entries.some(([, row]) => isPlain(row[column])),
+  );
+  if (columns.length === 0) return null;
+  return (
+    <Card title={title[0]?.toUpperCase() + title.slice(1)} flush>
+      <div className="scroll">
+        <table className="table dense">
+          <caption className="sr-only">{title}</caption>
+          <thead>
+            <tr>
+              <th scope="col">
+                <span className="sr-only">Of what</span>
+              </th>
+              {columns.map((column) => (
+                <th scope="col" className="num" key={column}>
+                  {metricName(column)}
+                </th>
+              ))}
+            </tr>
+          </thead>
+          <tbody>
+            {entries.map(([name, row]) => (
+              <tr key={name}>
+                <th scope="row">{name}</th>
+                {columns.map((column) => (
+                  <td className="num" key={column}>
+                    {formatFigure(column, row[column])}
+                  </td>
+                ))}
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </Card>
+  );
+}
