@@ -112,7 +112,8 @@ def _match(stored: pa.Table, incoming: pa.Table, key: Sequence[str]) -> Integers
     codes = np.zeros(stored.num_rows + incoming.num_rows, dtype=np.int64)
     for name in key:
         both = pa.chunked_array([*stored[name].chunks, *incoming[name].chunks], stored[name].type)
-        ranks = _ranks(both)
+        # Dense ranks keep the product below 2 ** 63 for any number of rows that fits in memory.
+        ranks = np.unique(_ranks(both), return_inverse=True)[1].astype(np.int64)
         codes = codes * (int(ranks.max(initial=0)) + 1) + ranks
         codes = np.unique(codes, return_inverse=True)[1].astype(np.int64)
     place = np.full(int(codes.max(initial=-1)) + 1, -1, dtype=np.int64)

@@ -13,8 +13,11 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
 import pytest
 
+from features.store import content_hash
 from jobs import flights
 from quantis.check import check_panel, detect_spec
 from quantis.errors import NotInstalled
@@ -172,6 +175,19 @@ def test_when_the_panel_is_checked_then_nothing_is_found(table: pa.Table) -> Non
     assert panel is not None
     hours_held_out = flights.HELD_OUT * flights.SERIES
     assert sum(moment >= flights.TRAIN_AS_OF for moment in panel.target["ds"].to_pylist()) == hours_held_out
+
+
+@needs_flights
+def test_when_the_panel_comes_as_csv_or_as_parquet_then_its_content_hash_is_one(table: pa.Table) -> None:
+    csv_file, parquet_file = io.BytesIO(), io.BytesIO()
+    pacsv.write_csv(table, csv_file)
+    pq.write_table(table, parquet_file)
+    hashes = set()
+    for file in (csv_file, parquet_file):
+        _, panel = check_panel(read_table(file.getvalue(), name="flights"), flights.SPEC, file="flights")
+        assert panel is not None
+        hashes.add(content_hash(panel))
+    assert len(hashes) == 1
 
 
 @needs_co2

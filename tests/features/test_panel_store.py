@@ -136,6 +136,18 @@ def test_when_a_covariate_or_a_static_value_changes_then_only_its_group_moves(st
     assert store.read(second, as_of=NOW - timedelta(days=1)).static["city"].to_pylist() == ["city a"]
 
 
+def test_when_keys_are_a_microsecond_and_a_series_apart_then_they_are_not_taken_for_each_other(
+    store: PanelStore,
+) -> None:
+    early, late = START, START + timedelta(microseconds=1)
+    rows = [("a", late), ("b", early), ("b", late), ("a", early)]
+    for name, moment in rows:
+        keys = {"unique_id": [name], "ds": pa.array([moment], TIMESTAMP)}
+        one = pa.table({**keys, "y": [1.0]})
+        pins = write(store, Panel(one, one.slice(0, 0).drop(["y"]), pa.table({"unique_id": [name]})))
+    assert store.read(pins, as_of=LATER).target.num_rows == 4
+
+
 def test_when_a_covariate_is_new_then_the_older_rows_lack_it(store: PanelStore) -> None:
     write(store, panel({"a": [1.0]}))
     wider = panel({"a": [2.0]}, first=1)
