@@ -32,8 +32,8 @@ def job(server: str) -> Job:
 def newest(api: FakeApi) -> Job:
     """The job that a command running beside has submitted."""
     for _ in range(200):
-        if api._jobs:
-            return list(api._jobs.values())[-1]
+        if api.desk.jobs:
+            return list(api.desk.jobs.values())[-1]
         time.sleep(0.02)
     raise AssertionError("no job was submitted")
 
@@ -134,7 +134,7 @@ def test_when_interrupted_then_130_and_the_job_goes_on(api: FakeApi, job: Job, f
     assert done.code == 130
     assert f"job {job.id} goes on" in done.err
     assert "Traceback" not in done.err
-    assert api._jobs[job.id].state is JobState.pending
+    assert api.desk.jobs[job.id].state is JobState.pending
 
 
 def test_when_jobs_are_listed_then_newest_first_and_filtered(quantis: Any, api: FakeApi, job: Job) -> None:
@@ -192,4 +192,4 @@ def test_when_a_file_describes_no_job_then_code_2_and_the_field(
     assert done.code == 2
     assert said in done.err
     assert "Traceback" not in done.err
-    assert api._jobs == {}
+    assert api.desk.jobs == {}
