@@ -15,6 +15,7 @@ from features.snapshots import cutoffs, snapshot_at
 from jobs.runtime import Context, run
 from models import ladder
 from models.answers import as_answer, as_table
+from models.backtest import with_actuals
 from models.bundle import read_bundle
 from models.forecaster import Forecaster
 from models.ladder import Entry
@@ -22,13 +23,15 @@ from models.metrics import evaluate
 from models.naive import ColumnForecast, SeasonalNaive
 from models.series import keep_series
 from quantis.errors import InvalidInput
-from quantis.panel import Task, timestamps
+from quantis.panel import Task
 from quantis.types.forecasts import ForecastRequest, ForecastResponse, ModelRef, SeriesRequest
 from quantis.types.jobs import ForecastSpec
 from quantis.types.registry import ModelVersion
 
 FIGURES = ("wape", "mase", "wql", "coverage_80")
 SERIES_PER_VINTAGE = 1000
+
+Issued = tuple[np.datetime64, pa.Table]
 
 
 def work(context: Context[ForecastSpec]) -> dict[str, Any]:
@@ -45,7 +48,7 @@ def work(context: Context[ForecastSpec]) -> dict[str, Any]:
         last = context.last_cutoff(task)
         origins = cutoffs(last, task, spec.origins, task.h) if spec.score else np.array([last])
         rivals = _rivals(spec, task) if spec.score else {}
-    forecasts: dict[str, list[pa.Table]] = {spec.model: [], **{name: [] for name in rivals}}
+    forecasts: dict[str, list[Issued]] = {spec.model: [], **{name: [] for name in rivals}}
     rungs: dict[str, int] = {}
     with context.step(f"forecast from {len(origins)} origins, {task.h} steps each", 0.95):
         for number, origin in enumerate(origins, start=1):
@@ -55,12 +58,12 @@ def work(context: Context[ForecastSpec]) -> dict[str, Any]:
             _keep(context, version, task, entries, as_of)
             for entry in entries:
                 rungs[entry.rung] = rungs.get(entry.rung, 0) + 1
-            forecasts[spec.model].append(_from(origin, as_table(entries, task.quantiles)))
+            forecasts[spec.model].append((origin, as_table(entries, task.quantiles)))
             served = keep_series(
                 snapshot, [entry.unique_id for entry in entries if entry.status != "refused"]
             )
             for name, rival in rivals.items():
-                forecasts[name].append(_from(origin, rival.predict(served)))
+                forecasts[name].append((origin, rival.predict(served)))
             context.tell(f"origin {number} of {len(origins)}", 0.2 + 0.75 * number / len(origins))
     return {
         "model": version.model_dump(mode="json"),
@@ -85,17 +88,14 @@ def _known_at(context: Context[ForecastSpec], origin: np.datetime64) -> datetime
     return moment.replace(tzinfo=UTC) + context.dataset.spec.publication_lag
 
 
-def _from(origin: np.datetime64, table: pa.Table) -> pa.Table:
-    return table.append_column("cutoff", timestamps(np.full(table.num_rows, origin)))
-
-
 def _scores(
-    context: Context[ForecastSpec], task: Task, last: np.datetime64, forecasts: dict[str, list[pa.Table]]
+    context: Context[ForecastSpec], task: Task, last: np.datetime64, forecasts: dict[str, list[Issued]]
 ) -> dict[str, dict[str, float | None]]:
     history = snapshot_at(context.dataset.panel(context.as_of), last, task).history
     scores = {}
-    for name, tables in forecasts.items():
-        metrics = evaluate(pa.concat_tables(tables), history, task.season_lengths[0]).metrics
+    for name, issued in forecasts.items():
+        judged = pa.concat_tables(with_actuals(table, history, origin) for origin, table in issued)
+        metrics = evaluate(judged, history, task.season_lengths[0]).metrics
         scores[name] = {figure: metrics.get(figure) for figure in FIGURES}
         context.jobs.tell(context.team, context.job_id, "metric", name, data=dict(scores[name]))
     return scores

@@ -9,12 +9,13 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-import ray
 import torch
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
+from cluster.database.engine import Database
+from cluster.repositories.jobs import Jobs
 from features.snapshots import PlainSnapshots, cutoffs
 from jobs import choose
 from jobs.choose import Trial
@@ -37,7 +38,7 @@ def work(context: Context[TuneSpec]) -> dict[str, Any]:
         last = context.last_cutoff(task)
         trial = Trial(task, snapshots, snapshots(last).history, tuple(cutoffs(last, task, 1, task.h)))
     with context.step(f"{spec.trials} trials", 0.95):
-        results = _search(context, ray.put(trial))
+        results = _search(context, trial)
     trials = [_described(result) for result in results]
     for number, one in enumerate(trials, start=1):
         context.registry.log_run(
@@ -55,7 +56,7 @@ def work(context: Context[TuneSpec]) -> dict[str, Any]:
     return {"best": spec.tft.model_copy(update=best["params"]).model_dump(), "trials": trials}
 
 
-def _search(context: Context[TuneSpec], trial: Any) -> Any:
+def _search(context: Context[TuneSpec], trial: Trial) -> Any:
     spec = context.spec
     space = {
         "hidden_size": tune.choice([8, 16, 32]),
@@ -77,41 +78,47 @@ def _search(context: Context[TuneSpec], trial: Any) -> Any:
             name="tune",
             storage_path=str(context.folder),
             verbose=0,
-            callbacks=[_Storyteller(context)],
+            callbacks=[_Storyteller(context.settings.sql_url, context.team, context.job_id, spec.trials)],
             failure_config=tune.FailureConfig(max_failures=1),
         ),
     )
     return tuner.fit()
 
 
-def _trial(config: dict[str, Any], trial: Any, params: TftParams) -> None:
+def _trial(config: dict[str, Any], trial: Trial, params: TftParams) -> None:
     """One trial: train with these parameters, report the loss as it goes and the WQL at the end."""
     torch.set_num_threads(1)
-    told: Trial = ray.get(trial)
     params = params.model_copy(update=config)
 
     def progress(step: int, loss: float) -> None:
         if step < params.steps:
             tune.report({"loss": loss})
 
-    judged = choose.judge(told, lambda snapshot: fit_tft(snapshot, told.task, params, progress=progress))
-    metrics = evaluate(judged.predictions, told.history, told.task.season_lengths[0]).metrics
+    judged = choose.judge(trial, lambda snapshot: fit_tft(snapshot, trial.task, params, progress=progress))
+    metrics = evaluate(judged.predictions, trial.history, trial.task.season_lengths[0]).metrics
     tune.report({"loss": metrics["wql"] or float("inf"), "wql": metrics["wql"]})
 
 
 class _Storyteller(tune.Callback):
-    """Tells the job's readers how the trials go."""
+    """Tells the job's readers how the trials go. Tune saves it with its state, so it holds values only."""
 
-    def __init__(self, context: Context[TuneSpec]) -> None:
-        self._context = context
+    def __init__(self, url: str, team: str, job_id: str, trials: int) -> None:
+        self._url = url
+        self._team = team
+        self._job_id = job_id
+        self._trials = trials
         self._done = 0
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._done += 1
-        total = self._context.spec.trials
         wql = trial.last_result.get("wql")
         outcome = f"WQL {wql:.4f}" if wql is not None else "ended early"
-        self._context.tell(f"trial {self._done} of {total}: {outcome}", 0.05 + 0.9 * self._done / total)
+        database = Database(self._url)
+        Jobs(database).tell(
+            self._team, self._job_id, "progress", f"trial {self._done} of {self._trials}: {outcome}",
+            progress=0.05 + 0.9 * self._done / self._trials,
+        )  # fmt: skip
+        database.close()
 
 
 def _described(result: Any) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def backtest(
         snapshot = _observed(snapshots(cutoff))
         if forecaster is None or refit:
             forecaster = fit(snapshot)
-        windows.append(_with_actuals(forecaster.predict(snapshot), actuals, cutoff))
+        windows.append(with_actuals(forecaster.predict(snapshot), actuals, cutoff))
     return pa.concat_tables(windows)
 
 
@@ -74,7 +74,7 @@ def _observed(snapshot: Snapshot) -> Snapshot:
     return snapshot if len(seen) == len(series) else keep_series(snapshot, seen)
 
 
-def _with_actuals(forecasts: pa.Table, actuals: pa.Table, cutoff: np.datetime64) -> pa.Table:
+def with_actuals(forecasts: pa.Table, actuals: pa.Table, cutoff: np.datetime64) -> pa.Table:
     """Add `cutoff` and `y` (null where nothing was observed) without changing the order."""
     order = pa.array(np.arange(forecasts.num_rows))
     joined = (
