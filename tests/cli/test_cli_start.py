@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
-import time
 from typing import Any
 
 import pytest
@@ -27,11 +27,13 @@ def test_when_help_is_asked_for_then_nothing_heavy_is_imported() -> None:
 
 
 def test_when_help_is_asked_for_then_it_is_there_at_once() -> None:
+    """In processor time, so that a busy machine does not decide."""
     seconds = []
-    for _ in range(5):
-        began = time.perf_counter()
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert finished(start("--help")).code == 0
-        seconds.append(time.perf_counter() - began)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(seconds) < 0.6
 
 

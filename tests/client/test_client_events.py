@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -40,8 +40,8 @@ class Cut(httpx.SyncByteStream):
             raise self.fault
 
 
-def stream(text: str, fault: Exception | None = None) -> httpx.Response:
-    return httpx.Response(200, headers={"Content-Type": "text/event-stream"}, stream=Cut(text, fault))
+def stream(text: str, fault: Exception | None = None) -> Callable[[], httpx.Response]:
+    return lambda: httpx.Response(200, headers={"Content-Type": "text/event-stream"}, stream=Cut(text, fault))
 
 
 class JobServer:
@@ -75,7 +75,7 @@ class JobServer:
         step = steps.pop(0) if len(steps) > 1 else steps[0]
         if isinstance(step, Exception):
             raise step
-        return step
+        return step() if callable(step) else step
 
     def follow(self, **options: Any) -> tuple[JobState, list[int]]:
         told: list[JobEvent] = []
