@@ -106,7 +106,7 @@ def test_when_the_stream_breaks_then_it_is_resumed_after_the_last_event() -> Non
     broken = stream(wire(event(1), event(2)) + 'id: 3\ndata: {"seq": 3, "at"', httpx.ReadError("cut"))
     server = JobServer(["RUNNING", "SUCCEEDED"], [broken, stream(wire(event(3), event(4)))])
     assert server.follow() == (JobState.succeeded, [1, 2, 3, 4])
-    assert server.last_ids == [None, "2"]
+    assert server.last_ids == [None, "2", "4"]
 
 
 def test_when_the_server_repeats_events_then_they_are_told_once() -> None:
