@@ -1,0 +1,1 @@
+"""Figures, with peers: `python -m bench.NAME [--quick] [--json]`."""
