@@ -161,7 +161,7 @@ class Plot:
             return [Cell(" " * self._margin + first[: self._columns].ljust(self._columns), "axis")]
         line = list(first.ljust(self._columns - len(last)) + last)
         if self.cutoff and self._start <= self.cutoff <= self._end:
-            text = self.cutoff.strftime(form.removeprefix("%Y-"))
+            text = self.cutoff.strftime(form.removeprefix("%Y-") if "%H" in form else form)
             place = self._x(self.cutoff) // 2 - len(text) // 2
             if len(first) + 1 < place and place + len(text) + 1 < self._columns - len(last):
                 line[place : place + len(text)] = text

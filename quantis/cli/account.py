@@ -31,6 +31,10 @@ def login(
         Path | None,
         typer.Option("--login-file", help="JSON with user and password, as `quantis demo` writes it."),
     ] = None,
+    setup_secret: Annotated[
+        Path | None,
+        typer.Option("--setup-secret", help="The file that `quantis up` wrote; makes you the first admin."),
+    ] = None,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
@@ -42,6 +46,8 @@ def login(
         else:
             user = user or _asked("User name", hidden=False)
             password = _read_password(password_file) if password_file else _asked("Password", hidden=True)
+        if setup_secret:
+            api.create_first_admin(_read_password(setup_secret), user, password)
         me = api.login(user, password, save=True)
     if as_json:
         output.answer(me)
@@ -96,7 +102,7 @@ def _read_password(path: Path) -> str:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"cannot read the password file {path}: {error}") from None
+        raise InvalidInput(f"cannot read {path}: {error}") from None
     return text.rstrip("\r\n")
 
 

@@ -181,7 +181,7 @@ def _show_dataset(api: Client, name: str, as_json: bool) -> None:
             ("description", dataset.description),
             ("version", dataset.latest_version),
             ("rows", dataset.rows),
-            ("frequency", dataset.freq),
+            ("frequency", dataset.freq or max(versions, key=lambda v: v.number).freq if versions else None),
             ("known ahead", ", ".join(roles.futr_exog)),
             ("observed", ", ".join(roles.hist_exog)),
             ("static", ", ".join(roles.stat_exog)),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from quantis.testing import FakeApi
+from quantis.testing import FakeApi, serving
 from quantis.types.accounts import Role
 from tests.cli.conftest import PASSWORD, USER, finished, start
 
@@ -49,6 +49,21 @@ def test_when_the_demos_login_file_is_named_then_it_holds_both(
     done = quantis("login", "--login-file", str(path))
     assert done.code == 2
     assert "password" in done.err
+
+
+def test_when_the_setup_secret_is_at_hand_then_one_becomes_the_first_admin(
+    quantis: Any, tmp_path: Path
+) -> None:
+    new = FakeApi()
+    (tmp_path / "secret").write_text(new.people.setup_secret + "\n")
+    (tmp_path / "password").write_text(PASSWORD)
+    arguments = ("login", "--user", "first", "--password-file", str(tmp_path / "password"))
+    with serving(new) as url:
+        assert quantis(*arguments, "--url", url).code == 3
+        done = quantis(*arguments, "--setup-secret", str(tmp_path / "secret"), "--url", url, "--json")
+        assert done.json["role"] == "admin"
+        assert quantis(*arguments, "--setup-secret", str(tmp_path / "secret"), "--url", url).code == 4
+        assert quantis("whoami", "--url", url, "--json").json["user_name"] == "first"
 
 
 def test_when_the_password_is_wrong_then_code_3_and_it_is_not_repeated(
