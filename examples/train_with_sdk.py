@@ -3,7 +3,7 @@
     quantis demo                                                    # or `quantis up`
     python examples/train_with_sdk.py .quantis/demo-login.json
 
-The argument is a private JSON file with `user` and `password`; the server is QUANTIS_URL, or this
+The argument is a private JSON file with `user_name` and `password`; the server is QUANTIS_URL, or this
 machine. Uploads the weekly CO2 over Mauna Loa as monthly means (a public data set that comes with
 statsmodels), compares seasonal naive with gradient boosting, prints the leaderboard and a forecast.
 """
@@ -61,7 +61,7 @@ def train(client: Client) -> str:
 
 def main(login_file: str) -> None:
     login = json.loads(Path(login_file).read_text())
-    with Client(user=login["user"], password=login["password"]) as client:
+    with Client(user=login["user_name"], password=login["password"]) as client:
         upload(client)
         answer = client.forecast(train(client), "mauna-loa", level=[80])
     print(forecast_frame(answer, name=answer.model.family).to_pandas().round(2).to_string(index=False))

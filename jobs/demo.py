@@ -96,17 +96,17 @@ class Demo:
         with self.steps.step("sign in") as step:
             client = Client(platform.url)
             if client.setup_state().open:
-                login = {"user": "demo", "password": secrets.token_urlsafe(18)}
+                login = {"user_name": "demo", "password": secrets.token_urlsafe(18)}
                 write_private(path, json.dumps(login))
                 secret = self.settings.secret_path("setup-secret").read_text().strip()
-                client.create_first_admin(secret, login["user"], login["password"])
+                client.create_first_admin(secret, login["user_name"], login["password"])
                 step.note = f"first admin made; {path} holds user and password"
             if not path.exists():
                 raise Conflict(
                     f"an admin exists but {path} does not; use another QUANTIS_DATA_DIR for the demo"
                 )
             login = json.loads(path.read_text())
-            client.login(login["user"], login["password"])
+            client.login(login["user_name"], login["password"])
         return client
 
     def _ingest(self, client: Client) -> None:

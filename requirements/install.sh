@@ -14,6 +14,7 @@ if [ ! -x .venv/bin/python ]; then
     "$python" -m venv .venv
   }
 fi
+.venv/bin/python -m pip --version >/dev/null 2>&1 || .venv/bin/python -m ensurepip >/dev/null
 export PIP_DISABLE_PIP_VERSION_CHECK=1 UV_FIND_LINKS="${UV_FIND_LINKS:-${PIP_FIND_LINKS:-}}"
 [ -n "$UV_FIND_LINKS" ] || unset UV_FIND_LINKS
 pip=(.venv/bin/python -m pip install --quiet)

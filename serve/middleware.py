@@ -48,8 +48,7 @@ class Observed:
                 headers["X-Request-Id"] = request_id
                 for name, value in _HEADERS.items():
                     headers[name] = value
-                if scope["path"].startswith("/v1/"):
-                    headers.setdefault("Cache-Control", "no-store")
+                headers.setdefault("Cache-Control", _caching(scope["path"]))
             await send(message)
 
         try:
@@ -58,6 +57,13 @@ class Observed:
         finally:
             route = getattr(scope.get("route"), "path", "unknown")
             instruments.observe_request(route, scope["method"], status, time.perf_counter() - started)
+
+
+def _caching(path: str) -> str:
+    """Answers of the API are nobody else's; the dashboard's hashed files never change, its page does."""
+    if path.startswith("/v1/"):
+        return "no-store"
+    return "public, max-age=31536000, immutable" if path.startswith("/assets/") else "no-cache"
 
 
 def _request_id(scope: Scope) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
-from fastapi import Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.responses import FileResponse, PlainTextResponse, Response
 from fastapi.routing import APIRoute
 
 from monitoring import instruments
-from quantis.errors import NotInstalled, Unavailable
+from quantis.errors import NotFound, NotInstalled, Unavailable
 from quantis.types.base import Frozen, Problem
 from serve import problems
 from serve.access import AppServices, authorise
@@ -18,6 +18,7 @@ from serve.body import StrictRoute
 from serve.middleware import Observed
 from serve.services import Services
 
+_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 ERRORS: dict[int | str, dict[str, object]] = {
     code: {"model": Problem, "description": text}
     for code, text in {
@@ -40,30 +41,35 @@ def create_app(services: Services) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
-        dependencies=[Depends(authorise)],
         responses=ERRORS,
         generate_unique_id_function=_operation_id,
         separate_input_output_schemas=False,
     )
-    app.router.route_class = StrictRoute
     app.state.services = services
     problems.install(app)
-    for module in (accounts, datasets, jobs, registry):
-        app.include_router(module.router)
-    _add_operations(app)
+    for router in (accounts.router, datasets.router, jobs.router, registry.router, _operations(app)):
+        app.include_router(router, dependencies=[Depends(authorise)])
+    app.add_api_route("/v1/{rest:path}", _nothing, methods=_METHODS, include_in_schema=False)
     if (services.settings.web_dist / "index.html").exists():
         app.frontend("/", directory=services.settings.web_dist, fallback="index.html")
     app.add_middleware(Observed)
     return app
 
 
-def _add_operations(app: FastAPI) -> None:
-    @app.get("/healthz", tags=["operations"])
+def _nothing() -> None:
+    """What is not a route of the API is not a page of the dashboard either."""
+    raise NotFound("there is nothing at this address")
+
+
+def _operations(app: FastAPI) -> APIRouter:
+    router = APIRouter(route_class=StrictRoute)
+
+    @router.get("/healthz", tags=["operations"])
     def healthz() -> Health:
         """The process lives."""
         return Health(status="ok")
 
-    @app.get("/readyz", tags=["operations"])
+    @router.get("/readyz", tags=["operations"])
     def readyz(services: AppServices) -> Health:
         """The process can serve: its database answers and has the newest schema."""
         services.database.ping()
@@ -71,22 +77,24 @@ def _add_operations(app: FastAPI) -> None:
             raise Unavailable("the database has an older schema; `quantis up` migrates it")
         return Health(status="ready")
 
-    @app.get("/metrics", tags=["operations"], response_class=PlainTextResponse)
+    @router.get("/metrics", tags=["operations"], response_class=PlainTextResponse)
     def metrics() -> Response:
         """Prometheus metrics of every process of this node."""
         body, content_type = instruments.render()
         return Response(body, media_type=content_type)
 
-    @app.get("/openapi.json", include_in_schema=False)
+    @router.get("/openapi.json", include_in_schema=False)
     def openapi() -> dict[str, object]:
         return app.openapi()
 
-    @app.get("/docs", include_in_schema=False)
+    @router.get("/docs", include_in_schema=False)
     def docs(services: AppServices) -> FileResponse:
         page = services.settings.web_dist / "docs" / "index.html"
         if not page.exists():
             raise NotInstalled("the documentation page is not built; run `make web`")
         return FileResponse(page)
+
+    return router
 
 
 def _operation_id(route: APIRoute) -> str:

@@ -48,7 +48,7 @@ class Live:
     def client(self) -> Client:
         login = json.loads(self.login_file.read_text())
         client = Client(self.url)
-        client.login(login["user"], login["password"])
+        client.login(login["user_name"], login["password"])
         return client
 
     def quantis(self, *arguments: str, timeout: float = 900) -> subprocess.CompletedProcess[str]:
