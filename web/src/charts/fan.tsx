@@ -73,28 +73,29 @@ function fanConfig(view: View, naive: boolean, c: Palette): ChartConfiguration {
   return {
     type: "line",
     data: {
+      // The first is painted last, on top.
       datasets: [
-        { ...edge, data: along((s) => s.high95), backgroundColor: c.band95, fill: "+1" },
-        { ...edge, data: along((s) => s.low95) },
-        { ...edge, data: along((s) => s.high80), backgroundColor: c.band80, fill: "+1" },
-        { ...edge, data: along((s) => s.low80) },
-        {
-          ...line,
-          data: naive ? along((s) => s.naive, false) : [],
-          borderColor: c.naive,
-          borderWidth: 1.5,
-          borderDash: [5, 4],
-        },
-        { ...line, data: history.map(xy), borderColor: c.history, borderWidth: 1.6 },
         {
           ...line,
           data: (root ? [root, ...followed] : followed).map(xy),
           borderColor: c.actual,
-          borderWidth: 1.9,
-          borderDash: [1.5, 3.5],
+          borderWidth: 2.2,
+          borderDash: [1.5, 4],
           borderCapStyle: "round",
         },
         { ...line, data: along((s) => s.median), borderColor: c.forecast, borderWidth: 2.4 },
+        { ...line, data: history.map(xy), borderColor: c.history, borderWidth: 1.6 },
+        {
+          ...line,
+          data: naive ? along((s) => s.naive, false) : [],
+          borderColor: c.naive,
+          borderWidth: 1.6,
+          borderDash: [5, 4],
+        },
+        { ...edge, data: along((s) => s.high80), backgroundColor: c.band80, fill: "+1" },
+        { ...edge, data: along((s) => s.low80) },
+        { ...edge, data: along((s) => s.high95), backgroundColor: c.band95, fill: "+1" },
+        { ...edge, data: along((s) => s.low95) },
       ],
     },
     options: {

@@ -3,11 +3,11 @@ import { useSyncExternalStore } from "react";
 export type Theme = "light" | "dark";
 
 /** The system's theme until somebody chooses; the choice lasts as long as the page. */
-const system = matchMedia("(prefers-color-scheme: dark)");
+const system = () => matchMedia("(prefers-color-scheme: dark)");
 const listeners = new Set<() => void>();
 let chosen: Theme | null = null;
 
-const current = (): Theme => chosen ?? (system.matches ? "dark" : "light");
+const current = (): Theme => chosen ?? (system().matches ? "dark" : "light");
 
 function apply(): void {
   document.documentElement.dataset.theme = current();
@@ -15,7 +15,7 @@ function apply(): void {
 }
 
 export function startTheme(): void {
-  system.addEventListener("change", apply);
+  system().addEventListener("change", apply);
   apply();
 }
 

@@ -75,9 +75,8 @@ export async function follow(options: FollowOptions): Promise<void> {
         attempt = 0;
         options.onMessage(message);
       }
-    } catch (error) {
-      if (signal.aborted) return;
-      console.debug("event stream", error);
+    } catch {
+      // A dropped line and a refused connection are one thing here: ask whether there is more, and try again.
     }
     if (signal.aborted || (await options.isOver())) return;
     options.onState?.("waiting");

@@ -1,0 +1,133 @@
+import { screen, within } from "@testing-library/react";
+import { HttpResponse, http } from "msw";
+import { expect, test } from "vitest";
+import { renderPage } from "../../testing/render";
+import { at, get, page, problem, server } from "../../testing/server";
+import { Component as JobPage } from "./detail";
+import { Component as TrainPage } from "./train";
+
+const DATASET = {
+  name: "flights",
+  latest_version: 1,
+  roles: { futr_exog: ["scheduled"], hist_exog: [], stat_exog: [], categorical: [] },
+};
+const SPEC = {
+  kind: "train",
+  dataset: "flights",
+  version: null,
+  as_of: null,
+  model: "demand",
+  h: 24,
+  families: ["tft"],
+  n_windows: 2,
+  tft: { steps: 200, hidden_size: 16 },
+};
+const JOB = {
+  id: "j1",
+  kind: "train",
+  state: "RUNNING",
+  spec: SPEC,
+  created_at: "2026-11-23T06:00:00Z",
+  created_by: "ada",
+  started_at: "2026-11-23T06:00:02Z",
+  ended_at: null,
+  progress: 0.4,
+  message: "read the panel",
+  result: null,
+};
+
+test("when the form is sent, then one job is asked for, with what was chosen and a key", async () => {
+  const asked: { body: unknown; key: string | null }[] = [];
+  server.use(
+    get("/v1/datasets", page([DATASET])),
+    get("/v1/datasets/flights", DATASET),
+    http.post(at("/v1/jobs"), async ({ request }) => {
+      asked.push({ body: await request.json(), key: request.headers.get("Idempotency-Key") });
+      if (asked.length === 1) return HttpResponse.error();
+      return HttpResponse.json(JOB, { status: 202 });
+    }),
+  );
+  const { user, router } = renderPage(TrainPage, "/jobs/new", "/jobs/new?dataset=flights");
+  await user.type(await screen.findByLabelText("Model name"), "demand");
+  await user.click(screen.getByRole("checkbox", { name: /Statistical/ }));
+  await user.click(await screen.findByRole("checkbox", { name: "scheduled" }));
+  await user.click(screen.getByRole("button", { name: "Start training" }));
+  await screen.findByRole("alert");
+  await user.click(screen.getByRole("button", { name: "Start training" }));
+  await screen.findByText("elsewhere");
+
+  expect(router.state.location.pathname).toBe("/jobs/j1");
+  expect(asked).toHaveLength(2);
+  expect(asked[0]?.key).toMatch(/^[0-9a-f]{32}$/);
+  expect(asked[1]?.key).toBe(asked[0]?.key);
+  expect(asked[1]?.body).toEqual({
+    spec: {
+      kind: "train",
+      dataset: "flights",
+      model: "demand",
+      as_of: null,
+      h: 24,
+      families: ["seasonal_naive", "boosting", "tft"],
+      n_windows: 2,
+      baselines: ["scheduled"],
+      tft: {
+        steps: 200,
+        hidden_size: 16,
+        encoder_length: 72,
+        batch_size: 64,
+        workers: 2,
+        seed: 7,
+        learning_rate: 0.005,
+      },
+    },
+  });
+});
+
+test("when a job runs to its end, then its page tells the steps, the figures and where the leaderboard is", async () => {
+  const event = (seq: number, kind: string, message: string, data: object = {}) =>
+    `id: ${seq}\nevent: ${kind}\ndata: ${JSON.stringify({ seq, at: "2026-11-23T06:00:03Z", kind, message, data })}\n\n`;
+  const asked: (string | null)[] = [];
+  const gate = { passed: true, reason: "boosting: MASE 0.641 against 0.912" };
+  const done = {
+    ...JOB,
+    state: "SUCCEEDED",
+    progress: 1,
+    message: "done",
+    ended_at: "2026-11-23T06:01:02Z",
+    result: { gate },
+  };
+  let now: object = JOB;
+  server.use(
+    http.get(at("/v1/jobs/j1"), () => HttpResponse.json(now)),
+    http.get(at("/v1/jobs/j1/events"), ({ request }) => {
+      asked.push(request.headers.get("Last-Event-ID"));
+      const type = { headers: { "Content-Type": "text/event-stream" } };
+      if (asked.length === 1) return new HttpResponse(event(1, "progress", "read the panel"), type);
+      now = done;
+      const rest =
+        event(2, "step", "read the panel", { seconds: 2 }) + event(3, "metric", "boosting", { mase: 0.641 });
+      return new HttpResponse(rest + event(4, "state", "done", { state: "SUCCEEDED" }), type);
+    }),
+  );
+  renderPage(JobPage, "/jobs/:id", "/jobs/j1");
+  expect(await screen.findByRole("link", { name: "Leaderboard" }, { timeout: 4000 })).toHaveAttribute(
+    "href",
+    "/experiments/j1",
+  );
+  expect(asked).toEqual([null, "1"]);
+  expect(within(screen.getByRole("list", { name: "Steps" })).getByRole("listitem")).toHaveTextContent(
+    "read the panel2.0 s",
+  );
+  expect(screen.getByRole("row", { name: "boosting 0.641" })).toBeInTheDocument();
+  expect(screen.getByText(gate.reason)).toBeInTheDocument();
+  expect(screen.getByRole("progressbar")).toHaveAttribute("aria-valuenow", "100");
+});
+
+test("when there is no such job, then the page says so", async () => {
+  server.use(
+    http.get(at("/v1/jobs/j9"), () => problem(404, "Not found", "no job 'j9'")),
+    http.get(at("/v1/jobs/j9/events"), () => problem(404, "Not found", "no job 'j9'")),
+  );
+  renderPage(JobPage, "/jobs/:id", "/jobs/j9");
+  expect(await screen.findByRole("alert")).toHaveTextContent("no job 'j9'");
+});

@@ -1,0 +1,57 @@
+import { screen, within } from "@testing-library/react";
+import { HttpResponse, http } from "msw";
+import { beforeEach, expect, test } from "vitest";
+import { session } from "../../auth/session";
+import { renderPage } from "../../testing/render";
+import { at, get, page, problem, server } from "../../testing/server";
+import { Component } from "./detail";
+
+const version = (number: number, aliases: string[]) => ({
+  model: "demand",
+  version: number,
+  family: "boosting",
+  aliases,
+  created_at: "2026-11-23T06:00:00Z",
+  experiment: "j1",
+  dataset: "flights",
+  dataset_version: 1,
+  content_hash: "abc",
+  h: 24,
+  freq: "h",
+  metrics: { mase: 0.7, coverage_80: 0.81 },
+  gate: {},
+});
+
+beforeEach(async () => {
+  server.use(
+    http.post(at("/v1/oauth/token"), () => HttpResponse.json({ access_token: "t", expires_in: 900 })),
+    get("/v1/users/me", { id: "u", user_name: "ada", role: "ml_engineer", team: "default" }),
+    get("/v1/models/demand/versions", page([version(1, ["champion"]), version(2, ["candidate"])])),
+  );
+  await session.signIn("ada", "correct horse");
+});
+
+test("when the gate refuses a promotion, then its reason is shown and the champion stays", async () => {
+  const asked: unknown[] = [];
+  server.use(
+    http.put(at("/v1/models/demand/aliases/champion"), async ({ request }) => {
+      asked.push(await request.json());
+      return problem(409, "Conflict", "demand:2 did not pass the gate (MASE 0.95 against 0.91)");
+    }),
+  );
+  const { user } = renderPage(Component, "/models/:name", "/models/demand");
+  await user.click(await screen.findByRole("button", { name: "Promote to champion" }));
+  expect(asked).toEqual([]);
+  const dialog = screen.getByRole("dialog", { name: "Promote version 2?" });
+  await user.click(within(dialog).getByRole("button", { name: "Promote version 2" }));
+  expect(await within(dialog).findByRole("alert")).toHaveTextContent(
+    "did not pass the gate (MASE 0.95 against 0.91)",
+  );
+  expect(asked).toEqual([{ version: 2 }]);
+  expect(screen.getByText("Version 1 serves as champion.")).toBeInTheDocument();
+});
+
+test("when a version is shown, then its figures are named and written as people write them", async () => {
+  renderPage(Component, "/models/:name", "/models/demand");
+  expect((await screen.findAllByText("80 % covers"))[0]?.nextSibling).toHaveTextContent("81.0 %");
+});
