@@ -117,7 +117,7 @@ def stop(job_id: JobId, url: Url = None, as_json: Json = False) -> None:
     if as_json:
         output.answer(job)
     else:
-        output.say(f"job {job.id}: {job.state.value.lower()}")
+        output.say(f"job {job.id}: {job.state.value.lower() if job.state.final else 'asked to stop'}")
 
 
 def read_spec(file: Path) -> JobSpec:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -17,9 +18,13 @@ if TYPE_CHECKING:
     from quantis.types.datasets import Finding
 
 
+_TERMINAL_CODE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+
+
 def clean(text: object) -> str:
-    """Text without the control characters by which data could steer a terminal."""
-    return "".join(c for c in str(text) if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf"))
+    """Text without colours and the control characters by which data could steer a terminal."""
+    plain = _TERMINAL_CODE.sub("", str(text))
+    return "".join(c for c in plain if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf"))
 
 
 def console(stream: TextIO | None = None) -> Console:

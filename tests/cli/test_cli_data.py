@@ -136,4 +136,4 @@ def test_when_data_holds_terminal_codes_then_they_are_not_printed(
     quantis("data", "push", "hourly", str(csv), "--description", text)
     out = quantis("data", "ls").out
     assert "\x1b" not in out
-    assert "[bold]x[/bold]" in out
+    assert "red [bold]x[/bold]" in out
