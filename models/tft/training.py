@@ -89,7 +89,7 @@ def _train(
 ) -> None:
     device = next(module.parameters()).device
     windows = windows.to(device)
-    optimizer = torch.optim.Adam(module.parameters(), lr=params.learning_rate)
+    optimizer = torch.optim.Adam(module.parameters(), lr=params.learning_rate, foreach=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, params.learning_rate, max(2, params.steps))
     every = max(1, params.steps // _REPORTS)
     total = torch.zeros((), device=device)
@@ -99,7 +99,7 @@ def _train(
         loss = quantile_loss(task.quantiles, module(batch), target)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(module.parameters(), _CLIP)
+        nn.utils.clip_grad_norm_(module.parameters(), _CLIP, foreach=True)
         optimizer.step()
         schedule.step()
         total += loss.detach()

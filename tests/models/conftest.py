@@ -58,11 +58,11 @@ def _rows(unique_id: str, ds: np.ndarray, **columns: np.ndarray) -> pa.Table:
     return pa.table(keys | {name: pa.array(values, pa.float64()) for name, values in columns.items()})
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_task() -> Callable[..., Task]:
     return _task
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_snapshot() -> Callable[..., tuple[Snapshot, pa.Table]]:
     return _snapshot

@@ -13,7 +13,7 @@ from quantis.errors import InvalidInput
 from quantis.panel import Snapshot
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def fitted(make_task, make_snapshot):
     task = make_task(quantiles=(0.1, 0.5, 0.9))
     snapshot, actuals = make_snapshot(task, {"a": 900, "b": 900, "c": 500})
