@@ -68,7 +68,7 @@ def marked(instance: str) -> list[int]:
     return found
 
 
-def stop(instance: str, patience: float = 10.0) -> int:
+def stop(instance: str, patience: float = 5.0) -> int:
     """End every marked process, politely first; how many there were."""
     pids = marked(instance)
     for sign in (signal.SIGTERM, signal.SIGKILL):

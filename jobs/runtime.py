@@ -127,6 +127,7 @@ def run(kind: type[Spec], work: Callable[[Context[Spec]], dict[str, Any]]) -> in
 def _carry_out(context: Context[Spec], work: Callable[[Context[Spec]], dict[str, Any]]) -> int:
     log = logs.logger("quantis.job")
     state, message, result = JobState.failed, "", None
+    started = time.monotonic()
     try:
         with session(context.settings):
             result = work(context)
@@ -139,7 +140,8 @@ def _carry_out(context: Context[Spec], work: Callable[[Context[Spec]], dict[str,
     except Exception as error:
         message = f"{type(error).__name__}: {error}"[:2000]
         log.exception("job failed")
-    context.jobs.finish(context.team, context.job_id, state, message, result)
+    if context.jobs.finish(context.team, context.job_id, state, message, result):
+        instruments.observe_job(context.spec.kind, state, time.monotonic() - started)  # type: ignore[attr-defined]
     sys.stdout.write(f"{context.spec.kind} job {context.job_id}: {state} {message}\n")  # type: ignore[attr-defined]
     return 0 if state == JobState.succeeded else 1
 
