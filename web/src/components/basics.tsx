@@ -1,32 +1,10 @@
-import { type ButtonHTMLAttributes, type ReactNode, useEffect, useId, useState } from "react";
+import { type ReactNode, useId } from "react";
 import { Link, type LinkProps } from "react-router";
+import { classOf, type Look } from "./button";
+import { CopyButton } from "./copy";
 import { Icon, type IconName } from "./icons";
 
-type Variant = "primary" | "danger" | "ghost";
-
-interface Look {
-  variant?: Variant;
-  small?: boolean;
-  icon?: IconName;
-}
-
-const classOf = ({ variant, small }: Look, only: boolean) =>
-  ["button", variant, small && "small", only && "icon"].filter(Boolean).join(" ");
-
-export function Button({
-  variant,
-  small,
-  icon,
-  children,
-  ...rest
-}: Look & ButtonHTMLAttributes<HTMLButtonElement>) {
-  return (
-    <button type="button" className={classOf({ variant, small }, !children)} {...rest}>
-      {icon && <Icon name={icon} />}
-      {children}
-    </button>
-  );
-}
+export { Button } from "./button";
 
 export function ButtonLink({ variant, small, icon, children, ...rest }: Look & LinkProps) {
   return (
@@ -134,41 +112,6 @@ export function LoadingRows({ rows = 5 }: { rows?: number }) {
         <Skeleton key={i} height={18} width={`${92 - ((i * 17) % 40)}%`} />
       ))}
     </div>
-  );
-}
-
-interface CopyButtonProps {
-  text: string;
-  label: string;
-  /** Makes it a full button with a word on it. */
-  name?: string;
-  icon?: IconName;
-}
-
-export function CopyButton({ text, label, name, icon = "copy" }: CopyButtonProps) {
-  const [copied, setCopied] = useState(false);
-  useEffect(() => {
-    if (!copied) return;
-    const timer = setTimeout(() => setCopied(false), 1600);
-    return () => clearTimeout(timer);
-  }, [copied]);
-  const copy = () => navigator.clipboard?.writeText(text).then(() => setCopied(true));
-  return (
-    <>
-      <Button
-        variant={name ? undefined : "ghost"}
-        small={!name}
-        icon={copied ? "check" : icon}
-        aria-label={label}
-        title={label}
-        onClick={copy}
-      >
-        {name && (copied ? "Copied" : name)}
-      </Button>
-      <span className="sr-only" role="status">
-        {copied ? "Copied" : ""}
-      </span>
-    </>
   );
 }
 

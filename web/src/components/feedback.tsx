@@ -1,6 +1,7 @@
 import { type ReactNode, useEffect, useRef } from "react";
 import { asProblem } from "../api/problem";
-import { Button, CopyButton } from "./basics";
+import { Button } from "./button";
+import { CopyButton } from "./copy";
 import { EmptyArt, Icon, type IconName } from "./icons";
 
 /** One shell command, to be copied. */

@@ -1,5 +1,6 @@
 import { lazy, Suspense, useState } from "react";
-import { Badge, Button, Card, CopyButton, LoadingRows, Page, Skeleton } from "../../components/basics";
+import { Badge, Button, Card, LoadingRows, Page, Skeleton } from "../../components/basics";
+import { CopyButton } from "../../components/copy";
 import { Empty, Notice, ProblemView } from "../../components/feedback";
 import { download, toCsv } from "../../lib/csv";
 import { plural } from "../../lib/format";
