@@ -10,9 +10,7 @@ statsmodels), compares seasonal naive with gradient boosting, prints the leaderb
 
 from __future__ import annotations
 
-import json
 import sys
-from pathlib import Path
 
 import pandas as pd
 import statsmodels.api as sm
@@ -60,8 +58,7 @@ def train(client: Client) -> str:
 
 
 def main(login_file: str) -> None:
-    login = json.loads(Path(login_file).read_text())
-    with Client(user=login["user_name"], password=login["password"]) as client:
+    with Client.from_login_file(login_file) as client:
         upload(client)
         answer = client.forecast(train(client), "mauna-loa", level=[80])
     print(forecast_frame(answer, name=answer.model.family).to_pandas().round(2).to_string(index=False))

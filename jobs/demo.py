@@ -105,9 +105,8 @@ class Demo:
                 raise Conflict(
                     f"an admin exists but {path} does not; use another QUANTIS_DATA_DIR for the demo"
                 )
-            login = json.loads(path.read_text())
-            client.login(login["user_name"], login["password"])
-        return client
+            client.close()
+        return Client.from_login_file(path, platform.url)
 
     def _ingest(self, client: Client) -> None:
         with self.steps.step("read the flights of 2013") as step:

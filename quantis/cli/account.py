@@ -29,7 +29,7 @@ def login(
     ] = None,
     login_file: Annotated[
         Path | None,
-        typer.Option("--login-file", help="JSON with user and password, as `quantis demo` writes it."),
+        typer.Option("--login-file", help="JSON with user_name and password, as `quantis demo` writes it."),
     ] = None,
     setup_secret: Annotated[
         Path | None,
@@ -42,7 +42,9 @@ def login(
     with client(url) as api:
         _warn_of_plain_http(api.url)
         if login_file:
-            user, password = _read_login(login_file)
+            from quantis.client.credentials import read_login_file
+
+            user, password = read_login_file(login_file)
         else:
             user = user or _asked("User name", hidden=False)
             password = _read_password(password_file) if password_file else _asked("Password", hidden=True)
@@ -82,18 +84,6 @@ def _asked(label: str, *, hidden: bool) -> str:
         option = "--password-file" if hidden else "--user"
         raise typer.BadParameter(f"there is no terminal to ask for the {label.lower()}; give {option}")
     return str(typer.prompt(label, hide_input=hidden, err=True))
-
-
-def _read_login(path: Path) -> tuple[str, str]:
-    import json
-
-    try:
-        login = json.loads(path.read_text(encoding="utf-8"))
-        return str(login["user"]), str(login["password"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InvalidInput(
-            f"{path} is no JSON file with user and password ({error!r}); name another"
-        ) from None
 
 
 def _read_password(path: Path) -> str:

@@ -6,6 +6,7 @@ import json
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -17,7 +18,7 @@ from quantis import settings
 from quantis.client.access import Access
 from quantis.client.bodies import body_of
 from quantis.client.connection import Connection, Request
-from quantis.client.credentials import CredentialsFile
+from quantis.client.credentials import CredentialsFile, read_login_file
 from quantis.client.events import Follower, OnEvent
 from quantis.client.frames import series_requests
 from quantis.client.problems import checked
@@ -63,6 +64,12 @@ class Client:
         self.url = settings.checked_url(url) if url else settings.server_url()
         access = self._access(token, user, password)
         self._connection = Connection(self.url, access, transport=transport, timeout=timeout, retries=retries)
+
+    @classmethod
+    def from_login_file(cls, path: str | Path, url: str | None = None) -> Client:
+        """A client signed in with a private JSON file of user_name and password, as `quantis demo` writes it."""
+        user, password = read_login_file(path)
+        return cls(url, user=user, password=password)
 
     def _access(self, token: str | None, user: str | None, password: str | None) -> Access:
         if token or user or password:
@@ -242,7 +249,7 @@ class Client:
         h: int | None = None,
         level: Sequence[float] | None = None,
         quantiles: Sequence[float] | None = None,
-        as_of: datetime | None = None,
+        as_of: datetime | str | None = None,
         future: Any | None = None,
         roles: Roles | None = None,
     ) -> ForecastResponse:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
@@ -94,3 +95,14 @@ class CredentialsFile:
 
     def _make_folder(self) -> None:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def read_login_file(path: str | Path) -> tuple[str, str]:
+    """(user name, password) from a private JSON file such as `quantis demo` writes."""
+    try:
+        login = json.loads(Path(path).read_text(encoding="utf-8"))
+        return str(login["user_name"]), str(login["password"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InvalidInput(
+            f"{path} is no JSON file with user_name and password ({error!r}); name another"
+        ) from None

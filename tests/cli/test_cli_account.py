@@ -43,9 +43,9 @@ def test_when_the_demos_login_file_is_named_then_it_holds_both(
     quantis: Any, server: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "demo-login.json"
-    path.write_text(json.dumps({"user": USER, "password": PASSWORD}))
+    path.write_text(json.dumps({"user_name": USER, "password": PASSWORD}))
     assert quantis("login", "--login-file", str(path), "--json").json["user_name"] == USER
-    path.write_text(json.dumps({"user": USER}))
+    path.write_text(json.dumps({"user_name": USER}))
     done = quantis("login", "--login-file", str(path))
     assert done.code == 2
     assert "password" in done.err

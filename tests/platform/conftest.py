@@ -46,10 +46,7 @@ class Live:
         return self.environment | dict(line.removeprefix("export ").split("=", 1) for line in lines)
 
     def client(self) -> Client:
-        login = json.loads(self.login_file.read_text())
-        client = Client(self.url)
-        client.login(login["user_name"], login["password"])
-        return client
+        return Client.from_login_file(self.login_file, self.url)
 
     def quantis(self, *arguments: str, timeout: float = 900) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

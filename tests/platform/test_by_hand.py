@@ -13,7 +13,9 @@ def _run(live: Live, *command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_when_a_job_is_submitted_with_rays_command_line_then_it_lands_in_the_same_registry(live: Live) -> None:
+def test_when_a_job_is_submitted_with_rays_command_line_then_it_lands_in_the_same_registry(
+    live: Live,
+) -> None:
     ray = str(Path(sys.executable).with_name("ray"))
     command = "job submit --working-dir . -- python -m jobs.train --config jobs/configs/quick.yaml"
     done = _run(live, ray, *command.split())
