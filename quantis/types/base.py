@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Generic, TypeVar
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 Item = TypeVar("Item")
+MAX_INTEGER = 2**31 - 1
+"""The largest integer that a column of the database holds."""
+
+_EARLIEST, _LATEST = datetime(1700, 1, 1, tzinfo=UTC), datetime(2262, 1, 1, tzinfo=UTC)
 
 
 def _as_utc(moment: datetime) -> datetime:
-    from datetime import UTC
-
+    if not _EARLIEST <= moment < _LATEST:
+        raise ValueError("the time is out of range; use years from 1700 to 2261")
     return moment.astimezone(UTC)
 
 
 Moment = Annotated[AwareDatetime, AfterValidator(_as_utc)]
 """A point in time with its offset; kept in UTC."""
+
+Number = Annotated[int, Field(ge=1, le=MAX_INTEGER)]
+"""The number of a version; versions count from 1."""
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 """The name of a dataset, model or account: lower case, at most 63 characters."""

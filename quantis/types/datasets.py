@@ -4,22 +4,48 @@ from __future__ import annotations
 
 from datetime import timedelta
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
+from quantis.errors import InvalidInput
+from quantis.frequency import Frequency
 from quantis.types.base import Frozen, Moment, Name
 
 RESERVED_COLUMNS = frozenset({"unique_id", "ds", "y", "known_at", "recorded_at", "cutoff"})
 
 
+def _printable(column: str) -> str:
+    if not column.isprintable():
+        raise ValueError("a column name holds characters that cannot be printed; rename the column")
+    return column
+
+
+def _known_frequency(alias: str) -> str:
+    try:
+        return Frequency.parse(alias).alias
+    except InvalidInput as error:
+        raise ValueError("the frequency is not known; use h, D, W, MS and the like, or 15min") from error
+
+
+def _known_zone(name: str) -> str:
+    try:
+        return ZoneInfo(name).key
+    except (ValueError, KeyError, OSError) as error:
+        raise ValueError("the time zone is not known; use a name such as Europe/Paris") from error
+
+
+Column = Annotated[str, StringConstraints(min_length=1, max_length=128), AfterValidator(_printable)]
+
+
 class Roles(Frozen):
     """What each covariate is: known in advance, observed as time passes, or fixed per series."""
 
-    futr_exog: tuple[str, ...] = ()
-    hist_exog: tuple[str, ...] = ()
-    stat_exog: tuple[str, ...] = ()
-    categorical: tuple[str, ...] = Field(
+    futr_exog: tuple[Column, ...] = ()
+    hist_exog: tuple[Column, ...] = ()
+    stat_exog: tuple[Column, ...] = ()
+    categorical: tuple[Column, ...] = Field(
         default=(), description="The covariates among the above that are categories, not quantities."
     )
 
@@ -46,13 +72,21 @@ class DatasetSpec(Frozen):
 
     name: Name
     roles: Roles = Roles()
-    freq: str | None = Field(default=None, description="Nixtla's alias (h, D, W, MS ...); inferred when absent.")
+    freq: Annotated[str, AfterValidator(_known_frequency)] | None = Field(
+        default=None, description="Nixtla's alias (h, D, W, MS ...); inferred when absent."
+    )
     publication_lag: timedelta = Field(
         default=timedelta(0),
+        ge=timedelta(0),
+        le=timedelta(days=3660),
         description="How long after `ds` a value without `known_at` counts as known.",
     )
-    time_zone: str = Field(default="UTC", description="The zone in which the panel's calendar is meant.")
-    holidays: str | None = Field(default=None, description="Country code of the holiday calendar, such as US.")
+    time_zone: Annotated[str, AfterValidator(_known_zone)] = Field(
+        default="UTC", description="The zone in which the panel's calendar is meant."
+    )
+    holidays: str | None = Field(
+        default=None, pattern="^[A-Z]{2}$", description="Country code of the holiday calendar, such as US."
+    )
     description: str = Field(default="", max_length=2000)
 
 

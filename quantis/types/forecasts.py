@@ -58,11 +58,17 @@ class SeriesRequest(Frozen):
 
 
 class ForecastRequest(Frozen):
-    h: Horizon | None = Field(default=None, description="Steps; the model's horizon when absent, and at most it.")
-    level: list[float] | None = Field(default=None, description="Coverage in percent, such as 80. Not with quantiles.")
-    quantiles: list[Quantile] | None = None
+    h: Horizon | None = Field(
+        default=None, description="Steps; the model's horizon when absent, and at most it."
+    )
+    level: list[float] | None = Field(
+        default=None, max_length=50, description="Coverage in percent, such as 80. Not with quantiles."
+    )
+    quantiles: list[Quantile] | None = Field(default=None, max_length=100)
     series: list[SeriesRequest] = Field(min_length=1, max_length=1000)
-    as_of: Moment | None = Field(default=None, description="Forecast with what was known then; now when absent.")
+    as_of: Moment | None = Field(
+        default=None, description="Forecast with what was known then; now when absent."
+    )
     deadline_ms: int | None = Field(default=None, ge=1, le=600_000)
 
     @model_validator(mode="after")

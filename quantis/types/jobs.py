@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from quantis.types.base import Frozen, Moment, Name
+from quantis.types.base import Frozen, Moment, Name, Number
 
 DEFAULT_QUANTILES = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
 
@@ -39,13 +39,13 @@ class Family(StrEnum):
 class TftParams(Frozen):
     """Size and budget of a Temporal Fusion Transformer."""
 
-    hidden_size: int = Field(default=16, ge=4, le=512)
+    hidden_size: int = Field(default=24, ge=4, le=512)
     attention_heads: int = Field(default=2, ge=1, le=16)
-    dropout: float = Field(default=0.1, ge=0, lt=1)
-    encoder_length: int = Field(default=72, ge=2, le=4096)
-    batch_size: int = Field(default=64, ge=1, le=8192, description="Windows per worker and step.")
-    learning_rate: float = Field(default=5e-3, gt=0, le=1)
-    steps: int = Field(default=200, ge=1, le=1_000_000, description="Gradient steps; the budget.")
+    dropout: float = Field(default=0.05, ge=0, lt=1)
+    encoder_length: int = Field(default=48, ge=2, le=4096)
+    batch_size: int = Field(default=32, ge=1, le=8192, description="Windows per worker and step.")
+    learning_rate: float = Field(default=1e-2, gt=0, le=1)
+    steps: int = Field(default=400, ge=1, le=1_000_000, description="Gradient steps; the budget.")
     seed: int = 7
     workers: int = Field(default=2, ge=1, le=64, description="Ray Train workers.")
 
@@ -54,7 +54,7 @@ class WorkSpec(Frozen):
     """What every job on a dataset says."""
 
     dataset: Name
-    version: int | None = Field(default=None, description="A dataset version; the latest when absent.")
+    version: Number | None = Field(default=None, description="A dataset version; the latest when absent.")
     as_of: Moment | None = Field(default=None, description="Read what was known then; now when absent.")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from quantis.types.base import Frozen, Moment
+from quantis.types.base import Frozen, Moment, Number
 
 
 class LeaderboardRow(Frozen):
@@ -59,4 +59,4 @@ class Model(Frozen):
 
 
 class AliasRequest(Frozen):
-    version: int = Field(ge=1)
+    version: Number

@@ -18,7 +18,7 @@ from quantis.check import check_panel, detect_spec
 from quantis.errors import InvalidInput, NotFound, RejectedPanel, TooLarge
 from quantis.panel import DS, ID, Y
 from quantis.reading import read_table
-from quantis.types.base import Moment, Name, Page
+from quantis.types.base import Moment, Name, Number, Page
 from quantis.types.datasets import (
     CheckReport,
     Dataset,
@@ -101,7 +101,7 @@ def series(
     search: Annotated[str, Query(max_length=256)] = "",
     cursor: Annotated[str | None, Query(max_length=300)] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    version: Annotated[int | None, Query(ge=1)] = None,
+    version: Number | None = None,
 ) -> Page[SeriesSummary]:
     """The series of a version by id; `search` matches any part of the id, `cursor` is the last id seen."""
     opened = services.catalogue.open(principal.team, name, version)
@@ -123,7 +123,7 @@ def read_series(
     as_of: Moment | None = None,
     start: Moment | None = None,
     end: Moment | None = None,
-    version: Annotated[int | None, Query(ge=1)] = None,
+    version: Number | None = None,
 ) -> StoredSeries:
     """One series as it was known at `as_of` (now when absent), between `start` and `end`, both included."""
     opened = services.catalogue.open(principal.team, name, version)
