@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
 from quantis.errors import NotFound
-from quantis.types.base import Page
+from quantis.types.base import MAX_INTEGER, Page
 from quantis.types.jobs import Job, JobRequest, JobState, LogText
 from quantis.types.registry import Leaderboard
 from serve.access import AppServices, CurrentUser, check_job
@@ -56,13 +56,18 @@ def job(job_id: str, principal: CurrentUser, services: AppServices) -> Job:
     return services.jobs.get(principal.team, job_id)
 
 
+def _known_job(job_id: str, principal: CurrentUser, services: AppServices) -> str:
+    """NotFound before a stream begins; after that only the connection could break."""
+    return services.jobs.get(principal.team, job_id).id
+
+
 @router.get("/jobs/{job_id}/events", response_class=EventSourceResponse)
 async def events(
-    job_id: str,
+    job_id: Annotated[str, Depends(_known_job)],
     request: Request,
     principal: CurrentUser,
     services: AppServices,
-    last_event_id: Annotated[int, Header(ge=0)] = 0,
+    last_event_id: Annotated[int, Header(ge=0, le=MAX_INTEGER)] = 0,
 ) -> AsyncIterator[ServerSentEvent]:
     """The job's story as server-sent events, from `Last-Event-ID` on; it ends with the job."""
     seen = last_event_id
