@@ -9,11 +9,13 @@ from typing import Any, NoReturn
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
 
-from quantis.errors import InvalidInput, TooLarge
+from quantis.errors import InvalidInput, QuantisError, TooLarge
 
 MAX_BYTES = 8 * 1024 * 1024
 MAX_DEPTH = 32
+_FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
 class StrictRoute(APIRoute):
@@ -22,8 +24,16 @@ class StrictRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
 
-        async def strict(request: Request) -> Response:
-            return await handle(_StrictRequest(request.scope, request.receive))
+        async def strict(given: Request) -> Response:
+            request = _StrictRequest(given.scope, given.receive)
+            if request.headers.get("content-type", "").startswith(_FORMS):
+                await request.body()  # whose limit FastAPI's form parser does not know
+            try:
+                return await handle(request)
+            except HTTPException as error:  # FastAPI hides what is wrong with a body behind a 400 of its own
+                if isinstance(error.__cause__, QuantisError):
+                    raise error.__cause__ from None
+                raise
 
         return strict
 

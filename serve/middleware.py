@@ -7,9 +7,11 @@ import time
 import uuid
 
 from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from monitoring import instruments, logs
+from serve import problems
 
 _CLEAN_ID = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
 _CSP = (
@@ -38,7 +40,7 @@ class Observed:
         request_id = _request_id(scope)
         scope.setdefault("state", {})["request_id"] = request_id
         started = time.perf_counter()
-        status = 500
+        status: int | None = None
 
         async def observed(message: Message) -> None:
             nonlocal status
@@ -53,10 +55,16 @@ class Observed:
 
         try:
             with logs.bound(request_id=request_id):
-                await self._app(scope, receive, observed)
+                try:
+                    await self._app(scope, receive, observed)
+                except Exception as error:
+                    if status is not None:
+                        raise  # half an answer is out: only the connection can say that it failed
+                    await problems.unexpected(Request(scope), error)(scope, receive, observed)
         finally:
             route = getattr(scope.get("route"), "path", "unknown")
-            instruments.observe_request(route, scope["method"], status, time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            instruments.observe_request(route, scope["method"], status or 500, seconds)
 
 
 def _caching(path: str) -> str:

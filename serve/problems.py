@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import uuid
 from typing import Any
 
@@ -16,6 +17,7 @@ from quantis.types.base import Problem
 
 MEDIA_TYPE = "application/problem+json"
 _MAX_ERRORS = 20
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 log = logging.getLogger("quantis.api")
 
 
@@ -28,7 +30,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(QuantisError, _ours)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(Exception, _unexpected)
 
 
 def answer(request: Request, error: QuantisError) -> Response:
@@ -48,14 +49,22 @@ async def _ours(request: Request, error: Exception) -> Response:
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     details = [
-        {
-            "pointer": "/" + "/".join(str(part) for part in item["loc"])[:200],
-            "message": str(item["msg"])[:300],
-        }
+        {"pointer": "/" + "/".join(_shown(part) for part in item["loc"])[:200], "message": _message(item)}
         for item in error.errors()[:_MAX_ERRORS]
     ]
     first = f"{details[0]['pointer']}: {details[0]['message']}" if details else "the request is not valid"
     return _respond(request, 422, "invalid_input", "Invalid input", first, details, {})
+
+
+def _shown(part: int | str) -> str:
+    """A part of a pointer; a name that does not look like one stays the sender's secret."""
+    return str(part) if isinstance(part, int) or _NAME.fullmatch(part) else "?"
+
+
+def _message(item: dict[str, Any]) -> str:
+    if item["type"] == "union_tag_invalid":  # whose text repeats the input
+        return f"{item['ctx']['discriminator']} is not one of {item['ctx']['expected_tags']}"
+    return str(item["msg"]).removeprefix("Value error, ")[:300]
 
 
 async def _http(request: Request, error: Exception) -> Response:
@@ -70,7 +79,8 @@ async def _http(request: Request, error: Exception) -> Response:
     return response
 
 
-async def _unexpected(request: Request, error: Exception) -> Response:
+def unexpected(request: Request, error: Exception) -> Response:
+    """The answer to an error that nobody foresaw; its story is in the log only."""
     log.error("request failed", exc_info=error)
     text = "something went wrong here; the request id finds it in the log"
     return _respond(request, 500, "internal", "Internal error", text, [], {})
