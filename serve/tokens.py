@@ -57,7 +57,10 @@ def read(token: str, key: bytes) -> Claims:
     _check_key(key)
     try:
         _check_header(token, key)
-        claims = jwt.decode(token, key, algorithms=[ALGORITHM], audience=AUDIENCE, issuer=ISSUER)
+        options = {"leeway": LEEWAY_SECONDS}
+        claims = jwt.decode(
+            token, key, algorithms=[ALGORITHM], audience=AUDIENCE, issuer=ISSUER, options=options
+        )
         return _checked(claims)
     except Exception as error:
         raise Unauthenticated("the access token is not valid or has expired; sign in again") from error

@@ -76,6 +76,7 @@ class Accounts:
                 raise NotFound(f"no user {user_id[:60]!r} in this team")
             if (
                 row.role == Role.admin
+                and not row.disabled
                 and (disabled or role not in (None, Role.admin))
                 and _admins(session, team) == 1
             ):
