@@ -1,0 +1,93 @@
+"""An API for each test, copied from one that took seconds to make."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from cluster.catalogue import Catalogue
+from cluster.database.engine import Database
+from cluster.repositories.accounts import DEFAULT_TEAM
+from cluster.repositories.vintages import Vintages
+from cluster.submission import FakeJobs
+from models.registry import Registry
+from quantis.types.accounts import Role
+from quantis.types.datasets import DatasetSpec
+from serve.engine import Engine
+from serve.services import Services
+from tests.serve import world as worlds
+from tests.serve.world import Failing, InThisProcess, World
+
+pytest.register_assert_rewrite("tests.serve.world")
+
+
+@pytest.fixture(autouse=True)
+def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ:
+        if name.startswith("QUANTIS_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
+    """MLflow's first migration takes seconds: one database for all tests."""
+    folder = tmp_path_factory.mktemp("registry")
+    return Registry(f"sqlite:///{folder / 'mlflow.db'}", str(folder / "artifacts"), DEFAULT_TEAM)
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory, registry: Registry) -> Path:
+    """A data folder with a user per role, the dataset `flights` and the champion `demand`."""
+    folder = tmp_path_factory.mktemp("template")
+    settings = worlds.settings_for(folder)
+    settings.storage.prepare()
+    database = Database(settings.sql_url)
+    database.migrate()
+    services = Services(settings, database, Failing(RuntimeError()), FakeJobs())
+    for role in Role:
+        services.accounts.create(DEFAULT_TEAM, role.value, worlds.PASSWORD, role)
+    spec = DatasetSpec(name="flights", roles=worlds.ROLES, freq="h", publication_lag=timedelta(hours=1))
+    services.catalogue.datasets.create(DEFAULT_TEAM, "admin", spec)
+    services.catalogue.ingest(DEFAULT_TEAM, "admin", "flights", worlds.toy(), "toy.csv")
+    worlds.publish_demand(services.catalogue, registry, folder)
+    database.close()
+    return folder
+
+
+@pytest.fixture
+def folder(template: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(template, tmp_path / "data", ignore=shutil.ignore_patterns("bundle")))
+
+
+@pytest.fixture
+def world(folder: Path, registry: Registry) -> Iterator[World]:
+    settings = worlds.settings_for(folder)
+    database = Database(settings.sql_url)
+    engine = Engine(lambda team: registry, Catalogue(database, settings.storage), Vintages(database))
+    yield World(settings, database, registry, InThisProcess(engine), FakeJobs())
+    database.close()
+
+
+@pytest.fixture
+def in_trouble(world: World) -> Callable[[Exception], World]:
+    """The same API with a forecaster that only raises."""
+    return lambda error: replace(world, forecaster=Failing(error))
+
+
+@pytest.fixture
+def client(world: World) -> TestClient:
+    """An admin's client."""
+    return world.client("admin")
+
+
+@pytest.fixture(name="problem")
+def problem_fixture() -> Callable[..., dict[str, Any]]:
+    return worlds.problem
