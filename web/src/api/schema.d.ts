@@ -1350,7 +1350,7 @@ export interface components {
         TftParams: {
             /**
              * Hidden Size
-             * @default 16
+             * @default 24
              */
             hidden_size?: number;
             /**
@@ -1360,29 +1360,29 @@ export interface components {
             attention_heads?: number;
             /**
              * Dropout
-             * @default 0.1
+             * @default 0.05
              */
             dropout?: number;
             /**
              * Encoder Length
-             * @default 72
+             * @default 48
              */
             encoder_length?: number;
             /**
              * Batch Size
              * @description Windows per worker and step.
-             * @default 64
+             * @default 32
              */
             batch_size?: number;
             /**
              * Learning Rate
-             * @default 0.005
+             * @default 0.01
              */
             learning_rate?: number;
             /**
              * Steps
              * @description Gradient steps; the budget.
-             * @default 200
+             * @default 400
              */
             steps?: number;
             /**
@@ -1478,13 +1478,13 @@ export interface components {
             baselines?: string[];
             /**
              * @default {
-             *       "hidden_size": 16,
+             *       "hidden_size": 24,
              *       "attention_heads": 2,
-             *       "dropout": 0.1,
-             *       "encoder_length": 72,
-             *       "batch_size": 64,
-             *       "learning_rate": 0.005,
-             *       "steps": 200,
+             *       "dropout": 0.05,
+             *       "encoder_length": 48,
+             *       "batch_size": 32,
+             *       "learning_rate": 0.01,
+             *       "steps": 400,
              *       "seed": 7,
              *       "workers": 2
              *     }
@@ -1537,13 +1537,13 @@ export interface components {
             trials?: number;
             /**
              * @default {
-             *       "hidden_size": 16,
+             *       "hidden_size": 24,
              *       "attention_heads": 2,
-             *       "dropout": 0.1,
-             *       "encoder_length": 72,
-             *       "batch_size": 64,
-             *       "learning_rate": 0.005,
-             *       "steps": 200,
+             *       "dropout": 0.05,
+             *       "encoder_length": 48,
+             *       "batch_size": 32,
+             *       "learning_rate": 0.01,
+             *       "steps": 400,
              *       "seed": 7,
              *       "workers": 2
              *     }
