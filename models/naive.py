@@ -45,17 +45,12 @@ class SeasonalNaive:
 
     def predict(self, snapshot: Snapshot) -> pa.Table:
         """InvalidInput when a series has no observed value at all."""
-        points, fans = [], []
+        answers = [np.zeros((0, 1 + len(self.task.quantiles)))]
         for series in each_series(snapshot):
             require_observed(series)
-            season = self._season_for(series)
-            point = repeat_season(series.y, season, len(series.ds))
-            fan = point[:, None] + _error_quantiles(series.y, season, len(series.ds), self.task.quantiles)
-            points.append(point)
-            fans.append(np.maximum(fan, 0.0) if not np.any(series.y < 0) else fan)
-        width = len(self.task.quantiles)
-        mean, values = np.concatenate([*points, []]), np.concatenate([*fans, np.empty((0, width))])
-        return predictions(snapshot.future, mean, self.task.quantiles, np.nan_to_num(values))
+            answers.append(repeated(series, self._season_for(series), self.task.quantiles))
+        values = np.concatenate(answers)
+        return predictions(snapshot.future, values[:, 0], self.task.quantiles, values[:, 1:])
 
     def _season_for(self, series: Series) -> int:
         """The wanted season, or the longest of the task's that the history still fills."""
@@ -119,6 +114,15 @@ class ColumnForecast:
     @classmethod
     def from_parts(cls, task: Task, parts: Parts) -> Self:
         return cls(task, str(parts.config["column"]))
+
+
+def repeated(series: Series, season: int, quantiles: tuple[float, ...]) -> Floats:
+    """The seasonal naive of one series: its mean, then each quantile. Shape [h, 1 + quantiles]."""
+    h = len(series.ds)
+    point = repeat_season(series.y, season, h)
+    fan = np.nan_to_num(point[:, None] + _error_quantiles(series.y, season, h, quantiles))
+    fan = fan if np.any(series.y < 0) else np.maximum(fan, 0.0)
+    return np.column_stack([point, fan])
 
 
 def repeat_season(y: Floats, season: int, h: int) -> Floats:
