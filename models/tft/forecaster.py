@@ -39,9 +39,13 @@ class TftForecaster:
         """Half an encoder (training saw as little), or as far as the seasonal lags of the horizon reach."""
         return max(self.params.encoder_length // 2, *self.encoding.lags, 1)
 
+    @property
+    def context_length(self) -> int:
+        """The encoder, and the seasonal lags of its first step."""
+        return self.params.encoder_length + max(self.encoding.lags, default=0)
+
     def predict(self, snapshot: Snapshot) -> pa.Table:
-        steps = self.params.encoder_length + max(self.encoding.lags, default=0)
-        tail = recent(snapshot, steps)
+        tail = recent(snapshot, self.context_length)
         encoded = encode(tail, self.task, self.encoding, self.scales)
         windows = Windows.of(encoded, self.params.encoder_length, self.task.h)
         scaled = self._scaled_quantiles(windows)

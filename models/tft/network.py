@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from pytorch_forecasting.metrics import QuantileLoss
 from pytorch_forecasting.models import TemporalFusionTransformer
@@ -20,7 +22,9 @@ class QuantileNetwork(nn.Module):
 
     def __init__(self, params: TftParams, encoding: Encoding, quantiles: tuple[float, ...]) -> None:
         super().__init__()
-        self.transformer = _transformer(params, encoding, quantiles)
+        with warnings.catch_warnings():  # about hyperparameters that are modules; none is saved as such here
+            warnings.filterwarnings("ignore", message="Attribute '.*' is an instance of `nn.Module`")
+            self.transformer = _transformer(params, encoding, quantiles)
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """Scaled quantiles. Shape [batch, h, quantiles]."""

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from zoneinfo import ZoneInfo
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -76,7 +78,7 @@ def test_when_a_window_is_gathered_then_it_holds_the_panel_values_at_its_place(c
     assert np.allclose(unscaled(ahead[:, places["scheduled"]], "scheduled"), scheduled[200:212], atol=1e-4)
     assert np.allclose(unscaled(ahead[:, places["y-24"]], "y"), y[176:188], atol=1e-4)
     assert np.allclose(unscaled(target[0], "y"), y[200:212], atol=1e-4)
-    local_hour = rows["ds"][200].as_py().astimezone(__import__("zoneinfo").ZoneInfo(task.time_zone)).hour
+    local_hour = rows["ds"][200].as_py().astimezone(ZoneInfo(task.time_zone)).hour
     assert batch["decoder_cat"][0, 0, encoding.codes.all.index("calendar hour")] == local_hour + 1
     assert batch["decoder_cat"][0, 0, encoding.codes.all.index("carrier")] == 1 + ["c0", "c1", "c2"].index(
         "c1"
@@ -163,6 +165,13 @@ def test_when_it_answers_then_the_contract_holds(trained, case):
     assert (np.diff(fan, axis=1) >= 0).all()
     assert fan.min() >= 0
     assert model.min_history == 24
+
+
+def test_when_only_the_context_is_given_then_the_answer_is_the_same(trained, case):
+    model, _ = trained
+    _, snapshot, _ = case
+    assert model.context_length == 48
+    assert model.predict(recent(snapshot, 48)).equals(model.predict(snapshot))
 
 
 def test_when_kept_as_a_bundle_then_it_answers_the_same(trained, case, tmp_path):
