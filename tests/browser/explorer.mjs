@@ -11,7 +11,8 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { parseArgs } from "node:util";
 
-const { chromium } = createRequire(new URL("../../web/package.json", import.meta.url))("playwright-core");
+const fromWeb = createRequire(new URL("../../web/package.json", import.meta.url));
+const { chromium } = fromWeb("playwright-core");
 
 const QUIET = [
   "--no-sandbox",
@@ -95,6 +96,15 @@ async function checkChart(page) {
   assert.ok(colours > 20, `the chart is blank: ${colours} colours`);
 }
 
+async function checkAccessible(page) {
+  await page.evaluate(readFileSync(fromWeb.resolve("axe-core/axe.min.js"), "utf8"));
+  const violations = await page.evaluate(async () => {
+    const found = await axe.run(document, { resultTypes: ["violations"] });
+    return found.violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.target.join(" ")).join(", ")}`);
+  });
+  assert.deepEqual(violations, [], "the page is not accessible");
+}
+
 async function checkNothingKept(page) {
   const kept = await page.evaluate(() => ({
     local: localStorage.length,
@@ -137,6 +147,7 @@ async function main() {
     const rows = await rowsOf(table);
     checkForecast(rows);
     await checkChart(page);
+    await checkAccessible(page);
     await checkNothingKept(page);
 
     // A reload signs in by the cookie and shows the forecast that was issued, not a new one.

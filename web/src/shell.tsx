@@ -71,7 +71,7 @@ function TopBar() {
   const user = useUser();
   const theme = useTheme();
   return (
-    <div className="top">
+    <header className="top">
       <span className="brand">
         <Logo />
         <b>quantis</b>
@@ -104,6 +104,6 @@ function TopBar() {
         title="Sign out"
         onClick={() => session.signOut()}
       />
-    </div>
+    </header>
   );
 }

@@ -118,7 +118,7 @@ interface RowsProps {
 function Rows({ title, note, rows, values }: RowsProps) {
   return (
     <div className="rows">
-      {title && <h4>{title}</h4>}
+      {title && <h3>{title}</h3>}
       <Prose text={note} />
       {values && <p className="mono">{values.map(String).join(" | ")}</p>}
       <dl>

@@ -111,3 +111,44 @@ test("when the upload is rejected, then its findings are shown and trying again 
   expect(seen.specs).toHaveLength(1);
   expect(seen.uploads).toEqual(["flights-2013", "flights-2013"]);
 });
+
+test("when the file shows no frequency, then it must be declared and can be", async () => {
+  const seen = platform(() =>
+    HttpResponse.json({ created: true, version: { dataset: "co2" }, report: REPORT }),
+  );
+  const finding = {
+    code: "D040",
+    severity: "error",
+    series: null,
+    row: null,
+    column: null,
+    message: "no step repeats",
+  };
+  const report = { ...REPORT, outcome: "reject", freq: null, findings: [finding] };
+  server.use(http.post(at("/v1/datasets/:name/check"), () => HttpResponse.json(report)));
+  const { user } = renderPage(Component, "/datasets/new", "/datasets/new");
+  await user.upload(screen.getByLabelText(/Choose a file/), FILE);
+  expect(await screen.findByLabelText("Frequency")).toBeRequired();
+  await user.type(screen.getByLabelText("Frequency"), "W");
+  await user.click(screen.getByRole("button", { name: "Create and upload" }));
+  await screen.findByText("elsewhere");
+  expect(seen.specs).toMatchObject([{ freq: "W" }]);
+});
+
+test("when the file has other errors, then there is nothing to declare yet", async () => {
+  platform(() => HttpResponse.json({}));
+  const finding = {
+    code: "D001",
+    severity: "error",
+    series: "a",
+    row: 3,
+    column: null,
+    message: "duplicate key",
+  };
+  const report = { ...REPORT, outcome: "reject", findings: [finding, { ...finding, code: "D040" }] };
+  server.use(http.post(at("/v1/datasets/:name/check"), () => HttpResponse.json(report)));
+  const { user } = renderPage(Component, "/datasets/new", "/datasets/new");
+  await user.upload(screen.getByLabelText(/Choose a file/), FILE);
+  expect(await screen.findAllByText("duplicate key")).toHaveLength(2);
+  expect(screen.queryByRole("button", { name: "Create and upload" })).not.toBeInTheDocument();
+});

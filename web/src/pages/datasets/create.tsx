@@ -41,7 +41,7 @@ export function Component() {
           <Card title="2. Findings" flush>
             <Findings findings={report.findings} />
           </Card>
-          {report.outcome !== "reject" && file && (
+          {(report.outcome !== "reject" || needsFrequency(report)) && file && (
             <Declaration
               key={file.name}
               file={file}
@@ -54,6 +54,12 @@ export function Component() {
       )}
     </Page>
   );
+}
+
+/** No step repeats in the file: that can be declared, so it need not stop anybody. */
+export function needsFrequency(report: CheckReport): boolean {
+  const errors = report.findings.filter((f) => f.severity === "error");
+  return errors.length > 0 && errors.every((f) => f.code === "D040");
 }
 
 interface DeclarationProps {
@@ -89,7 +95,11 @@ function Declaration({ file, report, choices, onChoices }: DeclarationProps) {
         <RoleForm choices={choices} onChange={onChoices} disabled={created !== null} />
       </Card>
       <Card title="4. The dataset">
-        <DatasetFields name={nameFromFile(file.name)} freq={report.freq} />
+        <DatasetFields
+          name={nameFromFile(file.name)}
+          freq={report.freq}
+          freqNeeded={needsFrequency(report)}
+        />
       </Card>
       {create.error && <ProblemView error={create.error} />}
       {findings.length > 0 && (
@@ -120,7 +130,13 @@ function specOf(form: FormData, choices: ColumnChoice[]): DatasetSpec {
   };
 }
 
-function DatasetFields({ name, freq }: { name: string; freq: string | null }) {
+interface DatasetFieldsProps {
+  name: string;
+  freq: string | null;
+  freqNeeded: boolean;
+}
+
+function DatasetFields({ name, freq, freqNeeded }: DatasetFieldsProps) {
   return (
     <div className="form-grid">
       <Field label="Name" hint="Lower case; it stays.">
@@ -137,7 +153,10 @@ function DatasetFields({ name, freq }: { name: string; freq: string | null }) {
           />
         )}
       </Field>
-      <Field label="Frequency" hint="h, D, W, MS, 15min …">
+      <Field
+        label="Frequency"
+        hint={freqNeeded ? "The file does not show it: h, D, W, MS, 15min …" : "h, D, W, MS, 15min …"}
+      >
         {(id, d) => (
           <input
             id={id}
@@ -145,7 +164,8 @@ function DatasetFields({ name, freq }: { name: string; freq: string | null }) {
             name="freq"
             className="input"
             defaultValue={freq ?? ""}
-            placeholder="found out"
+            placeholder={freqNeeded ? "declare it" : "found out"}
+            required={freqNeeded}
           />
         )}
       </Field>

@@ -2,12 +2,14 @@ import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { useDeferredValue } from "react";
 import { Link, useParams, useSearchParams } from "react-router";
 import { dataset, datasetVersions, seriesPages } from "../../api/queries";
-import type { Dataset, DatasetVersion, SeriesSummary } from "../../api/types";
+import type { Dataset, DatasetVersion } from "../../api/types";
 import { useMay } from "../../auth/use-session";
 import { Badge, Button, ButtonLink, Card, CopyText, LoadingRows, Page } from "../../components/basics";
 import { Empty, ProblemView } from "../../components/feedback";
 import { formatCount } from "../../lib/format";
+import { type Frequency, parseFrequency } from "../../lib/frequency";
 import { formatAge, formatDate, formatDuration } from "../../lib/time";
+import { SPARK_STEPS, Sparkline } from "./sparkline";
 
 export function Component() {
   const name = useParams().name ?? "";
@@ -43,7 +45,7 @@ export function Component() {
         <div className="split">
           <div className="stack">
             {versions.data && filled ? (
-              <SeriesCard name={name} />
+              <SeriesCard name={name} freq={parseFrequency(versions.data[0]?.freq ?? "h")} />
             ) : (
               <Card flush>
                 {versions.isPending ? (
@@ -66,14 +68,12 @@ export function Component() {
   );
 }
 
-function SeriesCard({ name }: { name: string }) {
+function SeriesCard({ name, freq }: { name: string; freq: Frequency }) {
   const [params, setParams] = useSearchParams();
   const search = params.get("search") ?? "";
   const pages = useInfiniteQuery(seriesPages(name, useDeferredValue(search)));
   const items = pages.data?.pages.flatMap((page) => page.items) ?? [];
   const statics = [...new Set(items.flatMap((s) => Object.keys(s.static)))].slice(0, 4);
-  const first = Math.min(...items.map((s) => Date.parse(s.first_ds)));
-  const last = Math.max(...items.map((s) => Date.parse(s.last_ds)));
   return (
     <Card
       title="Series"
@@ -109,7 +109,7 @@ function SeriesCard({ name }: { name: string }) {
                 </th>
                 <th scope="col">From</th>
                 <th scope="col">To</th>
-                <th scope="col">Span</th>
+                <th scope="col">Last {SPARK_STEPS} steps</th>
               </tr>
             </thead>
             <tbody>
@@ -127,7 +127,7 @@ function SeriesCard({ name }: { name: string }) {
                   <td>{formatDate(s.first_ds)}</td>
                   <td>{formatDate(s.last_ds)}</td>
                   <td>
-                    <Span series={s} first={first} last={last} />
+                    <Sparkline dataset={name} series={s} freq={freq} />
                   </td>
                 </tr>
               ))}
@@ -144,18 +144,6 @@ function SeriesCard({ name }: { name: string }) {
         </div>
       )}
     </Card>
-  );
-}
-
-/** Where a series lies in the time that all of them cover. */
-function Span({ series, first, last }: { series: SeriesSummary; first: number; last: number }) {
-  const whole = last - first || 1;
-  const from = (Date.parse(series.first_ds) - first) / whole;
-  const length = (Date.parse(series.last_ds) - Date.parse(series.first_ds)) / whole;
-  return (
-    <span className="span" aria-hidden="true">
-      <i style={{ marginLeft: `${from * 100}%`, width: `${Math.max(length * 100, 2)}%` }} />
-    </span>
   );
 }
 

@@ -11,7 +11,8 @@ interface TwinProps {
 /** The forecast as a table: what the chart shows, number by number. */
 export function ForecastTable({ steps, step, caption }: TwinProps) {
   return (
-    <div className="scroll twin">
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: a scrollable region must be reachable by keyboard
+    <section className="scroll twin" tabIndex={0} aria-label={caption}>
       <table className="table dense" data-testid="forecast-table">
         <caption className="sr-only">{caption}</caption>
         <thead>
@@ -55,7 +56,7 @@ export function ForecastTable({ steps, step, caption }: TwinProps) {
           ))}
         </tbody>
       </table>
-    </div>
+    </section>
   );
 }
 
