@@ -86,6 +86,9 @@ def _unfit_for_model(
         elif steps < forecaster.min_history:
             detail = f"{steps} steps of history; the model needs {forecaster.min_history}"
             found[one.unique_id] = _Why(Reason.short_history, detail)
+        elif not np.isfinite(one.y[-forecaster.context_length :]).any():
+            detail = f"no observed value in the last {forecaster.context_length} steps"
+            found[one.unique_id] = _Why(Reason.short_history, detail)
         elif one.unique_id in lacking:
             found[one.unique_id] = _Why(Reason.missing_future, lacking[one.unique_id])
     return found

@@ -6,12 +6,13 @@ import logging
 import threading
 import time
 import uuid
-from collections import OrderedDict
-from collections.abc import Callable
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
+import pyarrow as pa
 
 from cluster.catalogue import Catalogue, OpenDataset
 from cluster.repositories.vintages import Vintages
@@ -23,8 +24,8 @@ from models.forecaster import Forecaster
 from models.registry import Registry
 from monitoring import instruments
 from quantis.errors import NotFound
-from quantis.panel import ID, Snapshot, Task
-from quantis.types.forecasts import ForecastRequest, ForecastResponse, ModelRef
+from quantis.panel import ID, Panel, Snapshot, Task
+from quantis.types.forecasts import ForecastRequest, ForecastResponse, ModelRef, SeriesRequest
 from quantis.types.registry import ModelVersion
 from serve.requests import (
     OwnHistory,
@@ -38,6 +39,7 @@ from serve.requests import (
 
 ALIAS_SECONDS = 2.0
 MOST_MODELS = 8
+_EARLIEST = np.datetime64("1700-01-01", "us")
 log = logging.getLogger("quantis.forecaster")
 
 
@@ -90,37 +92,42 @@ class Engine:
         self, team: str, loaded: _Loaded, request: ForecastRequest, task: Task, as_of: datetime
     ) -> list[ladder.Entry]:
         dataset = self._dataset(team, task.dataset)
-        snapshots = self._stored(dataset, request, loaded.forecaster, as_of)
-        snapshots += self._own(dataset, request, task, as_of)
-        ids = [series.unique_id for series in request.series]
-        unknown = set(ids) - loaded.known
-        joined = join(snapshots) if snapshots else empty_snapshot(task)
-        return ladder.forecast(loaded.forecaster, joined, task, requested=ids, unknown=unknown)
+        own = [series.unique_id for series in request.series if series.y is not None]
+        panel = dataset.panel(as_of, series=own) if dataset and own else None
+        found: dict[int, ladder.Entry] = {}
+        for places in _rounds(request.series):
+            asked = [request.series[place] for place in places]
+            snapshots = self._stored(dataset, asked, loaded.forecaster, as_of)
+            snapshots += _own(panel, asked, task, request.h or task.h)
+            joined = join(snapshots) if snapshots else empty_snapshot(task)
+            ids = [series.unique_id for series in asked]
+            entries = ladder.forecast(
+                loaded.forecaster, joined, task, requested=ids, unknown=set(ids) - loaded.known
+            )
+            found |= dict(zip(places, entries, strict=True))
+        return [found[place] for place in range(len(request.series))]
 
     def _stored(
-        self, dataset: OpenDataset | None, request: ForecastRequest, forecaster: Forecaster, as_of: datetime
+        self,
+        dataset: OpenDataset | None,
+        asked: Sequence[SeriesRequest],
+        forecaster: Forecaster,
+        as_of: datetime,
     ) -> list[Snapshot]:
         """The requested series that bring no history, from the store, all ending at one cutoff."""
-        ids = [series.unique_id for series in request.series if series.y is None]
+        ids = {series.unique_id for series in asked if series.y is None}
         if dataset is None or not ids:
             return []
         task = forecaster.task
         cutoff = self._cutoff(dataset, as_of, task)
         context = max(forecaster.context_length, 2 * max(task.season_lengths)) + task.h
-        start = task.frequency.shift(np.array([cutoff]), -np.array([context]))[0]
-        panel = dataset.panel(as_of, series=ids, start=as_datetime(start))
+        start = max(task.frequency.shift(np.array([cutoff]), -np.array([context]))[0], _EARLIEST)
+        panel = dataset.panel(as_of, series=sorted(ids), start=as_datetime(start))
+        ended = sorted(ids - set(panel.target[ID].to_pylist()))
+        if ended:  # what they said last is all that can be said of them
+            target = pa.concat_tables([panel.target, dataset.panel(as_of, series=ended).target])
+            panel = Panel(target, panel.future, panel.static)
         return [snapshot_at(panel, cutoff, task)] if panel.target.num_rows else []
-
-    def _own(
-        self, dataset: OpenDataset | None, request: ForecastRequest, task: Task, as_of: datetime
-    ) -> list[Snapshot]:
-        """The requested series that bring their history; the store fills in covariates that they lack."""
-        own = [series for series in request.series if series.y is not None]
-        if not own:
-            return []
-        stored = dataset.panel(as_of, series=[series.unique_id for series in own]) if dataset else None
-        found = [OwnHistory(series, task, only(stored, series.unique_id)).snapshot() for series in own]
-        return [snapshot for snapshot in found if snapshot is not None]
 
     def _cutoff(self, dataset: OpenDataset, as_of: datetime, task: Task) -> np.datetime64:
         last = np.datetime64(dataset.version.last_ds.astimezone(UTC).replace(tzinfo=None), "us")
@@ -179,3 +186,28 @@ class Engine:
             instruments.count_entry(version.model, entry.rung, entry.reason)
         instruments.observe_forecast(version.model, len(response.forecasts), seconds)
         instruments.count_vintages()
+
+
+def _rounds(series: Sequence[SeriesRequest]) -> list[list[int]]:
+    """The places of a request, such that no round has a series with two histories."""
+    rounds: list[list[int]] = []
+    seen: Counter[str] = Counter()
+    by_id: dict[str, int] = {}
+    for place, one in enumerate(series):
+        number = by_id.get(one.unique_id) if one.y is None else None
+        if number is None:
+            number = seen[one.unique_id]
+            seen[one.unique_id] += 1
+            if one.y is None:
+                by_id[one.unique_id] = number
+        if number == len(rounds):
+            rounds.append([])
+        rounds[number].append(place)
+    return rounds
+
+
+def _own(panel: Panel | None, asked: Sequence[SeriesRequest], task: Task, steps: int) -> list[Snapshot]:
+    """The requested series that bring their history; the store fills in covariates that they lack."""
+    own = [series for series in asked if series.y is not None]
+    found = [OwnHistory(series, task, only(panel, series.unique_id), steps).snapshot() for series in own]
+    return [snapshot for snapshot in found if snapshot is not None]

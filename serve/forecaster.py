@@ -16,7 +16,7 @@ from cluster.registries import open_registry
 from cluster.repositories.vintages import Vintages
 from cluster.settings import Settings
 from monitoring import instruments, logs
-from quantis.errors import QuantisError, Unavailable, all_errors
+from quantis.errors import QuantisError, TimedOut, all_errors
 from quantis.types.forecasts import ForecastRequest, ForecastResponse
 from serve.engine import Engine
 
@@ -59,9 +59,7 @@ class RemoteForecaster:
         try:
             result: dict[str, str] = await asyncio.wait_for(_resolved(call), deadline)
         except TimeoutError:
-            raise Unavailable(
-                f"no answer within deadline_ms {request.deadline_ms}; allow more time"
-            ) from None
+            raise TimedOut(f"no answer within deadline_ms {request.deadline_ms}; allow more time") from None
         if "answer" not in result:
             raise _BY_CODE.get(result["code"], QuantisError)(result["message"])
         return ForecastResponse.model_validate_json(result["answer"])

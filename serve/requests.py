@@ -16,6 +16,9 @@ from quantis.frequency import Times
 from quantis.panel import DS, ID, TIMESTAMP, Panel, Snapshot, Task, Y, times_of, timestamps
 from quantis.types.forecasts import ForecastRequest, SeriesRequest
 
+MOST_STEPS = 100_000
+_LATEST = np.datetime64("2262-01-01", "us")
+
 
 def wanted_quantiles(request: ForecastRequest, task: Task) -> tuple[float, ...]:
     """The quantiles asked for; InvalidInput for one beyond those that the model was trained for."""
@@ -48,11 +51,15 @@ def _tails(level: float) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class OwnHistory:
-    """A series that brings its history; covariates that it lacks come from `stored` where there are any."""
+    """A series that brings its history; covariates that it lacks come from `stored` where there are any.
+
+    `steps` are asked for: known-future covariates are needed for these, not for the model's whole horizon.
+    """
 
     request: SeriesRequest
     task: Task
     stored: Panel | None
+    steps: int
 
     def snapshot(self) -> Snapshot | None:
         """Its snapshot; None without a single row. InvalidInput when its times do not fit the frequency."""
@@ -66,17 +73,22 @@ class OwnHistory:
                 f"series {self.request.unique_id!r}: its times do not rise in steps of {frequency.alias}; "
                 "send them sorted, once each, on the grid"
             )
-        grid = frequency.grid(times[0], times[-1])
         ahead = frequency.after(times[-1], self.task.h)
+        if places[-1] >= MOST_STEPS or ahead[-1] >= _LATEST:
+            raise InvalidInput(
+                f"series {self.request.unique_id!r}: its times span {places[-1] + 1} steps up to {times[-1]}; "
+                f"send at most {MOST_STEPS}, and none whose forecast would pass the year 2261"
+            )
+        grid = frequency.grid(times[0], times[-1])
         history = {
             ID: self._ids(len(grid)),
             DS: timestamps(grid),
-            Y: self._spread(self.request.y or [], places, grid),
+            Y: self._spread(Y, self.request.y or [], places, grid),
         }
         for name in self.task.roles.hist_exog:
             values = self.request.hist_exog.get(name)
             history[name] = (
-                self._spread(self._checked(name, values, len(times)), places, grid)
+                self._spread(name, self._checked(name, values, len(times)), places, grid)
                 if values is not None
                 else self._from_store("target", name, grid)
             )
@@ -102,10 +114,18 @@ class OwnHistory:
         values = self.request.futr_exog.get(name)
         if values is None:
             return self._from_store("future", name, grid), self._from_store("future", name, ahead)
-        if len(values) == len(times) + len(ahead):
-            return self._spread(values[: len(times)], places, grid), self._typed(name, values[len(times) :])
-        self._checked(name, values, len(ahead))
-        return self._from_store("future", name, grid), self._typed(name, values)
+        for steps in (len(ahead), self.steps):
+            # The model forecasts its whole horizon; what follows the steps asked for is cut off again.
+            rest = [values[-1]] * (len(ahead) - steps) if values else []
+            if len(values) == len(times) + steps:
+                past = self._spread(name, values[: len(times)], places, grid)
+                return past, self._typed(name, [*values[len(times) :], *rest])
+            if len(values) == steps:
+                return self._from_store("future", name, grid), self._typed(name, [*values, *rest])
+        raise InvalidInput(
+            f"series {self.request.unique_id!r}: {name} has {len(values)} values and needs {self.steps}, "
+            f"or {len(times) + self.steps} with its history"
+        )
 
     def _checked(self, name: str, values: Sequence[Any], steps: int) -> Sequence[Any]:
         if len(values) != steps:
@@ -117,11 +137,11 @@ class OwnHistory:
     def _ids(self, count: int) -> pa.Array:
         return pa.array([self.request.unique_id] * count, pa.string())
 
-    def _spread(self, values: Sequence[Any], places: Any, grid: Times) -> pa.Array:
+    def _spread(self, name: str, values: Sequence[Any], places: Any, grid: Times) -> pa.Array:
         spread: list[Any] = [None] * len(grid)
         for place, value in zip(places.tolist(), values, strict=True):
             spread[place] = value
-        return self._typed("y", spread)
+        return self._typed(name, spread)
 
     def _typed(self, name: str, values: Sequence[Any]) -> pa.Array:
         kind = pa.string() if name in self.task.roles.categorical else pa.float64()
