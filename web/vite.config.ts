@@ -20,5 +20,6 @@ export default defineConfig({
     environmentOptions: { jsdom: { url: "http://quantis.test/" } },
     setupFiles: ["src/testing/setup.ts"],
     restoreMocks: true,
+    testTimeout: 30_000,
   },
 });

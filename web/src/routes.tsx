@@ -30,6 +30,7 @@ export const router = createBrowserRouter([
   {
     element: <Shell />,
     errorElement: <Failed />,
+    hydrateFallbackElement: <div className="gate" role="status" aria-label="Starting" />,
     children: [
       { index: true, element: <Navigate to="/explorer" replace /> },
       { path: "explorer", element: <ExplorerPage /> },

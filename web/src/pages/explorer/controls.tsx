@@ -47,7 +47,9 @@ export function Controls({ choices, selection, asking, onChoose, onAsk }: Contro
             id={id}
             className="input"
             value={selection.dataset}
-            onChange={(e) => onChoose({ dataset: e.target.value, series: "", model: "", asOf: "" })}
+            onChange={(e) =>
+              onChoose({ dataset: e.target.value, series: "", model: "", asOf: "", h: 0, history: 0 })
+            }
           >
             {datasets.map((d) => (
               <option key={d.name}>{d.name}</option>
@@ -87,7 +89,9 @@ export function Controls({ choices, selection, asking, onChoose, onAsk }: Contro
             disabled={options.length === 0}
             onChange={(e) => onChoose({ model: e.target.value })}
           >
-            {options.length === 0 && <option value="">No model yet</option>}
+            {!options.some((o) => o.ref === selection.model) && (
+              <option value={selection.model}>{selection.model || "No model yet"}</option>
+            )}
             {options.map((o) => (
               <option key={o.ref} value={o.ref}>
                 {o.label}

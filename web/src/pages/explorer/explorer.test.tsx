@@ -155,3 +155,37 @@ test("when there is no dataset, then the one command that brings one is shown", 
   open("/explorer");
   expect(await screen.findByText("quantis demo")).toBeInTheDocument();
 });
+
+test("when the address is broken, then its parts give way to the defaults", async () => {
+  platform();
+  open("/explorer?dataset=gone&as_of=yesterday&h=-3&history=x&series=JFK%2FB6");
+  expect(await screen.findByLabelText("As of (UTC)")).toHaveValue("2013-12-25T05:00");
+  expect(screen.getByLabelText("Horizon")).toHaveValue(24);
+  expect(screen.getByRole("radio", { name: "3 d" })).toBeChecked();
+});
+
+test("when another dataset is chosen, then nothing of the old one stays in the address", async () => {
+  platform();
+  server.use(
+    get(
+      "/v1/datasets",
+      page(
+        ["flights", "co2"].map((name) => ({ name, latest_version: 1, publication_lag: "PT0S", roles: {} })),
+      ),
+    ),
+    get("/v1/datasets/co2/versions", page([{ number: 1, freq: "MS", last_ds: "2001-12-01T00:00:00Z" }])),
+    get("/v1/datasets/co2/series", page([{ unique_id: "mauna-loa", static: {} }])),
+    http.get(at("/v1/datasets/co2/series/:id"), ({ params, request }) =>
+      HttpResponse.json(stored(String(params.id), new URL(request.url))),
+    ),
+  );
+  const { user, router } = open(
+    "/explorer?dataset=flights&series=JFK%2FB6&model=demand&as_of=2013-12-25T05:00:00Z&h=12",
+  );
+  await user.selectOptions(await screen.findByLabelText("Dataset"), "co2");
+  expect(await screen.findByRole("heading", { name: "mauna-loa" })).toBeInTheDocument();
+  expect(router.state.location.search).toBe("?dataset=co2");
+  expect(screen.getByLabelText("Model")).toHaveDisplayValue("No model yet");
+  expect(screen.getByRole("button", { name: "Forecast" })).toBeDisabled();
+  expect(screen.getByLabelText("As of (UTC)")).toHaveValue("1999-12-01T00:00");
+});

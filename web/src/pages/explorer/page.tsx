@@ -58,9 +58,10 @@ function Explorer({ choices, selection }: { choices: Choices; selection: Selecti
   // Who has a forecast on screen and changes the question wants the new answer.
   const change = (part: Partial<Selection>) => {
     const next = { ...selection, ...part };
-    const complete = next.series && next.model && next.asOf;
-    if (selection.forecast && complete && !("history" in part)) ask.mutate({ ...next, forecast: null });
-    choose("history" in part ? part : { ...part, forecast: null });
+    const onlyHistory = Object.keys(part).join() === "history";
+    const complete = next.series && next.model && next.asOf && next.h;
+    if (selection.forecast && complete && !onlyHistory) ask.mutate({ ...next, forecast: null });
+    choose(onlyHistory ? part : { ...part, forecast: null });
   };
   const failed = ask.error ?? known.error ?? now.error ?? issued.error;
   const name = `${selection.series} by ${selection.model}, as of ${formatMoment(selection.asOf)} UTC`;

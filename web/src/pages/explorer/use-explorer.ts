@@ -11,6 +11,10 @@ import { buildView } from "./view";
 
 const QUANTILES = [0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975];
 
+const countOf = (text: string | null) => Math.max(0, Math.floor(Number(text))) || 0;
+const momentOf = (text: string | null) =>
+  text && !Number.isNaN(Date.parse(text)) ? toIso(Date.parse(text)) : null;
+
 /** Everything that can be chosen, with the address deciding and sensible defaults where it is silent. */
 export function useChoices() {
   const [params] = useSearchParams();
@@ -37,16 +41,16 @@ export function useChoices() {
   const model = options.find((o) => o.ref === params.get("model")) ?? options[0];
   const version = versions.data?.[0];
   const freq = useMemo(() => parseFrequency(version?.freq ?? "h"), [version?.freq]);
-  const h = Number(params.get("h")) || model?.version.h || 24;
+  const h = countOf(params.get("h")) || model?.version.h || 24;
   const selection: Selection | null =
     dataset && version
       ? {
           dataset: dataset.name,
           series: params.get("series") ?? ids[0]?.unique_id ?? "",
           model: params.get("model") ?? model?.ref ?? "",
-          asOf: params.get("as_of") ?? defaultAsOf(dataset, version, h),
+          asOf: momentOf(params.get("as_of")) ?? defaultAsOf(dataset, version, h),
           h,
-          history: Number(params.get("history")) || defaultHistory(freq, h),
+          history: countOf(params.get("history")) || defaultHistory(freq, h),
           forecast: params.get("forecast"),
         }
       : null;
@@ -109,7 +113,7 @@ export function useExplorer(choices: Choices) {
   const choose = (change: Partial<Selection>) => {
     if (!selection) return;
     const next = { ...selection, ...change };
-    setParams(paramsOf(next), { replace: "history" in change || "forecast" in change });
+    setParams(paramsOf(next), { replace: Object.keys(change).join() === "history" });
   };
   const ask = useMutation({
     mutationFn: (wanted: Selection) =>
@@ -144,15 +148,18 @@ export function useExplorer(choices: Choices) {
   return { view, entry, issued, known, now, ask, choose };
 }
 
+/** The address of a selection; what is empty is left for the defaults. */
 export function paramsOf(selection: Selection): URLSearchParams {
-  const params = new URLSearchParams({
+  const params = {
     dataset: selection.dataset,
     series: selection.series,
     model: selection.model,
     as_of: selection.asOf,
-    h: String(selection.h),
-    history: String(selection.history),
-  });
-  if (selection.forecast) params.set("forecast", selection.forecast);
-  return params;
+    h: selection.h,
+    history: selection.history,
+    forecast: selection.forecast,
+  };
+  return new URLSearchParams(
+    Object.entries(params).flatMap(([name, value]) => (value ? [[name, String(value)]] : [])),
+  );
 }

@@ -4,7 +4,7 @@ import { useNavigate, useSearchParams } from "react-router";
 import { api, idempotencyKey } from "../../api/client";
 import { asProblem, unwrap } from "../../api/problem";
 import { dataset as datasetQuery, datasets as datasetsQuery } from "../../api/queries";
-import type { Family, TrainSpec } from "../../api/types";
+import type { Family, TftParams, TrainSpec } from "../../api/types";
 import { Button, Card, Field, LoadingRows, Page } from "../../components/basics";
 import { Empty, ProblemView } from "../../components/feedback";
 import { familyName } from "../../lib/format";
@@ -18,17 +18,15 @@ const FAMILIES: { family: Family; what: string }[] = [
   { family: "tft", what: "A deep network over all series, with attention." },
 ];
 
-const TFT: {
-  name: "steps" | "hidden_size" | "encoder_length" | "batch_size" | "workers" | "seed";
-  label: string;
-  value: number;
-}[] = [
-  { name: "steps", label: "Steps (the budget)", value: 200 },
-  { name: "hidden_size", label: "Hidden size", value: 16 },
-  { name: "encoder_length", label: "Encoder length", value: 72 },
-  { name: "batch_size", label: "Batch size", value: 64 },
-  { name: "workers", label: "Workers", value: 2 },
-  { name: "seed", label: "Seed", value: 7 },
+const TFT: { name: keyof TftParams; label: string; min: number; max?: number; step?: string }[] = [
+  { name: "steps", label: "Steps (the budget)", min: 1 },
+  { name: "hidden_size", label: "Hidden size", min: 4, max: 512 },
+  { name: "encoder_length", label: "Encoder length", min: 2, max: 4096 },
+  { name: "batch_size", label: "Batch size", min: 1, max: 8192 },
+  { name: "learning_rate", label: "Learning rate", min: 0.000001, max: 1, step: "any" },
+  { name: "dropout", label: "Dropout", min: 0, max: 0.99, step: "any" },
+  { name: "workers", label: "Workers", min: 1, max: 64 },
+  { name: "seed", label: "Seed", min: 0 },
 ];
 
 export function Component() {
@@ -198,7 +196,7 @@ function TrainForm({ names }: { names: string[] }) {
       <details className="card disclosure">
         <summary>Advanced: size and budget of the Temporal Fusion Transformer</summary>
         <div className="card-body form-grid">
-          {TFT.map(({ name, label, value }) => (
+          {TFT.map(({ name, label, ...limits }) => (
             <Field key={name} label={label}>
               {(id) => (
                 <input
@@ -206,28 +204,12 @@ function TrainForm({ names }: { names: string[] }) {
                   name={`tft-${name}`}
                   className="input"
                   type="number"
-                  min={1}
-                  required
-                  defaultValue={value}
+                  placeholder="default"
+                  {...limits}
                 />
               )}
             </Field>
           ))}
-          <Field label="Learning rate">
-            {(id) => (
-              <input
-                id={id}
-                name="tft-learning_rate"
-                className="input"
-                type="number"
-                min={0.000001}
-                max={1}
-                step="any"
-                required
-                defaultValue={0.005}
-              />
-            )}
-          </Field>
         </div>
       </details>
       {submit.error && <ProblemView error={submit.error} />}
@@ -243,7 +225,9 @@ function TrainForm({ names }: { names: string[] }) {
 
 function specOf(form: FormData, dataset: string, families: Family[]): TrainSpec {
   const number = (name: string) => Number(form.get(name));
-  const tft = Object.fromEntries(TFT.map(({ name }) => [name, number(`tft-${name}`)]));
+  // What is left empty stays out of the request: the platform knows its own defaults.
+  const given = TFT.filter(({ name }) => form.get(`tft-${name}`));
+  const tft = Object.fromEntries(given.map(({ name }) => [name, number(`tft-${name}`)]));
   return {
     kind: "train",
     dataset,
@@ -253,6 +237,6 @@ function specOf(form: FormData, dataset: string, families: Family[]): TrainSpec 
     families,
     n_windows: number("windows"),
     baselines: form.getAll("baseline").map(String),
-    tft: { ...tft, learning_rate: number("tft-learning_rate") },
+    tft,
   };
 }
