@@ -22,7 +22,6 @@ _SEED = 7
 _COMMON = {
     "learning_rate": 0.1,
     "num_leaves": 31,
-    "min_data_in_leaf": 50,
     "max_bin": 127,
     "feature_fraction": 0.8,
     "deterministic": True,
@@ -60,16 +59,17 @@ class Boosting:
         if not len(rows):
             raise InvalidInput("no observed value in the whole panel; there is nothing to train on")
         matrix, target = _matrix(frame, spec)[rows], y[rows]
+        params = {**_COMMON, "num_threads": num_threads, "min_data_in_leaf": min(50, max(1, len(rows) // 50))}
         data = lgb.Dataset(
             matrix,
             target,
             feature_name=_names(spec),
             categorical_feature=[name for name in spec.names if name in spec.categorical],
-            params={**_COMMON, "num_threads": num_threads},
+            params=params,
             free_raw_data=False,
         )
         boosters = {
-            name: lgb.train({**_COMMON, **objective, "num_threads": num_threads}, data, _ROUNDS)
+            name: lgb.train({**params, **objective}, data, _ROUNDS)
             for name, objective in _objectives(task).items()
         }
         return cls(task, spec, boosters, bool(target.min() >= 0))
@@ -84,7 +84,7 @@ class Boosting:
         return self.spec.context_length
 
     def predict(self, snapshot: Snapshot) -> pa.Table:
-        tail = recent(snapshot, self.spec.context_length)
+        tail = recent(snapshot, self.context_length)
         matrix = _matrix(design(tail, self.task, self.spec), self.spec)[horizon_rows(tail)]
         columns = {name: self._column(name, matrix) for name in self.boosters}
         fan = np.column_stack([columns[quantile_column(q)] for q in self.task.quantiles])

@@ -59,12 +59,13 @@ class TftForecaster:
 
     def _scaled_quantiles(self, windows: Windows) -> Floats:
         """Shape [series, h, quantiles]."""
-        found = [np.zeros((0, self.task.h, len(self.task.quantiles)))]
+        wanted = windows.prediction_windows()
+        found = np.zeros((len(wanted), self.task.h, len(self.task.quantiles)))
         with torch.inference_mode():
-            for some in torch.split(windows.prediction_windows(), _BATCH):
-                batch, _ = windows.batch(some)
-                found.append(self.network(batch).numpy().astype(np.float64))
-        return np.concatenate(found)
+            for first in range(0, len(wanted), _BATCH):
+                batch, _ = windows.batch(wanted[first : first + _BATCH])
+                found[first : first + _BATCH] = self.network(batch).numpy()
+        return found
 
     def parts(self) -> Parts:
         config = {
