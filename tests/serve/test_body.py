@@ -23,30 +23,33 @@ def test_when_an_ordinary_value_is_written_then_it_is_read_back(value, plain):
     assert parse(json.dumps(value, ensure_ascii=plain).encode()) == value
 
 
+def refusal(body):
+    """Why a body is refused; None when it is not."""
+    try:
+        parse(body)
+    except InvalidInput as error:
+        return error.message.removeprefix("the body cannot be read: ")
+    return None
+
+
 @given(st.binary(max_size=60))
 def test_when_bytes_are_random_then_they_are_read_as_the_library_does_or_refused(body):
-    try:
-        found = parse(body)
-    except InvalidInput as error:
-        assert error.message.startswith("the body cannot be read: ")
-    else:
-        assert found == json.loads(body)
+    if refusal(body) is None:
+        assert parse(body) == json.loads(body)
 
 
 @given(st.text('[]{}"\\,:0 u', max_size=40))
 def test_when_brackets_and_quotes_are_mixed_then_the_depth_is_counted_outside_of_texts_only(body):
     try:
-        expected = json.loads(body, object_pairs_hook=list)
+        json.loads(body)
     except ValueError:
-        expected = None
-    if expected is None:
-        with pytest.raises(InvalidInput):
-            parse(body.encode())
+        assert refusal(body.encode()) is not None
     else:
-        try:
-            parse(body.encode())
-        except InvalidInput as error:
-            assert "twice" in error.message or "surrogate" in error.message
+        assert refusal(body.encode()) in (
+            None,
+            "an object has the same key twice",
+            "a text holds half a surrogate pair",
+        )
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,8 @@ def test_when_a_stored_series_is_named_then_its_last_day_is_repeated_after_its_l
 
 @pytest.mark.parametrize(
     ("ref", "version", "alias"),
-    [("demand", 1, None), ("demand@champion", 1, "champion"), ("demand@candidate", 2, "candidate"), ("demand:2", 2, None)],
+    [("demand", 1, None), ("demand@champion", 1, "champion"), ("demand@candidate", 2, "candidate"),
+     ("demand:2", 2, None)],
 )  # fmt: skip
 def test_when_the_model_is_named_in_any_form_then_the_answer_says_which_version_it_is(
     client, ref, version, alias

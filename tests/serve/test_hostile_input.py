@@ -190,7 +190,8 @@ def test_when_a_form_is_malformed_then_the_answer_is_a_plain_problem(shared, bod
 
 SEGMENTS = [
     "%00", "a%00b", "%ED%A0%80", "%FF", "..%2f..%2fetc%2fpasswd", MARK * 50, "9" * 5000, "-1", "0", str(2**31), "NaN",
-    "%0d%0aSet-Cookie:a=b", "'%20OR%201=1--", "%7B%7B7*7%7D%7D", "<script>" + MARK, "ünïcode", "%20", "@", ":1", "a@b@c",
+    "%0d%0aSet-Cookie:a=b", "'%20OR%201=1--", "%7B%7B7*7%7D%7D", "<script>" + MARK, "ünïcode", "%20", "@", ":1",
+    "a@b@c",
 ]  # fmt: skip
 
 
@@ -216,9 +217,11 @@ QUERIES = {
     "/v1/jobs": ["state", "kind", "cursor", "limit"],
 }
 WORDS = [
-    "%00", "%ED%A0%80", "%FF", MARK * 100, "9" * 5000, str(2**31), str(2**63), "-1", "0", "1.5", "NaN", "Infinity", "1e400", "",
+    "%00", "%ED%A0%80", "%FF", MARK * 100, "9" * 5000, str(2**31), str(2**63), "-1", "0", "1.5", "NaN", "Infinity",
+    "1e400", "",
     "0001-01-01T00:00:00%2B23:59", "9999-12-31T23:59:59-23:59", "1700-01-01T00:00:00Z", "2261-12-31T23:59:59Z",
-    "2024-01-01", "2024-01-01T00:00:00", "99999999999999999999", "W10", "WyJhIl0", "bnVsbA", "WyIyMDI0IiwiYSJd", "%F0%9F%98%80",
+    "2024-01-01", "2024-01-01T00:00:00", "99999999999999999999", "W10", "WyJhIl0", "bnVsbA", "WyIyMDI0IiwiYSJd",
+    "%F0%9F%98%80",
 ]  # fmt: skip
 
 
@@ -249,7 +252,8 @@ def test_when_a_header_is_hostile_then_the_answer_is_a_plain_problem(shared, val
 @given(data=st.data())
 def test_when_any_json_is_sent_to_any_route_then_it_is_never_a_500(shared, data):
     leaf = st.one_of(
-        st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=5), st.datetimes().map(str)
+        st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=5),
+        st.datetimes().map(str),
     )  # fmt: skip
     method, template = data.draw(st.sampled_from(list(JSON_ROUTES)))
     body = JSON_ROUTES[method, template]
