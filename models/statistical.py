@@ -11,7 +11,7 @@ from statsforecast.models import MSTL, AutoETS
 
 from models.forecaster import Parts
 from models.naive import repeated
-from models.series import Floats, Series, each_series, predictions, recent, require_observed
+from models.series import Floats, Series, each_series, predictions, require_observed
 from quantis.panel import Snapshot, Task
 
 _SEASONS_KEPT = 6
@@ -48,14 +48,14 @@ class Statistical:
     def predict(self, snapshot: Snapshot) -> pa.Table:
         """InvalidInput when a series has no observed value at all."""
         width = len(self.task.quantiles) + 1
-        answers = [self._one(series) for series in each_series(recent(snapshot, self.context_length))]
+        answers = [self._one(series) for series in each_series(snapshot)]
         values = np.concatenate([*answers, np.zeros((0, width))])
         return predictions(snapshot.future, values[:, 0], self.task.quantiles, values[:, 1:])
 
     def _one(self, series: Series) -> Floats:
         """The mean, then each quantile. Shape [h, 1 + quantiles]."""
         require_observed(series)
-        y = _without_gaps(series.y)
+        y = _without_gaps(series.y[-self.context_length :])
         if len(y) < _LEAST_FITTED:
             return repeated(series, 1, self.task.quantiles)
         levels = sorted({_level(q) for q in self.task.quantiles if q != 0.5})
@@ -86,6 +86,8 @@ def _model(length: int, season_lengths: tuple[int, ...]) -> Any:
 def _without_gaps(y: Floats) -> npt.NDArray[np.float64]:
     """Straight lines across gaps; a leading gap is cut off, a closing one repeats the last value."""
     seen = np.flatnonzero(np.isfinite(y))
+    if not len(seen):
+        return np.zeros(0)
     places = np.arange(seen[0], len(y))
     return np.interp(places, seen, y[seen])
 

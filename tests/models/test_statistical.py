@@ -58,8 +58,9 @@ def test_when_it_answers_then_the_contract_holds(case):
         np.array([np.nan, 5.0, 6.0]),
         np.arange(60) - 100.0,
         1e12 * (1 + np.arange(400) % 24),
+        np.where(np.arange(1100) < 50, 7.0, np.nan),
     ],
-    ids=["constant", "zero", "spikes", "gaps", "short", "one", "two", "negative", "huge"],
+    ids=["constant", "zero", "spikes", "gaps", "short", "one", "two", "negative", "huge", "ended long ago"],
 )
 def test_when_a_history_is_difficult_then_the_answer_is_finite(case, values):
     task, snapshot, _ = case
