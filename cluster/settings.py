@@ -124,8 +124,6 @@ def ray_environment(settings: Settings) -> dict[str, str]:
         "RAY_TRAIN_V2_ENABLED": "1",
         "RAY_DEDUP_LOGS": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-        "RAY_SERVE_ENABLE_HA_PROXY": "1",
-        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
         "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "2",
         "PROMETHEUS_MULTIPROC_DIR": str(settings.storage.metrics),

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from conftest import ROOT, Live  # type: ignore[import-not-found]
+from tests.platform.live import ROOT, Live
 
 
 def _run(live: Live, *command: str) -> subprocess.CompletedProcess[str]:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from conftest import ROOT, Live  # type: ignore[import-not-found]
 
 from monitoring import queries
+from tests.platform.live import ROOT, Live
 
 
 def test_when_somebody_signs_in_and_asks_then_the_explorer_shows_a_band(live: Live, tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import Live  # type: ignore[import-not-found]
+
+from tests.platform.live import Live
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 TOLERANCE = 0.10

@@ -7,7 +7,8 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT, Live  # type: ignore[import-not-found]
+
+from tests.platform.live import ROOT, Live
 
 NUMBER = re.compile(r"-?\d+\.\d+")
 
