@@ -11,13 +11,14 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import Connection, Engine, create_engine, event, func, select, text
+from sqlalchemy.exc import DataError, OperationalError
 from sqlalchemy.orm import Session
 
-from quantis.errors import Unavailable
+from quantis.errors import InvalidInput, Unavailable
 
 _WRITES = "quantis_writes"
+_WRITE_LOCK = 0x5175616E746973  # "Quantis"
 
 
 class Database:
@@ -35,7 +36,18 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """One transaction that may write; on SQLite it takes the write lock at once, so it cannot deadlock."""
+        """One transaction that may write, one at a time: what it has read still holds when it commits.
+
+        It takes the lock first (SQLite's own, one of ours on PostgreSQL), so it cannot deadlock either.
+        """
+        with self.append() as session:
+            if self.engine.dialect.name == "postgresql":
+                session.execute(select(func.pg_advisory_xact_lock(_WRITE_LOCK)))
+            yield session
+
+    @contextmanager
+    def append(self) -> Iterator[Session]:
+        """One transaction that only adds rows which depend on nothing it has read; many run side by side."""
         with _reachable(), Session(self._writer) as session, session.begin():
             yield session
 
@@ -63,6 +75,8 @@ def _reachable() -> Iterator[None]:
         yield
     except OperationalError as error:
         raise Unavailable(f"the database did not answer ({error.orig}); try again in a moment") from error
+    except (DataError, OverflowError) as error:
+        raise InvalidInput("a value is one that the database cannot hold, such as a NUL in a text") from error
 
 
 def _alembic(url: str) -> Config:

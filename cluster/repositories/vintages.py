@@ -15,7 +15,7 @@ class Vintages:
         self._database = database
 
     def keep(self, team: str, request: ForecastRequest, response: ForecastResponse) -> None:
-        with self._database.write() as session:
+        with self._database.append() as session:
             session.add(
                 ForecastRow(
                     id=response.forecast_id,
