@@ -19,6 +19,7 @@ class Model(SeasonalNaive):
     """A model that needs two days and does as it is told for some series."""
 
     min_history = 48
+    context_length = 2048
 
     def __init__(self, task, behave=None):
         super().__init__(task, 24)
@@ -103,6 +104,22 @@ def test_when_the_model_answers_all_then_it_is_asked_once(make_task, make_snapsh
     model = Model(task)
     forecast(model, snapshot, task)
     assert model.calls == 1
+
+
+def test_when_nothing_was_observed_where_the_model_looks_then_the_floor_answers(make_task, make_snapshot):
+    task = make_task()
+    snapshot, _ = make_snapshot(task, {"a": 100})
+    y = snapshot.history["y"].to_pylist()[:70] + [None] * 30
+    place = snapshot.history.column_names.index("y")
+    ended = snapshot.history.set_column(place, "y", pa.array(y, pa.float64()))
+    model = Model(task)
+    model.context_length = 31
+    (entry,) = forecast(model, Snapshot(ended, snapshot.future, snapshot.static), task)
+    assert entry.rung is Rung.model
+    model.context_length = 30
+    (entry,) = forecast(model, Snapshot(ended, snapshot.future, snapshot.static), task)
+    assert (entry.rung, entry.reason) == (Rung.seasonal_naive, Reason.short_history)
+    assert entry.detail == "no observed value in the last 30 steps"
 
 
 def test_when_no_model_is_loaded_then_the_floor_answers(make_task, make_snapshot):
