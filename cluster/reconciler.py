@@ -50,17 +50,22 @@ class Reconciler:
 
     def tick(self) -> bool:
         """One round; false when another replica holds the lease."""
-        holds = self._leases.take(LEASE, self._holder, LEASE_TIME)
-        instruments.set_lease(holds)
-        if not holds:
+        if not self._holds_lease():
             return False
         for item in self._jobs.due():
+            if not self._holds_lease():  # Ray may have taken its time over the item before
+                return False
             self._keep_promise(item)
         for team, job, submission_id in self._jobs.unfinished():
             self._follow(team, job, submission_id)
         instruments.set_jobs(self._jobs.counts())
         instruments.set_outbox(self._jobs.pending_outbox())
         return True
+
+    def _holds_lease(self) -> bool:
+        holds = self._leases.take(LEASE, self._holder, LEASE_TIME)
+        instruments.set_lease(holds)
+        return holds
 
     def _keep_promise(self, item: OutboxItem) -> None:
         try:
@@ -72,25 +77,24 @@ class Reconciler:
             raise
         except Exception as error:
             log.warning("job %s: %s failed (%s)", item.job_id, item.topic, error)
-            if item.attempts + 1 < MOST_ATTEMPTS:
+            if item.topic == STOP or item.attempts + 1 < MOST_ATTEMPTS:
                 self._jobs.postpone(item, timedelta(seconds=min(60, 2**item.attempts)))
                 return
-            if item.topic == SUBMIT:
-                self._end(item.team, item.job_id, JobState.failed, f"Ray did not take the job: {error}")
+            self._end(item.team, item.job_id, JobState.failed, f"Ray did not take the job: {error}")
         self._jobs.settle(item)
 
     def _submit(self, item: OutboxItem) -> None:
         job = self._jobs.get(item.team, item.job_id)
         if job.state.final:
             return
-        submission_id = f"quantis-{job.id}"
+        submission_id = _submission_id(job.id)
         self._server.submit(job, submission_id)
         self._jobs.submitted(job.id, submission_id)
 
     def _stop_job(self, item: OutboxItem) -> None:
-        submission_id = self._jobs.submission(item.team, item.job_id)
-        if submission_id:
-            self._server.stop(submission_id)
+        # Ray may have the job although its answer to the submission was lost.
+        known = self._jobs.submission(item.team, item.job_id)
+        self._server.stop(known or _submission_id(item.job_id))
         self._end(item.team, item.job_id, JobState.stopped, "stopped on request")
 
     def _follow(self, team: str, job: Job, submission_id: str) -> None:
@@ -109,3 +113,7 @@ class Reconciler:
             job = self._jobs.get(team, job_id)
             if job.started_at and job.ended_at:
                 instruments.observe_job(job.kind, state, (job.ended_at - job.started_at).total_seconds())
+
+
+def _submission_id(job_id: str) -> str:
+    return f"quantis-{job_id}"
