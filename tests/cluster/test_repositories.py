@@ -1,0 +1,336 @@
+"""Accounts, datasets, vintages and leases, on both databases."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from threading import Barrier
+
+import pytest
+from sqlalchemy import func, select, update
+
+from cluster.database.tables import ForecastRow, RefreshTokenRow, UserRow
+from cluster.repositories import leases as lease_module
+from cluster.repositories.accounts import Accounts
+from cluster.repositories.datasets import Datasets, NewVersion
+from cluster.repositories.leases import Leases
+from cluster.repositories.vintages import Vintages
+from quantis.errors import Conflict, InvalidInput, NotFound, QuantisError, Unauthenticated
+from quantis.types.accounts import Role
+from quantis.types.datasets import DatasetSpec, Roles
+from quantis.types.forecasts import ForecastRequest, ForecastResponse, ModelRef, Reason, Rung, SeriesForecast
+
+PASSWORD = "correct horse battery"
+NOW = datetime(2024, 5, 1, 12, 30, 15, 123456, tzinfo=UTC)
+
+
+def at_once(count, call):
+    """The results, or errors, of calls that start together."""
+    barrier = Barrier(count)
+
+    def attempt(number):
+        barrier.wait()
+        try:
+            return call(number)
+        except QuantisError as error:
+            return error
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(attempt, range(count)))
+
+
+# Accounts
+
+
+@pytest.fixture
+def accounts(database):
+    return Accounts(database)
+
+
+@pytest.fixture
+def ada(accounts):
+    return accounts.create("default", "ada", PASSWORD, Role.analyst)
+
+
+def living(database):
+    with database.read() as session:
+        return session.scalar(
+            select(func.count())
+            .select_from(RefreshTokenRow)
+            .where(RefreshTokenRow.used_at.is_(None), RefreshTokenRow.revoked_at.is_(None))
+        )
+
+
+def test_when_a_user_is_made_then_name_and_password_find_it(accounts, ada):
+    assert accounts.anybody()
+    assert accounts.authenticate("ada", PASSWORD) == ada == accounts.enabled(ada.id)
+    assert accounts.all("default") == [ada]
+    assert accounts.all("others") == []
+    assert (ada.team, ada.role, ada.disabled) == ("default", Role.analyst, False)
+    for name, password in (("ada", "wrong"), ("bob", PASSWORD), ("ada\0", PASSWORD)):
+        with pytest.raises((Unauthenticated, InvalidInput)):
+            accounts.authenticate(name, password)
+    with pytest.raises(Conflict, match="'ada' is taken"):
+        accounts.create("others", "ada", PASSWORD, Role.viewer)
+
+
+def test_when_one_name_is_taken_at_once_then_one_gets_it(accounts):
+    found = at_once(4, lambda number: accounts.create("default", "ada", PASSWORD, Role.viewer))
+    assert sum(isinstance(one, Conflict) for one in found) == 3
+    assert len(accounts.all("default")) == 1
+
+
+def test_when_several_want_to_be_the_first_then_one_is(accounts):
+    found = at_once(
+        4, lambda number: accounts.create("default", f"u{number}", PASSWORD, Role.admin, first=True)
+    )
+    assert sum(isinstance(one, Conflict) for one in found) == 3
+    assert len(accounts.all("default")) == 1
+
+
+def test_when_two_admins_disable_each_other_at_once_then_one_stays(accounts):
+    admins = [accounts.create("default", name, PASSWORD, Role.admin).id for name in ("one", "two")]
+    for _ in range(4):
+        for one in admins:
+            accounts.change("default", one, role=None, disabled=False, password=None)
+        at_once(2, lambda n: accounts.change("default", admins[n], role=None, disabled=True, password=None))
+        assert [one.disabled for one in accounts.all("default")].count(False) == 1
+
+
+def test_when_another_team_s_user_is_changed_then_it_is_not_found(accounts, ada):
+    with pytest.raises(NotFound):
+        accounts.change("others", ada.id, role=Role.admin, disabled=None, password=None)
+    with pytest.raises(NotFound):
+        accounts.change("default", "unknown", role=Role.admin, disabled=None, password=None)
+    assert accounts.enabled(ada.id) == ada
+
+
+def test_when_a_refresh_token_rotates_then_its_chain_has_one_living_end(accounts, ada, database):
+    token = accounts.issue_refresh(ada, 14)
+    for _ in range(4):
+        owner, following = accounts.rotate(token, 14)
+        assert owner == ada
+        assert following != token
+        assert living(database) == 1
+        with database.read() as session:
+            assert session.get(RefreshTokenRow, token) is None  # only its hash is kept
+        token = following
+    accounts.revoke(token)
+    assert living(database) == 0
+    with pytest.raises(Unauthenticated):
+        accounts.rotate(token, 14)
+    accounts.revoke("unknown")
+
+
+def test_when_a_used_token_returns_then_the_family_ends_and_that_is_kept(accounts, ada, database):
+    first = accounts.issue_refresh(ada, 14)
+    accounts.issue_refresh(ada, 14)
+    accounts.rotate(first, 14)
+    assert living(database) == 2
+    with pytest.raises(Unauthenticated, match="used before"):
+        accounts.rotate(first, 14)
+    assert living(database) == 1
+
+
+def test_when_one_token_is_rotated_at_once_then_never_more_than_one_end_lives(accounts, ada, database):
+    for _ in range(4):
+        token = accounts.issue_refresh(ada, 14)
+        found = at_once(3, lambda number, token=token: accounts.rotate(token, 14))
+        assert sum(isinstance(one, Unauthenticated) for one in found) == 2
+        assert living(database) == 0  # the second comer ended the family
+
+
+def test_when_a_token_has_expired_or_its_user_is_gone_then_it_is_refused(accounts, ada, database):
+    token = accounts.issue_refresh(ada, 14)
+    with database.write() as session:
+        session.execute(update(UserRow).values(disabled=True))
+    with pytest.raises(Unauthenticated):
+        accounts.rotate(token, 14)
+    with database.write() as session:
+        session.execute(update(UserRow).values(disabled=False))
+        session.execute(update(RefreshTokenRow).values(expires_at=datetime.now(UTC) - timedelta(seconds=1)))
+    with pytest.raises(Unauthenticated):
+        accounts.rotate(token, 14)
+
+
+# Datasets
+
+
+SPEC = DatasetSpec(
+    name="sales", roles=Roles(futr_exog=("promo é",), categorical=("promo é",)), freq="15min",
+    publication_lag=timedelta(hours=1, microseconds=5), time_zone="Europe/Paris", holidays="FR", description="é\n'\"",
+)  # fmt: skip
+
+
+@pytest.fixture
+def datasets(database):
+    return Datasets(database)
+
+
+def version(content, **changes):
+    values = {
+        "content_hash": content, "pins": {"target": 1, "future": 0, "static": 2}, "freq": "h", "rows": 10, "series": 2,
+        "first_ds": NOW - timedelta(days=1), "last_ds": NOW,
+    }  # fmt: skip
+    return NewVersion(**(values | changes))
+
+
+def test_when_a_dataset_is_declared_then_every_part_of_it_reads_back(datasets):
+    made = datasets.create("default", "ada", SPEC)
+    assert datasets.get("default", "sales") == made
+    assert datasets.find("default", "sales") == SPEC
+    assert datasets.find("others", "sales") is None
+    assert datasets.all("default") == [made]
+    assert datasets.all("others") == []
+    with pytest.raises(Conflict, match="'sales' exists"):
+        datasets.create("default", "ada", SPEC)
+    datasets.create("others", "bob", SPEC)
+    with pytest.raises(NotFound, match="no version yet"):
+        datasets.pinned("default", "sales")
+
+
+def test_when_versions_are_added_then_each_pins_its_own(datasets):
+    datasets.create("default", "ada", SPEC)
+    first = datasets.add_version("default", "sales", "ada", version("a" * 64), None)
+    second = datasets.add_version(
+        "default", "sales", "ada", version("b" * 64, pins={"target": 9}, rows=11), 1
+    )
+    assert (first.number, first.parent, second.number, second.parent) == (1, None, 2, 1)
+    assert first.last_ds == NOW
+    assert list(datasets.versions("default", "sales")) == [second, first]
+    assert datasets.pinned("default", "sales").version == second
+    assert datasets.pinned("default", "sales").pins == {"target": 9}
+    assert datasets.pinned("default", "sales", 1).pins == {"target": 1, "future": 0, "static": 2}
+    found = datasets.get("default", "sales")
+    assert (found.latest_version, found.rows, found.series) == (2, 11, 2)
+    for number in (3, 0, -1):
+        with pytest.raises(NotFound, match=f"no version {number}"):
+            datasets.pinned("default", "sales", number)
+    with pytest.raises(NotFound):
+        datasets.pinned("others", "sales")
+
+
+def test_when_another_writer_was_first_then_it_is_a_conflict(datasets):
+    datasets.create("default", "ada", SPEC)
+    datasets.add_version("default", "sales", "ada", version("a" * 64), None)
+    with pytest.raises(Conflict, match="got version 1 meanwhile"):
+        datasets.add_version("default", "sales", "bob", version("b" * 64), None)
+    with pytest.raises(Conflict):
+        datasets.add_version("default", "sales", "bob", version("b" * 64), 2)
+    assert len(datasets.versions("default", "sales")) == 1
+
+
+def test_when_versions_are_added_at_once_then_one_is_and_the_others_conflict(datasets):
+    datasets.create("default", "ada", SPEC)
+    found = at_once(4, lambda n: datasets.add_version("default", "sales", "ada", version(f"{n}" * 64), None))
+    assert sum(isinstance(one, Conflict) for one in found) == 3
+    assert len(datasets.versions("default", "sales")) == 1
+
+
+def test_when_a_dataset_is_declared_at_once_then_once(datasets):
+    found = at_once(4, lambda number: datasets.create("default", "ada", SPEC))
+    assert sum(isinstance(one, Conflict) for one in found) == 3
+
+
+# Vintages
+
+
+def issued(forecast_id="f-1", **changes):
+    entry = SeriesForecast(
+        unique_id="JFK/B6 é", status="fallback", rung=Rung.last_value, reason=Reason.short_history, detail="'\"\\",
+        ds=[NOW], mean=[0.1 + 0.2], quantiles={"0.5": [1e-17]},
+    )  # fmt: skip
+    values = {
+        "forecast_id": forecast_id, "model": ModelRef(name="demand", version=3, alias="champion", family="tft"),
+        "freq": "h",
+        "as_of": NOW, "issued_at": NOW, "forecasts": [entry] * 50,
+    }  # fmt: skip
+    return ForecastResponse.model_validate(values | changes)
+
+
+REQUEST = ForecastRequest.model_validate({"series": [{"unique_id": "JFK/B6 é"}]})
+
+
+def test_when_a_vintage_is_kept_then_it_reads_back_to_the_last_digit_and_never_changes(database):
+    vintages = Vintages(database)
+    vintages.keep("default", REQUEST, issued())
+    assert vintages.get("default", "f-1") == issued()
+    for team, name in (("others", "f-1"), ("default", "f-2")):
+        with pytest.raises(NotFound):
+            vintages.get(team, name)
+    with pytest.raises(Exception, match=r"(?i)unique|duplicate"):
+        vintages.keep("default", REQUEST, issued(freq="D"))
+    assert vintages.get("default", "f-1").freq == "h"
+    with database.read() as session:
+        row = session.get_one(ForecastRow, "f-1")
+        assert (row.as_of, row.issued_at, row.version) == (NOW, NOW, 3)
+        assert len(row.response) < len(issued().model_dump_json()) / 4
+
+
+def test_when_many_vintages_are_kept_at_once_then_none_is_lost(database):
+    vintages = Vintages(database)
+    assert at_once(8, lambda n: vintages.keep("default", REQUEST, issued(f"f-{n}"))) == [None] * 8
+    assert all(vintages.get("default", f"f-{n}").forecast_id == f"f-{n}" for n in range(8))
+
+
+# Leases
+
+
+class Clock:
+    """Stands in for `datetime` in the module; time passes when told."""
+
+    def __init__(self):
+        self.moment = NOW
+
+    def now(self, zone):
+        return self.moment
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(lease_module, "datetime", clock)
+    return clock
+
+
+TEN = timedelta(seconds=10)
+
+
+def test_when_a_lease_is_held_then_nobody_else_gets_it_until_it_expires(database, clock):
+    leases = Leases(database)
+    assert leases.take("work", "a", TEN)
+    assert not leases.take("work", "b", TEN)
+    assert leases.take("other work", "b", TEN)
+    clock.moment += timedelta(seconds=9)
+    assert leases.take("work", "a", TEN)
+    clock.moment += timedelta(seconds=9)
+    assert not leases.take("work", "b", TEN)
+    clock.moment += timedelta(seconds=1)
+    assert leases.take("work", "b", TEN)
+    assert not leases.take("work", "a", TEN)
+
+
+def test_when_a_lease_is_given_back_then_it_is_free_but_only_its_holder_can_give_it(database):
+    leases = Leases(database)
+    assert leases.take("work", "a", TEN)
+    leases.release("work", "b")
+    assert not leases.take("work", "b", TEN)
+    leases.release("work", "a")
+    assert leases.take("work", "b", TEN)
+    leases.release("never taken", "a")
+
+
+def test_when_many_take_at_once_then_one_holds(database):
+    leases = Leases(database)
+    for round_ in range(3):
+        found = at_once(6, lambda number, name=f"work{round_}": leases.take(name, str(number), TEN))
+        assert found.count(True) == 1
+        again = at_once(6, lambda number, name=f"work{round_}": leases.take(name, str(number), TEN))
+        assert again == found
+
+
+def test_when_an_expired_lease_is_taken_at_once_then_one_holds(database, clock):
+    leases = Leases(database)
+    assert leases.take("work", "dead", TEN)
+    clock.moment += TEN
+    assert at_once(6, lambda number: leases.take("work", str(number), TEN)).count(True) == 1
