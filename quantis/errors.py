@@ -53,6 +53,10 @@ class RejectedPanel(InvalidInput):
         super().__init__(message)
         self.findings = list(findings)
 
+    def __reduce__(self) -> tuple[type[RejectedPanel], tuple[str, list[Finding]]]:
+        """How it travels between processes: with its findings."""
+        return type(self), (self.message, self.findings)
+
 
 class Unauthenticated(QuantisError):
     status, code, title, exit_code = 401, "unauthenticated", "Not signed in", 3
