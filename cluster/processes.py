@@ -55,7 +55,9 @@ def forget(storage: Storage) -> None:
 
 
 def marked(instance: str) -> list[int]:
-    """The living processes that carry the instance's mark, this one left out."""
+    """The living processes that carry the instance's mark, this one left out; an empty mark is nobody's."""
+    if not instance:
+        return []
     needle = f"{MARK}={instance}".encode()
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
