@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from contextlib import suppress
+
+import pytest
+
+from cluster import processes
+from cluster.processes import MARK, MemoryWatch, Platform
+from cluster.storage import Storage
+
+SLEEP = "import time; print('ready', flush=True); time.sleep(60)"
+STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + SLEEP
+PARENT = f"import subprocess, sys; c = subprocess.Popen([sys.executable, '-c', {SLEEP!r}]); c.wait()"
+
+
+@pytest.fixture
+def spawn():
+    """Start a Python process with a mark, or without; ended afterwards, whatever the test did."""
+    started = []
+
+    def start(mark, code=SLEEP):
+        environment = {key: value for key, value in os.environ.items() if key != MARK}
+        if mark is not None:
+            environment[MARK] = mark
+        process = subprocess.Popen(
+            [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, start_new_session=True
+        )
+        assert process.stdout.readline() == b"ready\n"
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+
+
+@pytest.fixture
+def mark():
+    return uuid.uuid4().hex
+
+
+def test_when_processes_are_looked_for_then_only_those_with_the_whole_mark_are_found(spawn, mark):
+    ours, other, similar, plain = spawn(mark), spawn(uuid.uuid4().hex), spawn(mark + "0"), spawn(None)
+    assert processes.marked(mark) == [ours.pid]
+    assert processes.marked(mark[:-1]) == []
+    assert processes.marked("") == []
+    ours.kill()
+    ours.wait()
+    assert processes.marked(mark) == []
+    assert all(process.poll() is None for process in (other, similar, plain))
+
+
+def test_when_an_instance_is_stopped_then_its_children_go_too_and_nobody_else(spawn, mark):
+    parent, other, plain = spawn(mark, PARENT), spawn(uuid.uuid4().hex), spawn(None)
+    assert len(processes.marked(mark)) == 2
+    assert processes.stop(mark) == 2
+    assert processes.marked(mark) == []
+    assert parent.wait(5) == -signal.SIGTERM
+    assert other.poll() is None
+    assert plain.poll() is None
+    assert processes.stop(mark) == 0
+
+
+def test_when_a_process_does_not_listen_then_it_is_killed_after_some_patience(spawn, mark):
+    process = spawn(mark, STUBBORN)
+    started = time.monotonic()
+    assert processes.stop(mark, patience=0.4) == 1
+    assert process.wait(5) == -signal.SIGKILL
+    assert 0.4 <= time.monotonic() - started < 5
+
+
+def test_when_this_process_carries_the_mark_then_it_is_left_out(mark):
+    code = f"from cluster import processes; print(processes.stop({mark!r}))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {MARK: mark},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "0\n"
+
+
+def test_when_a_platform_is_saved_then_it_reads_back_until_it_is_forgotten(tmp_path, spawn, mark):
+    storage = Storage(tmp_path)
+    storage.prepare()
+    assert processes.load(storage) is None
+    platform = Platform(mark, 7, "127.0.0.1", 8000, "127.0.0.1:1", "http://127.0.0.1:2", "/tmp/quantis-x")
+    processes.save(storage, platform)
+    assert processes.load(storage) == platform
+    assert platform.url == "http://127.0.0.1:8000"
+    assert not platform.alive
+    spawn(mark)
+    assert platform.alive
+    for text in ("", "{", "[]", '{"instance": "x"}', '{"instance": 1, "more": 2}'):
+        (storage.run / "platform.json").write_text(text)
+        assert processes.load(storage) is None
+    processes.forget(storage)
+    processes.forget(storage)
+    assert list(storage.run.iterdir()) == []
+
+
+def test_when_a_port_is_taken_then_it_is_not_free_and_free_ones_differ():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert not processes.port_is_free("127.0.0.1", port)
+    assert processes.port_is_free("127.0.0.1", port)
+    ports = processes.free_ports(5)
+    assert len(set(ports)) == 5
+    assert all(processes.port_is_free("127.0.0.1", port) for port in ports)
+
+
+def test_when_memory_is_watched_then_the_peak_is_about_what_the_processes_took(spawn, mark):
+    code = f"x = bytearray(50_000_000); x[::4096] = b'1' * len(x[::4096]); {SLEEP}"
+    with MemoryWatch(mark, every=0.05) as watch:
+        process = spawn(mark, code)
+        time.sleep(0.3)
+        process.kill()
+        process.wait()
+        time.sleep(0.1)
+    assert 50_000_000 < watch.peak < 200_000_000
+    assert processes.memory(mark) == 0

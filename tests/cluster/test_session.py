@@ -1,0 +1,107 @@
+"""What a function run over many items gives back is the same in this process and on Ray."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+import pytest
+
+from cluster.session import InProcess, OnRay, session
+from cluster.settings import Settings
+from quantis.errors import InvalidInput, QuantisError, RejectedPanel
+
+
+def work(shared, item):
+    if item == "refuse":
+        raise InvalidInput(f"{item!r} is not welcome", errors=[{"pointer": "/x", "message": "no"}])
+    if item == "findings":
+        raise RejectedPanel("rejected", [])
+    if item == "crash":
+        raise ZeroDivisionError("by zero")
+    if item == "odd":
+        raise Odd(threading.Lock())
+    if item == "slow":
+        time.sleep(0.3)
+    return {"sum": sum(shared["numbers"]) + len(item), "item": item}
+
+
+class Odd(Exception):
+    """An error that no process can hand to another."""
+
+
+ITEMS = ["a", "slow", "refuse", "bb", "crash", "findings", "ccc"]
+
+
+def told(results):
+    return [
+        (type(one).__name__, getattr(one, "message", str(one)).split("\n")[0])
+        if isinstance(one, Exception)
+        else one
+        for one in results
+    ]
+
+
+@pytest.fixture(scope="module")
+def on_ray():
+    import ray
+
+    ray.init(
+        address="local", num_cpus=2, include_dashboard=False, object_store_memory=100 * 2**20, logging_level="error",
+        log_to_driver=False,
+    )  # fmt: skip
+    yield OnRay()
+    ray.shutdown()
+
+
+def check(executor):
+    shared = {"numbers": list(range(1000))}
+    results = executor.map(work, shared, ITEMS)
+    assert told(results) == [
+        {"sum": 499501, "item": "a"},
+        {"sum": 499504, "item": "slow"},
+        ("InvalidInput", "'refuse' is not welcome"),
+        {"sum": 499502, "item": "bb"},
+        ("ZeroDivisionError", "by zero"),
+        ("RejectedPanel", "rejected"),
+        {"sum": 499503, "item": "ccc"},
+    ]
+    assert results[2].errors == [{"pointer": "/x", "message": "no"}]
+    assert isinstance(results[2], QuantisError)
+    assert executor.map(work, shared, []) == []
+    kept = executor.map(work, shared, ["a", "odd", "bb"])
+    assert [isinstance(one, Exception) for one in kept] == [False, True, False]
+
+
+def test_when_items_are_worked_on_here_then_results_and_errors_stand_in_their_places():
+    check(InProcess())
+
+
+@pytest.mark.ray
+def test_when_items_are_worked_on_by_ray_then_results_and_errors_stand_in_the_same_places(on_ray):
+    check(on_ray)
+
+
+def die(shared, item):
+    if item == "die":
+        os._exit(1)
+    return os.getpid()
+
+
+@pytest.mark.ray
+def test_when_a_worker_dies_then_its_item_is_an_error_and_the_others_are_done_elsewhere(on_ray):
+    results = on_ray.map(die, None, ["a", "die", "b"])
+    assert [isinstance(one, Exception) for one in results] == [False, True, False]
+    assert os.getpid() not in results
+
+
+@pytest.mark.ray
+def test_when_no_head_is_configured_then_a_session_has_its_own_and_ends_with_it(tmp_path, on_ray):
+    import ray
+
+    ray.shutdown()
+    with session(Settings(data_dir=tmp_path, cpus=2, object_store_mb=80)):
+        assert ray.is_initialized()
+        assert OnRay().map(work, {"numbers": [1]}, ["a"]) == [{"sum": 2, "item": "a"}]
+    assert not ray.is_initialized()
