@@ -41,7 +41,8 @@ web/node_modules/.package-lock.json: web/package-lock.json
 	cd web && npm ci --no-audit --no-fund --loglevel=error
 	touch $@
 
-web/dist/index.html: web/node_modules/.package-lock.json web/openapi.json $(shell find web/src web/public -type f 2>/dev/null)
+web/dist/index.html: web/node_modules/.package-lock.json web/index.html web/docs/index.html web/vite.config.ts \
+    web/openapi.json $(shell find web/src -type f)
 	cd web && npm run --silent build
 	touch $@
 
@@ -63,7 +64,7 @@ debian:
 	@requirements/debian.sh
 
 .venv/product.done: requirements/lock.txt requirements/install.sh
-	@test -e .venv/dev.done -a .venv/dev.done -nt requirements/lock.txt || requirements/install.sh lock.txt
+	@test .venv/dev.done -nt requirements/lock.txt || requirements/install.sh lock.txt
 	@touch $@
 
 .venv/dev.done: requirements/dev.txt requirements/install.sh

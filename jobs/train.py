@@ -185,9 +185,7 @@ class _RayWorker:
         return size
 
     def wrap(self, module: torch.nn.Module) -> torch.nn.Module:
-        wrapped: torch.nn.Module = prepare_model(
-            module, parallel_strategy_kwargs={"find_unused_parameters": True}
-        )
+        wrapped: torch.nn.Module = prepare_model(module)
         return wrapped
 
 

@@ -88,7 +88,7 @@ def authorise(
     if least is None:
         return None
     if token is None:
-        raise Unauthenticated("this needs an access token; sign in with POST /v1/oauth/token")
+        raise Unauthenticated("the access token is missing; sign in")
     user = services.accounts.enabled(tokens.read(token, services.token_key).subject)
     if user is None:
         raise Unauthenticated("this account is disabled or gone; ask an admin")
@@ -100,7 +100,7 @@ def authorise(
 
 def _signed_in(principal: Annotated[Principal | None, Depends(authorise)]) -> Principal:
     if principal is None:
-        raise Unauthenticated("this needs an access token; sign in with POST /v1/oauth/token")
+        raise Unauthenticated("the access token is missing; sign in")
     return principal
 
 

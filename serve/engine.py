@@ -21,7 +21,7 @@ from models import ladder
 from models.answers import as_answer
 from models.bundle import read_bundle
 from models.forecaster import Forecaster
-from models.registry import Registry
+from models.registry import CHAMPION, Registry
 from monitoring import instruments
 from quantis.errors import NotFound
 from quantis.panel import ID, Panel, Snapshot, Task
@@ -76,7 +76,7 @@ class Engine:
             model=ModelRef(
                 name=version.model,
                 version=version.version,
-                alias=ref.partition("@")[2] or None,
+                alias=_alias(ref),
                 family=version.family,
             ),
             freq=task.freq,
@@ -211,3 +211,9 @@ def _own(panel: Panel | None, asked: Sequence[SeriesRequest], task: Task, steps:
     own = [series for series in asked if series.y is not None]
     found = [OwnHistory(series, task, only(panel, series.unique_id), steps).snapshot() for series in own]
     return [snapshot for snapshot in found if snapshot is not None]
+
+
+def _alias(ref: str) -> str | None:
+    """The alias that a reference goes by; a name alone means its champion, a number none."""
+    name, _, alias = ref.partition("@")
+    return alias or (None if ":" in name else CHAMPION)

@@ -63,7 +63,7 @@ def read(token: str, key: bytes) -> Claims:
         )
         return _checked(claims)
     except Exception as error:
-        raise Unauthenticated("the access token is not valid or has expired; sign in again") from error
+        raise Unauthenticated("the access token is not valid or has ended; sign in again") from error
 
 
 def key_id(key: bytes) -> str:

@@ -153,8 +153,9 @@ def _numbered(session: Session, dataset_id: str, number: int) -> DatasetVersionR
 
 
 def _dataset(row: DatasetRow, latest: DatasetVersionRow | None) -> Dataset:
+    spec = DatasetSpec.model_validate(row.spec)
     return Dataset(
-        **DatasetSpec.model_validate(row.spec).model_dump(),
+        **{**spec.model_dump(), "freq": spec.freq or (latest.freq if latest else None)},
         created_at=row.created_at,
         created_by=row.created_by,
         latest_version=latest.number if latest else None,

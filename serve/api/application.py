@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
-
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.responses import FileResponse, PlainTextResponse, Response
 from fastapi.routing import APIRoute
 
 from monitoring import instruments
+from quantis import __version__
 from quantis.errors import NotFound, NotInstalled, Unavailable
 from quantis.types.base import Frozen, Problem
 from serve import problems
@@ -36,7 +35,7 @@ def create_app(services: Services) -> FastAPI:
     """The application around its services."""
     app = FastAPI(
         title="Quantis",
-        version=_version(),
+        version=__version__,
         description="Probabilistic forecasts of panels of time series.",
         docs_url=None,
         redoc_url=None,
@@ -99,10 +98,3 @@ def _operations(app: FastAPI) -> APIRouter:
 
 def _operation_id(route: APIRoute) -> str:
     return route.name
-
-
-def _version() -> str:
-    try:
-        return version("quantis-forecast")
-    except PackageNotFoundError:
-        return "0"

@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from quantis.errors import NotFound
 from quantis.types.base import MAX_INTEGER, Page
-from quantis.types.jobs import Job, JobRequest, JobState, LogText
+from quantis.types.jobs import Job, JobEvent, JobRequest, JobState, LogText
 from quantis.types.registry import Leaderboard
 from serve.access import AppServices, CurrentUser, check_job
 from serve.body import StrictRoute
@@ -61,7 +61,13 @@ def _known_job(job_id: str, principal: CurrentUser, services: AppServices) -> st
     return services.jobs.get(principal.team, job_id).id
 
 
-@router.get("/jobs/{job_id}/events", response_class=EventSourceResponse)
+@router.get(
+    "/jobs/{job_id}/events",
+    response_class=EventSourceResponse,
+    responses={
+        200: {"model": JobEvent, "description": "`id` is the seq, `event` the kind, `data` this as JSON."}
+    },
+)
 async def events(
     job_id: Annotated[str, Depends(_known_job)],
     request: Request,

@@ -931,6 +931,33 @@ export interface components {
                 [key: string]: unknown;
             } | null;
         };
+        /**
+         * JobEvent
+         * @description One line of a job's story; `seq` counts from 1 within the job.
+         */
+        JobEvent: {
+            /** Seq */
+            seq: number;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "state" | "step" | "progress" | "metric" | "result";
+            /** Message */
+            message: string;
+            /**
+             * Data
+             * @default {}
+             */
+            data?: {
+                [key: string]: unknown;
+            };
+        };
         /** JobRequest */
         JobRequest: {
             /** Spec */
@@ -2405,13 +2432,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description `id` is the seq, `event` the kind, `data` this as JSON. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "text/event-stream": unknown;
+                    "text/event-stream": components["schemas"]["JobEvent"];
                 };
             };
             /** @description The request cannot be served; `code` says why. */

@@ -1,4 +1,4 @@
-import type { paths } from "./schema";
+import type { components, paths } from "./schema";
 
 /** Names for the API's types, taken from its routes: a renamed field or route fails the type check. */
 
@@ -50,11 +50,5 @@ export type ForecastRequest = Body<paths["/v1/models/{ref}/forecasts"]["post"]>;
 export type Forecast = Answer<paths["/v1/forecasts/{forecast_id}"]["get"]>;
 export type SeriesForecast = Forecast["forecasts"][number];
 
-/** One line of a job's event stream; the stream itself is not described by OpenAPI. */
-export interface JobEvent {
-  seq: number;
-  at: string;
-  kind: "state" | "step" | "progress" | "metric" | "result";
-  message: string;
-  data: Record<string, unknown>;
-}
+/** One line of a job's event stream. */
+export type JobEvent = Complete<components["schemas"]["JobEvent"]>;
