@@ -1,4 +1,4 @@
-"""Every repository test runs on SQLite and on a real PostgreSQL, each test on a database of its own."""
+"""Every repository test runs on SQLite and on a real PostgreSQL, each test on an empty database."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from cluster.database.engine import Database
+from cluster.database.tables import Base
 from cluster.processes import free_ports
 
 _NUMBERS = count(1)
@@ -103,8 +104,8 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def _execute(server: str, statement: str) -> None:
-    engine = create_engine(server + "postgres", isolation_level="AUTOCOMMIT")
+def _execute(server: str, statement: str, name: str = "postgres") -> None:
+    engine = create_engine(server + name, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         connection.execute(text(statement))
     engine.dispose()
@@ -116,9 +117,9 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         shutil.copy(request.getfixturevalue("migrated_sqlite"), tmp_path / "quantis.db")
         return f"sqlite:///{tmp_path / 'quantis.db'}"
-    server, name = request.getfixturevalue("migrated_postgres"), f"test_{next(_NUMBERS)}"
-    _execute(server, f"CREATE DATABASE {name} TEMPLATE migrated")
-    return str(server) + name
+    server: str = request.getfixturevalue("migrated_postgres")
+    _execute(server, f"TRUNCATE {', '.join(Base.metadata.tables)} RESTART IDENTITY", "migrated")
+    return server + "migrated"
 
 
 @pytest.fixture

@@ -75,12 +75,18 @@ def test_when_a_dataset_is_declared_then_it_reads_back_with_no_version_yet(world
 
 @pytest.mark.parametrize(
     "change",
-    [{"name": "Sales"}, {"name": "a/b"}, {"name": ""}, {"freq": "fortnight"}, {"freq": "0h"},
-     {"time_zone": "Mars/Olympus"}, {"time_zone": "../../etc/passwd"}, {"time_zone": ""}, {"publication_lag": "-PT1H"}, {"publication_lag": "P9999D"},
-     {"holidays": "Nowhere"}, {"roles": {"hist_exog": ["y"]}}, {"roles": {"hist_exog": ["x"], "futr_exog": ["x"]}},
-     {"roles": {"hist_exog": [""]}}, {"roles": {"hist_exog": ["a\n"]}}, {"roles": {"categorical": ["x"]}},
-     {"team": "x"}],
-)  # fmt: skip
+    [
+        *({"name": name} for name in ("Sales", "a/b", "", "a" * 64)),
+        *({"freq": freq} for freq in ("fortnight", "0h", "", "99999h")),
+        *({"time_zone": zone} for zone in ("Mars/Olympus", "../../etc/passwd", "")),
+        *({"publication_lag": lag} for lag in ("-PT1H", "P9999D")),
+        *({"roles": {"hist_exog": [column]}} for column in ("y", "", "a\n", "x" * 129)),
+        {"roles": {"hist_exog": ["x"], "futr_exog": ["x"]}},
+        {"roles": {"categorical": ["x"]}},
+        {"holidays": "Nowhere"},
+        {"team": "x"},
+    ],
+)
 def test_when_a_declaration_is_odd_then_it_is_422_and_nothing_is_made(client, problem, change):
     problem(client.post("/v1/datasets", json=SPEC | change), 422, "invalid_input")
     assert [one["name"] for one in client.get("/v1/datasets").json()["items"]] == ["flights"]

@@ -53,13 +53,13 @@ def test_when_a_stored_series_is_named_then_its_last_day_is_repeated_after_its_l
     assert list(entry["quantiles"]) == ["0.025", "0.1", "0.25", "0.5", "0.75", "0.9", "0.975"]
     fan = np.array(list(entry["quantiles"].values()))
     assert (np.diff(fan, axis=0) >= 0).all()
-    assert body["model"] == {"name": "demand", "version": 1, "alias": None, "family": "seasonal_naive"}
+    assert body["model"] == {"name": "demand", "version": 1, "alias": "champion", "family": "seasonal_naive"}
     assert body["freq"] == "h"
 
 
 @pytest.mark.parametrize(
     ("ref", "version", "alias"),
-    [("demand", 1, None), ("demand@champion", 1, "champion"), ("demand@candidate", 2, "candidate"),
+    [("demand", 1, "champion"), ("demand@champion", 1, "champion"), ("demand@candidate", 2, "candidate"),
      ("demand:2", 2, None)],
 )  # fmt: skip
 def test_when_the_model_is_named_in_any_form_then_the_answer_says_which_version_it_is(
