@@ -27,10 +27,10 @@ lint: .venv/dev.done ## style
 types: .venv/dev.done ## mypy, strict
 	$(RUN) -m mypy quantis features models monitoring cluster jobs serve
 
-unit: .venv/dev.done debian ## tests that need no running platform
+unit: .venv/dev.done debian-test ## tests that need no running platform
 	$(RUN) -m pytest -q --ignore=tests/platform tests
 
-platform: .venv/dev.done web/dist/index.html debian ## a short demo on a free port, and everything on top of it
+platform: .venv/dev.done web/dist/index.html debian-test ## a short demo on a free port, and everything on top of it
 	$(RUN) -m pytest -q tests/platform
 
 web-check: .venv/dev.done web/node_modules/.package-lock.json ## the API's types, lint, unit tests and build of the dashboard
@@ -59,9 +59,9 @@ bench: .venv/dev.done ## figures, with peers
 lock: ## compile the lock files from pyproject.toml
 	requirements/compile.sh
 
-.PHONY: debian
-debian:
-	@requirements/debian.sh
+.PHONY: debian-test
+debian-test:
+	@requirements/debian.sh test
 
 .venv/product.done: requirements/lock.txt requirements/install.sh
 	@test .venv/dev.done -nt requirements/lock.txt || requirements/install.sh lock.txt

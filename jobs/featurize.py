@@ -36,7 +36,7 @@ def work(context: Context[FeaturizeSpec]) -> dict[str, Any]:
     return {
         "rows": frame.num_rows,
         "columns": frame.column_names,
-        "path": str(path),
+        "path": str(path.relative_to(context.settings.storage.root)),
         "spec": spec.model_dump(mode="json"),
     }
 
