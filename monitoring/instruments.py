@@ -49,9 +49,7 @@ class _Instruments:
         self.registry = CollectorRegistry()
         counter, gauge, histogram = self._counter, self._gauge, self._histogram
 
-        self.http_requests = counter(
-            "http_requests", "HTTP requests answered.", "route", "method", "status"
-        )
+        self.http_requests = counter("http_requests", "HTTP requests answered.", "route", "method", "status")
         self.http_seconds = histogram("http_request_seconds", "Seconds to answer a request.", _FAST, "route")
 
         self.forecast_entries = counter(

@@ -15,9 +15,24 @@ from quantis.errors import InvalidInput
 
 Times = npt.NDArray[np.datetime64]
 
-_MICROSECONDS = {"s": 1_000_000, "min": 60_000_000, "h": 3_600_000_000, "D": 86_400_000_000, "W": 604_800_000_000}
+_MICROSECONDS = {
+    "s": 1_000_000,
+    "min": 60_000_000,
+    "h": 3_600_000_000,
+    "D": 86_400_000_000,
+    "W": 604_800_000_000,
+}
 _MONTHS = {"MS": 1, "QS": 3, "YS": 12}
-_SEASONS = {"s": (60,), "min": (60, 1440), "h": (24, 168), "D": (7,), "W": (52,), "MS": (12,), "QS": (4,), "YS": (1,)}
+_SEASONS = {
+    "s": (60,),
+    "min": (60, 1440),
+    "h": (24, 168),
+    "D": (7,),
+    "W": (52,),
+    "MS": (12,),
+    "QS": (4,),
+    "YS": (1,),
+}
 
 
 @dataclass(frozen=True)
@@ -33,7 +48,9 @@ class Frequency:
         found = re.fullmatch(r"(\d{0,4})(s|min|h|D|W|MS|QS|YS)", alias)
         if not found or found[1] == "0":
             known = ", ".join([*_MICROSECONDS, *_MONTHS])
-            raise InvalidInput(f"frequency {alias!r} is not one of {known}, with an optional count such as 15min")
+            raise InvalidInput(
+                f"frequency {alias!r} is not one of {known}, with an optional count such as 15min"
+            )
         return cls(int(found[1] or 1), found[2])
 
     @property
@@ -43,7 +60,9 @@ class Frequency:
     @property
     def season_lengths(self) -> tuple[int, ...]:
         """Usual seasons in steps, shortest first; (1,) when there is none."""
-        seasons = tuple(s // self.count for s in _SEASONS[self.unit] if s % self.count == 0 and s >= 2 * self.count)
+        seasons = tuple(
+            s // self.count for s in _SEASONS[self.unit] if s % self.count == 0 and s >= 2 * self.count
+        )
         return seasons or (1,)
 
     def shift(self, times: Times, steps: int | npt.NDArray[np.int64]) -> Times:

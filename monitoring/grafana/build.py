@@ -38,7 +38,11 @@ def quantile(share: float, metric: str, *by: str) -> str:
 
 
 def rate(metric: str, *by: str, where: str = "") -> str:
-    return f"sum by ({', '.join(by)}) (rate({metric}{where}{RATE}))" if by else f"sum(rate({metric}{where}{RATE}))"
+    return (
+        f"sum by ({', '.join(by)}) (rate({metric}{where}{RATE}))"
+        if by
+        else f"sum(rate({metric}{where}{RATE}))"
+    )
 
 
 REQUESTS = "quantis_http_requests_total"
@@ -156,10 +160,18 @@ def _panel(panel: Panel, number: int, place: dict[str, int]) -> dict[str, Any]:
     steps: list[dict[str, Any]] = [{"color": "green", "value": None}]
     if panel.alarm is not None:
         steps.append({"color": "red", "value": panel.alarm})
-    defaults: dict[str, Any] = {"unit": panel.unit, "min": 0, "thresholds": {"mode": "absolute", "steps": steps}}
+    defaults: dict[str, Any] = {
+        "unit": panel.unit,
+        "min": 0,
+        "thresholds": {"mode": "absolute", "steps": steps},
+    }
     if panel.kind == "timeseries":
         stacking = {"mode": "normal" if panel.stacked else "none", "group": "A"}
-        defaults["custom"] = {"fillOpacity": 20 if panel.stacked else 0, "showPoints": "never", "stacking": stacking}
+        defaults["custom"] = {
+            "fillOpacity": 20 if panel.stacked else 0,
+            "showPoints": "never",
+            "stacking": stacking,
+        }
     return {
         "id": number,
         "type": panel.kind,

@@ -90,7 +90,9 @@ def _calls(tree: ast.Module) -> Iterable[tuple[int, str]]:
             yield node.lineno, f"{node.func.id}() runs text as code"
         for keyword in node.keywords:
             value = keyword.value
-            if keyword.arg == "allow_pickle" and not (isinstance(value, ast.Constant) and value.value is False):
+            if keyword.arg == "allow_pickle" and not (
+                isinstance(value, ast.Constant) and value.value is False
+            ):
                 yield node.lineno, "allow_pickle runs stored code"
             if keyword.arg == "envvar":
                 yield node.lineno, "envvar= reads the environment; use quantis/settings"
@@ -102,9 +104,7 @@ def test_when_the_product_is_read_then_every_dependency_comes_through_its_door(p
 
 def test_when_doors_name_files_then_the_files_are_there(product: list[Any]) -> None:
     paths = {source.path for source in product}
-    missing = [
-        door.name for door in DOORS if door.files and not any(door.opens_in(path) for path in paths)
-    ]
+    missing = [door.name for door in DOORS if door.files and not any(door.opens_in(path) for path in paths)]
     assert missing == []
 
 

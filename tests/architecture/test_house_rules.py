@@ -25,7 +25,9 @@ ACTS = re.compile(
     r"|multiprocessing\.\w+|asyncio\.run|time\.sleep|warnings\.(filterwarnings|simplefilter)"
     r"|sqlalchemy\.create_engine|sys\.exit)\b.*"
 )
-SAFE = re.compile(r"threading\.(Lock|RLock|local|Event|Condition|(Bounded)?Semaphore)|tempfile\.NamedTemporaryFile$")
+SAFE = re.compile(
+    r"threading\.(Lock|RLock|local|Event|Condition|(Bounded)?Semaphore)|tempfile\.NamedTemporaryFile$"
+)
 RUN_BY_ALEMBIC = "cluster/database/migrations/"
 WRITES = {"mkdir", "write_text", "write_bytes", "unlink", "touch", "rmdir", "start", "connect"}
 

@@ -40,7 +40,9 @@ def test_when_the_product_is_linted_then_every_contract_is_kept() -> None:
 
 
 def test_when_a_tree_keeps_the_layers_then_the_linter_accepts_it(tmp_path: Path) -> None:
-    done = lint(toy(tmp_path, "serve/outer.py", "import ray\nfrom cluster import inner\nimport quantis.inner\n"))
+    done = lint(
+        toy(tmp_path, "serve/outer.py", "import ray\nfrom cluster import inner\nimport quantis.inner\n")
+    )
     assert done.returncode == 0, done.stdout
 
 

@@ -33,7 +33,7 @@ def _kills(count: int, folder: Path) -> None:
     url = f"sqlite:///{folder / 'crash.db'}"
     database = Database(url)
     database.migrate()
-    chance = random.Random(11)  # noqa: S311 - moments, not secrets
+    chance = random.Random(11)
     acknowledged: list[str] = []
     for round_number in range(count):
         process = subprocess.Popen(

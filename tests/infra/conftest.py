@@ -40,7 +40,9 @@ class Schemas:
         filled = _filled(schema, _without_nulls(thing))
         errors = jsonschema.Draft202012Validator(_strict(schema)).iter_errors(filled)
         found = [f"{error.json_path}: {error.message}" for error in errors]
-        return found + [f"{path}: has a CEL rule that this judge cannot evaluate" for path in _rules(schema, filled)]
+        return found + [
+            f"{path}: has a CEL rule that this judge cannot evaluate" for path in _rules(schema, filled)
+        ]
 
 
 def _without_nulls(value: Any) -> Any:
@@ -117,7 +119,9 @@ def refused_by_operator(thing: Thing) -> list[str]:
         pod = group["template"]["spec"]
         if not pod.get("containers"):
             found.append("a group has no container")
-        if group.get("resources") and {"num-cpus", "num-gpus", "memory", "resources"} & set(group["rayStartParams"]):
+        if group.get("resources") and {"num-cpus", "num-gpus", "memory", "resources"} & set(
+            group["rayStartParams"]
+        ):
             found.append("resources are given twice")
         if cluster.get("enableInTreeAutoscaling") and pod.get("restartPolicy", "Never") != "Never":
             found.append("autoscaler v2 needs restartPolicy Never")
@@ -160,7 +164,9 @@ def rendered(request: pytest.FixtureRequest) -> list[Thing]:
     kubectl = shutil.which("kubectl")
     if kubectl is None:
         pytest.skip("kubectl is not installed; the files are checked as they are written")
-    done = subprocess.run([kubectl, "kustomize", str(KUBERAY / request.param)], capture_output=True, text=True)
+    done = subprocess.run(
+        [kubectl, "kustomize", str(KUBERAY / request.param)], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     return _load(done.stdout)
 

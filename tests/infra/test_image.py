@@ -52,7 +52,9 @@ def test_when_python_is_required_then_the_base_image_has_that_version() -> None:
     assert project["requires-python"].startswith(f">={base[1]},")
 
 
-def test_when_the_image_runs_then_its_user_is_the_one_of_the_manifests(base: list[Any], containers: Any) -> None:
+def test_when_the_image_runs_then_its_user_is_the_one_of_the_manifests(
+    base: list[Any], containers: Any
+) -> None:
     (user,) = re.findall(r"^USER (\d+):\d+$", DOCKERFILE, re.M)
     pods = [pod for t in base if t["kind"].startswith("Ray") for pod, _ in containers(t)]
     assert {pod["securityContext"]["runAsUser"] for pod in pods} == {int(user)}

@@ -34,11 +34,18 @@ def serve_config(things: list[Thing]) -> Thing:
     return config
 
 
-def test_when_ray_objects_are_judged_by_the_schemas_then_none_is_refused(base: list[Thing], schemas: Any) -> None:
-    assert {thing["kind"]: schemas.problems(thing) for thing in ray_things(base)} == {"RayService": [], "RayJob": []}
+def test_when_ray_objects_are_judged_by_the_schemas_then_none_is_refused(
+    base: list[Thing], schemas: Any
+) -> None:
+    assert {thing["kind"]: schemas.problems(thing) for thing in ray_things(base)} == {
+        "RayService": [],
+        "RayJob": [],
+    }
 
 
-def test_when_kustomize_renders_then_the_schemas_accept_the_result(rendered: list[Thing], schemas: Any) -> None:
+def test_when_kustomize_renders_then_the_schemas_accept_the_result(
+    rendered: list[Thing], schemas: Any
+) -> None:
     assert [problem for thing in ray_things(rendered) for problem in schemas.problems(thing)] == []
 
 
@@ -109,7 +116,9 @@ def defined(tree: ast.Module) -> set[str]:
     return names
 
 
-def test_when_a_module_is_run_then_it_exists_and_takes_these_arguments(base: list[Thing], containers: Any) -> None:
+def test_when_a_module_is_run_then_it_exists_and_takes_these_arguments(
+    base: list[Thing], containers: Any
+) -> None:
     commands = [" ".join(c["command"]) for t in ray_things(base) for _, c in containers(t) if "command" in c]
     commands.append(pick(base, "RayJob")["spec"]["entrypoint"])
     assert len(commands) == 2
@@ -142,7 +151,9 @@ def test_when_ports_are_named_then_they_are_the_ones_the_code_listens_on(
     assert ports == {"gcs-server": 6379, "dashboard": 8265, "client": 10001, "serve": DEFAULT_PORT}
     assert serve_config(base)["http_options"]["port"] == int(settings_env["QUANTIS_PORT"]) == DEFAULT_PORT
     assert settings_env["QUANTIS_RAY_DASHBOARD"].endswith(f"-head-svc:{ports['dashboard']}")
-    scraped = re.findall(r"prometheus\.io/port: \"(\d+)\"", (ROOT / "kuberay/base/rayservice.yaml").read_text())
+    scraped = re.findall(
+        r"prometheus\.io/port: \"(\d+)\"", (ROOT / "kuberay/base/rayservice.yaml").read_text()
+    )
     assert scraped == [str(DEFAULT_PORT)]
 
 
@@ -231,13 +242,15 @@ def _mutated(base: list[Thing], kind: str, change: Callable[[Thing], None]) -> T
         ("RayService", lambda t: t["spec"]["rayClusterConfig"]["workerGroupSpecs"][0].pop("groupName")),
         (
             "RayService",
-            lambda t: t["spec"]["rayClusterConfig"]["headGroupSpec"]["rayStartParams"].update({"num-cpus": 0}),
+            lambda t: t["spec"]["rayClusterConfig"]["headGroupSpec"]["rayStartParams"].update(
+                {"num-cpus": 0}
+            ),
         ),
         (
             "RayService",
-            lambda t: t["spec"]["rayClusterConfig"]["headGroupSpec"]["template"]["spec"]["containers"][0].update(
-                livenesProbe={}
-            ),
+            lambda t: t["spec"]["rayClusterConfig"]["headGroupSpec"]["template"]["spec"]["containers"][
+                0
+            ].update(livenesProbe={}),
         ),
         ("RayJob", lambda t: t["spec"].update(entrypoint=["python"])),
         ("RayJob", lambda t: t["spec"].update(managedBy="ray.io/kuberay-operator")),
@@ -279,6 +292,8 @@ def test_when_an_object_breaks_a_rule_of_the_operator_then_it_is_refused(
     assert operator_problems(_mutated(base, kind, change))
 
 
-def test_when_a_core_object_has_an_unknown_field_then_it_is_refused(base: list[Thing], core_problems: Any) -> None:
+def test_when_a_core_object_has_an_unknown_field_then_it_is_refused(
+    base: list[Thing], core_problems: Any
+) -> None:
     claim = _mutated(base, "PersistentVolumeClaim", lambda t: t["spec"].update(accessMode="ReadWriteMany"))
     assert core_problems(claim)

@@ -45,7 +45,9 @@ def unformatted(text: str) -> list[str]:
     levels: list[int] = []  # brackets that one line left open together
     run: list[tuple[int, int]] = []
     for number, line in enumerate([*text.splitlines(), ""], 1):
-        bare = re.sub(r'"(\\.|[^"\\])*"', lambda text: '"' + "x" * (len(text[0]) - 2) + '"', line).partition("#")[0]
+        bare = re.sub(r'"(\\.|[^"\\])*"', lambda text: '"' + "x" * (len(text[0]) - 2) + '"', line).partition(
+            "#"
+        )[0]
         opened = sum(bare.count(c) for c in "{[(") - sum(bare.count(c) for c in "}])")
         if opened < 0 and levels:
             levels[-1] += opened
@@ -76,7 +78,8 @@ def test_when_a_file_is_read_then_it_parses_and_is_formatted(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["a {\n    b = 1\n}\n", "a {\n  b = 1 \n}\n", "a {\n  b = 1\n  long = 2\n}\n", "a {\n\tb = 1\n}\n"]
+    "text",
+    ["a {\n    b = 1\n}\n", "a {\n  b = 1 \n}\n", "a {\n  b = 1\n  long = 2\n}\n", "a {\n\tb = 1\n}\n"],
 )
 def test_when_a_file_is_untidy_then_the_check_says_so(text: str) -> None:
     assert unformatted(text)
@@ -133,7 +136,9 @@ def plan(folder: Path, **changes: str) -> subprocess.CompletedProcess[str]:
     locals_block = re.search(r"^locals \{\n.*?^\}\n", (MODULE / "main.tf").read_text(), re.M | re.S)
     assert locals_block
     shutil.copy(MODULE / "variables.tf", folder)
-    (folder / "main.tf").write_text(locals_block[0] + 'output "objects" {\n  value = keys(local.objects)\n}\n')
+    (folder / "main.tf").write_text(
+        locals_block[0] + 'output "objects" {\n  value = keys(local.objects)\n}\n'
+    )
     (folder / "terraform.tfvars.json").write_text(json.dumps({**VALUES, **changes}))
     done = run("init", "-input=false", folder=folder)
     assert done.returncode == 0, done.stderr

@@ -147,8 +147,7 @@ def test_when_another_library_writes_to_the_folder_then_the_scrape_leaves_it_out
 
 def test_when_a_client_invents_methods_then_the_labels_stay_few(tmp_path: Path) -> None:
     body = (
-        "[i.observe_request('unknown', f'M{n}', 405, 0.1) for n in range(50)];"
-        "print(i.render()[0].decode())"
+        "[i.observe_request('unknown', f'M{n}', 405, 0.1) for n in range(50)];print(i.render()[0].decode())"
     )
     text = finish(start(tmp_path, body))
     assert re.findall(r"^quantis_http_requests_total\{(.*)\} (.*)$", text, re.M) == [

@@ -91,7 +91,9 @@ def test_when_an_error_is_logged_then_the_traceback_hides_secrets(lines: Path) -
     ),
     depth=st.integers(0, 4),
 )
-def test_when_a_value_has_a_secret_name_then_it_is_nowhere_in_the_event(secret: str, key: str, depth: int) -> None:
+def test_when_a_value_has_a_secret_name_then_it_is_nowhere_in_the_event(
+    secret: str, key: str, depth: int
+) -> None:
     value: Any = {key: secret}
     for level in range(depth):
         value = [value] if level % 2 else {"inner": value}
