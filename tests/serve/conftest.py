@@ -83,9 +83,10 @@ def in_trouble(world: World) -> Callable[[Exception], World]:
 
 
 @pytest.fixture
-def client(world: World) -> TestClient:
-    """An admin's client."""
-    return world.client("admin")
+def client(world: World) -> Iterator[TestClient]:
+    """An admin's client; one event loop for all its requests."""
+    with world.client("admin") as client:
+        yield client
 
 
 @pytest.fixture(name="problem")

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import time
 from datetime import timedelta
 
@@ -8,7 +7,6 @@ import numpy as np
 import pytest
 
 from quantis.errors import Unavailable
-from quantis.types.forecasts import ForecastRequest
 from tests.serve.world import HOURS, START, rows, value
 
 URL = "/v1/models/demand/forecasts"
@@ -313,56 +311,3 @@ def test_when_the_forecaster_breaks_in_an_unforeseen_way_then_the_answer_tells_n
     assert "hunter2" not in answer.text
     assert body["request_id"] in body["detail"] or "request id" in body["detail"]
     assert answer.headers["content-security-policy"].startswith("default-src 'self'")
-
-
-class Replica:
-    """Stands where Ray's handle would: `handle.forecast.remote(...)` gives something to await."""
-
-    def __init__(self, answer, seconds=0.0):
-        self.answer, self.seconds, self.asked = answer, seconds, None
-        self.forecast = self
-
-    async def remote(self, team, ref, request):
-        self.asked = team, ref, ForecastRequest.model_validate_json(request)
-        await asyncio.sleep(self.seconds)
-        return self.answer
-
-
-def request_of(**more):
-    return ForecastRequest(series=[{"unique_id": GOOD}], **more)
-
-
-def test_when_the_deadline_passes_then_it_is_504_and_the_waiting_ends():
-    from quantis.errors import TimedOut
-    from serve.forecaster import RemoteForecaster
-
-    started = time.perf_counter()
-    with pytest.raises(TimedOut, match="deadline_ms 50"):
-        asyncio.run(
-            RemoteForecaster(Replica({}, seconds=30)).forecast("t", "demand", request_of(deadline_ms=50))
-        )
-    assert time.perf_counter() - started < 10
-
-
-def test_when_the_replica_answers_then_request_and_answer_arrive_whole(client):
-    from quantis.types.forecasts import ForecastResponse
-    from serve.forecaster import RemoteForecaster
-
-    answer = ForecastResponse.model_validate(ask(client, [GOOD, "NO/NE"]))
-    replica = Replica({"answer": answer.model_dump_json()})
-    request = request_of(deadline_ms=60_000, level=[80.0])
-    assert asyncio.run(RemoteForecaster(replica).forecast("t", "demand", request)) == answer
-    assert replica.asked == ("t", "demand", request)
-
-
-def test_when_the_replica_refuses_then_every_error_arrives_as_it_left():
-    from quantis.errors import QuantisError, RejectedPanel, all_errors
-    from serve.forecaster import RemoteForecaster
-
-    for kind in all_errors():
-        if kind is RejectedPanel:  # no forecast is one
-            continue
-        replica = Replica({"code": kind.code, "message": "because"})
-        with pytest.raises(QuantisError) as raised:
-            asyncio.run(RemoteForecaster(replica).forecast("t", "demand", request_of()))
-        assert (type(raised.value), raised.value.message) == (kind, "because")

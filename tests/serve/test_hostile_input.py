@@ -68,6 +68,9 @@ RAW = {
     "duration": '"P999999999D"',
     "negative duration": '"-P1D"',
 }
+UNREADABLE = {
+    "NaN", "Infinity", "-Infinity", "1e400", "digits", "surrogate", "deep", "deeper", "twice",
+}  # fmt: skip
 
 
 def places(value, path=()):
@@ -119,7 +122,9 @@ def test_when_a_hostile_value_stands_anywhere_in_a_body_then_the_answer_is_a_pla
     shared, route, name
 ):
     method, template = route
-    for path in places(JSON_ROUTES[route]):
+    everywhere = list(places(JSON_ROUTES[route]))
+    # What no JSON reader takes is refused before its place matters.
+    for path in everywhere[:: len(everywhere) // 3 or 1] if name in UNREADABLE else everywhere:
         body = replaced(JSON_ROUTES[route], path, RAW[name])
         check(
             shared.request(
@@ -284,5 +289,6 @@ def shared(template, registry, tmp_path_factory):
     found = settings_for(folder)
     database = Database(found.sql_url)
     engine = Engine(lambda team: registry, Catalogue(database, found.storage), Vintages(database))
-    yield World(found, database, registry, InThisProcess(engine), FakeJobs()).client(Role.admin)
+    with World(found, database, registry, InThisProcess(engine), FakeJobs()).client(Role.admin) as client:
+        yield client
     database.close()
