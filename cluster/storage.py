@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
+
+from quantis.errors import InsufficientStorage, QuantisError, Unavailable
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_BROKEN = {errno.EIO, errno.EROFS, errno.ENXIO, errno.ENODEV, errno.ESTALE}
 
 
 @dataclass(frozen=True)
@@ -72,11 +79,49 @@ class Storage:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a secret: mode 0600 from the start, whole or not at all."""
+    """Write a secret: mode 0600 from the start, whole or not at all, there after a power cut."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def trouble(error: BaseException | None) -> QuantisError | None:
+    """The error to answer with when a full or broken disk is behind this one; None when it is not."""
+    while error is not None:
+        number = _number(error)
+        if number in _FULL:
+            return InsufficientStorage(
+                f"the disk of the platform is full ({os.strerror(number)}), nothing was kept; "
+                "free some space or ask an operator, then send it again"
+            )
+        if number in _BROKEN:
+            return Unavailable(
+                f"the disk of the platform failed ({os.strerror(number)}), nothing was kept; try again later"
+            )
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _number(error: BaseException) -> int:
+    """The operating system's number of an error, also of those that only say it in their text."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    said = re.search(r"\(os error (\d+)\)|\[Errno (\d+)\]", str(error))
+    return int(said[1] or said[2]) if said else 0

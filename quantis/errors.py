@@ -12,7 +12,8 @@
     |-- TooManyRequests         429 too_many_requests
     |-- Unavailable             503 unavailable
     |   `-- NotInstalled        503 not_installed       (a part of the platform is missing)
-    `-- TimedOut                504 timed_out           (no answer, or no end, within the time allowed)
+    |-- TimedOut                504 timed_out           (no answer, or no end, within the time allowed)
+    `-- InsufficientStorage     507 insufficient_storage (the disk is full; nothing was kept)
 
 A message names the value, the rule and the remedy. `status` and `code` are what an HTTP answer
 carries (RFC 9457); `exit_code` is what the command line ends with.
@@ -96,6 +97,10 @@ class NotInstalled(Unavailable):
 
 class TimedOut(QuantisError):
     status, code, title, exit_code = 504, "timed_out", "Timed out", 6
+
+
+class InsufficientStorage(QuantisError):
+    status, code, title, exit_code = 507, "insufficient_storage", "The disk is full", 5
 
 
 def all_errors() -> list[type[QuantisError]]:

@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
+from cluster.storage import trouble
 from quantis.errors import NotFound, QuantisError, RejectedPanel, Unavailable
 from quantis.types.base import Problem
 
@@ -80,7 +81,13 @@ async def _http(request: Request, error: Exception) -> Response:
 
 
 def unexpected(request: Request, error: Exception) -> Response:
-    """The answer to an error that nobody foresaw; its story is in the log only."""
+    """The answer to an error that nobody foresaw; its story is in the log only.
+
+    A full disk is 507 and a broken one 503, wherever the write was.
+    """
+    if (known := trouble(error)) is not None:
+        log.error("%s: %s", known.code, known.message)
+        return answer(request, known)
     log.error("request failed", exc_info=error)
     text = "something went wrong here; the request id finds it in the log"
     return _respond(request, 500, "internal", "Internal error", text, [], {})

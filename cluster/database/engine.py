@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, func, select, t
 from sqlalchemy.exc import DataError, OperationalError
 from sqlalchemy.orm import Session
 
-from quantis.errors import InvalidInput, Unavailable
+from quantis.errors import InsufficientStorage, InvalidInput, Unavailable
 
 _WRITES = "quantis_writes"
 _WRITE_LOCK = 0x5175616E746973  # "Quantis"
@@ -74,9 +74,19 @@ def _reachable() -> Iterator[None]:
     try:
         yield
     except OperationalError as error:
+        if _is_full(error):
+            raise InsufficientStorage(
+                "the disk of the database is full, nothing was recorded; free some space or ask an operator, "
+                "then send it again"
+            ) from error
         raise Unavailable(f"the database did not answer ({error.orig}); try again in a moment") from error
     except (DataError, OverflowError) as error:
         raise InvalidInput("a value is one that the database cannot hold, such as a NUL in a text") from error
+
+
+def _is_full(error: OperationalError) -> bool:
+    code = getattr(error.orig, "sqlite_errorname", None) or getattr(error.orig, "sqlstate", None)
+    return code in ("SQLITE_FULL", "53100")
 
 
 def _alembic(url: str) -> Config:
