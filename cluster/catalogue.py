@@ -7,16 +7,17 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from quantis.check import check_panel
 
 from cluster.database.engine import Database
 from cluster.repositories.datasets import Datasets, NewVersion
 from cluster.storage import Storage
 from features.store import PanelStore, Pins
+from quantis.check import check_panel
 from quantis.errors import RejectedPanel
 from quantis.frequency import Frequency
 from quantis.panel import ID, Panel, Task
 from quantis.types.datasets import DatasetSpec, DatasetVersion, UploadResult
+from quantis.types.forecasts import DatasetRef
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,10 @@ class OpenDataset:
     version: DatasetVersion
     store: PanelStore
     pins: Pins
+
+    @property
+    def ref(self) -> DatasetRef:
+        return DatasetRef(name=self.version.dataset, version=self.version.number)
 
     def panel(self, as_of: datetime, **bounds: object) -> Panel:
         return self.store.read(self.pins, as_of=as_of, **bounds)  # type: ignore[arg-type]

@@ -38,12 +38,17 @@ class RayJobs:
         return JobSubmissionClient(self._address)
 
     def submit(self, job: Job, submission_id: str) -> None:
-        if self.state(submission_id) is None:
+        if self.state(submission_id) is not None:
+            return
+        try:
             self._client.submit_job(
                 entrypoint=f"{sys.executable} -m jobs.{job.kind} --job {job.id}",
                 submission_id=submission_id,
                 metadata={"quantis_job": job.id, "kind": job.kind},
             )
+        except RuntimeError:
+            if self.state(submission_id) is None:  # else another reconciler was first
+                raise
 
     def state(self, submission_id: str) -> tuple[JobState, str] | None:
         try:

@@ -118,6 +118,7 @@ def _keep(
             model=ModelRef(
                 name=version.model, version=version.version, alias=context.spec.alias, family=version.family
             ),
+            dataset=context.dataset.ref,
             freq=task.freq,
             as_of=as_of,
             issued_at=datetime.now(UTC),

@@ -29,7 +29,7 @@ from safetensors.numpy import save as save_tensors
 from models.forecaster import Forecaster, Parts
 from models.series import floats, keep_series
 from quantis.errors import Conflict, InvalidInput, QuantisError
-from quantis.panel import DS, ID, Snapshot, Task, series_slices
+from quantis.panel import DS, ID, Snapshot, Task, Y, series_slices
 
 FORMAT_VERSION = 1
 FAMILIES = {
@@ -109,11 +109,19 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def conformance_sample(forecaster: Forecaster, snapshot: Snapshot) -> Snapshot:
-    """Two series with the longest histories, each cut to twice what the model needs."""
-    lengths = {name: rows.stop - rows.start for name, rows in series_slices(snapshot.history[ID])}
-    longest = sorted(lengths, key=lambda name: (-lengths[name], name))[:_SAMPLE_SERIES]
-    kept = keep_series(snapshot, longest)
+    """The two series that were best observed of late, each cut to twice what the model needs."""
     steps = 2 * max(forecaster.min_history, forecaster.task.h)
+    present = snapshot.history[Y].is_valid().to_numpy()
+    quality = {
+        name: (
+            -int(present[max(rows.start, rows.stop - steps) : rows.stop].sum()),
+            rows.start - rows.stop,
+            name,
+        )
+        for name, rows in series_slices(snapshot.history[ID])
+    }
+    best = sorted(quality, key=quality.__getitem__)[:_SAMPLE_SERIES]
+    kept = keep_series(snapshot, best)
     tails = [
         kept.history.slice(max(rows.start, rows.stop - steps), min(steps, rows.stop - rows.start))
         for _, rows in series_slices(kept.history[ID])

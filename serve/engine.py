@@ -70,7 +70,8 @@ class Engine:
         task = loaded.forecaster.task
         quantiles, steps = wanted_quantiles(request, task), wanted_steps(request, task)
         as_of = request.as_of or datetime.now(UTC)
-        entries = self._entries(team, loaded, request, task, as_of)
+        dataset = self._dataset(team, task.dataset)
+        entries = self._entries(dataset, loaded, request, task, as_of)
         response = ForecastResponse(
             forecast_id=str(uuid.uuid4()),
             model=ModelRef(
@@ -79,6 +80,7 @@ class Engine:
                 alias=_alias(ref),
                 family=version.family,
             ),
+            dataset=dataset.ref if dataset else None,
             freq=task.freq,
             as_of=as_of,
             issued_at=datetime.now(UTC),
@@ -89,9 +91,13 @@ class Engine:
         return response
 
     def _entries(
-        self, team: str, loaded: _Loaded, request: ForecastRequest, task: Task, as_of: datetime
+        self,
+        dataset: OpenDataset | None,
+        loaded: _Loaded,
+        request: ForecastRequest,
+        task: Task,
+        as_of: datetime,
     ) -> list[ladder.Entry]:
-        dataset = self._dataset(team, task.dataset)
         own = [series.unique_id for series in request.series if series.y is not None]
         panel = dataset.panel(as_of, series=own) if dataset and own else None
         found: dict[int, ladder.Entry] = {}

@@ -88,6 +88,13 @@ class ModelRef(Frozen):
     family: str
 
 
+class DatasetRef(Frozen):
+    """The version of the stored dataset that was read: with `as_of` it gives the same rows again."""
+
+    name: str
+    version: int
+
+
 class SeriesForecast(Frozen):
     """The entry of one requested series; `status` is refused only where nothing can be said."""
 
@@ -104,6 +111,10 @@ class SeriesForecast(Frozen):
 class ForecastResponse(Frozen):
     forecast_id: str
     model: ModelRef
+    dataset: DatasetRef | None = Field(
+        default=None,
+        description="What stored histories and covariates were read from; null when nothing was stored.",
+    )
     freq: str
     as_of: Moment
     issued_at: Moment

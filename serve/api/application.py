@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
 from fastapi.responses import FileResponse, PlainTextResponse, Response
 from fastapi.routing import APIRoute
+from starlette.routing import compile_path
 
 from monitoring import instruments
 from quantis import __version__
 from quantis.errors import NotFound, NotInstalled, Unavailable
 from quantis.types.base import Frozen, Problem
 from serve import problems
-from serve.access import AppServices, authorise
+from serve.access import POLICY, AppServices, authorise
 from serve.api import accounts, datasets, jobs, registry
 from serve.body import StrictRoute
 from serve.middleware import Observed
 from serve.services import Services
 
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+REST = "/v1/{rest:path}"
 ERRORS: dict[int | str, dict[str, object]] = {
     code: {"model": Problem, "description": text}
     for code, text in {
@@ -48,15 +50,18 @@ def create_app(services: Services) -> FastAPI:
     problems.install(app)
     for router in (accounts.router, datasets.router, jobs.router, registry.router, _operations(app)):
         app.include_router(router, dependencies=[Depends(authorise)])
-    app.add_api_route("/v1/{rest:path}", _nothing, methods=_METHODS, include_in_schema=False)
+    app.add_api_route(REST, _nothing, methods=_METHODS, include_in_schema=False)
     if (services.settings.web_dist / "index.html").exists():
         app.frontend("/", directory=services.settings.web_dist, fallback="index.html")
     app.add_middleware(Observed)
     return app
 
 
-def _nothing() -> None:
-    """What is not a route of the API is not a page of the dashboard either."""
+def _nothing(request: Request) -> None:
+    """What is not a route of the API is not a page of the dashboard either: 404, or 405 for a wrong method."""
+    allowed = {method for method, template in POLICY if compile_path(template)[0].match(request.url.path)}
+    if allowed:
+        raise HTTPException(405, headers={"Allow": ", ".join(sorted(allowed))})
     raise NotFound("there is nothing at this address")
 
 

@@ -6,12 +6,15 @@ import subprocess
 import sys
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from models.bundle import BundleBroken, conformance_sample, family_class, read_bundle, write_bundle
 from models.forecaster import Parts
 from models.naive import ColumnForecast, SeasonalNaive
 from quantis.errors import Conflict, InvalidInput
+from quantis.panel import Snapshot
 
 
 @pytest.fixture
@@ -37,13 +40,27 @@ def test_when_a_bundle_is_read_back_then_it_forecasts_the_same(case, tmp_path):
         assert again.predict(snapshot).equals(model.predict(snapshot))
 
 
-def test_when_a_bundle_is_written_then_its_sample_is_the_two_longest_series_cut_short(case):
+def test_when_a_bundle_is_written_then_its_sample_is_the_two_best_observed_series_cut_short(case):
     task, snapshot = case
     sample = conformance_sample(SeasonalNaive(task, 48), snapshot)
     counts = sample.history.group_by("unique_id").aggregate([("ds", "count")]).to_pydict()
     assert counts == {"unique_id": ["b", "c"], "ds_count": [96, 96]}
     assert sample.history["ds"][95] == snapshot.history["ds"][599]
     assert sample.static["unique_id"].to_pylist() == ["b", "c"]
+
+
+def test_when_the_longest_series_ended_long_ago_then_the_sample_is_of_others(case, tmp_path):
+    task, snapshot = case
+    ended = pc.and_(
+        pc.equal(snapshot.history["unique_id"], "b"),
+        pc.greater(snapshot.history["ds"], snapshot.history["ds"][200]),
+    )
+    y = pc.if_else(ended, pa.scalar(None, pa.float64()), snapshot.history["y"])
+    place = snapshot.history.schema.get_field_index("y")
+    history = snapshot.history.set_column(place, "y", y)
+    gone = Snapshot(history, snapshot.future, snapshot.static)
+    folder = write_bundle(tmp_path / "bundle", SeasonalNaive.fit(gone, task, 48), gone)
+    assert read_bundle(folder).task == task
 
 
 @pytest.mark.parametrize("name", ["config.json", "task.json", "tensors.safetensors", "sample/expected.arrow"])

@@ -657,6 +657,16 @@ export interface components {
             series?: number | null;
         };
         /**
+         * DatasetRef
+         * @description The version of the stored dataset that was read: with `as_of` it gives the same rows again.
+         */
+        DatasetRef: {
+            /** Name */
+            name: string;
+            /** Version */
+            version: number;
+        };
+        /**
          * DatasetSpec
          * @description What the owner declares once, when the dataset is created.
          */
@@ -817,6 +827,8 @@ export interface components {
             /** Forecast Id */
             forecast_id: string;
             model: components["schemas"]["ModelRef"];
+            /** @description What stored histories and covariates were read from; null when nothing was stored. */
+            dataset?: components["schemas"]["DatasetRef"] | null;
             /** Freq */
             freq: string;
             /**
