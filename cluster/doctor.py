@@ -16,6 +16,7 @@ import httpx
 from cluster import processes
 from cluster.database.engine import Database
 from cluster.settings import Settings, application_root
+from cluster.sweeper import Sweeper
 from quantis.errors import QuantisError
 
 LEAST_DISK_GB = 2
@@ -33,7 +34,7 @@ class Check:
 def diagnose(settings: Settings) -> list[Check]:
     """Every check, in the order in which things would fail."""
     checks: list[Callable[[Settings], Check]] = [
-        _python, _packages, _dashboard, _data_folder, _disk, _secrets, _database, _platform,
+        _python, _packages, _dashboard, _data_folder, _disk, _secrets, _database, _orphans, _platform,
     ]  # fmt: skip
     return [check(settings) for check in checks]
 
@@ -112,6 +113,23 @@ def _database(settings: Settings) -> Check:
     if not current:
         return Check("database", "warning", "an older schema", "`quantis up` migrates it")
     return Check("database", "ok", "reachable, newest schema")
+
+
+def _orphans(settings: Settings) -> Check:
+    if settings.database_url is None and not settings.storage.database.exists():
+        return Check("left-over files", "ok", "none yet")
+    database = Database(settings.sql_url)
+    try:
+        count = len(Sweeper(database, settings.storage).find())
+    except Exception as error:
+        return Check("left-over files", "warning", str(error)[:200], "see the database above")
+    finally:
+        database.close()
+    if count:
+        return Check(
+            "left-over files", "ok", f"{count} of killed processes; the running platform sweeps them"
+        )
+    return Check("left-over files", "ok", "none")
 
 
 def _platform(settings: Settings) -> Check:

@@ -21,6 +21,7 @@ import pyarrow.dataset as pads
 from deltalake import DeltaTable, WriterProperties, write_deltalake
 
 from features.asof import GIVEN, canonical_hash, latest, unknown_to
+from features.table_files import make_durable
 from quantis.errors import NotFound
 from quantis.panel import DS, ID, KNOWN_AT, RECORDED_AT, TIMESTAMP, Panel
 
@@ -109,6 +110,7 @@ class PanelStore:
 
     def _append(self, group: str, rows: pa.Table, moment: datetime, lag: timedelta) -> int:
         table = self._latest(group)
+        since = int(table.version()) if table is not None else None
         incoming = _as_records(group, rows, moment, lag)
         if table is not None:
             ids = pc.unique(rows[ID]).to_pylist()
@@ -125,6 +127,7 @@ class PanelStore:
         )
         written = self._latest(group)
         assert written is not None
+        make_durable(self.folder / group, int(written.version()), since)
         return int(written.version())
 
     def _next_moment(self, recorded_at: datetime) -> datetime:

@@ -18,6 +18,7 @@ from cluster.reconciler import Reconciler
 from cluster.session import session
 from cluster.settings import Settings
 from cluster.submission import RayJobs
+from cluster.sweeper import Sweeper
 from monitoring import instruments, logs
 from serve import forecaster
 from serve.api.application import create_app
@@ -39,7 +40,9 @@ class Ingress:
         self._services = Services(settings, database, RemoteForecaster(handle), server)
         self._services.token_key  # noqa: B018 - a missing or weak secret must stop the replica
         self._reconciler = Reconciler(database, server)
-        threading.Thread(target=self._reconciler.run, name="reconciler", daemon=True).start()
+        self._sweeper = Sweeper(database, settings.storage)
+        for name, run in (("reconciler", self._reconciler.run), ("sweeper", self._sweeper.run)):
+            threading.Thread(target=run, name=name, daemon=True).start()
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return create_app(self._services)

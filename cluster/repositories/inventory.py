@@ -1,0 +1,59 @@
+"""What the database says is stored, across all teams: for backups, verification and the sweeper."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from cluster.database.engine import Database
+from cluster.database.tables import DatasetRow, DatasetVersionRow, JobRow
+from quantis.types.jobs import JobState
+
+
+@dataclass(frozen=True)
+class StoredVersion:
+    number: int
+    content_hash: str
+    pins: dict[str, Any]
+    rows: int
+    series: int
+
+
+@dataclass(frozen=True)
+class StoredDataset:
+    """One dataset with its versions, oldest first."""
+
+    team: str
+    name: str
+    versions: list[StoredVersion] = field(default_factory=list)
+
+
+class Inventory:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def datasets(self) -> list[StoredDataset]:
+        with self._database.read() as session:
+            return list(_datasets(session))
+
+    def live_jobs(self) -> set[str]:
+        """The ids of the jobs that have not ended."""
+        with self._database.read() as session:
+            rows = session.execute(select(JobRow.id, JobRow.state))
+            return {job_id for job_id, state in rows if not JobState(state).final}
+
+
+def _datasets(session: Session) -> Iterator[StoredDataset]:
+    found = {
+        row.id: StoredDataset(row.team_id, row.name)
+        for row in session.scalars(select(DatasetRow).order_by(DatasetRow.team_id, DatasetRow.name))
+    }
+    for row in session.scalars(select(DatasetVersionRow).order_by(DatasetVersionRow.number)):
+        found[row.dataset_id].versions.append(
+            StoredVersion(row.number, row.content_hash, row.pins, row.rows, row.series)
+        )
+    yield from found.values()

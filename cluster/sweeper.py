@@ -1,0 +1,161 @@
+"""Finds and removes what a killed process left behind; what any version or running job needs stays.
+
+It runs once an hour in one of the API replicas. A file is an orphan only when it is older than the
+grace time, because a writer at work has files that nothing names yet.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from cluster.database.engine import Database
+from cluster.repositories.inventory import Inventory
+from cluster.repositories.leases import Leases
+from cluster.storage import Storage
+from features import table_files
+
+GRACE = timedelta(hours=24)
+EVERY = timedelta(hours=1)
+FILES = "files"
+"""The lease of whoever must see no file vanish (a backup) or makes them vanish (the sweeper, vacuum)."""
+
+_WAIT = 60.0
+_UPLOADS = "quantis-upload-*"
+_PRIVATE = re.compile(r"\..+\.\d+")
+log = logging.getLogger("quantis.sweeper")
+
+
+@dataclass(frozen=True)
+class Orphan:
+    """`kind`: data (of a table), upload, bundle, training or temporary."""
+
+    kind: str
+    path: Path
+
+
+class Sweeper:
+    def __init__(self, database: Database, storage: Storage, grace: timedelta = GRACE) -> None:
+        self._inventory = Inventory(database)
+        self._leases = Leases(database)
+        self._storage = storage
+        self._grace = grace
+        self._holder = uuid.uuid4().hex
+        self._stop = threading.Event()
+
+    def run(self) -> None:
+        """Sweep once an hour until `close`, in one replica of all; an error is logged and the next hour comes."""
+        while not self._stop.wait(_WAIT):
+            try:
+                if self._leases.take("sweeper", self._holder, EVERY - timedelta(seconds=_WAIT)):
+                    self.sweep()
+                    self._stop.wait(EVERY.total_seconds())
+            except Exception:
+                log.exception("the sweep failed; the next one is in an hour")
+
+    def close(self) -> None:
+        self._stop.set()
+
+    def find(self) -> list[Orphan]:
+        """Every orphan there is now. A folder that cannot be understood is left alone and logged."""
+        before = time.time() - self._grace.total_seconds()
+        found: list[Orphan] = []
+        for kind, look in self._places():
+            try:
+                found += [Orphan(kind, path) for path in look(before)]
+            except Exception:
+                log.exception("the sweeper cannot tell what is needed of kind %r; it leaves that alone", kind)
+        return found
+
+    def sweep(self) -> list[Orphan]:
+        """Remove every orphan; none while a backup or a vacuum is at work. What was removed."""
+        if not self._leases.take(FILES, self._holder, timedelta(minutes=30)):
+            return []
+        try:
+            orphans = self.find()
+            for orphan in orphans:
+                _remove(orphan.path)
+        finally:
+            self._leases.release(FILES, self._holder)
+        if orphans:
+            log.info("swept %d orphans", len(orphans))
+        return orphans
+
+    def _places(self) -> Iterator[tuple[str, Callable[[float], list[Path]]]]:
+        for dataset in self._inventory.datasets():
+            folder = self._storage.dataset(dataset.team, dataset.name)
+            pins = table_files.pinned(folder, [version.pins for version in dataset.versions])
+            for table in table_files.tables(folder):
+                yield "data", _abandoned(table, pins.get(table, []))
+        yield "upload", _uploads
+        yield "bundle", self._bundles
+        yield "training", self._training
+        yield "temporary", self._temporary
+
+    def _training(self, before: float) -> list[Path]:
+        if not self._storage.training.is_dir():
+            return []
+        live = self._inventory.live_jobs()
+        folders = [path for path in self._storage.training.iterdir() if path.name not in live]
+        return [path for path in folders if _newest(path) < before]
+
+    def _bundles(self, before: float) -> list[Path]:
+        """Half-written bundles of jobs that still run, and half downloads of the registry's cache."""
+        folders = [*self._storage.training.glob("*/.*-*"), *(self._storage.root / "cache").glob("*/*/tmp*")]
+        return [path for path in folders if path.is_dir() and _newest(path) < before]
+
+    def _temporary(self, before: float) -> list[Path]:
+        """What a writer of a private file, of features or of a backup left when it was killed."""
+        private = [
+            path
+            for folder in (self._storage.secrets, self._storage.run)
+            if folder.is_dir()
+            for path in folder.iterdir()
+            if _PRIVATE.fullmatch(path.name)
+        ]
+        partial = self._storage.root.glob("teams/*/features/**/*.partial")
+        return [path for path in [*private, *partial] if _newest(path) < before]
+
+
+def _abandoned(table: Path, versions: list[int]) -> Callable[[float], list[Path]]:
+    return lambda before: table_files.unneeded(table, versions, before)
+
+
+def _uploads(before: float) -> list[Path]:
+    found = Path(tempfile.gettempdir()).glob(_UPLOADS)
+    return [path for path in found if _ours(path) and _newest(path) < before]
+
+
+def _ours(path: Path) -> bool:
+    try:
+        return path.lstat().st_uid == os.getuid()
+    except FileNotFoundError:
+        return False
+
+
+def _newest(path: Path) -> float:
+    """When anything in a file or folder was last written; never for what is gone."""
+    times: list[float] = []
+    for one in (path, *(path.rglob("*") if path.is_dir() and not path.is_symlink() else ())):
+        try:
+            times.append(one.lstat().st_mtime)
+        except FileNotFoundError:
+            times.append(float("inf"))
+    return max(times)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

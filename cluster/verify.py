@@ -1,0 +1,54 @@
+"""Reads every version back and compares it with what was recorded when it was acknowledged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cluster.catalogue import Catalogue
+from cluster.database.engine import Database
+from cluster.repositories.inventory import Inventory, StoredVersion
+from cluster.storage import Storage
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A version that does not read as recorded."""
+
+    team: str
+    dataset: str
+    version: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.team}/{self.dataset} version {self.version}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Verified:
+    versions: int
+    rows: int
+    broken: list[Broken]
+
+
+def verify(database: Database, storage: Storage) -> Verified:
+    """Recompute the content hash and the counts of every version of every dataset from its files."""
+    catalogue = Catalogue(database, storage)
+    versions, rows, broken = 0, 0, []
+    for dataset in Inventory(database).datasets():
+        for version in dataset.versions:
+            versions, rows = versions + 1, rows + version.rows
+            reason = _differs(catalogue, dataset.team, dataset.name, version)
+            if reason:
+                broken.append(Broken(dataset.team, dataset.name, version.number, reason))
+    return Verified(versions, rows, broken)
+
+
+def _differs(catalogue: Catalogue, team: str, name: str, version: StoredVersion) -> str:
+    try:
+        opened = catalogue.open(team, name, version.number)
+        found = opened.store.content_hash(opened.pins)
+    except Exception as error:
+        return f"cannot be read ({error})"
+    if found != version.content_hash:
+        return f"has content {found[:12]}, recorded is {version.content_hash[:12]}"
+    return ""

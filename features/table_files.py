@@ -1,0 +1,113 @@
+"""Which files the tables of a stored dataset are made of: for backups, and to find what nobody needs.
+
+A file of a Delta table never changes once it has its name, so a list of names is a snapshot.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+from deltalake import DeltaTable
+
+LOG = "_delta_log"
+_NEW_FOLDERS = 6  # table, dataset, datasets, team, teams, root: a first write makes them
+_VERSIONED = re.compile(r"(\d{20})\.(json|checkpoint\..*parquet|checkpoint\.parquet)")
+
+
+def tables(folder: Path) -> list[Path]:
+    """The Delta tables of a dataset's folder, with those whose first write never ended."""
+    return sorted(path for path in folder.glob("*") if path.is_dir())
+
+
+def data_files(table: Path, version: int | None = None) -> set[Path]:
+    """The data files that a version reads, the latest when none is named."""
+    return {_local(uri) for uri in DeltaTable(str(table), version=version).file_uris()}
+
+
+def latest_version(table: Path) -> int | None:
+    """The newest commit of a table; None before the first."""
+    return int(DeltaTable(str(table)).version()) if DeltaTable.is_deltatable(str(table)) else None
+
+
+def log_files(table: Path, version: int) -> set[Path]:
+    """The commits and checkpoints that are needed to read a version and those before it."""
+    found = {path: _VERSIONED.fullmatch(path.name) for path in (table / LOG).iterdir()}
+    return {path for path, match in found.items() if match and int(match[1]) <= version}
+
+
+def pinned(folder: Path, pins: Iterable[Mapping[str, Any]]) -> dict[Path, list[int]]:
+    """The pinned versions of each table of a dataset, ascending."""
+    found: dict[Path, set[int]] = {}
+    for one in pins:
+        for group, version in one.items():
+            if isinstance(version, int) and not isinstance(version, bool) and (folder / group).is_dir():
+                found.setdefault(folder / group, set()).add(version)
+    return {table: sorted(versions) for table, versions in found.items()}
+
+
+def unneeded(table: Path, versions: Sequence[int], before: float) -> list[Path]:
+    """Files last written before a time (seconds since 1970) that no pinned version and not the latest one read.
+
+    They were half written or abandoned. Younger ones are left out: a writer at work has files that no
+    version names yet. An error to read any version is raised, since then nothing is known.
+    """
+    staged = {path for path in (table / LOG).glob("*") if _is_staged(path)}
+    data = {path for path in table.rglob("*.parquet*") if LOG not in path.parts}
+    old = {path for path in staged | data if _written(path) < before}
+    for version in (latest_version(table), *sorted(versions, reverse=True)):
+        if version is not None and old - staged:
+            old -= data_files(table, version)
+    return sorted(old)
+
+
+def make_durable(table: Path, version: int, since: int | None) -> None:
+    """Have the disk keep what the commits after `since` (None: all) up to `version` added.
+
+    The library that writes Delta tables syncs nothing: without this a power cut can take what the
+    database already promises.
+    """
+    commits = [
+        table / LOG / f"{number:020d}.json"
+        for number in range(0 if since is None else since + 1, version + 1)
+    ]
+    for path in [*(path for commit in commits for path in _added(commit, table)), *commits]:
+        sync(path)
+    sync(table / LOG)
+    for folder in (table, *table.parents)[: 1 if since is not None else _NEW_FOLDERS]:
+        sync(folder)
+
+
+def sync(path: Path) -> None:
+    """Have the disk keep a file's content, or a folder's names."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _added(commit: Path, table: Path) -> list[Path]:
+    actions = [json.loads(line) for line in commit.read_text().splitlines()]
+    return [table / unquote(action["add"]["path"]) for action in actions if "add" in action]
+
+
+def _is_staged(path: Path) -> bool:
+    """Whether a file of the log was left by a writer that died before its commit had a name."""
+    return path.is_file() and ("#" in path.name or path.name.endswith(".tmp"))
+
+
+def _written(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:  # gone meanwhile
+        return float("inf")
+
+
+def _local(uri: str) -> Path:
+    return Path(unquote(urlparse(uri).path)) if uri.startswith("file:") else Path(uri)

@@ -1,0 +1,179 @@
+"""The sweeper removes what nobody needs, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from cluster.catalogue import Catalogue
+from cluster.database.engine import Database
+from cluster.repositories.jobs import Jobs
+from cluster.repositories.leases import Leases
+from cluster.storage import Storage
+from cluster.sweeper import FILES, Sweeper
+from cluster.verify import verify
+from quantis.types.datasets import DatasetSpec
+from quantis.types.jobs import FeaturizeSpec, JobState
+
+TEAM = "default"
+
+
+def panel(days: int, level: float = 0.0) -> pa.Table:
+    first = datetime(2024, 1, 1, tzinfo=UTC)
+    return pa.table(
+        {
+            "unique_id": pa.array(["a"] * days, pa.string()),
+            "ds": pa.array([first + timedelta(days=day) for day in range(days)], pa.timestamp("us", "UTC")),
+            "y": pa.array([level + day % 7 for day in range(days)], pa.float64()),
+        }
+    )
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Storage:
+    storage = Storage(tmp_path / "data")
+    storage.prepare()
+    return storage
+
+
+@pytest.fixture
+def database(storage: Storage, migrated_sqlite: Path) -> Iterator[Database]:
+    shutil.copy(migrated_sqlite, storage.database)
+    database = Database(f"sqlite:///{storage.database}")
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def catalogue(database: Database, storage: Storage) -> Catalogue:
+    catalogue = Catalogue(database, storage)
+    catalogue.datasets.create(TEAM, "ann", DatasetSpec(name="sales"))
+    for version in range(3):
+        catalogue.ingest(TEAM, "ann", "sales", panel(60 + version), "sales.csv")
+    return catalogue
+
+
+@pytest.fixture
+def sweeper(database: Database, storage: Storage) -> Sweeper:
+    return Sweeper(database, storage)
+
+
+def aged(path: Path, days: float = 2) -> Path:
+    then = time.time() - days * 86400
+    os.utime(path, (then, then))
+    return path
+
+
+def files(storage: Storage) -> set[Path]:
+    return {path for path in storage.root.rglob("*") if path.is_file() and ".db" not in path.name}
+
+
+def test_when_nothing_was_left_behind_then_nothing_is_removed_however_old(
+    catalogue: Catalogue, sweeper: Sweeper, storage: Storage, database: Database
+) -> None:
+    for path in files(storage):
+        aged(path)
+    before = files(storage)
+    assert sweeper.sweep() == []
+    assert files(storage) == before
+    assert len(catalogue.datasets.versions(TEAM, "sales")) == verify(database, storage).versions == 3
+    assert verify(database, storage).broken == []
+
+
+def test_when_writers_were_killed_then_their_files_go_and_every_version_reads_as_recorded(
+    catalogue: Catalogue, sweeper: Sweeper, storage: Storage, database: Database
+) -> None:
+    table = storage.dataset(TEAM, "sales") / "target"
+    real = next(table.glob("*.parquet"))
+    left = [
+        shutil.copy(real, table / "part-00000-abandoned-c000.zstd.parquet"),
+        shutil.copy(real, table / "part-00000-half-c000.zstd.parquet#1"),
+        shutil.copy(real, table / "_delta_log" / "00000000000000000099.json#1"),
+        shutil.copy(real, storage.secrets / ".jwt-secret.4711"),
+    ]
+    never = storage.dataset(TEAM, "sales") / "weather"
+    never.mkdir()
+    left.append(shutil.copy(real, never / "part-00000-first-c000.zstd.parquet"))
+    paths = {aged(Path(path)) for path in left}
+    assert {orphan.path for orphan in sweeper.find()} == paths
+    assert {orphan.path for orphan in sweeper.sweep()} == paths
+    assert not any(path.exists() for path in paths)
+    assert sweeper.find() == []
+    assert verify(database, storage).broken == []
+
+
+def test_when_files_are_young_then_a_writer_may_still_need_them(
+    catalogue: Catalogue, sweeper: Sweeper, storage: Storage
+) -> None:
+    table = storage.dataset(TEAM, "sales") / "target"
+    young = Path(shutil.copy(next(table.glob("*.parquet")), table / "part-00000-young-c000.zstd.parquet"))
+    assert sweeper.sweep() == []
+    assert young.exists()
+
+
+def test_when_the_log_of_a_table_is_unreadable_then_none_of_its_files_is_touched(
+    catalogue: Catalogue, sweeper: Sweeper, storage: Storage
+) -> None:
+    table = storage.dataset(TEAM, "sales") / "target"
+    shutil.rmtree(table / "_delta_log")
+    kept = [aged(path) for path in table.glob("*.parquet")]
+    assert sweeper.sweep() == []
+    assert kept
+    assert all(path.exists() for path in kept)
+
+
+def test_when_jobs_ended_then_their_folders_go_and_those_of_running_jobs_stay(
+    catalogue: Catalogue, sweeper: Sweeper, storage: Storage, database: Database
+) -> None:
+    jobs = Jobs(database)
+    ended, running = (jobs.request(TEAM, "ann", FeaturizeSpec(dataset="sales")).id for _ in range(2))
+    jobs.start(TEAM, ended)
+    jobs.finish(TEAM, ended, JobState.failed, "killed")
+    for job in (ended, running, "unknown"):
+        folder = storage.training / job
+        (folder / ".bundle-x1").mkdir(parents=True)
+        for path in (aged(folder / ".bundle-x1"), folder):
+            aged(path)
+    kinds = {(orphan.kind, orphan.path.relative_to(storage.training).parts[0]) for orphan in sweeper.sweep()}
+    assert ("training", ended) in kinds
+    assert ("training", "unknown") in kinds
+    assert ("bundle", running) in kinds
+    assert ("training", running) not in kinds
+    assert [path.name for path in storage.training.iterdir()] == [running]
+
+
+def test_when_an_upload_was_cut_short_then_its_file_goes(
+    sweeper: Sweeper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    upload = tmp_path / "quantis-upload-abc"
+    other = tmp_path / "somebody-elses"
+    for path in (upload, other):
+        path.write_text("x")
+        aged(path)
+    assert [orphan.kind for orphan in sweeper.sweep()] == ["upload"]
+    assert (upload.exists(), other.exists()) == (False, True)
+
+
+def test_when_a_backup_is_at_work_then_no_file_vanishes(
+    catalogue: Catalogue, sweeper: Sweeper, storage: Storage, database: Database
+) -> None:
+    orphan = aged(_written(storage.secrets / ".jwt-secret.1"))
+    assert Leases(database).take(FILES, "a backup", timedelta(minutes=1))
+    assert sweeper.sweep() == []
+    assert orphan.exists()
+    Leases(database).release(FILES, "a backup")
+    assert len(sweeper.sweep()) == 1
+
+
+def _written(path: Path) -> Path:
+    path.write_text("x")
+    return path
