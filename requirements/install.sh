@@ -18,10 +18,13 @@ fi
 .venv/bin/python -m pip --version >/dev/null 2>&1 || .venv/bin/python -m ensurepip >/dev/null
 export PIP_DISABLE_PIP_VERSION_CHECK=1 UV_FIND_LINKS="${UV_FIND_LINKS:-${PIP_FIND_LINKS:-}}"
 [ -n "$UV_FIND_LINKS" ] || unset UV_FIND_LINKS
-pip=(.venv/bin/python -m pip install --quiet)
-if .venv/bin/python -m pip install --quiet uv 2>/dev/null; then
-  pip=(.venv/bin/uv pip install --quiet --python .venv)
+export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-1}"
+install() { # installer and its arguments
+  "$@" torch==2.13.0 && "$@" --no-deps --require-hashes -r "$lock" && "$@" --no-deps --editable .
+}
+plain=(.venv/bin/python -m pip install --quiet)
+if "${plain[@]}" uv 2>/dev/null && install .venv/bin/uv pip install --quiet --python .venv; then
+  exit 0
 fi
-"${pip[@]}" torch==2.13.0
-"${pip[@]}" --no-deps --require-hashes -r "$lock"
-"${pip[@]}" --no-deps --editable .
+echo "uv did not manage; installing with pip, which takes some minutes" >&2
+install "${plain[@]}"
