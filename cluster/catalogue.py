@@ -16,7 +16,7 @@ from quantis.check import check_panel
 from quantis.errors import RejectedPanel
 from quantis.frequency import Frequency
 from quantis.panel import ID, Panel, Task
-from quantis.types.datasets import DatasetSpec, DatasetVersion, UploadResult
+from quantis.types.datasets import CheckReport, DatasetSpec, DatasetVersion, UploadResult
 from quantis.types.forecasts import DatasetRef
 
 
@@ -69,11 +69,19 @@ class Catalogue:
 
         RejectedPanel, with its findings, when the panel breaks its contract: nothing is stored then.
         """
+        report, panel = check_panel(table, self.declared(team, name), file=file)
+        return self.add(team, user, name, report, panel)
+
+    def declared(self, team: str, name: str) -> DatasetSpec:
+        """What the owner declared; NotFound without a dataset of this name."""
         dataset = self.datasets.get(team, name)
-        spec = DatasetSpec.model_validate(dataset.model_dump(include=set(DatasetSpec.model_fields)))
-        report, panel = check_panel(table, spec, file=file)
+        return DatasetSpec.model_validate(dataset.model_dump(include=set(DatasetSpec.model_fields)))
+
+    def add(self, team: str, user: str, name: str, report: CheckReport, panel: Panel | None) -> UploadResult:
+        """Add a panel that was checked against the declaration; RejectedPanel when there is none."""
         if panel is None:
-            raise RejectedPanel(f"{file} was rejected; nothing was stored", report.findings)
+            raise RejectedPanel(f"{report.file} was rejected; nothing was stored", report.findings)
+        dataset, spec = self.datasets.get(team, name), self.declared(team, name)
         store = self._store(team, name)
         pins = store.write(panel, recorded_at=datetime.now(UTC), publication_lag=spec.publication_lag)
         content_hash = store.content_hash(pins)
