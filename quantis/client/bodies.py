@@ -16,6 +16,9 @@ CSV = "text/csv"
 PARQUET = "application/vnd.apache.parquet"
 ARROW = "application/vnd.apache.arrow.stream"
 ARROW_FILE = "application/vnd.apache.arrow.file"
+JSON = "application/json"
+PACKED = "application/octet-stream"
+"""What is packed shows its kind once it is unpacked."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +71,11 @@ def _sniffed(head: bytes) -> str:
         return ARROW
     if head.startswith(b"ARROW1"):
         return ARROW_FILE
-    if head.startswith((b"\x1f\x8b", b"PK\x03\x04")):
-        raise UnsupportedMedia("gzip and Excel files are not taken; give CSV, Parquet or Arrow")
-    return CSV
+    if head.startswith(b"PK\x03\x04"):
+        raise UnsupportedMedia("Excel files are not taken; give CSV, Parquet, Arrow or JSON")
+    if head.startswith((b"\x1f\x8b", b"\x28\xb5\x2f\xfd")):
+        return PACKED
+    return JSON if head.lstrip().startswith(b"{") else CSV
 
 
 def _ipc(table: pa.Table) -> bytes:

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
-import pyarrow as pa
 from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from monitoring import instruments
-from quantis.check import check_panel, detect_spec
-from quantis.errors import InvalidInput, NotFound, RejectedPanel, TooLarge
+from quantis.child import check_in_child
+from quantis.errors import InvalidInput, NotFound
 from quantis.panel import DS, ID, Y
-from quantis.reading import read_table
 from quantis.types.base import Moment, Name, Number, Page
 from quantis.types.datasets import (
     CheckReport,
@@ -29,21 +24,13 @@ from quantis.types.datasets import (
     UploadResult,
 )
 from serve.access import AppServices, CurrentUser, Principal
+from serve.api.uploads import UPLOADS, HowToRead, Reading, received
 from serve.body import StrictRoute
 from serve.services import Services
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=StrictRoute)
 
 FileName = Annotated[str, Query(alias="file", max_length=200)]
-_UPLOADS = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            kind: {"schema": {"type": "string", "format": "binary"}}
-            for kind in ("text/csv", "application/vnd.apache.parquet", "application/vnd.apache.arrow.stream")
-        },
-    }
-}
 
 
 @router.get("")
@@ -62,27 +49,33 @@ def dataset(name: Name, principal: CurrentUser, services: AppServices) -> Datase
     return services.catalogue.datasets.get(principal.team, name)
 
 
-@router.post("/{name}/check", openapi_extra=_UPLOADS)
+@router.post("/{name}/check", openapi_extra=UPLOADS)
 async def check(
-    name: Name, request: Request, principal: CurrentUser, services: AppServices, file: FileName = "upload"
+    name: Name,
+    request: Request,
+    principal: CurrentUser,
+    services: AppServices,
+    how: HowToRead,
+    file: FileName = "upload",
 ) -> CheckReport:
     """Say what an upload would say, and store nothing. Roles are detected for a name that is new."""
-    async with _received(request, services) as path:
-        return await run_in_threadpool(_check, services, principal, name, path, file, _media(request))
+    async with received(request, services) as path:
+        return await run_in_threadpool(_check, services, principal, name, path, file, how)
 
 
-@router.post("/{name}/versions", status_code=201, openapi_extra=_UPLOADS)
+@router.post("/{name}/versions", status_code=201, openapi_extra=UPLOADS)
 async def upload(
     name: Name,
     request: Request,
     response: Response,
     principal: CurrentUser,
     services: AppServices,
+    how: HowToRead,
     file: FileName = "upload",
 ) -> UploadResult:
     """Add a version; 200 and the version that is there when the content is the same."""
-    async with _received(request, services) as path:
-        result = await run_in_threadpool(_ingest, services, principal, name, path, file, _media(request))
+    async with received(request, services) as path:
+        result = await run_in_threadpool(_ingest, services, principal, name, path, file, how)
     response.status_code = 201 if result.created else 200
     return result
 
@@ -153,45 +146,28 @@ def _summary(row: dict[str, object]) -> SeriesSummary:
 
 
 def _check(
-    services: Services, principal: Principal, name: str, path: Path, file: str, media: str | None
+    services: Services, principal: Principal, name: str, path: Path, file: str, how: Reading
 ) -> CheckReport:
-    table = read_table(path, name=file, media_type=media)
-    spec = services.catalogue.datasets.find(principal.team, name) or detect_spec(table, name)
-    report, _ = check_panel(table, spec, file=file)
+    declared = services.catalogue.datasets.find(principal.team, name)
+    report, _, _ = check_in_child(
+        path, name=file, spec=declared, media_type=how.media_type, options=how.options
+    )
     return report
 
 
 def _ingest(
-    services: Services, principal: Principal, name: str, path: Path, file: str, media: str | None
+    services: Services, principal: Principal, name: str, path: Path, file: str, how: Reading
 ) -> UploadResult:
-    services.catalogue.datasets.get(principal.team, name)
+    catalogue, team = services.catalogue, principal.team
+    declared = catalogue.declared(team, name)
     try:
-        table: pa.Table = read_table(path, name=file, media_type=media)
-        result = services.catalogue.ingest(principal.team, principal.user_name, name, table, file)
-    except (RejectedPanel, InvalidInput):
+        report, panel, _ = check_in_child(
+            path, name=file, spec=declared, media_type=how.media_type, options=how.options
+        )
+        result = catalogue.add(team, principal.user_name, name, report, panel)
+    except InvalidInput:
         instruments.count_upload("rejected")
         raise
     instruments.count_upload("created" if result.created else "identical")
     instruments.count_rows(result.version.rows if result.created else 0)
     return result
-
-
-@asynccontextmanager
-async def _received(request: Request, services: Services) -> AsyncIterator[Path]:
-    """The body in a private file that is gone afterwards; TooLarge beyond the limit."""
-    most = services.settings.max_upload_mb * 1024 * 1024
-    with tempfile.NamedTemporaryFile(prefix="quantis-upload-") as file:
-        size = 0
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > most:
-                raise TooLarge(f"the upload is larger than {services.settings.max_upload_mb} MB; split it")
-            file.write(chunk)
-        if not size:
-            raise InvalidInput("the upload is empty; send the file as the body")
-        file.flush()
-        yield Path(file.name)
-
-
-def _media(request: Request) -> str | None:
-    return request.headers.get("content-type", "").partition(";")[0].strip() or None

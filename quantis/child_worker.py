@@ -1,0 +1,90 @@
+"""`python -m quantis.child_worker`: reads or checks one file within limits; see `quantis.child`.
+
+A request on stdin and an answer on stdout, each one JSON object.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from quantis.check import check_panel, detect_spec
+from quantis.errors import QuantisError, TooLarge
+from quantis.panel import Panel
+from quantis.reading import ReadLimits, printable, read_table, write_arrow
+from quantis.types.datasets import DatasetSpec
+from quantis.types.reading import ReadOptions
+
+_PAGE = 4096
+
+
+def main() -> int:
+    request = json.loads(sys.stdin.buffer.read())
+    limits = ReadLimits(**request["limits"])
+    confine(limits)
+    try:
+        answer = _work(request, limits)
+    except QuantisError as error:
+        answer = {"error": {"kind": type(error).__name__, "message": error.message}}
+    except MemoryError:
+        said = f"{printable(request['name'])} needs more memory than is allowed; split it by series"
+        answer = {"error": {"kind": TooLarge.__name__, "message": said}}
+    sys.stdout.write(json.dumps(answer))
+    return 0
+
+
+def confine(limits: ReadLimits) -> None:
+    """Bound this process: memory beyond what it has now, processor seconds, bytes of a file."""
+    pa.set_cpu_count(1)
+    pa.set_io_thread_count(1)
+    own = int(Path("/proc/self/statm").read_text().split()[0]) * _PAGE if sys.platform == "linux" else 2**32
+    bounds = {
+        resource.RLIMIT_AS: own + limits.working_memory,
+        resource.RLIMIT_CPU: max(1, int(limits.seconds)),
+        resource.RLIMIT_FSIZE: max(limits.unpacked, limits.memory) * 2,
+        resource.RLIMIT_CORE: 0,
+    }
+    for which, most in bounds.items():
+        hard = resource.getrlimit(which)[1]
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(which, (most, hard))
+
+
+def _work(request: dict[str, Any], limits: ReadLimits) -> dict[str, Any]:
+    path, folder, name = Path(request["path"]), Path(request["folder"]), request["name"]
+    options = ReadOptions.model_validate(request["options"])
+    media_type = request["media_type"]
+    if request["verb"] == "read":
+        target = folder / "table.arrow"
+        rows = write_arrow(path, target, name=name, media_type=media_type, limits=limits, options=options)
+        return {"rows": rows}
+    given = DatasetSpec.model_validate(request["spec"]) if request["spec"] else None
+    table = read_table(path, name=name, media_type=media_type, limits=limits, options=options)
+    spec = given or detect_spec(table, "check")
+    report, panel = check_panel(table, spec, file=name)
+    if panel is not None:
+        _write(panel, folder)
+    return {
+        "report": report.model_dump(mode="json"),
+        "spec": spec.model_dump(mode="json"),
+        "accepted": panel is not None,
+    }
+
+
+def _write(panel: Panel, folder: Path) -> None:
+    for part in ("target", "future", "static"):
+        table: pa.Table = getattr(panel, part)
+        with (
+            pa.OSFile(str(folder / f"{part}.arrow"), "wb") as sink,
+            pa.ipc.new_file(sink, table.schema) as file,
+        ):
+            file.write_table(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""Reading an uploaded file safely: CSV, Parquet, Arrow IPC or columnar JSON, each also as gzip or zstd.
+
+What a file says about its own size is not believed: batches are counted as they come. What comes
+from strangers is read by `quantis.child`, in a process of its own with limits of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+
+from quantis.errors import InvalidInput, TooLarge
+from quantis.reading.batches import Batches, notes_of
+from quantis.reading.columnar import arrow_batches, json_batches, parquet_batches
+from quantis.reading.delimited import csv_batches
+from quantis.reading.limits import ReadLimits, printable
+from quantis.reading.sources import ARROW, CSV, MEDIA_TYPES, PARQUET, Source, kind_of, opened
+from quantis.types.reading import ReadOptions
+
+__all__ = ["MEDIA_TYPES", "ReadLimits", "ReadOptions", "notes_of", "printable", "read_table", "write_arrow"]
+
+
+def read_table(
+    source: Path | bytes,
+    *,
+    name: str,
+    media_type: str | None = None,
+    limits: ReadLimits | None = None,
+    options: ReadOptions | None = None,
+) -> pa.Table:
+    """The file as a table with plain columns; ids and times of a CSV are strings.
+
+    The kind follows the media type, else the content. Raises InvalidInput, UnsupportedMedia,
+    TooLarge, or NotFound when there is no such file.
+    """
+    with _stream(source, name, media_type, limits or ReadLimits(), options or ReadOptions()) as (
+        schema,
+        batches,
+    ):
+        return pa.Table.from_batches(list(batches), schema).combine_chunks()
+
+
+def write_arrow(
+    source: Path, target: Path, *, name: str, media_type: str | None, limits: ReadLimits, options: ReadOptions
+) -> int:
+    """The file as an Arrow file of plain columns, without ever holding more than a batch; its rows."""
+    rows = 0
+    with (
+        _stream(source, name, media_type, limits, options) as (schema, batches),
+        pa.OSFile(str(target), "wb") as sink,
+        pa.ipc.new_file(sink, schema) as writer,
+    ):
+        for batch in batches:
+            writer.write_batch(batch)
+            rows += batch.num_rows
+    return rows
+
+
+@contextmanager
+def _stream(
+    source: Path | bytes, name: str, media_type: str | None, limits: ReadLimits, options: ReadOptions
+) -> Iterator[tuple[pa.Schema, Iterator[pa.RecordBatch]]]:
+    shown = printable(name)
+    with opened(source, shown, limits) as bytes_:
+        kind = kind_of(bytes_, media_type, shown)
+        try:
+            yield _batches(kind, bytes_, shown, limits, options).plain(shown, limits)
+        except MemoryError as error:  # Arrow's own is one of them
+            raise TooLarge(
+                f"{shown} unpacks to more memory than is allowed, though it has {bytes_.packed:,} bytes;"
+                " split it by series"
+            ) from error
+        except (
+            pa.ArrowException,
+            OSError,
+            ValueError,
+            KeyError,
+            NotImplementedError,
+            OverflowError,
+        ) as error:
+            reason = printable(str(error).partition("\n")[0], 200)
+            raise InvalidInput(f"{shown} cannot be read as {kind}: {reason}") from error
+
+
+def _batches(kind: str, source: Source, name: str, limits: ReadLimits, options: ReadOptions) -> Batches:
+    if kind == CSV:
+        return csv_batches(source, name, limits, options)
+    if kind == PARQUET:
+        return parquet_batches(source, name, limits)
+    return arrow_batches(source, name, limits) if kind == ARROW else json_batches(source, name, limits)

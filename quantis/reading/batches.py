@@ -1,0 +1,100 @@
+"""A file as a stream of plain batches, counted as they come; what it says of its own size is not believed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from quantis.reading.limits import (
+    ReadLimits,
+    check_counts,
+    check_growth,
+    check_schema,
+    is_text,
+    too_long_cell,
+    value_type,
+)
+
+NOTES = b"quantis.notes"
+"""Schema metadata under which the notes of a read travel to the check: a JSON list."""
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something the reader took to be so, as the code of a finding."""
+
+    code: str
+    what: str
+    column: str | None = None
+
+
+@dataclass
+class Batches:
+    """What a reader gives: columns as they come, and how many bytes the file itself has."""
+
+    schema: pa.Schema
+    stream: Iterable[pa.RecordBatch]
+    packed: int
+    notes: list[Note] = field(default_factory=list)
+
+    def plain(self, name: str, limits: ReadLimits) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+        """The schema and batches of plain columns; TooLarge at the batch that breaks a limit."""
+        check_schema(self.schema, name, limits)
+        fields = [pa.field(field.name, _plain_type(field.type)) for field in self.schema]
+        schema = pa.schema(fields, metadata=written(self.notes))
+        return schema, self._checked(schema, name, limits)
+
+    def _checked(self, schema: pa.Schema, name: str, limits: ReadLimits) -> Iterator[pa.RecordBatch]:
+        rows = size = 0
+        for batch in self.stream:
+            batch.validate(full=True)
+            rows += batch.num_rows
+            check_counts(rows, len(schema), name, limits)
+            for field_, column in zip(schema, batch.columns, strict=True):
+                size += _plain_size(column, field_.name, name, limits)
+            check_growth(size, limits.memory, self.packed, name, limits)
+            if batch.num_rows:
+                plain = [
+                    _plain(column, field_.type) for field_, column in zip(schema, batch.columns, strict=True)
+                ]
+                yield pa.record_batch(plain, schema=schema)
+
+
+def written(notes: list[Note]) -> dict[bytes, bytes] | None:
+    """Notes as schema metadata."""
+    rows = [{"code": note.code, "what": note.what, "column": note.column} for note in notes]
+    return {NOTES: json.dumps(rows).encode()} if rows else None
+
+
+def notes_of(table: pa.Table) -> list[Note]:
+    """The notes that reading left in a table."""
+    raw = (table.schema.metadata or {}).get(NOTES)
+    return [Note(**row) for row in json.loads(raw)] if raw else []
+
+
+def _plain_size(column: pa.Array, name_of: str, name: str, limits: ReadLimits) -> int:
+    """Bytes of a column once it is plain; TooLarge for a cell that is too long."""
+    kind = column.type
+    if not is_text(value_type(kind)):
+        return int(column.nbytes)
+    coded = pa.types.is_dictionary(kind)
+    lengths = pc.binary_length(column.dictionary if coded else column)
+    longest = pc.max(lengths).as_py() or 0
+    if longest > limits.cell_bytes:
+        raise too_long_cell(name_of, longest, name, limits)
+    if coded:
+        lengths = lengths.take(column.indices)
+    return int(pc.sum(lengths).as_py() or 0) + 4 * len(column)
+
+
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    value = value_type(kind)
+    return pa.string() if is_text(value) else value
+
+
+def _plain(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    return column if column.type == kind else column.cast(kind)

@@ -1,0 +1,167 @@
+"""CSV as batches: numbers where a whole column holds numbers, else texts as they stand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+
+from quantis.errors import InvalidInput, TooLarge
+from quantis.reading.batches import Batches
+from quantis.reading.dialect import Dialect, dialect_of
+from quantis.reading.limits import MIB, ReadLimits, check_names
+from quantis.reading.names import is_key
+from quantis.reading.sources import Source
+from quantis.types.reading import ReadOptions
+
+_LONGEST_ROW = MIB
+_NULLS = ("", "NA", "N/A", "n/a", "#N/A", "NULL", "null", "NaN", "nan", "-NaN", "-nan", "None", "none")
+_ZERO_LED = r"^[+-]?0\d"
+_TEXT, _FLAG, _NUMBER = pa.string(), pa.bool_(), pa.float64()
+
+
+def csv_batches(source: Source, name: str, limits: ReadLimits, options: ReadOptions) -> Batches:
+    """Kinds are guessed from the first rows; a later cell that does not fit settles them for the file."""
+    dialect = dialect_of(source, name, options)
+    with _reading(name, source.size):
+        first = _open(source, dialect, None)
+        check_names(first.schema.names, name, limits)
+        names = first.schema.names
+        forced = {column for column in names if column in options.texts or is_key(column, names, options)}
+        kinds = _kinds(_first(first), forced, dialect) or dict.fromkeys(names, _TEXT)
+    stream = _Stream(source, name, dialect, kinds, forced)
+    return Batches(stream.schema, stream, source.packed, list(dialect.notes))
+
+
+class _Stream:
+    """Batches of the columns' kinds, settled before the first batch is given."""
+
+    def __init__(
+        self, source: Source, name: str, dialect: Dialect, kinds: dict[str, pa.DataType], forced: set[str]
+    ) -> None:
+        self._source, self._name, self._dialect = source, name, dialect
+        self.forced = forced
+        self._kinds = kinds
+        if not self._fits():
+            with _reading(name, source.size):
+                self._kinds = _kinds(_open(source, dialect, None), forced, dialect)
+        self.schema = pa.schema([pa.field(column, kind) for column, kind in self._kinds.items()])
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        with _reading(self._name, self._source.size):
+            for batch in _open(self._source, self._dialect, self._kinds):
+                yield self._dotted(batch) if self._dialect.decimal == "," else batch
+
+    def _fits(self) -> bool:
+        """Whether every cell is of its column's kind; known without reading when there is one batch."""
+        if self._source.size <= _LONGEST_ROW:
+            return True
+        with _reading(self._name, self._source.size):
+            try:
+                for _ in _open(self._source, self._dialect, self._kinds):
+                    pass
+            except pa.ArrowInvalid as error:
+                if "conversion error" in str(error):
+                    return False
+                raise
+        return True
+
+    def _dotted(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Numbers among the texts of a mixed column, with a point as decimal mark."""
+        columns = [
+            pc.replace_substring_regex(column, r"^([+-]?\d+),(\d+)$", r"\1.\2")
+            if field.type == _TEXT and field.name not in self.forced
+            else column
+            for field, column in zip(batch.schema, batch.columns, strict=True)
+        ]
+        return pa.record_batch(columns, schema=batch.schema)
+
+
+def _open(source: Source, dialect: Dialect, kinds: dict[str, pa.DataType] | None) -> pacsv.CSVStreamingReader:
+    """A reader of texts, or of the kinds that are given."""
+    if kinds is None:
+        return _open(source, dialect, dict.fromkeys(_open(source, dialect, {}).schema.names, _TEXT))
+    return pacsv.open_csv(
+        source.open(),
+        read_options=pacsv.ReadOptions(use_threads=False, block_size=_LONGEST_ROW, encoding=_codec(dialect)),
+        parse_options=pacsv.ParseOptions(
+            delimiter=dialect.delimiter,
+            quote_char=dialect.quote or False,
+            newlines_in_values=dialect.lines_in_cells,
+        ),
+        convert_options=pacsv.ConvertOptions(
+            column_types=kinds,
+            decimal_point=dialect.decimal,
+            null_values=list(_NULLS),
+            strings_can_be_null=False,
+            true_values=["true", "True", "TRUE"],
+            false_values=["false", "False", "FALSE"],
+        ),
+    )
+
+
+def _first(reader: pacsv.CSVStreamingReader) -> list[pa.RecordBatch]:
+    try:
+        return [reader.read_next_batch()]
+    except StopIteration:  # a header only
+        return []
+
+
+def _codec(dialect: Dialect) -> str:
+    return "utf8" if dialect.encoding == "utf-8" else dialect.encoding
+
+
+def _kinds(batches: Iterable[pa.RecordBatch], forced: set[str], dialect: Dialect) -> dict[str, pa.DataType]:
+    """The narrowest kind that holds every cell of each column: flag, number or text."""
+    found: dict[str, pa.DataType | None] = {}
+    for batch in batches:
+        for field, column in zip(batch.schema, batch.columns, strict=True):
+            known = found.setdefault(field.name, _TEXT if field.name in forced else None)
+            if known == _TEXT:
+                continue
+            kind = _kind(column, dialect)
+            found[field.name] = kind if known in (None, kind) else known if kind is None else _TEXT
+    return {name: kind or _NUMBER for name, kind in found.items()}
+
+
+def _kind(column: pa.Array, dialect: Dialect) -> pa.DataType | None:
+    """None where every cell is empty."""
+    given = column.dictionary_encode().dictionary
+    given = given.filter(pc.invert(pc.is_in(given, pa.array(_NULLS))))
+    if len(given) == 0:
+        return None
+    if pc.all(pc.is_in(pc.utf8_lower(given), pa.array(["true", "false"]))).as_py():
+        return _FLAG
+    if pc.any(pc.match_substring_regex(given, _ZERO_LED)).as_py():
+        return _TEXT  # codes such as 007 are no quantities
+    plain = pc.utf8_trim_whitespace(given)
+    if dialect.decimal == ",":
+        if pc.any(pc.match_substring(plain, ".")).as_py():
+            return _TEXT
+        plain = pc.replace_substring(plain, ",", ".")
+    try:
+        plain.cast(_NUMBER)
+    except pa.ArrowInvalid:
+        return _TEXT
+    return _NUMBER
+
+
+@contextmanager
+def _reading(name: str, size: int) -> Iterator[None]:
+    """Turns what the CSV reader says into what is wrong with the file."""
+    try:
+        yield
+    except pa.ArrowInvalid as error:
+        if "straddl" in str(error) or ("mpty CSV" in str(error) and size > _LONGEST_ROW):
+            raise TooLarge(
+                f"{name} has a row of more than {_LONGEST_ROW:,} bytes; shorten its cells, or close the quote"
+                " that runs on"
+            ) from error
+        if "mpty CSV" in str(error):
+            raise InvalidInput(f"{name} is empty; give a header and at least one row") from error
+        raise
+    except UnicodeError as error:
+        raise InvalidInput(f"{name} is not text in the encoding that was given or found; say it") from error

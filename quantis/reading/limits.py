@@ -1,0 +1,115 @@
+"""What a file may hold, and how what breaks a limit is named."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from quantis.errors import InvalidInput, TooLarge
+
+MIB = 2**20
+
+_PLAIN = (
+    pa.types.is_integer,
+    pa.types.is_floating,
+    pa.types.is_decimal,
+    pa.types.is_boolean,
+    pa.types.is_timestamp,
+    pa.types.is_date,
+    pa.types.is_null,
+)
+
+
+@dataclass(frozen=True)
+class ReadLimits:
+    """What a file may hold; beyond it TooLarge is raised before the memory is taken."""
+
+    file_bytes: int = 512 * MIB
+    json_bytes: int = 64 * MIB  # JSON is parsed whole
+    rows: int = 20_000_000
+    columns: int = 512
+    cells: int = 100_000_000
+    cell_bytes: int = 32_768
+    unpacked: int = 2048 * MIB  # bytes of a gzip or zstd file once unpacked
+    memory: int = 2048 * MIB  # bytes of the table once decoded
+    ratio: int = 200  # of unpacked or decoded bytes to those of the file
+    ratio_from: int = 64 * MIB  # below this, any ratio is harmless
+    seconds: float = 10.0  # of a child that reads
+    working_memory: int = 1024 * MIB  # of a child that reads, beyond what its interpreter takes
+
+
+def printable(text: str, length: int = 80) -> str:
+    """A text that is safe to show: control characters replaced, cut to `length`."""
+    safe = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text[:1000])
+    return safe if len(safe) <= length else safe[: length - 1] + "…"
+
+
+def check_size(size: int, name: str, limits: ReadLimits) -> None:
+    if size > limits.file_bytes:
+        raise TooLarge(
+            f"{name} has {size:,} bytes; at most {limits.file_bytes:,} are read: split it by series"
+        )
+    if size == 0:
+        raise InvalidInput(f"{name} is empty; give a header and at least one row")
+
+
+def check_growth(grown: int, most: int, packed: int, name: str, limits: ReadLimits) -> None:
+    """Refuse what unpacks to more than is allowed, or to many times its size."""
+    if grown > limits.ratio_from and grown > limits.ratio * packed:
+        raise TooLarge(
+            f"{name} unpacks to more than {limits.ratio} times its {packed:,} bytes; send it less compressed"
+        )
+    if grown > most:
+        raise TooLarge(f"{name} decodes to more than {most:,} bytes; split it by series")
+
+
+def check_counts(rows: int, columns: int, name: str, limits: ReadLimits) -> None:
+    if columns > limits.columns:
+        raise TooLarge(
+            f"{name} has {columns:,} columns; at most {limits.columns:,} are read: drop the others"
+            " (a file with one column per series is turned to long format)"
+        )
+    if rows > limits.rows or rows * columns > limits.cells:
+        raise TooLarge(
+            f"{name} has {rows:,} rows or more of {columns} columns; at most {limits.rows:,} rows and"
+            f" {limits.cells:,} cells are read: split it by series"
+        )
+
+
+def check_names(names: list[str], name: str, limits: ReadLimits) -> None:
+    check_counts(1, len(names), name, limits)
+    seen: set[str] = set()
+    for column in names:
+        if not column or len(column) > 128 or not column.isprintable():
+            raise InvalidInput(
+                f"{name} has a column named {printable(column)!r}; use 1 to 128 printable characters"
+            )
+        if column in seen:
+            raise InvalidInput(f"{name} has column {column!r} twice; rename one")
+        seen.add(column)
+
+
+def check_schema(schema: pa.Schema, name: str, limits: ReadLimits) -> None:
+    check_names(schema.names, name, limits)
+    for field in schema:
+        kind = value_type(field.type)
+        if not (is_text(kind) or any(accepts(kind) for accepts in _PLAIN)):
+            raise InvalidInput(
+                f"{name} has column {field.name!r} of type {printable(str(kind))}; use plain values"
+            )
+
+
+def too_long_cell(column: str, length: int, name: str, limits: ReadLimits) -> TooLarge:
+    return TooLarge(
+        f"{name} has a cell of {length:,} bytes in column {printable(column)!r}; at most"
+        f" {limits.cell_bytes:,} are read: shorten it"
+    )
+
+
+def value_type(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))

@@ -1,0 +1,30 @@
+"""Usual names of the key columns, as other tools write them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from quantis.types.reading import ReadOptions
+
+ID, DS, Y, KNOWN_AT = "unique_id", "ds", "y", "known_at"
+
+USUAL: dict[str, tuple[str, ...]] = {
+    ID: ("id", "item_id", "series_id", "series", "ts_id", "item", "uid", "series_name", "key"),
+    DS: ("date", "datetime", "timestamp", "time", "day", "month", "week", "period", "date_time", "ts"),
+    Y: ("target", "value", "values", "y_true", "actual", "actuals", "observation", "sales", "demand"),
+}
+"""Names that stand for a column of the contract when it is absent itself."""
+
+
+def folded(column: str) -> str:
+    """A name without case, spaces and dashes, for comparing."""
+    return column.strip().lower().replace(" ", "_").replace("-", "_")
+
+
+def is_key(column: str, names: Sequence[str], options: ReadOptions) -> bool:
+    """Whether a column is, or will be taken as, an id or a time: its cells are kept as they stand."""
+    if options.columns.get(column, column) in (ID, DS, KNOWN_AT):
+        return True
+    present = {options.columns.get(name, name) for name in names}
+    usual = [known for key in (ID, DS) if key not in present for known in (key, *USUAL[key])]
+    return folded(column) in usual

@@ -1,0 +1,44 @@
+"""How a file is to be read, where its owner knows better than detection."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from quantis.types.base import Frozen
+
+Delimiter = Literal[",", ";", "\t", "|"]
+Encoding = Literal["utf-8", "utf-16", "utf-16-le", "utf-16-be", "cp1252", "latin-1"]
+DateOrder = Literal["ymd", "dmy", "mdy"]
+
+
+def _one_target_each(names: dict[str, str]) -> dict[str, str]:
+    if len(set(names.values())) != len(names):
+        raise ValueError("two columns are mapped to one name; map each to its own")
+    return names
+
+
+class ReadOptions(Frozen):
+    """What of a file is given rather than detected; nothing given means that all is detected."""
+
+    delimiter: Delimiter | None = Field(default=None, description="What separates the cells of a CSV.")
+    decimal: Literal[".", ","] | None = Field(default=None, description="The decimal mark of a CSV.")
+    encoding: Encoding | None = Field(default=None, description="The encoding of a CSV.")
+    quote: Literal['"', "'", ""] | None = Field(
+        default=None, description="What quotes a cell; '' for nothing."
+    )
+    dates: DateOrder | None = Field(default=None, description="The order of day, month and year in ds.")
+    time_zone: str | None = Field(default=None, description="The zone of times without one.")
+    columns: Annotated[dict[str, str], AfterValidator(_one_target_each), Field(max_length=512)] = Field(
+        default={}, description="Column of the file to the name it is to have, such as date: ds."
+    )
+    texts: tuple[str, ...] = Field(
+        default=(), description="Columns to read as text though they look like numbers."
+    )
+
+    @model_validator(mode="after")
+    def _marks_differ(self) -> ReadOptions:
+        if self.decimal == "," and self.delimiter == ",":
+            raise ValueError("decimal and delimiter are both a comma; give them apart")
+        return self

@@ -1,0 +1,97 @@
+"""What every upload of a file has in common: its body on disk, and how it is to be read."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import Depends, Query, Request
+from pydantic import ValidationError
+
+from quantis.errors import InvalidInput, TooLarge
+from quantis.types.reading import DateOrder, Delimiter, Encoding, ReadOptions
+from serve.services import Services
+
+UPLOADS = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            kind: {"schema": {"type": "string", "format": "binary"}}
+            for kind in (
+                "text/csv",
+                "application/json",
+                "application/vnd.apache.parquet",
+                "application/vnd.apache.arrow.stream",
+                "application/octet-stream",
+            )
+        },
+    }
+}
+
+
+@dataclass(frozen=True)
+class Reading:
+    media_type: str | None
+    options: ReadOptions
+
+
+def reading(
+    request: Request,
+    delimiter: Delimiter | None = None,
+    decimal: Annotated[str | None, Query(pattern="^[.,]$")] = None,
+    encoding: Encoding | None = None,
+    quote: Annotated[str | None, Query(pattern="^[\"']?$")] = None,
+    dates: DateOrder | None = None,
+    time_zone: Annotated[str | None, Query(max_length=64)] = None,
+    column: Annotated[
+        list[str] | None,
+        Query(max_length=512, description="Renames a column of the file, such as `date=ds`; repeat it."),
+    ] = None,
+) -> Reading:
+    """What of the file is given in the query; the rest is detected."""
+    pairs = [text.rpartition("=")[::2] for text in column or ()]
+    if any(not old or not new for old, new in pairs):
+        raise InvalidInput("a column is renamed as column=date=ds: its name in the file, then the name to be")
+    given = {
+        "delimiter": delimiter,
+        "decimal": decimal,
+        "encoding": encoding,
+        "quote": quote,
+        "dates": dates,
+        "time_zone": time_zone,
+        "columns": dict(pairs),
+    }
+    try:
+        options = ReadOptions.model_validate(given)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise InvalidInput(f"the options of the upload do not fit: {first['msg']}") from None
+    return Reading(_media(request), options)
+
+
+HowToRead = Annotated[Reading, Depends(reading)]
+
+
+@asynccontextmanager
+async def received(request: Request, services: Services) -> AsyncIterator[Path]:
+    """The body in a private file that is gone afterwards; TooLarge beyond the limit."""
+    most = services.settings.max_upload_mb * 1024 * 1024
+    with tempfile.NamedTemporaryFile(prefix="quantis-upload-") as file:
+        size = 0
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > most:
+                raise TooLarge(f"the upload is larger than {services.settings.max_upload_mb} MB; split it")
+            file.write(chunk)
+        if not size:
+            raise InvalidInput("the upload is empty; send the file as the body")
+        file.flush()
+        yield Path(file.name)
+
+
+def _media(request: Request) -> str | None:
+    return request.headers.get("content-type", "").partition(";")[0].strip() or None
