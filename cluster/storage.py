@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +64,24 @@ class Storage:
 
     def features(self, team: str, name: str) -> Path:
         return self.root / "teams" / team / "features" / name
+
+    @contextmanager
+    def keeping_files(self) -> Iterator[None]:
+        """While open, no sweeper and no vacuum removes a file; any number of backups may hold it."""
+        with (self.root / ".files.lock").open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_SH)
+            yield
+
+    @contextmanager
+    def removing_files(self) -> Iterator[bool]:
+        """Held by whoever removes files that only the past needs; false while somebody keeps them."""
+        with (self.root / ".files.lock").open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
 
     def prepare(self) -> None:
         """Make the folders; nobody else on the machine may enter those that are ours."""

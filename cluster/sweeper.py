@@ -27,9 +27,6 @@ from features import table_files
 
 GRACE = timedelta(hours=24)
 EVERY = timedelta(hours=1)
-FILES = "files"
-"""The lease of whoever must see no file vanish (a backup) or makes them vanish (the sweeper, vacuum)."""
-
 _WAIT = 60.0
 _UPLOADS = "quantis-upload-*"
 _PRIVATE = re.compile(r"\..+\.\d+")
@@ -79,14 +76,10 @@ class Sweeper:
 
     def sweep(self) -> list[Orphan]:
         """Remove every orphan; none while a backup or a vacuum is at work. What was removed."""
-        if not self._leases.take(FILES, self._holder, timedelta(minutes=30)):
-            return []
-        try:
-            orphans = self.find()
+        with self._storage.removing_files() as alone:
+            orphans = self.find() if alone else []
             for orphan in orphans:
                 _remove(orphan.path)
-        finally:
-            self._leases.release(FILES, self._holder)
         if orphans:
             log.info("swept %d orphans", len(orphans))
         return orphans

@@ -76,7 +76,10 @@ def make_durable(table: Path, version: int, since: int | None) -> None:
         table / LOG / f"{number:020d}.json"
         for number in range(0 if since is None else since + 1, version + 1)
     ]
-    for path in [*(path for commit in commits for path in _added(commit, table)), *commits]:
+    data = [path for commit in commits for path in _added(commit, table)]
+    checkpoints = [path for commit in commits for path in (table / LOG).glob(f"{commit.stem}.checkpoint*")]
+    pointer = [table / LOG / "_last_checkpoint"] if checkpoints else []
+    for path in (*data, *commits, *checkpoints, *pointer):
         sync(path)
     sync(table / LOG)
     for folder in (table, *table.parents)[: 1 if since is not None else _NEW_FOLDERS]:
