@@ -29,6 +29,11 @@ _CALENDARS: dict[str, tuple[CalendarField, ...]] = {
     "MS": ("month",),
     "QS": ("month",),
     "YS": (),
+    "B": ("weekday", "day", "month", "day_of_year"),
+    "ME": ("month",),
+    "QE": ("month",),
+    "YE": (),
+    "i": (),
 }
 
 

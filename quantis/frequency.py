@@ -1,6 +1,7 @@
 """Frequencies: grids, steps and seasons, under Nixtla's (pandas') aliases.
 
-Times are numpy `datetime64[us]` in UTC. Steps of months keep to the UTC calendar.
+Times are numpy `datetime64[us]` in UTC. Steps of months keep to the UTC calendar. Integer steps
+(alias `1`, `24` ...) count seconds from 1970, which is how a `ds` of plain counts is kept.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ _MICROSECONDS = {
     "D": 86_400_000_000,
     "W": 604_800_000_000,
 }
-_MONTHS = {"MS": 1, "QS": 3, "YS": 12}
+_MONTHS = {"MS": 1, "QS": 3, "YS": 12, "ME": 1, "QE": 3, "YE": 12}
+_ENDS = frozenset({"ME", "QE", "YE"})
+_BUSINESS, INTEGER = "B", "i"
+_DAY = np.timedelta64(1, "D")
 _SEASONS = {
     "s": (60,),
     "min": (60, 1440),
@@ -32,30 +36,47 @@ _SEASONS = {
     "MS": (12,),
     "QS": (4,),
     "YS": (1,),
+    "ME": (12,),
+    "QE": (4,),
+    "YE": (1,),
+    "B": (5,),
+    "i": (1,),
 }
 
 
 @dataclass(frozen=True)
 class Frequency:
-    """A number of units: 1 h, 15 min, 3 MS."""
+    """A number of units: 1 h, 15 min, 3 MS; unit `i` for integer steps."""
 
     count: int
     unit: str
 
     @classmethod
     def parse(cls, alias: str) -> Frequency:
-        """Read `h`, `15min`, `MS`; InvalidInput for anything else."""
-        found = re.fullmatch(r"(\d{0,4})(s|min|h|D|W|MS|QS|YS)", alias)
-        if not found or found[1] == "0":
-            known = ", ".join([*_MICROSECONDS, *_MONTHS])
+        """Read `h`, `15min`, `MS`, `W-SUN`, `1`; InvalidInput for anything else."""
+        if re.fullmatch(r"[1-9]\d{0,8}", alias):
+            return cls(int(alias), INTEGER)
+        found = re.fullmatch(r"(\d{0,4})(s|min|h|D|B|W|MS|ME|QS|QE|YS|YE)(-[A-Z]{3})?", alias)
+        anchored = found is not None and found[3] and found[2] not in ("W", "QS", "QE", "YS", "YE")
+        if not found or found[1] == "0" or anchored:
+            known = ", ".join([*_MICROSECONDS, _BUSINESS, *_MONTHS])
             raise InvalidInput(
-                f"frequency {alias!r} is not one of {known}, with an optional count such as 15min"
+                f"frequency {alias!r} is not one of {known}, with an optional count such as 15min,"
+                " or an integer for counted steps"
             )
         return cls(int(found[1] or 1), found[2])
 
     @property
     def alias(self) -> str:
+        if self.unit == INTEGER:
+            return str(self.count)
         return self.unit if self.count == 1 else f"{self.count}{self.unit}"
+
+    @property
+    def _ticks(self) -> int | None:
+        """Microseconds of a step; None where steps differ in length."""
+        size = _MICROSECONDS.get("s" if self.unit == INTEGER else self.unit)
+        return None if size is None else size * self.count
 
     @property
     def season_lengths(self) -> tuple[int, ...]:
@@ -67,10 +88,15 @@ class Frequency:
 
     def shift(self, times: Times, steps: int | npt.NDArray[np.int64]) -> Times:
         """Move times by whole steps."""
-        if self.unit in _MICROSECONDS:
-            return times + np.asarray(steps) * np.timedelta64(_MICROSECONDS[self.unit] * self.count, "us")
+        if self._ticks is not None:
+            return times + np.asarray(steps) * np.timedelta64(self._ticks, "us")
+        if self.unit == _BUSINESS:
+            return _moved_business(times, np.asarray(steps) * self.count)
         months = times.astype("datetime64[M]")
         moved = months + np.asarray(steps) * np.timedelta64(_MONTHS[self.unit] * self.count, "M")
+        if self.unit in _ENDS:
+            last = (moved + np.timedelta64(1, "M")).astype("datetime64[D]") - _DAY
+            return last.astype("datetime64[us]") + (times - times.astype("datetime64[D]"))
         shifted: Times = moved.astype("datetime64[us]") + (times - months.astype("datetime64[us]"))
         return shifted
 
@@ -80,24 +106,29 @@ class Frequency:
 
     def steps_between(self, first: np.datetime64 | Times, times: Times) -> npt.NDArray[np.int64]:
         """How many steps each time lies after `first`; -1 marks a time off the grid. Shape as `times`."""
-        if self.unit in _MICROSECONDS:
+        if self._ticks is not None:
             ticks = (times - first).astype("timedelta64[us]").astype(np.int64)
-            size = _MICROSECONDS[self.unit] * self.count
-            return np.where(ticks % size == 0, ticks // size, -1)
-        months = (times.astype("datetime64[M]") - first.astype("datetime64[M]")).astype(np.int64)
-        size = _MONTHS[self.unit] * self.count
-        steps = months // size
-        on_grid = (months % size == 0) & (self.shift(np.full(times.shape, first), steps) == times)
+            return np.where(ticks % self._ticks == 0, ticks // self._ticks, -1)
+        apart, size = self._apart(first, times)
+        steps = apart // size
+        on_grid = (apart % size == 0) & (self.shift(np.broadcast_to(first, times.shape), steps) == times)
         return np.where(on_grid, steps, -1)
+
+    def _apart(self, first: np.datetime64 | Times, times: Times) -> tuple[npt.NDArray[np.int64], int]:
+        """Business days or months between `first` and each time, and how many make a step."""
+        if self.unit == _BUSINESS:
+            days = np.busday_count(first.astype("datetime64[D]"), times.astype("datetime64[D]"))
+            return np.asarray(days, dtype=np.int64), self.count
+        months = (times.astype("datetime64[M]") - first.astype("datetime64[M]")).astype(np.int64)
+        return months, _MONTHS[self.unit] * self.count
 
     def grid(self, first: np.datetime64, last: np.datetime64) -> Times:
         """Every time from `first` to `last`, both included when on the grid."""
-        if self.unit in _MICROSECONDS:
-            span = int((last - first).astype("timedelta64[us]").astype(np.int64))
-            count = span // (_MICROSECONDS[self.unit] * self.count)
+        if self._ticks is not None:
+            count = int((last - first).astype("timedelta64[us]").astype(np.int64)) // self._ticks
         else:
-            span = int((last.astype("datetime64[M]") - first.astype("datetime64[M]")).astype(np.int64))
-            count = span // (_MONTHS[self.unit] * self.count)
+            apart, size = self._apart(first, np.array([last]))
+            count = int(apart[0]) // size
         return self.shift(np.full(count + 1, first, "datetime64[us]"), np.arange(count + 1))
 
     def floor(self, moment: np.datetime64, end: np.datetime64) -> np.datetime64:
@@ -126,13 +157,51 @@ def infer(times: Times) -> Frequency | None:
     commonest = int(values[np.argmax(counts)])
     if commonest <= 0:
         return None
-    months = times.astype("datetime64[M]")
-    if np.all(times == months.astype("datetime64[us]")) and commonest >= 28 * _MICROSECONDS["D"]:
-        apart = int(np.gcd.reduce(np.diff(months).astype(np.int64)))
-        for unit in ("YS", "QS", "MS"):
-            if apart and apart % _MONTHS[unit] == 0:
-                return Frequency(apart // _MONTHS[unit], unit)
+    if commonest >= 28 * _MICROSECONDS["D"] and (monthly := _infer_months(times)):
+        return monthly
+    if commonest == _MICROSECONDS["D"] and _skips_weekends(times, steps):
+        return Frequency(1, _BUSINESS)
     for unit in reversed(_MICROSECONDS):
         if commonest % _MICROSECONDS[unit] == 0:
             return Frequency(commonest // _MICROSECONDS[unit], unit)
     return None
+
+
+def infer_counts(times: Times) -> Frequency | None:
+    """The frequency of one sorted series whose `ds` are counts."""
+    if len(times) < 2:
+        return None
+    values, counts = np.unique(np.diff(times).astype("timedelta64[s]").astype(np.int64), return_counts=True)
+    commonest = int(values[np.argmax(counts)])
+    return Frequency(commonest, INTEGER) if commonest > 0 else None
+
+
+def _infer_months(times: Times) -> Frequency | None:
+    """Steps of months from times that are all on one day of the month, or all on its last."""
+    months, days = times.astype("datetime64[M]"), times.astype("datetime64[D]")
+    if len(np.unique(times - days)) > 1:
+        return None
+    apart = int(np.gcd.reduce(np.diff(months).astype(np.int64)))
+    if apart <= 0:
+        return None
+    day = np.unique((days - months.astype("datetime64[D]")).astype(np.int64))
+    if np.all((days + _DAY).astype("datetime64[M]") > months):
+        units: tuple[str, ...] = ("YE", "QE", "ME")
+    elif len(day) == 1 and day[0] < 28:
+        units = ("YS", "QS", "MS")
+    else:
+        return None
+    unit = next(unit for unit in units if apart % _MONTHS[unit] == 0)
+    return Frequency(apart // _MONTHS[unit], unit)
+
+
+def _skips_weekends(times: Times, steps: npt.NDArray[np.int64]) -> bool:
+    """Whether no time is on a weekend though the series runs over one."""
+    over = bool(np.any(steps == 3 * _MICROSECONDS["D"]))
+    return over and bool(np.all(np.is_busday(times.astype("datetime64[D]"))))
+
+
+def _moved_business(times: Times, days: npt.NDArray[np.int64]) -> Times:
+    date = times.astype("datetime64[D]")
+    moved: Times = np.busday_offset(date, days, roll="forward").astype("datetime64[us]") + (times - date)
+    return moved

@@ -22,6 +22,11 @@ _CYCLES: dict[str, tuple[CalendarField, ...]] = {
     "MS": ("month",),
     "QS": ("month",),
     "YS": (),
+    "B": ("weekday", "month"),
+    "ME": ("month",),
+    "QE": ("month",),
+    "YE": (),
+    "i": (),
 }
 _SIZES = {"minute": 60, "hour": 24, "weekday": 7, "month": 12}
 _TINY = 1e-8

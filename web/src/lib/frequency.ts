@@ -11,8 +11,8 @@ interface Season {
   label: string;
 }
 
-const UNIT_MS: Record<string, number> = { s: 1000, min: 60_000, h: HOUR, D: DAY, W: 7 * DAY };
-const UNIT_MONTHS: Record<string, number> = { MS: 1, QS: 3, YS: 12 };
+const UNIT_MS: Record<string, number> = { s: 1000, min: 60_000, h: HOUR, D: DAY, W: 7 * DAY, i: 1000 };
+const UNIT_MONTHS: Record<string, number> = { MS: 1, QS: 3, YS: 12, ME: 1, QE: 3, YE: 12 };
 const SEASONS: Record<string, Season> = {
   s: { steps: 60, label: "same second of the last minute" },
   min: { steps: 1440, label: "same minute yesterday" },
@@ -21,15 +21,20 @@ const SEASONS: Record<string, Season> = {
   W: { steps: 52, label: "same week last year" },
   MS: { steps: 12, label: "same month last year" },
   QS: { steps: 4, label: "same quarter last year" },
+  B: { steps: 5, label: "same weekday last week" },
+  ME: { steps: 12, label: "same month last year" },
+  QE: { steps: 4, label: "same quarter last year" },
 };
 
 export function parseFrequency(alias: string): Frequency {
-  const found = /^(\d*)(s|min|h|D|W|MS|QS|YS)$/.exec(alias);
+  if (/^\d+$/.test(alias)) return { count: Number(alias), unit: "i" }; // counted steps, kept as seconds
+  const found = /^(\d*)(s|min|h|D|B|W|MS|ME|QS|QE|YS|YE)$/.exec(alias);
   return found ? { count: Number(found[1] || 1), unit: found[2] ?? "h" } : { count: 1, unit: "h" };
 }
 
 /** A step's length in ms; months count as 30.44 days, for layout only. */
 export function stepMs({ count, unit }: Frequency): number {
+  if (unit === "B") return count * 1.4 * DAY;
   return count * (UNIT_MS[unit] ?? (UNIT_MONTHS[unit] ?? 1) * 30.44 * DAY);
 }
 
@@ -37,8 +42,20 @@ export function stepMs({ count, unit }: Frequency): number {
 export function shift(time: number, { count, unit }: Frequency, steps: number): number {
   const fixed = UNIT_MS[unit];
   if (fixed) return time + steps * count * fixed;
+  if (unit === "B") return shiftBusiness(time, steps * count);
   const at = new Date(time);
-  return at.setUTCMonth(at.getUTCMonth() + steps * count * (UNIT_MONTHS[unit] ?? 1));
+  const months = steps * count * (UNIT_MONTHS[unit] ?? 1);
+  if (!unit.endsWith("E")) return at.setUTCMonth(at.getUTCMonth() + months);
+  return at.setUTCMonth(at.getUTCMonth() + months + 1, 0); // day 0 is the last of the month before
+}
+
+function shiftBusiness(time: number, days: number): number {
+  const at = new Date(time);
+  for (let left = Math.abs(days); left > 0; ) {
+    at.setUTCDate(at.getUTCDate() + Math.sign(days));
+    if (at.getUTCDay() % 6 !== 0) left -= 1;
+  }
+  return at.getTime();
 }
 
 /** The season that a naive forecast repeats; the last value when the frequency has none. */
