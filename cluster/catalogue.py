@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from cluster.database.engine import Database
-from cluster.repositories.datasets import Datasets, NewVersion
+from cluster.repositories.datasets import Datasets, NewVersion, Pinned
 from cluster.storage import Storage
-from features.store import PanelStore, Pins
+from features.content import Content
+from features.ingest import Added
+from features.store import PanelStore, Pins, Written
 from quantis.check import check_panel
-from quantis.errors import RejectedPanel
+from quantis.errors import Conflict, NotFound, RejectedPanel
 from quantis.frequency import Frequency
-from quantis.panel import ID, Panel, Task
-from quantis.types.datasets import CheckReport, DatasetSpec, DatasetVersion, UploadResult
+from quantis.panel import Panel, Task
+from quantis.types.datasets import CheckReport, DatasetSpec, DatasetVersion, UploadResult, VersionAction
 from quantis.types.forecasts import DatasetRef
+
+_ATTEMPTS = 4  # of a write whose base another writer has changed
+
+Change = Callable[[PanelStore, Pins | None, datetime], Written]
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,7 @@ class Catalogue:
     def open(self, team: str, name: str, number: int | None = None) -> OpenDataset:
         """A version of a dataset, the latest when no number is given."""
         pinned = self.datasets.pinned(team, name, number)
-        return OpenDataset(pinned.spec, pinned.version, self._store(team, name), Pins(**pinned.pins))
+        return OpenDataset(pinned.spec, pinned.version, self.store(team, name), Pins.of(pinned.pins))
 
     def ingest(self, team: str, user: str, name: str, table: pa.Table, file: str) -> UploadResult:
         """Check a table and add it as a version; the same content again gives the version that is there.
@@ -77,38 +84,124 @@ class Catalogue:
         dataset = self.datasets.get(team, name)
         return DatasetSpec.model_validate(dataset.model_dump(include=set(DatasetSpec.model_fields)))
 
-    def add(self, team: str, user: str, name: str, report: CheckReport, panel: Panel | None) -> UploadResult:
-        """Add a panel that was checked against the declaration; RejectedPanel when there is none."""
+    def add(
+        self,
+        team: str,
+        user: str,
+        name: str,
+        report: CheckReport,
+        panel: Panel | None,
+        action: VersionAction = VersionAction.upload,
+    ) -> UploadResult:
+        """Add a panel that was checked against the declaration; RejectedPanel when there is none.
+
+        The values of an append are live: those without `known_at` are known from now on.
+        """
         if panel is None:
             raise RejectedPanel(f"{report.file} was rejected; nothing was stored", report.findings)
-        dataset, spec = self.datasets.get(team, name), self.declared(team, name)
-        store = self._store(team, name)
-        pins = store.write(panel, recorded_at=datetime.now(UTC), publication_lag=spec.publication_lag)
-        content_hash = store.content_hash(pins)
-        if dataset.latest_version is not None:
-            latest = self.datasets.pinned(team, name).version
-            if latest.content_hash == content_hash:
-                return UploadResult(created=False, version=latest, report=report)
-        freq = spec.freq or report.freq or "D"
-        new = _describe(store, pins, content_hash, freq)
-        version = self.datasets.add_version(team, name, user, new, dataset.latest_version)
-        return UploadResult(created=True, version=version, report=report)
+        spec = self.declared(team, name)
 
-    def _store(self, team: str, name: str) -> PanelStore:
+        def change(store: PanelStore, after: Pins | None, now: datetime) -> Written:
+            return store.write(
+                panel,
+                after=after,
+                recorded_at=now,
+                publication_lag=spec.publication_lag,
+                live=action == VersionAction.append,
+            )
+
+        created, version = self._commit(team, user, name, action, change, spec.freq or report.freq or "D")
+        return UploadResult(created=created, version=version, report=report)
+
+    def delete_series(self, team: str, user: str, name: str, series: str) -> DatasetVersion:
+        """From now on the series is not there; reads as of before still see it, until it is purged."""
+
+        def change(store: PanelStore, after: Pins | None, now: datetime) -> Written:
+            if after is None or store.deleted_at(after, series) or not store.has(after, series):
+                raise NotFound(f"dataset {name!r} has no series {series[:80]!r}; nothing was deleted")
+            return store.mark(series, True, after=after, recorded_at=now)
+
+        return self._commit(team, user, name, VersionAction.delete, change)[1]
+
+    def restore_series(self, team: str, user: str, name: str, series: str) -> DatasetVersion:
+        """Take a deletion back: from now on the series is there again."""
+
+        def change(store: PanelStore, after: Pins | None, now: datetime) -> Written:
+            if after is None or store.deleted_at(after, series) is None:
+                raise NotFound(f"series {series[:80]!r} of dataset {name!r} is not deleted, or is purged")
+            return store.mark(series, False, after=after, recorded_at=now)
+
+        return self._commit(team, user, name, VersionAction.restore, change)[1]
+
+    def store(self, team: str, name: str) -> PanelStore:
         key = (team, name)
         if key not in self._stores:
             self._stores[key] = PanelStore(self._storage.dataset(team, name))
         return self._stores[key]
 
+    def _commit(
+        self, team: str, user: str, name: str, action: VersionAction, change: Change, freq: str = "D"
+    ) -> tuple[bool, DatasetVersion]:
+        """Write after the latest version and record the new one: the record is the commit.
 
-def _describe(store: PanelStore, pins: Pins, content_hash: str, freq: str) -> NewVersion:
-    series = store.series(pins)
+        What a writer that died left in the tables is not in any version, so the write takes it back.
+        When another writer was faster, the write is done again on top of it; Conflict in the end.
+        """
+        store = self.store(team, name)
+        for attempt in range(_ATTEMPTS):
+            try:
+                with store.alone():
+                    base = self.datasets.latest_pinned(team, name)
+                    after = Pins.of(base.pins) if base else None
+                    written = change(store, after, datetime.now(UTC))
+                    if base is not None and written.pins == after:
+                        return False, base.version
+                    new = _described(store, written, base, action, freq)
+                    return True, self.datasets.add_version(team, name, user, new, base)
+            except Conflict:
+                if attempt + 1 == _ATTEMPTS:
+                    raise
+        raise AssertionError("the last attempt raises or returns")
+
+
+def _described(
+    store: PanelStore, written: Written, base: Pinned | None, action: VersionAction, freq: str
+) -> NewVersion:
+    """The record of a new version, from that of its parent and what was added: nothing is read again."""
+    content = written.content(_content(store, base))
+    counts = _marked(store, written, base) if "deleted" in written.added else _grown(written, base)
     return NewVersion(
-        content_hash=content_hash,
-        pins=asdict(pins),
-        freq=freq,
-        rows=pc.sum(series["rows"]).as_py() or 0,
-        series=len(series[ID]),
-        first_ds=pc.min(series["first_ds"]).as_py(),
-        last_ds=pc.max(series["last_ds"]).as_py(),
+        content_hash=content.digest(),
+        pins=written.pins.kept(),
+        content=content.kept(),
+        columns=store.columns(written.pins),
+        action=action,
+        freq=base.version.freq if base else freq,
+        **counts,
     )
+
+
+def _content(store: PanelStore, base: Pinned | None) -> Content:
+    if base is None:
+        return Content.empty()
+    return Content.of(base.content) if base.content else store.content(Pins.of(base.pins))
+
+
+def _grown(written: Written, base: Pinned | None) -> dict[str, Any]:
+    target, static = (written.added.get(group, Added(0)) for group in ("target", "static"))
+    times = [time for time in (target.first_ds, target.last_ds) if time is not None]
+    times += [base.version.first_ds, base.version.last_ds] if base else []
+    return {
+        "rows": target.new_keys + (base.version.rows if base else 0),
+        "series": static.new_keys + (base.version.series if base else 0),
+        "first_ds": min(times),
+        "last_ds": max(times),
+    }
+
+
+def _marked(store: PanelStore, written: Written, base: Pinned | None) -> dict[str, Any]:
+    """After a deletion or a restoration: everything is counted again."""
+    assert base is not None
+    return store.counts(written.pins) or {
+        "rows": 0, "series": 0, "first_ds": base.version.first_ds, "last_ds": base.version.last_ds,
+    }  # fmt: skip

@@ -1,48 +1,78 @@
-"""The panel store: one Delta table per role group, read as of any time; the only door to `deltalake`.
+"""The panel store: records per role group, read as of any time, each group one Delta table.
 
 Every record has `known_at` (when the world knew the value) and `recorded_at` (when the store got
-it). A correction is a further record; nothing is overwritten or removed. `given` says whether
-`known_at` came with the data or was assigned here.
+it). A correction is a further record; nothing is overwritten, and a deleted series has a record that
+says so. `given` says whether `known_at` came with the data or was assigned here.
 """
 
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as pads
-from deltalake import DeltaTable, WriterProperties, write_deltalake
 
-from features.asof import GIVEN, canonical_hash, latest, unknown_to
-from features.table_files import make_durable
-from quantis.errors import NotFound
+from features.asof import distinct, in_order, latest, ranks
+from features.content import GIVEN, Content
+from features.ingest import Added, Stamp, append_records, chunks_of
+from features.tables import TIMES, GroupTable
+from quantis.errors import Conflict
 from quantis.panel import DS, ID, KNOWN_AT, RECORDED_AT, TIMESTAMP, Panel
-
-ALWAYS = datetime(1900, 1, 1, tzinfo=UTC)
-"""`known_at` of known-future and static values that came without one."""
 
 GROUPS = {"target": (ID, DS), "future": (ID, DS), "static": (ID,)}
 """Role groups and the key of their records."""
 
-_TIMES = (KNOWN_AT, RECORDED_AT, GIVEN)
-_ROWS_PER_GROUP = 8192  # so that reading one series decodes little else
-_MANY_SERIES = 200  # beyond this, one scan is cheaper than a filter
+MARKS, DELETED = "deleted", "deleted"
+"""The group of tombstones, and its column: true where a series was deleted, false where restored."""
 
 
 @dataclass(frozen=True)
 class Pins:
-    """The Delta version of each role group: what a dataset version stands for."""
+    """What a dataset version stands for: a version of each table, and the last record that counts.
+
+    `deleted` is None before the first deletion. `recorded_to`, in microseconds since 1970, bounds
+    `recorded_at`, so that a table which was rewritten with later records in it reads the same.
+    """
 
     target: int
     future: int
     static: int
+    deleted: int | None = None
+    recorded_to: int | None = None
+
+    @classmethod
+    def of(cls, kept: Mapping[str, Any]) -> Pins:
+        """The inverse of `kept`."""
+        return cls(**kept)
+
+    def kept(self) -> dict[str, int | None]:
+        """As JSON keeps it."""
+        return asdict(self)
+
+    def versions(self) -> dict[str, int]:
+        """The pinned version of each group's table."""
+        found = {group: getattr(self, group) for group in (*GROUPS, MARKS)}
+        return {group: version for group, version in found.items() if version is not None}
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a write did. `pins` equal to those before it mean that there was nothing new."""
+
+    pins: Pins
+    added: Mapping[str, Added]
+
+    def content(self, before: Content) -> Content:
+        """The content after the write."""
+        for added in self.added.values():
+            before = before.joined(added.content)
+        return before
 
 
 class PanelStore:
@@ -50,25 +80,51 @@ class PanelStore:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        self._opened: dict[tuple[str, int], pads.Dataset] = {}
+        self.tables = {name: GroupTable(self.folder / name, key) for name, key in GROUPS.items()}
+        self.tables[MARKS] = GroupTable(self.folder / MARKS, (ID,))
 
-    def pins(self) -> Pins | None:
-        """The latest version of each table; None before the first write."""
-        tables = [self._latest(group) for group in GROUPS]
-        return None if None in tables else Pins(*(table.version() for table in tables if table is not None))
+    def __reduce__(self) -> tuple[type[PanelStore], tuple[Path]]:
+        """How it travels between processes: as its folder."""
+        return type(self), (self.folder,)
 
-    def write(self, panel: Panel, *, recorded_at: datetime, publication_lag: timedelta) -> Pins:
-        """Append what is new or changed; equal pins before and after mean that nothing was.
+    def write(
+        self,
+        panel: Panel,
+        *,
+        after: Pins | None,
+        recorded_at: datetime,
+        publication_lag: timedelta,
+        live: bool = False,
+    ) -> Written:
+        """Append what is new or changed since `after` (None: nothing is stored).
 
         Without `known_at` a new history value counts as known at ds + publication_lag, a new future
-        or static value as known always, and a changed value as known when recorded.
+        or static value as known always; a `live` one when it was recorded, an observation not before
+        its ds. A changed value counts as known when recorded. Conflict when a series is deleted.
         """
-        with self._alone():
-            moment = self._next_moment(recorded_at)
-            versions = {
-                group: self._append(group, getattr(panel, group), moment, publication_lag) for group in GROUPS
-            }
-        return Pins(**versions)
+        stamp = Stamp(self._moment(after, recorded_at), publication_lag, live)
+        self._check_not_deleted(panel, after)
+        versions, added = dict(after.versions() if after else {}), {}
+        for group, key in GROUPS.items():
+            base = versions.get(group)
+            rows = in_order(getattr(panel, group), key)
+            done = append_records(group, self.tables[group], rows, stamp, base)
+            if done.content.groups:
+                added[group] = done
+            versions[group] = done.version
+        if after is not None and not added:
+            return Written(after, {})
+        return Written(Pins(**versions, recorded_to=stamp.ticks), added)
+
+    def mark(self, series: str, deleted: bool, *, after: Pins, recorded_at: datetime) -> Written:
+        """Record that a series is deleted from now on, or is back; as-of reads before now do not change."""
+        stamp = Stamp(self._moment(after, recorded_at), timedelta(0), live=True)
+        rows = pa.table({ID: [series], DELETED: [deleted]})
+        done = append_records(MARKS, self.tables[MARKS], rows, stamp, after.deleted)
+        if not done.content.groups:
+            return Written(after, {})
+        pins = {**after.versions(), MARKS: done.version}
+        return Written(Pins(**pins, recorded_to=stamp.ticks), {MARKS: done})
 
     def read(
         self,
@@ -81,106 +137,124 @@ class PanelStore:
     ) -> Panel:
         """What was known at `as_of`: per key the record of the latest known_at, then recorded_at.
 
-        `start` and `end` bound `ds`, both included. Tables are sorted by their key.
+        A series that was deleted by then is not there. `start` and `end` bound `ds`, both included.
+        Tables are sorted by their key.
         """
+        gone = self.deleted(pins, as_of)
+        bounds = {"series": series, "start": start, "end": end, "known_to": as_of, "without": gone}
         return Panel(
             **{
-                group: latest(
-                    self._records(group, getattr(pins, group), as_of, series, start, end), key
-                ).drop(list(_TIMES))
+                group: latest(self._records(group, pins, **bounds), key).drop(list(TIMES))
                 for group, key in GROUPS.items()
             }
         )
 
+    def deleted(self, pins: Pins, as_of: datetime | None = None) -> list[str]:
+        """The series that are deleted at a time, at the end when absent."""
+        if pins.deleted is None:
+            return []
+        marks = latest(self._records(MARKS, pins, known_to=as_of), (ID,))
+        names: list[str] = marks.filter(marks[DELETED])[ID].to_pylist()
+        return names
+
+    def deleted_at(self, pins: Pins, series: str) -> datetime | None:
+        """When a series that is deleted was; None when it is not."""
+        if pins.deleted is None:
+            return None
+        marks = latest(self._records(MARKS, pins, series=[series]), (ID,)).to_pylist()
+        found: datetime | None = marks[0][KNOWN_AT] if marks and marks[0][DELETED] else None
+        return found
+
     def series(self, pins: Pins, *, as_of: datetime | None = None) -> pa.Table:
         """Each series' `unique_id, rows, first_ds, last_ds` and static values, sorted."""
+        bounds = {"known_to": as_of, "without": self.deleted(pins, as_of)}
         target = latest(
-            self._records("target", pins.target, as_of, columns=[ID, DS, *_TIMES]), GROUPS["target"]
+            self._records("target", pins, columns=[ID, DS, KNOWN_AT, RECORDED_AT], **bounds), GROUPS["target"]
         )
-        static = latest(self._records("static", pins.static, as_of), GROUPS["static"]).drop(list(_TIMES))
+        static = latest(self._records("static", pins, **bounds), GROUPS["static"]).drop(list(TIMES))
         counted = target.group_by(ID).aggregate([(DS, "count"), (DS, "min"), (DS, "max")])
         named = counted.rename_columns({"ds_count": "rows", "ds_min": "first_ds", "ds_max": "last_ds"})
         return named.join(static, ID, join_type="left outer").sort_by(ID)
 
+    def has(self, pins: Pins, series: str) -> bool:
+        """Whether there are records of a series, deleted or not."""
+        return any(self._records(group, pins, series=[series], columns=[ID]).num_rows for group in GROUPS)
+
+    def counts(self, pins: Pins) -> dict[str, Any] | None:
+        """`rows, series, first_ds, last_ds` of the series that are not deleted; None when none is left."""
+        gone, times = self.deleted(pins), []
+        rows = 0
+        for chunk in self.chunks("target", pins, gone):
+            rows += distinct(chunk, GROUPS["target"])
+            times += pc.min_max(chunk[DS]).as_py().values()
+        series = len(pc.unique(self._records("static", pins, without=gone, columns=[ID])[ID]))
+        return (
+            {"rows": rows, "series": series, "first_ds": min(times), "last_ds": max(times)} if rows else None
+        )
+
+    def columns(self, pins: Pins) -> dict[str, str]:
+        """Each column of the panel and its type, as stored."""
+        schemas = [self.tables[group].schema(version) for group, version in pins.versions().items()]
+        fields = [field for schema in schemas for field in schema if field.name not in (*TIMES, DELETED)]
+        return {field.name: str(field.type) for field in fields}
+
+    def content(self, pins: Pins) -> Content:
+        """What all records of a version say, corrections and deletions included."""
+        content = Content.empty()
+        for group in pins.versions():
+            for chunk in self.chunks(group, pins):
+                content = content.plus(group, chunk, ranks(chunk, self.tables[group].key))
+        return content
+
     def content_hash(self, pins: Pins) -> str:
-        """The hash of all records up to a version, corrections included; see `content_hash`."""
-        return canonical_hash(
-            {group: _without_assigned(self._records(group, getattr(pins, group))) for group in GROUPS}, GROUPS
-        )
+        """The digest of `content`; see the function of the same name."""
+        return self.content(pins).digest()
 
-    def _append(self, group: str, rows: pa.Table, moment: datetime, lag: timedelta) -> int:
-        table = self._latest(group)
-        since = int(table.version()) if table is not None else None
-        incoming = _as_records(group, rows, moment, lag)
-        if table is not None:
-            ids = pc.unique(rows[ID]).to_pylist()
-            stored = self._records(group, table.version(), series=ids if len(ids) <= _MANY_SERIES else None)
-            incoming = unknown_to(stored, incoming, GROUPS[group])
-            if incoming.num_rows == 0:
-                return int(table.version())
-        write_deltalake(
-            table or str(self.folder / group),
-            incoming.sort_by([(name, "ascending") for name in GROUPS[group]]),
-            mode="append",
-            schema_mode="merge" if table is not None else None,
-            writer_properties=WriterProperties(compression="ZSTD", max_row_group_size=_ROWS_PER_GROUP),
-        )
-        written = self._latest(group)
-        assert written is not None
-        make_durable(self.folder / group, int(written.version()), since)
-        return int(written.version())
-
-    def _next_moment(self, recorded_at: datetime) -> datetime:
-        """`recorded_at`, or just after the last one stored: it never goes back, and no two are equal."""
-        last: list[datetime | None] = [
-            pc.max(self._records(group, table.version(), columns=[RECORDED_AT])[RECORDED_AT]).as_py()
-            for group in GROUPS
-            if (table := self._latest(group)) is not None
-        ]
-        later = [moment + timedelta(microseconds=1) for moment in last if moment is not None]
-        return max([recorded_at.astimezone(UTC), *later])
-
-    def _records(
-        self,
-        group: str,
-        version: int,
-        as_of: datetime | None = None,
-        series: Sequence[str] | None = None,
-        start: datetime | None = None,
-        end: datetime | None = None,
-        columns: list[str] | None = None,
-    ) -> pa.Table:
-        bounds = [pc.field(ID).isin(pa.array(series, pa.string()))] if series is not None else []
-        if as_of is not None:
-            bounds.append(pc.field(KNOWN_AT) <= _scalar(as_of))
-        if DS in GROUPS[group]:
-            bounds += [pc.field(DS) >= _scalar(start)] if start is not None else []
-            bounds += [pc.field(DS) <= _scalar(end)] if end is not None else []
-        chosen: Any = None
-        for bound in bounds:
-            chosen = bound if chosen is None else chosen & bound
-        return self._dataset(group, version).to_table(columns=columns, filter=chosen)
-
-    def _dataset(self, group: str, version: int) -> pads.Dataset:
-        if (group, version) not in self._opened:
-            try:
-                table = DeltaTable(str(self.folder / group), version=version)
-            except Exception as error:
-                raise NotFound(f"version {version} of {group!r} is not stored; list the versions") from error
-            self._opened[group, version] = table.to_pyarrow_dataset()
-        return self._opened[group, version]
-
-    def _latest(self, group: str) -> DeltaTable | None:
-        folder = str(self.folder / group)
-        return DeltaTable(folder) if DeltaTable.is_deltatable(folder) else None
+    def chunks(self, group: str, pins: Pins, without: Sequence[str] = ()) -> Iterator[pa.Table]:
+        """All records of a version in the order of their key, whole series at a time."""
+        table = self.tables[group]
+        for between in chunks_of(table, pins.versions()[group]):
+            records = self._records(group, pins, between=between, without=without)
+            if records.num_rows:
+                yield in_order(records, table.key)
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """One writer at a time on this machine; two could store the same correction twice."""
+    def alone(self) -> Iterator[None]:
+        """One writer at a time on this machine; those of others are found out by the commit."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / ".lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+    def _records(self, group: str, pins: Pins, **bounds: Any) -> pa.Table:
+        return self.tables[group].records(pins.versions()[group], recorded_to=pins.recorded_to, **bounds)
+
+    def _moment(self, after: Pins | None, recorded_at: datetime) -> datetime:
+        """`recorded_at`, or just after the last one stored: it never goes back, and no two are equal."""
+        last = self.recorded_to(after) if after else None
+        moment = recorded_at.astimezone(UTC)
+        return moment if last is None else max(moment, last + timedelta(microseconds=1))
+
+    def recorded_to(self, pins: Pins) -> datetime | None:
+        """The time of a version's last record; None when there is none."""
+        if pins.recorded_to is not None:
+            last = pa.scalar(pins.recorded_to, pa.timestamp("us")).cast(TIMESTAMP)
+        else:
+            times = [self._records(group, pins, columns=[RECORDED_AT]) for group in pins.versions()]
+            last = pc.max(pa.concat_tables(times)[RECORDED_AT])
+        found: datetime | None = last.as_py()
+        return found
+
+    def _check_not_deleted(self, panel: Panel, after: Pins | None) -> None:
+        gone = set(self.deleted(after)) if after is not None else set()
+        if not gone:
+            return
+        named = gone & {name for group in GROUPS for name in pc.unique(getattr(panel, group)[ID]).to_pylist()}
+        if named:
+            shown = ", ".join(repr(name) for name in sorted(named)[:3])
+            raise Conflict(
+                f"{len(named)} series of this upload are deleted: {shown}; restore them, or leave them out"
+            )
 
 
 def content_hash(panel: Panel) -> str:
@@ -188,30 +262,11 @@ def content_hash(panel: Panel) -> str:
 
     Row order, column order, file layout and assigned times do not change it.
     """
-    return canonical_hash({group: getattr(panel, group) for group in GROUPS}, GROUPS)
-
-
-def _as_records(group: str, rows: pa.Table, moment: datetime, lag: timedelta) -> pa.Table:
-    """Rows with `known_at`, `recorded_at` and `given`."""
-    if group == "target":
-        assigned = pc.add(rows[DS], pa.scalar(lag, pa.duration("us")))
-    else:
-        assigned = pa.repeat(_scalar(ALWAYS), rows.num_rows)
-    if KNOWN_AT in rows.column_names:
-        known, given = pc.coalesce(rows[KNOWN_AT], assigned), pc.is_valid(rows[KNOWN_AT])
-        rows = rows.drop([KNOWN_AT])
-    else:
-        known, given = assigned, pa.repeat(pa.scalar(False), rows.num_rows)
-    recorded = pa.repeat(_scalar(moment), rows.num_rows)
-    for name, column in ((KNOWN_AT, known), (RECORDED_AT, recorded), (GIVEN, given)):
-        rows = rows.append_column(name, column)
-    return rows
-
-
-def _without_assigned(records: pa.Table) -> pa.Table:
-    given = pc.if_else(records[GIVEN], records[KNOWN_AT], pa.scalar(None, TIMESTAMP))
-    return records.drop([KNOWN_AT, GIVEN]).append_column(KNOWN_AT, given)
-
-
-def _scalar(moment: datetime) -> pa.Scalar:
-    return pa.scalar(moment.astimezone(UTC), TIMESTAMP)
+    content = Content.empty()
+    for group, key in GROUPS.items():
+        rows = getattr(panel, group)
+        if KNOWN_AT in rows.column_names:
+            rows = rows.append_column(GIVEN, rows[KNOWN_AT].is_valid())
+        order = pa.array(range(rows.num_rows), pa.int64()).cast(pa.timestamp("us")).cast(TIMESTAMP)
+        content = content.plus(group, rows, ranks(rows.append_column(RECORDED_AT, order), key))
+    return content.digest()

@@ -106,6 +106,10 @@ class DatasetVersionRow(Base):
     parent: Mapped[int | None]
     content_hash: Mapped[str] = mapped_column(String(64))
     pins: Mapped[dict[str, Any]]
+    content: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    columns: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    roles: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    action: Mapped[str] = mapped_column(String(20), server_default="upload")
     freq: Mapped[str] = mapped_column(String(20))
     rows: Mapped[int]
     series: Mapped[int]
@@ -113,6 +117,7 @@ class DatasetVersionRow(Base):
     last_ds: Mapped[datetime]
     created_at: Mapped[datetime]
     created_by: Mapped[str] = mapped_column(String(63))
+    purged_at: Mapped[datetime | None]
 
 
 class JobRow(Base):

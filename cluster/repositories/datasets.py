@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from cluster.database.engine import Database
 from cluster.database.tables import DatasetRow, DatasetVersionRow
 from quantis.errors import Conflict, NotFound
-from quantis.types.datasets import Dataset, DatasetSpec, DatasetVersion
+from quantis.types.datasets import Dataset, DatasetSpec, DatasetVersion, Roles, VersionAction
 
 
 @dataclass(frozen=True)
@@ -24,17 +24,37 @@ class Pinned:
     spec: DatasetSpec
     version: DatasetVersion
     pins: dict[str, Any]
+    content: dict[str, Any] | None
 
 
 @dataclass(frozen=True)
 class NewVersion:
+    """What is recorded of a version; see `DatasetVersion`. `pins` and `content` are for the store."""
+
     content_hash: str
     pins: dict[str, Any]
+    content: dict[str, Any]
+    columns: dict[str, str]
+    action: VersionAction
     freq: str
     rows: int
     series: int
     first_ds: datetime
     last_ds: datetime
+
+
+@dataclass(frozen=True)
+class Repinned:
+    """A version after its tables were rewritten; the counts are given when series were purged."""
+
+    pins: dict[str, Any]
+    content_hash: str
+    content: dict[str, Any]
+    rows: int
+    series: int
+    first_ds: datetime
+    last_ds: datetime
+    purged_at: datetime | None
 
 
 class Datasets:
@@ -95,37 +115,70 @@ class Datasets:
             if version is None:
                 which = "no version yet; upload a file first" if number is None else f"no version {number}"
                 raise NotFound(f"dataset {name!r} has {which}")
-            return Pinned(DatasetSpec.model_validate(row.spec), _version(name, version), version.pins)
+            return _pinned(row, version)
+
+    def latest_pinned(self, team: str, name: str) -> Pinned | None:
+        """The latest version; None before the first."""
+        with self._database.read() as session:
+            row = _find(session, team, name)
+            version = _latest(session, row.id)
+            return _pinned(row, version) if version else None
+
+    def all_pinned(self, team: str, name: str) -> list[Pinned]:
+        """Every version, oldest first."""
+        with self._database.read() as session:
+            row = _find(session, team, name)
+            query = select(DatasetVersionRow).where(DatasetVersionRow.dataset_id == row.id)
+            versions = session.scalars(query.order_by(DatasetVersionRow.number))
+            return [_pinned(row, version) for version in versions]
 
     def add_version(
-        self, team: str, name: str, user: str, new: NewVersion, expected: int | None
+        self, team: str, name: str, user: str, new: NewVersion, after: Pinned | None
     ) -> DatasetVersion:
-        """Add the version after `expected`; Conflict when another writer was first."""
+        """Add the version after another; Conflict when a writer was faster, or the tables were rewritten."""
         with self._database.write() as session:
             row = _find(session, team, name)
             latest = _latest(session, row.id)
+            _check_unchanged(name, latest, after)
             number = latest.number if latest else None
-            if number != expected:
-                raise Conflict(f"dataset {name!r} got version {number} meanwhile; check and upload again")
             version = DatasetVersionRow(
                 id=str(uuid4()),
                 team_id=team,
                 dataset_id=row.id,
                 number=(number or 0) + 1,
                 parent=number,
-                content_hash=new.content_hash,
-                pins=new.pins,
-                freq=new.freq,
-                rows=new.rows,
-                series=new.series,
-                first_ds=new.first_ds,
-                last_ds=new.last_ds,
+                roles=row.spec["roles"],
                 created_at=datetime.now(UTC),
                 created_by=user,
+                **vars(new),
             )
             session.add(version)
             session.flush()
             return _version(name, version)
+
+    def repin(self, team: str, name: str, versions: Mapping[int, Repinned], after: Pinned) -> None:
+        """Let versions read rewritten tables, all at once; Conflict when another writer was faster."""
+        with self._database.write() as session:
+            row = _find(session, team, name)
+            _check_unchanged(name, _latest(session, row.id), after)
+            for number, made in versions.items():
+                version = _numbered(session, row.id, number)
+                assert version is not None
+                for field, value in vars(made).items():
+                    if field != "purged_at" or value is not None:
+                        setattr(version, field, value)
+
+
+def _check_unchanged(name: str, latest: DatasetVersionRow | None, after: Pinned | None) -> None:
+    found = (latest.number, latest.pins) if latest else None
+    if found != ((after.version.number, after.pins) if after else None):
+        number = latest.number if latest else None
+        raise Conflict(f"another writer was faster: dataset {name!r} is at version {number}; send it again")
+
+
+def _pinned(row: DatasetRow, version: DatasetVersionRow) -> Pinned:
+    spec = DatasetSpec.model_validate(row.spec)
+    return Pinned(spec, _version(row.name, version), version.pins, version.content)
 
 
 def _row(session: Session, team: str, name: str) -> DatasetRow | None:
@@ -170,6 +223,9 @@ def _version(name: str, row: DatasetVersionRow) -> DatasetVersion:
         number=row.number,
         content_hash=row.content_hash,
         parent=row.parent,
+        action=VersionAction(row.action),
+        columns=row.columns or {},
+        roles=Roles.model_validate(row.roles or {}),
         rows=row.rows,
         series=row.series,
         freq=row.freq,
@@ -177,4 +233,5 @@ def _version(name: str, row: DatasetVersionRow) -> DatasetVersion:
         last_ds=row.last_ds,
         created_at=row.created_at,
         created_by=row.created_by,
+        purged_at=row.purged_at,
     )

@@ -127,6 +127,15 @@ class CheckReport(Frozen):
     columns: dict[str, str] = Field(default={}, description="Column name to type, as read.")
 
 
+class VersionAction(StrEnum):
+    """What made a version."""
+
+    upload = "upload"
+    append = "append"
+    delete = "delete"
+    restore = "restore"
+
+
 class DatasetVersion(Frozen):
     """Pins one version of each role group's table."""
 
@@ -134,6 +143,9 @@ class DatasetVersion(Frozen):
     number: int
     content_hash: str
     parent: int | None
+    action: VersionAction = VersionAction.upload
+    columns: dict[str, str] = Field(default={}, description="Column name to type, as stored.")
+    roles: Roles = Roles()
     rows: int
     series: int
     freq: str
@@ -141,6 +153,9 @@ class DatasetVersion(Frozen):
     last_ds: Moment
     created_at: Moment
     created_by: str
+    purged_at: Moment | None = Field(
+        default=None, description="When deleted series were last removed from it for good."
+    )
 
 
 class UploadResult(Frozen):

@@ -52,7 +52,7 @@ DOORS = (
     Door("ray.tune", ("ray.tune", "ray.air"), ("jobs/tune.py",)),
     Door("ray.serve", ("ray.serve",), RAY_SERVE),
     Door("SQL", ("sqlalchemy", "alembic", "sqlite3", "psycopg"), SQL),
-    Door("Delta", ("deltalake",), ("features/store.py", "features/table_files.py")),
+    Door("Delta", ("deltalake",), ("features/tables.py", "features/table_files.py")),
     Door(
         "pytorch-forecasting and Lightning",
         ("pytorch_forecasting", "lightning", "pytorch_lightning"),

@@ -17,7 +17,7 @@ from cluster.repositories.leases import Leases
 from cluster.repositories.vintages import Vintages
 from quantis.errors import Conflict, InvalidInput, NotFound, QuantisError, Unauthenticated
 from quantis.types.accounts import Role
-from quantis.types.datasets import DatasetSpec, Roles
+from quantis.types.datasets import DatasetSpec, Roles, VersionAction
 from quantis.types.forecasts import ForecastRequest, ForecastResponse, ModelRef, Reason, Rung, SeriesForecast
 
 PASSWORD = "correct horse battery"
@@ -170,7 +170,8 @@ def datasets(database):
 def version(content, **changes):
     values = {
         "content_hash": content, "pins": {"target": 1, "future": 0, "static": 2}, "freq": "h", "rows": 10, "series": 2,
-        "first_ds": NOW - timedelta(days=1), "last_ds": NOW,
+        "first_ds": NOW - timedelta(days=1), "last_ds": NOW, "columns": {"y": "double"},
+        "content": {"target": [10, 2**64 - 1, 1]}, "action": VersionAction.append,
     }  # fmt: skip
     return NewVersion(**(values | changes))
 
@@ -192,11 +193,15 @@ def test_when_a_dataset_is_declared_then_every_part_of_it_reads_back(datasets):
 def test_when_versions_are_added_then_each_pins_its_own(datasets):
     datasets.create("default", "ada", SPEC)
     first = datasets.add_version("default", "sales", "ada", version("a" * 64), None)
+    base = datasets.pinned("default", "sales")
+    assert base.content == {"target": [10, 2**64 - 1, 1]}
     second = datasets.add_version(
-        "default", "sales", "ada", version("b" * 64, pins={"target": 9}, rows=11), 1
+        "default", "sales", "ada", version("b" * 64, pins={"target": 9}, rows=11), base
     )
     assert (first.number, first.parent, second.number, second.parent) == (1, None, 2, 1)
-    assert first.last_ds == NOW
+    assert (first.last_ds, first.action, first.columns) == (NOW, "append", {"y": "double"})
+    assert first.roles == SPEC.roles
+    assert [one.version for one in datasets.all_pinned("default", "sales")] == [first, second]
     assert list(datasets.versions("default", "sales")) == [second, first]
     assert datasets.pinned("default", "sales").version == second
     assert datasets.pinned("default", "sales").pins == {"target": 9}
@@ -213,11 +218,13 @@ def test_when_versions_are_added_then_each_pins_its_own(datasets):
 def test_when_another_writer_was_first_then_it_is_a_conflict(datasets):
     datasets.create("default", "ada", SPEC)
     datasets.add_version("default", "sales", "ada", version("a" * 64), None)
-    with pytest.raises(Conflict, match="got version 1 meanwhile"):
+    with pytest.raises(Conflict, match="'sales' is at version 1"):
         datasets.add_version("default", "sales", "bob", version("b" * 64), None)
-    with pytest.raises(Conflict):
-        datasets.add_version("default", "sales", "bob", version("b" * 64), 2)
-    assert len(datasets.versions("default", "sales")) == 1
+    base = datasets.pinned("default", "sales")
+    datasets.add_version("default", "sales", "ada", version("b" * 64), base)
+    with pytest.raises(Conflict, match="is at version 2"):
+        datasets.add_version("default", "sales", "bob", version("c" * 64), base)
+    assert len(datasets.versions("default", "sales")) == 2
 
 
 def test_when_versions_are_added_at_once_then_one_is_and_the_others_conflict(datasets):

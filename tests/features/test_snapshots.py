@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pytest
 
 from features.snapshots import PlainSnapshots, VintageSnapshots, cutoffs, last_known, snapshot_at
-from features.store import PanelStore
+from features.store import PanelStore, Pins
 from quantis.panel import Panel, Snapshot, Task, times_of, timestamps
 
 FIRST = np.datetime64("2013-03-01T05:00", "us")
@@ -117,10 +117,16 @@ def test_when_the_lag_is_taken_off_then_the_last_known_time_is_told() -> None:
 
 
 @pytest.fixture
-def store(tmp_path: Path, toy: Panel) -> PanelStore:
-    store = PanelStore(tmp_path / "toy")
-    store.write(toy, recorded_at=datetime(2013, 6, 1, tzinfo=UTC), publication_lag=LAG)
-    return store
+def store(tmp_path: Path) -> PanelStore:
+    return PanelStore(tmp_path / "toy")
+
+
+@pytest.fixture
+def pins(store: PanelStore, toy: Panel) -> Pins:
+    """Of the toy panel, stored whole."""
+    return store.write(
+        toy, after=None, recorded_at=datetime(2013, 6, 1, tzinfo=UTC), publication_lag=LAG
+    ).pins
 
 
 def equal(one: Snapshot, other: Snapshot) -> bool:
@@ -132,17 +138,15 @@ def equal(one: Snapshot, other: Snapshot) -> bool:
 
 
 def test_when_nothing_was_corrected_then_plain_and_vintage_snapshots_agree(
-    store: PanelStore, toy: Panel, task: Task
+    store: PanelStore, pins: Pins, toy: Panel, task: Task
 ) -> None:
-    pins = store.pins()
-    assert pins is not None
     vintage, plain = VintageSnapshots(store, pins, task, LAG), PlainSnapshots(toy, task)
     for cutoff in cutoffs(LAST, task, n_windows=4, step_size=31):
         assert equal(vintage(cutoff), plain(cutoff))
 
 
 def test_when_a_value_was_corrected_later_then_the_vintage_snapshot_shows_what_was_known(
-    store: PanelStore, toy: Panel, task: Task
+    store: PanelStore, pins: Pins, toy: Panel, task: Task
 ) -> None:
     corrected_at = datetime(2013, 3, 5, tzinfo=UTC)
     row = toy.target.slice(2, 1)
@@ -151,9 +155,10 @@ def test_when_a_value_was_corrected_later_then_the_vintage_snapshot_shows_what_w
     )
     pins = store.write(
         Panel(correction, toy.future.slice(0, 0), toy.static.slice(0, 0)),
+        after=pins,
         recorded_at=datetime(2013, 6, 2, tzinfo=UTC),
         publication_lag=LAG,
-    )
+    ).pins
     vintage = VintageSnapshots(store, pins, task, LAG)
     plain = PlainSnapshots(store.read(pins, as_of=datetime(2014, 1, 1, tzinfo=UTC)), task)
     before = np.datetime64(corrected_at.replace(tzinfo=None) - LAG - timedelta(hours=1), "us")

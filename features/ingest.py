@@ -1,0 +1,148 @@
+"""From the rows of a panel to records in a table: dated, compared with what is stored, appended.
+
+Rows go through in chunks of whole series, so that a large panel is never held twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from itertools import chain, pairwise
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from features.asof import Fresh, ranked, unknown_to
+from features.content import GIVEN, Content
+from features.tables import GroupTable
+from quantis.panel import DS, ID, KNOWN_AT, RECORDED_AT, TIMESTAMP
+
+ALWAYS = datetime(1900, 1, 1, tzinfo=UTC)
+"""`known_at` of known-future and static values that came without one."""
+
+CHUNK = 1_000_000
+"""Rows of a chunk, unless one series has more."""
+
+_NO_CONTENT = Content.empty()
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """The times that a write gives its records."""
+
+    moment: datetime
+    publication_lag: timedelta
+    live: bool
+
+    @cached_property
+    def ticks(self) -> int:
+        """The moment in microseconds since 1970."""
+        return int(pa.scalar(self.moment, TIMESTAMP).value)
+
+
+@dataclass(frozen=True)
+class Added:
+    """What was appended to one table; `first_ds` and `last_ds` bound its times."""
+
+    version: int
+    content: Content = _NO_CONTENT
+    new_keys: int = 0
+    first_ds: datetime | None = None
+    last_ds: datetime | None = None
+
+
+@dataclass
+class _Tally:
+    """Counts what goes by on its way into the table."""
+
+    group: str
+    content: Content = _NO_CONTENT
+    new_keys: int = 0
+    first: datetime | None = None
+    last: datetime | None = None
+
+    def count(self, fresh: Fresh) -> pa.Table:
+        self.content = self.content.plus(self.group, fresh.records, fresh.ranks)
+        self.new_keys += fresh.new_keys
+        if DS in fresh.records.column_names:
+            bounds = pc.min_max(fresh.records[DS]).as_py()
+            self.first = min(filter(None, (self.first, bounds["min"])), default=None)
+            self.last = max(filter(None, (self.last, bounds["max"])), default=None)
+        return fresh.records
+
+
+def stamped(group: str, rows: pa.Table, stamp: Stamp) -> pa.Table:
+    """Rows with `known_at` where they have none, `recorded_at` and `given`."""
+    if KNOWN_AT not in rows.column_names:
+        rows = rows.append_column(KNOWN_AT, pa.nulls(rows.num_rows, TIMESTAMP))
+    stated = rows[KNOWN_AT]
+    known = stated if stated.null_count == 0 else pc.coalesce(stated, _assigned(group, rows, stamp))
+    moment = pa.scalar(stamp.moment, TIMESTAMP)
+    return (
+        rows.drop([KNOWN_AT])
+        .append_column(KNOWN_AT, known)
+        .append_column(RECORDED_AT, pa.repeat(moment, rows.num_rows))
+        .append_column(GIVEN, stated.is_valid())
+    )
+
+
+def append_records(group: str, table: GroupTable, rows: pa.Table, stamp: Stamp, base: int | None) -> Added:
+    """Append the rows, sorted by key, that say something new after a base version."""
+    tally = _Tally(group)
+    stamped_chunks = (stamped(group, chunk, stamp) for chunk in _whole_series(rows))
+    fresh = (
+        tally.count(unknown_to(_stored(table, chunk, base), chunk, table.key)) for chunk in stamped_chunks
+    )
+    chunks = (records for records in fresh if records.num_rows)
+    first = next(chunks, None)
+    if first is None and base is not None:
+        return Added(base)
+    schema = stamped(group, rows.slice(0, 0), stamp).schema
+    version = table.append(chain([] if first is None else [first], chunks), schema, base)
+    return Added(version, tally.content, tally.new_keys, tally.first, tally.last)
+
+
+def chunks_of(table: GroupTable, version: int) -> Iterator[tuple[str, str]]:
+    """Bounds of ids that hold about CHUNK records each, in order."""
+    counts: dict[str, int] = {}
+    for batch in table.batches(version, [ID]):
+        for one in batch[ID].value_counts().to_pylist():
+            counts[one["values"]] = counts.get(one["values"], 0) + one["counts"]
+    names = sorted(counts)
+    place = np.cumsum([counts[name] for name in names]) // CHUNK
+    starts = np.flatnonzero(np.diff(place, prepend=-1))
+    for start, end in pairwise([*starts, len(names)]):
+        yield names[start], names[end - 1]
+
+
+def _stored(table: GroupTable, chunk: pa.Table, base: int | None) -> pa.Table:
+    """The stored records that may share a key with those of a chunk."""
+    if base is None or chunk.num_rows == 0:
+        return chunk.slice(0, 0)
+    between = (chunk[ID][0].as_py(), chunk[ID][-1].as_py())
+    bounds = pc.min_max(chunk[DS]).as_py() if DS in table.key else {"min": None, "max": None}
+    if table.count(base, between=between, start=bounds["min"], end=bounds["max"]) == 0:
+        return chunk.slice(0, 0)
+    return table.records(base, between=between, start=bounds["min"], end=bounds["max"])
+
+
+def _whole_series(rows: pa.Table) -> Iterator[pa.Table]:
+    if rows.num_rows <= CHUNK:
+        yield rows
+        return
+    starts = np.flatnonzero(np.diff(ranked(rows[ID]), prepend=-1))
+    cuts = starts[np.flatnonzero(np.diff(starts // CHUNK, prepend=-1))]
+    for start, end in pairwise([*cuts, rows.num_rows]):
+        yield rows.slice(start, end - start).combine_chunks()
+
+
+def _assigned(group: str, rows: pa.Table, stamp: Stamp) -> pa.Array | pa.Scalar:
+    moment = pa.scalar(stamp.moment, TIMESTAMP)
+    if group == "target":
+        return (
+            pc.max_element_wise(rows[DS], moment) if stamp.live else pc.add(rows[DS], stamp.publication_lag)
+        )
+    return moment if stamp.live or group not in ("future", "static") else pa.scalar(ALWAYS, TIMESTAMP)

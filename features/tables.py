@@ -1,0 +1,225 @@
+"""One Delta table of records: read at a version, appended to, rewritten; the door to `deltalake`.
+
+A change is made on a base version that the caller has read. What another writer left after it without
+recording it in the database is taken back first; if another writer is at it now, Conflict.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from functools import reduce
+from operator import and_
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as pads
+from deltalake import (
+    ColumnProperties,
+    CommitProperties,
+    DeltaTable,
+    PostCommitHookProperties,
+    WriterProperties,
+    write_deltalake,
+)
+from deltalake.exceptions import CommitFailedError, DeltaError
+
+from features.content import GIVEN
+from features.table_files import latest_version, make_durable
+from quantis.errors import Conflict, NotFound
+from quantis.panel import DS, ID, KNOWN_AT, RECORDED_AT, TIMESTAMP, Y
+
+TIMES = (KNOWN_AT, RECORDED_AT, GIVEN)
+"""The columns of a record that are not of the panel."""
+
+_ROWS_PER_GROUP = 8192  # so that reading one series decodes little else
+_FILE_BYTES = 16 * 2**20  # about two million rows; files hold ranges of series, so most are never opened
+_OPENED = 16  # versions kept open
+_ONE_BY_ONE = 16  # ids up to which comparing is cheaper than a set
+
+_COMMIT = CommitProperties(max_commit_retries=0)
+_HOOKS = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)
+
+
+class GroupTable:
+    """The records of one role group."""
+
+    def __init__(self, folder: Path, key: Sequence[str]) -> None:
+        self.folder, self.key = folder, tuple(key)
+        self._opened: OrderedDict[int, pads.Dataset] = OrderedDict()
+
+    def records(
+        self,
+        version: int,
+        *,
+        series: Sequence[str] | None = None,
+        between: tuple[str, str] | None = None,
+        without: Sequence[str] = (),
+        known_to: datetime | None = None,
+        recorded_to: int | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        columns: list[str] | None = None,
+    ) -> pa.Table:
+        """The records of a version within the bounds given, all of them included; in no order.
+
+        `between` bounds ids, `recorded_to` is in microseconds since 1970.
+        """
+        chosen = self._filter(series, between, without, known_to, recorded_to, start, end)
+        try:
+            return self._dataset(version).to_table(columns=columns, filter=chosen)
+        except FileNotFoundError as error:
+            raise self._gone(version) from error
+
+    def count(
+        self, version: int, *, between: tuple[str, str], start: datetime | None, end: datetime | None
+    ) -> int:
+        """How many records lie within the bounds; far cheaper than reading them."""
+        chosen = self._filter(None, between, (), None, None, start, end)
+        return int(self._dataset(version).count_rows(filter=chosen))
+
+    def batches(self, version: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        yield from self._dataset(version).to_batches(columns=columns)
+
+    def schema(self, version: int) -> pa.Schema:
+        return self._dataset(version).schema
+
+    def append(self, chunks: Iterable[pa.Table], schema: pa.Schema, base: int | None) -> int:
+        """Add records after a base version (None: there is none); the new version."""
+        with self._alone(base):
+            table = self._healed(base)
+            return self._write(table, chunks, schema, "append" if base is not None else "overwrite")
+
+    def rewrite(self, chunks: Iterable[pa.Table], base: int) -> int:
+        """Put records in place of those of a base version, whose files stay; the new version."""
+        with self._alone(base):
+            return self._write(self._healed(base), chunks, self.schema(base), "overwrite")
+
+    def forget(self, version: int) -> None:
+        """Remove every file and commit that reading the latest version, this one, does not need.
+
+        Older versions cannot be read any more.
+        """
+        table = DeltaTable(str(self.folder))
+        if table.version() != version:
+            raise Conflict(
+                f"another writer has changed {self.folder.name!r} since version {version}; try again"
+            )
+        table.create_checkpoint()
+        needed = {Path(path).name for path in table.file_uris()}
+        self._opened.clear()
+        for path in self.folder.rglob("*.parquet"):
+            if "_delta_log" not in path.parts and path.name not in needed:
+                path.unlink(missing_ok=True)
+        for path in (self.folder / "_delta_log").iterdir():
+            if path.name[:20].isdigit() and int(path.name[:20]) < version:
+                path.unlink(missing_ok=True)
+
+    def _write(
+        self, table: DeltaTable | None, chunks: Iterable[pa.Table], schema: pa.Schema, mode: Any
+    ) -> int:
+        reader = pa.RecordBatchReader.from_batches(
+            schema, (batch for chunk in chunks for batch in chunk.cast(schema).to_batches())
+        )
+        since = int(table.version()) if table is not None else None
+        write_deltalake(
+            table or str(self.folder),
+            reader,
+            mode=mode,
+            schema_mode=None if table is None else "merge" if mode == "append" else "overwrite",
+            target_file_size=_FILE_BYTES,
+            writer_properties=_writer(schema),
+            commit_properties=_COMMIT,
+            post_commithook_properties=_HOOKS,
+        )
+        version = int(table.version()) if table is not None else 0
+        make_durable(self.folder, version, since)
+        return version
+
+    def _healed(self, base: int | None) -> DeltaTable | None:
+        """The table with nothing after the base version; None when nothing was ever written."""
+        if not DeltaTable.is_deltatable(str(self.folder)):
+            if base is not None:
+                raise NotFound(f"version {base} of {self.folder.name!r} is not stored; restore a backup")
+            return None
+        table = DeltaTable(str(self.folder))
+        if base is not None and table.version() != base:
+            table.restore(base, commit_properties=_COMMIT, post_commithook_properties=_HOOKS)
+        return table
+
+    def _dataset(self, version: int) -> pads.Dataset:
+        if version not in self._opened:
+            try:
+                table = DeltaTable(str(self.folder), version=version)
+            except (DeltaError, FileNotFoundError) as error:
+                raise self._gone(version) from error
+            self._opened[version] = table.to_pyarrow_dataset()
+            while len(self._opened) > _OPENED:
+                self._opened.popitem(last=False)
+        return self._opened[version]
+
+    def _gone(self, version: int) -> NotFound:
+        return NotFound(
+            f"version {version} of {self.folder.name!r} is not stored (any more): its retention time is over, "
+            "or its series were purged; open the dataset anew"
+        )
+
+    @contextmanager
+    def _alone(self, base: int | None) -> Iterator[None]:
+        """Turns a commit that another writer's got in the way of into Conflict."""
+        try:
+            yield
+        except CommitFailedError as error:
+            if latest_version(self.folder) != base:
+                raise Conflict(f"another writer changed {self.folder.name!r} meanwhile; try again") from error
+            raise
+
+    def _filter(
+        self,
+        series: Sequence[str] | None,
+        between: tuple[str, str] | None,
+        without: Sequence[str],
+        known_to: datetime | None,
+        recorded_to: int | None,
+        start: datetime | None,
+        end: datetime | None,
+    ) -> Any:
+        bounds = []
+        if series is not None and 0 < len(series) <= _ONE_BY_ONE:
+            bounds.append(reduce(lambda one, other: one | other, (pc.field(ID) == name for name in series)))
+        elif series is not None:
+            bounds.append(pc.field(ID).isin(pa.array(series, pa.string())))
+        if between is not None:
+            bounds += [pc.field(ID) >= between[0], pc.field(ID) <= between[1]]
+        if without:
+            bounds.append(~pc.field(ID).isin(pa.array(without, pa.string())))
+        if known_to is not None:
+            bounds.append(pc.field(KNOWN_AT) <= moment(known_to))
+        if recorded_to is not None:
+            bounds.append(pc.field(RECORDED_AT) <= pa.scalar(recorded_to, pa.timestamp("us")).cast(TIMESTAMP))
+        if DS in self.key:
+            bounds += [pc.field(DS) >= moment(start)] if start is not None else []
+            bounds += [pc.field(DS) <= moment(end)] if end is not None else []
+        return reduce(and_, bounds) if bounds else None
+
+
+def moment(value: datetime) -> pa.Scalar:
+    return pa.scalar(value, TIMESTAMP)
+
+
+def _writer(schema: pa.Schema) -> WriterProperties:
+    """Times packed by their differences: a regular grid takes next to nothing."""
+    packed = ColumnProperties(encoding="DELTA_BINARY_PACKED", dictionary_enabled=False)
+    plain = ColumnProperties(dictionary_enabled=False)
+    columns = {name: packed for name in (DS, KNOWN_AT, RECORDED_AT) if name in schema.names}
+    columns |= {name: plain for name in schema.names if name == Y}
+    return WriterProperties(
+        compression="ZSTD",
+        compression_level=1,
+        max_row_group_size=_ROWS_PER_GROUP,
+        column_properties=columns,
+    )
