@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +80,7 @@ def quantis(capsys: pytest.CaptureFixture[str]) -> Any:
 
 
 def start(*arguments: str, **options: Any) -> subprocess.Popen[str]:
-    """The command line as its own process."""
+    """The command line as its own process, which hears Ctrl-C even where the tests run in the background."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **options.pop("env", {})}
     return subprocess.Popen(
         [sys.executable, "-m", "quantis", *arguments],
@@ -86,6 +88,7 @@ def start(*arguments: str, **options: Any) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         env=environment,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         **options,
     )
 
