@@ -13,6 +13,7 @@ from models.series import Floats, each_series, predictions, recent
 from models.tft.encoding import Encoding, Scales
 from models.tft.grid import encode
 from models.tft.network import QuantileNetwork
+from models.tft.reference import own_state
 from models.tft.windows import Windows
 from quantis.panel import Snapshot, Task
 from quantis.types.jobs import TftParams
@@ -85,12 +86,18 @@ class TftForecaster:
         with torch.random.fork_rng():  # the weights drawn here are replaced at once
             network = QuantileNetwork(params, encoding, task.quantiles).eval()
         state = {n[8:]: torch.from_numpy(a.copy()) for n, a in arrays.items() if n.startswith("network.")}
-        network.load_state_dict(state)
+        network.load_state_dict(_of_any_age(state, network))
         series, overall, static = (
             arrays[f"scales.{n}"].astype(np.float64) for n in ("series", "overall", "static")
         )
         scales = Scales(tuple(parts.config["ids"]), series, overall, static)
         return cls(task, params, encoding, scales, network)
+
+
+def _of_any_age(state: dict[str, torch.Tensor], network: QuantileNetwork) -> dict[str, torch.Tensor]:
+    """The network's state; older bundles hold pytorch-forecasting's names under `transformer.`."""
+    older = {name[12:]: value for name, value in state.items() if name.startswith("transformer.")}
+    return own_state(older, network.sizes) if older else state
 
 
 def mean_of(fan: Floats, quantiles: tuple[float, ...]) -> Floats:

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from models.tft.network import Network, Sizes
+from models.tft.reference import own_state, reference_network
+from quantis.errors import InvalidInput
+
+QUANTILES = (0.1, 0.5, 0.9)
+FULL = Sizes(16, 8, 4, 0.1, 3, (2, 3, 2), (2, 2, 1), ((5, 3), (40, 16), (25, 16), (8, 8), (4, 4)))
+CASES = {
+    "everything": FULL,
+    "numbers only": Sizes(12, 6, 3, 0.1, 3, (1, 2, 1), (0, 0, 0), ()),
+    "one static number and one code": Sizes(8, 4, 2, 0.0, 3, (1, 0, 1), (0, 1, 0), ((25, 8),)),
+    "only the target": Sizes(8, 4, 1, 0.0, 3, (1, 0, 1), (0, 0, 0), ()),
+    "numbers as wide as the network": Sizes(8, 8, 2, 0.0, 3, (1, 2, 1), (1, 1, 0), ((3, 2), (7, 7))),
+    "heads that do not divide the width": Sizes(10, 5, 4, 0.0, 3, (1, 2, 1), (0, 1, 0), ((7, 7),)),
+}
+
+
+def _batch(sizes: Sizes, lengths: list[int], h: int = 5) -> dict[str, torch.Tensor]:
+    draws, past, size = torch.Generator().manual_seed(0), max(lengths), len(lengths)
+    reals = torch.randn(size, past + h, sum(sizes.reals), generator=draws)
+    codes = torch.zeros(size, past + h, len(sizes.codes), dtype=torch.int64)
+    for index, (count, _) in enumerate(sizes.codes):
+        codes[..., index] = torch.randint(count, (size, past + h), generator=draws)
+    static_reals, static_codes = sizes.reals[0], sizes.codes_by_role[0]
+    reals[..., :static_reals] = reals[:, :1, :static_reals]
+    codes[..., :static_codes] = codes[:, :1, :static_codes]
+    return {
+        "encoder_cont": reals[:, :past], "decoder_cont": reals[:, past:],
+        "encoder_cat": codes[:, :past], "decoder_cat": codes[:, past:],
+        "encoder_lengths": torch.tensor(lengths), "decoder_lengths": torch.full((size,), h),
+        "target_scale": torch.ones(size, 2),
+    }  # fmt: skip
+
+
+def _pair(sizes: Sizes) -> tuple[torch.nn.Module, Network]:
+    """The library's module with no parameter left at a round number, and ours with its weights."""
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        theirs, ours = reference_network(sizes, 12, QUANTILES), Network(sizes)
+        for parameter in theirs.parameters():
+            parameter.data += 0.3 * torch.randn(parameter.shape)
+    ours.load_state_dict(own_state(theirs.state_dict(), sizes))
+    return theirs, ours
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("lengths", [[12, 12, 12, 12], [12, 3, 1, 12, 7], [4]])
+def test_when_the_librarys_weights_are_loaded_then_quantiles_attention_and_importances_agree(name, lengths):
+    sizes = CASES[name]
+    theirs, ours = (network.eval() for network in _pair(sizes))
+    batch = _batch(sizes, lengths)
+    with torch.inference_mode():
+        expected, found = theirs(batch), ours.look(batch)
+    attention = torch.cat([expected["encoder_attention"], expected["decoder_attention"]], dim=-1)
+    assert torch.allclose(found.quantiles, expected["prediction"], atol=1e-5)
+    assert torch.allclose(found.attention, attention, atol=1e-5)
+    for mine, key in ((found.static, "static"), (found.encoder, "encoder"), (found.decoder, "decoder")):
+        theirs_weights = expected[f"{key}_variables"].squeeze(-2)
+        if mine.numel():
+            assert torch.allclose(mine, theirs_weights, atol=1e-5), key
+
+
+def test_when_there_is_no_dropout_then_the_gradients_agree_too():
+    sizes = Sizes(**(vars(FULL) | {"dropout": 0.0}))
+    theirs, ours = (network.train() for network in _pair(sizes))
+    batch = _batch(sizes, [12, 12, 5])
+    theirs(batch)["prediction"].square().sum().backward()
+    ours(batch).square().sum().backward()
+    gradients = {n: p.grad for n, p in theirs.named_parameters(remove_duplicate=False) if p.grad is not None}
+    expected = own_state(
+        {
+            n: gradients.get(n, torch.zeros_like(p))
+            for n, p in theirs.named_parameters(remove_duplicate=False)
+        },
+        sizes,
+    )
+    for name, parameter in ours.named_parameters():
+        assert torch.allclose(parameter.grad, expected[name], rtol=1e-3, atol=1e-3), name
+
+
+def test_when_values_are_dropped_then_the_share_and_the_mean_are_right():
+    from models.tft.layers import Dropout
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        dropped = Dropout(0.2).train()(torch.ones(1001, 101))
+    assert (dropped == 0).float().mean().item() == pytest.approx(0.2, abs=0.01)
+    assert dropped.mean().item() == pytest.approx(1.0, abs=0.01)
+    assert torch.equal(Dropout(0.2).eval()(torch.ones(3)), torch.ones(3))
+
+
+def test_when_a_checkpoint_has_two_lstm_layers_then_it_is_refused():
+    with pytest.raises(InvalidInput, match="several LSTM layers"):
+        own_state({"lstm_encoder.weight_ih_l1": torch.zeros(1)}, FULL)
