@@ -14,16 +14,18 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from cluster.database.engine import Database
-from cluster.repositories.inventory import Inventory
+from cluster.repositories.inventory import Inventory, StoredDataset
 from cluster.repositories.leases import Leases
 from cluster.storage import Storage
 from features import table_files
+from features.store import PanelStore
 
 GRACE = timedelta(hours=24)
 EVERY = timedelta(hours=1)
@@ -65,35 +67,69 @@ class Sweeper:
 
     def find(self) -> list[Orphan]:
         """Every orphan there is now. A folder that cannot be understood is left alone and logged."""
-        before = time.time() - self._grace.total_seconds()
         found: list[Orphan] = []
-        for kind, look in self._places():
-            try:
-                found += [Orphan(kind, path) for path in look(before)]
-            except Exception:
-                log.exception("the sweeper cannot tell what is needed of kind %r; it leaves that alone", kind)
-        return found
+        for dataset in self._inventory.datasets():
+            found += self._look("data", partial(self._unneeded, dataset))
+        return found + self._outside()
 
     def sweep(self) -> list[Orphan]:
-        """Remove every orphan; none while a backup or a vacuum is at work. What was removed."""
+        """Remove every orphan; none while a backup is at work. What was removed."""
+        found: list[Orphan] = []
         with self._storage.removing_files() as alone:
-            orphans = self.find() if alone else []
-            for orphan in orphans:
-                _remove(orphan.path)
-        if orphans:
-            log.info("swept %d orphans", len(orphans))
-        return orphans
+            if alone:
+                for dataset in self._inventory.datasets():
+                    found += self._look("data", partial(self._sweep_dataset, dataset))
+                found += self._outside()
+                for orphan in found:
+                    _remove(orphan.path)
+        if found:
+            log.info("swept %d orphans", len(found))
+        return found
 
-    def _places(self) -> Iterator[tuple[str, Callable[[float], list[Path]]]]:
-        for dataset in self._inventory.datasets():
-            folder = self._storage.dataset(dataset.team, dataset.name)
-            pins = table_files.pinned(folder, [version.pins for version in dataset.versions])
-            for table in table_files.tables(folder):
-                yield "data", _abandoned(table, pins.get(table, []))
-        yield "upload", _uploads
-        yield "bundle", self._bundles
-        yield "training", self._training
-        yield "temporary", self._temporary
+    def _outside(self) -> list[Orphan]:
+        """The orphans that are no part of a dataset."""
+        places = {
+            "upload": _uploads,
+            "bundle": self._bundles,
+            "training": self._training,
+            "temporary": self._temporary,
+        }
+        return [orphan for kind, look in places.items() for orphan in self._look(kind, look)]
+
+    def _look(self, kind: str, look: Callable[[float], list[Path]]) -> list[Orphan]:
+        try:
+            return [Orphan(kind, path) for path in look(time.time() - self._grace.total_seconds())]
+        except Exception:
+            log.exception("the sweeper cannot tell what is needed of kind %r; it leaves that alone", kind)
+            return []
+
+    def _unneeded(self, dataset: StoredDataset, before: float) -> list[Path]:
+        folder, pins = self._pinned(dataset)
+        return [
+            path
+            for table in table_files.tables(folder)
+            for path in table_files.unneeded(table, pins.get(table, []), before)
+        ]
+
+    def _sweep_dataset(self, dataset: StoredDataset, before: float) -> list[Path]:
+        """Take back what no version recorded, and remove its files, while no writer is at work."""
+        if not self._unneeded(dataset, before):
+            return []
+        folder = self._storage.dataset(dataset.team, dataset.name)
+        with PanelStore(folder).alone():
+            current = replace(dataset, versions=self._inventory.versions(dataset.team, dataset.name))
+            found = self._unneeded(current, before)
+            latest = table_files.pinned(folder, [version.pins for version in current.versions[-1:]])
+            for table, (version,) in latest.items():
+                if not set(found).isdisjoint(table_files.data_files(table)):
+                    table_files.take_back(table, version)
+            for path in found:
+                _remove(path)
+        return found
+
+    def _pinned(self, dataset: StoredDataset) -> tuple[Path, dict[Path, list[int]]]:
+        folder = self._storage.dataset(dataset.team, dataset.name)
+        return folder, table_files.pinned(folder, [version.pins for version in dataset.versions])
 
     def _training(self, before: float) -> list[Path]:
         if not self._storage.training.is_dir():
@@ -118,10 +154,6 @@ class Sweeper:
         ]
         partial = self._storage.root.glob("teams/*/features/**/*.partial")
         return [path for path in [*private, *partial] if _newest(path) < before]
-
-
-def _abandoned(table: Path, versions: list[int]) -> Callable[[float], list[Path]]:
-    return lambda before: table_files.unneeded(table, versions, before)
 
 
 def _uploads(before: float) -> list[Path]:

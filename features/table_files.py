@@ -52,18 +52,36 @@ def pinned(folder: Path, pins: Iterable[Mapping[str, Any]]) -> dict[Path, list[i
 
 
 def unneeded(table: Path, versions: Sequence[int], before: float) -> list[Path]:
-    """Files last written before a time (seconds since 1970) that no pinned version and not the latest one read.
+    """Files last written before a time (seconds since 1970) that no pinned version reads.
 
-    They were half written or abandoned. Younger ones are left out: a writer at work has files that no
-    version names yet. An error to read any version is raised, since then nothing is known.
+    They were half written, or their commit was never recorded. Younger ones are left out, with all that
+    the latest commit reads while any of it is young: a writer at work has files that no version names
+    yet. An error to read any version is raised, since then nothing is known.
     """
     staged = {path for path in (table / LOG).glob("*") if _is_staged(path)}
     data = {path for path in table.rglob("*.parquet*") if LOG not in path.parts}
     old = {path for path in staged | data if _written(path) < before}
-    for version in (latest_version(table), *sorted(versions, reverse=True)):
-        if version is not None and old - staged:
+    for version in sorted(versions, reverse=True):
+        if old - staged:
             old -= data_files(table, version)
+    if old - staged and latest_version(table) is not None:
+        latest = data_files(table)
+        if any(_written(path) >= before for path in latest):
+            old -= latest
     return sorted(old)
+
+
+def take_back(table: Path, version: int) -> bool:
+    """Make the latest commit read what a pinned version reads; false when it does already.
+
+    Only for one who knows that no writer is at work.
+    """
+    if data_files(table) == data_files(table, version):
+        return False
+    found = DeltaTable(str(table))
+    found.restore(version)
+    make_durable(table, int(found.version()), version)
+    return True
 
 
 def make_durable(table: Path, version: int, since: int | None) -> None:
@@ -72,11 +90,10 @@ def make_durable(table: Path, version: int, since: int | None) -> None:
     The library that writes Delta tables syncs nothing: without this a power cut can take what the
     database already promises.
     """
-    commits = [
-        table / LOG / f"{number:020d}.json"
-        for number in range(0 if since is None else since + 1, version + 1)
-    ]
-    data = [path for commit in commits for path in _added(commit, table)]
+    commits = [table / LOG / f"{number:020d}.json" for number in range(_after(since), version + 1)]
+    data: set[Path] = set()
+    for commit in commits:
+        data = _changed(commit, table, data)
     checkpoints = [path for commit in commits for path in (table / LOG).glob(f"{commit.stem}.checkpoint*")]
     pointer = [table / LOG / "_last_checkpoint"] if checkpoints else []
     for path in (*data, *commits, *checkpoints, *pointer):
@@ -95,9 +112,16 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _added(commit: Path, table: Path) -> list[Path]:
+def _after(since: int | None) -> int:
+    return 0 if since is None else since + 1
+
+
+def _changed(commit: Path, table: Path, before: set[Path]) -> set[Path]:
+    """The data files that are there after a commit, of those that were added since a version."""
     actions = [json.loads(line) for line in commit.read_text().splitlines()]
-    return [table / unquote(action["add"]["path"]) for action in actions if "add" in action]
+    added = {table / unquote(action["add"]["path"]) for action in actions if "add" in action}
+    removed = {table / unquote(action["remove"]["path"]) for action in actions if "remove" in action}
+    return (before - removed) | added
 
 
 def _is_staged(path: Path) -> bool:

@@ -92,12 +92,12 @@ class GroupTable:
         """Add records after a base version (None: there is none); the new version."""
         with self._alone(base):
             table = self._healed(base)
-            return self._write(table, chunks, schema, "append" if base is not None else "overwrite")
+            return self._write(table, chunks, schema, "append" if base is not None else "overwrite", base)
 
     def rewrite(self, chunks: Iterable[pa.Table], base: int) -> int:
         """Put records in place of those of a base version, whose files stay; the new version."""
         with self._alone(base):
-            return self._write(self._healed(base), chunks, self.schema(base), "overwrite")
+            return self._write(self._healed(base), chunks, self.schema(base), "overwrite", base)
 
     def forget(self, version: int) -> None:
         """Remove every file and commit that reading the latest version, this one, does not need.
@@ -120,12 +120,16 @@ class GroupTable:
                 path.unlink(missing_ok=True)
 
     def _write(
-        self, table: DeltaTable | None, chunks: Iterable[pa.Table], schema: pa.Schema, mode: Any
+        self,
+        table: DeltaTable | None,
+        chunks: Iterable[pa.Table],
+        schema: pa.Schema,
+        mode: Any,
+        base: int | None,
     ) -> int:
         reader = pa.RecordBatchReader.from_batches(
             schema, (batch for chunk in chunks for batch in chunk.cast(schema).to_batches())
         )
-        since = int(table.version()) if table is not None else None
         write_deltalake(
             table or str(self.folder),
             reader,
@@ -137,7 +141,7 @@ class GroupTable:
             post_commithook_properties=_HOOKS,
         )
         version = int(table.version()) if table is not None else 0
-        make_durable(self.folder, version, since)
+        make_durable(self.folder, version, base)
         return version
 
     def _healed(self, base: int | None) -> DeltaTable | None:

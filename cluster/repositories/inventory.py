@@ -20,7 +20,6 @@ class StoredVersion:
     content_hash: str
     pins: dict[str, Any]
     rows: int
-    series: int
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,11 @@ class Inventory:
         with self._database.read() as session:
             return list(_datasets(session))
 
+    def versions(self, team: str, name: str) -> list[StoredVersion]:
+        """Those of one dataset as they are now; none when it does not exist."""
+        found = [one for one in self.datasets() if (one.team, one.name) == (team, name)]
+        return found[0].versions if found else []
+
     def live_jobs(self) -> set[str]:
         """The ids of the jobs that have not ended."""
         with self._database.read() as session:
@@ -53,7 +57,5 @@ def _datasets(session: Session) -> Iterator[StoredDataset]:
         for row in session.scalars(select(DatasetRow).order_by(DatasetRow.team_id, DatasetRow.name))
     }
     for row in session.scalars(select(DatasetVersionRow).order_by(DatasetVersionRow.number)):
-        found[row.dataset_id].versions.append(
-            StoredVersion(row.number, row.content_hash, row.pins, row.rows, row.series)
-        )
+        found[row.dataset_id].versions.append(StoredVersion(row.number, row.content_hash, row.pins, row.rows))
     yield from found.values()

@@ -18,6 +18,8 @@ _MODULES = {
     "up": ("cluster.up", "Start the platform here and leave it running."),
     "down": ("cluster.down", "Stop what `quantis up` started."),
     "demo": ("jobs.demo", "Run the whole path on real data: from a raw file to a forecast."),
+    "backup": ("cluster.backup", "Copy everything into one file while the platform runs."),
+    "restore": ("cluster.restore", "Make a data folder from a backup, checked version by version."),
     "doctor": ("cluster.doctor", "Say what is wrong with this installation."),
 }
 

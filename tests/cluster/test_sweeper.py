@@ -15,6 +15,7 @@ import pytest
 
 from cluster.catalogue import Catalogue
 from cluster.database.engine import Database
+from cluster.repositories.datasets import Datasets
 from cluster.repositories.jobs import Jobs
 from cluster.storage import Storage
 from cluster.sweeper import Sweeper
@@ -72,7 +73,9 @@ def aged(path: Path, days: float = 2) -> Path:
 
 
 def files(storage: Storage) -> set[Path]:
-    return {path for path in storage.root.rglob("*") if path.is_file() and path.suffix in (".parquet", ".json")}
+    return {
+        path for path in storage.root.rglob("*") if path.is_file() and path.suffix in (".parquet", ".json")
+    }
 
 
 def test_when_nothing_was_left_behind_then_nothing_is_removed_however_old(
@@ -106,6 +109,55 @@ def test_when_writers_were_killed_then_their_files_go_and_every_version_reads_as
     assert {orphan.path for orphan in sweeper.sweep()} == paths
     assert not any(path.exists() for path in paths)
     assert sweeper.find() == []
+    assert verify(database, storage).broken == []
+
+
+def test_when_a_commit_was_never_recorded_then_it_is_taken_back_and_its_files_go(
+    catalogue: Catalogue,
+    sweeper: Sweeper,
+    storage: Storage,
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = files(storage)
+
+    def die(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Datasets, "add_version", die)
+    with pytest.raises(KeyboardInterrupt):
+        catalogue.ingest(TEAM, "ann", "sales", panel(90), "sales.csv")
+    monkeypatch.undo()
+    abandoned = {path for path in files(storage) - before if path.suffix == ".parquet"}
+    assert abandoned
+    assert sweeper.sweep() == []
+    for path in storage.dataset(TEAM, "sales").rglob("*.parquet"):
+        aged(path)
+    assert {orphan.path for orphan in sweeper.sweep()} == abandoned
+    assert sweeper.find() == []
+    assert verify(database, storage).broken == []
+    result = catalogue.ingest(TEAM, "ann", "sales", panel(70), "sales.csv")
+    assert (result.version.number, result.version.rows) == (4, 70)
+
+
+def test_when_the_first_upload_was_never_recorded_then_the_next_one_starts_afresh(
+    sweeper: Sweeper,
+    storage: Storage,
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    catalogue = Catalogue(database, storage)
+    catalogue.datasets.create(TEAM, "ann", DatasetSpec(name="sales"))
+    with monkeypatch.context() as patch:
+        patch.setattr(Datasets, "add_version", lambda *arguments: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            catalogue.ingest(TEAM, "ann", "sales", panel(90), "sales.csv")
+    for path in storage.dataset(TEAM, "sales").rglob("*.parquet"):
+        aged(path)
+    assert sweeper.sweep()
+    assert sweeper.find() == []
+    result = catalogue.ingest(TEAM, "ann", "sales", panel(70), "sales.csv")
+    assert (result.version.number, result.version.rows) == (1, 70)
     assert verify(database, storage).broken == []
 
 

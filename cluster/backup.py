@@ -1,0 +1,191 @@
+"""`python -m cluster.backup FILE.tar.zst`: a consistent copy of everything, while the platform runs.
+
+The database is copied first, in one transaction. What its versions name was on the disk before they
+were recorded and never changes, so it can be copied after. Nothing is removed meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cluster.archive import SUFFIX, Writer, create
+from cluster.database.dumps import copy_sqlite, dump_postgres, exported_snapshot, is_sqlite
+from cluster.database.engine import Database
+from cluster.repositories.inventory import Inventory, StoredDataset
+from cluster.settings import Settings, child_environment
+from cluster.storage import Storage
+from features import table_files
+from quantis import __version__
+from quantis.errors import NotFound, QuantisError
+from quantis.progress import Steps
+
+FORMAT = 1
+DATABASE, MLFLOW, SECRETS = "quantis.db", "mlflow.db", "secrets"
+POSTGRES = ".pgdump"
+
+
+@dataclass
+class Backup:
+    """What was kept. `unreadable` are versions whose files are gone already."""
+
+    path: str
+    versions: int = 0
+    files: int = 0
+    bytes: int = 0
+    secrets: bool = False
+    seconds: float = 0.0
+    left_out: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+
+
+def backup(settings: Settings, path: Path, *, with_secrets: bool = False) -> Backup:
+    """Write a backup; it gets its name only when it is whole."""
+    storage, started = settings.storage, time.monotonic()
+    if settings.database_url is None and not storage.database.exists():
+        raise NotFound(f"there is no platform in {storage.root}; set QUANTIS_DATA_DIR to the one to back up")
+    done = Backup(str(path), secrets=with_secrets)
+    with (
+        create(path) as writer,
+        storage.keeping_files(),
+        tempfile.TemporaryDirectory(dir=path.parent) as temporary,
+    ):
+        datasets = _databases(settings, Path(temporary), writer, done)
+        for dataset in datasets:
+            _dataset(storage, dataset, writer, done)
+        for name, file in _others(storage):
+            _add_if_there(writer, name, file)
+        if with_secrets:
+            for file in sorted((settings.secrets_dir or storage.secrets).iterdir()):
+                if file.is_file() and not file.name.startswith("."):
+                    writer.add(f"{SECRETS}/{file.name}", file)
+        writer.finish(_facts(settings, done))
+        done.files, done.bytes = len(writer.files), writer.size
+    done.seconds = round(time.monotonic() - started, 2)
+    return done
+
+
+def _databases(settings: Settings, temporary: Path, writer: Writer, done: Backup) -> list[StoredDataset]:
+    """Copy both databases, ours first, since it names what is in the other; what ours says is stored."""
+    with ExitStack() as stack:
+        if is_sqlite(settings.sql_url):
+            url = f"sqlite:///{temporary / DATABASE}"
+            copy_sqlite(Path(settings.sql_url.removeprefix("sqlite:///")), temporary / DATABASE)
+        else:
+            url = settings.sql_url
+            snapshot = stack.enter_context(exported_snapshot(url))
+            target = temporary / f"quantis{POSTGRES}"
+            dump_postgres(url, target, child_environment(settings, {}), snapshot)
+        database = Database(url)
+        stack.callback(database.close)
+        datasets = Inventory(database).datasets()
+    for file in sorted(temporary.glob("quantis.*")):
+        writer.add(file.name, file)
+    _mlflow(settings, temporary, writer, done)
+    return datasets
+
+
+def _mlflow(settings: Settings, temporary: Path, writer: Writer, done: Backup) -> None:
+    if settings.mlflow_url is None:
+        if settings.storage.mlflow_database.exists():
+            copy_sqlite(settings.storage.mlflow_database, temporary / MLFLOW)
+            writer.add(MLFLOW, temporary / MLFLOW)
+    elif settings.mlflow_url.startswith("postgresql"):
+        target = temporary / f"mlflow{POSTGRES}"
+        dump_postgres(settings.mlflow_url, target, child_environment(settings, {}))
+        writer.add(target.name, target)
+    else:
+        done.left_out.append("MLflow's database: it has a server of its own, back that up too")
+
+
+def _dataset(storage: Storage, dataset: StoredDataset, writer: Writer, done: Backup) -> None:
+    """The files that the versions of a dataset read, and the commits up to the last of them."""
+    folder = storage.dataset(dataset.team, dataset.name)
+    for version in dataset.versions:
+        try:
+            tables = table_files.pinned(folder, [version.pins])
+            files = [
+                path for table, (number,) in tables.items() for path in table_files.data_files(table, number)
+            ]
+            for path in files:
+                writer.add(_name(storage, path), path)
+            done.versions += 1
+        except Exception as error:
+            done.unreadable.append(f"{dataset.team}/{dataset.name} version {version.number}: {error}"[:300])
+    pins = table_files.pinned(folder, [version.pins for version in dataset.versions])
+    for table, versions in pins.items():
+        for path in sorted(table_files.log_files(table, versions[-1])):
+            writer.add(_name(storage, path), path)
+
+
+def _others(storage: Storage) -> Iterator[tuple[str, Path]]:
+    """Models, features and forecasts: files that have their final name, in the order of their age."""
+    for pattern in ("artifacts/**/*", "teams/*/features/**/*", "teams/*/vintages/**/*"):
+        for path in sorted(storage.root.glob(pattern)):
+            hidden = any(part.startswith(".") for part in path.relative_to(storage.root).parts)
+            if path.is_file() and not hidden and path.suffix != ".partial":
+                yield _name(storage, path), path
+
+
+def _add_if_there(writer: Writer, name: str, path: Path) -> None:
+    try:
+        writer.add(name, path)
+    except FileNotFoundError:  # a job has just moved it, or ended
+        return
+
+
+def _name(storage: Storage, path: Path) -> str:
+    return path.relative_to(storage.root).as_posix()
+
+
+def _facts(settings: Settings, done: Backup) -> dict[str, object]:
+    return {
+        "format": FORMAT,
+        "quantis": __version__,
+        "made_at": datetime.now(UTC).isoformat(),
+        "root": str(settings.storage.root),
+        "versions": done.versions,
+        "unreadable": done.unreadable,
+        "left_out": done.left_out,
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="quantis backup", description=__doc__)
+    parser.add_argument("file", type=Path, help=f"NAME{SUFFIX}, or a folder that is not there yet")
+    parser.add_argument("--with-secrets", action="store_true", help="also the secrets; guard the file then")
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    arguments = parser.parse_args()
+    try:
+        done = backup(Settings(), arguments.file.absolute(), with_secrets=arguments.with_secrets)
+    except QuantisError as error:
+        return fail(error, arguments.json)
+    if arguments.json:
+        sys.stdout.write(json.dumps(asdict(done)) + "\n")
+    else:
+        say = Steps().say
+        say(f"{done.path}: {done.versions} versions, {done.files} files, {done.bytes / 1e6:.1f} MB of data")
+        for line in (*done.left_out, *(f"cannot be read: {text}" for text in done.unreadable)):
+            say(f"! {line}")
+    return 1 if done.unreadable else 0
+
+
+def fail(error: QuantisError, as_json: bool) -> int:
+    """Say what went wrong, once, and give the exit code."""
+    if as_json:
+        sys.stdout.write(json.dumps({"error": {"code": error.code, "message": error.message}}) + "\n")
+    else:
+        sys.stderr.write(f"quantis: {error.message}\n")
+    return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""Consistent copies of a database while others write to it, and the way back."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from sqlalchemy import create_engine, inspect, text
+from sqlalchemy.engine import URL, make_url
+
+from quantis.errors import Conflict, NotInstalled, Unavailable
+
+_PATHS = {
+    "experiments": ("artifact_location",),
+    "runs": ("artifact_uri",),
+    "model_versions": ("source", "storage_location"),
+    "logged_models": ("artifact_location",),
+}
+"""The columns of MLflow's database that hold places of artifacts."""
+
+
+def is_sqlite(url: str) -> bool:
+    return url.startswith("sqlite")
+
+
+def copy_sqlite(source: Path, target: Path) -> None:
+    """One transaction's view of a database that others may be writing to, as one file."""
+    with closing(sqlite3.connect(source, timeout=60)) as one, closing(sqlite3.connect(target)) as two:
+        one.backup(two)
+        two.execute("PRAGMA journal_mode=DELETE")
+
+
+def check_sqlite(path: Path) -> str:
+    """What SQLite finds wrong with a file; empty when it is sound."""
+    with closing(sqlite3.connect(path)) as connection:
+        found = connection.execute("PRAGMA integrity_check").fetchone()[0]
+    return "" if found == "ok" else str(found)
+
+
+def relocate_artifacts(path: Path, old: Path, new: Path) -> int:
+    """Say in a copy of MLflow's database that the artifacts lie elsewhere; how many places changed."""
+    changed = 0
+    with closing(sqlite3.connect(path)) as connection, connection:
+        tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        for table, columns in _PATHS.items():
+            known = (
+                {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
+                if table in tables
+                else ()
+            )
+            for column in columns:
+                for prefix in ("", "file://"):
+                    if column in known:
+                        statement = (
+                            f"UPDATE {table} SET {column} = ? || substr({column}, ?) "  # noqa: S608 - our names
+                            f"WHERE {column} = ? OR substr({column}, 1, ?) = ?"
+                        )
+                        before, after = f"{prefix}{old}", f"{prefix}{new}"
+                        values = (after, len(before) + 1, before, len(before) + 1, f"{before}/")
+                        changed += connection.execute(statement, values).rowcount
+    return changed
+
+
+@contextmanager
+def exported_snapshot(url: str) -> Iterator[str]:
+    """The id of a PostgreSQL snapshot that a dump can be taken of, for as long as this is open."""
+    engine = create_engine(url, isolation_level="REPEATABLE READ")
+    try:
+        with engine.connect() as connection:
+            yield str(connection.execute(text("SELECT pg_export_snapshot()")).scalar_one())
+    finally:
+        engine.dispose()
+
+
+def dump_postgres(
+    url: str, target: Path, environment: Mapping[str, str], snapshot: str | None = None
+) -> None:
+    """`pg_dump` into one file, of an exported snapshot if one is given."""
+    extra = [f"--snapshot={snapshot}"] if snapshot else []
+    _run(url, environment, "pg_dump", "--format=custom", "--no-owner", f"--file={target}", *extra)
+
+
+def restore_postgres(url: str, source: Path, environment: Mapping[str, str]) -> None:
+    """`pg_restore` into a database that must be empty; Conflict when it is not."""
+    engine = create_engine(url)
+    try:
+        tables = inspect(engine).get_table_names()
+    finally:
+        engine.dispose()
+    if tables:
+        raise Conflict(
+            f"the database {make_url(url).database!r} has {len(tables)} tables; restore into an empty one"
+        )
+    _run(url, environment, "pg_restore", "--no-owner", "--single-transaction", "--exit-on-error", str(source))
+
+
+def _run(url: str, environment: Mapping[str, str], program: str, *arguments: str) -> None:
+    found = shutil.which(program, path=environment.get("PATH"))
+    if found is None:
+        raise NotInstalled(f"{program} is not installed, and PostgreSQL needs it; install postgresql-client")
+    address = make_url(url)
+    done = subprocess.run(
+        [found, *_connection(address), *arguments],
+        env={**environment, **({"PGPASSWORD": address.password} if address.password else {})},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise Unavailable(f"{program} failed: {done.stderr.strip()[-500:]}")
+
+
+def _connection(address: URL) -> list[str]:
+    named = {
+        "--host": address.host,
+        "--port": address.port,
+        "--username": address.username,
+        "--dbname": address.database,
+    }
+    return [f"{name}={value}" for name, value in named.items() if value is not None]

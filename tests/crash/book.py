@@ -1,0 +1,141 @@
+"""What every crash test of datasets has: who was tried and acknowledged, and what is wrong in the end."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cluster.catalogue import Catalogue
+from cluster.database.engine import Database
+from cluster.storage import Storage
+from cluster.sweeper import Sweeper
+from cluster.verify import verify
+from features import table_files
+from tests.crash.blocks import OPERATIONS, History, spec
+
+ROOT = Path(__file__).resolve().parents[2]
+TEAM = "default"
+
+
+@contextmanager
+def nursery(module: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that brings up the ones to be killed; it ends with its input."""
+    with subprocess.Popen(
+        [sys.executable, "-m", f"tests.crash.{module}", str(folder)], cwd=ROOT, stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE, text=True, bufsize=1, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    ) as process:  # fmt: skip
+        yield process
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+class Book:
+    """A data folder, and what was tried and acknowledged in it."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.chance = random.Random(seed)
+        self.histories: dict[str, History] = {}
+        self.kills = self.swept = 0
+        self.look_at(Storage(folder))
+        self.database.migrate()
+
+    def look_at(self, storage: Storage) -> None:
+        """Read from this data folder from now on."""
+        storage.prepare()
+        self.storage = storage
+        self.database = Database(f"sqlite:///{storage.database}")
+        self.catalogue = Catalogue(self.database, storage)
+
+    @property
+    def tried(self) -> int:
+        return sum(len(history.tried) for history in self.histories.values())
+
+    @property
+    def acknowledged(self) -> int:
+        return sum(len(history.acknowledged) for history in self.histories.values())
+
+    def summary(self) -> str:
+        return f"{self.kills} kills, {self.tried} writes, {self.acknowledged} acknowledged, {self.swept} orphans swept,"
+
+    def begin(self) -> str:
+        """A new dataset."""
+        name = f"d{len(self.histories):04d}"
+        self.catalogue.datasets.create(TEAM, "ann", spec(name))
+        self.histories[name] = History()
+        return name
+
+    def next_operation(self, name: str) -> int | None:
+        """What a dataset's client does next: often once more what is not acknowledged; None when it is done."""
+        history = self.histories[name]
+        last = max(history.tried, default=-1)
+        if last >= 0 and last not in history.acknowledged and self.chance.random() < 0.5:
+            return last
+        return last + 1 if last + 1 < OPERATIONS else None
+
+    def listen(self, parent: subprocess.Popen[str], pid: int, name: str) -> None:
+        """Note what a writer says until it is gone."""
+        assert parent.stdout is not None
+        history = self.histories[name]
+        for line in iter(parent.stdout.readline, f"end {pid}\n"):
+            what, *words = line.split()
+            assert what in ("try", "ack"), line
+            if what == "try":
+                history.tried.append(int(words[0]))
+            else:
+                history.acknowledged[int(words[0])] = (int(words[1]), words[2])
+
+    def kill(self, pid: int) -> None:
+        os.kill(pid, signal.SIGKILL)
+        self.kills += 1
+
+    def faults(self) -> list[str]:
+        """Everything that is lost, torn, doubled or left over, after one sweep."""
+        sweeper = Sweeper(self.database, self.storage, grace=timedelta(0))
+        self.swept += len(sweeper.sweep())
+        found = [str(broken) for broken in verify(self.database, self.storage).broken]
+        found += [f"orphan {orphan.path}" for orphan in sweeper.find()]
+        for name, history in self.histories.items():
+            found += [f"{name}: {fault}" for fault in self._dataset_faults(name, history)]
+        return found
+
+    def _dataset_faults(self, name: str, history: History) -> list[str]:
+        hashes = {v.number: v.content_hash for v in self.catalogue.datasets.versions(TEAM, name)}
+        numbers = [number for number, _ in history.acknowledged.values()]
+        found = [f"version {number} acknowledged twice" for number, n in Counter(numbers).items() if n > 1]
+        if len(hashes) > len(set(history.tried)):
+            found.append(f"{len(hashes)} versions of {len(set(history.tried))} writes")
+        for operation, (number, content_hash) in history.acknowledged.items():
+            if hashes.get(number) != content_hash:
+                found.append(f"version {number} of operation {operation} is not recorded as acknowledged")
+            else:
+                found += history.faults(operation, self.rows(name, number))
+        return found + self._doubled(name)
+
+    def rows(self, name: str, number: int) -> list[tuple[str, datetime, float, float]]:
+        opened = self.catalogue.open(TEAM, name, number)
+        panel = opened.panel(datetime.now(UTC))
+        both = panel.target.join(panel.future, ["unique_id", "ds"], join_type="full outer")
+        return [(row["unique_id"], row["ds"], row["y"], row["price"]) for row in both.to_pylist()]
+
+    def _doubled(self, name: str) -> list[str]:
+        """Records that are stored twice, whatever the reader makes of them."""
+        found = []
+        for table in table_files.tables(self.storage.dataset(TEAM, name)):
+            records = pa.concat_tables(pq.read_table(path) for path in table_files.data_files(table))
+            columns = [column for column in records.column_names if column not in ("recorded_at", "known_at")]
+            rows = Counter(tuple(row.values()) for row in records.select(columns).to_pylist())
+            found += [
+                f"{table.name}: {row} is stored {count} times" for row, count in rows.items() if count > 1
+            ]
+        return found

@@ -1,0 +1,58 @@
+"""Brings up writers to be killed: imports everything once, then forks a writer per order.
+
+Orders come on stdin as `DATASET FIRST_OPERATION SEED`; on stdout come `pid N`, then from the writer
+`try K` and `ack K VERSION HASH` around each operation, and `end N` when it is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+from cluster.catalogue import Catalogue
+from cluster.database.engine import Database
+from cluster.storage import Storage
+from cluster.sweeper import Sweeper
+from tests.crash.blocks import OPERATIONS, Operation
+from tests.crash.book import TEAM
+
+
+def say(text: str) -> None:
+    os.write(1, f"{text}\n".encode())
+
+
+def write(folder: Path, dataset: str, first: int, seed: int) -> None:
+    """Write operation after operation until killed; now and then it begins by sweeping."""
+    storage = Storage(folder)
+    database = Database(f"sqlite:///{storage.database}")
+    if random.Random(seed).random() < 0.2:
+        Sweeper(database, storage, grace=timedelta(0)).sweep()
+    catalogue = Catalogue(database, storage)
+    for number in range(first, OPERATIONS):
+        say(f"try {number}")
+        result = catalogue.ingest(TEAM, "ann", dataset, Operation(number).table(), "blocks")
+        say(f"ack {number} {result.version.number} {result.version.content_hash}")
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    for order in sys.stdin:
+        dataset, first, seed = order.split()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                write(folder, dataset, int(first), int(seed))
+            except BaseException as error:
+                say(f"error {type(error).__name__}: {str(error)[:300]!r}")
+            signal.pause()  # done: wait to be killed
+        say(f"pid {pid}")
+        os.waitpid(pid, 0)
+        say(f"end {pid}")
+
+
+if __name__ == "__main__":
+    main()

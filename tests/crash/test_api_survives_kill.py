@@ -1,0 +1,109 @@
+"""Kills the API's process while clients upload: what got an answer is there, and clients go on after it."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from cluster.repositories.accounts import Accounts
+from quantis.types.accounts import Role
+from serve import tokens
+from tests.crash.blocks import Operation
+from tests.crash.book import TEAM, Book, nursery
+from tests.serve.world import SECRET
+
+_PARQUET = {"Content-Type": "application/vnd.apache.parquet"}
+
+
+class Uploader(threading.Thread):
+    """One client: uploads to a dataset until told to stop, and tries again what got no answer, or goes on."""
+
+    def __init__(self, book: Book, url: str, token: str, lock: threading.Lock) -> None:
+        super().__init__(daemon=True)
+        self._book, self._lock = book, lock
+        headers = {"Authorization": f"Bearer {token}"}
+        self._client = httpx.Client(base_url=url, headers=headers, timeout=30)
+        self.done = threading.Event()
+        self.surprises: list[str] = []
+
+    def run(self) -> None:
+        name = None
+        while not self.done.is_set():
+            with self._lock:
+                name = name or self._book.begin()
+                number = self._book.next_operation(name)
+                if number is not None:
+                    self._book.histories[name].tried.append(number)
+            if number is None:
+                name = None
+            else:
+                self._upload(name, number)
+
+    def _upload(self, name: str, number: int) -> None:
+        body = pa.BufferOutputStream()
+        pq.write_table(Operation(number).table(), body)
+        try:
+            answer = self._client.post(
+                f"/v1/datasets/{name}/versions", content=body.getvalue().to_pybytes(), headers=_PARQUET
+            )
+        except httpx.TransportError:
+            return
+        if answer.status_code in (200, 201):
+            version = answer.json()["version"]
+            self._book.histories[name].acknowledged[number] = (version["number"], version["content_hash"])
+        else:
+            self.surprises.append(f"{answer.status_code} {answer.text[:200]}")
+
+
+def _kill(book: Book, parent: subprocess.Popen[str], after: float) -> None:
+    assert parent.stdin is not None
+    assert parent.stdout is not None
+    parent.stdin.write("serve\n")
+    pid = int(parent.stdout.readline().removeprefix("pid "))
+    time.sleep(after)
+    book.kill(pid)
+    assert parent.stdout.readline() == f"end {pid}\n"
+
+
+def _kills(folder: Path, *, kills: int, acknowledged: int, clients: int, longest: float, seed: int) -> None:
+    book = Book(folder, seed)
+    user = Accounts(book.database).create(TEAM, "ann", "correct horse battery", Role.admin)
+    token = tokens.issue(user.id, SECRET.encode(), 86400)
+    lock = threading.Lock()
+    with nursery("serving", folder) as parent:
+        assert parent.stdout is not None
+        port = int(parent.stdout.readline().removeprefix("port "))
+        uploaders = [Uploader(book, f"http://127.0.0.1:{port}", token, lock) for _ in range(clients)]
+        for uploader in uploaders:
+            uploader.start()
+        while book.kills < kills or book.acknowledged < acknowledged:
+            _kill(book, parent, book.chance.uniform(0.1, longest))
+        for uploader in uploaders:
+            uploader.done.set()
+        _kill(book, parent, 2.0)
+        for uploader in uploaders:
+            uploader.join(40)
+    faults = book.faults()
+    print(book.summary(), f"{len(faults)} faults")
+    assert [surprise for uploader in uploaders for surprise in uploader.surprises] == []
+    assert faults == []
+    assert book.acknowledged >= max(acknowledged, kills // 2)
+    book.database.close()
+
+
+@pytest.mark.timeout(200)
+def test_when_the_api_is_killed_then_every_answered_upload_is_there_once_and_whole(tmp_path: Path) -> None:
+    _kills(tmp_path, kills=12, acknowledged=0, clients=2, longest=1.2, seed=3)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_when_the_api_is_killed_two_hundred_times_then_nothing_is_lost(tmp_path: Path) -> None:
+    _kills(tmp_path, kills=200, acknowledged=1000, clients=3, longest=3.0, seed=5)

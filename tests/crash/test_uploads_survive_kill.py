@@ -1,0 +1,51 @@
+"""Kills writers of datasets at random moments: what was acknowledged reads as it was sent, for good."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.crash.book import Book, nursery
+
+
+def _one_life(book: Book, parent: subprocess.Popen[str], longest: float) -> None:
+    """Let a writer write where the last one stopped, kill it, and note what it said."""
+    assert parent.stdin is not None
+    assert parent.stdout is not None
+    name = max(book.histories, default="") or book.begin()
+    first = book.next_operation(name)
+    if first is None:
+        name, first = book.begin(), 0
+    parent.stdin.write(f"{name} {first} {book.chance.randrange(10**6)}\n")
+    pid = int(parent.stdout.readline().removeprefix("pid "))
+    time.sleep(book.chance.uniform(0.0, longest))
+    book.kill(pid)
+    book.listen(parent, pid, name)
+
+
+def _kills(folder: Path, *, kills: int, acknowledged: int, longest: float, seed: int) -> None:
+    book = Book(folder, seed)
+    with nursery("nursery", folder) as parent:
+        while book.kills < kills or book.acknowledged < acknowledged:
+            _one_life(book, parent, longest)
+    faults = book.faults()
+    print(book.summary(), f"{len(faults)} faults")
+    assert faults == []
+    assert book.acknowledged >= max(acknowledged, kills)
+    book.database.close()
+
+
+@pytest.mark.timeout(200)
+def test_when_writers_are_killed_then_every_acknowledged_upload_is_there_once_and_whole(
+    tmp_path: Path,
+) -> None:
+    _kills(tmp_path, kills=50, acknowledged=0, longest=1.0, seed=7)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+def test_when_a_thousand_writers_are_killed_then_nothing_is_lost_torn_or_doubled(tmp_path: Path) -> None:
+    _kills(tmp_path, kills=1000, acknowledged=10_000, longest=2.5, seed=11)
