@@ -37,11 +37,11 @@ export const datasetVersions = (name: string) =>
     },
   });
 
-export const seriesPages = (name: string, search: string) =>
+export const seriesPages = (name: string, search: string, version?: number) =>
   infiniteQueryOptions({
-    queryKey: ["datasets", name, "series", { search }],
+    queryKey: ["datasets", name, "series", { search, version }],
     queryFn: ({ pageParam: cursor, signal }) => {
-      const query = { search: search || undefined, cursor, limit: 100 };
+      const query = { search: search || undefined, cursor, limit: 100, version };
       return unwrap(api.GET("/v1/datasets/{name}/series", { params: { path: { name }, query }, signal }));
     },
     initialPageParam: undefined as string | undefined,
@@ -53,6 +53,7 @@ export interface Window {
   as_of?: string;
   start?: string;
   end?: string;
+  version?: number;
 }
 
 export const storedSeries = (name: string, id: string, window: Window) =>

@@ -15,6 +15,7 @@ export function palette() {
     surface: token("--surface"),
     line: token("--line-strong"),
     ink: token("--ink"),
+    bad: token("--bad"),
     font: token("--font"),
   };
 }

@@ -1,3 +1,6 @@
+/** Between a figure and its unit, so that no line breaks there. */
+const SPACE = "\u00a0";
+
 const groups = new Intl.NumberFormat("en-US");
 
 export const formatCount = (value: number) => groups.format(value);
@@ -12,7 +15,7 @@ export function formatValue(value: number | null | undefined): string {
 }
 
 export const formatPercent = (share: number | null | undefined, digits = 1) =>
-  share === null || share === undefined ? "–" : `${(share * 100).toFixed(digits)} %`.replace("-", "−");
+  share === null || share === undefined ? "–" : `${(share * 100).toFixed(digits)}${SPACE}%`.replace("-", "−");
 
 export const formatMetric = (value: number | null | undefined, digits = 3) =>
   value === null || value === undefined ? "–" : value.toFixed(digits);
@@ -30,12 +33,32 @@ const FAMILIES: Record<string, string> = {
 
 export const familyName = (family: string) => FAMILIES[family] ?? family.replaceAll("_", " ");
 
-const METRICS: Record<string, string> = { mase: "MASE", wql: "WQL", wape: "WAPE", seconds: "Took" };
+/** In the order in which they are read. */
+const METRICS: Record<string, string> = {
+  mase: "MASE",
+  rmsse: "RMSSE",
+  wape: "WAPE",
+  smape: "sMAPE",
+  wql: "WQL",
+  bias: "Bias",
+  seconds: "Took",
+};
+
+/** Metrics first, in their usual order; then what else there is; times last. */
+export function inMetricOrder(names: readonly string[]): string[] {
+  const order = Object.keys(METRICS);
+  const place = (name: string) => {
+    if (name.startsWith("coverage_")) return order.indexOf("bias") + 0.5;
+    if (name === "seconds") return order.length + 1;
+    return order.includes(name) ? order.indexOf(name) : order.length;
+  };
+  return [...names].sort((a, b) => place(a) - place(b));
+}
 
 /** `coverage_80` -> `80 % covers` */
 export function metricName(name: string): string {
   const covers = /^coverage_(\d+)$/.exec(name);
-  if (covers) return `${covers[1]} % covers`;
+  if (covers) return `${covers[1]}${SPACE}% covers`;
   return METRICS[name] ?? name.replaceAll("_", " ");
 }
 
@@ -44,6 +67,10 @@ export function formatFigure(name: string, value: unknown): string {
   if (value === null || value === undefined || value === "") return "–";
   if (typeof value !== "number") return String(value);
   if (name === "wape" || name.startsWith("coverage_")) return formatPercent(value);
-  if (name === "seconds") return `${value.toFixed(1)} s`;
+  if (name === "bias") return `${value > 0 ? "+" : ""}${formatPercent(value)}`;
+  if (name === "smape") return formatPercent(value / 100);
+  if (name === "mase" || name === "rmsse") return formatMetric(value);
+  if (name === "wql") return formatMetric(value, 4);
+  if (name === "seconds") return `${value.toFixed(1)}${SPACE}s`;
   return Number.isInteger(value) ? formatCount(value) : String(Number(value.toPrecision(4)));
 }

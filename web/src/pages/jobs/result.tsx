@@ -2,7 +2,7 @@ import { Link } from "react-router";
 import type { Job } from "../../api/types";
 import { Card } from "../../components/basics";
 import { Notice } from "../../components/feedback";
-import { formatFigure, metricName } from "../../lib/format";
+import { formatFigure, inMetricOrder, metricName } from "../../lib/format";
 
 type Row = Record<string, unknown>;
 
@@ -73,14 +73,14 @@ function Gate({ gate, model }: { gate: Row; model: string | null }) {
 /** A table of figures: one row for each thing measured. */
 export function Figures({ title, rows }: { title: string; rows: Record<string, Row> }) {
   const entries = Object.entries(rows);
-  const columns = [...new Set(entries.flatMap(([, row]) => Object.keys(row)))].filter((column) =>
-    entries.some(([, row]) => isPlain(row[column])),
-  );
+  const named = [...new Set(entries.flatMap(([, row]) => Object.keys(row)))];
+  const columns = inMetricOrder(named.filter((column) => entries.some(([, row]) => isPlain(row[column]))));
   if (columns.length === 0) return null;
   return (
     <Card title={title[0]?.toUpperCase() + title.slice(1)} flush>
-      <div className="scroll">
-        <table className="table dense">
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: a scrollable region must be reachable by keyboard */}
+      <section className="scroll" tabIndex={0} aria-label={title}>
+        <table className="table dense figures">
           <caption className="sr-only">{title}</caption>
           <thead>
             <tr>
@@ -107,7 +107,7 @@ export function Figures({ title, rows }: { title: string; rows: Record<string, R
             ))}
           </tbody>
         </table>
-      </div>
+      </section>
     </Card>
   );
 }

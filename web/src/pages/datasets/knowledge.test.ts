@@ -1,0 +1,43 @@
+import { expect, test } from "vitest";
+import type { StoredSeries } from "../../api/types";
+import { chosen, compare, countFates } from "./knowledge";
+
+const day = (n: number) => `2024-01-0${n}T00:00:00Z`;
+const stored = (y: Record<number, number | null>, temp: (number | string | null)[] = []): StoredSeries => ({
+  unique_id: "a",
+  as_of: day(9),
+  ds: Object.keys(y).map((n) => day(Number(n))),
+  y: Object.values(y),
+  exog: { temp },
+  static: {},
+});
+
+test("when values changed, came and went, then each row says so and the counts add up", () => {
+  const rows = compare(
+    stored({ 1: 1, 2: 2, 3: null, 4: 4 }),
+    stored({ 1: 1, 2: 2.5, 3: null, 5: 5, 6: 6 }),
+    "y",
+  );
+  expect(rows.map((row) => [row.time, row.fate])).toEqual(
+    ["same", "changed", "same", "vanished", "appeared", "appeared"].map((fate, i) => [
+      Date.parse(day(i + 1)),
+      fate,
+    ]),
+  );
+  expect(countFates(rows)).toEqual({ same: 2, changed: 1, appeared: 2, vanished: 1, known: 4 });
+  expect(chosen(rows, "known")).toHaveLength(4);
+  expect(chosen(rows, "changed")).toMatchObject([{ was: 2, is: 2.5 }]);
+});
+
+test("when a missing value is filled in later, then it changed; a missing row is not a missing value", () => {
+  const rows = compare(stored({ 1: null }), stored({ 1: 7, 2: null }), "y");
+  expect(rows.map((row) => [row.was, row.is, row.fate])).toEqual([
+    [null, 7, "changed"],
+    [undefined, null, "appeared"],
+  ]);
+});
+
+test("when a covariate is compared, then its own values count and words count as missing", () => {
+  const rows = compare(stored({ 1: 1, 2: 2 }, [10, "mild"]), stored({ 1: 9, 2: 9 }, [10, 12]), "temp");
+  expect(rows.map((row) => row.fate)).toEqual(["same", "changed"]);
+});

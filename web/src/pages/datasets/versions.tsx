@@ -1,0 +1,63 @@
+import { Link } from "react-router";
+import type { DatasetVersion } from "../../api/types";
+import { Badge, Card, CopyText } from "../../components/basics";
+import { formatCount } from "../../lib/format";
+import { formatAge, formatDate, formatMoment } from "../../lib/time";
+import { pinnedIn, useAddress } from "./use-address";
+
+/** The versions, the latest first; choosing one pins the page to it. */
+export function Versions({ versions }: { versions: DatasetVersion[] }) {
+  const { params } = useAddress();
+  const pinned = pinnedIn(params);
+  const latest = versions[0]?.number;
+  return (
+    <Card title="Versions">
+      <ol className="versions">
+        {versions.map((v) => {
+          const shown = v.number === (pinned ?? latest);
+          return (
+            <li key={v.number} className={shown ? "shown" : undefined}>
+              <Link
+                to={addressOf(params, v.number === latest ? null : v.number)}
+                aria-current={shown ? "true" : undefined}
+                aria-label={`Version ${v.number}`}
+                preventScrollReset
+              >
+                v{v.number}
+              </Link>
+              <div>
+                <span className="version-title">
+                  {formatCount(v.rows)} rows, {formatCount(v.series)} series
+                  {v.number === latest && v.number !== pinned && <Badge tone="good">latest</Badge>}
+                  {v.number === pinned && <Badge tone="accent">pinned</Badge>}
+                </span>
+                <small>
+                  {formatDate(v.first_ds)} to {formatDate(v.last_ds)}
+                </small>
+                <small>
+                  <time dateTime={v.created_at} title={`${formatMoment(v.created_at)} UTC`}>
+                    {formatAge(v.created_at)}
+                  </time>{" "}
+                  by {v.created_by}
+                  {v.parent !== null && `, from v${v.parent}`}
+                </small>
+                <CopyText
+                  text={v.content_hash}
+                  short={v.content_hash.slice(0, 12)}
+                  label={`Copy the content hash of version ${v.number}`}
+                />
+              </div>
+            </li>
+          );
+        })}
+      </ol>
+    </Card>
+  );
+}
+
+function addressOf(params: URLSearchParams, version: number | null): string {
+  const next = new URLSearchParams(params);
+  if (version === null) next.delete("version");
+  else next.set("version", String(version));
+  return `?${next}`;
+}
