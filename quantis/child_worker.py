@@ -5,6 +5,7 @@ A request on stdin and an answer on stdout, each one JSON object.
 
 from __future__ import annotations
 
+import errno
 import json
 import resource
 import sys
@@ -14,13 +15,19 @@ from typing import Any
 import pyarrow as pa
 
 from quantis.check import check_panel, detect_spec
-from quantis.errors import QuantisError, TooLarge
+from quantis.errors import InsufficientStorage, QuantisError, TooLarge, Unavailable
 from quantis.panel import Panel
 from quantis.reading import ReadLimits, printable, read_table, write_arrow
 from quantis.types.datasets import DatasetSpec
 from quantis.types.reading import ReadOptions
 
 _PAGE = 4096
+_DISK = {
+    errno.ENOSPC: InsufficientStorage,
+    errno.EDQUOT: InsufficientStorage,
+    errno.EIO: Unavailable,
+    errno.EROFS: Unavailable,
+}
 
 
 def main() -> int:
@@ -34,6 +41,12 @@ def main() -> int:
     except MemoryError:
         said = f"{printable(request['name'])} needs more memory than is allowed; split it by series"
         answer = {"error": {"kind": TooLarge.__name__, "message": said}}
+    except OSError as error:  # of the disk, not of the file that was sent
+        kind = _DISK.get(error.errno or 0)
+        if kind is None:
+            raise
+        said = "the disk of the platform is full or fails, nothing was kept; try again when there is room"
+        answer = {"error": {"kind": kind.__name__, "message": said}}
     sys.stdout.write(json.dumps(answer))
     return 0
 
