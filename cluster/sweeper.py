@@ -30,7 +30,7 @@ from features.store import PanelStore
 GRACE = timedelta(hours=24)
 EVERY = timedelta(hours=1)
 _WAIT = 60.0
-_UPLOADS = "quantis-upload-*"
+_UPLOADS = ("quantis-upload-*", "quantis-read-*")
 _PRIVATE = re.compile(r"\..+\.\d+")
 log = logging.getLogger("quantis.sweeper")
 
@@ -157,7 +157,7 @@ class Sweeper:
 
 
 def _uploads(before: float) -> list[Path]:
-    found = Path(tempfile.gettempdir()).glob(_UPLOADS)
+    found = [path for pattern in _UPLOADS for path in Path(tempfile.gettempdir()).glob(pattern)]
     return [path for path in found if _ours(path) and _newest(path) < before]
 
 
