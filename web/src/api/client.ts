@@ -8,16 +8,20 @@ export const api = createClient<paths>({ baseUrl: location.origin, fetch: sessio
 
 const MEDIA: Record<string, string> = {
   csv: "text/csv",
+  json: "application/json",
   parquet: "application/vnd.apache.parquet",
   arrow: "application/vnd.apache.arrow.stream",
   arrows: "application/vnd.apache.arrow.stream",
 };
 
+/** The server looks at the content then: packed files, odd names. */
+const UNKNOWN = "application/octet-stream";
+
 async function sendFile<T>(path: string, file: File): Promise<T> {
   const url = new URL(path, location.origin);
   url.searchParams.set("file", file.name);
   const extension = file.name.split(".").pop()?.toLowerCase() ?? "";
-  const headers = { "Content-Type": MEDIA[extension] ?? "text/csv" };
+  const headers = { "Content-Type": MEDIA[extension] ?? UNKNOWN };
   const answer = await session.fetch(url, { method: "POST", headers, body: file });
   const body: unknown = await answer.json().catch(() => null);
   if (!answer.ok) throw problemOf(body, answer);

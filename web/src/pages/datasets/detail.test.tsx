@@ -115,7 +115,7 @@ test("when a version is chosen, then every read is pinned to it and unpinning go
   await twin();
   expect(read.every((url) => !url.searchParams.has("version"))).toBe(true);
   read.length = 0;
-  await user.click(screen.getByRole("link", { name: "Version 1" }));
+  await user.click(screen.getByRole("link", { name: "v1" }));
   await vi.waitFor(() => expect(read).toHaveLength(2));
   expect(read.map((url) => url.searchParams.get("version"))).toEqual(["1", "1"]);
   expect(router.state.location.search).toBe("?version=1");

@@ -33,7 +33,7 @@ export function DropZone({ file, busy, onFile }: DropZoneProps) {
         id={id}
         type="file"
         className="sr-only"
-        accept=".csv,.parquet,.arrow,.arrows,text/csv"
+        accept=".csv,.tsv,.txt,.json,.parquet,.arrow,.arrows,.gz,.zst,text/csv"
         onChange={(event) => {
           const chosen = event.target.files?.[0];
           if (chosen) onFile(chosen);
@@ -48,7 +48,7 @@ export function DropZone({ file, busy, onFile }: DropZoneProps) {
             ? "Checking…"
             : file
               ? `${formatCount(Math.ceil(file.size / 1024))} kB. Choose another to replace it.`
-              : "or drop it here: CSV, Parquet or Arrow with the columns unique_id, ds, y and covariates."}
+              : "or drop it here: CSV, Parquet, Arrow or JSON, also packed, with the columns unique_id, ds, y and covariates."}
         </small>
       </span>
     </label>

@@ -20,7 +20,6 @@ export function Versions({ versions }: { versions: DatasetVersion[] }) {
               <Link
                 to={addressOf(params, v.number === latest ? null : v.number)}
                 aria-current={shown ? "true" : undefined}
-                aria-label={`Version ${v.number}`}
                 preventScrollReset
               >
                 v{v.number}

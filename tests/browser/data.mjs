@@ -1,0 +1,198 @@
+// What we knew when, in a real browser: a file with faults, its findings, a dataset, a correction that
+// came later, and the as-of slider by keyboard.
+//
+//   node tests/browser/data.mjs BASE_URL LOGIN_FILE [--screenshot FILE.png]
+//
+// LOGIN_FILE is JSON with `user_name` and `password`. BASE_URL and LOGIN_FILE may be given as
+// QUANTIS_URL and QUANTIS_LOGIN_FILE; CHROMIUM names the browser. Exit code 1 and a reason on failure.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { parseArgs } from "node:util";
+
+const fromWeb = createRequire(new URL("../../web/package.json", import.meta.url));
+const { chromium } = fromWeb("playwright-core");
+
+const QUIET = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+const DAY = 86_400_000;
+const FIRST = Date.UTC(2024, 0, 1);
+const DAYS = 60;
+/** The 41st day was 40 until, ten days later, it became known that it had been 90. */
+const [CORRECTED, KNOWN] = [40, 50];
+
+const { values: options, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { screenshot: { type: "string" } },
+});
+const base = positionals[0] ?? process.env.QUANTIS_URL;
+const loginFile = positionals[1] ?? process.env.QUANTIS_LOGIN_FILE;
+const dataset = `when-${Date.now().toString(36)}`;
+const iso = (day) => new Date(FIRST + day * DAY).toISOString().replace(".000", "");
+
+/** Two shops by day; `conflict` says two things about one day, which no panel may. */
+function csv({ conflict }) {
+  const lines = ["unique_id,ds,y,known_at"];
+  for (let day = 0; day < DAYS; day += 1) {
+    lines.push(`north,${iso(day)},${day},${iso(day)}`);
+    if (day !== 20) lines.push(`south,${iso(day)},${day % 7},${iso(day)}`); // a gap
+  }
+  lines.push(`north,${iso(CORRECTED)},90,${iso(KNOWN)}`);
+  lines.push(`south,${iso(5)},5,${iso(5)}`); // said twice, alike
+  if (conflict) lines.push(`south,${iso(6)},777,${iso(6)}`);
+  return lines.join("\n");
+}
+
+const fileOf = (text) => ({ name: `${dataset}.csv`, mimeType: "text/csv", buffer: Buffer.from(text) });
+
+async function signIn(page, login) {
+  await page.getByLabel("User name").fill(login.user_name);
+  await page.getByLabel("Password").fill(login.password);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByRole("navigation", { name: "Main" }).waitFor();
+}
+
+const codesOn = (page) =>
+  page
+    .getByRole("table", { name: "Findings of the data check" })
+    .locator("tbody code")
+    .allInnerTexts();
+
+/** A file that is rejected, then one that is accepted with warnings, and the dataset made from it. */
+async function uploadFaults(page) {
+  await page.goto(new URL("/datasets/new", base).href);
+  await page.locator("input[type=file]").setInputFiles(fileOf(csv({ conflict: true })));
+  await page.getByText("Rejected", { exact: true }).waitFor();
+  const rejected = await codesOn(page);
+  assert.ok(rejected.includes("D001"), `a conflicting duplicate is not named: ${rejected}`);
+  assert.equal(await page.getByRole("button", { name: "Create and upload" }).count(), 0);
+
+  await page.locator("input[type=file]").setInputFiles(fileOf(csv({ conflict: false })));
+  await page.getByText("Accepted, with warnings").waitFor();
+  const codes = await codesOn(page);
+  assert.ok(codes.length > 0 && !codes.includes("D001"), `the findings of the second file: ${codes}`);
+  await page.getByLabel("Name", { exact: true }).fill(dataset);
+  await page.getByRole("button", { name: "Create and upload" }).click();
+  await page.waitForURL(`**/datasets/${dataset}`);
+  await page.getByText("Findings of the last upload").waitFor();
+  assert.deepEqual(await codesOn(page), codes, "the dataset's page shows other findings");
+  return codes;
+}
+
+async function rowsOf(table) {
+  return table.locator("tbody tr").evaluateAll((rows) =>
+    rows.map((row) => ({
+      time: row.dataset.time,
+      fate: row.dataset.fate,
+      was: row.querySelector("[data-column=then]").innerText,
+      is: row.querySelector("[data-column=now]").innerText,
+    })),
+  );
+}
+
+/** The slider by keyboard: the table twin holds what was known at each stop, and no more. */
+async function checkSlider(page) {
+  await page.goto(new URL(`/datasets/${dataset}?series=north&as_of=${iso(KNOWN - 1)}`, base).href);
+  const table = page.getByTestId("known-table");
+  await table.waitFor();
+  const before = await rowsOf(table);
+  assert.equal(before.length, KNOWN, "a row for each day until then");
+  assert.equal(before[0].time, new Date(FIRST + (KNOWN - 1) * DAY).toISOString());
+  assert.deepEqual(
+    before.filter((row) => row.fate !== "same").map(({ fate, was, is }) => [fate, was, is]),
+    [["changed", "40.00", "90.00"]],
+  );
+
+  const slider = page.getByRole("slider", { name: "As of" });
+  await slider.focus();
+  await page.keyboard.press("ArrowRight");
+  await page.waitForURL((url) => url.searchParams.get("as_of") === iso(KNOWN));
+  await page.getByRole("radio", { name: "Changed 0" }).waitFor();
+  const after = await rowsOf(table);
+  assert.equal(after.length, KNOWN + 1);
+  assert.equal(after.find((row) => row.time === new Date(FIRST + CORRECTED * DAY).toISOString()).was, "90.00");
+
+  await page.keyboard.press("PageDown");
+  await page.getByRole("radio", { name: `Known then ${KNOWN - 6}` }).waitFor();
+  await page.keyboard.press("Home");
+  await page.getByRole("radio", { name: "Known then 1" }).waitFor();
+  assert.equal((await rowsOf(table)).length, 1);
+  await page.keyboard.press("End");
+  await page.getByRole("radio", { name: `Known then ${DAYS}` }).waitFor();
+  assert.equal(await slider.getAttribute("aria-valuetext"), "now");
+}
+
+async function checkChart(page) {
+  const chart = page.getByRole("img", { name: /^north as known at/ });
+  await chart.waitFor();
+  const colours = await chart.evaluate((canvas) => {
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    return new Set(new Uint32Array(data.buffer)).size;
+  });
+  assert.ok(colours > 20, `the chart is blank: ${colours} colours`);
+}
+
+async function checkAccessible(page, what) {
+  await page.evaluate(readFileSync(fromWeb.resolve("axe-core/axe.min.js"), "utf8"));
+  const violations = await page.evaluate(async () => {
+    const found = await axe.run(document, { resultTypes: ["violations"] });
+    return found.violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.target.join(" ")).join(", ")}`);
+  });
+  assert.deepEqual(violations, [], `the page is not accessible, ${what}`);
+}
+
+/** Nothing sticks out of a phone's screen, and the dark theme reads as well. */
+async function checkNarrowAndDark(page) {
+  await page.setViewportSize({ width: 390, height: 844 });
+  await page.getByRole("button", { name: /dark/i }).click();
+  await checkAccessible(page, "dark, on a phone");
+  const width = await page.evaluate(() => document.documentElement.scrollWidth);
+  assert.ok(width <= 390, `the page is ${width} pixels wide on a phone`);
+}
+
+async function main() {
+  assert.ok(base && loginFile, "usage: data.mjs BASE_URL LOGIN_FILE [options]");
+  const login = JSON.parse(readFileSync(loginFile, "utf8"));
+  const browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    args: QUIET,
+  });
+  try {
+    const page = await browser.newPage({ viewport: { width: 1440, height: 1000 }, colorScheme: "light" });
+    page.setDefaultTimeout(30_000);
+    const complaints = [];
+    page.on("pageerror", (error) => complaints.push(error.message));
+    page.on("console", (message) => {
+      // Before anybody has signed in, the silent refresh is answered 401; the browser reports that itself.
+      const silent = message.location().url.endsWith("/v1/oauth/token");
+      if (message.type() === "error" && !silent) complaints.push(message.text());
+    });
+
+    await page.goto(new URL("/datasets", base).href);
+    await signIn(page, login);
+    const codes = await uploadFaults(page);
+    await checkSlider(page);
+    await page.goto(new URL(`/datasets/${dataset}?series=north&as_of=${iso(KNOWN - 5)}&later=1`, base).href);
+    await checkChart(page);
+    await checkAccessible(page, "light");
+    if (options.screenshot) await page.screenshot({ path: options.screenshot });
+    await checkNarrowAndDark(page);
+    assert.deepEqual(complaints, [], "the console is not clean");
+    console.log(`ok: ${dataset} with findings ${[...new Set(codes)].join(", ")}; the slider moves the table`);
+  } finally {
+    await browser.close();
+  }
+}
+
+main().catch((error) => {
+  console.error(`data.mjs: ${error.message}`);
+  process.exitCode = 1;
+});
