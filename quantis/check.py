@@ -10,22 +10,33 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from quantis.columns import Mask
+from quantis.covariates import any_valid, check_known_future, check_leaks, check_static
 from quantis.findings import Findings
 from quantis.frequency import Frequency
+from quantis.naming import check_names, is_reserved, named
 from quantis.panel import DS, ID, KNOWN_AT, TIMESTAMP, Panel, Y, timestamps
-from quantis.rows import Rows, parse_rows
+from quantis.reading import notes_of
+from quantis.rows import Integers, Reading, Rows, parse_rows
 from quantis.series_check import check_series
-from quantis.types.datasets import RESERVED_COLUMNS, CheckReport, DatasetSpec, Roles
+from quantis.shapes import check_values
+from quantis.types.datasets import CheckReport, DatasetSpec, Roles
+from quantis.types.reading import ReadOptions
 
 
-def check_panel(table: pa.Table, spec: DatasetSpec, *, file: str) -> tuple[CheckReport, Panel | None]:
+def check_panel(
+    table: pa.Table, spec: DatasetSpec, *, file: str, options: ReadOptions | None = None
+) -> tuple[CheckReport, Panel | None]:
     """The report, and the panel unless it is rejected.
 
     Rows of a series after its last y that hold only known-future values belong to the future. A
     `known_at` dates the observed values of its row; in such a future row, the known-future ones.
     """
+    options = options or ReadOptions()
     findings, freq, panel = Findings(), None, None
-    rows = _parsed(table, spec.roles, findings)
+    for note in notes_of(table):
+        findings.add(note.code, note.what, column=note.column)
+    columns = {field.name: str(field.type) for field in table.schema}
+    rows = _parsed(table, spec, options, findings)
     if rows is not None:
         rows = _without_duplicates(rows, findings)
         ahead = _ahead(rows, spec.roles)
@@ -38,20 +49,21 @@ def check_panel(table: pa.Table, spec: DatasetSpec, *, file: str) -> tuple[Check
         series=len(rows.names) if rows is not None else 0,
         rows=table.num_rows,
         freq=freq.alias if freq else spec.freq,
-        columns={field.name: str(field.type) for field in table.schema},
+        columns=columns,
     )
     return report, panel
 
 
-def detect_spec(table: pa.Table, name: str) -> DatasetSpec:
+def detect_spec(table: pa.Table, name: str, options: ReadOptions | None = None) -> DatasetSpec:
     """The roles that a table suggests: numbers are observed, texts constant per series are static.
 
     What is known in advance cannot be seen in a table: declare it.
     """
+    table, _ = named(table, Roles(), options or ReadOptions())
     hist, static = [], []
     for column in table.column_names:
         kind = table.schema.field(column).type
-        if column in RESERVED_COLUMNS or pa.types.is_temporal(kind):
+        if is_reserved(column) or pa.types.is_temporal(kind) or pa.types.is_null(kind):
             continue
         if not pa.types.is_string(kind):
             hist.append(column)
@@ -63,61 +75,69 @@ def detect_spec(table: pa.Table, name: str) -> DatasetSpec:
     return DatasetSpec(name=name, roles=roles)
 
 
-def _parsed(table: pa.Table, roles: Roles, findings: Findings) -> Rows | None:
-    for column in (ID, DS, Y, *roles.columns):
-        if column not in table.column_names:
-            findings.add("D003", f"column {column!r} is not in the file", column=column)
-    for column in table.column_names:
-        if column not in (ID, DS, Y, KNOWN_AT, *roles.columns):
-            findings.add("D004", f"column {column!r} has no role", column=column)
+def _parsed(table: pa.Table, spec: DatasetSpec, options: ReadOptions, findings: Findings) -> Rows | None:
+    table, taken = named(table, spec.roles, options)
+    check_names(table, taken, spec.roles, findings)
     if table.num_rows == 0:
         findings.add("D005", "the file has a header only")
-    return None if findings.rejected else parse_rows(table, roles, findings)
+    if findings.rejected:
+        return None
+    reading = Reading(options.time_zone or spec.time_zone, options.dates)
+    return parse_rows(table, spec.roles, reading, findings)
 
 
 def _without_duplicates(rows: Rows, findings: Findings) -> Rows:
     """One row per series, time and known_at; identical ones are counted, others are findings."""
-    again = rows.same_time()
+    again = np.flatnonzero(rows.same_time())
+    if KNOWN_AT in rows.columns:
+        again = again[_equals_row_before(rows.columns[KNOWN_AT], again)]
+    if len(again) == 0:
+        return rows
     equal = np.ones(len(again), dtype=bool)
-    for name, column in rows.columns.items():
-        alike = _equals_row_before(column)
-        if name == KNOWN_AT:
-            again &= alike
-        equal &= alike
-    conflicts = np.flatnonzero(again & ~equal)
-    by_row = {int(rows.row[place]): int(place) for place in conflicts}
+    for column in rows.columns.values():
+        equal &= _equals_row_before(column, again)
+    by_row = {int(rows.row[place]): int(place) for place in again[~equal]}
     findings.rows(
         "D001",
         sorted(by_row),
         lambda row: f"{rows.name(by_row[row])} has another row at {rows.ds[by_row[row]]}",
         series=lambda row: rows.name(by_row[row]),
     )
-    identical = int((again & equal).sum())
-    if identical:
-        findings.add("D002", f"{identical:,} rows repeat another one")
-    return rows.take(~(again & equal)) if identical else rows
+    if not equal.any():
+        return rows
+    kept = np.ones(len(rows.series), dtype=bool)
+    kept[again[equal]] = False
+    _say_identical(rows, again[equal], findings)
+    return rows.take(kept)
+
+
+def _say_identical(rows: Rows, again: Integers, findings: Findings) -> None:
+    """How many rows of which series repeat another one."""
+    series, counts = np.unique(rows.series[again], return_counts=True)
+    names = [str(rows.names[int(one)]) for one in series]
+    said = [
+        (name, f"{name} repeats {count:,} of its rows", None)
+        for name, count in zip(names, counts, strict=True)
+    ]
+    findings.listed_series("D002", said)
 
 
 def _ahead(rows: Rows, roles: Roles) -> Mask:
     """Rows after a series' last y with known-future values and nothing observed. Shape [rows]."""
     if not roles.futr_exog:
         return np.zeros(len(rows.series), dtype=bool)
-    observed = _any_valid(rows, (Y, *roles.hist_exog))
-    ticks = np.where(_any_valid(rows, (Y,)), rows.ds.astype(np.int64), np.iinfo(np.int64).min)
+    observed = any_valid(rows, (Y, *roles.hist_exog))
+    ticks = np.where(any_valid(rows, (Y,)), rows.ds.astype(np.int64), np.iinfo(np.int64).min)
     last = np.maximum.reduceat(ticks, rows.starts)
     lengths = np.diff(rows.starts, append=len(rows.series))
     beyond = rows.ds.astype(np.int64) > np.repeat(last, lengths)
-    ahead: Mask = beyond & ~observed & _any_valid(rows, roles.futr_exog)
+    ahead: Mask = beyond & ~observed & any_valid(rows, roles.futr_exog)
     return ahead
 
 
 def _check(rows: Rows, ahead: Mask, spec: DatasetSpec, findings: Findings) -> Frequency | None:
-    for column in spec.roles.stat_exog:
-        _check_static(rows, column, findings)
-    for column in spec.roles.futr_exog:
-        missing = rows.columns[column].null_count
-        if missing:
-            findings.add("D061", f"{column} is empty in {missing:,} rows", column=column)
+    check_static(rows, spec.roles, findings)
+    check_known_future(rows, ahead, spec.roles, findings)
     if KNOWN_AT in rows.columns:
         early = (
             pc.less(rows.columns[KNOWN_AT], timestamps(rows.ds))
@@ -127,7 +147,7 @@ def _check(rows: Rows, ahead: Mask, spec: DatasetSpec, findings: Findings) -> Fr
         count = int((early & ~ahead).sum())
         if count:
             findings.add("D024", f"known_at is before ds in {count:,} rows", column=KNOWN_AT)
-    valued = np.isin(np.arange(len(rows.names)), rows.series[_any_valid(rows, (Y,))])
+    valued = np.isin(np.arange(len(rows.names)), rows.series[any_valid(rows, (Y,))])
     if not valued.any():
         findings.add("D053", "y is empty in every row", column=Y)
         return None
@@ -135,15 +155,12 @@ def _check(rows: Rows, ahead: Mask, spec: DatasetSpec, findings: Findings) -> Fr
     findings.series("D052", empty, lambda i: f"{empty[i]} has no value in y", column=Y)
     # Of several values known at different times, the last is the one to judge.
     latest = ~np.append(rows.same_time()[1:], False)
-    return check_series(rows.take(latest & ~ahead), spec.freq, findings)
-
-
-def _check_static(rows: Rows, column: str, findings: Findings) -> None:
-    codes = rows.columns[column].dictionary_encode().indices
-    high = np.maximum.reduceat(codes.fill_null(-1).to_numpy(), rows.starts)
-    low = np.minimum.reduceat(codes.fill_null(np.iinfo(np.int32).max).to_numpy(), rows.starts)
-    varies = rows.names.filter(pa.array((high >= 0) & (low != high))).to_pylist()
-    findings.series("D060", varies, lambda i: f"{varies[i]} has several values of {column}", column=column)
+    judged = rows if latest.all() and not ahead.any() else rows.take(latest & ~ahead)
+    frequency = check_series(judged, spec.freq, findings)
+    if frequency is not None:
+        check_values(judged, frequency, findings)
+        check_leaks(judged, frequency, spec.roles, findings)
+    return frequency
 
 
 def _panel(rows: Rows, ahead: Mask, roles: Roles) -> Panel:
@@ -169,14 +186,9 @@ def _per_series(rows: Rows, column: str) -> pa.Array:
     return coded.dictionary.take(pa.array(high, mask=high < 0))
 
 
-def _any_valid(rows: Rows, columns: tuple[str, ...]) -> Mask:
-    valid = np.zeros(len(rows.series), dtype=bool)
-    for name in columns:
-        valid |= rows.columns[name].is_valid().to_numpy(zero_copy_only=False)
-    return valid
-
-
-def _equals_row_before(column: pa.Array) -> Mask:
-    """Whether each value equals the one before, null equal to null. Shape [rows]."""
-    codes = column.dictionary_encode().indices.fill_null(-1).to_numpy()
-    return np.append(False, np.diff(codes) == 0)
+def _equals_row_before(column: pa.Array, places: Integers) -> Mask:
+    """Whether each of some values equals the one before it, null equal to null. Shape as `places`."""
+    value, before = column.take(pa.array(places)), column.take(pa.array(places - 1))
+    both_null = pc.and_(value.is_null(), before.is_null())
+    equal: Mask = pc.or_(pc.equal(value, before).fill_null(False), both_null).to_numpy(zero_copy_only=False)
+    return equal

@@ -140,12 +140,10 @@ def _out_of_time(shown: str, limits: ReadLimits) -> QuantisError:
 def _ended(code: int, shown: str, limits: ReadLimits) -> QuantisError:
     if code in (-signal.SIGXCPU, -signal.SIGALRM):
         return _out_of_time(shown, limits)
-    if code in (-signal.SIGKILL, -signal.SIGABRT, -signal.SIGXFSZ):
-        return TooLarge(
-            f"{shown} needs more than {limits.working_memory:,} bytes of memory to read; it was given up:"
-            " split it by series"
-        )
-    return InvalidInput(f"{shown} cannot be read: it broke its reader; write the file anew and send it again")
+    return TooLarge(
+        f"{shown} could not be read within {limits.working_memory:,} bytes of memory, and its reader ended:"
+        " split it by series, or write the file anew if it is broken"
+    )
 
 
 def _error(answer: dict[str, Any]) -> QuantisError:

@@ -77,9 +77,11 @@ def _work(request: dict[str, Any], limits: ReadLimits) -> dict[str, Any]:
         rows = write_arrow(path, target, name=name, media_type=media_type, limits=limits, options=options)
         return {"rows": rows}
     given = DatasetSpec.model_validate(request["spec"]) if request["spec"] else None
+    if given is not None:  # a category is no number, whatever it looks like
+        options = options.model_copy(update={"texts": (*options.texts, *given.roles.categorical)})
     table = read_table(path, name=name, media_type=media_type, limits=limits, options=options)
-    spec = given or detect_spec(table, "check")
-    report, panel = check_panel(table, spec, file=name)
+    spec = given or detect_spec(table, "check", options)
+    report, panel = check_panel(table, spec, file=name, options=options)
     if panel is not None:
         _write(panel, folder)
     return {

@@ -27,31 +27,70 @@ RULES: dict[str, Rule] = {
     "D003": Rule(_ERROR, "missing column", "add it, or declare other roles"),
     "D004": Rule(_WARNING, "column without a role", "it is left out; declare a role to use it"),
     "D005": Rule(_ERROR, "no rows", "give at least one row below the header"),
+    "D006": Rule(
+        _ERROR,
+        "not the long format",
+        "give one row per series and time with columns unique_id, ds and y (melt or unpivot the file)",
+    ),
+    "D007": Rule(_WARNING, "column taken under another name", "map the columns when it is another one"),
+    "D008": Rule(_WARNING, "text that is not UTF-8", "say the encoding when it is another one"),
+    "D009": Rule(_WARNING, "reserved column name", "it is left out; rename the column to use it"),
     "D010": Rule(_ERROR, "empty unique_id", "name the series of every row"),
     "D011": Rule(_ERROR, "unique_id too long", "use at most 256 characters"),
     "D012": Rule(_WARNING, "unique_id reads as a spreadsheet formula", "start it with a letter or a digit"),
     "D013": Rule(_ERROR, "unique_id with control characters", "use printable characters"),
+    "D014": Rule(_WARNING, "unique_id with spaces around it", "trim it, lest it be taken for another one"),
     "D020": Rule(_ERROR, "ds is not a time", "write ISO 8601, such as 2013-01-31 or 2013-01-31T05:00Z"),
-    "D021": Rule(_INFO, "ds without a zone", "it is taken as UTC; add Z or an offset when it is not"),
+    "D021": Rule(
+        _WARNING, "ds without a zone", "add Z or an offset, or declare time_zone, when it is another"
+    ),
     "D022": Rule(_ERROR, "ds out of range", "use years from 1700 to 2261"),
     "D023": Rule(_ERROR, "known_at is not a time", "write ISO 8601, or leave it empty"),
     "D024": Rule(
         _WARNING, "value known before its time", "check known_at, or move ds to when the value applies"
     ),
+    "D025": Rule(_ERROR, "local time that the clock skipped", "give the time with its offset, or in UTC"),
+    "D026": Rule(
+        _ERROR, "local time that the clock showed twice", "give the time with its offset, or both of the hour"
+    ),
+    "D027": Rule(
+        _WARNING, "hours that the clock showed twice", "they are taken in the order of the rows; check it"
+    ),
+    "D028": Rule(_ERROR, "zones mixed with none", "give every time its zone, or none"),
+    "D029": Rule(
+        _ERROR, "day and month cannot be told apart", "say the order of dates (dmy or mdy), or write ISO 8601"
+    ),
     "D030": Rule(_ERROR, "y is not a number", "write a plain number such as 12.5, or leave it empty"),
     "D031": Rule(_ERROR, "infinite value", "leave it empty when it is missing"),
     "D032": Rule(_ERROR, "covariate is not a number", "write plain numbers, or declare it categorical"),
+    "D033": Rule(_WARNING, "dates not in ISO 8601", "write ISO 8601, or say the order, when it is another"),
+    "D034": Rule(_WARNING, "days given as local midnights", "they are kept as dates; give UTC for moments"),
+    "D035": Rule(_WARNING, "counted steps", "they are kept as seconds from 1970; give times when they are"),
+    "D036": Rule(_ERROR, "decimal mark unclear", "say whether it is a comma or a point"),
     "D040": Rule(_ERROR, "no frequency found", "declare freq, or give a series of three rows or more"),
     "D041": Rule(_ERROR, "series of several frequencies", "upload one dataset per frequency"),
     "D042": Rule(_ERROR, "times off the grid", "round ds to the frequency, or declare another one"),
     "D043": Rule(_WARNING, "gaps", "missing steps count as missing values; fill them when they are zeros"),
-    "D044": Rule(_INFO, "rows not sorted", "they were sorted by unique_id and ds"),
+    "D044": Rule(_WARNING, "rows not sorted", "they were sorted by unique_id and ds"),
     "D050": Rule(_WARNING, "series too short", "give two seasons or more; until then a simpler rung answers"),
     "D051": Rule(_WARNING, "constant series", "check that it is alive; its forecast is the constant"),
     "D052": Rule(_WARNING, "series without a value", "give values, or leave the series out"),
     "D053": Rule(_ERROR, "no value at all", "fill column y"),
+    "D054": Rule(_INFO, "intermittent series", "mostly zeros: judge it by its sum or its quantiles"),
+    "D055": Rule(_INFO, "leading zeros", "drop the rows before the series began, if it had not begun"),
+    "D056": Rule(_WARNING, "series of zeros", "check that it is alive; leave it empty where it is missing"),
+    "D057": Rule(_INFO, "outlier", "check the value; leave it empty when it is an error"),
+    "D058": Rule(
+        _INFO, "level shift", "check for a change of unit or meaning; give a covariate that tells it"
+    ),
     "D060": Rule(_ERROR, "static column that varies", "keep one value per series, or declare another role"),
     "D061": Rule(_WARNING, "known-future covariate missing in places", "fill it over history and horizon"),
+    "D062": Rule(_WARNING, "known-future covariate that ends early", "give it up to the series' last row"),
+    "D063": Rule(
+        _WARNING,
+        "covariate that repeats y",
+        "leave it out, or check that it is known when the forecast is made",
+    ),
 }
 
 
@@ -97,6 +136,14 @@ class Findings:
         for place, name in enumerate(names[:SHOWN_PER_CODE]):
             self.add(code, what(place), series=name, column=column)
         self._rest(code, len(names), column)
+
+    def listed_series(
+        self, code: str, found: Sequence[tuple[str, str, int | None]], *, column: str | None = None
+    ) -> None:
+        """One finding per (series, what, row from 1), as far as they are shown."""
+        for name, what, row in found[:SHOWN_PER_CODE]:
+            self.add(code, what, series=name, row=row, column=column)
+        self._rest(code, len(found), column)
 
     def _rest(self, code: str, total: int, column: str | None) -> None:
         if total > SHOWN_PER_CODE:

@@ -96,7 +96,8 @@ class Frequency:
         moved = months + np.asarray(steps) * np.timedelta64(_MONTHS[self.unit] * self.count, "M")
         if self.unit in _ENDS:
             last = (moved + np.timedelta64(1, "M")).astype("datetime64[D]") - _DAY
-            return last.astype("datetime64[us]") + (times - times.astype("datetime64[D]"))
+            ends: Times = last.astype("datetime64[us]") + (times - times.astype("datetime64[D]"))
+            return ends
         shifted: Times = moved.astype("datetime64[us]") + (times - months.astype("datetime64[us]"))
         return shifted
 

@@ -1,4 +1,4 @@
-"""The checks of whole series: frequency, grid, gaps, length, life."""
+"""The checks of times: frequency, grid and gaps of each series."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ from collections import Counter
 
 import numpy as np
 
-from quantis.columns import Mask
 from quantis.findings import Findings
-from quantis.frequency import Frequency, infer
-from quantis.panel import Y
-from quantis.rows import Integers, Rows
+from quantis.frequency import Frequency, infer, infer_counts
+from quantis.rows import Rows
 
 _SAMPLED = 1000  # series whose own frequency is inferred
 _SURE = 8  # rows from which a series' own coarser step is not taken for gaps
@@ -29,7 +27,6 @@ def check_series(rows: Rows, declared: str | None, findings: Findings) -> Freque
         "D041", names, lambda i: f"{names[i]} has steps of {odd[list(odd)[i]]}, the panel {frequency.alias}"
     )
     _check_steps(rows, frequency, list(odd), findings)
-    _check_values(rows, frequency, findings)
     return frequency
 
 
@@ -37,7 +34,8 @@ def _own_frequencies(rows: Rows) -> dict[int, Frequency]:
     """The frequency of each series on its own, by its place among the series that occur."""
     ends = np.append(rows.starts[1:], len(rows.series))
     spans = list(zip(rows.starts.tolist(), ends.tolist(), strict=True))[:_SAMPLED]
-    found = {place: infer(rows.ds[start:end]) for place, (start, end) in enumerate(spans)}
+    own = infer_counts if rows.counted else infer
+    found = {place: own(rows.ds[start:end]) for place, (start, end) in enumerate(spans)}
     return {place: frequency for place, frequency in found.items() if frequency is not None}
 
 
@@ -81,26 +79,3 @@ def _check_steps(rows: Rows, frequency: Frequency, odd: list[int], findings: Fin
     findings.series(
         "D043", names, lambda i: f"{names[i]} lacks {missing[gaps[i]]:,} steps of {last[gaps[i]] + 1:,}"
     )
-
-
-def _check_values(rows: Rows, frequency: Frequency, findings: Findings) -> None:
-    """Series that are too short, constant or without a value."""
-    y = rows.columns[Y].fill_null(np.nan).to_numpy(zero_copy_only=False)
-    counts = np.add.reduceat(~np.isnan(y), rows.starts, dtype=np.int64)
-    low, high = np.fmin.reduceat(y, rows.starts), np.fmax.reduceat(y, rows.starts)
-    enough = max(3, 2 * frequency.season_lengths[0])
-    _list(
-        rows,
-        (counts > 0) & (counts < enough),
-        "D050",
-        counts,
-        "has {} values, less than two seasons",
-        findings,
-    )
-    _list(rows, (counts > 2) & (low == high), "D051", counts, "has the same value in all {} rows", findings)
-
-
-def _list(rows: Rows, found: Mask, code: str, counts: Integers, what: str, findings: Findings) -> None:
-    places = np.flatnonzero(found)
-    names = [rows.name(int(rows.starts[place])) for place in places]
-    findings.series(code, names, lambda i: f"{names[i]} " + what.format(f"{counts[places[i]]:,}"))

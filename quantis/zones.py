@@ -1,0 +1,61 @@
+"""Local times of a zone as moments, where the clock leaves a doubt told apart."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from quantis.columns import Mask
+from quantis.frequency import Times
+
+Integers = npt.NDArray[np.int64]
+
+
+class Localised(NamedTuple):
+    times: Times  # UTC; meaningless where `skipped` or `doubtful`
+    skipped: Mask  # the clock never showed this time (it was put forward)
+    doubtful: Mask  # the clock showed this time twice, and which is meant cannot be told
+    paired: Mask  # shown twice and given twice: taken in the order of the rows
+
+
+def to_utc(local: Times, series: Integers, zone: str, *, in_order: bool) -> Localised:
+    """Moments of local times; of two equal ones of a series, in doubt, the first is the earlier one.
+
+    `in_order` says whether the order of rows may tell that; it may not where values are corrected.
+    """
+    column = pa.array(local.astype("datetime64[us]"))
+    early = pc.assume_timezone(column, zone, ambiguous="earliest", nonexistent="earliest")
+    late = pc.assume_timezone(column, zone, ambiguous="latest", nonexistent="latest")
+    first, second = _utc(early), _utc(late)
+    apart = first != second
+    shown = pc.equal(pc.local_timestamp(early), column).to_numpy(zero_copy_only=False)
+    twice = apart & shown
+    again, pairs = _second_of_two(local, series, twice)
+    paired = pairs if in_order else np.zeros(len(local), dtype=bool)
+    return Localised(np.where(again & paired, second, first), apart & ~shown, twice & ~paired, paired)
+
+
+def _utc(moments: pa.Array) -> Times:
+    times: Times = (
+        moments.cast(pa.timestamp("us", "UTC")).cast(pa.timestamp("us")).to_numpy(zero_copy_only=False)
+    )
+    return times
+
+
+def _second_of_two(local: Times, series: Integers, among: Mask) -> tuple[Mask, Mask]:
+    """(is the second of exactly two equal rows, is one of exactly two) in the order of the rows."""
+    again, paired = np.zeros(len(local), dtype=bool), np.zeros(len(local), dtype=bool)
+    rows = np.flatnonzero(among)
+    if len(rows) == 0:
+        return again, paired
+    order = rows[np.lexsort((rows, local[rows].astype(np.int64), series[rows]))]
+    new = np.append(True, (np.diff(series[order]) != 0) | (np.diff(local[order]) != np.timedelta64(0)))
+    group = np.cumsum(new) - 1
+    two = np.bincount(group)[group] == 2
+    paired[order[two]] = True
+    again[order[two & ~new]] = True
+    return again, paired
