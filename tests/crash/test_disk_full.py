@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -25,8 +26,12 @@ from cluster.storage import trouble, write_private
 from cluster.submission import FakeJobs
 from cluster.sweeper import Sweeper
 from cluster.verify import verify
+from models.bundle import read_bundle, write_bundle
+from models.naive import SeasonalNaive
 from quantis.errors import InsufficientStorage, QuantisError, Unavailable
+from quantis.panel import Snapshot, Task, timestamps
 from quantis.types.accounts import Role
+from quantis.types.datasets import Roles
 from quantis.types.forecasts import ForecastRequest, ForecastResponse, ModelRef, SeriesRequest
 from serve import tokens
 from serve.api.application import create_app
@@ -193,6 +198,43 @@ def test_when_the_ledger_cannot_be_written_then_no_forecast_is_answered_until_th
     assert vintages.get(TEAM, first).forecast_id == first
     disk.free()
     assert vintages.get(TEAM, keep())
+
+
+def test_when_a_bundle_finds_no_room_then_there_is_none_and_the_next_one_is_whole(
+    disk: Disk, tmp_path: Path
+) -> None:
+    forecaster, snapshot = small_model()
+    outcomes = []
+    for number, pages in enumerate([*range(16), 1000]):
+        folder = disk.root / "models" / f"m{number}"
+        disk.leave(pages)
+        try:
+            write_bundle(folder, forecaster, snapshot)
+        except OSError as error:
+            outcomes.append(known(error).status)
+            disk.free()
+            assert not folder.parent.exists() or not list(folder.parent.glob(f"*m{number}*"))
+        else:
+            outcomes.append(201)
+            disk.free()
+            assert read_bundle(folder).family == forecaster.family
+    assert outcomes.count(507) > 5
+    assert outcomes[-1] == 201
+
+
+def small_model() -> tuple[SeasonalNaive, Snapshot]:
+    """Two weeks of one series and its naive model."""
+    first = np.datetime64("2024-01-01", "us")
+    times = timestamps(first + np.arange(28) * np.timedelta64(1, "D"))
+    target = pa.table({"unique_id": ["a"] * 28, "ds": times, "y": pa.array(range(28), pa.float64())})
+    task = Task(
+        dataset="sales", version=1, content_hash="0" * 64, as_of=datetime(2024, 3, 1, tzinfo=UTC), freq="D", h=7,
+        quantiles=(0.1, 0.5, 0.9), roles=Roles(), season_lengths=(7,),
+    )  # fmt: skip
+    snapshot = Snapshot(
+        target, target.select(["unique_id", "ds"]).slice(0, 0), pa.table({"unique_id": ["a"]})
+    )
+    return SeasonalNaive.fit(snapshot, task, 7), snapshot
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
