@@ -116,11 +116,11 @@ class Network(nn.Module):
         return Answer(quantiles, attention, static_weights, encoder_weights, decoder_weights)
 
     def _static(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """One vector per sample, from the first step. Shapes [batch, hidden] and [batch, variables]."""
+        """One vector per sample. Shapes [batch, hidden] and [batch, variables]."""
         reals, codes = self.sizes.reals[0], self.sizes.codes_by_role[0]
-        x = batch["decoder_cont"][:, :1, :reals]
+        x = batch["static_cont"][:, None]
         places = torch.arange(len(x), device=x.device)[:, None, None].expand(-1, 1, codes)
-        rows = [self.embeddings[i][batch["decoder_cat"][:, 0, i]] for i in range(codes)]
+        rows = [self.embeddings[i][batch["static_cat"][:, i]] for i in range(codes)]
         found, weights = self.static_selection(x, places, rows, self.slope[:reals], self.level[:reals])
         return found[:, 0], weights[:, 0]
 
@@ -128,7 +128,8 @@ class Network(nn.Module):
         self, selection: Selection, batch: Batch, side: str, last: int, context: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         reals, codes = (_span(by_role, 1, last) for by_role in (self.sizes.reals, self.sizes.codes_by_role))
-        x, given = batch[f"{side}_cont"][..., reals], batch[f"{side}_cat"][..., codes]
+        x = batch[f"{side}_cont"][..., : reals.stop - reals.start]
+        given = batch[f"{side}_cat"][..., : codes.stop - codes.start]
         rows = list(self.embeddings)[codes]
         chosen, weights = selection(x, given, rows, self.slope[reals], self.level[reals], context)
         return chosen, weights

@@ -8,11 +8,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
 from models.tft.network import Sizes
+from models.windows.panel import Layout
 from quantis.errors import InvalidInput
 
 State = Mapping[str, torch.Tensor]
@@ -174,3 +176,34 @@ def _attention(state: State) -> dict[str, torch.Tensor]:
 
 def _as_it_is(output: dict[str, torch.Tensor]) -> torch.Tensor:
     return output["prediction"]
+
+
+def reference_loader(frame: Any, layout: Layout, batch_size: int, train: bool = False) -> Any:
+    """The library's own loader over a pandas frame, in the order of its index unless `train`."""
+    return reference_dataset(frame, layout).to_dataloader(train=train, batch_size=batch_size, num_workers=0)
+
+
+def reference_dataset(frame: Any, layout: Layout) -> Any:
+    from pytorch_forecasting import GroupNormalizer, TimeSeriesDataSet
+
+    return TimeSeriesDataSet(
+        frame,
+        time_idx=layout.time_idx,
+        target=layout.target,
+        group_ids=[layout.group_id],
+        max_encoder_length=layout.max_encoder_length,
+        min_encoder_length=layout.min_encoder_length,
+        max_prediction_length=layout.max_prediction_length,
+        min_prediction_length=layout.min_prediction_length,
+        static_categoricals=list(layout.static_categoricals),
+        static_reals=list(layout.static_reals),
+        time_varying_known_categoricals=list(layout.known_categoricals),
+        time_varying_known_reals=list(layout.known_reals),
+        time_varying_unknown_categoricals=list(layout.unknown_categoricals),
+        time_varying_unknown_reals=list(layout.unknown_reals),
+        target_normalizer=GroupNormalizer(groups=[layout.group_id]),
+        allow_missing_timesteps=layout.allow_missing_timesteps,
+        add_relative_time_idx=layout.add_relative_time_idx,
+        add_target_scales=layout.add_target_scales,
+        add_encoder_length=layout.add_encoder_length,
+    )

@@ -13,7 +13,9 @@ from models.tft.encoding import Encoding, Scales
 from models.tft.forecaster import TftForecaster
 from models.tft.grid import encode
 from models.tft.network import QuantileNetwork, quantile_loss
+from models.tft.preflight import preflight, shortest_past
 from models.tft.windows import Windows
+from models.windows.order import Order
 from quantis.errors import InvalidInput
 from quantis.panel import Snapshot, Task
 from quantis.types.jobs import TftParams
@@ -64,18 +66,17 @@ def fit(
     encoding = Encoding.learn(snapshot, task)
     scales = Scales.learn(snapshot, encoding)
     windows = Windows.of(encode(snapshot, task, encoding, scales), params.encoder_length, task.h)
-    candidates = windows.training_windows(least=max(1, params.encoder_length // 2))
+    candidates = windows.training_windows(shortest_past(params))
     if not len(candidates):
-        raise InvalidInput(
-            f"no history has the {params.encoder_length // 2 + task.h} steps of a training window; "
-            "shorten encoder_length or h, or bring longer histories"
-        )
+        raise InvalidInput(preflight(snapshot, task, params).sentence)
+    order = Order(len(candidates), params.seed, params.batch_size, worker.world_size)
     with torch.random.fork_rng():
         torch.manual_seed(params.seed)
         network = QuantileNetwork(params, encoding, task.quantiles)
         module = worker.wrap(network)
         torch.manual_seed(params.seed + 1 + worker.rank)  # dropout differs between workers
-        _train(module, windows, _share(candidates, params, worker), task, params, progress)
+        batches = (candidates[places] for places in order.batches(worker.rank))
+        _train(module, windows, batches, task, params, progress)
     return TftForecaster(task, params, encoding, scales, network.cpu().eval())
 
 
@@ -106,16 +107,3 @@ def _train(
         if progress and (step % every == 0 or step == params.steps):
             progress(step, float(total) / (every if step % every == 0 else step % every))
             total.zero_()
-
-
-def _share(candidates: torch.Tensor, params: TftParams, worker: Worker) -> Iterator[torch.Tensor]:
-    """This worker's batches without end: every `world_size`-th window of one order per pass. [batch, 2]"""
-    left = candidates[:0]
-    generator = torch.Generator().manual_seed(params.seed)
-    while True:
-        while len(left) < params.batch_size:
-            order = torch.randperm(len(candidates), generator=generator)
-            mine = candidates[order[worker.rank :: worker.world_size]]
-            left = torch.cat([left, mine if len(mine) else candidates])
-        yield left[: params.batch_size]
-        left = left[params.batch_size :]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from models.tft.grid import Encoded
+from models.windows.blocks import blocks, clear_padding
 
 Batch = dict[str, torch.Tensor]
 
@@ -15,8 +18,9 @@ Batch = dict[str, torch.Tensor]
 class Windows:
     """Every series right-aligned on one time axis: histories end, and horizons begin, at `origin`.
 
-    reals [series, time, known + observed], codes likewise, static_* [series, static]; target [series, time]
-    is scaled, NaN where it is missing or lies ahead; start [series] is the first step of each history.
+    reals [series x time + room, known + observed], codes likewise, static_* [series, static]; target
+    [series, time] is scaled, NaN where it is missing or lies ahead; start [series] is the first step of
+    each history.
     """
 
     reals: torch.Tensor
@@ -32,8 +36,8 @@ class Windows:
     @classmethod
     def of(cls, encoded: Encoded, encoder_length: int, h: int) -> Windows:
         return cls(
-            torch.from_numpy(encoded.reals),
-            torch.from_numpy(encoded.codes),
+            _rows(encoded.reals, encoder_length),
+            _rows(encoded.codes.astype(np.int32), encoder_length),
             torch.from_numpy(encoded.static_reals),
             torch.from_numpy(encoded.static_codes),
             torch.from_numpy(encoded.target),
@@ -52,7 +56,7 @@ class Windows:
     def training_windows(self, least: int) -> torch.Tensor:
         """Every (series, first step ahead) with `least` steps before it and an observed target. Shape [windows, 2]."""
         observed = torch.isfinite(self.target).to(torch.int64).cumsum(1)  # [series, time]
-        first = torch.arange(1, self.origin - self.h + 1)
+        first = torch.arange(1, max(1, self.origin - self.h + 1))
         ahead = observed[:, first + self.h - 1] - observed[:, first - 1]
         enough = first[None] - self.start[:, None] >= least
         series, place = torch.nonzero(enough & (ahead > 0), as_tuple=True)
@@ -66,28 +70,27 @@ class Windows:
     def batch(self, windows: torch.Tensor) -> tuple[Batch, torch.Tensor]:
         """The network's input for these (series, first step ahead), and the scaled targets [batch, h].
 
-        Short histories are padded behind, as pytorch-forecasting does; `encoder_lengths` masks the padding.
+        Short histories are padded behind with zeros, as pytorch-forecasting does; `encoder_lengths` masks
+        the padding. static_* [batch, static], encoder_* [batch, longest, known + observed], decoder_* likewise.
         """
         series, first = windows[:, 0], windows[:, 1]
         lengths = torch.clamp(first - self.start[series], max=self.encoder_length)
         longest = int(lengths.max())
-        steps = torch.arange(longest + self.h, device=first.device)
-        past = torch.minimum(first[:, None] - lengths[:, None] + steps[None, :longest], first[:, None] - 1)
-        place = torch.cat([past, first[:, None] + steps[None, : self.h]], dim=1)  # [batch, longest + h]
-        reals = _beside(self.static_reals[series], self.reals[series[:, None], place])
-        codes = _beside(self.static_codes[series], self.codes[series[:, None], place])
+        ahead = series * self.target.shape[1] + first
+        past = ahead - lengths
         batch = {
-            "encoder_cont": reals[:, :longest],
-            "decoder_cont": reals[:, longest:],
-            "encoder_cat": codes[:, :longest],
-            "decoder_cat": codes[:, longest:],
+            "static_cont": self.static_reals[series],
+            "static_cat": self.static_codes[series],
+            "encoder_cont": clear_padding(blocks(self.reals, past, longest), lengths),
+            "encoder_cat": clear_padding(blocks(self.codes, past, longest), lengths),
+            "decoder_cont": blocks(self.reals, ahead, self.h),
+            "decoder_cat": blocks(self.codes, ahead, self.h),
             "encoder_lengths": lengths,
-            "decoder_lengths": torch.full_like(lengths, self.h),
-            "target_scale": torch.ones(len(series), 2, device=reals.device),  # the targets are scaled already
         }
-        return batch, self.target[series[:, None], place[:, longest:]]
+        return batch, blocks(self.target.view(-1, 1), ahead, self.h)[..., 0]
 
 
-def _beside(static: torch.Tensor, varying: torch.Tensor) -> torch.Tensor:
-    """Static features repeated over time, then the varying ones. Shape [batch, time, features]."""
-    return torch.cat([static[:, None].expand(-1, varying.shape[1], -1), varying], dim=2)
+def _rows(values: npt.NDArray[np.generic], room: int) -> torch.Tensor:
+    """One row per series and step, and `room` rows behind them, which padded windows may read."""
+    rows = values.reshape(values.shape[0] * values.shape[1], values.shape[2])
+    return torch.from_numpy(np.concatenate([rows, np.zeros((room, rows.shape[1]), rows.dtype)]))

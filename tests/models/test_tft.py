@@ -65,22 +65,23 @@ def test_when_a_window_is_gathered_then_it_holds_the_panel_values_at_its_place(c
     batch, target = windows.batch(torch.tensor([[1, 200]]))  # series b, from its step 200 on
     rows = keep_series(snapshot, ["b"]).history
     y, scheduled, temp = (floats(rows[name]) for name in ("y", "scheduled", "temp"))
-    places = {name: encoding.reals.all.index(name) for name in ("y", "scheduled", "temp", "y-24")}
+    varying = encoding.reals.known + encoding.reals.observed
+    places = {name: varying.index(name) for name in ("y", "scheduled", "temp", "y-24")}
 
     def unscaled(values: torch.Tensor, column: str) -> np.ndarray:
         mean, spread = scales.series[1, encoding.scaled.index(column)]
         return values.numpy() * spread + mean
 
     past, ahead = batch["encoder_cont"][0], batch["decoder_cont"][0]
-    assert past.shape == (24, len(encoding.reals.all))
+    assert past.shape == (24, len(varying))
     for name, values in (("y", y), ("scheduled", scheduled), ("temp", temp)):
         assert np.allclose(unscaled(past[:, places[name]], name), values[176:200], atol=1e-4)
     assert np.allclose(unscaled(ahead[:, places["scheduled"]], "scheduled"), scheduled[200:212], atol=1e-4)
     assert np.allclose(unscaled(ahead[:, places["y-24"]], "y"), y[176:188], atol=1e-4)
     assert np.allclose(unscaled(target[0], "y"), y[200:212], atol=1e-4)
     local_hour = rows["ds"][200].as_py().astimezone(ZoneInfo(task.time_zone)).hour
-    assert batch["decoder_cat"][0, 0, encoding.codes.all.index("calendar hour")] == local_hour + 1
-    assert batch["decoder_cat"][0, 0, encoding.codes.all.index("carrier")] == 1 + ["c0", "c1", "c2"].index(
+    assert batch["decoder_cat"][0, 0, encoding.codes.known.index("calendar hour")] == local_hour + 1
+    assert batch["static_cat"][0, encoding.codes.static.index("carrier")] == 1 + ["c0", "c1", "c2"].index(
         "c1"
     )
 
@@ -106,11 +107,12 @@ def test_when_what_happens_ahead_changes_then_the_forecast_does_not(case):
     network = QuantileNetwork(TINY, encoding, task.quantiles).eval()
     batch, _ = windows.batch(torch.tensor([[0, 100], [1, 200]]))
     before = network(batch)
-    observed = [encoding.reals.all.index(name) for name in encoding.reals.observed]
+    varying = encoding.reals.known + encoding.reals.observed
+    observed = [varying.index(name) for name in encoding.reals.observed]
     batch["decoder_cont"] = batch["decoder_cont"].clone()
     batch["decoder_cont"][..., observed] += 100
     assert torch.equal(network(batch), before)
-    batch["decoder_cont"][..., encoding.reals.all.index("scheduled")] += 1
+    batch["decoder_cont"][..., varying.index("scheduled")] += 1
     assert not torch.allclose(network(batch), before)
 
 

@@ -1,0 +1,125 @@
+"""Every window of a panel as (first row, lengths), and batches of them gathered in one step per tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from models.windows.blocks import blocks, clear_padding
+from models.windows.panel import Integers, Layout, Panel
+from quantis.errors import InvalidInput
+
+Inputs = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class WindowEngine:
+    """first, encoder_lengths and decoder_lengths [windows], in the order of the reference's index."""
+
+    panel: Panel
+    layout: Layout
+    first: torch.Tensor
+    encoder_lengths: torch.Tensor
+    decoder_lengths: torch.Tensor
+
+    @classmethod
+    def of(cls, table: pa.Table, layout: Layout) -> WindowEngine:
+        """InvalidInput, with what each series has, when no window fits."""
+        panel = Panel.of(table, layout)
+        first, length = _sequences(panel, layout)
+        if not len(first):
+            longest = int(np.bincount(panel.series.numpy()).max())
+            raise InvalidInput(
+                f"no window fits: min_encoder_length + min_prediction_length is "
+                f"{layout.min_encoder_length + layout.min_prediction_length}, the longest series has {longest} "
+                "steps; shorten one of the two"
+            )
+        ahead = np.minimum(length - layout.min_encoder_length, layout.max_prediction_length)
+        longest_window = layout.max_encoder_length + layout.max_prediction_length
+        return cls(
+            _with_room(panel, longest_window), layout, torch.from_numpy(first), torch.from_numpy(length - ahead),
+            torch.from_numpy(ahead),
+        )  # fmt: skip
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def to(self, device: torch.device) -> WindowEngine:
+        first, past, ahead = (t.to(device) for t in (self.first, self.encoder_lengths, self.decoder_lengths))
+        return WindowEngine(self.panel.to(device), self.layout, first, past, ahead)
+
+    def batches(self, size: int) -> Iterator[tuple[Inputs, tuple[torch.Tensor, None]]]:
+        for start in range(0, len(self), size):
+            yield self.batch(torch.arange(start, min(start + size, len(self)), device=self.first.device))
+
+    def batch(self, windows: torch.Tensor) -> tuple[Inputs, tuple[torch.Tensor, None]]:
+        """The x and y of these windows [batch], as the reference's loader gives them."""
+        panel, first = self.panel, self.first[windows]
+        past, ahead = self.encoder_lengths[windows], self.decoder_lengths[windows]
+        encoder, decoder = int(past.max()), int(ahead.max())
+        begin = first + past
+        x = {
+            "encoder_lengths": past,
+            "decoder_lengths": ahead,
+            "decoder_time_idx": panel.time[begin, None] + torch.arange(decoder, device=first.device),
+            "groups": panel.series[first, None],
+            "target_scale": panel.scale[panel.series[first]],
+        }
+        for side, rows, steps, lengths in (
+            ("encoder", first, encoder, past),
+            ("decoder", begin, decoder, ahead),
+        ):
+            x[f"{side}_cat"] = clear_padding(blocks(panel.codes, rows, steps), lengths)
+            x[f"{side}_target"] = clear_padding(blocks(panel.target[:, None], rows, steps)[..., 0], lengths)
+            cont = blocks(panel.reals, rows, steps)
+            self._place_in_window(cont, past, 0 if side == "decoder" else 1)
+            x[f"{side}_cont"] = clear_padding(cont, lengths)
+        return x, (x["decoder_target"], None)
+
+    def _place_in_window(self, cont: torch.Tensor, past: torch.Tensor, before: int) -> None:
+        """What depends on the window; `before` is 1 where the steps lie before the first step ahead."""
+        names, longest = self.layout.reals, self.layout.max_encoder_length
+        if "relative_time_idx" in names:
+            steps = torch.arange(cont.shape[1], device=cont.device) - before * past[:, None]
+            cont[..., names.index("relative_time_idx")] = steps / longest
+        if "encoder_length" in names:
+            cont[..., names.index("encoder_length")] = ((past - 0.5 * longest) / longest * 2.0)[:, None]
+
+
+def _sequences(panel: Panel, layout: Layout) -> tuple[Integers, Integers]:
+    """First rows and lengths: from every given row as far as a window may reach, then, for every given row
+    that no such window ends at, the longest that does.
+    """
+    shortest = layout.min_encoder_length + layout.min_prediction_length
+    longest = layout.max_encoder_length + layout.max_prediction_length
+    time, series = panel.given_time, panel.given_series
+    rows, span = np.arange(len(time)), int(time.max() - time.min()) + longest + 2
+    key = series * span + (time - time.min())  # increasing, and no window reaches into the next series
+    last = np.searchsorted(series, series, side="right") - 1
+    end = np.minimum(np.searchsorted(key, key + longest - 1, side="right") - 1, last)
+    before = np.maximum(rows - 1, 0)
+    starts_series = np.append(True, np.diff(series) != 0)
+    start = np.searchsorted(key, key[before] - longest + 1, side="right")
+    start = np.where(starts_series, rows, np.maximum(start, np.searchsorted(series, series, side="left")))
+    extra_length = time - time[start] + 1
+    extra = (extra_length >= shortest) & (extra_length < np.minimum(longest, time[last] - time[start] + 1))
+    first = np.concatenate([rows, start[extra]])
+    length = np.concatenate([time[end] - time + 1, extra_length[extra]])
+    enough = length >= shortest
+    return panel.place[first[enough]], length[enough]
+
+
+def _with_room(panel: Panel, steps: int) -> Panel:
+    """The panel with `steps` zero rows behind, so that a padded window never reads past the end."""
+
+    def longer(rows: torch.Tensor) -> torch.Tensor:
+        return torch.cat([rows, rows.new_zeros(steps, *rows.shape[1:])])
+
+    return replace(
+        panel, reals=longer(panel.reals), codes=longer(panel.codes), target=longer(panel.target),
+        time=longer(panel.time), series=longer(panel.series),
+    )  # fmt: skip
