@@ -16,11 +16,12 @@ from features.content import Content
 from features.ingest import Added
 from features.store import PanelStore, Pins, Written
 from quantis.check import check_panel
-from quantis.errors import Conflict, NotFound, RejectedPanel
+from quantis.errors import Conflict, InvalidInput, NotFound, RejectedPanel
 from quantis.frequency import Frequency
 from quantis.panel import Panel, Task
 from quantis.types.datasets import CheckReport, DatasetSpec, DatasetVersion, UploadResult, VersionAction
 from quantis.types.forecasts import DatasetRef
+from quantis.types.observations import AppendResult
 
 _ATTEMPTS = 4  # of a write whose base another writer has changed
 
@@ -84,40 +85,32 @@ class Catalogue:
         dataset = self.datasets.get(team, name)
         return DatasetSpec.model_validate(dataset.model_dump(include=set(DatasetSpec.model_fields)))
 
-    def add(
-        self,
-        team: str,
-        user: str,
-        name: str,
-        report: CheckReport,
-        panel: Panel | None,
-        action: VersionAction = VersionAction.upload,
-    ) -> UploadResult:
-        """Add a panel that was checked against the declaration; RejectedPanel when there is none.
-
-        The values of an append are live: those without `known_at` are known from now on.
-        """
+    def add(self, team: str, user: str, name: str, report: CheckReport, panel: Panel | None) -> UploadResult:
+        """Add a panel that was checked against the declaration; RejectedPanel when there is none."""
         if panel is None:
             raise RejectedPanel(f"{report.file} was rejected; nothing was stored", report.findings)
         spec = self.declared(team, name)
-
-        def change(store: PanelStore, after: Pins | None, now: datetime) -> Written:
-            return store.write(
-                panel,
-                after=after,
-                recorded_at=now,
-                publication_lag=spec.publication_lag,
-                live=action == VersionAction.append,
-            )
-
-        created, version = self._commit(team, user, name, action, change, spec.freq or report.freq or "D")
+        change = _writes(panel, spec, live=False)
+        freq = spec.freq or report.freq or "D"
+        created, version = self._commit(team, user, name, VersionAction.upload, change, freq)
         return UploadResult(created=created, version=version, report=report)
+
+    def append(self, team: str, user: str, name: str, panel: Panel) -> AppendResult:
+        """Add live values: those without `known_at` are known from now on; what they leave out stays."""
+        spec = self.declared(team, name)
+        if spec.freq is None:
+            raise InvalidInput(
+                f"the frequency of dataset {name!r} is not known yet; declare it, or upload a file first"
+            )
+        change = _writes(panel, spec, live=True)
+        created, version = self._commit(team, user, name, VersionAction.append, change, spec.freq)
+        return AppendResult(created=created, version=version)
 
     def delete_series(self, team: str, user: str, name: str, series: str) -> DatasetVersion:
         """From now on the series is not there; reads as of before still see it, until it is purged."""
 
         def change(store: PanelStore, after: Pins | None, now: datetime) -> Written:
-            if after is None or store.deleted_at(after, series) or not store.has(after, series):
+            if after is None or store.deleted_at(after, series) or not store.has(after, [series]):
                 raise NotFound(f"dataset {name!r} has no series {series[:80]!r}; nothing was deleted")
             return store.mark(series, True, after=after, recorded_at=now)
 
@@ -162,6 +155,14 @@ class Catalogue:
                 if attempt + 1 == _ATTEMPTS:
                     raise
         raise AssertionError("the last attempt raises or returns")
+
+
+def _writes(panel: Panel, spec: DatasetSpec, live: bool) -> Change:
+    def change(store: PanelStore, after: Pins | None, now: datetime) -> Written:
+        lag = spec.publication_lag
+        return store.write(panel, after=after, recorded_at=now, publication_lag=lag, live=live)
+
+    return change
 
 
 def _described(

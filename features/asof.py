@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 import numpy.typing as npt
@@ -56,10 +57,12 @@ def unknown_to(stored: pa.Table, incoming: pa.Table, key: Sequence[str]) -> Fres
     """The incoming records that say something new, a correction dated by when it was recorded.
 
     A record with a given `known_at` is old when what is stored for that very time says the same;
-    one without is old when the latest stored record says the same.
+    one without is old when the latest stored record says the same. Columns that only stored records
+    have keep their latest values.
     """
     if stored.num_rows == 0:
         return Fresh(incoming, np.zeros(incoming.num_rows, dtype=np.int64), distinct(incoming, key))
+    incoming = _carried_over(latest(stored, key), incoming, key)
     given = incoming[GIVEN].to_numpy()
     dated, undated = incoming.filter(pa.array(given)), incoming.filter(pa.array(~given))
     current = latest(stored, key)
@@ -133,6 +136,11 @@ def ticks(column: pa.ChunkedArray | pa.Array) -> Integers:
     return found
 
 
+def ticks_of(moment: datetime | None) -> int | None:
+    """A time in microseconds since 1970."""
+    return None if moment is None else int(pa.scalar(moment, TIMESTAMP).value)
+
+
 def _ascending(columns: Sequence[Integers], *, strictly: bool) -> bool:
     """Whether rows are in the order of their columns, the first one the most important."""
     rows = len(columns[0])
@@ -147,6 +155,16 @@ def _ascending(columns: Sequence[Integers], *, strictly: bool) -> bool:
         if strictly and bool(tied.any()):
             return False
     return True
+
+
+def _carried_over(current: pa.Table, incoming: pa.Table, key: Sequence[str]) -> pa.Table:
+    """With the columns that it leaves out, as they are now."""
+    missing = [name for name in current.column_names if name not in incoming.column_names]
+    if missing:
+        place = _match(current, incoming, key)
+        for name in missing:
+            incoming = incoming.append_column(name, current[name].take(pa.array(place, mask=place < 0)))
+    return incoming
 
 
 def _said_before(stored: pa.Table, incoming: pa.Table, key: Sequence[str]) -> Integers:

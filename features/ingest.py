@@ -101,6 +101,8 @@ def append_records(group: str, table: GroupTable, rows: pa.Table, stamp: Stamp, 
     if first is None and base is not None:
         return Added(base)
     schema = stamped(group, rows.slice(0, 0), stamp).schema
+    if base is not None:
+        schema = pa.unify_schemas([schema, table.schema(base)])
     version = table.append(chain([] if first is None else [first], chunks), schema, base)
     return Added(version, tally.content, tally.new_keys, tally.first, tally.last)
 
@@ -142,7 +144,10 @@ def _whole_series(rows: pa.Table) -> Iterator[pa.Table]:
 def _assigned(group: str, rows: pa.Table, stamp: Stamp) -> pa.Array | pa.Scalar:
     moment = pa.scalar(stamp.moment, TIMESTAMP)
     if group == "target":
-        return (
-            pc.max_element_wise(rows[DS], moment) if stamp.live else pc.add(rows[DS], stamp.publication_lag)
-        )
+        return _later(rows[DS], moment) if stamp.live else pc.add(rows[DS], stamp.publication_lag)
     return moment if stamp.live or group not in ("future", "static") else pa.scalar(ALWAYS, TIMESTAMP)
+
+
+def _later(times: pa.ChunkedArray, moment: pa.Scalar) -> pa.ChunkedArray:
+    """Each time, or the moment where that is later."""
+    return pc.if_else(pc.greater(times, moment), times, moment)

@@ -18,9 +18,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.asof import distinct, in_order, latest, ranks
+from features.asof import distinct, in_order, latest, ranks, ticks_of
 from features.content import GIVEN, Content
 from features.ingest import Added, Stamp, append_records, chunks_of
+from features.table_files import data_files
 from features.tables import TIMES, GroupTable
 from quantis.errors import Conflict
 from quantis.panel import DS, ID, KNOWN_AT, RECORDED_AT, TIMESTAMP, Panel
@@ -176,9 +177,31 @@ class PanelStore:
         named = counted.rename_columns({"ds_count": "rows", "ds_min": "first_ds", "ds_max": "last_ds"})
         return named.join(static, ID, join_type="left outer").sort_by(ID)
 
-    def has(self, pins: Pins, series: str) -> bool:
-        """Whether there are records of a series, deleted or not."""
-        return any(self._records(group, pins, series=[series], columns=[ID]).num_rows for group in GROUPS)
+    def has(self, pins: Pins, series: Sequence[str]) -> bool:
+        """Whether there are records of any of the series, deleted or not."""
+        return any(self._records(group, pins, series=series, columns=[ID]).num_rows for group in GROUPS)
+
+    def records(self, pins: Pins) -> dict[str, int]:
+        """How many records of each group a version has."""
+        return {
+            group: self.tables[group].count(version, recorded_to=pins.recorded_to)
+            for group, version in pins.versions().items()
+        }
+
+    def files(self, pins: Pins) -> int:
+        """How many data files a version reads."""
+        return sum(len(data_files(self.folder / group, v)) for group, v in pins.versions().items())
+
+    def rewrite(self, pins: Pins, without: Sequence[str] = ()) -> Pins:
+        """Write all records, less those of some series, as few files in the order of their keys.
+
+        The rewritten tables are new versions; `pins` reads the same as before.
+        """
+        versions = {
+            group: self.tables[group].rewrite(self.chunks(group, pins, without), version)
+            for group, version in pins.versions().items()
+        }
+        return Pins(**versions, recorded_to=ticks_of(self.recorded_to(pins)))
 
     def counts(self, pins: Pins) -> dict[str, Any] | None:
         """`rows, series, first_ds, last_ds` of the series that are not deleted; None when none is left."""

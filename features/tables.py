@@ -29,7 +29,7 @@ from deltalake import (
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from features.content import GIVEN
-from features.table_files import latest_version, make_durable
+from features.table_files import LOG, data_files, latest_version, make_durable, sync
 from quantis.errors import Conflict, NotFound
 from quantis.panel import DS, ID, KNOWN_AT, RECORDED_AT, TIMESTAMP, Y
 
@@ -76,10 +76,16 @@ class GroupTable:
             raise self._gone(version) from error
 
     def count(
-        self, version: int, *, between: tuple[str, str], start: datetime | None, end: datetime | None
+        self,
+        version: int,
+        *,
+        between: tuple[str, str] | None = None,
+        recorded_to: int | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
     ) -> int:
         """How many records lie within the bounds; far cheaper than reading them."""
-        chosen = self._filter(None, between, (), None, None, start, end)
+        chosen = self._filter(None, between, (), None, recorded_to, start, end)
         return int(self._dataset(version).count_rows(filter=chosen))
 
     def batches(self, version: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
@@ -95,14 +101,20 @@ class GroupTable:
             return self._write(table, chunks, schema, "append" if base is not None else "overwrite", base)
 
     def rewrite(self, chunks: Iterable[pa.Table], base: int) -> int:
-        """Put records in place of those of a base version, whose files stay; the new version."""
-        with self._alone(base):
-            return self._write(self._healed(base), chunks, self.schema(base), "overwrite", base)
+        """Put records in place of those of a base version, whose files stay; the new version.
 
-    def forget(self, version: int) -> None:
+        From now on these files are old, whenever they were written: their time of writing is now.
+        """
+        with self._alone(base):
+            version = self._write(self._healed(base), chunks, self.schema(base), "overwrite", base)
+        for path in data_files(self.folder, base):
+            path.touch()
+        return version
+
+    def forget(self, version: int) -> int:
         """Remove every file and commit that reading the latest version, this one, does not need.
 
-        Older versions cannot be read any more.
+        Older versions cannot be read any more. How many files were removed.
         """
         table = DeltaTable(str(self.folder))
         if table.version() != version:
@@ -110,14 +122,16 @@ class GroupTable:
                 f"another writer has changed {self.folder.name!r} since version {version}; try again"
             )
         table.create_checkpoint()
-        needed = {Path(path).name for path in table.file_uris()}
+        needed = {path.name for path in data_files(self.folder)}
         self._opened.clear()
-        for path in self.folder.rglob("*.parquet"):
-            if "_delta_log" not in path.parts and path.name not in needed:
-                path.unlink(missing_ok=True)
-        for path in (self.folder / "_delta_log").iterdir():
-            if path.name[:20].isdigit() and int(path.name[:20]) < version:
-                path.unlink(missing_ok=True)
+        data = [path for path in self.folder.rglob("*.parquet") if LOG not in path.parts]
+        old = [path for path in data if path.name not in needed]
+        old += [path for path in (self.folder / LOG).iterdir() if _commit_number(path) < version]
+        for path in old:
+            path.unlink(missing_ok=True)
+        sync(self.folder / LOG)
+        sync(self.folder)
+        return len(old)
 
     def _write(
         self,
@@ -128,7 +142,7 @@ class GroupTable:
         base: int | None,
     ) -> int:
         reader = pa.RecordBatchReader.from_batches(
-            schema, (batch for chunk in chunks for batch in chunk.cast(schema).to_batches())
+            schema, (batch for chunk in chunks for batch in _shaped(chunk, schema).to_batches())
         )
         write_deltalake(
             table or str(self.folder),
@@ -209,6 +223,20 @@ class GroupTable:
             bounds += [pc.field(DS) >= moment(start)] if start is not None else []
             bounds += [pc.field(DS) <= moment(end)] if end is not None else []
         return reduce(and_, bounds) if bounds else None
+
+
+def _shaped(chunk: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The columns of the schema, null where the chunk has none."""
+    columns = [
+        chunk[field.name] if field.name in chunk.column_names else pa.nulls(chunk.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.table(columns, schema.names).cast(schema)
+
+
+def _commit_number(path: Path) -> float:
+    """Of a commit or checkpoint; no number is beyond all."""
+    return int(path.name[:20]) if path.name[:20].isdigit() else float("inf")
 
 
 def moment(value: datetime) -> pa.Scalar:

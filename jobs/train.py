@@ -23,7 +23,7 @@ from cluster.database.engine import Database
 from cluster.repositories.jobs import Jobs
 from cluster.session import OnRay
 from cluster.settings import Settings
-from features.snapshots import PlainSnapshots, cutoffs
+from features.snapshots import PlainSnapshots, VintageSnapshots, cutoffs
 from jobs import choose
 from jobs.choose import Member, Trial
 from jobs.runtime import Context, run
@@ -42,11 +42,11 @@ def work(context: Context[TrainSpec]) -> dict[str, Any]:
     spec = context.spec
     with context.step("read the panel", 0.05):
         task = context.dataset.task(context.as_of, spec.h, spec.quantiles)
-        snapshots = PlainSnapshots(context.dataset.panel(context.as_of), task)
+        plain = PlainSnapshots(context.dataset.panel(context.as_of), task)
         last = context.last_cutoff(task)
-        now = snapshots(last)
+        now = plain(last)
         origins = cutoffs(last, task, spec.n_windows, spec.step_size or spec.h)
-        trial = Trial(task, snapshots, now.history, tuple(origins))
+        trial = Trial(task, _vintage(context, task) or plain, now.history, tuple(origins))
     candidates = choose.members(spec, task)
     scores = _judge(context, trial, candidates)
     _check_floor(scores)
@@ -75,6 +75,14 @@ def work(context: Context[TrainSpec]) -> dict[str, Any]:
         "model": version.model_dump(mode="json"),
         "gate": asdict(decision),
     }
+
+
+def _vintage(context: Context[TrainSpec], task: Task) -> VintageSnapshots | None:
+    """What was known at each cutoff, when the job asks to be judged on that."""
+    if context.spec.backtest_mode == "plain":
+        return None
+    opened = context.dataset
+    return VintageSnapshots(opened.store, opened.pins, task, opened.spec.publication_lag)
 
 
 def _judge(context: Context[TrainSpec], trial: Trial, candidates: Sequence[Member]) -> list[Score]:

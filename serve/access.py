@@ -39,6 +39,9 @@ POLICY: dict[tuple[str, str], Role | None] = {
     ("POST", "/v1/datasets/{name}/versions"): Role.analyst,
     ("GET", "/v1/datasets/{name}/series"): Role.viewer,
     ("GET", "/v1/datasets/{name}/series/{unique_id:path}"): Role.viewer,
+    ("POST", "/v1/datasets/{name}/observations"): Role.analyst,
+    ("DELETE", "/v1/datasets/{name}/series/{unique_id:path}"): Role.ml_engineer,
+    ("POST", "/v1/datasets/{name}/series/{unique_id:path}/restore"): Role.ml_engineer,
     ("GET", "/v1/jobs"): Role.viewer,
     ("POST", "/v1/jobs"): Role.analyst,
     ("GET", "/v1/jobs/{job_id}"): Role.viewer,
@@ -59,6 +62,7 @@ JOB_POLICY: dict[str, Role] = {
     "train": Role.ml_engineer,
     "tune": Role.ml_engineer,
     "forecast": Role.analyst,
+    "compact": Role.admin,
 }
 
 

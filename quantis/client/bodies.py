@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import pyarrow as pa
+from pydantic import BaseModel, SecretStr
 
 from quantis.errors import InvalidInput, UnsupportedMedia
 
@@ -84,3 +86,13 @@ def _ipc(table: pa.Table) -> bytes:
     with pa.ipc.new_stream(sink, table.schema, options=options) as writer:
         writer.write_table(table)
     return sink.getvalue()
+
+
+def revealed(body: BaseModel) -> str:
+    """JSON with the secrets in it, for the one place that must see them."""
+    values = body.model_dump(mode="json", exclude_unset=True)
+    for field in ("password", "secret"):
+        secret = getattr(body, field, None)
+        if isinstance(secret, SecretStr):
+            values[field] = secret.get_secret_value()
+    return json.dumps(values)

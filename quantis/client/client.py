@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
@@ -16,7 +15,7 @@ from pydantic import BaseModel, SecretStr
 
 from quantis import settings
 from quantis.client.access import Access
-from quantis.client.bodies import body_of
+from quantis.client.bodies import body_of, revealed
 from quantis.client.connection import Connection, Request
 from quantis.client.credentials import CredentialsFile, read_login_file
 from quantis.client.events import Follower, OnEvent
@@ -37,6 +36,7 @@ from quantis.types.datasets import (
 )
 from quantis.types.forecasts import ForecastRequest, ForecastResponse, SeriesRequest
 from quantis.types.jobs import Job, JobRequest, JobSpec, JobState, LogText
+from quantis.types.observations import AppendResult, Observations, ObservedSeries
 from quantis.types.registry import AliasRequest, Leaderboard, Model, ModelVersion
 
 T = TypeVar("T", bound=BaseModel)
@@ -100,7 +100,7 @@ class Client:
         body = checked(
             SetupRequest, secret=SecretStr(secret), user_name=user_name, password=SecretStr(password)
         )
-        return self._send(User, "POST", "/setup", _revealed(body), signed=False)
+        return self._send(User, "POST", "/setup", revealed(body), signed=False)
 
     def login(self, user: str, password: str, *, save: bool = False) -> User:
         """Sign in; `save` keeps the login for later processes, as `quantis login` does."""
@@ -139,10 +139,10 @@ class Client:
 
     def create_user(self, user_name: str, password: str, role: Role | str = Role.viewer) -> User:
         body = checked(NewUser, user_name=user_name, password=SecretStr(password), role=role)
-        return self._send(User, "POST", "/users", _revealed(body))
+        return self._send(User, "POST", "/users", revealed(body))
 
     def change_user(self, user_id: str, change: UserChange) -> User:
-        return self._send(User, "PATCH", f"/users/{_part(user_id)}", _revealed(change))
+        return self._send(User, "PATCH", f"/users/{_part(user_id)}", revealed(change))
 
     # Datasets
 
@@ -183,6 +183,23 @@ class Client:
         path = f"/datasets/{_part(name)}/series/{_part(unique_id)}"
         moments: dict[str, Any] = {"as_of": _moment(as_of), "start": _moment(start), "end": _moment(end)}
         return self._get(StoredSeries, path, version=version, **moments)
+
+    def append(self, name: str, series: Sequence[ObservedSeries]) -> AppendResult:
+        """Append live values or corrections; the same again changes nothing."""
+        body = Observations(series=list(series)).model_dump_json(exclude_unset=True)
+        path = f"/datasets/{_part(name)}/observations"
+        return self._send(AppendResult, "POST", path, body, repeatable=True)
+
+    def delete_series(self, name: str, unique_id: str) -> DatasetVersion:
+        """From now on the series is not there; reads as of before still see it until it is purged."""
+        return self._send(
+            DatasetVersion, "DELETE", f"/datasets/{_part(name)}/series/{_part(unique_id)}", None
+        )
+
+    def restore_series(self, name: str, unique_id: str) -> DatasetVersion:
+        """Take a deletion back."""
+        path = f"/datasets/{_part(name)}/series/{_part(unique_id)}/restore"
+        return self._send(DatasetVersion, "POST", path, None)
 
     # Jobs
 
@@ -326,13 +343,3 @@ def _part(text: str) -> str:
 
 def _moment(moment: datetime | None) -> str | None:
     return moment.isoformat() if moment else None
-
-
-def _revealed(body: NewUser | UserChange | SetupRequest) -> str:
-    """JSON with the secrets in it, for the one place that must see them."""
-    values = body.model_dump(mode="json", exclude_unset=True)
-    for field in ("password", "secret"):
-        secret = getattr(body, field, None)
-        if isinstance(secret, SecretStr):
-            values[field] = secret.get_secret_value()
-    return json.dumps(values)

@@ -20,6 +20,7 @@ _NEEDED = {
     "tune": Role.ml_engineer,
     "featurize": Role.ml_engineer,
     "forecast": Role.analyst,
+    "compact": Role.admin,
 }
 
 

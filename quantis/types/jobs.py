@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from quantis.types.base import Frozen, Moment, Name, Number
 
+_LONGEST = timedelta(days=36_600)
 DEFAULT_QUANTILES = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
 
 Quantile = Annotated[float, Field(gt=0, lt=1)]
@@ -71,6 +73,10 @@ class TrainSpec(WorkSpec):
     families: tuple[Family, ...] = tuple(Family)
     n_windows: int = Field(default=2, ge=1, le=50)
     step_size: int | None = Field(default=None, ge=1, description="Steps between windows; h when absent.")
+    backtest_mode: Literal["plain", "vintage"] = Field(
+        default="plain",
+        description="Judge on the values as known now, or at each cutoff on what was known then.",
+    )
     baselines: tuple[str, ...] = Field(
         default=(), description="Known-future columns scored as forecasts on their own, such as a schedule."
     )
@@ -98,7 +104,36 @@ class ForecastSpec(WorkSpec):
     baselines: tuple[str, ...] = ()
 
 
-JobSpec = Annotated[FeaturizeSpec | TrainSpec | TuneSpec | ForecastSpec, Field(discriminator="kind")]
+class CompactSpec(WorkSpec):
+    """Rewrite a dataset's tables as few sorted files and remove for good what was deleted long ago.
+
+    Every version reads the same afterwards, less the series that were purged.
+    """
+
+    kind: Literal["compact"] = "compact"
+    retention: timedelta = Field(
+        default=timedelta(days=7),
+        ge=timedelta(0),
+        le=_LONGEST,
+        description="How long files that no version reads any more stay, for whoever has them open.",
+    )
+    purge_after: timedelta = Field(
+        default=timedelta(days=30),
+        ge=timedelta(0),
+        le=_LONGEST,
+        description="How long after its deletion a series is removed from every version, at once and for good.",
+    )
+
+    @model_validator(mode="after")
+    def _every_version(self) -> CompactSpec:
+        if self.version is not None or self.as_of is not None:
+            raise ValueError("a compact job works on every version; leave version and as_of out")
+        return self
+
+
+JobSpec = Annotated[
+    FeaturizeSpec | TrainSpec | TuneSpec | ForecastSpec | CompactSpec, Field(discriminator="kind")
+]
 
 
 class JobRequest(Frozen):
@@ -107,7 +142,7 @@ class JobRequest(Frozen):
 
 class Job(Frozen):
     id: str
-    kind: Literal["featurize", "train", "tune", "forecast"]
+    kind: Literal["featurize", "train", "tune", "forecast", "compact"]
     state: JobState
     spec: JobSpec
     created_at: Moment

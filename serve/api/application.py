@@ -13,7 +13,7 @@ from quantis.errors import NotFound, NotInstalled, Unavailable
 from quantis.types.base import Frozen, Problem
 from serve import problems
 from serve.access import POLICY, AppServices, authorise
-from serve.api import accounts, datasets, jobs, registry
+from serve.api import accounts, datasets, jobs, observations, registry
 from serve.body import StrictRoute
 from serve.middleware import Observed
 from serve.services import Services
@@ -48,7 +48,8 @@ def create_app(services: Services) -> FastAPI:
     )
     app.state.services = services
     problems.install(app)
-    for router in (accounts.router, datasets.router, jobs.router, registry.router, _operations(app)):
+    rooms = (accounts, datasets, observations, jobs, registry)
+    for router in (*(room.router for room in rooms), _operations(app)):
         app.include_router(router, dependencies=[Depends(authorise)])
     app.add_api_route(REST, _nothing, methods=_METHODS, include_in_schema=False)
     if (services.settings.web_dist / "index.html").exists():

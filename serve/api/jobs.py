@@ -43,7 +43,7 @@ def jobs(
     principal: CurrentUser,
     services: AppServices,
     state: JobState | None = None,
-    kind: Literal["featurize", "train", "tune", "forecast"] | None = None,
+    kind: Literal["featurize", "train", "tune", "forecast", "compact"] | None = None,
     cursor: Annotated[str | None, Query(max_length=300)] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> Page[Job]:

@@ -1,0 +1,128 @@
+"""Compaction: few sorted files instead of many, the same records; and the purge of what was deleted.
+
+The tables are rewritten, then every version is pinned to the rewritten ones in one transaction, with
+the time of its last record as its bound. Until then nothing has happened; afterwards files that no
+version reads stay for a retention time, or go at once when series were purged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from cluster.catalogue import Catalogue
+from cluster.repositories.datasets import Pinned, Repinned
+from cluster.storage import Storage
+from features import table_files
+from features.asof import ticks_of
+from features.content import Content
+from features.store import PanelStore, Pins
+from quantis.errors import Conflict, NotFound, Unavailable
+
+PURGING = ".purging"
+"""A file that says: versions moved already, the old files have yet to go."""
+
+
+@dataclass(frozen=True)
+class Compacted:
+    """What a compaction did. `removed` counts files."""
+
+    versions: int
+    files_before: int
+    files_after: int
+    purged: int
+    removed: int
+
+
+def compact(
+    catalogue: Catalogue,
+    storage: Storage,
+    team: str,
+    name: str,
+    *,
+    retention: timedelta,
+    purge_after: timedelta,
+) -> Compacted:
+    """Compact a dataset; writers wait meanwhile, readers do not.
+
+    Series that have been deleted for `purge_after` are removed from every version and every file.
+    Raises Conflict when a writer elsewhere was faster, or a backup keeps the files of a purge.
+    """
+    store, now = catalogue.store(team, name), datetime.now(UTC)
+    with store.alone():
+        versions = catalogue.datasets.all_pinned(team, name)
+        if not versions:
+            raise NotFound(f"dataset {name!r} has no version yet; there is nothing to compact")
+        old = Pins.of(versions[-1].pins)
+        before = store.files(old)
+        purged = store.deleted(old, now - purge_after)
+        if purged:
+            (store.folder / PURGING).touch()
+            table_files.sync(store.folder)
+        new = store.rewrite(old, purged)
+        moved = {one.version.number: _moved(store, one, new, purged, now) for one in versions}
+        _check(store, versions, moved)
+        catalogue.datasets.repin(team, name, moved, versions[-1])
+        pins = [Pins.of(one.pins) for one in moved.values()]
+        removed = _remove(store, storage, pins, retention)
+    return Compacted(len(versions), before, store.files(new), len(purged), removed)
+
+
+def _moved(store: PanelStore, one: Pinned, new: Pins, purged: Sequence[str], now: datetime) -> Repinned:
+    """A version on the rewritten tables; counted again when it had series that were purged."""
+    old, version = Pins.of(one.pins), one.version
+    versions = {group: new.versions()[group] for group in old.versions()}
+    pins = Pins(**versions, recorded_to=ticks_of(store.recorded_to(old)))
+    hit = bool(purged) and store.has(old, purged)
+    content = Content.of(one.content) if one.content and not hit else store.content(pins)
+    counts = {name: getattr(version, name) for name in ("rows", "series", "first_ds", "last_ds")}
+    if hit:
+        counts |= store.counts(pins) or {"rows": 0, "series": 0}
+    return Repinned(
+        pins=pins.kept(),
+        content_hash=content.digest() if hit else version.content_hash,
+        content=content.kept(),
+        purged_at=now if hit else None,
+        **counts,
+    )
+
+
+def _check(store: PanelStore, versions: Sequence[Pinned], moved: Mapping[int, Repinned]) -> None:
+    """Every version still has as many records as were written, the latest one also the same content."""
+    latest = moved[versions[-1].version.number]
+    found = store.content(Pins.of(latest.pins))
+    if found.kept() != latest.content:
+        raise Unavailable(
+            "the rewritten tables do not hold what they held; nothing was changed, look at the disk"
+        )
+    for made in moved.values():
+        counts = store.records(Pins.of(made.pins))
+        if any(counts[group] != sums[0] for group, sums in made.content.items()):
+            raise Unavailable("a version would lose records by this compaction; nothing was changed")
+
+
+def _remove(store: PanelStore, storage: Storage, pins: Sequence[Pins], retention: timedelta) -> int:
+    """Remove what no version reads and nobody has open: all of it after a purge. The files removed."""
+    marker = store.folder / PURGING
+    with storage.removing_files() as alone:
+        if not alone and marker.exists():
+            raise Conflict("a backup keeps the files of purged series; run the job again when it is done")
+        if not alone:
+            return 0
+        if marker.exists():
+            removed = sum(
+                store.tables[group].forget(version) for group, version in pins[-1].versions().items()
+            )
+            marker.unlink()
+            return removed
+        before = datetime.now(UTC) - retention
+        by_table = table_files.pinned(store.folder, [one.kept() for one in pins])
+        unneeded = [
+            path
+            for table, versions in by_table.items()
+            for path in table_files.unneeded(table, versions, before.timestamp())
+        ]
+        for path in unneeded:
+            path.unlink(missing_ok=True)
+        return len(unneeded)

@@ -1,0 +1,34 @@
+"""`python -m jobs.compact`: few sorted files instead of many, and the purge of what was deleted long ago."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from typing import Any
+
+from cluster.compaction import compact
+from jobs.runtime import Context, run
+from quantis.types.jobs import CompactSpec
+
+
+def work(context: Context[CompactSpec]) -> dict[str, Any]:
+    """Rewrite the tables of a dataset; every version reads the same afterwards, less what is purged."""
+    spec = context.spec
+    with context.step("compact the tables", 1.0):
+        done = compact(
+            context.catalogue,
+            context.settings.storage,
+            context.team,
+            spec.dataset,
+            retention=spec.retention,
+            purge_after=spec.purge_after,
+        )
+    context.tell(
+        f"{done.files_before} files became {done.files_after}, {done.removed} old ones were removed, "
+        f"{done.purged} series were purged"
+    )
+    return asdict(done)
+
+
+if __name__ == "__main__":
+    sys.exit(run(CompactSpec, work))

@@ -1,0 +1,43 @@
+"""Observations: live records that are appended to a dataset."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from quantis.types.base import Frozen, Moment, SeriesId
+from quantis.types.datasets import Column, DatasetVersion
+
+_MOST = 100_000
+
+Cells = Annotated[list[float | str | None], Field(max_length=_MOST)]
+
+
+class ObservedSeries(Frozen):
+    """Values of one series at some times; lists are as long as `ds`.
+
+    What is left out stays as it is stored; null says that a value is missing. A row whose y and observed
+    covariates are all null, with known-future values, is about the future only.
+    """
+
+    unique_id: SeriesId
+    ds: list[Moment] = Field(min_length=1, max_length=_MOST)
+    y: list[float | None] | None = Field(default=None, max_length=_MOST)
+    hist_exog: dict[Column, Cells] = {}
+    futr_exog: dict[Column, Cells] = {}
+    stat_exog: dict[Column, float | str | None] = {}
+    known_at: Moment | None = Field(
+        default=None, description="When the values became known; at receipt when absent."
+    )
+
+
+class Observations(Frozen):
+    series: list[ObservedSeries] = Field(min_length=1, max_length=10_000)
+
+
+class AppendResult(Frozen):
+    """`created` is false when nothing was new: then `version` is the one that was there."""
+
+    created: bool
+    version: DatasetVersion

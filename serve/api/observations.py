@@ -1,0 +1,44 @@
+"""Observations: append live records; delete and restore series."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+
+from monitoring import instruments
+from quantis.observations import panel_of
+from quantis.types.base import Name
+from quantis.types.datasets import DatasetVersion
+from quantis.types.observations import AppendResult, Observations
+from serve.access import AppServices, CurrentUser
+from serve.body import StrictRoute
+
+router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=StrictRoute)
+
+
+@router.post("/{name}/observations", status_code=201)
+def append(
+    name: Name, body: Observations, response: Response, principal: CurrentUser, services: AppServices
+) -> AppendResult:
+    """Append live values or corrections: known from now on, or from their `known_at`. 200 when nothing is new."""
+    catalogue = services.catalogue
+    panel = panel_of(body.series, catalogue.declared(principal.team, name))
+    result = catalogue.append(principal.team, principal.user_name, name, panel)
+    response.status_code = 201 if result.created else 200
+    instruments.count_rows(panel.target.num_rows if result.created else 0)
+    return result
+
+
+@router.delete("/{name}/series/{unique_id:path}")
+def delete_series(
+    name: Name, unique_id: str, principal: CurrentUser, services: AppServices
+) -> DatasetVersion:
+    """Delete a series: a new version, and reads as of later, do not have it. A compact job purges it for good."""
+    return services.catalogue.delete_series(principal.team, principal.user_name, name, unique_id)
+
+
+@router.post("/{name}/series/{unique_id:path}/restore")
+def restore_series(
+    name: Name, unique_id: str, principal: CurrentUser, services: AppServices
+) -> DatasetVersion:
+    """Take a deletion back; 404 when the series is not deleted, or is purged already."""
+    return services.catalogue.restore_series(principal.team, principal.user_name, name, unique_id)
