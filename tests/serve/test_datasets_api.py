@@ -183,7 +183,7 @@ def test_when_a_panel_breaks_its_contract_then_it_is_422_with_findings_and_nothi
         (b"\x00" * 100, CSV, 422, None),
         (b"PAR1 and no more", "application/vnd.apache.parquet", 422, "invalid_input"),
         (b"\xff" * 64, "application/vnd.apache.arrow.stream", 422, "invalid_input"),
-        (b"{}", "application/json", 415, "unsupported_media"),
+        (b"{}", "application/json", 422, "invalid_input"),
         (b"x", "text/html", 415, "unsupported_media"),
         (b"x", "application/octet-stream", 422, None),
         (b"x," * 600 + b"\n1", CSV, 413, "too_large"),
