@@ -32,9 +32,9 @@ class Verified:
 
 def verify(database: Database, storage: Storage) -> Verified:
     """Recompute the content hash and the counts of every version of every dataset from its files."""
-    catalogue = Catalogue(database, storage)
     versions, rows, broken = 0, 0, []
     for dataset in Inventory(database).datasets():
+        catalogue = Catalogue(database, storage)  # one keeps open what it has read
         for version in dataset.versions:
             versions, rows = versions + 1, rows + version.rows
             reason = _differs(catalogue, dataset.team, dataset.name, version)

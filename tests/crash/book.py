@@ -106,6 +106,7 @@ class Book:
         found = [str(broken) for broken in verify(self.database, self.storage).broken]
         found += [f"orphan {orphan.path}" for orphan in sweeper.find()]
         for name, history in self.histories.items():
+            self.catalogue = Catalogue(self.database, self.storage)  # one keeps open what it has read
             found += [f"{name}: {fault}" for fault in self._dataset_faults(name, history)]
         return found
 
