@@ -239,6 +239,50 @@ export interface paths {
         get: operations["read_series"];
         put?: never;
         post?: never;
+        /**
+         * Delete Series
+         * @description Delete a series: a new version, and reads as of later, do not have it. A compact job purges it for good.
+         */
+        delete: operations["delete_series"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/datasets/{name}/observations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Append
+         * @description Append live values or corrections: known from now on, or from their `known_at`. 200 when nothing is new.
+         */
+        post: operations["append"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/datasets/{name}/series/{unique_id}/restore": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Restore Series
+         * @description Take a deletion back; 404 when the series is not deleted, or is purged already.
+         */
+        post: operations["restore_series"];
         delete?: never;
         options?: never;
         head?: never;
@@ -549,6 +593,15 @@ export interface components {
             /** Version */
             version: number;
         };
+        /**
+         * AppendResult
+         * @description `created` is false when nothing was new: then `version` is the one that was there.
+         */
+        AppendResult: {
+            /** Created */
+            created: boolean;
+            version: components["schemas"]["DatasetVersion"];
+        };
         /** Body_revoke */
         Body_revoke: {
             /** Token */
@@ -600,6 +653,45 @@ export interface components {
             columns?: {
                 [key: string]: string;
             };
+        };
+        /**
+         * CompactSpec
+         * @description Rewrite a dataset's tables as few sorted files and remove for good what was deleted long ago.
+         *
+         *     Every version reads the same afterwards, less the series that were purged.
+         */
+        CompactSpec: {
+            /** Dataset */
+            dataset: string;
+            /**
+             * Version
+             * @description A dataset version; the latest when absent.
+             */
+            version?: number | null;
+            /**
+             * As Of
+             * @description Read what was known then; now when absent.
+             */
+            as_of?: string | null;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "compact";
+            /**
+             * Retention
+             * Format: duration
+             * @description How long files that no version reads any more stay, for whoever has them open.
+             * @default P7D
+             */
+            retention?: string;
+            /**
+             * Purge After
+             * Format: duration
+             * @description How long after its deletion a series is removed from every version, at once and for good.
+             * @default P30D
+             */
+            purge_after?: string;
         };
         /** Dataset */
         Dataset: {
@@ -724,6 +816,25 @@ export interface components {
             content_hash: string;
             /** Parent */
             parent: number | null;
+            /** @default upload */
+            action?: components["schemas"]["VersionAction"];
+            /**
+             * Columns
+             * @description Column name to type, as stored.
+             * @default {}
+             */
+            columns?: {
+                [key: string]: string;
+            };
+            /**
+             * @default {
+             *       "futr_exog": [],
+             *       "hist_exog": [],
+             *       "stat_exog": [],
+             *       "categorical": []
+             *     }
+             */
+            roles?: components["schemas"]["Roles"];
             /** Rows */
             rows: number;
             /** Series */
@@ -747,6 +858,11 @@ export interface components {
             created_at: string;
             /** Created By */
             created_by: string;
+            /**
+             * Purged At
+             * @description When deleted series were last removed from it for good.
+             */
+            purged_at?: string | null;
         };
         /**
          * Family
@@ -913,10 +1029,10 @@ export interface components {
              * Kind
              * @enum {string}
              */
-            kind: "featurize" | "train" | "tune" | "forecast";
+            kind: "featurize" | "train" | "tune" | "forecast" | "compact";
             state: components["schemas"]["JobState"];
             /** Spec */
-            spec: components["schemas"]["FeaturizeSpec"] | components["schemas"]["TrainSpec"] | components["schemas"]["TuneSpec"] | components["schemas"]["ForecastSpec"];
+            spec: components["schemas"]["FeaturizeSpec"] | components["schemas"]["TrainSpec"] | components["schemas"]["TuneSpec"] | components["schemas"]["ForecastSpec"] | components["schemas"]["CompactSpec"];
             /**
              * Created At
              * Format: date-time
@@ -973,7 +1089,7 @@ export interface components {
         /** JobRequest */
         JobRequest: {
             /** Spec */
-            spec: components["schemas"]["FeaturizeSpec"] | components["schemas"]["TrainSpec"] | components["schemas"]["TuneSpec"] | components["schemas"]["ForecastSpec"];
+            spec: components["schemas"]["FeaturizeSpec"] | components["schemas"]["TrainSpec"] | components["schemas"]["TuneSpec"] | components["schemas"]["ForecastSpec"] | components["schemas"]["CompactSpec"];
         };
         /**
          * JobState
@@ -1113,6 +1229,52 @@ export interface components {
             password: string;
             /** @default viewer */
             role?: components["schemas"]["Role"];
+        };
+        /** Observations */
+        Observations: {
+            /** Series */
+            series: components["schemas"]["ObservedSeries"][];
+        };
+        /**
+         * ObservedSeries
+         * @description Values of one series at some times; lists are as long as `ds`.
+         *
+         *     What is left out stays as it is stored; null says that a value is missing. A row whose y and observed
+         *     covariates are all null, with known-future values, is about the future only.
+         */
+        ObservedSeries: {
+            /** Unique Id */
+            unique_id: string;
+            /** Ds */
+            ds: string[];
+            /** Y */
+            y?: (number | null)[] | null;
+            /**
+             * Hist Exog
+             * @default {}
+             */
+            hist_exog?: {
+                [key: string]: (number | string | null)[];
+            };
+            /**
+             * Futr Exog
+             * @default {}
+             */
+            futr_exog?: {
+                [key: string]: (number | string | null)[];
+            };
+            /**
+             * Stat Exog
+             * @default {}
+             */
+            stat_exog?: {
+                [key: string]: number | string | null;
+            };
+            /**
+             * Known At
+             * @description When the values became known; at receipt when absent.
+             */
+            known_at?: string | null;
         };
         /** Page[DatasetVersion] */
         Page_DatasetVersion_: {
@@ -1510,6 +1672,13 @@ export interface components {
              */
             step_size?: number | null;
             /**
+             * Backtest Mode
+             * @description Judge on the values as known now, or at each cutoff on what was known then.
+             * @default plain
+             * @enum {string}
+             */
+            backtest_mode?: "plain" | "vintage";
+            /**
              * Baselines
              * @description Known-future columns scored as forecasts on their own, such as a schedule.
              * @default []
@@ -1624,6 +1793,12 @@ export interface components {
             /** Password */
             password?: string | null;
         };
+        /**
+         * VersionAction
+         * @description What made a version.
+         * @enum {string}
+         */
+        VersionAction: "upload" | "append" | "delete" | "restore";
     };
     responses: never;
     parameters: never;
@@ -2081,6 +2256,14 @@ export interface operations {
         parameters: {
             query?: {
                 file?: string;
+                delimiter?: ("," | ";" | "\t" | "|") | null;
+                decimal?: string | null;
+                encoding?: ("utf-8" | "utf-16" | "utf-16-le" | "utf-16-be" | "cp1252" | "latin-1") | null;
+                quote?: string | null;
+                dates?: ("ymd" | "dmy" | "mdy") | null;
+                time_zone?: string | null;
+                /** @description Renames a column of the file, such as `date=ds`; repeat it. */
+                column?: string[] | null;
             };
             header?: never;
             path: {
@@ -2091,8 +2274,10 @@ export interface operations {
         requestBody: {
             content: {
                 "text/csv": string;
+                "application/json": string;
                 "application/vnd.apache.parquet": string;
                 "application/vnd.apache.arrow.stream": string;
+                "application/octet-stream": string;
             };
         };
         responses: {
@@ -2169,6 +2354,14 @@ export interface operations {
         parameters: {
             query?: {
                 file?: string;
+                delimiter?: ("," | ";" | "\t" | "|") | null;
+                decimal?: string | null;
+                encoding?: ("utf-8" | "utf-16" | "utf-16-le" | "utf-16-be" | "cp1252" | "latin-1") | null;
+                quote?: string | null;
+                dates?: ("ymd" | "dmy" | "mdy") | null;
+                time_zone?: string | null;
+                /** @description Renames a column of the file, such as `date=ds`; repeat it. */
+                column?: string[] | null;
             };
             header?: never;
             path: {
@@ -2179,8 +2372,10 @@ export interface operations {
         requestBody: {
             content: {
                 "text/csv": string;
+                "application/json": string;
                 "application/vnd.apache.parquet": string;
                 "application/vnd.apache.arrow.stream": string;
+                "application/octet-stream": string;
             };
         };
         responses: {
@@ -2304,11 +2499,137 @@ export interface operations {
             };
         };
     };
+    delete_series: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                unique_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DatasetVersion"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    append: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Observations"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AppendResult"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    restore_series: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                unique_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DatasetVersion"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     jobs: {
         parameters: {
             query?: {
                 state?: components["schemas"]["JobState"] | null;
-                kind?: ("featurize" | "train" | "tune" | "forecast") | null;
+                kind?: ("featurize" | "train" | "tune" | "forecast" | "compact") | null;
                 cursor?: string | null;
                 limit?: number;
             };

@@ -1,6 +1,8 @@
 import { screen, within } from "@testing-library/react";
 import { HttpResponse, http } from "msw";
 import { beforeEach, expect, test, vi } from "vitest";
+import type { Role } from "../../api/types";
+import { session } from "../../auth/session";
 import { DAY, toIso } from "../../lib/time";
 import { renderPage } from "../../testing/render";
 import { at, get, page, problem, server } from "../../testing/server";
@@ -35,6 +37,7 @@ function stored(url: URL) {
 const version = (number: number, parent: number | null) => ({
   number,
   parent,
+  action: parent ? "append" : "upload",
   dataset: "sales",
   content_hash: `${number}`.repeat(64),
   rows: 2 * DAYS,
@@ -46,8 +49,16 @@ const version = (number: number, parent: number | null) => ({
   created_by: "ada",
 });
 
+async function signInAs(role: Role) {
+  server.use(
+    http.post(at("/v1/oauth/token"), () => HttpResponse.json({ access_token: "t", expires_in: 900 })),
+    get("/v1/users/me", { role }),
+  );
+  await session.signIn("ada", "correct horse");
+}
+
 let read: URL[];
-beforeEach(() => {
+beforeEach(async () => {
   read = [];
   const roles = { futr_exog: [], hist_exog: [], stat_exog: [], categorical: [] };
   const declared = { name: "sales", description: "", latest_version: 2, publication_lag: "PT0S", roles };
@@ -59,7 +70,6 @@ beforeEach(() => {
     static: {},
   }));
   server.use(
-    get("/v1/users/me", { role: "viewer" }),
     get("/v1/datasets/sales", declared),
     get("/v1/datasets/sales/versions", page([version(1, null), version(2, 1)])),
     get("/v1/datasets/sales/series", page(series)),
@@ -68,6 +78,7 @@ beforeEach(() => {
       return HttpResponse.json(stored(new URL(request.url)));
     }),
   );
+  await signInAs("viewer");
 });
 
 const open = (query = "") => renderPage(Component, "/datasets/:name", `/datasets/sales${query}`);
@@ -119,7 +130,7 @@ test("when a version is chosen, then every read is pinned to it and unpinning go
   await vi.waitFor(() => expect(read).toHaveLength(2));
   expect(read.map((url) => url.searchParams.get("version"))).toEqual(["1", "1"]);
   expect(router.state.location.search).toBe("?version=1");
-  expect(screen.getByText(/, from v1/)).toBeInTheDocument();
+  expect(screen.getByText(/, appended to v1/)).toBeInTheDocument();
   await user.click(await screen.findByRole("button", { name: "Unpin" }));
   expect(router.state.location.search).toBe("");
 });
@@ -135,6 +146,67 @@ test("when nothing was known yet, then it says so instead of an empty table", as
   open("?as_of=2023-12-01T00:00:00Z");
   await twin();
   expect(screen.getByText("Nothing was known yet.")).toBeInTheDocument();
+});
+
+test("when an analyst corrects a value, then exactly that is sent and the new version is named", async () => {
+  const sent: unknown[] = [];
+  await signInAs("analyst");
+  server.use(
+    http.post(at("/v1/datasets/sales/observations"), async ({ request }) => {
+      sent.push(await request.json());
+      return HttpResponse.json({ created: true, version: version(3, 2) }, { status: 201 });
+    }),
+  );
+  const { user } = open("?as_of=2024-01-10T00:00:00Z");
+  await twin();
+  expect(screen.queryByRole("button", { name: "Delete series" })).not.toBeInTheDocument();
+  await user.click(await screen.findByRole("button", { name: "Correct Wed 10 Jan 2024" }));
+  const dialog = screen.getByRole("dialog", { name: "Correct a value" });
+  await user.clear(within(dialog).getByLabelText("Value"));
+  await user.type(within(dialog).getByLabelText("Value"), "12.5");
+  await user.type(within(dialog).getByLabelText("Known since (UTC)"), "2024-01-15T08:00");
+  await user.click(within(dialog).getByRole("button", { name: "Store the correction" }));
+  expect(await screen.findByText("Version 3 holds the correction")).toBeInTheDocument();
+  expect(sent).toEqual([
+    {
+      series: [
+        {
+          unique_id: "a",
+          ds: ["2024-01-10T00:00:00Z"],
+          y: [12.5],
+          known_at: "2024-01-15T08:00:00Z",
+        },
+      ],
+    },
+  ]);
+});
+
+test("when a viewer looks, then nothing can be corrected", async () => {
+  open();
+  await twin();
+  expect(screen.queryByRole("button", { name: /^Correct/ })).not.toBeInTheDocument();
+});
+
+test("when the series was deleted, then what was known then is read and it can be restored", async () => {
+  const restored: string[] = [];
+  await signInAs("ml_engineer");
+  server.use(
+    http.get(at("/v1/datasets/sales/series/:id"), ({ request }) => {
+      const url = new URL(request.url);
+      return url.searchParams.has("as_of")
+        ? HttpResponse.json(stored(url))
+        : problem(404, "Not found", "gone");
+    }),
+    http.post(at("/v1/datasets/sales/series/:id/restore"), ({ params }) => {
+      restored.push(String(params.id));
+      return HttpResponse.json(version(3, 2));
+    }),
+  );
+  const { user } = open("?series=a&as_of=2024-01-10T00:00:00Z");
+  expect(await screen.findByRole("radio", { name: "Gone 10" })).toBeInTheDocument();
+  expect(rowsOf(await twin())[0]).toHaveTextContent("Wed 10 Jan 20249.00gonegone since");
+  await user.click(await screen.findByRole("button", { name: "Restore it" }));
+  await vi.waitFor(() => expect(restored).toEqual(["a"]));
 });
 
 test("when the address names a version that is not there, then it says so", async () => {

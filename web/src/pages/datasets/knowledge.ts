@@ -11,10 +11,10 @@ export interface Row {
   fate: Fate;
 }
 
-type Values = Map<number, number | null>;
+type Values = Pick<StoredSeries, "ds" | "y" | "exog">;
 
 /** One column of a series, by time; words are left out. */
-function valuesOf(series: StoredSeries, column: string): Values {
+function valuesOf(series: Values, column: string): Map<number, number | null> {
   const values = column === "y" ? series.y : (series.exog[column] ?? []);
   return new Map(
     series.ds.map((ds, i) => {
@@ -31,7 +31,7 @@ function fateOf(was: Row["was"], is: Row["is"]): Fate {
 }
 
 /** Every row that was known then or is known now, oldest first. */
-export function compare(then: StoredSeries, now: StoredSeries, column: string): Row[] {
+export function compare(then: Values, now: Values, column: string): Row[] {
   const [before, after] = [valuesOf(then, column), valuesOf(now, column)];
   return [...new Set([...before.keys(), ...after.keys()])]
     .sort((a, b) => a - b)

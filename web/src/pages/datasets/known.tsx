@@ -1,11 +1,14 @@
 import { lazy, Suspense, useState } from "react";
 import type { Dataset, DatasetVersion } from "../../api/types";
+import { useMay } from "../../auth/use-session";
 import { Badge, Button, ButtonLink, Field, Skeleton } from "../../components/basics";
 import { Combobox } from "../../components/combobox";
-import { ProblemView } from "../../components/feedback";
+import { Notice, ProblemView } from "../../components/feedback";
 import { formatCount, formatValue, plural } from "../../lib/format";
 import { formatMoment, toIso } from "../../lib/time";
 import { AsOfField, AsOfSlider } from "./as-of-slider";
+import { CorrectDialog } from "./correct";
+import { Deleted, DeleteSeries } from "./delete-series";
 import type { Counts, Row } from "./knowledge";
 import { KnownTable } from "./known-table";
 import { type Known, useKnown } from "./use-known";
@@ -26,12 +29,16 @@ export function KnownPanel({ dataset, versions, choice }: KnownPanelProps) {
   const { asOf, now, counts, rows } = known;
   const when = asOf === now ? "now" : `${formatMoment(asOf)} UTC`;
   const of = known.column === "y" ? series : `${known.column} of ${series}`;
+  const [correcting, setCorrecting] = useState<Row | null>(null);
+  const [stored, setStored] = useState<number | null>(null);
+  const mayCorrect = useMay("analyst") && !known.pinned && !known.deleted;
   const explorer = new URLSearchParams({ dataset: dataset.name, series, as_of: toIso(asOf) });
   return (
     <>
       <section className="card known" aria-labelledby="known-title">
         <div className="card-head">
           <h2 id="known-title">What we knew when</h2>
+          {!known.pinned && !known.deleted && <DeleteSeries dataset={dataset.name} series={series} />}
           <ButtonLink to={`/explorer?${explorer}`} small icon="explorer">
             Forecast from here
           </ButtonLink>
@@ -52,6 +59,7 @@ export function KnownPanel({ dataset, versions, choice }: KnownPanelProps) {
           <WindowPicker known={known} />
         </div>
         <AsOfSlider known={known} />
+        {known.deleted && <Deleted dataset={dataset.name} series={series} />}
         {known.known.error ? (
           <div className="card-body">
             <ProblemView error={known.known.error} retry={() => known.known.refetch()} />
@@ -60,6 +68,23 @@ export function KnownPanel({ dataset, versions, choice }: KnownPanelProps) {
           <Picture known={known} label={labelOf(of, when, counts, known.showLater)} />
         )}
       </section>
+      {stored !== null && (
+        <Notice tone="good" title={`Version ${stored} holds the correction`}>
+          <p>It is the one known from now on; slide back to see what was known before.</p>
+        </Notice>
+      )}
+      <CorrectDialog
+        dataset={dataset.name}
+        series={series}
+        column={known.column}
+        stepMs={known.stepMs}
+        row={correcting}
+        onClose={() => setCorrecting(null)}
+        onDone={(version) => {
+          setCorrecting(null);
+          setStored(version);
+        }}
+      />
       {known.known.data && (
         <KnownTable
           key={series}
@@ -68,6 +93,7 @@ export function KnownPanel({ dataset, versions, choice }: KnownPanelProps) {
           stepMs={known.stepMs}
           caption={`${of} as known at ${when} and as known now`}
           busy={known.known.isPlaceholderData}
+          onCorrect={mayCorrect ? setCorrecting : undefined}
         />
       )}
     </>

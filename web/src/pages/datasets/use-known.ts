@@ -1,5 +1,6 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useEffect, useMemo, useState } from "react";
+import { ProblemError } from "../../api/problem";
 import { storedSeries } from "../../api/queries";
 import type { Dataset, DatasetVersion } from "../../api/types";
 import { parseFrequency, shift, stepMs } from "../../lib/frequency";
@@ -71,15 +72,15 @@ export function useKnown({ dataset, versions, series }: Inputs) {
     queryFn: async () => {
       const [before, current] = await Promise.all([
         client.fetchQuery(storedSeries(dataset.name, series, { ...read, as_of: at })),
-        client.fetchQuery(storedSeries(dataset.name, series, read)),
+        client.fetchQuery(storedSeries(dataset.name, series, read)).catch(gone),
       ]);
-      return { before, current, asOf: asked, domain };
+      return { before, current, domain };
     },
     enabled: series !== "",
     placeholderData: (before, query) => (query?.queryKey[3] === series ? before : undefined),
   });
   const rows = useMemo(
-    () => (known.data ? compare(known.data.before, known.data.current, column) : []),
+    () => (known.data ? compare(known.data.before, known.data.current ?? NOTHING, column) : []),
     [known.data, column],
   );
   return {
@@ -99,6 +100,7 @@ export function useKnown({ dataset, versions, series }: Inputs) {
     showLater: params.get("later") === "1",
     change,
     known,
+    deleted: known.data?.current === null,
     domain: known.data?.domain ?? domain,
     rows,
     counts: useMemo(() => countFates(rows), [rows]),
@@ -107,6 +109,14 @@ export function useKnown({ dataset, versions, series }: Inputs) {
 }
 
 export type Known = ReturnType<typeof useKnown>;
+
+const NOTHING = { ds: [], y: [], exog: {} };
+
+/** A series that was deleted since then is not there now. */
+function gone(error: unknown): null {
+  if (error instanceof ProblemError && error.status === 404) return null;
+  throw error;
+}
 
 function momentOf(text: string | null, now: number): number | null {
   if (text === "now") return now;

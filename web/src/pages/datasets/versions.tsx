@@ -5,6 +5,14 @@ import { formatCount } from "../../lib/format";
 import { formatAge, formatDate, formatMoment } from "../../lib/time";
 import { pinnedIn, useAddress } from "./use-address";
 
+/** What made a version, before the number of its parent. */
+const ACTIONS: Record<DatasetVersion["action"], string> = {
+  upload: "an upload on",
+  append: "appended to",
+  delete: "a series deleted from",
+  restore: "a series restored in",
+};
+
 /** The versions, the latest first; choosing one pins the page to it. */
 export function Versions({ versions }: { versions: DatasetVersion[] }) {
   const { params } = useAddress();
@@ -38,7 +46,7 @@ export function Versions({ versions }: { versions: DatasetVersion[] }) {
                     {formatAge(v.created_at)}
                   </time>{" "}
                   by {v.created_by}
-                  {v.parent !== null && `, from v${v.parent}`}
+                  {v.parent !== null && `, ${ACTIONS[v.action]} v${v.parent}`}
                 </small>
                 <CopyText
                   text={v.content_hash}

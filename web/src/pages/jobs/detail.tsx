@@ -138,8 +138,12 @@ function Facts({ job }: { job: Job }) {
         )}
         <dt>As of</dt>
         <dd>{spec.as_of ? formatMoment(spec.as_of) : "now"}</dd>
-        <dt>Horizon</dt>
-        <dd>{spec.h ?? "the model's own"}</dd>
+        {"h" in spec && (
+          <>
+            <dt>Horizon</dt>
+            <dd>{spec.h ?? "the model's own"}</dd>
+          </>
+        )}
         {spec.kind === "train" && (
           <>
             <dt>Families</dt>
