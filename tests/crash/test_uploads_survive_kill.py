@@ -46,6 +46,6 @@ def test_when_writers_are_killed_then_every_acknowledged_upload_is_there_once_an
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(7200)
+@pytest.mark.timeout(14400)
 def test_when_a_thousand_writers_are_killed_then_nothing_is_lost_torn_or_doubled(tmp_path: Path) -> None:
     _kills(tmp_path, kills=1000, acknowledged=10_000, longest=2.5, seed=11)
