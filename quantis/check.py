@@ -41,7 +41,7 @@ def check_panel(
         rows = _without_duplicates(rows, findings)
         ahead = _ahead(rows, spec.roles)
         freq = _check(rows, ahead, spec, findings)
-        panel = None if findings.rejected else _panel(rows, ahead, spec.roles)
+        panel = None if findings.rejected else _panel(rows, ahead, spec)
     report = CheckReport(
         file=file,
         outcome=findings.outcome,
@@ -123,7 +123,10 @@ def _say_identical(rows: Rows, again: Integers, findings: Findings) -> None:
 
 
 def _ahead(rows: Rows, roles: Roles) -> Mask:
-    """Rows after a series' last y with known-future values and nothing observed. Shape [rows]."""
+    """Rows about the future only: known-future values, nothing observed. Shape [rows].
+
+    They lie after a series' last y, or were known before their time: a covariate as it was forecast.
+    """
     if not roles.futr_exog:
         return np.zeros(len(rows.series), dtype=bool)
     observed = any_valid(rows, (Y, *roles.hist_exog))
@@ -131,20 +134,33 @@ def _ahead(rows: Rows, roles: Roles) -> Mask:
     last = np.maximum.reduceat(ticks, rows.starts)
     lengths = np.diff(rows.starts, append=len(rows.series))
     beyond = rows.ds.astype(np.int64) > np.repeat(last, lengths)
-    ahead: Mask = beyond & ~observed & any_valid(rows, roles.futr_exog)
+    ahead: Mask = (beyond | _known_before(rows)) & ~observed & any_valid(rows, roles.futr_exog)
     return ahead
+
+
+def _known_before(rows: Rows) -> Mask:
+    """Whether `known_at` is stated and before ds. Shape [rows]."""
+    if KNOWN_AT not in rows.columns:
+        return np.zeros(len(rows.series), dtype=bool)
+    early = pc.less(rows.columns[KNOWN_AT], timestamps(rows.ds)).fill_null(False)
+    found: Mask = early.to_numpy(zero_copy_only=False)
+    return found
+
+
+def _last_of_time(rows: Rows, ahead: Mask) -> Mask:
+    """Of the rows with one series and time that are not ahead, the one known last. Shape [rows]."""
+    places = np.flatnonzero(~ahead)
+    again = (np.diff(rows.series[places]) == 0) & (np.diff(rows.ds[places]) == np.timedelta64(0, "us"))
+    last = np.zeros(len(ahead), dtype=bool)
+    last[places[~np.append(again, False)]] = True
+    return last
 
 
 def _check(rows: Rows, ahead: Mask, spec: DatasetSpec, findings: Findings) -> Frequency | None:
     check_static(rows, spec.roles, findings)
     check_known_future(rows, ahead, spec.roles, findings)
     if KNOWN_AT in rows.columns:
-        early = (
-            pc.less(rows.columns[KNOWN_AT], timestamps(rows.ds))
-            .fill_null(False)
-            .to_numpy(zero_copy_only=False)
-        )
-        count = int((early & ~ahead).sum())
+        count = int((_known_before(rows) & ~ahead).sum())
         if count:
             findings.add("D024", f"known_at is before ds in {count:,} rows", column=KNOWN_AT)
     valued = np.isin(np.arange(len(rows.names)), rows.series[any_valid(rows, (Y,))])
@@ -154,8 +170,8 @@ def _check(rows: Rows, ahead: Mask, spec: DatasetSpec, findings: Findings) -> Fr
     empty = rows.names.filter(pa.array(~valued)).to_pylist()
     findings.series("D052", empty, lambda i: f"{empty[i]} has no value in y", column=Y)
     # Of several values known at different times, the last is the one to judge.
-    latest = ~np.append(rows.same_time()[1:], False)
-    judged = rows if latest.all() and not ahead.any() else rows.take(latest & ~ahead)
+    latest = _last_of_time(rows, ahead)
+    judged = rows if latest.all() else rows.take(latest)
     frequency = check_series(judged, spec.freq, findings)
     if frequency is not None:
         check_values(judged, frequency, findings)
@@ -163,20 +179,35 @@ def _check(rows: Rows, ahead: Mask, spec: DatasetSpec, findings: Findings) -> Fr
     return frequency
 
 
-def _panel(rows: Rows, ahead: Mask, roles: Roles) -> Panel:
+def _panel(rows: Rows, ahead: Mask, spec: DatasetSpec) -> Panel:
+    roles = spec.roles
     dates = {KNOWN_AT: rows.columns[KNOWN_AT]} if KNOWN_AT in rows.columns else {}
     keys = {ID: rows.names.take(pa.array(rows.series)), DS: timestamps(rows.ds)}
     target = pa.table({**keys, **{name: rows.columns[name] for name in (Y, *roles.hist_exog)}, **dates})
     future = pa.table({**keys, **{name: rows.columns[name] for name in roles.futr_exog}})
     if dates:
-        dated = pc.if_else(pa.array(ahead), dates[KNOWN_AT], pa.scalar(None, TIMESTAMP))
-        future = future.append_column(KNOWN_AT, dated)
-    latest = ~np.append(rows.same_time()[1:], False)
+        future = future.append_column(KNOWN_AT, _future_known(rows, ahead, spec))
+    kept = _last_of_time(rows, ahead) | ahead
     return Panel(
         target=target.filter(pa.array(~ahead)),
-        future=future.filter(pa.array(latest)) if roles.futr_exog else future.slice(0, 0),
+        future=future.filter(pa.array(kept)) if roles.futr_exog else future.slice(0, 0),
         static=pa.table({ID: rows.names, **{name: _per_series(rows, name) for name in roles.stat_exog}}),
     )
+
+
+def _future_known(rows: Rows, ahead: Mask, spec: DatasetSpec) -> pa.Array:
+    """When each row's known-future values became known, null for always.
+
+    That is stated for what is ahead. Beside forecasts of the same time, the value that came with an
+    observation is the measured one: it was known when the observation was.
+    """
+    stated = rows.columns[KNOWN_AT]
+    first = np.flatnonzero(~rows.same_time())
+    forecast = np.logical_or.reduceat(ahead, first) if len(first) else ahead
+    measured = np.repeat(forecast, np.diff(first, append=len(ahead))) & ~ahead
+    published = pc.add(timestamps(rows.ds), spec.publication_lag)
+    known = pc.if_else(pa.array(measured), pc.coalesce(stated, published), stated)
+    return pc.if_else(pa.array(ahead | measured), known, pa.scalar(None, TIMESTAMP))
 
 
 def _per_series(rows: Rows, column: str) -> pa.Array:
