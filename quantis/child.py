@@ -51,17 +51,19 @@ def check_in_child(
     *,
     name: str,
     spec: DatasetSpec | None = None,
+    freq: str | None = None,
     media_type: str | None = None,
     limits: ReadLimits | None = None,
     options: ReadOptions | None = None,
 ) -> tuple[CheckReport, Panel | None, DatasetSpec]:
-    """What `check_panel` says of a file, and by which declaration; roles are detected without one.
+    """What `check_panel` says of a file, and by which declaration.
 
-    The panel is mapped from files; None when it is rejected.
+    Without a `spec`, roles are detected and `freq` is the declared frequency. The panel
+    is mapped from files; None when it is rejected.
     """
     with tempfile.TemporaryDirectory(prefix="quantis-read-") as folder:
         request = _request("check", path, folder, name, media_type, limits, options)
-        request["spec"] = spec.model_dump(mode="json") if spec else None
+        request["spec"], request["freq"] = spec.model_dump(mode="json") if spec else None, freq
         answer = _answer(request, limits or ReadLimits())
         report = CheckReport.model_validate(answer["report"])
         found = DatasetSpec.model_validate(answer["spec"])

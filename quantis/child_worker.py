@@ -80,7 +80,7 @@ def _work(request: dict[str, Any], limits: ReadLimits) -> dict[str, Any]:
     if given is not None:  # a category is no number, whatever it looks like
         options = options.model_copy(update={"texts": (*options.texts, *given.roles.categorical)})
     table = read_table(path, name=name, media_type=media_type, limits=limits, options=options)
-    spec = given or detect_spec(table, "check", options)
+    spec = given or detect_spec(table, "check", options).model_copy(update={"freq": request["freq"]})
     report, panel = check_panel(table, spec, file=name, options=options)
     if panel is not None:
         _write(panel, folder)

@@ -66,7 +66,7 @@ def _hint(rows: Rows, series: list[_Series], frequency: Frequency, findings: Fin
     season = frequency.season_lengths[0]
     for one in series:
         name = rows.name(int(rows.starts[one.place]))
-        leading = _leading_zeros(one.y, season)
+        leading = leading_zeros(one.y, season)
         if leading:
             said["D055"].append((name, f"{name} begins with {leading:,} zeros", None))
         living = _Series(one.place, one.y[leading:], one.row[leading:])
@@ -87,7 +87,7 @@ def _hint(rows: Rows, series: list[_Series], frequency: Frequency, findings: Fin
         findings.listed_series(code, found, column=Y)
 
 
-def _leading_zeros(y: Floats, season: int) -> int:
+def leading_zeros(y: Floats, season: int) -> int:
     """How many zeros a series begins with, when they are more than its own zeros explain."""
     alive = np.flatnonzero(y)
     run = int(alive[0]) if len(alive) else 0

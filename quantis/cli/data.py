@@ -1,4 +1,4 @@
-"""`quantis data`: check, push, ls, show."""
+"""`quantis data`: check, clean, push, ls, show."""
 
 from __future__ import annotations
 
@@ -7,33 +7,98 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quantis.cli import output
+from quantis.cli import output, reading
 from quantis.cli.options import AsOf, Json, Url, client, duration, names
 from quantis.errors import NotFound
 
 if TYPE_CHECKING:
     from quantis.client import Client
     from quantis.types.datasets import CheckReport, StoredSeries
+    from quantis.types.reading import ReadOptions
 
 app = typer.Typer(no_args_is_help=True)
 
 File = Annotated[
-    Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="CSV, Parquet or Arrow.")
+    Path,
+    typer.Argument(
+        exists=True, dir_okay=False, readable=True, help="CSV, Parquet, Arrow or JSON, also packed."
+    ),
 ]
 Columns = str | None
 
 
 @app.command()
-def check(file: File, as_json: Json = False) -> None:
+def check(
+    file: File,
+    futr: Annotated[Columns, typer.Option(help="Columns known in advance, with commas.")] = None,
+    hist: Annotated[Columns, typer.Option(help="Columns observed as time passes.")] = None,
+    static: Annotated[Columns, typer.Option(help="Columns fixed per series.")] = None,
+    categorical: Annotated[Columns, typer.Option(help="Which of these are categories.")] = None,
+    freq: Annotated[
+        str | None, typer.Option(help="h, D, B, W, MS, 15min ...; found out when absent.")
+    ] = None,
+    mapping: reading.Mapping = None,
+    dates: reading.Dates = None,
+    time_zone: reading.Zone = None,
+    delimiter: reading.Delimiter = None,
+    decimal: reading.Decimal = None,
+    encoding: reading.Encoding = None,
+    as_json: Json = False,
+) -> None:
     """What an upload of FILE would find; works without a server."""
-    from quantis.check import check_panel, detect_spec
-    from quantis.reading import read_table
+    from quantis.child import check_in_child
 
-    table = read_table(file, name=file.name)
-    report, _ = check_panel(table, detect_spec(table, "check"), file=file.name)
+    options = reading.options(delimiter, decimal, encoding, dates, mapping, time_zone)
+    spec = reading.declared(futr, hist, static, categorical, freq)
+    report, _, _ = check_in_child(file, name=file.name, spec=spec, freq=freq, options=options)
     if as_json:
         output.answer(report.model_dump(mode="json", exclude={"columns"}))
     else:
+        _show_report(report)
+    if report.outcome == "reject":
+        raise typer.Exit(1)
+
+
+@app.command()
+def clean(
+    file: File,
+    out: Annotated[Path, typer.Option(help="Where to write it; .csv, .parquet or .arrow.")],
+    apply: Annotated[
+        str | None,
+        typer.Option(help="Codes to repair, with commas, or `all`; those without loss when absent."),
+    ] = None,
+    freq: Annotated[
+        str | None, typer.Option(help="Frequency of gaps to fill; found out when absent.")
+    ] = None,
+    mapping: reading.Mapping = None,
+    dates: reading.Dates = None,
+    time_zone: reading.Zone = None,
+    delimiter: reading.Delimiter = None,
+    decimal: reading.Decimal = None,
+    encoding: reading.Encoding = None,
+    as_json: Json = False,
+) -> None:
+    """Repair what FILE's findings name, and say what was done; FILE stays as it is."""
+    from quantis.check import check_panel, detect_spec
+    from quantis.child import read_in_child
+    from quantis.cleaning import REPAIRS
+    from quantis.cleaning import clean as repaired
+
+    options = reading.options(delimiter, decimal, encoding, dates, mapping, time_zone)
+    table = read_in_child(file, name=file.name, options=options)
+    codes = None if apply is None else tuple(REPAIRS) if apply == "all" else names(apply)
+    table, repairs = repaired(table, codes, options=options, freq=freq)
+    reading.write_table(table, out)
+    spec = detect_spec(table, "check").model_copy(update={"freq": freq})
+    report, _ = check_panel(table, spec, file=out.name)
+    if as_json:
+        left = report.model_dump(mode="json", exclude={"columns"})
+        output.answer(
+            {"file": file.name, "out": str(out), "repairs": [r._asdict() for r in repairs], "report": left}
+        )
+    else:
+        for repair in repairs:
+            output.say(f"  {repair.code}  {repair.what}: {repair.rows:,}")
         _show_report(report)
     if report.outcome == "reject":
         raise typer.Exit(1)
@@ -56,6 +121,11 @@ def push(
     ] = None,
     holidays: Annotated[str | None, typer.Option(help="Country code of the holidays, such as US.")] = None,
     description: Annotated[str | None, typer.Option(help="What it is, for others.")] = None,
+    mapping: reading.Mapping = None,
+    dates: reading.Dates = None,
+    delimiter: reading.Delimiter = None,
+    decimal: reading.Decimal = None,
+    encoding: reading.Encoding = None,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
@@ -75,9 +145,10 @@ def push(
         "description": description,
     }
     declared = {key: value for key, value in declared.items() if value is not None}
+    options = reading.options(delimiter, decimal, encoding, dates, mapping)
     with client(url) as api:
-        _ensure_dataset(api, name, file, declared)
-        result = api.upload(name, file)
+        _ensure_dataset(api, name, file, declared, options)
+        result = api.upload(name, file, options=options)
     if as_json:
         output.answer(result)
         return
@@ -126,7 +197,9 @@ def show(
             _show_dataset(api, name, as_json)
 
 
-def _ensure_dataset(api: Client, name: str, file: Path, declared: dict[str, Any]) -> None:
+def _ensure_dataset(
+    api: Client, name: str, file: Path, declared: dict[str, Any], options: ReadOptions
+) -> None:
     """Make the dataset on its first upload; what is declared once cannot be declared again."""
     from quantis.client.problems import checked
     from quantis.errors import Conflict
@@ -135,7 +208,7 @@ def _ensure_dataset(api: Client, name: str, file: Path, declared: dict[str, Any]
     try:
         known: Dataset = api.dataset(name)
     except NotFound:
-        roles = {} if "roles" in declared else _detected_roles(file, name)
+        roles = {} if "roles" in declared else _detected_roles(file, options)
         api.create_dataset(checked(DatasetSpec, name=name, **roles, **declared))
         return
     for key, value in checked(DatasetSpec, name=name, **declared).model_dump(include=set(declared)).items():
@@ -145,11 +218,11 @@ def _ensure_dataset(api: Client, name: str, file: Path, declared: dict[str, Any]
             )
 
 
-def _detected_roles(file: Path, name: str) -> dict[str, Any]:
-    from quantis.check import detect_spec
-    from quantis.reading import read_table
+def _detected_roles(file: Path, options: ReadOptions) -> dict[str, Any]:
+    from quantis.child import check_in_child
 
-    roles = detect_spec(read_table(file, name=file.name), name).roles
+    _, _, spec = check_in_child(file, name=file.name, options=options)
+    roles = spec.roles
     found = [*(f"{c} observed" for c in roles.hist_exog), *(f"{c} static" for c in roles.stat_exog)]
     if found:
         output.say(f"roles found: {', '.join(found)}; declare what is known in advance with --futr")

@@ -37,9 +37,11 @@ from quantis.types.datasets import (
 from quantis.types.forecasts import ForecastRequest, ForecastResponse, SeriesRequest
 from quantis.types.jobs import Job, JobRequest, JobSpec, JobState, LogText
 from quantis.types.observations import AppendResult, Observations, ObservedSeries
+from quantis.types.reading import ReadOptions
 from quantis.types.registry import AliasRequest, Leaderboard, Model, ModelVersion
 
 T = TypeVar("T", bound=BaseModel)
+Options = ReadOptions | None
 
 
 class Client:
@@ -155,13 +157,15 @@ class Client:
     def dataset(self, name: str) -> Dataset:
         return self._get(Dataset, f"/datasets/{_part(name)}")
 
-    def check(self, name: str, data: Any, *, file: str | None = None) -> CheckReport:
+    def check(self, name: str, data: Any, *, file: str | None = None, options: Options = None) -> CheckReport:
         """What an upload of `data` would find. Bytes, a path, an Arrow table or any dataframe."""
-        return self._upload(CheckReport, f"/datasets/{_part(name)}/check", data, file)
+        return self._upload(CheckReport, f"/datasets/{_part(name)}/check", data, file, options)
 
-    def upload(self, name: str, data: Any, *, file: str | None = None) -> UploadResult:
+    def upload(
+        self, name: str, data: Any, *, file: str | None = None, options: Options = None
+    ) -> UploadResult:
         """Store a new version; the same content again makes none. RejectedPanel carries the findings."""
-        return self._upload(UploadResult, f"/datasets/{_part(name)}/versions", data, file)
+        return self._upload(UploadResult, f"/datasets/{_part(name)}/versions", data, file, options)
 
     def versions(self, name: str, *, limit: int = 1000) -> list[DatasetVersion]:
         return self._all(DatasetVersion, f"/datasets/{_part(name)}/versions", limit)
@@ -318,9 +322,10 @@ class Client:
     def _send(self, kind: type[T], method: str, path: str, body: str | None, **extra: Any) -> T:
         return self._connection.read(kind, Request(method, f"/v1{path}", json=body, **extra))
 
-    def _upload(self, kind: type[T], path: str, data: Any, file: str | None) -> T:
+    def _upload(self, kind: type[T], path: str, data: Any, file: str | None, options: Options) -> T:
         body = body_of(data, name=file)
-        request = Request("POST", f"/v1{path}", {"file": body.name}, body=body, repeatable=True)
+        given = options.query() if options else {}
+        request = Request("POST", f"/v1{path}", {"file": body.name, **given}, body=body, repeatable=True)
         return self._connection.read(kind, request)
 
     def _all(self, kind: type[T], path: str, limit: int, /, **params: Any) -> list[T]:

@@ -23,6 +23,7 @@ from quantis.types.datasets import (
     StoredSeries,
     UploadResult,
 )
+from quantis.types.reading import ReadOptions
 
 Record = dict[str, Any]
 
@@ -144,9 +145,12 @@ class Shelf:
 
     def _checked(self, name: str, request: httpx.Request) -> tuple[CheckReport, Panel | None]:
         file = request.url.params.get("file", "upload")
-        table = read_table(request.content, name=file, media_type=request.headers.get("Content-Type"))
+        options = _options(request.url.params)
+        media_type = request.headers.get("Content-Type")
+        table = read_table(request.content, name=file, media_type=media_type, options=options)
         stored = self._stored.get(name)
-        return check_panel(table, stored.dataset if stored else detect_spec(table, name), file=file)
+        spec = stored.dataset if stored else detect_spec(table, name, options)
+        return check_panel(table, spec, file=file, options=options)
 
     def _content(self, name: str, number: int | None) -> _Content:
         for version, content in reversed(self._of(name).versions):
@@ -184,3 +188,11 @@ def _rows(table: pa.Table) -> list[Record]:
 
 def _moment(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
+
+
+def _options(params: httpx.QueryParams) -> ReadOptions:
+    given: dict[str, object] = {
+        key: value for key, value in params.items() if key in ReadOptions.model_fields
+    }
+    columns = dict(text.rpartition("=")[::2] for text in params.get_list("column"))
+    return ReadOptions.model_validate({**given, "columns": columns})

@@ -42,3 +42,9 @@ class ReadOptions(Frozen):
         if self.decimal == "," and self.delimiter == ",":
             raise ValueError("decimal and delimiter are both a comma; give them apart")
         return self
+
+    def query(self) -> dict[str, str | list[str]]:
+        """What is given, as the parameters of an upload's address."""
+        given = self.model_dump(exclude_none=True, exclude={"columns", "texts"})
+        named = [f"{old}={new}" for old, new in self.columns.items()]
+        return {**given, "column": named} if named else given

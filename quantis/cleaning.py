@@ -1,0 +1,246 @@
+"""Repairs of a table, each named by the code of the finding that it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from quantis.columns import Mask, numbers, texts
+from quantis.errors import InvalidInput
+from quantis.frequency import Frequency, infer, infer_counts
+from quantis.moments import times
+from quantis.naming import is_reserved, named
+from quantis.panel import DS, ID, KNOWN_AT, Y, times_of, timestamps
+from quantis.shapes import leading_zeros
+from quantis.types.datasets import Roles
+from quantis.types.reading import ReadOptions
+from quantis.zones import to_utc
+
+
+class Repair(NamedTuple):
+    code: str
+    what: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class _State:
+    table: pa.Table
+    options: ReadOptions
+    freq: str | None
+    repairs: tuple[Repair, ...] = ()
+
+    def done(self, code: str, table: pa.Table, what: str, rows: int) -> _State:
+        return replace(self, table=table, repairs=(*self.repairs, Repair(code, what, rows))) if rows else self
+
+
+def clean(
+    table: pa.Table, codes: Iterable[str] | None = None, *, options: ReadOptions, freq: str | None = None
+) -> tuple[pa.Table, list[Repair]]:
+    """The table with the repairs of these codes made (those without loss when none is named), and what was done.
+
+    InvalidInput for a code without a repair, and for a table that lacks the columns of a panel.
+    """
+    wanted = set(LOSSLESS if codes is None else codes)
+    for code in sorted(wanted - set(REPAIRS)):
+        raise InvalidInput(f"{code!r} has no repair; those with one are {', '.join(REPAIRS)}")
+    state = _State(table.replace_schema_metadata(None), options, freq)
+    for code, (_, repair) in REPAIRS.items():
+        if code in wanted:
+            state = repair(state)
+    return state.table, list(state.repairs)
+
+
+def _need(state: _State, *columns: str) -> None:
+    for column in columns:
+        if column not in state.table.column_names:
+            raise InvalidInput(
+                f"column {column!r} is not in the file; map one to it, such as --map date={column}"
+            )
+
+
+def _names(state: _State) -> _State:
+    table, taken = named(state.table, Roles(), state.options)
+    pairs = [f"{old} to {new}" for old, new in [*state.options.columns.items(), *taken.items()]]
+    return state.done("D007", table, f"renamed {', '.join(pairs)}", len(pairs))
+
+
+def _reserved(state: _State) -> _State:
+    found = [
+        name for name in state.table.column_names if is_reserved(name) and name not in (ID, DS, Y, KNOWN_AT)
+    ]
+    return state.done("D009", state.table.drop(found), f"dropped {', '.join(found)}", len(found))
+
+
+def _trimmed(state: _State) -> _State:
+    _need(state, ID)
+    ids = texts(state.table[ID].combine_chunks())
+    trimmed = pc.utf8_trim_whitespace(ids)
+    changed = int(pc.sum(pc.not_equal(ids, trimmed)).as_py() or 0)
+    return state.done("D014", _with(state.table, ID, trimmed), "trimmed unique_id", changed)
+
+
+def _moments(state: _State) -> _State:
+    """`ds` as UTC moments or dates; from other forms, local times and local midnights."""
+    _need(state, ID, DS)
+    parsed = times(state.table[DS].combine_chunks(), state.options.dates)
+    if parsed.counted or not (parsed.forms or parsed.naive.any()):
+        return state
+    if parsed.bad.any() or parsed.unclear.any() or (parsed.zoned and parsed.naive.any()):
+        raise InvalidInput("ds has times that cannot be read for sure; `quantis data check` names their rows")
+    ds, zone = times_of(parsed.values), state.options.time_zone or "UTC"
+    if parsed.naive.any() and zone != "UTC":
+        series = texts(state.table[ID].combine_chunks()).dictionary_encode().indices
+        codes = series.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+        local = to_utc(ds, codes, zone, in_order=KNOWN_AT not in state.table.column_names)
+        if (local.skipped | local.doubtful).any():
+            raise InvalidInput(
+                f"ds has times that the clock of {zone} skipped or showed twice; give their offset"
+            )
+        ds = local.times
+    done = state
+    for how, example in parsed.forms.items():
+        done = done.done(
+            "D034" if "midnights" in how else "D033", state.table, f"{example} was {how}", len(ds)
+        )
+    naive = int(parsed.naive.sum())
+    done = done.done("D021", state.table, f"took times without a zone as {zone}", naive)
+    return replace(done, table=_with(state.table, DS, timestamps(ds)))
+
+
+def _finite(state: _State) -> _State:
+    _need(state, Y)
+    parsed = numbers(state.table[Y].combine_chunks())
+    infinite = pc.is_inf(parsed.values).fill_null(False)
+    count = int(pc.sum(infinite).as_py() or 0)
+    values = pc.if_else(infinite, pa.scalar(None, pa.float64()), parsed.values)
+    return state.done("D031", _with(state.table, Y, values), "emptied infinite values of y", count)
+
+
+def _distinct(state: _State) -> _State:
+    codes = [_codes(state.table[name]) for name in state.table.column_names]
+    _, first = np.unique(np.column_stack(codes), axis=0, return_index=True)
+    kept = np.sort(first)
+    count = state.table.num_rows - len(kept)
+    return state.done("D002", state.table.take(pa.array(kept)), "dropped identical rows", count)
+
+
+def _valued(state: _State) -> _State:
+    """Without the series that have no y at all."""
+    _need(state, ID, Y)
+    ids, valued = _codes(state.table[ID]), numbers(state.table[Y].combine_chunks()).values.is_valid()
+    alive = np.isin(ids, ids[_mask(valued)])
+    return state.done(
+        "D052", state.table.filter(pa.array(alive)), "dropped series without a value", int((~alive).sum())
+    )
+
+
+def _sorted(state: _State) -> _State:
+    order = _order(state)
+    if order is None:
+        return state
+    moved = int((order != np.arange(len(order))).sum())
+    return state.done("D044", state.table.take(pa.array(order)), "sorted by unique_id and ds", moved)
+
+
+def _begun(state: _State) -> _State:
+    """Without the zeros with which a series begins, where they are more than its own zeros explain."""
+    state = _in_order(state, "D055")
+    y = numbers(state.table[Y].combine_chunks()).values.fill_null(np.nan).to_numpy(zero_copy_only=False)
+    ds = times_of(times(state.table[DS].combine_chunks(), state.options.dates).values)
+    kept = np.ones(len(y), dtype=bool)
+    for start, end in _spans(state.table[ID]):
+        frequency = Frequency.parse(state.freq) if state.freq else infer(ds[start:end])
+        given = np.flatnonzero(~np.isnan(y[start:end]))
+        run = leading_zeros(y[start:end][given], frequency.season_lengths[0] if frequency else 1)
+        kept[start : start + (given[run] if run else 0)] = False
+    return state.done("D055", state.table.filter(pa.array(kept)), "dropped leading zeros", int((~kept).sum()))
+
+
+def _spans(ids: pa.ChunkedArray) -> list[tuple[int, int]]:
+    """First row and end of each series of a sorted table."""
+    starts = np.flatnonzero(np.diff(_codes(ids), prepend=-1))
+    return list(zip(starts.tolist(), [*starts[1:].tolist(), len(ids)], strict=True)) if len(ids) else []
+
+
+def _filled(state: _State) -> _State:
+    """With an empty row for every step that a series lacks."""
+    state = _in_order(state, "D043")
+    parsed = times(state.table[DS].combine_chunks(), state.options.dates)
+    ds, ids = times_of(parsed.values), texts(state.table[ID].combine_chunks())
+    parts = []
+    for start, end in _spans(state.table[ID]):
+        own = ds[start:end]
+        found = infer_counts(own) if parsed.counted else infer(own)
+        frequency = Frequency.parse(state.freq) if state.freq else found
+        missing = np.setdiff1d(frequency.grid(own[0], own[-1]), own) if frequency else own[:0]
+        parts.append(pa.table({ID: pa.repeat(ids[start], len(missing)), DS: timestamps(missing)}))
+    rows = pa.concat_tables(parts) if parts else pa.table({ID: ids[:0], DS: timestamps(ds[:0])})
+    if not rows.num_rows:
+        return state
+    full = pa.concat_tables([_with(state.table, DS, parsed.values), rows], promote_options="default")
+    done = state.done("D043", full, "filled gaps with empty rows", rows.num_rows)
+    order = _order(done)
+    return done if order is None else replace(done, table=full.take(pa.array(order)))
+
+
+def _in_order(state: _State, code: str) -> _State:
+    _need(state, ID, DS, Y)
+    order = _order(state)
+    if order is None:
+        raise InvalidInput(
+            f"ds cannot be read, so {code} cannot be repaired; `quantis data check` names the rows"
+        )
+    return replace(state, table=state.table.take(pa.array(order)))
+
+
+def _order(state: _State) -> np.ndarray[tuple[int], np.dtype[np.int64]] | None:
+    _need(state, ID, DS)
+    parsed = times(state.table[DS].combine_chunks(), state.options.dates)
+    if parsed.values.null_count:
+        return None
+    ids = texts(state.table[ID].combine_chunks())
+    rank = pc.index_in(ids, pc.unique(ids).sort()).fill_null(-1).to_numpy()
+    return np.lexsort((times_of(parsed.values), rank))
+
+
+def _codes(column: pa.Array | pa.ChunkedArray) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    plain = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    codes: np.ndarray[tuple[int], np.dtype[np.int64]] = (
+        plain.dictionary_encode().indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    )
+    return codes
+
+
+def _mask(values: pa.Array) -> Mask:
+    mask: Mask = values.to_numpy(zero_copy_only=False)
+    return mask
+
+
+def _with(table: pa.Table, name: str, column: pa.Array) -> pa.Table:
+    return table.set_column(table.column_names.index(name), name, column)
+
+
+REPAIRS: dict[str, tuple[str, Callable[[_State], _State]]] = {
+    "D007": ("name the columns unique_id, ds and y", _names),
+    "D009": ("drop columns of reserved names", _reserved),
+    "D014": ("trim unique_id", _trimmed),
+    "D021": ("write ds in UTC, from local times of --time-zone", _moments),
+    "D033": ("write ds as ISO 8601", _moments),
+    "D034": ("write local midnights as dates", _moments),
+    "D031": ("empty infinite values", _finite),
+    "D002": ("drop identical rows", _distinct),
+    "D052": ("drop series without a value", _valued),
+    "D044": ("sort by unique_id and ds", _sorted),
+    "D055": ("drop leading zeros", _begun),
+    "D043": ("fill gaps with empty rows", _filled),
+}
+"""Per code what its repair does, in the order in which they are made."""
+
+LOSSLESS = ("D007", "D009", "D014", "D021", "D033", "D034", "D002", "D044")
+"""What is repaired when nothing is named: no value is changed or left out."""

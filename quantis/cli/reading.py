@@ -1,0 +1,89 @@
+"""Options of how a file is read, and files written by the kind that their name says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from quantis.cli.options import names
+from quantis.errors import InvalidInput
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from quantis.types.datasets import DatasetSpec
+    from quantis.types.reading import ReadOptions
+
+Delimiter = Annotated[str | None, typer.Option(help="Between cells of a CSV: , ; | or tab; found out.")]
+Decimal = Annotated[str | None, typer.Option(help="Decimal mark of a CSV: . or ,; found out when absent.")]
+Encoding = Annotated[str | None, typer.Option(help="Encoding of a CSV, such as cp1252; found out.")]
+Dates = Annotated[str | None, typer.Option(help="Order of dates: ymd, dmy or mdy.")]
+Zone = Annotated[str | None, typer.Option(help="Zone of times without one, such as Europe/Berlin.")]
+Mapping = Annotated[
+    list[str] | None,
+    typer.Option("--map", metavar="date=ds", help="A column of the file and the name it is to have."),
+]
+
+
+def options(
+    delimiter: str | None,
+    decimal: str | None,
+    encoding: str | None,
+    dates: str | None,
+    mapping: list[str] | None,
+    time_zone: str | None = None,
+) -> ReadOptions:
+    """What is given of a file; a usage error names what does not fit."""
+    from quantis.client.problems import checked
+    from quantis.types.reading import ReadOptions
+
+    pairs = [text.rpartition("=")[::2] for text in mapping or ()]
+    for old, new in pairs:
+        if not old or not new:
+            raise typer.BadParameter("--map takes a column and its new name, such as date=ds")
+    given: dict[str, Any] = {
+        "delimiter": "\t" if delimiter in ("tab", "\\t") else delimiter,
+        "decimal": decimal,
+        "encoding": encoding,
+        "dates": dates,
+        "time_zone": time_zone,
+        "columns": dict(pairs),
+    }
+    return checked(ReadOptions, **{key: value for key, value in given.items() if value is not None})
+
+
+def declared(
+    futr: str | None, hist: str | None, static: str | None, categorical: str | None, freq: str | None
+) -> DatasetSpec | None:
+    """The declaration that options make; None when they make none, so that roles are detected."""
+    from quantis.client.problems import checked
+    from quantis.types.datasets import DatasetSpec
+
+    roles = {
+        "futr_exog": names(futr),
+        "hist_exog": names(hist),
+        "stat_exog": names(static),
+        "categorical": names(categorical),
+    }
+    return checked(DatasetSpec, name="check", roles=roles, freq=freq) if any(roles.values()) else None
+
+
+def write_table(table: pa.Table, path: Path) -> None:
+    """A table as CSV, Parquet or Arrow, by the end of the path; whole or not at all."""
+    import pyarrow as pa
+    import pyarrow.csv as pacsv
+    import pyarrow.parquet as pq
+
+    temporary = path.with_name(f".{path.name}.partial")
+    if path.suffix == ".csv":
+        pacsv.write_csv(table, temporary)
+    elif path.suffix == ".parquet":
+        pq.write_table(table, temporary, compression="zstd")
+    elif path.suffix == ".arrow":
+        with pa.ipc.new_file(str(temporary), table.schema) as file:
+            file.write_table(table)
+    else:
+        raise InvalidInput(f"{path.name} ends in none of .csv, .parquet and .arrow; name the kind by its end")
+    temporary.replace(path)
