@@ -61,6 +61,8 @@ export default function KnownChart(props: KnownChartProps) {
 }
 
 const GAP = Number.NaN;
+/** Beyond this many rows a line of the usual width would be a solid block. */
+const DENSE = 1500;
 
 function configOf(rows: Row[], later: boolean, domain: [number, number], c: Palette): ChartConfiguration {
   const line = { pointRadius: 0, pointHitRadius: 0, borderJoinStyle: "round" as const, tension: 0 };
@@ -68,6 +70,7 @@ function configOf(rows: Row[], later: boolean, domain: [number, number], c: Pale
     rows.map((row, i) => ({ x: row.time, y: pick(row, i) ?? GAP }));
   const appeared = (row: Row | undefined) => row?.fate === "appeared";
   const known = rows.filter((row) => row.fate !== "appeared");
+  const fine = rows.length > DENSE;
   return {
     type: "line",
     data: {
@@ -83,7 +86,7 @@ function configOf(rows: Row[], later: boolean, domain: [number, number], c: Pale
           ...line,
           data: known.map((row) => ({ x: row.time, y: row.was ?? GAP })),
           borderColor: c.history,
-          borderWidth: 1.6,
+          borderWidth: fine ? 0.6 : 1.6,
         },
         {
           ...line,
