@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import ClassVar, Self
 
 import numpy as np
@@ -11,8 +12,9 @@ import torch
 from models.forecaster import Parts
 from models.series import Floats, each_series, predictions, recent
 from models.tft.encoding import Encoding, Scales
+from models.tft.explanation import explanation
 from models.tft.grid import encode
-from models.tft.network import QuantileNetwork
+from models.tft.network import Answer, QuantileNetwork
 from models.tft.reference import own_state
 from models.tft.windows import Windows
 from quantis.panel import Snapshot, Task
@@ -49,7 +51,7 @@ class TftForecaster:
         tail = recent(snapshot, self.context_length)
         encoded = encode(tail, self.task, self.encoding, self.scales)
         windows = Windows.of(encoded, self.params.encoder_length, self.task.h)
-        scaled = self._scaled_quantiles(windows)
+        scaled = np.concatenate([answer.quantiles.numpy() for answer in self._answers(windows)])
         fan = np.sort(scaled * encoded.scale[:, None, 1:] + encoded.scale[:, None, :1], axis=2)
         positive = [not np.any(series.y < 0) for series in each_series(tail)]
         fan[positive] = np.maximum(fan[positive], 0.0)
@@ -58,15 +60,23 @@ class TftForecaster:
             snapshot.future, mean_of(flat, self.task.quantiles), sorted(self.task.quantiles), flat
         )
 
-    def _scaled_quantiles(self, windows: Windows) -> Floats:
-        """Shape [series, h, quantiles]."""
+    def explain(self, snapshot: Snapshot) -> pa.Table:
+        """Importances of the variables, and attention by lag, of every series and horizon step.
+
+        Columns as `explanation.SCHEMA`; the weights of one kind sum to 1 in each step.
+        """
+        tail = recent(snapshot, self.context_length)
+        encoded = encode(tail, self.task, self.encoding, self.scales)
+        windows = Windows.of(encoded, self.params.encoder_length, self.task.h)
+        return explanation(tail, self.encoding, windows, list(self._answers(windows)))
+
+    def _answers(self, windows: Windows) -> Iterator[Answer]:
+        """What the network says of every series, some at a time."""
         wanted = windows.prediction_windows()
-        found = np.zeros((len(wanted), self.task.h, len(self.task.quantiles)))
         with torch.inference_mode():
             for first in range(0, len(wanted), _BATCH):
                 batch, _ = windows.batch(wanted[first : first + _BATCH])
-                found[first : first + _BATCH] = self.network(batch).numpy()
-        return found
+                yield self.network.look(batch)
 
     def parts(self) -> Parts:
         config = {

@@ -16,6 +16,7 @@ from torch import nn
 from models.tft.network import Sizes
 from models.windows.panel import Layout
 from quantis.errors import InvalidInput
+from quantis.types.jobs import TftParams
 
 State = Mapping[str, torch.Tensor]
 
@@ -207,3 +208,23 @@ def reference_dataset(frame: Any, layout: Layout) -> Any:
         add_target_scales=layout.add_target_scales,
         add_encoder_length=layout.add_encoder_length,
     )
+
+
+def stock_model(dataset: Any, params: TftParams, quantiles: Sequence[float]) -> Any:
+    """The library's transformer as its users build it, of the same size as ours."""
+    from pytorch_forecasting import TemporalFusionTransformer
+    from pytorch_forecasting.metrics import QuantileLoss
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Attribute '.*' is an instance of `nn.Module`")
+        return TemporalFusionTransformer.from_dataset(
+            dataset,
+            hidden_size=params.hidden_size,
+            hidden_continuous_size=max(2, params.hidden_size // 2),
+            attention_head_size=params.attention_heads,
+            dropout=params.dropout,
+            learning_rate=params.learning_rate,
+            output_size=len(quantiles),
+            loss=QuantileLoss(list(quantiles)),
+            logging_metrics=nn.ModuleList(),
+        ).eval()

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from models.tft.grid import Encoded
-from models.windows.blocks import blocks, clear_padding
+from models.windows.blocks import blocks, cleared, padding
 
 Batch = dict[str, torch.Tensor]
 
@@ -76,13 +76,14 @@ class Windows:
         series, first = windows[:, 0], windows[:, 1]
         lengths = torch.clamp(first - self.start[series], max=self.encoder_length)
         longest = int(lengths.max())
+        behind = padding(lengths, longest)
         ahead = series * self.target.shape[1] + first
         past = ahead - lengths
         batch = {
             "static_cont": self.static_reals[series],
             "static_cat": self.static_codes[series],
-            "encoder_cont": clear_padding(blocks(self.reals, past, longest), lengths),
-            "encoder_cat": clear_padding(blocks(self.codes, past, longest), lengths),
+            "encoder_cont": cleared(blocks(self.reals, past, longest), behind),
+            "encoder_cat": cleared(blocks(self.codes, past, longest), behind),
             "decoder_cont": blocks(self.reals, ahead, self.h),
             "decoder_cat": blocks(self.codes, ahead, self.h),
             "encoder_lengths": lengths,

@@ -15,11 +15,18 @@ def blocks(rows: torch.Tensor, first: torch.Tensor, steps: int) -> torch.Tensor:
     return overlapping.index_select(0, first).view(len(first), steps, features)
 
 
-def clear_padding(values: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """Zeroes, in place, the steps of `values` [batch, steps, ...] from each window's length on."""
-    steps = values.shape[1]
+def padding(lengths: torch.Tensor, steps: int) -> torch.Tensor:
+    """Which of batch x steps rows lie behind their window's length, counted through. Shape [rows]."""
     short = (lengths < steps).nonzero()[:, 0]
-    if len(short):
-        padding = torch.arange(steps, device=values.device) >= lengths[short, None]
-        values[short] = values[short].masked_fill(padding.view(*padding.shape, *[1] * (values.dim() - 2)), 0)
+    if not len(short):
+        return short
+    behind = torch.arange(steps, device=lengths.device) >= lengths[short, None]
+    which, step = behind.nonzero(as_tuple=True)
+    return short[which] * steps + step
+
+
+def cleared(values: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """Zeroes, in place, these rows of `values` [batch, steps, features] and gives it back."""
+    if len(rows):
+        values.flatten(0, 1).index_fill_(0, rows, 0)
     return values

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
 import torch
 
-from models.windows.blocks import blocks, clear_padding
+from models.windows.blocks import blocks, cleared, padding
 from models.windows.panel import Integers, Layout, Panel
 from quantis.errors import InvalidInput
 
@@ -60,34 +61,69 @@ class WindowEngine:
         """The x and y of these windows [batch], as the reference's loader gives them."""
         panel, first = self.panel, self.first[windows]
         past, ahead = self.encoder_lengths[windows], self.decoder_lengths[windows]
-        encoder, decoder = int(past.max()), int(ahead.max())
-        begin = first + past
+        begin, series = first + past, panel.series[first]
+        before, after = self._side(first, past, self.shortest[0]), self._side(begin, ahead, self.shortest[1])
+        steps = torch.arange(before.codes.shape[1], device=first.device)
+        self._place_in_window(before.numbers, (steps - past[:, None]) / self.layout.max_encoder_length, past)
+        self._place_in_window(after.numbers, self.ahead[: after.codes.shape[1]], past)
+        for side in (before, after):
+            cleared(side.numbers, side.behind)
+            cleared(side.codes, side.behind)
         x = {
+            "encoder_cat": before.codes,
+            "encoder_cont": before.numbers[..., :-1],
+            "encoder_target": before.numbers[..., -1],
             "encoder_lengths": past,
+            "decoder_cat": after.codes,
+            "decoder_cont": after.numbers[..., :-1],
+            "decoder_target": after.numbers[..., -1],
             "decoder_lengths": ahead,
-            "decoder_time_idx": panel.time[begin, None] + torch.arange(decoder, device=first.device),
-            "groups": panel.series[first, None],
-            "target_scale": panel.scale[panel.series[first]],
+            "decoder_time_idx": panel.time[begin, None] + self.steps[: after.codes.shape[1]],
+            "groups": series[:, None],
+            "target_scale": panel.scale[series],
         }
-        for side, rows, steps, lengths in (
-            ("encoder", first, encoder, past),
-            ("decoder", begin, decoder, ahead),
-        ):
-            x[f"{side}_cat"] = clear_padding(blocks(panel.codes, rows, steps), lengths)
-            x[f"{side}_target"] = clear_padding(blocks(panel.target[:, None], rows, steps)[..., 0], lengths)
-            cont = blocks(panel.reals, rows, steps)
-            self._place_in_window(cont, past, 0 if side == "decoder" else 1)
-            x[f"{side}_cont"] = clear_padding(cont, lengths)
         return x, (x["decoder_target"], None)
 
-    def _place_in_window(self, cont: torch.Tensor, past: torch.Tensor, before: int) -> None:
-        """What depends on the window; `before` is 1 where the steps lie before the first step ahead."""
+    def _side(self, first: torch.Tensor, lengths: torch.Tensor, shortest: int) -> _Side:
+        """What lies from `first` on; `shortest` is the least that any window has."""
+        longest = int(lengths.max())
+        behind = padding(lengths, longest) if shortest < longest else lengths[:0]
+        return _Side(blocks(self.numbers, first, longest), blocks(self.panel.codes, first, longest), behind)
+
+    def _place_in_window(self, numbers: torch.Tensor, relative: torch.Tensor, past: torch.Tensor) -> None:
+        """What depends on the window and not on the row."""
         names, longest = self.layout.reals, self.layout.max_encoder_length
         if "relative_time_idx" in names:
-            steps = torch.arange(cont.shape[1], device=cont.device) - before * past[:, None]
-            cont[..., names.index("relative_time_idx")] = steps / longest
+            numbers[..., names.index("relative_time_idx")] = relative
         if "encoder_length" in names:
-            cont[..., names.index("encoder_length")] = ((past - 0.5 * longest) / longest * 2.0)[:, None]
+            numbers[..., names.index("encoder_length")] = ((past - 0.5 * longest) / longest * 2.0)[:, None]
+
+    @cached_property
+    def numbers(self) -> torch.Tensor:
+        """Reals and, in the last column, the target. Shape [rows, reals + 1]."""
+        return torch.cat([self.panel.reals, self.panel.target[:, None]], dim=1)
+
+    @cached_property
+    def shortest(self) -> tuple[int, int]:
+        return int(self.encoder_lengths.min()), int(self.decoder_lengths.min())
+
+    @cached_property
+    def steps(self) -> torch.Tensor:
+        return torch.arange(self.layout.max_prediction_length, device=self.first.device)
+
+    @cached_property
+    def ahead(self) -> torch.Tensor:
+        """Each step ahead, relative to the longest encoder."""
+        return self.steps / self.layout.max_encoder_length
+
+
+@dataclass(frozen=True)
+class _Side:
+    """Encoder or decoder of a batch, and which of its rows are padding."""
+
+    numbers: torch.Tensor
+    codes: torch.Tensor
+    behind: torch.Tensor
 
 
 def _sequences(panel: Panel, layout: Layout) -> tuple[Integers, Integers]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 
 from quantis.frequency import Frequency
 from quantis.panel import Snapshot, Task, timestamps
@@ -56,6 +57,15 @@ def _snapshot(task: Task, lengths: dict[str, int], seed: int = 0) -> tuple[Snaps
 def _rows(unique_id: str, ds: np.ndarray, **columns: np.ndarray) -> pa.Table:
     keys = {"unique_id": pa.array([unique_id] * len(ds), pa.string()), "ds": timestamps(ds)}
     return pa.table(keys | {name: pa.array(values, pa.float64()) for name, values in columns.items()})
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Small networks train faster on one thread, and the same sums come out everywhere."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -24,16 +24,11 @@ from quantis.types.jobs import TftParams
 TINY = TftParams(hidden_size=8, attention_heads=2, dropout=0.1, encoder_length=24, batch_size=32, steps=3)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
-def case(make_task, make_snapshot):
+def case(one_thread, make_task, make_snapshot):
     task = make_task(h=12, quantiles=(0.1, 0.5, 0.9), season_lengths=(24,))
     return task, *make_snapshot(task, {"a": 400, "b": 400, "short": 30})
 

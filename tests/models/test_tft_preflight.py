@@ -16,6 +16,7 @@ from quantis.panel import Snapshot
 from quantis.types.jobs import TftParams
 
 PARAMS = TftParams(hidden_size=8, encoder_length=24, batch_size=8, steps=1)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture

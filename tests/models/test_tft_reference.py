@@ -8,6 +8,7 @@ from models.tft.reference import own_state, reference_network
 from quantis.errors import InvalidInput
 
 QUANTILES = (0.1, 0.5, 0.9)
+pytestmark = pytest.mark.usefixtures("one_thread")
 FULL = Sizes(16, 8, 4, 0.1, 3, (2, 3, 2), (2, 2, 1), ((5, 3), (40, 16), (25, 16), (8, 8), (4, 4)))
 CASES = {
     "everything": FULL,
