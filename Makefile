@@ -53,7 +53,7 @@ openapi: .venv/dev.done ## write the API's description and the web client's type
 soak: .venv/dev.done ## long crash, fuzz and endurance runs
 	$(RUN) -m pytest -q -m soak tests
 
-bench: .venv/dev.done ## figures, with peers
+bench: .venv/dev.done .venv/bench.done ## figures, with peers
 	$(RUN) -m bench
 
 lock: ## compile the lock files from pyproject.toml
@@ -69,6 +69,10 @@ debian-test:
 
 .venv/dev.done: requirements/dev.txt requirements/install.sh
 	requirements/install.sh dev.txt
+	@touch $@
+
+.venv/bench.done: requirements/bench.txt requirements/install.sh
+	requirements/install.sh bench.txt
 	@touch $@
 
 clean: ## remove what was built; data stays

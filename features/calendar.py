@@ -33,6 +33,43 @@ def calendar(times: Times, fields: Sequence[CalendarField], task: Task) -> dict[
     return {field: _field(wall, field, task)[place] for field in fields}
 
 
+def country_holidays(times: Times, country: str, task: Task) -> Floats:
+    """1 where the day is a public holiday of the country (ISO code) by the task's clock. Shape as `times`, sorted."""
+    wall = local_times(times, task.time_zone) if task.frequency.unit in _OF_A_DAY else times
+    return _is_holiday(wall.astype("datetime64[D]"), country).astype(np.float64)
+
+
+def clock_days_before(times: Times, days: int, task: Task) -> Times:
+    """The moments when the task's clock showed the same time `days` days before. Shape as `times`.
+
+    A time that the clock skipped is taken as if it had not moved, so an hour later; of one that it
+    showed twice, the first.
+    """
+    if task.frequency.unit not in _OF_A_DAY:
+        return times - days * _DAY
+    wall = local_times(times, task.time_zone) - days * _DAY
+    return _moments_of(wall, task.time_zone)
+
+
+def fourier(ticks: npt.NDArray[np.int64], period: float, order: int) -> list[Floats]:
+    """Sine and cosine of each of `order` waves of a season of `period` steps. Shape as `ticks`, each."""
+    turns = np.fmod(ticks.astype(np.float64), period) / period
+    return [wave(2.0 * np.pi * k * turns) for k in range(1, order + 1) for wave in (np.sin, np.cos)]
+
+
+def _moments_of(wall: Times, time_zone: str) -> Times:
+    """The UTC moments of wall times; the inverse of `local_times`. Shape as `wall`."""
+    zone = _zone(time_zone)
+    days, place = np.unique(wall.astype("datetime64[D]"), return_inverse=True)
+    before, after = _offsets(days - _DAY, zone), _offsets(days + 2 * _DAY, zone)
+    offsets = before[place]
+    changing = (before != after)[place]
+    shown = [datetime.fromisoformat(str(moment)).replace(tzinfo=zone) for moment in wall[changing]]
+    offsets[changing] = np.array([moment.utcoffset() for moment in shown], dtype="timedelta64[us]")
+    moments: Times = wall - offsets
+    return moments
+
+
 def local_times(times: Times, time_zone: str) -> Times:
     """Wall times of UTC moments. Shape as `times`."""
     zone = _zone(time_zone)

@@ -6,6 +6,7 @@ that one frame serves every step of the horizon. Known-future and static values 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,10 +15,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
-from features.calendar import CalendarField, calendar
-from features.rolling import Floats, Integers, Statistic, moved, rolling
+from features.calendar import CalendarField, calendar, clock_days_before, country_holidays, fourier
+from features.kernel_program import operations, run
+from features.layout import Layout, Moments, ticks_of, whole
+from features.rolling import Floats
+from features.windows import ClockLag, Fourier, Lag, Last, Rolling, Term, Window
 from quantis.errors import InvalidInput
-from quantis.panel import DS, ID, Snapshot, Task, Y, times_of, timestamps
+from quantis.frequency import Times
+from quantis.panel import DS, ID, TIMESTAMP, Snapshot, Task, Y, timestamps
 from quantis.types.base import Frozen
 
 _CALENDARS: dict[str, tuple[CalendarField, ...]] = {
@@ -37,13 +42,6 @@ _CALENDARS: dict[str, tuple[CalendarField, ...]] = {
 }
 
 
-class Rolling(Frozen):
-    """Statistics of y over `window` steps that end h steps before the row."""
-
-    window: int = Field(ge=2)
-    statistics: tuple[Statistic, ...] = ("mean", "std", "min", "max")
-
-
 class FeatureSpec(Frozen):
     """Which columns a design frame has; kept with the model so that requests get the same ones."""
 
@@ -58,6 +56,11 @@ class FeatureSpec(Frozen):
     categories: dict[str, tuple[str, ...]] = Field(
         default={}, description="Per categorical covariate its values; a code is the place in this list."
     )
+    terms: tuple[Term, ...] = Field(default=(), description="More columns: one of y, hist, futr by a window.")
+    fourier: tuple[Fourier, ...] = ()
+    holidays: tuple[str, ...] = Field(
+        default=(), description="Countries, by ISO code, beside the task's own."
+    )
 
     @model_validator(mode="after")
     def _nothing_of_the_horizon(self) -> FeatureSpec:
@@ -66,13 +69,35 @@ class FeatureSpec(Frozen):
                 raise ValueError(
                     f"lag {lag} is shorter than the horizon {self.h} and would leak; use {self.h} or more"
                 )
+        for term in self.terms:
+            if term.column not in (Y, *self.hist, *self.futr):
+                raise ValueError(f"column {term.column!r} is not y, hist or futr of the spec; add it to one")
+            if term.window.nearest < self.h and term.column not in self.futr:
+                raise ValueError(
+                    f"{term.names[0]!r} reaches to {term.window.nearest} steps before, nearer than the horizon "
+                    f"{self.h}, and would leak; use {self.h} or more"
+                )
         return self
+
+    def windows(self) -> dict[str, list[tuple[Window, tuple[str, ...]]]]:
+        """Per source column the windows that look at it, each with the names of its columns."""
+        found: dict[str, list[tuple[Window, tuple[str, ...]]]] = {}
+        for lag in self.lags:
+            found.setdefault(Y, []).append((Lag(steps=lag), (f"y_lag{lag}",)))
+        for one in self.rolling:
+            last = Last(offset=self.h, window=one.window, statistics=one.statistics)
+            found.setdefault(Y, []).append((last, tuple(f"y_{name}{one.window}" for name in one.statistics)))
+        for column in self.hist:
+            named = [(Lag(steps=lag), (f"hist_{column}_lag{lag}",)) for lag in self.hist_lags]
+            found.setdefault(column, []).extend(named)
+        for term in self.terms:
+            found.setdefault(term.column, []).append((term.window, term.names))
+        return found
 
     @property
     def context_length(self) -> int:
         """Steps of history from which the features of the horizon come out as from the whole."""
-        windows = [self.h + one.window - 1 for one in self.rolling]
-        return max([*self.lags, *self.hist_lags, *windows, 1])
+        return max([window.context for one in self.windows().values() for window, _ in one], default=1) or 1
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -84,6 +109,9 @@ class FeatureSpec(Frozen):
             *(f"futr_{column}" for column in self.futr),
             *(f"stat_{column}" for column in self.static),
             *(f"cal_{field}" for field in self.calendar),
+            *(name for term in self.terms for name in term.names),
+            *(name for season in self.fourier for name in season.names),
+            *(f"cal_holiday_{country}" for country in self.holidays),
         )
 
     @property
@@ -134,27 +162,20 @@ def design(snapshot: Snapshot, task: Task, spec: FeatureSpec) -> pa.Table:
     """`unique_id, ds, y` and one float64 column per feature, for every step of history and horizon.
 
     Sorted by `unique_id, ds`; a series' horizon follows its history, with null y. A missing feature
-    is NaN; a category is its code, NaN when it was not seen in training.
+    is NaN; a category is its code, NaN when it was not seen in training. What needs no copy is the
+    snapshot's own memory; the columns that are computed lie in one block.
     """
-    rows = _Rows.of(snapshot, spec)
-    y = rows.numbers(Y)
-    columns: dict[str, Floats] = {}
-    for lag in spec.lags:
-        columns[f"y_lag{lag}"] = rows.past(y, lag)
-    for one in spec.rolling:
-        for name, values in rolling(y, one.window, one.statistics).items():
-            columns[f"y_{name}{one.window}"] = rows.past(values, spec.h, one.window)
-    for column in spec.hist:
-        values = rows.numbers(column)
-        columns |= {f"hist_{column}_lag{lag}": rows.past(values, lag) for lag in spec.hist_lags}
-    columns |= {f"futr_{column}": rows.numbers(column) for column in spec.futr}
-    columns |= {f"stat_{column}": rows.static(column) for column in spec.static}
-    columns |= {f"cal_{f}": values for f, values in calendar(rows.times, spec.calendar, task).items()}
+    rows = _Rows.of(snapshot, task, spec)
+    computed = [name for name in spec.names if not name.startswith(("futr_", "stat_"))]
+    block = rows.block(computed)
+    given = {f"futr_{column}": rows.numbers(column) for column in spec.futr}
+    given |= {f"stat_{column}": rows.static(column) for column in spec.static}
+    columns = given | dict(zip(computed, block, strict=True))
     return pa.table(
         {
-            ID: rows.names.take(pa.array(rows.series)),
-            DS: timestamps(rows.times),
-            Y: pa.array(y, from_pandas=True),
+            ID: rows.ids(),
+            DS: rows.stamps(),
+            Y: rows.target(),
             **{name: pa.array(columns[name]) for name in spec.names},
         }
     )
@@ -162,8 +183,10 @@ def design(snapshot: Snapshot, task: Task, spec: FeatureSpec) -> pa.Table:
 
 def horizon_rows(snapshot: Snapshot) -> npt.NDArray[np.bool_]:
     """Which rows of the snapshot's design frame are to forecast. Shape [rows]."""
-    _, _, order = _layout(snapshot)
-    ahead: npt.NDArray[np.bool_] = order >= snapshot.history.num_rows
+    layout = Layout.of(snapshot)
+    if layout.order is None:
+        return np.zeros(layout.rows, dtype=bool)
+    ahead: npt.NDArray[np.bool_] = layout.order >= snapshot.history.num_rows
     return ahead
 
 
@@ -172,37 +195,52 @@ class _Rows:
     """Series laid end to end, each with its history and then its horizon."""
 
     snapshot: Snapshot
+    task: Task
     spec: FeatureSpec
-    names: pa.Array
-    series: Integers  # [rows]
-    steps: Integers  # place within the series, [rows]
-    order: Integers  # row of history followed by future, [rows]
-    times: npt.NDArray[np.datetime64]  # [rows]
+    layout: Layout
+    times: Times  # [rows]
+    moments: Moments
 
     @classmethod
-    def of(cls, snapshot: Snapshot, spec: FeatureSpec) -> _Rows:
-        names, codes, order = _layout(snapshot)
-        series = codes[order]
-        starts = np.flatnonzero(np.diff(series, prepend=-1))
-        steps = np.arange(len(series)) - np.repeat(starts, np.diff(starts, append=len(series)))
-        times = np.concatenate([times_of(snapshot.history[DS]), times_of(snapshot.future[DS])])
-        return cls(snapshot, spec, names, series, steps, order, times[order])
+    def of(cls, snapshot: Snapshot, task: Task, spec: FeatureSpec) -> _Rows:
+        layout = Layout.of(snapshot)
+        times = layout.times(snapshot)
+        return cls(snapshot, task, spec, layout, times, Moments.of(times, layout.starts, task.frequency))
+
+    def ids(self) -> pa.Array | pa.ChunkedArray:
+        if self.layout.order is None:
+            return self.snapshot.history[ID].cast(pa.string())
+        return self.layout.names.take(pa.array(self.layout.series))
+
+    def stamps(self) -> pa.Array | pa.ChunkedArray:
+        given = self.snapshot.history[DS]
+        return given if self.layout.order is None and given.type == TIMESTAMP else timestamps(self.times)
+
+    def target(self) -> pa.Array | pa.ChunkedArray:
+        """y, null where it is missing. Shape [rows]."""
+        given, y = self.snapshot.history[Y], self.numbers(Y)
+        as_it_is = self.layout.order is None and given.type == pa.float64() and not given.null_count
+        missing = len(y) > 0 and np.isnan(y.min())
+        return given if as_it_is and not missing else pa.array(y, from_pandas=True)
 
     def numbers(self, column: str) -> Floats:
         """A column of history and, where it is known there, of the horizon; NaN elsewhere. Shape [rows]."""
         history, future = self.snapshot.history, self.snapshot.future
+        past = self.floats(history[column], column)
+        if self.layout.order is None:
+            return past
         ahead = np.full(future.num_rows, np.nan)
         if column in future.column_names:
             ahead = self.floats(future[column], column)
-        flat: Floats = np.concatenate([self.floats(history[column], column), ahead])[self.order]
+        flat: Floats = np.concatenate([past, ahead])[self.layout.order]
         return flat
 
     def static(self, column: str) -> Floats:
         """A static column repeated over the rows. Shape [rows]."""
         table = self.snapshot.static
         values = self.floats(table[column], column)
-        place = pc.index_in(self.names, table[ID]).fill_null(-1).to_numpy(zero_copy_only=False)
-        repeated: Floats = np.append(values, np.nan)[place][self.series]
+        place = pc.index_in(self.layout.names, table[ID]).fill_null(-1).to_numpy(zero_copy_only=False)
+        repeated: Floats = np.append(values, np.nan)[place][self.layout.series]
         return repeated
 
     def floats(self, values: pa.ChunkedArray, column: str) -> Floats:
@@ -213,17 +251,53 @@ class _Rows:
                 )
             known = pa.array(self.spec.categories[column], pa.string())
             values = pc.index_in(values.cast(pa.string()), known)
-        numbers: Floats = values.cast(pa.float64()).fill_null(np.nan).to_numpy()
-        return numbers
+        numbers = values.cast(pa.float64())
+        numbers = numbers.fill_null(np.nan) if numbers.null_count else numbers
+        flat: Floats = whole(numbers).to_numpy(zero_copy_only=False)
+        return flat
 
-    def past(self, values: Floats, lag: int, window: int = 1) -> Floats:
-        """Values `lag` steps before, where they and their window lie within the series. Shape [rows]."""
-        return np.where(self.steps >= lag + window - 1, moved(values, lag), np.nan)
+    def block(self, names: Sequence[str]) -> Floats:
+        """Every column that is computed from others or from the clock. Shape [names, rows]."""
+        rows = self.layout.rows
+        memory = pa.allocate_buffer(max(len(names) * rows, 1) * 8)  # Arrow keeps freed memory: no page faults
+        out = np.frombuffer(memory, np.float64, len(names) * rows).reshape(len(names), rows)
+        place = {name: row for row, name in enumerate(names)}
+        starts = self.layout.starts
+        ticks = self.moments.ticks[self.moments.first(starts)]
+        for column, wanted in self.spec.windows().items():
+            values = self.numbers(column)
+            by_step = [(w, [place[n] for n in named]) for w, named in wanted if not isinstance(w, ClockLag)]
+            if by_step:
+                run(values, starts, ticks, operations(by_step), out)
+            for window, (name,) in ((w, named) for w, named in wanted if isinstance(w, ClockLag)):
+                out[place[name]] = self._by_clock(
+                    values, window, 0 if column in self.spec.futr else self.spec.h
+                )
+        tables = self._tables()
+        if tables:
+            at = np.array([place[name] for name in tables])
+            self.moments.spread(np.stack(list(tables.values())), starts, at, out)
+        return out
 
+    def _tables(self) -> dict[str, Floats]:
+        """The columns that only time decides, once per moment. Shape [moments] each."""
+        times, ticks, spec = self.moments.times, self.moments.ticks, self.spec
+        tables = {f"cal_{f}": values for f, values in calendar(times, spec.calendar, self.task).items()}
+        for season in spec.fourier:
+            tables |= dict(zip(season.names, fourier(ticks, season.period, season.order), strict=True))
+        for country in spec.holidays:
+            tables[f"cal_holiday_{country}"] = country_holidays(times, country, self.task)
+        return tables
 
-def _layout(snapshot: Snapshot) -> tuple[pa.Array, Integers, Integers]:
-    """Series names sorted, the series of each row of history and future, and the order of the rows."""
-    ids = pa.chunked_array([*snapshot.history[ID].chunks, *snapshot.future[ID].chunks], pa.string())
-    names = pc.unique(ids).sort()
-    codes = pc.index_in(ids, names).to_numpy().astype(np.int64)
-    return names, codes, np.argsort(codes, kind="stable")
+    def _by_clock(self, values: Floats, window: ClockLag, nearest: int) -> Floats:
+        """The value when the clock showed the same, NaN nearer than `nearest` steps. Shape [rows]."""
+        moments = self.moments
+        before = clock_days_before(moments.times, window.days, self.task)
+        steps = moments.ticks - ticks_of(before, self.task.frequency)
+        on_grid = self.task.frequency.shift(moments.times, -steps) == before
+        there = on_grid & (steps >= nearest) & (steps <= window.context)
+        place = moments.rows(self.layout.starts)
+        back = steps[place]
+        within = np.arange(self.layout.rows) - np.repeat(self.layout.starts[:-1], np.diff(self.layout.starts))
+        kept = there[place] & (back <= within)
+        return np.where(kept, values[np.where(kept, np.arange(len(values)) - back, 0)], np.nan)

@@ -10,3 +10,4 @@ options=(--python-version 3.11 --generate-hashes --no-annotate --no-header
 uv pip compile "${options[@]}" ${1:+-c "$1"} --all-extras pyproject.toml -o requirements/lock.txt
 uv pip compile "${options[@]}" ${1:+-c "$1"} -c requirements/lock.txt --all-extras --group dev \
   pyproject.toml -o requirements/dev.txt
+uv pip compile "${options[@]}" ${1:+-c "$1"} -c requirements/dev.txt --group bench -o requirements/bench.txt

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from features.pipeline import FeatureSpec
+from features.windows import ClockLag, Difference, Fourier, Lag, Last, Term
 from quantis.panel import Panel, Task, timestamps
 from quantis.types.datasets import Roles
 
@@ -49,3 +52,22 @@ def toy() -> Panel:
         )
     static = pa.table({"unique_id": ["a", "b", "c"], "city": ["Rome", "Oslo", "Rome"]})
     return Panel(pa.concat_tables(targets), pa.concat_tables(futures), static)
+
+
+@pytest.fixture
+def with_terms() -> Callable[[FeatureSpec], FeatureSpec]:
+    """Adds every kind of window at the horizon, over y, a covariate observed and one known ahead."""
+
+    def add(spec: FeatureSpec) -> FeatureSpec:
+        windows = (
+            Lag(steps=spec.h + 1),
+            ClockLag(days=-(-spec.h // 24)),
+            Difference(offset=spec.h, period=24),
+            Last(offset=spec.h, window=5),
+        )
+        terms = tuple(Term(column=column, window=window) for column in ("y", "temp") for window in windows)
+        terms += (Term(column="promo", window=Lag(steps=0)), Term(column="promo", window=Lag(steps=2)))
+        more = {"terms": terms, "fourier": (Fourier(period=24, order=2),), "holidays": ("DE",)}
+        return FeatureSpec.model_validate(spec.model_dump() | more)
+
+    return add

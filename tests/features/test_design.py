@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from features import kernel_program
 from features.pipeline import FeatureSpec, Rolling, default_spec, design, horizon_rows
-from features.rolling import rolling
 from features.snapshots import snapshot_at
 from quantis.errors import InvalidInput
 from quantis.panel import Panel, Snapshot, Task
 
+Rich = Callable[[FeatureSpec], FeatureSpec]
 LAST = np.datetime64("2013-03-01T05:00", "us") + 199 * np.timedelta64(1, "h")
 
 
@@ -80,12 +81,12 @@ def test_when_features_are_computed_then_pandas_finds_the_same(
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(column=st.sampled_from(["y", "temp"]), h=st.integers(1, 30), chosen=st.integers(0, 10_000))
 def test_when_a_value_changes_then_no_row_before_h_steps_later_and_no_other_series_changes(
-    toy: Panel, task: Task, column: str, h: int, chosen: int
+    toy: Panel, task: Task, with_terms: Rich, column: str, h: int, chosen: int
 ) -> None:
     """The leak test: y and observed covariates at t reach rows from t + h on, of their own series only."""
     task = task.model_copy(update={"h": h})
     snapshot = snapshot_at(toy, LAST, task)
-    spec = default_spec(task, snapshot)
+    spec = with_terms(default_spec(task, snapshot))
     row = chosen % snapshot.history.num_rows
     values = snapshot.history[column].to_pylist()
     values[row] = 1e6
@@ -119,16 +120,22 @@ def test_when_a_known_future_value_changes_then_its_own_row_does(
 
 @pytest.mark.parametrize("name", ["a", "b", "c"])
 @pytest.mark.parametrize("more", [0, 1, 7])
+@pytest.mark.parametrize("trained_by", [0, 10**9], ids=["compiled", "numpy"])
 def test_when_one_request_has_enough_history_then_its_features_are_those_of_training_to_the_bit(
-    snapshot: Snapshot, task: Task, spec: FeatureSpec, name: str, more: int
-) -> None:
+    snapshot: Snapshot, task: Task, spec: FeatureSpec, with_terms: Rich, name: str, more: int, trained_by: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    spec = with_terms(spec)
+
     def of(table: pa.Table) -> pa.Table:
         return table.filter(pc.equal(table["unique_id"], name))
 
     history = of(snapshot.history)
     context = min(spec.context_length + more, history.num_rows)
     tail = Snapshot(history.slice(history.num_rows - context), of(snapshot.future), of(snapshot.static))
-    whole = of(design(snapshot, task, spec))
+    with monkeypatch.context() as patch:
+        patch.setattr(kernel_program, "COMPILED_FROM", trained_by)
+        whole = of(design(snapshot, task, spec))
     online = design(tail, task, spec)
     for feature in spec.names:
         expected = whole[feature].to_numpy()[-task.h :]
@@ -185,31 +192,6 @@ def test_when_the_default_is_derived_then_lags_are_seasons_beyond_the_horizon(
     assert set(spec.lags) == lags
     assert [one.window for one in spec.rolling] == windows
     assert ("is_holiday" in spec.calendar) == (freq in ("h", "D"))
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    values=st.lists(st.one_of(st.just(np.nan), st.floats(-1e6, 1e6)), min_size=1, max_size=60),
-    window=st.integers(2, 70),
-    before=st.lists(st.floats(-1e6, 1e6), max_size=20),
-)
-def test_when_a_window_rolls_then_it_agrees_with_pandas_and_not_with_what_came_before_it(
-    values: list[float], window: int, before: list[float]
-) -> None:
-    names = ("mean", "std", "min", "max")
-    alone = rolling(np.array(values), window, names)
-    frame = pd.Series(values)
-    for name in names:
-        expected = [getattr(frame[max(0, i - window + 1) : i + 1], name)() for i in range(len(values))]
-        np.testing.assert_allclose(alone[name], expected, rtol=1e-7, atol=1e-6)
-    within = rolling(np.array(before + values), window, names)
-    for name in names:
-        np.testing.assert_array_equal(within[name][len(before) + window - 1 :], alone[name][window - 1 :])
-
-
-def test_when_values_are_far_from_zero_then_the_deviation_is_not_lost() -> None:
-    values = 1e9 + np.array([1.0, 2.0, 3.0, 4.0])
-    np.testing.assert_allclose(rolling(values, 4, ("std",))["std"][-1], np.std([1, 2, 3, 4], ddof=1))
 
 
 def test_when_a_rolling_spec_asks_for_one_statistic_then_only_that_is_made(
