@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -94,6 +94,28 @@ class Catalogue:
         freq = spec.freq or report.freq or "D"
         created, version = self._commit(team, user, name, VersionAction.upload, change, freq)
         return UploadResult(created=created, version=version, report=report)
+
+    def add_many(
+        self, team: str, user: str, name: str, panels: Callable[[], Iterator[Panel]], freq: str
+    ) -> tuple[bool, DatasetVersion]:
+        """Add checked panels one after the other, as one version; (whether it is new, the version).
+
+        Only one of them is held at a time. `panels` gives them again where a write is done again.
+        """
+        spec = self.declared(team, name)
+
+        def change(store: PanelStore, after: Pins | None, now: datetime) -> Written:
+            added: dict[str, Added] = {}
+            for panel in panels():
+                written = _writes(panel, spec, live=False)(store, after, now)
+                after = written.pins
+                for group, more in written.added.items():
+                    added[group] = added[group].joined(more) if group in added else more
+            if after is None:
+                raise InvalidInput("there was nothing to add; give files with rows")
+            return Written(after, added)
+
+        return self._commit(team, user, name, VersionAction.upload, change, freq)
 
     def append(self, team: str, user: str, name: str, panel: Panel) -> AppendResult:
         """Add live values: those without `known_at` are known from now on; what they leave out stays."""

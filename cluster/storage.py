@@ -59,6 +59,10 @@ class Storage:
     def dataset(self, team: str, name: str) -> Path:
         return self.root / "teams" / team / "datasets" / name
 
+    def inbox(self, team: str) -> Path:
+        """Where operators put folders of files that an ingest job takes."""
+        return self.root / "teams" / team / "inbox"
+
     def vintages(self, team: str) -> Path:
         return self.root / "teams" / team / "vintages"
 

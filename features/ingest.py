@@ -53,6 +53,18 @@ class Added:
     first_ds: datetime | None = None
     last_ds: datetime | None = None
 
+    def joined(self, later: Added) -> Added:
+        """What this write and a later one appended together."""
+        firsts = [time for time in (self.first_ds, later.first_ds) if time is not None]
+        lasts = [time for time in (self.last_ds, later.last_ds) if time is not None]
+        return Added(
+            version=later.version,
+            content=self.content.joined(later.content),
+            new_keys=self.new_keys + later.new_keys,
+            first_ds=min(firsts, default=None),
+            last_ds=max(lasts, default=None),
+        )
+
 
 @dataclass
 class _Tally:

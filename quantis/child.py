@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -55,13 +56,14 @@ def check_in_child(
     media_type: str | None = None,
     limits: ReadLimits | None = None,
     options: ReadOptions | None = None,
+    keep: Path | None = None,
 ) -> tuple[CheckReport, Panel | None, DatasetSpec]:
     """What `check_panel` says of a file, and by which declaration.
 
     Without a `spec`, roles are detected and `freq` is the declared frequency. The panel
-    is mapped from files; None when it is rejected.
+    is mapped from files, which stay in the folder `keep` if there is one; None when it is rejected.
     """
-    with tempfile.TemporaryDirectory(prefix="quantis-read-") as folder:
+    with nullcontext(str(keep)) if keep else tempfile.TemporaryDirectory(prefix="quantis-read-") as folder:
         request = _request("check", path, folder, name, media_type, limits, options)
         request["spec"], request["freq"] = spec.model_dump(mode="json") if spec else None, freq
         answer = _answer(request, limits or ReadLimits())
@@ -69,10 +71,13 @@ def check_in_child(
         found = DatasetSpec.model_validate(answer["spec"])
         if not answer["accepted"]:
             return report, None, found
-        target, future, static = (
-            _mapped(Path(folder) / f"{part}.arrow") for part in ("target", "future", "static")
-        )
-        return report, Panel(target=target, future=future, static=static), found
+        return report, kept_panel(Path(folder)), found
+
+
+def kept_panel(folder: Path) -> Panel:
+    """A panel that `check_in_child` kept in a folder, mapped from its files."""
+    target, future, static = (_mapped(folder / f"{part}.arrow") for part in ("target", "future", "static"))
+    return Panel(target=target, future=future, static=static)
 
 
 def _request(

@@ -63,6 +63,7 @@ JOB_POLICY: dict[str, Role] = {
     "tune": Role.ml_engineer,
     "forecast": Role.analyst,
     "compact": Role.admin,
+    "ingest": Role.analyst,
 }
 
 

@@ -21,6 +21,7 @@ _NEEDED = {
     "featurize": Role.ml_engineer,
     "forecast": Role.analyst,
     "compact": Role.admin,
+    "ingest": Role.analyst,
 }
 
 

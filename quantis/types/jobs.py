@@ -6,9 +6,10 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from quantis.types.base import Frozen, Moment, Name, Number
+from quantis.types.reading import ReadOptions
 
 _LONGEST = timedelta(days=36_600)
 DEFAULT_QUANTILES = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
@@ -131,8 +132,25 @@ class CompactSpec(WorkSpec):
         return self
 
 
+class IngestSpec(WorkSpec):
+    """Add the files of a folder in the team's inbox to a dataset, as one version: all of them or none."""
+
+    kind: Literal["ingest"] = "ingest"
+    folder: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")] = Field(
+        description="Its name in the inbox; a path or an address is not taken."
+    )
+    options: ReadOptions = Field(default=ReadOptions(), description="How its files are to be read.")
+
+    @model_validator(mode="after")
+    def _no_version(self) -> IngestSpec:
+        if self.version is not None or self.as_of is not None:
+            raise ValueError("an ingest job makes a version; leave version and as_of out")
+        return self
+
+
 JobSpec = Annotated[
-    FeaturizeSpec | TrainSpec | TuneSpec | ForecastSpec | CompactSpec, Field(discriminator="kind")
+    FeaturizeSpec | TrainSpec | TuneSpec | ForecastSpec | CompactSpec | IngestSpec,
+    Field(discriminator="kind"),
 ]
 
 
@@ -142,7 +160,7 @@ class JobRequest(Frozen):
 
 class Job(Frozen):
     id: str
-    kind: Literal["featurize", "train", "tune", "forecast", "compact"]
+    kind: Literal["featurize", "train", "tune", "forecast", "compact", "ingest"]
     state: JobState
     spec: JobSpec
     created_at: Moment

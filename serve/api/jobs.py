@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from quantis.errors import NotFound
 from quantis.types.base import MAX_INTEGER, Page
-from quantis.types.jobs import Job, JobEvent, JobRequest, JobState, LogText
+from quantis.types.jobs import IngestSpec, Job, JobEvent, JobRequest, JobState, LogText
 from quantis.types.registry import Leaderboard
 from serve.access import AppServices, CurrentUser, check_job
 from serve.body import StrictRoute
@@ -32,7 +32,10 @@ def submit(
 ) -> Job:
     """Record a job; it starts as soon as Ray takes it. The same Idempotency-Key gives the same job."""
     check_job(principal, body.spec)
-    services.catalogue.datasets.pinned(principal.team, body.spec.dataset, body.spec.version)
+    if isinstance(body.spec, IngestSpec):  # what it adds may be the first version
+        services.catalogue.declared(principal.team, body.spec.dataset)
+    else:
+        services.catalogue.datasets.pinned(principal.team, body.spec.dataset, body.spec.version)
     job = services.jobs.request(principal.team, principal.user_name, body.spec, idempotency_key)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return job
@@ -43,7 +46,7 @@ def jobs(
     principal: CurrentUser,
     services: AppServices,
     state: JobState | None = None,
-    kind: Literal["featurize", "train", "tune", "forecast", "compact"] | None = None,
+    kind: Literal["featurize", "train", "tune", "forecast", "compact", "ingest"] | None = None,
     cursor: Annotated[str | None, Query(max_length=300)] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> Page[Job]:
