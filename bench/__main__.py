@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-NAMES = ("features", "ingest")
+NAMES = ("features", "ray_features", "ingest")
 
 if __name__ == "__main__":
     for name in NAMES:

@@ -49,12 +49,18 @@ def panel(rows: int) -> Snapshot:
     return Snapshot(history, history.select([ID, DS]).slice(0, 0), pa.table({ID: names}))
 
 
-def ours(snapshot: Snapshot) -> Callable[[], pa.Table]:
+def specification() -> tuple[Task, FeatureSpec]:
+    """3 lags, 4 rolling statistics and 3 calendar fields of an hourly panel."""
     task = Task(dataset="bench", version=1, content_hash="", as_of=datetime.now(UTC), freq="h", h=H)
     spec = FeatureSpec(
         h=H, lags=LAGS, rolling=tuple(Rolling(window=window, statistics=("mean", "std")) for window in WINDOWS),
         calendar=("hour", "weekday", "month"),
     )  # fmt: skip
+    return task, spec
+
+
+def ours(snapshot: Snapshot) -> Callable[[], pa.Table]:
+    task, spec = specification()
     return lambda: design(snapshot, task, spec)
 
 

@@ -68,7 +68,7 @@ def design_files(
         _FileDesigner,
         batch_size=1,
         batch_format="pyarrow",
-        concurrency=workers,
+        compute=ray.data.ActorPoolStrategy(size=workers),
         fn_constructor_kwargs={"task": task, "spec": spec, "folder": str(folder)},
     )
     return pa.concat_tables(done.iter_batches(batch_size=None, batch_format="pyarrow"))
