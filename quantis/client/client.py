@@ -41,7 +41,7 @@ from quantis.types.reading import ReadOptions
 from quantis.types.registry import AliasRequest, Leaderboard, Model, ModelVersion
 
 T = TypeVar("T", bound=BaseModel)
-Options = ReadOptions | None
+Given = ReadOptions | None
 
 
 class Client:
@@ -157,21 +157,22 @@ class Client:
     def dataset(self, name: str) -> Dataset:
         return self._get(Dataset, f"/datasets/{_part(name)}")
 
-    def check(self, name: str, data: Any, *, file: str | None = None, options: Options = None) -> CheckReport:
+    def check(self, name: str, data: Any, *, file: str | None = None, options: Given = None) -> CheckReport:
         """What an upload of `data` would find. Bytes, a path, an Arrow table or any dataframe."""
         return self._upload(CheckReport, f"/datasets/{_part(name)}/check", data, file, options)
 
-    def upload(
-        self, name: str, data: Any, *, file: str | None = None, options: Options = None
-    ) -> UploadResult:
+    def upload(self, name: str, data: Any, *, file: str | None = None, options: Given = None) -> UploadResult:
         """Store a new version; the same content again makes none. RejectedPanel carries the findings."""
         return self._upload(UploadResult, f"/datasets/{_part(name)}/versions", data, file, options)
 
     def versions(self, name: str, *, limit: int = 1000) -> list[DatasetVersion]:
         return self._all(DatasetVersion, f"/datasets/{_part(name)}/versions", limit)
 
-    def series(self, name: str, *, search: str | None = None, limit: int = 1000) -> list[SeriesSummary]:
-        return self._all(SeriesSummary, f"/datasets/{_part(name)}/series", limit, search=search)
+    def series(
+        self, name: str, *, search: str | None = None, as_of: datetime | None = None, limit: int = 1000
+    ) -> list[SeriesSummary]:
+        path = f"/datasets/{_part(name)}/series"
+        return self._all(SeriesSummary, path, limit, search=search, as_of=_moment(as_of))
 
     def read_series(
         self,
@@ -322,11 +323,10 @@ class Client:
     def _send(self, kind: type[T], method: str, path: str, body: str | None, **extra: Any) -> T:
         return self._connection.read(kind, Request(method, f"/v1{path}", json=body, **extra))
 
-    def _upload(self, kind: type[T], path: str, data: Any, file: str | None, options: Options) -> T:
+    def _upload(self, kind: type[T], path: str, data: Any, file: str | None, options: Given) -> T:
         body = body_of(data, name=file)
-        given = options.query() if options else {}
-        request = Request("POST", f"/v1{path}", {"file": body.name, **given}, body=body, repeatable=True)
-        return self._connection.read(kind, request)
+        params = {"file": body.name, **(options.query() if options else {})}
+        return self._connection.read(kind, Request("POST", f"/v1{path}", params, body=body, repeatable=True))
 
     def _all(self, kind: type[T], path: str, limit: int, /, **params: Any) -> list[T]:
         """The pages one after the other, up to `limit` items."""

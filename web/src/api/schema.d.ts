@@ -214,7 +214,9 @@ export interface paths {
         };
         /**
          * Series
-         * @description The series of a version by id; `search` matches any part of the id, `cursor` is the last id seen.
+         * @description The series of a version by id, as known at `as_of` (at the end when absent).
+         *
+         *     `search` matches any part of the id, `cursor` is the last id seen.
          */
         get: operations["series"];
         put?: never;
@@ -1021,6 +1023,42 @@ export interface components {
             /** Status */
             status: string;
         };
+        /**
+         * IngestSpec
+         * @description Add the files of a folder in the team's inbox to a dataset, as one version: all of them or none.
+         */
+        IngestSpec: {
+            /** Dataset */
+            dataset: string;
+            /**
+             * Version
+             * @description A dataset version; the latest when absent.
+             */
+            version?: number | null;
+            /**
+             * As Of
+             * @description Read what was known then; now when absent.
+             */
+            as_of?: string | null;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "ingest";
+            /**
+             * Folder
+             * @description Its name in the inbox; a path or an address is not taken.
+             */
+            folder: string;
+            /**
+             * @description How its files are to be read.
+             * @default {
+             *       "columns": {},
+             *       "texts": []
+             *     }
+             */
+            options?: components["schemas"]["ReadOptions"];
+        };
         /** Job */
         Job: {
             /** Id */
@@ -1029,10 +1067,10 @@ export interface components {
              * Kind
              * @enum {string}
              */
-            kind: "featurize" | "train" | "tune" | "forecast" | "compact";
+            kind: "featurize" | "train" | "tune" | "forecast" | "compact" | "ingest";
             state: components["schemas"]["JobState"];
             /** Spec */
-            spec: components["schemas"]["FeaturizeSpec"] | components["schemas"]["TrainSpec"] | components["schemas"]["TuneSpec"] | components["schemas"]["ForecastSpec"] | components["schemas"]["CompactSpec"];
+            spec: components["schemas"]["FeaturizeSpec"] | components["schemas"]["TrainSpec"] | components["schemas"]["TuneSpec"] | components["schemas"]["ForecastSpec"] | components["schemas"]["CompactSpec"] | components["schemas"]["IngestSpec"];
             /**
              * Created At
              * Format: date-time
@@ -1089,7 +1127,7 @@ export interface components {
         /** JobRequest */
         JobRequest: {
             /** Spec */
-            spec: components["schemas"]["FeaturizeSpec"] | components["schemas"]["TrainSpec"] | components["schemas"]["TuneSpec"] | components["schemas"]["ForecastSpec"] | components["schemas"]["CompactSpec"];
+            spec: components["schemas"]["FeaturizeSpec"] | components["schemas"]["TrainSpec"] | components["schemas"]["TuneSpec"] | components["schemas"]["ForecastSpec"] | components["schemas"]["CompactSpec"] | components["schemas"]["IngestSpec"];
         };
         /**
          * JobState
@@ -1352,6 +1390,56 @@ export interface components {
             errors?: {
                 [key: string]: string;
             }[];
+        };
+        /**
+         * ReadOptions
+         * @description What of a file is given rather than detected; nothing given means that all is detected.
+         */
+        ReadOptions: {
+            /**
+             * Delimiter
+             * @description What separates the cells of a CSV.
+             */
+            delimiter?: ("," | ";" | "\t" | "|") | null;
+            /**
+             * Decimal
+             * @description The decimal mark of a CSV.
+             */
+            decimal?: ("." | ",") | null;
+            /**
+             * Encoding
+             * @description The encoding of a CSV.
+             */
+            encoding?: ("utf-8" | "utf-16" | "utf-16-le" | "utf-16-be" | "cp1252" | "latin-1") | null;
+            /**
+             * Quote
+             * @description What quotes a cell; '' for nothing.
+             */
+            quote?: ("\"" | "'" | "") | null;
+            /**
+             * Dates
+             * @description The order of day, month and year in ds.
+             */
+            dates?: ("ymd" | "dmy" | "mdy") | null;
+            /**
+             * Time Zone
+             * @description The zone of times without one.
+             */
+            time_zone?: string | null;
+            /**
+             * Columns
+             * @description Column of the file to the name it is to have, such as date: ds.
+             * @default {}
+             */
+            columns?: {
+                [key: string]: string;
+            };
+            /**
+             * Texts
+             * @description Columns to read as text though they look like numbers.
+             * @default []
+             */
+            texts?: string[];
         };
         /**
          * Reason
@@ -2415,6 +2503,7 @@ export interface operations {
                 cursor?: string | null;
                 limit?: number;
                 version?: number | null;
+                as_of?: string | null;
             };
             header?: never;
             path: {
@@ -2629,7 +2718,7 @@ export interface operations {
         parameters: {
             query?: {
                 state?: components["schemas"]["JobState"] | null;
-                kind?: ("featurize" | "train" | "tune" | "forecast" | "compact") | null;
+                kind?: ("featurize" | "train" | "tune" | "forecast" | "compact" | "ingest") | null;
                 cursor?: string | null;
                 limit?: number;
             };
