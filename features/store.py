@@ -29,6 +29,11 @@ from quantis.panel import DS, ID, KNOWN_AT, RECORDED_AT, TIMESTAMP, Panel
 GROUPS = {"target": (ID, DS), "future": (ID, DS), "static": (ID,)}
 """Role groups and the key of their records."""
 
+_SUMMARY = [ID, "rows", "first_ds", "last_ds"]
+_COUNTED = pa.schema(
+    [(ID, pa.string()), ("ds_count", pa.int64()), ("ds_min", TIMESTAMP), ("ds_max", TIMESTAMP)]
+)
+
 MARKS, DELETED = "deleted", "deleted"
 """The group of tombstones, and its column: true where a series was deleted, false where restored."""
 
@@ -169,12 +174,13 @@ class PanelStore:
     def series(self, pins: Pins, *, as_of: datetime | None = None) -> pa.Table:
         """Each series' `unique_id, rows, first_ds, last_ds` and static values, sorted."""
         bounds = {"known_to": as_of, "without": self.deleted(pins, as_of)}
-        target = latest(
-            self._records("target", pins, columns=[ID, DS, KNOWN_AT, RECORDED_AT], **bounds), GROUPS["target"]
-        )
         static = latest(self._records("static", pins, **bounds), GROUPS["static"]).drop(list(TIMES))
-        counted = target.group_by(ID).aggregate([(DS, "count"), (DS, "min"), (DS, "max")])
-        named = counted.rename_columns({"ds_count": "rows", "ds_min": "first_ds", "ds_max": "last_ds"})
+        times = [ID, DS, KNOWN_AT, RECORDED_AT]
+        counted = [
+            latest(chunk, GROUPS["target"]).group_by(ID).aggregate([(DS, "count"), (DS, "min"), (DS, "max")])
+            for chunk in self.chunks("target", pins, columns=times, **bounds)
+        ]
+        named = pa.concat_tables([_COUNTED.empty_table(), *counted]).rename_columns(_SUMMARY)
         return named.join(static, ID, join_type="left outer").sort_by(ID)
 
     def has(self, pins: Pins, series: Sequence[str]) -> bool:
@@ -198,7 +204,7 @@ class PanelStore:
         The rewritten tables are new versions; `pins` reads the same as before.
         """
         versions = {
-            group: self.tables[group].rewrite(self.chunks(group, pins, without), version)
+            group: self.tables[group].rewrite(self.chunks(group, pins, without=without), version)
             for group, version in pins.versions().items()
         }
         return Pins(**versions, recorded_to=ticks_of(self.recorded_to(pins)))
@@ -207,7 +213,7 @@ class PanelStore:
         """`rows, series, first_ds, last_ds` of the series that are not deleted; None when none is left."""
         gone, times = self.deleted(pins), []
         rows = 0
-        for chunk in self.chunks("target", pins, gone):
+        for chunk in self.chunks("target", pins, without=gone):
             rows += distinct(chunk, GROUPS["target"])
             times += pc.min_max(chunk[DS]).as_py().values()
         series = len(pc.unique(self._records("static", pins, without=gone, columns=[ID])[ID]))
@@ -233,11 +239,11 @@ class PanelStore:
         """The digest of `content`; see the function of the same name."""
         return self.content(pins).digest()
 
-    def chunks(self, group: str, pins: Pins, without: Sequence[str] = ()) -> Iterator[pa.Table]:
-        """All records of a version in the order of their key, whole series at a time."""
+    def chunks(self, group: str, pins: Pins, **bounds: Any) -> Iterator[pa.Table]:
+        """The records of a version in the order of their key, whole series at a time."""
         table = self.tables[group]
         for between in chunks_of(table, pins.versions()[group]):
-            records = self._records(group, pins, between=between, without=without)
+            records = self._records(group, pins, between=between, **bounds)
             if records.num_rows:
                 yield in_order(records, table.key)
 

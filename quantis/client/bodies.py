@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -96,3 +97,8 @@ def revealed(body: BaseModel) -> str:
         if isinstance(secret, SecretStr):
             values[field] = secret.get_secret_value()
     return json.dumps(values)
+
+
+def moment_text(moment: datetime | None) -> str | None:
+    """A time as a query holds it."""
+    return moment.isoformat() if moment else None

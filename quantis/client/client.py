@@ -15,7 +15,7 @@ from pydantic import BaseModel, SecretStr
 
 from quantis import settings
 from quantis.client.access import Access
-from quantis.client.bodies import body_of, revealed
+from quantis.client.bodies import body_of, moment_text, revealed
 from quantis.client.connection import Connection, Request
 from quantis.client.credentials import CredentialsFile, read_login_file
 from quantis.client.events import Follower, OnEvent
@@ -172,7 +172,7 @@ class Client:
         self, name: str, *, search: str | None = None, as_of: datetime | None = None, limit: int = 1000
     ) -> list[SeriesSummary]:
         path = f"/datasets/{_part(name)}/series"
-        return self._all(SeriesSummary, path, limit, search=search, as_of=_moment(as_of))
+        return self._all(SeriesSummary, path, limit, search=search, as_of=moment_text(as_of))
 
     def read_series(
         self,
@@ -186,7 +186,11 @@ class Client:
     ) -> StoredSeries:
         """One stored series as it was known at `as_of` (now when absent)."""
         path = f"/datasets/{_part(name)}/series/{_part(unique_id)}"
-        moments: dict[str, Any] = {"as_of": _moment(as_of), "start": _moment(start), "end": _moment(end)}
+        moments: dict[str, Any] = {
+            "as_of": moment_text(as_of),
+            "start": moment_text(start),
+            "end": moment_text(end),
+        }
         return self._get(StoredSeries, path, version=version, **moments)
 
     def append(self, name: str, series: Sequence[ObservedSeries]) -> AppendResult:
@@ -344,7 +348,3 @@ class Client:
 def _part(text: str) -> str:
     """One segment of a path, whatever it holds."""
     return quote(text, safe="")
-
-
-def _moment(moment: datetime | None) -> str | None:
-    return moment.isoformat() if moment else None

@@ -95,12 +95,16 @@ def series(
     cursor: Annotated[str | None, Query(max_length=300)] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     version: Number | None = None,
+    as_of: Moment | None = None,
 ) -> Page[SeriesSummary]:
-    """The series of a version by id; `search` matches any part of the id, `cursor` is the last id seen."""
+    """The series of a version by id, as known at `as_of` (at the end when absent).
+
+    `search` matches any part of the id, `cursor` is the last id seen.
+    """
     opened = services.catalogue.open(principal.team, name, version)
     rows = [
         row
-        for row in opened.store.series(opened.pins).to_pylist()
+        for row in opened.store.series(opened.pins, as_of=as_of).to_pylist()
         if search.lower() in row[ID].lower() and (cursor is None or row[ID] > cursor)
     ]
     items = [_summary(row) for row in rows[:limit]]
@@ -124,8 +128,8 @@ def read_series(
     panel = opened.panel(moment, series=[unique_id], start=start, end=end)
     static = panel.static.to_pylist()
     if not static and not panel.target.num_rows:
-        known = opened.store.series(opened.pins)[ID].to_pylist()
-        if unique_id not in known:
+        store, pins = opened.store, opened.pins
+        if not store.has(pins, [unique_id]) or unique_id in store.deleted(pins, moment):
             raise NotFound(
                 f"dataset {name!r} has no series of this id; GET /v1/datasets/{name}/series lists them"
             )

@@ -141,6 +141,10 @@ def test_when_a_series_is_deleted_then_it_is_gone_from_now_on_and_can_be_restore
     problem(filled.get("/v1/datasets/shop/series/b/c"), 404, "not_found")
     assert read(filled, "b/c", as_of=between)["y"] == [1, 2, None]
     assert [one["unique_id"] for one in filled.get("/v1/datasets/shop/series").json()["items"]] == ["a"]
+    then = filled.get("/v1/datasets/shop/series", params={"as_of": between}).json()["items"]
+    assert [(one["unique_id"], one["rows"]) for one in then] == [("a", 3), ("b/c", 3)]
+    long_ago = filled.get("/v1/datasets/shop/series", params={"as_of": moment(-1)}).json()
+    assert long_ago["items"] == []
     row = {"unique_id": "b/c", "ds": hours(9), "y": [1]}
     assert "restore" in problem(filled.post(URL, json={"series": [row]}), 409, "conflict")["detail"]
     problem(filled.delete("/v1/datasets/shop/series/b/c"), 404, "not_found")
