@@ -10,14 +10,14 @@ import pyarrow as pa
 import torch
 
 from models.forecaster import Parts
-from models.series import Floats, each_series, predictions, recent
+from models.series import Floats, floats, predictions, recent
 from models.tft.encoding import Encoding, Scales
 from models.tft.explanation import explanation
 from models.tft.grid import encode
 from models.tft.network import Answer, QuantileNetwork
 from models.tft.reference import own_state
 from models.tft.windows import Windows
-from quantis.panel import Snapshot, Task
+from quantis.panel import ID, Snapshot, Task, Y, series_slices
 from quantis.types.jobs import TftParams
 
 _BATCH = 256
@@ -53,7 +53,9 @@ class TftForecaster:
         windows = Windows.of(encoded, self.params.encoder_length, self.task.h)
         scaled = np.concatenate([answer.quantiles.numpy() for answer in self._answers(windows)])
         fan = np.sort(scaled * encoded.scale[:, None, 1:] + encoded.scale[:, None, :1], axis=2)
-        positive = [not np.any(series.y < 0) for series in each_series(tail)]
+        y, rows = floats(tail.history[Y]), dict(series_slices(tail.history[ID]))
+        names = [name for name, _ in series_slices(tail.future[ID])]
+        positive = [not np.any(y[rows.get(name, slice(0, 0))] < 0) for name in names]
         fan[positive] = np.maximum(fan[positive], 0.0)
         flat = fan.reshape(-1, len(self.task.quantiles))
         return predictions(

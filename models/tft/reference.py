@@ -228,3 +228,18 @@ def stock_model(dataset: Any, params: TftParams, quantiles: Sequence[float]) -> 
             loss=QuantileLoss(list(quantiles)),
             logging_metrics=nn.ModuleList(),
         ).eval()
+
+
+def stock_trainer(steps: int) -> Any:
+    """A silent Lightning trainer for so many steps on CPU."""
+    from lightning.pytorch import Trainer
+
+    return Trainer(
+        max_steps=steps,
+        accelerator="cpu",
+        gradient_clip_val=1.0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )

@@ -183,10 +183,10 @@ class Selection(nn.Module):
         return sum(parts[1:], parts[0]) if parts else x.new_zeros(len(x), self.size)
 
     def _into_all_rows(self, codes: torch.Tensor, rows: Sequence[torch.Tensor]) -> torch.Tensor:
-        starts = [0]
-        for r in rows[:-1]:
-            starts.append(starts[-1] + len(r))
-        return codes + torch.tensor(starts[: codes.shape[1]], device=codes.device)
+        if len(rows) < 2:
+            return codes
+        starts = torch.tensor([0, *(len(r) for r in rows[:-1])], device=codes.device).cumsum(0)
+        return codes + starts
 
 
 def _zeros(*shape: int) -> nn.Parameter:

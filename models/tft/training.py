@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import nn
@@ -21,6 +21,7 @@ from quantis.panel import Snapshot, Task
 from quantis.types.jobs import TftParams
 
 Progress = Callable[[int, float], None]
+Precision = Literal["float32", "bfloat16"]
 
 _CLIP = 1.0
 _REPORTS = 20
@@ -55,11 +56,13 @@ def fit(
     params: TftParams,
     worker: Worker | None = None,
     progress: Progress | None = None,
+    precision: Precision = "float32",
 ) -> TftForecaster:
     """Train on the snapshot's histories for `params.steps` steps; every worker returns the same model.
 
     Each worker visits its own share of the windows, `params.batch_size` a step. `progress` hears the step
-    and the mean loss since it was last told. The same seed gives the same weights on CPU with the same
+    and the mean loss since it was last told. `precision` "bfloat16" computes the matrix products in half the
+    bits and keeps weights and loss in float32. The same seed gives the same weights on CPU with the same
     number of threads. InvalidInput when no history is long enough for a window.
     """
     worker = worker or Alone()
@@ -76,7 +79,7 @@ def fit(
         module = worker.wrap(network)
         torch.manual_seed(params.seed + 1 + worker.rank)  # dropout differs between workers
         batches = (candidates[places] for places in order.batches(worker.rank))
-        _train(module, windows, batches, task, params, progress)
+        _train(module, windows, batches, task, params, progress, precision)
     return TftForecaster(task, params, encoding, scales, network.cpu().eval())
 
 
@@ -87,6 +90,7 @@ def _train(
     task: Task,
     params: TftParams,
     progress: Progress | None,
+    precision: Precision,
 ) -> None:
     device = next(module.parameters()).device
     windows = windows.to(device)
@@ -97,7 +101,9 @@ def _train(
     module.train()
     for step in range(1, params.steps + 1):
         batch, target = windows.batch(next(batches).to(device))
-        loss = quantile_loss(task.quantiles, module(batch), target)
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+            forecast = module(batch)
+        loss = quantile_loss(task.quantiles, forecast.float(), target)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(module.parameters(), _CLIP, foreach=True)
