@@ -53,7 +53,9 @@ def write_panel(path: Path, series: int) -> None:
             numbers = np.arange(start, min(start + 50, series))
             ids = names.take(pa.array(np.repeat(numbers, HOURS)))
             y = rng.gamma(2.0, 10.0, len(numbers) * HOURS)
-            file.write_table(pa.table([ids, timestamps(np.tile(ds, len(numbers))), pa.array(y)], schema.names))
+            file.write_table(
+                pa.table([ids, timestamps(np.tile(ds, len(numbers))), pa.array(y)], schema.names)
+            )
 
 
 def name(number: int) -> str:
@@ -103,7 +105,9 @@ def _timed_reads(read: Callable[[list[str]], int], count: int) -> dict[str, floa
         started = time.perf_counter()
         rows = read(series)
         spent = 1000 * (time.perf_counter() - started)
-        expected = len(series) * int((AS_OF - LAG - datetime(2020, 1, 1, tzinfo=UTC)) / timedelta(hours=1) + 1)
+        expected = len(series) * int(
+            (AS_OF - LAG - datetime(2020, 1, 1, tzinfo=UTC)) / timedelta(hours=1) + 1
+        )
         assert rows == expected, (rows, expected)
         return spent
 
