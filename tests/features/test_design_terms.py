@@ -191,3 +191,36 @@ def test_when_a_spec_was_stored_before_there_were_terms_then_it_still_gives_its_
     assert_same(design(snapshot, task, FeatureSpec.model_validate(old)), design(snapshot, task, spec))
     rich = with_terms(spec)
     assert FeatureSpec.model_validate_json(rich.model_dump_json()) == rich
+
+
+@pytest.mark.parametrize("trained_by", [0, 10**9], ids=["compiled", "numpy"])
+@pytest.mark.parametrize("day", ["2013-03-10", "2013-11-03", "2013-07-04"])
+def test_when_a_request_crosses_a_day_of_23_or_25_hours_then_it_gets_the_bits_that_training_had(
+    task: Task, day: str, trained_by: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows that a request forecasts are, days later, rows of the history that is trained on."""
+    bare = Task.model_validate(task.model_dump() | {"roles": {}, "h": 30, "season_lengths": (24, 168)})
+    terms = tuple(
+        Term(window=w) for w in (ClockLag(days=2), ClockLag(days=7), Difference(offset=30, period=24))
+    )
+    spec = FeatureSpec.model_validate(default_spec(bare).model_dump() | {"terms": terms})
+    times = np.datetime64(day, "us") + np.arange(-500, 150) * np.timedelta64(1, "h")
+    rows = pa.table(
+        {
+            "unique_id": ["a"] * 650,
+            "ds": timestamps(times),
+            "y": 1e3 + np.random.default_rng(1).normal(size=650),
+        }
+    )
+    keys, static = rows.select(["unique_id", "ds"]), pa.table({"unique_id": ["a"]})
+    with monkeypatch.context() as patch:
+        patch.setattr(kernel_program, "COMPILED_FROM", trained_by)
+        trained = design(Snapshot(rows, keys.slice(0, 0), static), bare, spec)
+    for cutoff in range(495, 530, 5):
+        context = spec.context_length
+        tail = Snapshot(rows.slice(cutoff - context, context), keys.slice(cutoff, 30), static)
+        online = design(tail, bare, spec)
+        for name in spec.names:
+            expected = trained[name].to_numpy()[cutoff : cutoff + 30]
+            np.testing.assert_array_equal(online[name].to_numpy()[-30:], expected, err_msg=name)
+            assert not np.isnan(expected).any(), name
