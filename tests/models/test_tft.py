@@ -212,3 +212,16 @@ def test_when_no_history_fills_a_window_then_it_says_how_long_one_must_be(make_t
     snapshot, _ = make_snapshot(task, {"a": 20})
     with pytest.raises(InvalidInput, match="no history has the 24 steps"):
         fit(snapshot, task, TINY)
+
+
+def test_when_products_are_computed_in_bfloat16_then_the_loss_falls_as_far_and_the_model_stays_float32(case):
+    task, snapshot, _ = case
+    last = {}
+    for precision in ("float32", "bfloat16"):
+        params, told = TINY.model_copy(update={"steps": 60}), []
+        model = fit(snapshot, task, params, progress=lambda _, loss: told.append(loss), precision=precision)  # noqa: B023
+        last[precision] = told[-1]
+    assert last["bfloat16"] == pytest.approx(last["float32"], rel=0.1)
+    assert {values.dtype for name, values in model.parts().tensors.items() if "network" in name} == {
+        np.dtype("float32")
+    }
