@@ -186,7 +186,7 @@ def test_when_a_panel_breaks_its_contract_then_it_is_422_with_findings_and_nothi
         (b"{}", "application/json", 422, "invalid_input"),
         (b"x", "text/html", 415, "unsupported_media"),
         (b"x", "application/octet-stream", 422, None),
-        (b"x," * 600 + b"\n1", CSV, 413, "too_large"),
+        (b"x," * 600 + b"x\n" + b"1," * 600 + b"1\n", CSV, 413, "too_large"),
     ],
 )
 def test_when_a_file_cannot_be_a_panel_then_the_answer_says_which_kind_of_wrong_it_is(
