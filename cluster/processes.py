@@ -70,17 +70,48 @@ def marked(instance: str) -> list[int]:
     return found
 
 
+def family(instance: str) -> dict[int, int]:
+    """The marked processes and all that descend from them: pid to the time of its start, in clock ticks.
+
+    Some of Ray's processes write their title over their environment, so that only their parent tells
+    whose they are.
+    """
+    known = {pid: stat for folder in Path("/proc").glob("[0-9]*") if (stat := _stat(pid := int(folder.name)))}
+    found = {pid for pid in marked(instance) if pid in known}
+    grown = True
+    while grown:
+        children = {pid for pid, (parent, _) in known.items() if parent in found} - found - {os.getpid()}
+        found |= children
+        grown = bool(children)
+    return {pid: known[pid][1] for pid in found}
+
+
+def _stat(pid: int) -> tuple[int, int] | None:
+    """(parent, start) of a living process; None for one that is gone or a zombie."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] == "Z" else (int(fields[1]), int(fields[19]))
+
+
+def living(processes: dict[int, int]) -> list[int]:
+    """Those of a family that still run; a pid that was given to another process is not one of them."""
+    return [pid for pid, start in processes.items() if (stat := _stat(pid)) and stat[1] == start]
+
+
 def stop(instance: str, patience: float = 5.0) -> int:
-    """End every marked process, politely first; how many there were."""
-    pids = marked(instance)
+    """End every process of the instance, politely first; how many there were."""
+    ours = family(instance)
     for sign in (signal.SIGTERM, signal.SIGKILL):
-        for pid in marked(instance):
+        ours |= family(instance)
+        for pid in living(ours):
             with suppress(ProcessLookupError):
                 os.kill(pid, sign)
         deadline = time.monotonic() + patience
-        while marked(instance) and time.monotonic() < deadline:
+        while living(ours) and time.monotonic() < deadline:
             time.sleep(0.1)
-    return len(pids)
+    return len(ours)
 
 
 def port_is_free(host: str, port: int) -> bool:
@@ -108,7 +139,7 @@ def free_ports(count: int) -> list[int]:
 def memory(instance: str) -> int:
     """Bytes of memory of all marked processes, shared pages counted once (PSS)."""
     total = 0
-    for pid in marked(instance):
+    for pid in family(instance):
         with suppress(OSError):
             for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
                 if line.startswith("Pss:"):

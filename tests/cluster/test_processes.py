@@ -12,7 +12,7 @@ from contextlib import suppress
 import pytest
 
 from cluster import processes
-from cluster.processes import MARK, MemoryWatch, Platform
+from cluster.processes import MARK, MemoryWatch, Platform, family, living, marked, stop
 from cluster.storage import Storage
 
 SLEEP = "import time; print('ready', flush=True); time.sleep(60)"
@@ -132,3 +132,21 @@ def test_when_memory_is_watched_then_the_peak_is_about_what_the_processes_took(s
         time.sleep(0.1)
     assert 50_000_000 < watch.peak < 200_000_000
     assert processes.memory(mark) == 0
+
+
+def test_when_a_child_hides_its_environment_then_it_still_ends_with_its_parent() -> None:
+    """Some of Ray's processes write their title over their environment."""
+    instance = "f" * 32
+    parent = subprocess.Popen(
+        [sys.executable, "-c", "import subprocess; subprocess.run(['env', '-i', '/bin/sleep', '60'])"],
+        env={**os.environ, MARK: instance},
+    )
+    deadline = time.monotonic() + 20
+    while len(family(instance)) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    ours = family(instance)
+    assert len(ours) == 2
+    assert marked(instance) == [parent.pid]
+    assert stop(instance) == 2
+    parent.wait()
+    assert living(ours) == []

@@ -37,6 +37,8 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         instance = platform.instance
         yield Live(folder, port, json.loads(done.stdout), environment)
     finally:
+        family = processes.family(instance)
         down = new.quantis("down", timeout=120)
     assert down.returncode == 0, down.stderr
-    assert processes.marked(instance) == []
+    assert len(family) > 10
+    assert processes.living(family) == []
