@@ -119,8 +119,11 @@ def append_records(group: str, table: GroupTable, rows: pa.Table, stamp: Stamp, 
     return Added(version, tally.content, tally.new_keys, tally.first, tally.last)
 
 
-def chunks_of(table: GroupTable, version: int) -> Iterator[tuple[str, str]]:
-    """Bounds of ids that hold about CHUNK records each, in order."""
+def chunks_of(table: GroupTable, version: int) -> Iterator[tuple[str, str] | None]:
+    """Bounds of ids that hold about CHUNK records each, in order; None where one chunk holds all."""
+    if table.count(version) <= CHUNK:
+        yield None
+        return
     counts: dict[str, int] = {}
     for batch in table.batches(version, [ID]):
         for one in batch[ID].value_counts().to_pylist():

@@ -61,9 +61,11 @@ def unneeded(table: Path, versions: Sequence[int], before: float) -> list[Path]:
     staged = {path for path in (table / LOG).glob("*") if _is_staged(path)}
     data = {path for path in table.rglob("*.parquet*") if LOG not in path.parts}
     old = {path for path in staged | data if _written(path) < before}
+    later: int | None = None
     for version in sorted(versions, reverse=True):
-        if old - staged:
+        if old - staged and (later is None or _removed_any(table, version, later)):
             old -= data_files(table, version)
+        later = version
     if old - staged and latest_version(table) is not None:
         latest = data_files(table)
         if any(_written(path) >= before for path in latest):
@@ -122,6 +124,12 @@ def _changed(commit: Path, table: Path, before: set[Path]) -> set[Path]:
     added = {table / unquote(action["add"]["path"]) for action in actions if "add" in action}
     removed = {table / unquote(action["remove"]["path"]) for action in actions if "remove" in action}
     return (before - removed) | added
+
+
+def _removed_any(table: Path, after: int, to: int) -> bool:
+    """Whether a commit after one version up to another took a file away, or cannot be read any more."""
+    commits = [table / LOG / f"{number:020d}.json" for number in range(after + 1, to + 1)]
+    return any(not commit.exists() or '{"remove"' in commit.read_text() for commit in commits)
 
 
 def _is_staged(path: Path) -> bool:

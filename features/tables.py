@@ -6,6 +6,7 @@ recording it in the database is taken back first; if another writer is at it now
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -39,6 +40,7 @@ TIMES = (KNOWN_AT, RECORDED_AT, GIVEN)
 _ROWS_PER_GROUP = 8192  # so that reading one series decodes little else
 _FILE_BYTES = 16 * 2**20  # about two million rows; files hold ranges of series, so most are never opened
 _OPENED = 16  # versions kept open
+_CHECKPOINTS = {"delta.checkpointInterval": "10"}  # so that opening a version reads few commits
 _ONE_BY_ONE = 16  # ids up to which comparing is cheaper than a set
 
 _COMMIT = CommitProperties(max_commit_retries=0)
@@ -50,7 +52,9 @@ class GroupTable:
 
     def __init__(self, folder: Path, key: Sequence[str]) -> None:
         self.folder, self.key = folder, tuple(key)
+        self._lock = threading.Lock()  # of what follows
         self._opened: OrderedDict[int, pads.Dataset] = OrderedDict()
+        self._newest: DeltaTable | None = None
 
     def records(
         self,
@@ -123,7 +127,9 @@ class GroupTable:
             )
         table.create_checkpoint()
         needed = {path.name for path in data_files(self.folder)}
-        self._opened.clear()
+        with self._lock:
+            self._opened.clear()
+            self._newest = None
         data = [path for path in self.folder.rglob("*.parquet") if LOG not in path.parts]
         old = [path for path in data if path.name not in needed]
         old += [path for path in (self.folder / LOG).iterdir() if _commit_number(path) < version]
@@ -153,13 +159,20 @@ class GroupTable:
             writer_properties=_writer(schema),
             commit_properties=_COMMIT,
             post_commithook_properties=_HOOKS,
+            configuration=_CHECKPOINTS if table is None else None,
         )
         version = int(table.version()) if table is not None else 0
         make_durable(self.folder, version, base)
+        with self._lock:
+            self._newest = table
         return version
 
     def _healed(self, base: int | None) -> DeltaTable | None:
         """The table with nothing after the base version; None when nothing was ever written."""
+        with self._lock:  # it changes from here on, so no reader may have it
+            table, self._newest = self._newest, None
+        if table is not None and base is not None and _caught_up(table) == base:
+            return table
         if not DeltaTable.is_deltatable(str(self.folder)):
             if base is not None:
                 raise NotFound(f"version {base} of {self.folder.name!r} is not stored; restore a backup")
@@ -170,15 +183,21 @@ class GroupTable:
         return table
 
     def _dataset(self, version: int) -> pads.Dataset:
-        if version not in self._opened:
+        with self._lock:
+            found = self._opened.get(version)
+            if found is None and self._newest is not None and self._newest.version() == version:
+                found = self._opened[version] = self._newest.to_pyarrow_dataset()
+        if found is None:
             try:
-                table = DeltaTable(str(self.folder), version=version)
+                found = DeltaTable(str(self.folder), version=version).to_pyarrow_dataset()
             except (DeltaError, FileNotFoundError) as error:
                 raise self._gone(version) from error
-            self._opened[version] = table.to_pyarrow_dataset()
+        with self._lock:
+            self._opened[version] = found
+            self._opened.move_to_end(version)
             while len(self._opened) > _OPENED:
                 self._opened.popitem(last=False)
-        return self._opened[version]
+        return found
 
     def _gone(self, version: int) -> NotFound:
         return NotFound(
@@ -223,6 +242,15 @@ class GroupTable:
             bounds += [pc.field(DS) >= moment(start)] if start is not None else []
             bounds += [pc.field(DS) <= moment(end)] if end is not None else []
         return reduce(and_, bounds) if bounds else None
+
+
+def _caught_up(table: DeltaTable) -> int | None:
+    """The newest version of an open table; None when that cannot be told from what is open."""
+    try:
+        table.update_incremental()
+    except (DeltaError, OSError):
+        return None
+    return int(table.version())
 
 
 def _shaped(chunk: pa.Table, schema: pa.Schema) -> pa.Table:
