@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -12,12 +13,19 @@ from quantis.types.datasets import DatasetSpec, Roles
 
 SERIES = ("a", "b")
 DAYS = 4
-OPERATIONS = 40
+OPERATIONS = 20
 """How many operations a dataset gets."""
 _FIRST = datetime(2020, 1, 1, tzinfo=UTC)
 _TIME = pa.timestamp("us", "UTC")
 
 Row = tuple[str, datetime, float, float]
+
+
+class Fault(NamedTuple):
+    """`kind`: lost, torn, doubled or orphan."""
+
+    kind: str
+    what: str
 
 
 def spec(name: str) -> DatasetSpec:
@@ -28,13 +36,18 @@ def spec(name: str) -> DatasetSpec:
 
 @dataclass(frozen=True)
 class Operation:
-    """The n-th write to a dataset: an append of the next block, or a correction of the block before."""
+    """The n-th write to a dataset: an upload or a live append of the next block, or a correction of the one before."""
 
     number: int
 
     @property
     def corrects(self) -> bool:
         return self.number % 5 == 4
+
+    @property
+    def live(self) -> bool:
+        """Whether it is appended as observations, not uploaded as a file."""
+        return self.number % 5 in (1, 3)
 
     @property
     def block(self) -> int:
@@ -69,18 +82,18 @@ class History:
     tried: list[int] = field(default_factory=list)
     acknowledged: dict[int, tuple[int, str]] = field(default_factory=dict)
 
-    def faults(self, number: int, found: Iterable[Row]) -> list[str]:
+    def faults(self, number: int, found: Iterable[Row]) -> list[Fault]:
         """What is wrong with the rows of the version that acknowledged operation `number`."""
         rows = sorted(found)
         blocks: dict[int, list[Row]] = {}
         for row in rows:
             blocks.setdefault((row[1] - _FIRST).days // DAYS, []).append(row)
         allowed = self._allowed(number)
-        faults = [f"block {block} was never sent" for block in blocks.keys() - allowed.keys()]
+        faults = [Fault("torn", f"block {block} was never sent") for block in blocks.keys() - allowed.keys()]
         for block, states in allowed.items():
             if blocks.get(block, []) not in states:
-                what = "torn or changed" if blocks.get(block) else "lost"
-                faults.append(f"block {block} is {what} in version {self.acknowledged[number][0]}")
+                kind = "torn" if blocks.get(block) else "lost"
+                faults.append(Fault(kind, f"block {block} in version {self.acknowledged[number][0]}"))
         return faults
 
     def _allowed(self, number: int) -> dict[int, list[list[Row]]]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,10 +23,29 @@ from cluster.storage import Storage
 from cluster.sweeper import Sweeper
 from cluster.verify import verify
 from features import table_files
-from tests.crash.blocks import OPERATIONS, History, spec
+from tests.crash.blocks import OPERATIONS, Fault, History, spec
 
 ROOT = Path(__file__).resolve().parents[2]
 TEAM = "default"
+
+
+class Counts(NamedTuple):
+    """What a crash run did and found."""
+
+    kills: int
+    writes: int
+    acknowledged: int
+    swept: int
+    lost: int
+    torn: int
+    doubled: int
+    orphans: int
+
+    def __add__(self, other: Counts) -> Counts:  # type: ignore[override]
+        return Counts(*(one + more for one, more in zip(self, other, strict=True)))
+
+    def __str__(self) -> str:
+        return ", ".join(f"{count:,} {name}" for name, count in self._asdict().items())
 
 
 @contextmanager
@@ -65,9 +85,6 @@ class Book:
     def acknowledged(self) -> int:
         return sum(len(history.acknowledged) for history in self.histories.values())
 
-    def summary(self) -> str:
-        return f"{self.kills} kills, {self.tried} writes, {self.acknowledged} acknowledged, {self.swept} orphans swept,"
-
     def begin(self) -> str:
         """A new dataset."""
         name = f"d{len(self.histories):04d}"
@@ -99,29 +116,45 @@ class Book:
         os.kill(pid, signal.SIGKILL)
         self.kills += 1
 
-    def faults(self) -> list[str]:
+    def counts(self, faults: list[Fault]) -> Counts:
+        found = Counter(fault.kind for fault in faults)
+        return Counts(
+            kills=self.kills, writes=self.tried, acknowledged=self.acknowledged, swept=self.swept,
+            lost=found["lost"], torn=found["torn"], doubled=found["doubled"], orphans=found["orphan"],
+        )  # fmt: skip
+
+    def faults(self) -> list[Fault]:
         """Everything that is lost, torn, doubled or left over, after one sweep."""
         sweeper = Sweeper(self.database, self.storage, grace=timedelta(0))
         self.swept += len(sweeper.sweep())
-        found = [str(broken) for broken in verify(self.database, self.storage).broken]
-        found += [f"orphan {orphan.path}" for orphan in sweeper.find()]
+        found = [Fault("torn", str(broken)) for broken in verify(self.database, self.storage).broken]
+        found += [Fault("orphan", str(orphan.path)) for orphan in sweeper.find()]
         for name, history in self.histories.items():
             self.catalogue = Catalogue(self.database, self.storage)  # one keeps open what it has read
-            found += [f"{name}: {fault}" for fault in self._dataset_faults(name, history)]
+            found += [Fault(kind, f"{name}: {what}") for kind, what in self._dataset_faults(name, history)]
         return found
 
-    def _dataset_faults(self, name: str, history: History) -> list[str]:
+    def _dataset_faults(self, name: str, history: History) -> list[Fault]:
         hashes = {v.number: v.content_hash for v in self.catalogue.datasets.versions(TEAM, name)}
-        numbers = [number for number, _ in history.acknowledged.values()]
-        found = [f"version {number} acknowledged twice" for number, n in Counter(numbers).items() if n > 1]
+        numbers = Counter(number for number, _ in history.acknowledged.values())
+        found = [
+            Fault("doubled", f"version {number} acknowledged twice") for number, n in numbers.items() if n > 1
+        ]
         if len(hashes) > len(set(history.tried)):
-            found.append(f"{len(hashes)} versions of {len(set(history.tried))} writes")
+            found.append(Fault("doubled", f"{len(hashes)} versions of {len(set(history.tried))} writes"))
         for operation, (number, content_hash) in history.acknowledged.items():
             if hashes.get(number) != content_hash:
-                found.append(f"version {number} of operation {operation} is not recorded as acknowledged")
-            else:
-                found += history.faults(operation, self.rows(name, number))
+                found.append(
+                    Fault("lost", f"version {number} of operation {operation} is not as acknowledged")
+                )
+        for operation in self._read_in_full(history):
+            found += history.faults(operation, self.rows(name, history.acknowledged[operation][0]))
         return found + self._doubled(name)
+
+    def _read_in_full(self, history: History) -> list[int]:
+        """The last acknowledged operation, and one in four: of all of them the content hash is compared."""
+        last = max(history.acknowledged, default=None)
+        return [one for one in history.acknowledged if one == last or self.chance.random() < 0.25]
 
     def rows(self, name: str, number: int) -> list[tuple[str, datetime, float, float]]:
         opened = self.catalogue.open(TEAM, name, number)
@@ -129,7 +162,7 @@ class Book:
         both = panel.target.join(panel.future, ["unique_id", "ds"], join_type="full outer")
         return [(row["unique_id"], row["ds"], row["y"], row["price"]) for row in both.to_pylist()]
 
-    def _doubled(self, name: str) -> list[str]:
+    def _doubled(self, name: str) -> list[Fault]:
         """Records that are stored twice, whatever the reader makes of them."""
         found = []
         for table in table_files.tables(self.storage.dataset(TEAM, name)):
@@ -137,6 +170,8 @@ class Book:
             columns = [column for column in records.column_names if column not in ("recorded_at", "known_at")]
             rows = Counter(tuple(row.values()) for row in records.select(columns).to_pylist())
             found += [
-                f"{table.name}: {row} is stored {count} times" for row, count in rows.items() if count > 1
+                Fault("doubled", f"{table.name}: {row} is stored {count} times")
+                for row, count in rows.items()
+                if count > 1
             ]
         return found

@@ -17,7 +17,9 @@ from cluster.catalogue import Catalogue
 from cluster.database.engine import Database
 from cluster.storage import Storage
 from cluster.sweeper import Sweeper
-from tests.crash.blocks import OPERATIONS, Operation
+from quantis.check import check_panel
+from quantis.types.datasets import DatasetVersion
+from tests.crash.blocks import OPERATIONS, Operation, spec
 from tests.crash.book import TEAM
 
 
@@ -34,8 +36,17 @@ def write(folder: Path, dataset: str, first: int, seed: int) -> None:
     catalogue = Catalogue(database, storage)
     for number in range(first, OPERATIONS):
         say(f"try {number}")
-        result = catalogue.ingest(TEAM, "ann", dataset, Operation(number).table(), "blocks")
-        say(f"ack {number} {result.version.number} {result.version.content_hash}")
+        version = written(catalogue, dataset, Operation(number))
+        say(f"ack {number} {version.number} {version.content_hash}")
+
+
+def written(catalogue: Catalogue, dataset: str, operation: Operation) -> DatasetVersion:
+    table = operation.table()
+    if not operation.live:
+        return catalogue.ingest(TEAM, "ann", dataset, table, "blocks").version
+    _, panel = check_panel(table, spec(dataset), file="blocks")
+    assert panel is not None
+    return catalogue.append(TEAM, "ann", dataset, panel).version
 
 
 def main() -> None:

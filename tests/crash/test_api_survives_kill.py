@@ -113,7 +113,7 @@ def _kills(folder: Path, *, kills: int, acknowledged: int, clients: int, lives: 
             for uploader in uploaders:
                 uploader.join(60)
     faults = book.faults()
-    print(book.summary(), f"{len(faults)} faults")
+    print(book.counts(faults))
     assert [surprise for uploader in uploaders for surprise in uploader.surprises] == []
     assert faults == []
     assert book.acknowledged >= max(acknowledged, 1)
