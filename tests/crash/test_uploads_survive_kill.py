@@ -28,14 +28,13 @@ def _one_life(book: Book, parent: subprocess.Popen[str], longest: float) -> None
     book.listen(parent, pid, name)
 
 
-def _kills(folder: Path, *, kills: int, acknowledged: int, longest: float, seed: int) -> Counts:
-    book = Book(folder, seed)
-    with nursery("nursery", folder) as parent:
+def _kills(book: Book, *, kills: int, acknowledged: int, longest: float) -> Counts:
+    with nursery("nursery", book.storage.root) as parent:
         while book.kills < kills or book.acknowledged < acknowledged:
             _one_life(book, parent, longest)
     faults = book.faults()
     counts = book.counts(faults)
-    print(f"seed {seed}: {counts}", flush=True)
+    print(counts, flush=True)
     assert faults == []
     book.database.close()
     return counts
@@ -45,7 +44,7 @@ def _kills(folder: Path, *, kills: int, acknowledged: int, longest: float, seed:
 def test_when_writers_are_killed_then_every_acknowledged_upload_is_there_once_and_whole(
     tmp_path: Path,
 ) -> None:
-    counts = _kills(tmp_path, kills=50, acknowledged=50, longest=0.6, seed=7)
+    counts = _kills(Book(tmp_path, 7), kills=50, acknowledged=50, longest=0.6)
     assert counts.kills == 50
 
 
@@ -55,11 +54,9 @@ def test_when_a_thousand_writers_are_killed_then_nothing_is_lost_torn_or_doubled
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     """Twenty data folders, two at a time: 50 kills and 500 acknowledged writes at the least in each."""
+    books = [Book(tmp_path / str(seed), seed) for seed in range(20)]
     with ThreadPoolExecutor(max_workers=2) as two:
-        rounds = two.map(
-            lambda seed: _kills(tmp_path / str(seed), kills=50, acknowledged=500, longest=1.5, seed=seed),
-            range(20),
-        )
+        rounds = two.map(lambda book: _kills(book, kills=50, acknowledged=500, longest=1.5), books)
         total = sum(rounds, Counts(*[0] * 8))
     print(f"in all: {total}", flush=True)
     record_property("counts", str(total))
