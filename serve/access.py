@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 from fastapi.security import OAuth2PasswordBearer
+from starlette.concurrency import run_in_threadpool
 
 from quantis.errors import Forbidden, NotFound, Unauthenticated
 from quantis.types.accounts import Role
@@ -82,9 +83,14 @@ _bearer = OAuth2PasswordBearer("/v1/oauth/token", auto_error=False)
 AppServices = Annotated[Services, Depends(services_of)]
 
 
-def authorise(
-    request: Request, services: AppServices, token: Annotated[str | None, Depends(_bearer)]
-) -> Principal | None:
+async def admit(request: Request) -> None:
+    """Decide before a byte of the body is read; `authorise` hands on what was found."""
+    token = await _bearer(request)
+    services = services_of(request)
+    request.state.principal = await run_in_threadpool(_decide, request, services, token)
+
+
+def _decide(request: Request, services: Services, token: str | None) -> Principal | None:
     """Look the route up in the table; Unauthenticated or Forbidden when it says no."""
     key = (request.method, request.scope["route"].path)
     if key not in POLICY:
@@ -100,6 +106,14 @@ def authorise(
     principal = Principal(user.id, user.user_name, user.team, user.role)
     if not principal.may(least):
         raise Forbidden(f"the role {principal.role} may not do this; it needs {least}")
+    return principal
+
+
+async def authorise(request: Request, token: Annotated[str | None, Depends(_bearer)]) -> Principal | None:
+    """Who was admitted; NotFound where nobody was asked, so that a route without the guard serves nobody."""
+    if not hasattr(request.state, "principal"):
+        raise NotFound("there is nothing at this address")
+    principal: Principal | None = request.state.principal
     return principal
 
 

@@ -37,13 +37,13 @@ class Forecaster:
         self._engine = make_engine(settings, Database(settings.sql_url))
         self._threads = ThreadPoolExecutor(max_workers=2)
 
-    async def forecast(self, team: str, ref: str, request: str) -> dict[str, str]:
+    async def forecast(self, team: str, ref: str, request: str) -> dict[str, Any]:
         loop = asyncio.get_running_loop()
         try:
             parsed = ForecastRequest.model_validate_json(request)
             answer = await loop.run_in_executor(self._threads, self._engine.forecast, team, ref, parsed)
         except QuantisError as error:
-            return {"code": error.code, "message": error.message}
+            return {"code": error.code, "message": error.message, "errors": error.errors}
         return {"answer": answer.model_dump_json()}
 
 
@@ -54,19 +54,20 @@ class RemoteForecaster:
         self._handle = handle
 
     async def forecast(self, team: str, ref: str, request: ForecastRequest) -> ForecastResponse:
-        deadline = request.deadline_ms / 1000 if request.deadline_ms else None
         call = self._handle.forecast.remote(team, ref, request.model_dump_json())
         try:
-            result: dict[str, str] = await asyncio.wait_for(_resolved(call), deadline)
+            result: dict[str, Any] = await asyncio.wait_for(_resolved(call), request.seconds)
         except TimeoutError:
-            raise TimedOut(f"no answer within deadline_ms {request.deadline_ms}; allow more time") from None
+            raise TimedOut(
+                f"no answer within {request.seconds:g} s; allow more time with deadline_ms"
+            ) from None
         if "answer" not in result:
-            raise _BY_CODE.get(result["code"], QuantisError)(result["message"])
+            raise _BY_CODE.get(result["code"], QuantisError)(result["message"], errors=result["errors"])
         return ForecastResponse.model_validate_json(result["answer"])
 
 
-async def _resolved(call: Any) -> dict[str, str]:
-    result: dict[str, str] = await call
+async def _resolved(call: Any) -> dict[str, Any]:
+    result: dict[str, Any] = await call
     return result
 
 

@@ -11,14 +11,14 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from monitoring import instruments, logs
-from serve import problems
+from serve import deadlines, problems
 
 _CLEAN_ID = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
 _CSP = (
     "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-_HEADERS = {
+HEADERS = {
     "Content-Security-Policy": _CSP,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -30,8 +30,10 @@ _HEADERS = {
 class Observed:
     """ASGI middleware; it never buffers, so streams stay streams."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, seconds: float) -> None:
+        """`seconds` is the time until an answer begins, where a route does not allow itself more."""
         self._app = app
+        self._seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -48,7 +50,7 @@ class Observed:
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-Id"] = request_id
-                for name, value in _HEADERS.items():
+                for name, value in HEADERS.items():
                     headers[name] = value
                 headers.setdefault("Cache-Control", _caching(scope["path"]))
             await send(message)
@@ -56,7 +58,7 @@ class Observed:
         try:
             with logs.bound(request_id=request_id):
                 try:
-                    await self._app(scope, receive, observed)
+                    await deadlines.within(self._seconds, self._app, scope, receive, observed)
                 except Exception as error:
                     if status is not None:
                         raise  # half an answer is out: only the connection can say that it failed

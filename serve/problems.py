@@ -85,7 +85,8 @@ def unexpected(request: Request, error: Exception) -> Response:
 
     A full disk is 507 and a broken one 503, wherever the write was.
     """
-    if (known := trouble(error)) is not None:
+    known = error if isinstance(error, QuantisError) else trouble(error)
+    if known is not None:
         log.error("%s: %s", known.code, known.message)
         return answer(request, known)
     log.error("request failed", exc_info=error)

@@ -69,7 +69,9 @@ class ForecastRequest(Frozen):
     as_of: Moment | None = Field(
         default=None, description="Forecast with what was known then; now when absent."
     )
-    deadline_ms: int | None = Field(default=None, ge=1, le=600_000)
+    deadline_ms: int | None = Field(
+        default=None, ge=1, le=600_000, description="When the answer must be there; 60,000 when absent."
+    )
 
     @model_validator(mode="after")
     def _level_or_quantiles(self) -> ForecastRequest:
@@ -79,6 +81,12 @@ class ForecastRequest(Frozen):
             if not 0 < value < 100:
                 raise ValueError(f"level {value} is not between 0 and 100; 80 means an 80 % interval")
         return self
+
+
+    @property
+    def seconds(self) -> float:
+        """Until the deadline."""
+        return (self.deadline_ms or 60_000) / 1000
 
 
 class ModelRef(Frozen):

@@ -54,7 +54,7 @@ def create_app(services: Services) -> FastAPI:
     app.add_api_route(REST, _nothing, methods=_METHODS, include_in_schema=False)
     if (services.settings.web_dist / "index.html").exists():
         app.frontend("/", directory=services.settings.web_dist, fallback="index.html")
-    app.add_middleware(Observed)
+    app.add_middleware(Observed, seconds=services.settings.request_seconds)
     return app
 
 

@@ -10,12 +10,12 @@ from quantis.types.base import Name
 from quantis.types.datasets import DatasetVersion
 from quantis.types.observations import AppendResult, Observations
 from serve.access import AppServices, CurrentUser
-from serve.body import StrictRoute
+from serve.body import SERIES, StrictRoute
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=StrictRoute)
 
 
-@router.post("/{name}/observations", status_code=201)
+@router.post("/{name}/observations", status_code=201, openapi_extra=SERIES)
 def append(
     name: Name, body: Observations, response: Response, principal: CurrentUser, services: AppServices
 ) -> AppendResult:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Request
 
 from quantis.types.base import Name, Page
 from quantis.types.forecasts import ForecastRequest, ForecastResponse
 from quantis.types.registry import AliasRequest, Model, ModelVersion
+from serve import deadlines
 from serve.access import AppServices, CurrentUser
-from serve.body import StrictRoute
+from serve.body import SERIES, StrictRoute
+
+GRACE_SECONDS = 5
+"""How much longer a forecast has on its way out than its deadline, so that the forecaster can say so itself."""
 
 router = APIRouter(prefix="/v1", tags=["models"], route_class=StrictRoute)
 Ref = Annotated[str, Path(pattern=r"^[a-z][a-z0-9_-]{0,62}(@[a-z][a-z0-9_-]{0,62}|:[1-9][0-9]{0,8})?$")]
@@ -43,11 +47,12 @@ def promote(
     return services.registry(principal.team).promote(name, body.version, alias)
 
 
-@router.post("/models/{ref}/forecasts")
+@router.post("/models/{ref}/forecasts", openapi_extra=SERIES)
 async def forecast(
-    ref: Ref, body: ForecastRequest, principal: CurrentUser, services: AppServices
+    ref: Ref, body: ForecastRequest, request: Request, principal: CurrentUser, services: AppServices
 ) -> ForecastResponse:
     """Forecast: `ref` is a name (its champion), `name@alias` or `name:7`. Every series gets its entry."""
+    deadlines.allow(request.scope, body.seconds + GRACE_SECONDS)
     return await services.forecaster.forecast(principal.team, ref, body)
 
 

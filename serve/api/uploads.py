@@ -14,9 +14,11 @@ from pydantic import ValidationError
 
 from quantis.errors import InvalidInput, TooLarge
 from quantis.types.reading import DateOrder, Delimiter, Encoding, ReadOptions
+from serve.body import MAX_SECONDS
 from serve.services import Services
 
 UPLOADS = {
+    MAX_SECONDS: 600,
     "requestBody": {
         "required": True,
         "content": {
@@ -29,7 +31,7 @@ UPLOADS = {
                 "application/octet-stream",
             )
         },
-    }
+    },
 }
 
 

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from quantis.errors import Unavailable
-from serve.middleware import _HEADERS
+from serve.middleware import HEADERS
 
 FORECAST = ("POST", "/v1/models/demand/forecasts", {"series": [{"unique_id": "JFK/B6"}]})
 ANSWERS = [
@@ -21,7 +21,7 @@ def test_when_anything_is_answered_then_it_carries_the_security_headers_and_an_i
 ):
     for one in (client, world.client()):
         answer = one.request(method, path, json=body)
-        for name, value in _HEADERS.items():
+        for name, value in HEADERS.items():
             assert answer.headers[name] == value
         assert len(answer.headers["x-request-id"]) == 32
         assert answer.headers["cache-control"] == ("no-store" if path.startswith("/v1/") else "no-cache")
@@ -35,7 +35,7 @@ def test_when_the_server_breaks_then_the_answer_carries_the_same_headers_and_the
     for error in (RuntimeError("x"), Unavailable("y"), RecursionError(), MemoryError(), KeyError("z")):
         answer = in_trouble(error).client("admin").request(method, path, json=body)
         assert answer.status_code >= 500
-        for name, value in _HEADERS.items():
+        for name, value in HEADERS.items():
             assert answer.headers[name] == value
         assert answer.json()["request_id"] == answer.headers["x-request-id"]
 
@@ -158,7 +158,7 @@ def test_when_the_dashboard_is_built_then_pages_need_no_token_and_the_api_still_
         page = with_pages.get(path, headers={"Accept": "text/html"})
         assert (page.status_code, page.text) == (200, "<title>Quantis</title>")
         assert page.headers["cache-control"] == "no-cache"
-        assert page.headers["content-security-policy"] == _HEADERS["Content-Security-Policy"]
+        assert page.headers["content-security-policy"] == HEADERS["Content-Security-Policy"]
     script = with_pages.get("/assets/app-1234.js")
     assert script.headers["content-type"].startswith("text/javascript")
     assert script.headers["cache-control"] == "public, max-age=31536000, immutable"

@@ -1,0 +1,67 @@
+"""Every request has a time by which its answer begins; what is late is given up and answered 504."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from quantis.errors import TimedOut
+
+log = logging.getLogger("quantis.api")
+_KEY = "quantis.deadline"
+
+
+class _Deadline:
+    """When the answer must have begun, and whether it has."""
+
+    def __init__(self, seconds: float) -> None:
+        self._from = asyncio.get_running_loop().time()
+        self.seconds = seconds
+        self.begun = self.missed = False
+
+    @property
+    def left(self) -> float:
+        return self._from + self.seconds - asyncio.get_running_loop().time()
+
+
+def allow(scope: Scope, seconds: float) -> None:
+    """Let this request take so long, counted from its beginning."""
+    scope[_KEY].seconds = seconds
+
+
+async def within(seconds: float, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    """Run the application; TimedOut when its answer has not begun in time, and it is cancelled then.
+
+    A thread cannot be cancelled: one that hangs keeps its place in the pool until it returns, but its
+    caller has an answer. Once an answer has begun it may take its time, as streams do.
+    """
+    deadline = scope[_KEY] = _Deadline(seconds)
+
+    async def in_time(message: Message) -> None:
+        if not deadline.missed:
+            deadline.begun = True
+            await send(message)
+
+    task = asyncio.ensure_future(_run(app, scope, receive, in_time))
+    try:
+        while not task.done() and not deadline.begun:
+            if deadline.left <= 0:
+                deadline.missed = True
+                raise TimedOut(f"no answer within {deadline.seconds:g} s; ask for less, or try again later")
+            await asyncio.wait({task}, timeout=deadline.left)
+        await task
+    finally:
+        if not task.done():
+            task.cancel()
+            task.add_done_callback(_forget)
+
+
+async def _run(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    await app(scope, receive, send)
+
+
+def _forget(task: asyncio.Future[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.warning("a request that was given up failed afterwards", exc_info=error)
