@@ -56,12 +56,21 @@ class Storage:
     def training(self) -> Path:
         return self.root / "training"
 
+    @property
+    def incoming(self) -> Path:
+        """Uploads while they arrive and are read; each in a folder of its own."""
+        return self.root / "incoming"
+
     def dataset(self, team: str, name: str) -> Path:
         return self.root / "teams" / team / "datasets" / name
 
     def inbox(self, team: str) -> Path:
         """Where operators put folders of files that an ingest job takes."""
         return self.root / "teams" / team / "inbox"
+
+    def folders(self, team: str) -> tuple[Path, ...]:
+        """Everything that a team's data and models take up."""
+        return (self.root / "teams" / team, self.artifacts / team)
 
     def vintages(self, team: str) -> Path:
         return self.root / "teams" / team / "vintages"
@@ -97,6 +106,7 @@ class Storage:
             self.metrics,
             self.artifacts,
             self.training,
+            self.incoming,
         ):
             folder.mkdir(parents=True, exist_ok=True)
             if folder.stat().st_uid == os.getuid():

@@ -7,10 +7,8 @@ grace time, because a writer at work has files that nothing names yet.
 from __future__ import annotations
 
 import logging
-import os
 import re
 import shutil
-import tempfile
 import threading
 import time
 import uuid
@@ -30,7 +28,6 @@ from features.store import PanelStore
 GRACE = timedelta(hours=24)
 EVERY = timedelta(hours=1)
 _WAIT = 60.0
-_UPLOADS = ("quantis-upload-*", "quantis-read-*")
 _PRIVATE = re.compile(r"\..+\.\d+")
 log = logging.getLogger("quantis.sweeper")
 
@@ -89,7 +86,7 @@ class Sweeper:
     def _outside(self) -> list[Orphan]:
         """The orphans that are no part of a dataset."""
         places = {
-            "upload": _uploads,
+            "upload": self._uploads,
             "bundle": self._bundles,
             "training": self._training,
             "temporary": self._temporary,
@@ -131,6 +128,10 @@ class Sweeper:
         folder = self._storage.dataset(dataset.team, dataset.name)
         return folder, table_files.pinned(folder, [version.pins for version in dataset.versions])
 
+    def _uploads(self, before: float) -> list[Path]:
+        folders = self._storage.incoming.glob("*")
+        return [path for path in folders if _newest(path) < before]
+
     def _training(self, before: float) -> list[Path]:
         if not self._storage.training.is_dir():
             return []
@@ -154,18 +155,6 @@ class Sweeper:
         ]
         partial = self._storage.root.glob("teams/*/features/**/*.partial")
         return [path for path in [*private, *partial] if _newest(path) < before]
-
-
-def _uploads(before: float) -> list[Path]:
-    found = [path for pattern in _UPLOADS for path in Path(tempfile.gettempdir()).glob(pattern)]
-    return [path for path in found if _ours(path) and _newest(path) < before]
-
-
-def _ours(path: Path) -> bool:
-    try:
-        return path.lstat().st_uid == os.getuid()
-    except FileNotFoundError:
-        return False
 
 
 def _newest(path: Path) -> float:

@@ -1,18 +1,22 @@
-"""Reading and checking what comes from strangers, in a child process with limits of its own.
+"""Reading and checking what comes from strangers, in a process of its own with limits of its own.
 
-The child is a fresh interpreter (no fork of the caller), gets no environment of the caller's and
-holds itself to an address-space and a CPU-time limit. It hands tables back as files, which the
-caller maps into memory.
+A reader is forked per file from a host that has everything loaded (no fork of the caller). It has
+nothing of the caller's environment and holds itself to an address-space and a CPU-time limit. It
+hands tables back as files, which the caller maps into memory.
 """
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -20,13 +24,94 @@ from typing import Any
 
 import pyarrow as pa
 
-from quantis.errors import InvalidInput, QuantisError, TooLarge, all_errors
+from quantis.child_host import DIED, DONE
+from quantis.errors import InvalidInput, QuantisError, TooLarge, Unavailable, all_errors
 from quantis.panel import Panel
 from quantis.reading import ReadLimits, printable
 from quantis.types.datasets import CheckReport, DatasetSpec
 from quantis.types.reading import ReadOptions
 
-WORKER = "quantis.child_worker"
+HOST = "quantis.child_host"
+_AT_A_TIME = max(2, os.cpu_count() or 1)
+_CHUNK = 65_536
+
+
+class _Readers:
+    """The host of this process, begun when it is first needed, and again when it is gone."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._free = threading.BoundedSemaphore(_AT_A_TIME)
+        self._host: subprocess.Popen[bytes] | None = None
+        self._orders: socket.socket | None = None
+        self._owner = 0
+
+    def ask(self, request: bytes, seconds: float) -> bytes:
+        """What a reader answers; TimeoutError when it takes too long, Unavailable when too many are at work."""
+        if not self._free.acquire(timeout=seconds):
+            raise Unavailable(f"{_AT_A_TIME} files are being read already; send it again in a moment")
+        try:
+            ours, theirs = socket.socketpair()
+            with ours:
+                with theirs:
+                    self._order(theirs)
+                return _exchange(ours, request, time.monotonic() + seconds)
+        finally:
+            self._free.release()
+
+    def begin(self) -> None:
+        """Start the host unless it runs."""
+        with self._lock:
+            self._begin()
+
+    def end(self) -> None:
+        """End the host, if it is ours and not that of the process which this one was forked from."""
+        with self._lock:
+            if self._orders is not None:
+                self._orders.close()
+            if self._host is not None and self._owner == os.getpid():
+                self._host.wait()
+            self._host = self._orders = None
+
+    def _order(self, connection: socket.socket) -> None:
+        with self._lock:
+            for last in (False, True):
+                try:
+                    socket.send_fds(self._begin(), [b"."], [connection.fileno()])
+                    return
+                except OSError:  # the host was killed
+                    if last:
+                        raise
+
+    def _begin(self) -> socket.socket:
+        mine = self._owner == os.getpid()
+        if self._orders is not None and mine and self._host is not None and self._host.poll() is None:
+            return self._orders
+        if self._orders is not None:
+            self._orders.close()
+        self._orders, theirs = socket.socketpair()
+        with theirs:
+            self._host = subprocess.Popen(
+                [sys.executable, "-P", "-m", HOST],
+                stdin=theirs,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+                env=_environment(),
+                start_new_session=True,  # an interrupt of the caller is the caller's to hand on
+            )
+        if not mine:
+            self._owner = os.getpid()
+            atexit.register(self.end)
+        return self._orders
+
+
+_READERS = _Readers()
+
+
+def begin() -> None:
+    """Have the first file find a reader that is loaded; without it, it waits for one."""
+    _READERS.begin()
 
 
 def read_in_child(
@@ -102,27 +187,29 @@ def _request(
 
 def _answer(request: dict[str, Any], limits: ReadLimits) -> dict[str, Any]:
     shown = printable(request["name"])
-    with subprocess.Popen(
-        [sys.executable, "-m", WORKER],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        cwd=request["folder"],
-        env=_environment(),
-        start_new_session=True,  # an interrupt of the caller is the caller's to hand on
-    ) as child:
-        try:
-            said, _ = child.communicate(json.dumps(request).encode(), timeout=limits.seconds)
-        except subprocess.TimeoutExpired:
-            raise _out_of_time(shown, limits) from None
-        finally:
-            child.kill()
-    if child.returncode != 0 or not said:
-        raise _ended(child.returncode, shown, limits)
+    try:
+        said = _READERS.ask(json.dumps(request).encode(), limits.seconds)
+    except TimeoutError:
+        raise _out_of_time(shown, limits) from None
+    if not said.endswith(DONE):
+        _, died, code = said.rpartition(DIED)
+        raise _ended(int(code) if died else -signal.SIGKILL, shown, limits)
     answer: dict[str, Any] = json.loads(said)
     if "error" in answer:
         raise _error(answer["error"])
     return answer
+
+
+def _exchange(connection: socket.socket, request: bytes, until: float) -> bytes:
+    connection.settimeout(max(until - time.monotonic(), 0.01))
+    connection.sendall(request)
+    connection.shutdown(socket.SHUT_WR)
+    said: list[bytes] = []
+    while True:
+        connection.settimeout(max(until - time.monotonic(), 0.01))
+        said.append(connection.recv(_CHUNK))
+        if not said[-1]:
+            return b"".join(said)
 
 
 def _environment() -> dict[str, str]:

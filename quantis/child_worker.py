@@ -1,14 +1,16 @@
-"""`python -m quantis.child_worker`: reads or checks one file within limits; see `quantis.child`.
+"""What a reader does with one file, within limits; see `quantis.child_host` for where it comes from.
 
-A request on stdin and an answer on stdout, each one JSON object.
+A request and an answer, each one JSON object.
 """
 
 from __future__ import annotations
 
 import errno
 import json
+import os
 import resource
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -30,25 +32,27 @@ _DISK = {
 }
 
 
-def main() -> int:
-    request = json.loads(sys.stdin.buffer.read())
+def answer(asked: bytes) -> bytes:
+    """Read or check the file of a request; what goes wrong with it is part of the answer."""
+    request = json.loads(asked)
     limits = ReadLimits(**request["limits"])
     confine(limits)
+    os.chdir(request["folder"])
+    tempfile.tempdir = request["folder"]
     try:
-        answer = _work(request, limits)
+        said = _work(request, limits)
     except QuantisError as error:
-        answer = {"error": {"kind": type(error).__name__, "message": error.message}}
+        said = {"error": {"kind": type(error).__name__, "message": error.message}}
     except MemoryError:
-        said = f"{printable(request['name'])} needs more memory than is allowed; split it by series"
-        answer = {"error": {"kind": TooLarge.__name__, "message": said}}
+        message = f"{printable(request['name'])} needs more memory than is allowed; split it by series"
+        said = {"error": {"kind": TooLarge.__name__, "message": message}}
     except OSError as error:  # of the disk, not of the file that was sent
         kind = _DISK.get(error.errno or 0)
         if kind is None:
             raise
-        said = "the disk of the platform is full or fails, nothing was kept; try again when there is room"
-        answer = {"error": {"kind": kind.__name__, "message": said}}
-    sys.stdout.write(json.dumps(answer))
-    return 0
+        message = "the disk of the platform is full or fails, nothing was kept; try again when there is room"
+        said = {"error": {"kind": kind.__name__, "message": message}}
+    return json.dumps(said).encode()
 
 
 def confine(limits: ReadLimits) -> None:
@@ -99,7 +103,3 @@ def _write(panel: Panel, folder: Path) -> None:
             pa.ipc.new_file(sink, table.schema) as file,
         ):
             file.write_table(table)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -154,7 +154,12 @@ def _check(
 ) -> CheckReport:
     declared = services.catalogue.datasets.find(principal.team, name)
     report, _, _ = check_in_child(
-        path, name=file, spec=declared, media_type=how.media_type, options=how.options
+        path,
+        name=file,
+        spec=declared,
+        media_type=how.media_type,
+        options=how.options,
+        keep=path.parent,
     )
     return report
 
@@ -166,7 +171,12 @@ def _ingest(
     declared = catalogue.declared(team, name)
     try:
         report, panel, _ = check_in_child(
-            path, name=file, spec=declared, media_type=how.media_type, options=how.options
+            path,
+            name=file,
+            spec=declared,
+            media_type=how.media_type,
+            options=how.options,
+            keep=path.parent,
         )
         result = catalogue.add(team, principal.user_name, name, report, panel)
     except InvalidInput:

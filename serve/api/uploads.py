@@ -80,19 +80,21 @@ HowToRead = Annotated[Reading, Depends(reading)]
 
 @asynccontextmanager
 async def received(request: Request, services: Services) -> AsyncIterator[Path]:
-    """The body in a private file that is gone afterwards; TooLarge beyond the limit."""
+    """The body in a file of a private folder that is gone afterwards; TooLarge beyond the limit."""
     most = services.settings.max_upload_mb * 1024 * 1024
-    with tempfile.NamedTemporaryFile(prefix="quantis-upload-") as file:
-        size = 0
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > most:
-                raise TooLarge(f"the upload is larger than {services.settings.max_upload_mb} MB; split it")
-            file.write(chunk)
+    with tempfile.TemporaryDirectory(dir=services.settings.storage.incoming) as folder:
+        path, size = Path(folder) / "body", 0
+        with path.open("wb") as file:
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > most:
+                    raise TooLarge(
+                        f"the upload is larger than {services.settings.max_upload_mb} MB; split it"
+                    )
+                file.write(chunk)
         if not size:
             raise InvalidInput("the upload is empty; send the file as the body")
-        file.flush()
-        yield Path(file.name)
+        yield path
 
 
 def _media(request: Request) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -201,16 +200,16 @@ def test_when_jobs_ended_then_their_folders_go_and_those_of_running_jobs_stay(
     assert [path.name for path in storage.training.iterdir()] == [running]
 
 
-def test_when_an_upload_was_cut_short_then_its_file_goes(
-    sweeper: Sweeper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_when_an_upload_was_cut_short_then_its_folder_goes_and_those_of_others_stay(
+    sweeper: Sweeper, storage: Storage
 ) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    upload = tmp_path / "quantis-upload-abc"
-    other = tmp_path / "somebody-elses"
+    upload, other = storage.incoming / "old", storage.incoming / "new"
     for path in (upload, other):
-        path.write_text("x")
-        aged(path)
-    assert [orphan.kind for orphan in sweeper.sweep()] == ["upload"]
+        path.mkdir()
+        (path / "body").write_text("x")
+    aged(upload / "body")
+    aged(upload)
+    assert [(orphan.kind, orphan.path) for orphan in sweeper.sweep()] == [("upload", upload)]
     assert (upload.exists(), other.exists()) == (False, True)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
-import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -68,14 +67,13 @@ class Disk:
 
 
 @pytest.fixture
-def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
+def disk(tmp_path: Path) -> Iterator[Disk]:
     root = tmp_path / "disk"
     root.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(root)]
     if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("a disk of its own needs root and mount")
     (root / "tmp").mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(root / "tmp"))
     yield Disk(root)
     subprocess.run(["umount", "-l", str(root)], check=True)
 
@@ -163,7 +161,7 @@ def test_when_the_disk_is_full_then_the_api_says_507_and_serves_again_when_there
         assert [
             version["number"] for version in client.get("/v1/datasets/sales/versions").json()["items"]
         ] == [1]
-        assert not list((disk.root / "tmp").iterdir())
+        assert not list(settings.storage.incoming.iterdir())
     disk.leave(0)
     answer = client.post("/v1/datasets", json={"name": "more"})
     assert _said(answer) == (507, "insufficient_storage")

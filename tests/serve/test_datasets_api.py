@@ -198,14 +198,14 @@ def test_when_a_file_cannot_be_a_panel_then_the_answer_says_which_kind_of_wrong_
 
 
 def test_when_a_file_is_larger_than_the_setting_then_it_is_413_and_nothing_stays_on_disk(
-    declared, problem, tmp_path, monkeypatch
+    declared, problem, folder
 ):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    incoming = folder / "incoming"
     body = problem(upload(declared, b"x" * (1024 * 1024 + 1)), 413, "too_large")
     assert "1 MB" in body["detail"]
-    assert list(tmp_path.glob("quantis-upload-*")) == []
+    assert list(incoming.iterdir()) == []
     assert upload(declared, as_csv(sales())).status_code == 201
-    assert list(tmp_path.glob("quantis-upload-*")) == []
+    assert list(incoming.iterdir()) == []
 
 
 def test_when_an_upload_goes_to_a_dataset_that_nobody_declared_then_it_is_404(client, problem):

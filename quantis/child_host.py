@@ -1,0 +1,117 @@
+"""The process that the readers of strangers' files are forked from: all is loaded in it, and it reads none.
+
+`python -m quantis.child_host` gets connections through its standard input, a socket. On each a fork of
+its own reads a request, answers, and ends. The host has one thread and stays as it was at its start,
+so that no file can harm the next one. It ends with its caller, and ends the readers whose caller left.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+from typing import NoReturn
+
+from quantis.child_worker import answer
+
+DONE, DIED = b"\n", b"\n!"
+"""What ends an answer; what stands before the exit code of a reader that gave none."""
+
+_END_WITH_PARENT = 1  # PR_SET_PDEATHSIG
+_KEPT = 65_536
+
+
+class Host:
+    """`orders` brings the connections; `readers` are the process ids of those at work, by connection."""
+
+    def __init__(self, orders: socket.socket) -> None:
+        self._orders = orders
+        self._callers: dict[int, socket.socket] = {}
+        self._readers: dict[int, int] = {}
+        self._poll = select.poll()
+
+    def run(self) -> None:
+        """Fork a reader for each connection until the caller is gone."""
+        woken, wake = os.pipe()
+        os.set_blocking(wake, False)
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        signal.set_wakeup_fd(wake)
+        for descriptor in (self._orders.fileno(), woken):
+            self._poll.register(descriptor, select.POLLIN)
+        while True:
+            for descriptor, _ in self._poll.poll():
+                if descriptor == woken:
+                    os.read(woken, _KEPT)
+                elif descriptor != self._orders.fileno():
+                    self._give_up(descriptor)
+                elif not self._take_order():
+                    return self._end()
+            self._reap()
+
+    def _take_order(self) -> bool:
+        said, descriptors, _, _ = socket.recv_fds(self._orders, 1, 1)
+        if not said:
+            return False
+        caller = socket.socket(fileno=descriptors[0])
+        host = os.getpid()
+        reader = os.fork()
+        if reader == 0:
+            for other in (self._orders, *self._callers.values()):
+                other.close()
+            _read(caller, host)
+        self._callers[caller.fileno()], self._readers[caller.fileno()] = caller, reader
+        self._poll.register(caller.fileno(), 0)  # tells only that it left
+        return True
+
+    def _give_up(self, descriptor: int) -> None:
+        os.kill(self._readers[descriptor], signal.SIGKILL)
+        os.waitid(os.P_PID, self._readers[descriptor], os.WEXITED | os.WNOWAIT)  # it is reaped below
+
+    def _reap(self) -> None:
+        for descriptor, reader in list(self._readers.items()):
+            done, status = os.waitpid(reader, os.WNOHANG)
+            if done:
+                del self._readers[descriptor]
+                self._poll.unregister(descriptor)
+                with self._callers.pop(descriptor) as caller:
+                    _say_code(caller, os.waitstatus_to_exitcode(status))
+
+    def _end(self) -> None:
+        for reader in self._readers.values():
+            os.kill(reader, signal.SIGKILL)
+
+
+def _say_code(caller: socket.socket, code: int) -> None:
+    if code:
+        try:
+            caller.send(DIED + str(code).encode(), socket.MSG_DONTWAIT)
+        except OSError:  # it left
+            return
+
+
+def _read(caller: socket.socket, host: int) -> NoReturn:
+    code = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        if sys.platform == "linux":
+            ctypes.CDLL(None).prctl(_END_WITH_PARENT, signal.SIGKILL)
+        if os.getppid() == host:
+            asked = b"".join(iter(lambda: caller.recv(_KEPT), b""))
+            caller.sendall(answer(asked) + DONE)
+            code = 0
+    finally:
+        os._exit(code)
+
+
+def main() -> None:
+    gc.freeze()  # what is loaded stays shared with the readers
+    Host(socket.socket(fileno=0)).run()
+
+
+if __name__ == "__main__":
+    main()
