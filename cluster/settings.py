@@ -22,6 +22,7 @@ from quantis.errors import InvalidInput
 
 MINIMUM_SECRET = 32
 DEFAULT_PORT = 8000
+DEFAULT_TLS_PORT = 8443
 
 
 class Settings(BaseSettings):
@@ -48,6 +49,18 @@ class Settings(BaseSettings):
     cpus: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
     object_store_mb: int = Field(default=256, ge=80)
     max_upload_mb: int = Field(default=256, ge=1)
+    tls_cert: Path | None = Field(default=None, description="Certificate chain (PEM); HTTPS when given.")
+    tls_key: Path | None = Field(default=None, description="The certificate's private key (PEM).")
+    tls_port: int = Field(
+        default=DEFAULT_TLS_PORT, ge=1, le=65535, description="Of HTTPS; `port` redirects there then."
+    )
+    serve_port: int | None = Field(
+        default=None, ge=1, le=65535, description="Where Serve listens behind a front; `port` without one."
+    )
+    cors_origins: str = Field(
+        default="", description="Origins, with commas, whose pages may call the API; none by default."
+    )
+    stream_seconds: float = Field(default=900.0, gt=0, description="Until a stream of events is ended.")
     request_seconds: float = Field(
         default=30.0, gt=0, description="Until an answer begins; uploads and forecasts may take longer."
     )
