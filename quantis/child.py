@@ -17,8 +17,8 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import nullcontext
-from dataclasses import asdict
+from contextlib import nullcontext, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,35 @@ from quantis.types.reading import ReadOptions
 HOST = "quantis.child_host"
 _AT_A_TIME = max(2, os.cpu_count() or 1)
 _CHUNK = 65_536
+_HOSTS = 3  # that are tried for a file
+
+
+@dataclass
+class _Host:
+    process: subprocess.Popen[bytes]
+    orders: socket.socket
+    owner: int
+
+    @classmethod
+    def begun(cls) -> _Host:
+        orders, theirs = socket.socketpair()
+        with theirs:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", HOST],
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+                env=_environment(),
+                start_new_session=True,  # an interrupt of the caller is the caller's to hand on
+            )
+        return cls(process, orders, os.getpid())
+
+    def end(self) -> None:
+        self.orders.close()
+        if self.owner == os.getpid():
+            self.process.kill()
+            self.process.wait()
 
 
 class _Readers:
@@ -42,22 +71,34 @@ class _Readers:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._free = threading.BoundedSemaphore(_AT_A_TIME)
-        self._host: subprocess.Popen[bytes] | None = None
-        self._orders: socket.socket | None = None
-        self._owner = 0
+        self._host: _Host | None = None
 
     def ask(self, request: bytes, seconds: float) -> bytes:
         """What a reader answers; TimeoutError when it takes too long, Unavailable when too many are at work."""
         if not self._free.acquire(timeout=seconds):
             raise Unavailable(f"{_AT_A_TIME} files are being read already; send it again in a moment")
         try:
-            ours, theirs = socket.socketpair()
-            with ours:
-                with theirs:
-                    self._order(theirs)
-                return _exchange(ours, request, time.monotonic() + seconds)
+            for _ in range(_HOSTS):
+                said = self._once(request, time.monotonic() + seconds)
+                if said:
+                    return said
+            raise Unavailable("the process that reads files ends again and again; is there memory enough?")
         finally:
             self._free.release()
+
+    def _once(self, request: bytes, until: float) -> bytes:
+        """An answer, or nothing when the host was killed, which takes its readers with it."""
+        ours, theirs = socket.socketpair()
+        with ours:
+            with theirs, self._lock:
+                host = self._begin()
+                with suppress(ConnectionError):
+                    socket.send_fds(host.orders, [b"."], [theirs.fileno()])
+            with suppress(ConnectionError):
+                if said := _exchange(ours, request, until):
+                    return said
+        host.end()
+        return b""
 
     def begin(self) -> None:
         """Start the host unless it runs."""
@@ -67,43 +108,15 @@ class _Readers:
     def end(self) -> None:
         """End the host, if it is ours and not that of the process which this one was forked from."""
         with self._lock:
-            if self._orders is not None:
-                self._orders.close()
-            if self._host is not None and self._owner == os.getpid():
-                self._host.wait()
-            self._host = self._orders = None
+            if self._host is not None and self._host.owner == os.getpid():
+                self._host.end()
+            self._host = None
 
-    def _order(self, connection: socket.socket) -> None:
-        with self._lock:
-            for last in (False, True):
-                try:
-                    socket.send_fds(self._begin(), [b"."], [connection.fileno()])
-                    return
-                except OSError:  # the host was killed
-                    if last:
-                        raise
-
-    def _begin(self) -> socket.socket:
-        mine = self._owner == os.getpid()
-        if self._orders is not None and mine and self._host is not None and self._host.poll() is None:
-            return self._orders
-        if self._orders is not None:
-            self._orders.close()
-        self._orders, theirs = socket.socketpair()
-        with theirs:
-            self._host = subprocess.Popen(
-                [sys.executable, "-P", "-m", HOST],
-                stdin=theirs,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                cwd="/",
-                env=_environment(),
-                start_new_session=True,  # an interrupt of the caller is the caller's to hand on
-            )
-        if not mine:
-            self._owner = os.getpid()
-            atexit.register(self.end)
-        return self._orders
+    def _begin(self) -> _Host:
+        if self._host is None or self._host.owner != os.getpid() or self._host.process.poll() is not None:
+            self._host = _Host.begun()
+            atexit.register(self._host.end)
+        return self._host
 
 
 _READERS = _Readers()
@@ -218,6 +231,7 @@ def _environment() -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(place for place in sys.path if place),
         "PYTHONHASHSEED": "0",
         "ARROW_DEFAULT_MEMORY_POOL": "system",  # others reserve address space ahead
+        "JE_ARROW_MALLOC_CONF": "background_thread:false",  # a process that forks has one thread
         "MALLOC_ARENA_MAX": "1",
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",

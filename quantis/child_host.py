@@ -14,12 +14,18 @@ import select
 import signal
 import socket
 import sys
+from contextlib import suppress
+from importlib import import_module
+from importlib.abc import MetaPathFinder
 from typing import NoReturn
 
 from quantis.child_worker import answer
 
 DONE, DIED = b"\n", b"\n!"
 """What ends an answer; what stands before the exit code of a reader that gave none."""
+
+_LOADED_LATE = ("numpy.ma", "dateutil.relativedelta", "encodings.utf_8_sig", "encodings.cp1252", "zoneinfo")
+"""What NumPy and Arrow load only when they are used."""
 
 _END_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 _KEPT = 65_536
@@ -108,7 +114,19 @@ def _read(caller: socket.socket, host: int) -> NoReturn:
         os._exit(code)
 
 
+class _WithoutPandas(MetaPathFinder):
+    """Where pandas is installed, Arrow would load it in each reader, for nothing."""
+
+    def find_spec(self, name: str, path: object, target: object = None) -> None:
+        if name == "pandas":
+            raise ModuleNotFoundError(name)
+
+
 def main() -> None:
+    sys.meta_path.insert(0, _WithoutPandas())
+    for name in _LOADED_LATE:
+        with suppress(ImportError):
+            import_module(name)
     gc.freeze()  # what is loaded stays shared with the readers
     Host(socket.socket(fileno=0)).run()
 

@@ -20,6 +20,7 @@ from cluster.settings import Settings
 from cluster.submission import RayJobs
 from cluster.sweeper import Sweeper
 from monitoring import instruments, logs
+from quantis import child
 from serve import forecaster
 from serve.api.application import create_app
 from serve.forecaster import RemoteForecaster
@@ -38,9 +39,10 @@ class Ingress:
         database = Database(settings.sql_url)
         server = RayJobs(settings.ray_dashboard or "http://127.0.0.1:8265")
         self._services = Services(settings, database, RemoteForecaster(handle), server)
-        self._services.token_key  # noqa: B018 - a missing or weak secret must stop the replica
+        self._services.check_secrets()
         self._reconciler = Reconciler(database, server)
         self._sweeper = Sweeper(database, settings.storage)
+        child.begin()
         for name, run in (("reconciler", self._reconciler.run), ("sweeper", self._sweeper.run)):
             threading.Thread(target=run, name=name, daemon=True).start()
 
