@@ -2,36 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import ray
 
 from cluster.settings import Settings
+from quantis.errors import TimedOut
 
 Shared = TypeVar("Shared")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Allowance = Callable[[int], float | None]
+"""The seconds that an item may take, by how many are still to begin, it included; None for as long as it takes."""
+
+GRACE = 5.0
+"""Seconds over its allowance, and a fifth of it, until an item that goes on is killed."""
 
 
 class Executor(Protocol):
-    """Runs one function over many items with what they share; results in order, an error in its item's place."""
+    """Runs one function over many items with what they share; an error stands in its item's place."""
 
     def map(
         self, function: Callable[[Shared, Item], Result], shared: Shared, items: Sequence[Item]
-    ) -> list[Result | Exception]: ...
+    ) -> list[Result | Exception]:
+        """Results in the order of the items."""
+        ...
+
+    def within(
+        self,
+        function: Callable[[Shared, Item, float | None], Result],
+        shared: Shared,
+        items: Sequence[Item],
+        allowance: Allowance,
+    ) -> Iterator[tuple[int, Result | Exception]]:
+        """Each item's number and result as they end. The function gets the seconds that it may take.
+
+        They begin in order, each with its allowance of that moment, so that what one leaves over goes
+        to those that follow. TimedOut in the place of one that does not keep to it.
+        """
+        ...
 
 
 class InProcess:
+    """One item after the other, here; an item that overruns is let finish."""
+
     def map(
         self, function: Callable[[Shared, Item], Result], shared: Shared, items: Sequence[Item]
     ) -> list[Result | Exception]:
         return [_attempt(function, shared, item) for item in items]
 
+    def within(
+        self,
+        function: Callable[[Shared, Item, float | None], Result],
+        shared: Shared,
+        items: Sequence[Item],
+        allowance: Allowance,
+    ) -> Iterator[tuple[int, Result | Exception]]:
+        for number, item in enumerate(items):
+            yield number, _attempt(function, shared, item, allowance(len(items) - number))
+
 
 class OnRay:
-    """One Ray task per item."""
+    """One Ray task per item, as many at once as there are CPUs; a task that overruns is killed."""
 
     def __init__(self, cpus: float = 0.5) -> None:
         self._cpus = cpus
@@ -44,10 +82,82 @@ class OnRay:
         references = [task.remote(function, stored, item) for item in items]
         return [_collect(reference) for reference in references]
 
+    def within(
+        self,
+        function: Callable[[Shared, Item, float | None], Result],
+        shared: Shared,
+        items: Sequence[Item],
+        allowance: Allowance,
+    ) -> Iterator[tuple[int, Result | Exception]]:
+        task: Any = ray.remote(num_cpus=self._cpus, max_retries=1, num_returns="streaming")(_announced)
+        stored = ray.put(shared)
+        waiting, running = deque(enumerate(items)), dict[Any, _Running]()
+        while waiting or running:
+            while waiting and len(running) < self.width:
+                number, item = waiting.popleft()
+                seconds = allowance(len(waiting) + 1)
+                running[task.remote(function, stored, item, seconds)] = _Running(number, seconds)
+            ready, _ = ray.wait(list(running), timeout=_patience(running.values()), fetch_local=False)
+            for stream in ready:
+                outcome = _collect(next(stream))
+                if isinstance(outcome, str) and outcome == _BEGUN:
+                    running[stream].begin()
+                else:
+                    yield running.pop(stream).number, outcome
+            for stream in [stream for stream, one in running.items() if one.left() <= 0]:
+                ray.cancel(stream, force=True)
+                yield running[stream].number, running.pop(stream).overrun()
 
-def _attempt(function: Callable[[Shared, Item], Result], shared: Shared, item: Item) -> Result | Exception:
+    @property
+    def width(self) -> int:
+        """How many items can run at once."""
+        return max(1, int(ray.cluster_resources().get("CPU", 1) / self._cpus))
+
+
+@dataclass
+class _Running:
+    """A task on its way; its time counts from when a worker has taken it."""
+
+    number: int
+    seconds: float | None
+    begun: float | None = None
+
+    def begin(self) -> None:
+        self.begun = time.monotonic()
+
+    def left(self) -> float:
+        if self.begun is None or self.seconds is None:
+            return math.inf
+        return self.begun + 1.2 * self.seconds + GRACE - time.monotonic()
+
+    def overrun(self) -> TimedOut:
+        took = time.monotonic() - (self.begun or 0.0)
+        return TimedOut(f"timed out after {took:.0f} s of its {self.seconds:.0f} s")
+
+
+_BEGUN = "begun"
+
+
+def _announced(
+    function: Callable[[Shared, Item, float | None], Result],
+    shared: Shared,
+    item: Item,
+    seconds: float | None,
+) -> Iterator[Any]:
+    """Says that it has begun, then the result."""
+    yield _BEGUN
+    yield _attempt(function, shared, item, seconds)
+
+
+def _patience(running: Iterable[_Running]) -> float | None:
+    """Seconds until the first is overdue; None when nothing has a limit."""
+    least = min((one.left() for one in running), default=math.inf)
+    return None if least == math.inf else max(0.0, least)
+
+
+def _attempt(function: Callable[..., Result], *arguments: Any) -> Result | Exception:
     try:
-        return function(shared, item)
+        return function(*arguments)
     except Exception as error:
         return error
 

@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
 
-from models.backtest import Score, backtest
+from models import ladder
+from models.answers import as_table
+from models.backtest import backtest
+from models.bundle import FAMILIES, family_class, size_of
 from models.forecaster import Forecaster
-from models.metrics import evaluate
+from models.gate import Score, errors_of
+from models.hierarchy import Levels
+from models.judged import Rows
+from models.ladder import Entry
+from models.metrics import Parts, figures
 from models.naive import ColumnForecast, SeasonalNaive
-from quantis.errors import InvalidInput
-from quantis.panel import Snapshot, SnapshotProvider, Task
-from quantis.types.jobs import Family, TrainSpec
+from models.series import keep_series
+from quantis.errors import InvalidInput, Unavailable
+from quantis.panel import ID, Snapshot, SnapshotProvider, Task
+from quantis.types.forecasts import Reason, Rung
+from quantis.types.jobs import CompareSpec, Family
 
 BASELINE = "baseline"
+SERIES_PER_BLOCK = 250
+LOCAL = frozenset({Family.seasonal_naive, Family.statistical})
+"""Families that look at one series at a time: blocks of series are forecast apart, with the same result."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +42,11 @@ class Member:
     season: int = 0
     column: str = ""
 
+    @property
+    def floor(self) -> bool:
+        """Whether it stands whatever the time: the naive floor, and columns that are forecasts already."""
+        return self.family in (Family.seasonal_naive, BASELINE)
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -38,16 +56,42 @@ class Trial:
     snapshots: SnapshotProvider
     history: pa.Table
     cutoffs: tuple[np.datetime64, ...]
+    refit: bool = False
+    levels: Levels | None = None
+    families: Mapping[str, str] = field(default_factory=lambda: FAMILIES)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A member on one block of the series: `part` of `parts`."""
+
+    member: Member
+    part: int = 0
+    parts: int = 1
+
+
+@dataclass(frozen=True)
+class Fallen:
+    """A series that a lower rung forecast at a window, and why."""
+
+    unique_id: str
+    cutoff: np.datetime64
+    rung: Rung
+    reason: str
 
 
 @dataclass(frozen=True)
 class Judged:
+    """What a member answered: predictions beside actuals, its seconds on one CPU, its size in bytes."""
+
     predictions: pa.Table
     seconds: float
+    size_bytes: int = 0
+    fallen: tuple[Fallen, ...] = ()
 
 
-def members(spec: TrainSpec, task: Task) -> list[Member]:
-    """The candidates of a training job. Seasonal naive always stands: it is the floor."""
+def members(spec: CompareSpec, task: Task, families: Mapping[str, str] = FAMILIES) -> list[Member]:
+    """The candidates of a job. Seasonal naive always stands: it is the floor."""
     found = [Member(f"seasonal_naive_{m}", Family.seasonal_naive, season=m) for m in task.season_lengths]
     for column in spec.baselines:
         if column not in task.roles.futr_exog:
@@ -56,49 +100,156 @@ def members(spec: TrainSpec, task: Task) -> list[Member]:
                 f"baseline {column!r} is not known in advance; the dataset's such columns: {known}"
             )
         found.append(Member(column, BASELINE, column=column))
+    for family in dict.fromkeys(spec.families):
+        if family not in families or family in (BASELINE, "last_value"):
+            raise InvalidInput(
+                f"family {family!r} is not known here; choose among "
+                f"{', '.join(sorted(families.keys() - {BASELINE, 'last_value'}))}, "
+                "or have the operator allow it in QUANTIS_MODEL_MODULES"
+            )
     return found + [Member(family, family) for family in spec.families if family != Family.seasonal_naive]
 
 
-def fit(member: Member, snapshot: Snapshot, task: Task) -> Forecaster:
-    """Fit a member in this process; the Temporal Fusion Transformer is trained by `jobs.train`.
+def units(candidates: Sequence[Member], trial: Trial, width: int) -> list[Unit]:
+    """The members, those that look at one series at a time cut into blocks for `width` CPUs.
+
+    With a hierarchy nothing is cut: its levels are reconciled together.
+    """
+    series = len(trial.history[ID].unique())
+    blocks = 1 if trial.levels else min(-(-series // SERIES_PER_BLOCK), 8 * width)
+    return [
+        Unit(member, part, parts)
+        for member in candidates
+        for parts in [blocks if member.family in LOCAL else 1]
+        for part in range(parts)
+    ]
+
+
+def fit(
+    member: Member,
+    snapshot: Snapshot,
+    task: Task,
+    families: Mapping[str, str] = FAMILIES,
+    seconds: float | None = None,
+) -> Forecaster:
+    """Fit a member in this process, within `seconds`; the Temporal Fusion Transformer is trained by Ray Train.
 
     Families are imported where they are used: each takes seconds that a training worker need not spend.
     """
     match member.family:
         case Family.seasonal_naive:
             return SeasonalNaive.fit(snapshot, task, member.season)
-        case Family.statistical:
-            from models.statistical import Statistical
-
-            return Statistical.fit(snapshot, task)
-        case Family.boosting:
-            from models.boosting import Boosting
-
-            return Boosting.fit(snapshot, task)
         case str() if member.family == BASELINE:
             return ColumnForecast.fit(snapshot, task, member.column)
-    raise InvalidInput(f"family {member.family!r} is not fitted here")
+    fitted: Forecaster = cast(Any, family_class(member.family, families)).fit(snapshot, task)
+    return fitted
 
 
-def judge(trial: Trial, fit_on: Callable[[Snapshot], Forecaster]) -> Judged:
-    """Predictions from every origin, fitted on the first."""
+def judge(trial: Trial, fit_on: Callable[[Snapshot], Forecaster], baseline: bool = False) -> Judged:
+    """Predictions from every origin, fitted on the first, as they would be served: down the ladder.
+
+    Unavailable when the model answers for no series at all.
+    """
     started = time.perf_counter()
-    predictions = backtest(fit_on, trial.snapshots, trial.history, trial.cutoffs)
-    return Judged(predictions, time.perf_counter() - started)
+    fallen: list[Fallen] = []
+    last: list[Forecaster] = []
+
+    def fitted(snapshot: Snapshot) -> Forecaster:
+        last[:] = [fit_on(snapshot)]
+        return last[0]
+
+    def answer(forecaster: Forecaster, snapshot: Snapshot, cutoff: np.datetime64) -> pa.Table:
+        if baseline:
+            return forecaster.predict(snapshot)
+        entries = ladder.forecast(forecaster, snapshot, trial.task)
+        _check_some_answer(entries)
+        fallen.extend(
+            Fallen(entry.unique_id, cutoff, entry.rung, entry.detail or str(entry.reason))
+            for entry in entries
+            if entry.rung != Rung.model
+        )
+        table = as_table(entries, trial.task.quantiles)
+        return trial.levels.reconcile(table, snapshot, trial.task) if trial.levels else table
+
+    predictions = backtest(fitted, trial.snapshots, trial.history, trial.cutoffs, trial.refit, answer)
+    return Judged(predictions, time.perf_counter() - started, size_of(last[0]), tuple(fallen))
 
 
-def judge_member(trial: Trial, member: Member) -> Judged:
-    return judge(trial, lambda snapshot: fit(member, snapshot, trial.task))
+def judge_unit(trial: Trial, unit: Unit, seconds: float | None) -> Judged:
+    """A member on its block of the series, each fit within what is left of `seconds`."""
+    deadline = None if seconds is None else time.monotonic() + seconds
+    mine = _block(trial, unit)
+
+    def fit_on(snapshot: Snapshot) -> Forecaster:
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        return fit(unit.member, snapshot, trial.task, trial.families, left)
+
+    return judge(mine, fit_on, baseline=unit.member.family == BASELINE)
+
+
+def joined(parts: Sequence[Judged | Exception]) -> Judged | Exception:
+    """The blocks of one member as one; the first error where one failed."""
+    errors = [part for part in parts if isinstance(part, Exception)]
+    done = [part for part in parts if isinstance(part, Judged)]
+    if errors:
+        return errors[0]
+    return Judged(
+        pa.concat_tables(part.predictions for part in done),
+        sum(part.seconds for part in done),
+        max(part.size_bytes for part in done),
+        tuple(one for part in done for one in part.fallen),
+    )
 
 
 def score(member: Member, outcome: Judged | Exception, trial: Trial) -> Score:
     """The figures of a member, or why it has none."""
     if isinstance(outcome, Exception):
-        return Score(member.name, member.family, 0.0, failed=f"{type(outcome).__name__}: {outcome}"[:500])
-    metrics = evaluate(outcome.predictions, trial.history, trial.task.season_lengths[0]).metrics
-    return Score(member.name, member.family, round(outcome.seconds, 2), metrics)
+        return Score(member.name, member.family, 0.0, failed=reason_of(outcome))
+    rows = Rows.of(outcome.predictions, trial.history, trial.task.season_lengths[0])
+    return Score(
+        member.name,
+        member.family,
+        round(outcome.seconds, 2),
+        figures(rows, Parts.whole(rows))[0],
+        errors=errors_of(outcome.predictions, rows),
+        size_bytes=outcome.size_bytes,
+        fallbacks=len({one.unique_id for one in outcome.fallen}),
+    )
+
+
+def reason_of(error: Exception) -> str:
+    """Why a member failed, in a line or two."""
+    text = str(getattr(error, "message", "")) or f"{type(error).__name__}: {error}"
+    return text[:500]
 
 
 def local(candidates: Sequence[Member]) -> list[Member]:
     """Those that one process fits."""
     return [member for member in candidates if member.family != Family.tft]
+
+
+def _block(trial: Trial, unit: Unit) -> Trial:
+    if unit.parts == 1:
+        return trial
+    ids = sorted(trial.history[ID].unique().to_pylist())
+    edges = np.linspace(0, len(ids), unit.parts + 1).astype(int)
+    mine = ids[edges[unit.part] : edges[unit.part + 1]]
+    return replace(trial, snapshots=_Only(trial.snapshots, mine))
+
+
+@dataclass(frozen=True)
+class _Only:
+    """The snapshots of some of the series."""
+
+    whole: SnapshotProvider
+    ids: list[str]
+
+    def __call__(self, cutoff: np.datetime64) -> Snapshot:
+        return keep_series(self.whole(cutoff), self.ids)
+
+
+def _check_some_answer(entries: Sequence[Entry]) -> None:
+    """A model that fails on every series is not judged by what the rungs below it answer."""
+    failed = [entry for entry in entries if entry.reason == Reason.model_failed]
+    if failed and len(failed) == len(entries):
+        raise Unavailable(f"no series could be forecast: {failed[0].detail}")

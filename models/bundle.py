@@ -1,7 +1,8 @@
-"""Bundle format 1: a trained model on disk, without pickle, verified before and after it is loaded.
+"""Bundle format 2: a trained model on disk, without pickle, verified before and after it is loaded.
 
 manifest.json         format_version, family, and the sha256 of every other file
 task.json             the task
+lineage.json          the code, the libraries and the time that made it; not in format 1
 config.json           Parts.config
 tensors.safetensors   Parts.tensors
 texts/<name>          Parts.texts
@@ -17,6 +18,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,10 +30,12 @@ from safetensors.numpy import save as save_tensors
 
 from models.forecaster import Forecaster, Parts
 from models.series import floats, keep_series
-from quantis.errors import Conflict, InvalidInput, QuantisError
+from quantis.errors import Conflict, InvalidInput, QuantisError, Unavailable
 from quantis.panel import DS, ID, Snapshot, Task, Y, series_slices
+from quantis.types.registry import Lineage
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READABLE = (1, 2)
 FAMILIES = {
     "seasonal_naive": "models.naive:SeasonalNaive",
     "last_value": "models.naive:LastValue",
@@ -51,15 +55,37 @@ class BundleBroken(QuantisError):
     status, code, title = 500, "bundle_broken", "The model's bundle is broken"
 
 
-def family_class(family: str) -> type[Forecaster]:
+def known_families(own: Mapping[str, str]) -> dict[str, str]:
+    """The families of the platform and the operator's own, each as `module:Class`."""
+    if taken := sorted(own.keys() & FAMILIES.keys()):
+        raise InvalidInput(f"family {taken[0]!r} is one of the platform's own; give yours another name")
+    return FAMILIES | dict(own)
+
+
+def family_class(family: str, families: Mapping[str, str] = FAMILIES) -> type[Forecaster]:
     """The forecaster of a family; imports its libraries now and not earlier."""
-    if family not in FAMILIES:
-        raise InvalidInput(f"family {family!r} is not one of {', '.join(FAMILIES)}")
-    module, name = FAMILIES[family].split(":")
-    return cast(type[Forecaster], getattr(importlib.import_module(module), name))
+    if family not in families:
+        raise InvalidInput(f"family {family!r} is not one of {', '.join(families)}")
+    module, _, name = families[family].partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise Unavailable(f"family {family!r} cannot be loaded from {families[family]}: {error}") from error
+    if found.family != family:
+        raise Unavailable(f"{families[family]} calls itself {found.family!r}, not {family!r}; use one name")
+    return cast(type[Forecaster], found)
 
 
-def write_bundle(folder: Path, forecaster: Forecaster, snapshot: Snapshot) -> Path:
+def size_of(forecaster: Forecaster) -> int:
+    """The bytes of a fitted model: its configuration, arrays and texts."""
+    parts = forecaster.parts()
+    arrays = sum(values.nbytes for values in parts.tensors.values())
+    return len(json.dumps(parts.config)) + arrays + sum(len(text.encode()) for text in parts.texts.values())
+
+
+def write_bundle(
+    folder: Path, forecaster: Forecaster, snapshot: Snapshot, lineage: Lineage | None = None
+) -> Path:
     """Write the whole bundle or nothing; two series of `snapshot` become its conformance sample.
 
     Conflict when the folder is there already.
@@ -69,7 +95,7 @@ def write_bundle(folder: Path, forecaster: Forecaster, snapshot: Snapshot) -> Pa
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        _write_files(temporary, _contents(forecaster, snapshot))
+        _write_files(temporary, _contents(forecaster, snapshot, lineage))
         temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -77,16 +103,16 @@ def write_bundle(folder: Path, forecaster: Forecaster, snapshot: Snapshot) -> Pa
     return folder
 
 
-def read_bundle(folder: Path) -> Forecaster:
+def read_bundle(folder: Path, families: Mapping[str, str] = FAMILIES) -> Forecaster:
     """Verify every file, restore the forecaster, and check that it still predicts its sample.
 
-    BundleBroken names what does not agree.
+    BundleBroken names what does not agree. Code is loaded from `families` alone, never from the bundle.
     """
     family, files = _verified(folder)
     task = Task.model_validate_json(files["task.json"])
     texts = {name[6:]: data.decode() for name, data in files.items() if name.startswith("texts/")}
     parts = Parts(json.loads(files["config.json"]), load_tensors(files["tensors.safetensors"]), texts)
-    forecaster = family_class(family).from_parts(task, parts)
+    forecaster = family_class(family, families).from_parts(task, parts)
     _conform(folder, forecaster, {name: _from_ipc(files[f"sample/{name}.arrow"]) for name in _SAMPLE_TABLES})
     return forecaster
 
@@ -100,12 +126,21 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise BundleBroken(
             f"bundle {folder.name!r} has no readable manifest.json; publish it again"
         ) from error
-    if version != FORMAT_VERSION:
-        raise BundleBroken(f"bundle {folder.name!r} has format {version}, this code reads {FORMAT_VERSION}")
+    if version not in READABLE:
+        raise BundleBroken(
+            f"bundle {folder.name!r} has format {version}, this code reads {READABLE[0]} to {READABLE[-1]}; "
+            "a newer Quantis wrote it, run that one"
+        )
     for name in files:
         if not re.fullmatch(r"(\w[\w.-]*/)?\w[\w.-]*", name):
             raise BundleBroken(f"bundle {folder.name!r} names a file {name!r} outside itself")
     return cast(dict[str, Any], manifest)
+
+
+def read_lineage(folder: Path) -> Lineage | None:
+    """What made the bundle; None for one of format 1."""
+    path = folder / "lineage.json"
+    return Lineage.model_validate_json(path.read_bytes()) if path.is_file() else None
 
 
 def conformance_sample(forecaster: Forecaster, snapshot: Snapshot) -> Snapshot:
@@ -129,7 +164,7 @@ def conformance_sample(forecaster: Forecaster, snapshot: Snapshot) -> Snapshot:
     return Snapshot(pa.concat_tables([kept.history.slice(0, 0), *tails]), kept.future, kept.static)
 
 
-def _contents(forecaster: Forecaster, snapshot: Snapshot) -> dict[str, bytes]:
+def _contents(forecaster: Forecaster, snapshot: Snapshot, lineage: Lineage | None) -> dict[str, bytes]:
     parts, sample = forecaster.parts(), conformance_sample(forecaster, snapshot)
     tensors = {name: np.ascontiguousarray(values) for name, values in parts.tensors.items()}
     tables = {"history": sample.history, "future": sample.future, "static": sample.static}
@@ -139,6 +174,8 @@ def _contents(forecaster: Forecaster, snapshot: Snapshot) -> dict[str, bytes]:
         "config.json": json.dumps(parts.config, indent=2, allow_nan=False).encode(),
         "tensors.safetensors": save_tensors(tensors),
     }
+    if lineage is not None:
+        files["lineage.json"] = lineage.model_dump_json(indent=2).encode()
     files |= {f"texts/{name}": text.encode() for name, text in parts.texts.items()}
     files |= {f"sample/{name}.arrow": _to_ipc(table) for name, table in tables.items()}
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}

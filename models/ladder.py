@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from models.forecaster import Forecaster
-from models.metrics import quantile_columns
+from models.judged import quantile_columns
 from models.naive import LastValue, SeasonalNaive
 from models.series import Floats, Series, each_series, floats, keep_series
 from quantis.errors import QuantisError

@@ -2,41 +2,44 @@
 
 The point forecast of absolute errors is the median, where there is one, of squared errors and bias
 the mean: each is judged by the loss that it minimises. Rows without an actual are left out.
+An aggregation gives one figure per part, so that a metric by series, step, window or segment is the
+same metric; a part whose figure is not defined has NaN.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from models.series import Floats, floats
-from quantis.panel import DS, ID, Y, series_slices, times_of
+from models.judged import Integers, Rows
+from models.series import Floats
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Forecasts beside their actuals, all [rows]; `group` numbers the (series, cutoff) pairs.
+class Parts:
+    """Which part each row belongs to: `codes` [rows], from 0 to `count` - 1."""
 
-    The scales are those of the seasonal naive on the history before the cutoff: mean absolute and
-    mean squared seasonal difference. NaN marks a group without a scale.
-    """
+    codes: Integers
+    count: int
 
-    y: Floats
-    mean: Floats
-    median: Floats
-    quantiles: dict[float, Floats]
-    group: npt.NDArray[np.int64]
-    absolute_scale: Floats
-    squared_scale: Floats
+    @classmethod
+    def whole(cls, rows: Rows) -> Parts:
+        """One part of all rows."""
+        return cls(np.zeros(len(rows.y), np.int64), 1)
+
+    def total(self, values: Floats) -> Floats:
+        """The sum of each part. Shape [parts]."""
+        return np.bincount(self.codes, weights=values, minlength=self.count).astype(np.float64)
+
+    def sizes(self) -> Floats:
+        return np.bincount(self.codes, minlength=self.count).astype(np.float64)
 
 
 Statistic = Callable[[Rows], Floats]
-Aggregation = Callable[[Floats, Rows], float | None]
+Aggregation = Callable[[Floats, Rows, Parts], Floats]
 
 
 def absolute_error(rows: Rows) -> Floats:
@@ -62,44 +65,65 @@ def signed_error(rows: Rows) -> Floats:
     return rows.mean - rows.y
 
 
+def pinball_loss(rows: Rows) -> Floats:
+    """Averaged over the quantiles."""
+    return _over_quantiles(rows, dict.fromkeys(rows.quantiles, 1.0))
+
+
 def quantile_loss(rows: Rows) -> Floats:
     """Twice the pinball loss, averaged over the quantiles."""
-    losses = [_pinball(rows.y, values, quantile) for quantile, values in rows.quantiles.items()]
-    return np.mean(losses, axis=0) if losses else np.full(len(rows.y), np.nan)
+    return 2 * pinball_loss(rows)
+
+
+def ranked_probability_score(rows: Rows) -> Floats:
+    """Twice the pinball loss integrated over all levels, each quantile standing for those nearest to it.
+
+    The continuous ranked probability score of the quantile function that this draws (Gneiting and
+    Raftery, 2007), in the unit of y.
+    """
+    levels = np.array(sorted(rows.quantiles))
+    edges = np.array([0.0, *(levels[1:] + levels[:-1]) / 2, 1.0])
+    return 2 * len(levels) * _over_quantiles(rows, dict(zip(levels.tolist(), np.diff(edges), strict=False)))
 
 
 def inside(level: float) -> Statistic:
     """1 where the actual lies in the central interval of `level` percent."""
 
     def statistic(rows: Rows) -> Floats:
-        tail = (1 - level / 100) / 2
-        low, high = _nearest(rows, tail), _nearest(rows, 1 - tail)
-        if low is None or high is None:
-            return np.full(len(rows.y), np.nan)
-        return ((low <= rows.y) & (rows.y <= high)).astype(np.float64)
+        low, high = _interval(rows, level)
+        covered = ((low <= rows.y) & (rows.y <= high)).astype(np.float64)
+        return np.where(np.isfinite(low + high), covered, np.nan)
 
     return statistic
 
 
-def mean_over_rows(values: Floats, rows: Rows) -> float | None:
-    return _finite(values.mean()) if len(values) else None
+def scaled_interval_score(level: float) -> Statistic:
+    """Width and misses of the central interval of `level` percent, scaled (Makridakis et al., M4)."""
+
+    def statistic(rows: Rows) -> Floats:
+        low, high = _interval(rows, level)
+        missed = np.maximum(low - rows.y, 0) + np.maximum(rows.y - high, 0)
+        return (high - low + 2 / (1 - level / 100) * missed) / rows.absolute_scale
+
+    return statistic
 
 
-def per_volume(values: Floats, rows: Rows) -> float | None:
-    """Sum over sum of absolute actuals; None where these are all zero."""
-    volume = np.abs(rows.y).sum()
-    return _finite(values.sum() / volume) if volume > 0 else None
+def mean_over_rows(values: Floats, rows: Rows, parts: Parts) -> Floats:
+    return _ratio(parts.total(values), parts.sizes())
 
 
-def mean_over_series(values: Floats, rows: Rows) -> float | None:
-    """The mean of each group, then the mean of these; groups without a scale are left out."""
-    means = _group_means(values, rows)
-    return _finite(means.mean()) if len(means) else None
+def per_volume(values: Floats, rows: Rows, parts: Parts) -> Floats:
+    """Sum over sum of absolute actuals; not defined where these are all zero."""
+    return _ratio(parts.total(values), parts.total(np.abs(rows.y)))
 
 
-def root_mean_over_series(values: Floats, rows: Rows) -> float | None:
-    means = _group_means(values, rows)
-    return _finite(np.sqrt(means).mean()) if len(means) else None
+def mean_over_series(values: Floats, rows: Rows, parts: Parts) -> Floats:
+    """The mean of each (series, cutoff) within a part, then the mean of these; those without a scale are left out."""
+    return _mean_of_pairs(values, rows, parts, lambda means: means)
+
+
+def root_mean_over_series(values: Floats, rows: Rows, parts: Parts) -> Floats:
+    return _mean_of_pairs(values, rows, parts, np.sqrt)
 
 
 @dataclass(frozen=True)
@@ -107,8 +131,9 @@ class Metric:
     statistic: Statistic
     aggregation: Aggregation
 
-    def __call__(self, rows: Rows) -> float | None:
-        return self.aggregation(self.statistic(rows), rows)
+    def __call__(self, rows: Rows, parts: Parts | None = None) -> Floats:
+        """The figure of each part, NaN where it is not defined. Shape [parts], 1 without `parts`."""
+        return self.aggregation(self.statistic(rows), rows, parts or Parts.whole(rows))
 
 
 METRICS = {
@@ -118,6 +143,9 @@ METRICS = {
     "wql": Metric(quantile_loss, per_volume),
     "smape": Metric(symmetric_error, mean_over_rows),
     "bias": Metric(signed_error, per_volume),
+    "pinball": Metric(pinball_loss, mean_over_rows),
+    "crps": Metric(ranked_probability_score, mean_over_rows),
+    "msis": Metric(scaled_interval_score(95), mean_over_series),
     "coverage_80": Metric(inside(80), mean_over_rows),
     "coverage_95": Metric(inside(95), mean_over_rows),
 }
@@ -138,88 +166,61 @@ def evaluate(forecasts: pa.Table, history: pa.Table, season_length: int) -> Eval
     `history` (unique_id, ds, y, sorted, on the grid) gives the scales; where there are cutoffs only
     what lies up to each is used. Rows of one (series, cutoff) pair must follow each other.
     """
-    rows = rows_of(forecasts, history, season_length)
+    rows = Rows.of(forecasts, history, season_length)
     groups = np.unique(rows.group)
     scaled = np.unique(rows.group[np.isfinite(rows.absolute_scale)])
-    metrics = {name: metric(rows) for name, metric in METRICS.items()}
-    return Evaluation(metrics, len(rows.y), len(groups) - len(scaled))
+    return Evaluation(figures(rows, Parts.whole(rows))[0], len(rows.y), len(groups) - len(scaled))
 
 
-def rows_of(forecasts: pa.Table, history: pa.Table, season_length: int) -> Rows:
-    y, mean = floats(forecasts[Y]), floats(forecasts["mean"])
-    quantiles = {float(name[1:]): floats(forecasts[name]) for name in quantile_columns(forecasts)}
-    median = quantiles.get(0.5, mean)
-    group, absolute, squared = _scales(forecasts, history, season_length)
-    kept = np.isfinite(y)
-    some = {quantile: values[kept] for quantile, values in quantiles.items()}
-    return Rows(y[kept], mean[kept], median[kept], some, group[kept], absolute[kept], squared[kept])
+def figures(rows: Rows, parts: Parts) -> list[dict[str, float | None]]:
+    """Every metric of each part."""
+    found = {name: metric(rows, parts).tolist() for name, metric in METRICS.items()}
+    return [
+        {name: values[part] if np.isfinite(values[part]) else None for name, values in found.items()}
+        for part in range(parts.count)
+    ]
 
 
-def quantile_columns(table: pa.Table) -> list[str]:
-    """The columns named q<number>, lowest first."""
-    names = [name for name in table.column_names if name.startswith("q") and _is_number(name[1:])]
-    return sorted(names, key=lambda name: float(name[1:]))
+def pair_errors(rows: Rows) -> tuple[Integers, Floats]:
+    """The mean scaled error of each (series, cutoff) pair, and the first of its rows in the table.
+
+    NaN for a pair without a scale. Shapes [pairs].
+    """
+    _, first, codes = np.unique(rows.group, return_index=True, return_inverse=True)
+    parts = Parts(codes, len(first))
+    return rows.place[first], _ratio(parts.total(scaled_error(rows)), parts.sizes())
 
 
-def _scales(
-    forecasts: pa.Table, history: pa.Table, season_length: int
-) -> tuple[npt.NDArray[np.int64], Floats, Floats]:
-    """For each row its group and the group's two scales. Shapes [rows]."""
-    past, past_times = floats(history[Y]), times_of(history[DS])
-    past_rows = dict(series_slices(history[ID]))
-    cutoffs = times_of(forecasts["cutoff"]) if "cutoff" in forecasts.column_names else None
-    group = np.zeros(forecasts.num_rows, np.int64)
-    scales = np.full((2, forecasts.num_rows), np.nan)
-    for number, (unique_id, rows) in enumerate(_runs(forecasts, cutoffs)):
-        group[rows] = number
-        known = past_rows.get(unique_id, slice(0, 0))
-        y = past[known]
-        if cutoffs is not None:
-            y = y[past_times[known] <= cutoffs[rows.start]]
-        scales[:, rows] = np.array(_scale(y, season_length))[:, None]
-    return group, scales[0], scales[1]
+def _mean_of_pairs(values: Floats, rows: Rows, parts: Parts, then: Callable[[Floats], Floats]) -> Floats:
+    within = parts.codes * (rows.group.max(initial=0) + 1) + rows.group
+    _, first, codes = np.unique(within, return_index=True, return_inverse=True)
+    pairs = Parts(codes, len(first))
+    means = _ratio(pairs.total(values), pairs.sizes())
+    sound = np.isfinite(means)
+    of_part = Parts(parts.codes[first][sound], parts.count)
+    return _ratio(of_part.total(then(means[sound])), of_part.sizes())
 
 
-def _runs(forecasts: pa.Table, cutoffs: npt.NDArray[np.datetime64] | None) -> list[tuple[str, slice]]:
-    runs = []
-    for unique_id, rows in series_slices(forecasts[ID]):
-        if cutoffs is None:
-            runs.append((unique_id, rows))
-            continue
-        within = cutoffs[rows]
-        edges = [0, *(np.flatnonzero(within[1:] != within[:-1]) + 1).tolist(), len(within)]
-        runs += [(unique_id, slice(rows.start + start, rows.start + end)) for start, end in pairwise(edges)]
-    return runs
+def _over_quantiles(rows: Rows, weights: dict[float, float]) -> Floats:
+    """The pinball losses, weighted, over the number of quantiles. NaN without any."""
+    if not weights:
+        return np.full(len(rows.y), np.nan)
+    losses = [_pinball(rows.y, rows.quantiles[level], level) * weight for level, weight in weights.items()]
+    mean: Floats = np.mean(losses, axis=0)
+    return mean
 
 
-def _scale(y: Floats, season_length: int) -> tuple[float, float]:
-    differences = y[season_length:] - y[:-season_length]
-    differences = differences[np.isfinite(differences)]
-    if not len(differences) or not np.any(differences):
-        return np.nan, np.nan
-    return float(np.abs(differences).mean()), float((differences**2).mean())
-
-
-def _group_means(values: Floats, rows: Rows) -> Floats:
-    sums = np.bincount(rows.group, weights=values)
-    counts = np.bincount(rows.group)
-    means = sums[counts > 0] / counts[counts > 0]
-    return means[np.isfinite(means)]
-
-
-def _pinball(y: Floats, forecast: Floats, quantile: float) -> Floats:
+def _pinball(y: Floats, forecast: Floats, level: float) -> Floats:
     error = y - forecast
-    return 2 * np.maximum(quantile * error, (quantile - 1) * error)
+    return np.maximum(level * error, (level - 1) * error)
 
 
-def _nearest(rows: Rows, quantile: float) -> Floats | None:
-    """The forecast of this quantile; None when it was not asked for."""
-    return next((v for q, v in rows.quantiles.items() if abs(q - quantile) < 1e-9), None)
+def _interval(rows: Rows, level: float) -> Sequence[Floats]:
+    tail = (1 - level / 100) / 2
+    return rows.quantile(tail), rows.quantile(1 - tail)
 
 
-def _finite(value: np.floating) -> float | None:
-    return float(value) if np.isfinite(value) else None
-
-
-def _is_number(text: str) -> bool:
-    return text.replace(".", "", 1).isdigit()
+def _ratio(values: Floats, sizes: Floats) -> Floats:
+    """NaN where there is nothing to divide by."""
+    found: Floats = np.divide(values, sizes, out=np.full(len(values), np.nan), where=sizes > 0)
+    return found

@@ -17,11 +17,11 @@ from mlflow.artifacts import download_artifacts
 from mlflow.entities.model_registry import ModelVersion as StoredVersion
 from mlflow.exceptions import MlflowException
 
-from models.backtest import GateDecision
-from models.bundle import read_manifest
+from models.bundle import read_lineage, read_manifest
+from models.gate import GateDecision
 from quantis.errors import Conflict, InvalidInput, NotFound
 from quantis.panel import Task
-from quantis.types.registry import Leaderboard, Model, ModelVersion
+from quantis.types.registry import Leaderboard, Lineage, Model, ModelVersion
 
 CHAMPION, CANDIDATE = "champion", "candidate"
 _REFERENCE = re.compile(
@@ -113,9 +113,12 @@ class Registry:
             "h": str(task.h),
             "freq": task.freq,
             "experiment": experiment or "",
+            "as_of": task.as_of.isoformat(),
             "metrics": json.dumps(known),
             "gate": json.dumps(asdict(gate)),
         }
+        if lineage := read_lineage(bundle):
+            tags["lineage"] = lineage.model_dump_json()
         run_id = self.log_run(
             model, f"publish {tags['family']}", metrics=known, tags=tags, folders={_BUNDLE: bundle}
         )
@@ -129,6 +132,12 @@ class Registry:
 
     def promote(self, model: str, version: int, alias: str = CHAMPION) -> ModelVersion:
         """Point an alias at a version. Conflict when it is the champion's and the gate said no."""
+        self.check_promotion(model, version, alias)
+        self._client.set_registered_model_alias(self._full(model), alias, str(version))
+        return self.get(model, version)
+
+    def check_promotion(self, model: str, version: int, alias: str = CHAMPION) -> ModelVersion:
+        """The version, if the alias may mean it."""
         if not _ALIAS.fullmatch(alias):
             raise InvalidInput(
                 f"alias {alias!r} is not a name such as champion; v1, 7 and latest are reserved"
@@ -139,8 +148,7 @@ class Registry:
             raise Conflict(
                 f"{model}:{version} did not pass the gate ({reason}); train one that does, or keep it"
             )
-        self._client.set_registered_model_alias(self._full(model), alias, str(version))
-        return self.get(model, version)
+        return found
 
     def resolve(self, reference: str) -> ModelVersion:
         """The version behind `name` (its champion), `name@alias` or `name:7`. One cheap look-up: safe to poll."""
@@ -220,6 +228,8 @@ class Registry:
             freq=tags["freq"],
             metrics=json.loads(tags["metrics"]),
             gate=json.loads(tags["gate"]),
+            as_of=datetime.fromisoformat(tags["as_of"]) if "as_of" in tags else None,
+            lineage=Lineage.model_validate_json(tags["lineage"]) if "lineage" in tags else None,
         )
 
     def _stored(self, model: str, version: int) -> StoredVersion:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal
@@ -16,6 +17,20 @@ DEFAULT_QUANTILES = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
 
 Quantile = Annotated[float, Field(gt=0, lt=1)]
 Horizon = Annotated[int, Field(ge=1, le=10_000)]
+FamilyName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+"""A family of this platform, or one that its operator allows."""
+ModelReference = Annotated[
+    str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,62}(@[a-z][a-z0-9_-]{0,62}|:[1-9][0-9]{0,8})?$")
+]
+Hierarchy = Annotated[
+    tuple[Annotated[tuple[str, ...], Field(min_length=1, max_length=10)], ...],
+    Field(
+        max_length=20,
+        description="Static columns to add up by, a list per level, such as [[state], [state, region]]; "
+        "the total comes by itself. The forecasts of all levels then add up.",
+    ),
+]
+Reconciliation = Literal["mint_shrink", "bottom_up"]
 
 
 class JobState(StrEnum):
@@ -33,10 +48,41 @@ class JobState(StrEnum):
 
 
 class Family(StrEnum):
+    """The families that come with the platform; an operator may allow others by name."""
+
     seasonal_naive = "seasonal_naive"
     statistical = "statistical"
     boosting = "boosting"
     tft = "tft"
+
+
+class Preset(StrEnum):
+    """Which families are compared, and for how long."""
+
+    fast = "fast"
+    balanced = "balanced"
+    best = "best"
+
+    @property
+    def families(self) -> tuple[Family, ...]:
+        """The cheapest first: what is left of the time goes to those that follow."""
+        return _FAMILIES[self]
+
+    @property
+    def time_limit(self) -> timedelta:
+        return _LIMITS[self]
+
+
+_FAMILIES = {
+    Preset.fast: (Family.seasonal_naive, Family.statistical, Family.boosting),
+    Preset.balanced: (Family.seasonal_naive, Family.statistical, Family.boosting, Family.tft),
+    Preset.best: tuple(Family),
+}
+_LIMITS = {
+    Preset.fast: timedelta(minutes=2),
+    Preset.balanced: timedelta(minutes=10),
+    Preset.best: timedelta(hours=1),
+}
 
 
 class TftParams(Frozen):
@@ -51,6 +97,12 @@ class TftParams(Frozen):
     steps: int = Field(default=400, ge=1, le=1_000_000, description="Gradient steps; the budget.")
     seed: int = 7
     workers: int = Field(default=2, ge=1, le=64, description="Ray Train workers.")
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="Of matrix products while training; weights are float32 either way."
+    )
+    share_encoder: bool = Field(
+        default=True, description="Train several forecast origins of a series on one pass over their past."
+    )
 
 
 class WorkSpec(Frozen):
@@ -66,14 +118,28 @@ class FeaturizeSpec(WorkSpec):
     h: Horizon = 24
 
 
-class TrainSpec(WorkSpec):
-    kind: Literal["train"] = "train"
-    model: Name
+class CompareSpec(WorkSpec):
+    """What is compared, on which windows, and for how long.
+
+    Without `families` the preset (balanced, when there is none either) says which, and its time limit
+    holds where none is given. Families that are named without a preset have as long as they take.
+    """
+
     h: Horizon = 24
     quantiles: tuple[Quantile, ...] = DEFAULT_QUANTILES
-    families: tuple[Family, ...] = tuple(Family)
+    preset: Preset | None = Field(default=None, description="Families and time limit in one word.")
+    families: tuple[FamilyName, ...] = Field(
+        default=(), max_length=20, description="Those of the preset when absent."
+    )
+    time_limit: timedelta | None = Field(
+        default=None,
+        ge=timedelta(seconds=10),
+        le=timedelta(days=7),
+        description="The whole job's time, shared among the families; the preset's when absent.",
+    )
     n_windows: int = Field(default=2, ge=1, le=50)
     step_size: int | None = Field(default=None, ge=1, description="Steps between windows; h when absent.")
+    refit: bool = Field(default=False, description="Fit anew at each window, not at the first alone.")
     backtest_mode: Literal["plain", "vintage"] = Field(
         default="plain",
         description="Judge on the values as known now, or at each cutoff on what was known then.",
@@ -82,6 +148,41 @@ class TrainSpec(WorkSpec):
         default=(), description="Known-future columns scored as forecasts on their own, such as a schedule."
     )
     tft: TftParams = TftParams()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_preset(cls, given: Any) -> Any:
+        """The request names what it means, so that a later preset changes no earlier job."""
+        if not isinstance(given, Mapping) or (given.get("families") and not given.get("preset")):
+            return given
+        try:
+            preset = Preset(given.get("preset") or Preset.balanced)
+        except ValueError:
+            return given  # the field's own check says so
+        named = {key: value for key, value in given.items() if value is not None}
+        families = named.pop("families", None) or preset.families
+        return {"time_limit": preset.time_limit, **named, "preset": preset, "families": families}
+
+
+class TrainSpec(CompareSpec):
+    kind: Literal["train"] = "train"
+    model: Name
+
+
+class BacktestSpec(CompareSpec):
+    """Rolling-origin forecasts of every family, scored by series, step, window and segment; nothing is kept."""
+
+    kind: Literal["backtest"] = "backtest"
+    model: ModelReference | None = Field(
+        default=None, description="Judge this model's family, horizon and quantiles instead."
+    )
+    segments: tuple[str, ...] = Field(
+        default=(),
+        max_length=10,
+        description="Columns, static or not, by whose values figures are given too.",
+    )
+    hierarchy: Hierarchy = ()
+    reconciliation: Reconciliation = "mint_shrink"
 
 
 class TuneSpec(WorkSpec):
@@ -103,6 +204,8 @@ class ForecastSpec(WorkSpec):
     h: Horizon | None = Field(default=None, description="The model's own horizon when absent.")
     score: bool = Field(default=True, description="Compare with the actuals that are stored.")
     baselines: tuple[str, ...] = ()
+    hierarchy: Hierarchy = ()
+    reconciliation: Reconciliation = "mint_shrink"
 
 
 class CompactSpec(WorkSpec):
@@ -148,8 +251,9 @@ class IngestSpec(WorkSpec):
         return self
 
 
+JobKind = Literal["featurize", "train", "backtest", "tune", "forecast", "compact", "ingest"]
 JobSpec = Annotated[
-    FeaturizeSpec | TrainSpec | TuneSpec | ForecastSpec | CompactSpec | IngestSpec,
+    FeaturizeSpec | TrainSpec | BacktestSpec | TuneSpec | ForecastSpec | CompactSpec | IngestSpec,
     Field(discriminator="kind"),
 ]
 
@@ -160,7 +264,7 @@ class JobRequest(Frozen):
 
 class Job(Frozen):
     id: str
-    kind: Literal["featurize", "train", "tune", "forecast", "compact", "ingest"]
+    kind: JobKind
     state: JobState
     spec: JobSpec
     created_at: Moment

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -23,6 +23,12 @@ class LeaderboardRow(Frozen):
     skill: float | None
     chosen: bool = False
     failed: str | None = None
+    size_bytes: int | None = Field(default=None, description="What its bundle holds of the fitted model.")
+    p_value: float | None = Field(
+        default=None, description="Of the test that it is no better than seasonal naive; null if not tested."
+    )
+    verdict: str = Field(default="", description="What the comparison with seasonal naive says, in words.")
+    fallbacks: int = Field(default=0, description="Series that it could not forecast; a lower rung did.")
 
 
 class Leaderboard(Frozen):
@@ -33,6 +39,45 @@ class Leaderboard(Frozen):
     cutoffs: list[Moment]
     h: int
     rows: list[LeaderboardRow]
+
+
+Dimension = Literal["series", "step", "window", "segment"]
+
+
+class Figures(Frozen):
+    """Every metric of one model on one part of a backtest; null where it is not defined."""
+
+    model: str
+    label: str = Field(description="The series, the step from 1 on, the cutoff, or column = value.")
+    rows: int
+    metrics: dict[str, float | None]
+
+
+class Fallback(Frozen):
+    """A series that a family could not forecast at a window, and who did."""
+
+    model: str
+    unique_id: str
+    cutoff: Moment
+    rung: str
+    reason: str
+
+
+class Backtest(Frozen):
+    """Rolling-origin forecasts of several families and what they were worth."""
+
+    id: str = Field(description="The id of the job that made it.")
+    dataset: str
+    dataset_version: int
+    mode: Literal["plain", "vintage"]
+    cutoffs: list[Moment]
+    h: int
+    refit: bool
+    rows: list[LeaderboardRow]
+    overall: list[Figures]
+    dimensions: list[Dimension]
+    fallbacks: list[Fallback] = Field(default=[], description="The first hundred.")
+    reconciliation: str | None = Field(default=None, description="How a hierarchy was made to add up.")
 
 
 class ModelVersion(Frozen):
@@ -49,6 +94,24 @@ class ModelVersion(Frozen):
     freq: str
     metrics: dict[str, float] = {}
     gate: dict[str, Any] = Field(default={}, description="What the gate compared and what it decided.")
+    as_of: Moment | None = None
+    lineage: Lineage | None = None
+
+
+class Lineage(Frozen):
+    """What made a model: its code, its libraries, and when. The data is in the task."""
+
+    code_version: str = Field(description="The product's version, and the commit where it is known.")
+    code_hash: str = Field(description="sha256 over the product's sources.")
+    environment_hash: str | None = Field(default=None, description="sha256 of the lock file.")
+    libraries: dict[str, str] = Field(default={}, description="Versions of those that decide the numbers.")
+    trained_at: Moment
+
+
+class ModelCard(Frozen):
+    model: str
+    version: int
+    markdown: str
 
 
 class Model(Frozen):

@@ -10,7 +10,7 @@ import pytest
 
 from cluster.session import InProcess, OnRay, session
 from cluster.settings import Settings
-from quantis.errors import InvalidInput, QuantisError, RejectedPanel
+from quantis.errors import InvalidInput, QuantisError, RejectedPanel, TimedOut
 
 
 def work(shared, item):
@@ -105,3 +105,47 @@ def test_when_no_head_is_configured_then_a_session_has_its_own_and_ends_with_it(
         assert ray.is_initialized()
         assert OnRay().map(work, {"numbers": [1]}, ["a"]) == [{"sum": 2, "item": "a"}]
     assert not ray.is_initialized()
+
+
+def takes(shared, item, seconds):
+    if item == "die":
+        os._exit(1)
+    if item == "fail":
+        raise ZeroDivisionError("by zero")
+    end = time.monotonic() + float(item)
+    while time.monotonic() < end:
+        time.sleep(0.02)
+    return (item, seconds)
+
+
+def shares(left: int) -> float:
+    return 10.0 * left
+
+
+def test_when_items_have_allowances_here_then_each_is_told_its_own():
+    done = dict(InProcess().within(takes, None, ["0", "fail", "0.01"], shares))
+    assert (done[0], done[2]) == (("0", 30.0), ("0.01", 10.0))
+    assert isinstance(done[1], ZeroDivisionError)
+
+
+@pytest.mark.ray
+def test_when_a_task_overruns_its_allowance_then_it_is_killed_and_named_and_the_others_go_on(
+    on_ray, monkeypatch
+):
+    monkeypatch.setattr("cluster.session.GRACE", 0.5)
+    started = time.monotonic()
+    items = ["0.1", "600", "fail", "die", "0.2"]
+    done = dict(OnRay(cpus=1).within(takes, None, items, lambda left: 2.0))
+    assert time.monotonic() - started < 60
+    assert (done[0], done[4]) == (("0.1", 2.0), ("0.2", 2.0))
+    assert isinstance(done[1], TimedOut)
+    assert "timed out after 3 s of its 2 s" in done[1].message
+    assert isinstance(done[2], ZeroDivisionError)
+    assert isinstance(done[3], Exception)
+
+
+@pytest.mark.ray
+def test_when_there_is_no_limit_then_tasks_wait_for_a_free_cpu_and_all_end(on_ray):
+    done = dict(OnRay(cpus=1).within(takes, None, ["0.3"] * 5, lambda left: None))
+    assert sorted(done) == [0, 1, 2, 3, 4]
+    assert set(done.values()) == {("0.3", None)}

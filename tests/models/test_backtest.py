@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from models.backtest import Score, backtest, gate, leaderboard
+from models.backtest import backtest
 from models.naive import LastValue, SeasonalNaive
 from models.series import floats
 from quantis.errors import InvalidInput
@@ -89,50 +89,3 @@ def test_when_there_is_no_cutoff_then_it_says_so(case):
     task, provider, actuals, _ = case
     with pytest.raises(InvalidInput, match="without cutoffs"):
         backtest(lambda s: LastValue.fit(s, task), provider, actuals, [])
-
-
-def _score(model: str, family: str, mase: float | None, wql: float | None) -> Score:
-    return Score(model, family, 1.0, {"mase": mase, "wql": wql, "wape": mase})
-
-
-NAIVES = [_score("Naive24", "seasonal_naive", 1.0, 0.30), _score("Naive168", "seasonal_naive", 0.8, 0.32)]
-
-
-def test_when_families_are_ranked_then_skill_is_against_the_best_naive_and_failures_come_last():
-    scores = [
-        Score("Broken", "tft", 2.0, failed="ran out of memory"),
-        *NAIVES,
-        _score("Boosting", "boosting", 0.4, 0.1),
-    ]
-    rows = leaderboard(scores)
-    assert [row.model for row in rows] == ["Boosting", "Naive168", "Naive24", "Broken"]
-    assert [row.rank for row in rows] == [1, 2, 3, 4]
-    assert [row.skill for row in rows] == pytest.approx([0.5, 0.0, -0.25, None])
-    assert [row.chosen for row in rows] == [True, False, False, False]
-    assert rows[-1].failed == "ran out of memory"
-
-
-@pytest.mark.parametrize(
-    ("rivals", "chosen", "passed"),
-    [
-        ([("Good", "tft", 0.5, 0.1)], "Good", True),
-        ([("Wide", "tft", 0.5, 0.31), ("Sound", "boosting", 0.6, 0.2)], "Sound", True),
-        ([("Wide", "tft", 0.5, 0.31)], "Naive168", False),
-        ([("Same", "tft", 0.8, 0.1)], "Naive168", False),
-        ([("schedule", "baseline", 0.1, None)], "Naive168", False),
-        ([("Last", "last_value", 0.1, 0.1)], "Naive168", False),
-        ([], "Naive168", False),
-    ],
-)
-def test_when_the_gate_decides_then_only_a_model_that_beats_naive_in_both_passes(rivals, chosen, passed):
-    rows = leaderboard([*NAIVES, *(_score(*rival) for rival in rivals)])
-    decision = gate(rows)
-    assert (decision.chosen, decision.passed) == (chosen, passed)
-    assert (decision.naive_mase, decision.naive_wql) == (0.8, 0.30)
-    assert [row.model for row in rows if row.chosen] == [chosen]
-
-
-def test_when_no_seasonal_naive_was_scored_then_the_gate_refuses_to_decide():
-    rows = leaderboard(NAIVES)[:0]
-    with pytest.raises(InvalidInput, match="no seasonal naive"):
-        gate(rows)

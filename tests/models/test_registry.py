@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from models.backtest import GateDecision
 from models.bundle import read_bundle, write_bundle
+from models.gate import GateDecision
 from models.naive import SeasonalNaive
 from models.registry import Registry
 from quantis.errors import Conflict, InvalidInput, NotFound
