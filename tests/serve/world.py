@@ -22,8 +22,8 @@ from cluster.repositories.accounts import DEFAULT_TEAM
 from cluster.settings import Settings
 from cluster.submission import FakeJobs
 from features.snapshots import snapshot_at
-from models.backtest import GateDecision
 from models.bundle import write_bundle
+from models.gate import GateDecision
 from models.naive import SeasonalNaive
 from models.registry import Registry
 from quantis.panel import timestamps
