@@ -90,7 +90,7 @@ def _secrets(settings: Settings) -> Check:
     if not settings.secret_path("jwt-secret").exists() and settings.jwt_secret is None:
         return Check("secrets", "ok", "will be made by `quantis up`")
     try:
-        settings.token_secret()
+        settings.token_secrets()
     except QuantisError as error:
         return Check("secrets", "error", error.message, "set a stronger one")
     path = settings.secret_path("jwt-secret")

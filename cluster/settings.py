@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import sys
 from collections.abc import Mapping
@@ -19,8 +20,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cluster.storage import Storage, write_private
 from quantis.errors import InvalidInput
+from quantis.types.teams import Quota
 
 MINIMUM_SECRET = 32
+MINIMUM_DISTINCT = 10
 DEFAULT_PORT = 8000
 DEFAULT_TLS_PORT = 8443
 
@@ -37,9 +40,21 @@ class Settings(BaseSettings):
         default=None, description="MLflow tracking URI; SQLite in the data folder if absent."
     )
     jwt_secret: SecretStr | None = None
+    jwt_secret_previous: SecretStr | None = Field(
+        default=None, description="Still read, no longer signed with."
+    )
+    encryption_key: SecretStr | None = Field(default=None, description="Seals second factors.")
+    encryption_key_previous: SecretStr | None = None
+    redis_url: SecretStr | None = Field(
+        default=None, description="Where the nodes of a cluster count requests together."
+    )
     host: str = "127.0.0.1"
     port: int = Field(default=DEFAULT_PORT, ge=1, le=65535)
     policy: Literal["gate", "two_person"] = "gate"
+    model_modules: str = Field(
+        default="",
+        description="People's own model families, as name=module:Class with commas; only these are imported.",
+    )
     ray_address: str | None = Field(
         default_factory=lambda: os.environ.get("RAY_ADDRESS"),
         description="Address of the running Ray head's GCS; RAY_ADDRESS, which Ray gives its jobs, if absent.",
@@ -67,6 +82,30 @@ class Settings(BaseSettings):
     web_dist: Path = Field(default_factory=lambda: application_root() / "web" / "dist")
     access_token_seconds: int = Field(default=600, ge=1)
     refresh_token_days: int = Field(default=14, ge=1)
+    outage_seconds: int = Field(
+        default=300,
+        ge=0,
+        description="How long reads and forecasts go on for known callers without the database.",
+    )
+    trusted_proxies: str = Field(
+        default="",
+        description="Addresses, with commas, whose X-Forwarded-For is believed; nobody's by default.",
+    )
+    quota_jobs_at_once: int | None = Field(default=None, ge=0)
+    quota_cpu_seconds: int | None = Field(default=None, ge=0)
+    quota_gpu_seconds: int | None = Field(default=None, ge=0)
+    quota_storage_mb: int | None = Field(default=None, ge=0)
+    quota_requests_per_minute: int | None = Field(default=12_000, ge=1)
+    public_url: str | None = Field(
+        default=None, description="Where people reach the platform; OIDC needs it."
+    )
+    oidc_issuer: str | None = Field(default=None, description="An OpenID provider that people sign in at.")
+    oidc_client_id: str = ""
+    oidc_client_secret: SecretStr | None = None
+    oidc_team: str = "default"
+    oidc_role: Literal["viewer", "analyst", "ml_engineer"] = Field(
+        default="viewer", description="What somebody is at their first sign-in; admins change it."
+    )
     api_replicas: int = Field(default=1, ge=1)
     forecaster_replicas: int = Field(default=1, ge=1)
     forecaster_max_replicas: int = Field(default=4, ge=1)
@@ -83,15 +122,49 @@ class Settings(BaseSettings):
     def tracking_uri(self) -> str:
         return self.mlflow_url or f"sqlite:///{self.storage.mlflow_database}"
 
-    def token_secret(self) -> bytes:
-        """The key that signs access tokens; InvalidInput when it is missing or weak."""
-        text = self.jwt_secret.get_secret_value() if self.jwt_secret else self._secret_file("jwt-secret")
-        if len(text) < MINIMUM_SECRET:
-            raise InvalidInput(
-                f"the token secret has {len(text)} characters and needs {MINIMUM_SECRET}; set QUANTIS_JWT_SECRET "
-                "or put a file jwt-secret into QUANTIS_SECRETS_DIR (`openssl rand -hex 32` makes one)"
-            )
-        return text.encode()
+    @property
+    def default_quota(self) -> Quota:
+        """What a team may use where nothing was set for it."""
+        return Quota(
+            jobs_at_once=self.quota_jobs_at_once,
+            cpu_seconds=self.quota_cpu_seconds,
+            gpu_seconds=self.quota_gpu_seconds,
+            storage_mb=self.quota_storage_mb,
+            requests_per_minute=self.quota_requests_per_minute,
+        )
+
+    def token_secrets(self) -> tuple[bytes, ...]:
+        """The keys of access tokens, the one that signs first; InvalidInput when one is missing or weak."""
+        return (
+            _strong(self._secret("jwt_secret"), "jwt_secret"),
+            *self._optional("jwt_secret_previous"),
+        )
+
+    def encryption_keys(self) -> tuple[bytes, ...]:
+        """The keys that seal secrets in the database, the newest first; none where none is set."""
+        return (*self._optional("encryption_key"), *self._optional("encryption_key_previous"))
+
+    def secret(self, name: str) -> str | None:
+        """A secret by the name of its setting: from the environment, or from a file; None when absent."""
+        return self._secret(name) or None
+
+    def _optional(self, name: str) -> tuple[bytes, ...]:
+        text = self._secret(name)
+        return (_strong(text, name),) if text else ()
+
+    @property
+    def own_families(self) -> dict[str, str]:
+        """The families of `model_modules`, each as `module:Class`; InvalidInput for what is not of that form."""
+        found: dict[str, str] = {}
+        for entry in filter(None, map(str.strip, self.model_modules.split(","))):
+            if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}=[A-Za-z_][\w.]*:[A-Za-z_]\w*", entry):
+                raise InvalidInput(
+                    f"QUANTIS_MODEL_MODULES holds {entry!r}; write name=module:Class, such as "
+                    "drift=our_models.drift:Drift, with commas between several"
+                )
+            name, _, place = entry.partition("=")
+            found[name] = place
+        return found
 
     def secret_path(self, name: str) -> Path:
         return (self.secrets_dir or self.storage.secrets) / name
@@ -103,9 +176,27 @@ class Settings(BaseSettings):
             write_private(path, secrets.token_hex(32))
         return path.read_text().strip()
 
-    def _secret_file(self, name: str) -> str:
-        path = self.secret_path(name)
+    def _secret(self, name: str) -> str:
+        given: SecretStr | None = getattr(self, name)
+        path = self.secret_path(name.replace("_", "-"))
+        if given is not None:
+            return given.get_secret_value()
         return path.read_text().strip() if path.exists() else ""
+
+
+def _strong(text: str, name: str) -> bytes:
+    what = "token secret" if name == "jwt_secret" else name.replace("_", " ")
+    remedy = (
+        f"set QUANTIS_{name.upper()} or put a file {name.replace('_', '-')} into QUANTIS_SECRETS_DIR "
+        "(`openssl rand -hex 32` makes one)"
+    )
+    if len(text) < MINIMUM_SECRET:
+        raise InvalidInput(f"the {what} has {len(text)} characters and needs {MINIMUM_SECRET}; {remedy}")
+    if len(set(text)) < MINIMUM_DISTINCT:
+        raise InvalidInput(
+            f"the {what} has only {len(set(text))} different characters and could be guessed; {remedy}"
+        )
+    return text.encode()
 
 
 def application_root() -> Path:
@@ -145,6 +236,7 @@ def ray_environment(settings: Settings) -> dict[str, str]:
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
         "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "2",
         "PROMETHEUS_MULTIPROC_DIR": str(settings.storage.metrics),
+        "FORWARDED_ALLOW_IPS": settings.trusted_proxies,
     }
 
 

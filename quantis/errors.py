@@ -4,7 +4,9 @@
     |-- InvalidInput            422 invalid_input
     |   `-- RejectedPanel       422 rejected_panel      (carries the findings)
     |-- Unauthenticated         401 unauthenticated
+    |   `-- SecondFactorRequired 401 second_factor_required (the password is right, a code is missing)
     |-- Forbidden               403 forbidden
+    |   `-- QuotaExceeded       403 quota_exceeded      (the team used up what it may)
     |-- NotFound                404 not_found
     |-- Conflict                409 conflict
     |-- TooLarge                413 too_large
@@ -63,8 +65,20 @@ class Unauthenticated(QuantisError):
     status, code, title, exit_code = 401, "unauthenticated", "Not signed in", 3
 
 
+class SecondFactorRequired(Unauthenticated):
+    """The password is right; the code of the second factor is missing."""
+
+    code, title = "second_factor_required", "A second factor is needed"
+
+
 class Forbidden(QuantisError):
     status, code, title, exit_code = 403, "forbidden", "Not allowed", 3
+
+
+class QuotaExceeded(Forbidden):
+    """The team has used up what it may use."""
+
+    code, title = "quota_exceeded", "The team's quota is used up"
 
 
 class NotFound(QuantisError):
@@ -85,6 +99,11 @@ class UnsupportedMedia(QuantisError):
 
 class TooManyRequests(QuantisError):
     status, code, title, exit_code = 429, "too_many_requests", "Too many requests", 5
+
+    def __init__(self, message: str, *, errors: Sequence[dict[str, str]] = (), retry_after: int = 1) -> None:
+        super().__init__(message, errors=errors)
+        self.retry_after = retry_after
+        """Seconds until it makes sense to try again."""
 
 
 class Unavailable(QuantisError):

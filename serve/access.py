@@ -1,115 +1,67 @@
-"""Who may call what: one table, deny by default."""
+"""Admits a request before a byte of its body is read: who calls, whether they may, what it counts against."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
-from fastapi.security import OAuth2PasswordBearer
+from fastapi.security import OAuth2
 from starlette.concurrency import run_in_threadpool
 
-from quantis.errors import Forbidden, NotFound, Unauthenticated
+from cluster.repositories.accounts import DEFAULT_TEAM
+from cluster.repositories.audit import Call
+from cluster.repositories.principals import Principal as Principal
+from quantis.errors import Forbidden, NotFound, TooManyRequests, Unauthenticated, Unavailable
 from quantis.types.accounts import Role
 from quantis.types.jobs import JobSpec
-from serve import tokens
+from quantis.types.keys import Scope
+from serve.identity import Known
+from serve.limits import address_of
+from serve.policy import ANY, JOB_POLICY, PERSON, POLICY, Rule
 from serve.services import Services, services_of
 
-PUBLIC = None
-_RANK = {Role.viewer: 0, Role.analyst: 1, Role.ml_engineer: 2, Role.admin: 3}
-
-POLICY: dict[tuple[str, str], Role | None] = {
-    ("GET", "/healthz"): PUBLIC,
-    ("GET", "/readyz"): PUBLIC,
-    ("GET", "/metrics"): PUBLIC,
-    ("GET", "/openapi.json"): PUBLIC,
-    ("GET", "/docs"): PUBLIC,
-    ("GET", "/v1/setup"): PUBLIC,
-    ("POST", "/v1/setup"): PUBLIC,
-    ("POST", "/v1/oauth/token"): PUBLIC,
-    ("POST", "/v1/oauth/revoke"): PUBLIC,
-    ("GET", "/v1/users/me"): Role.viewer,
-    ("GET", "/v1/users"): Role.admin,
-    ("POST", "/v1/users"): Role.admin,
-    ("PATCH", "/v1/users/{user_id}"): Role.admin,
-    ("GET", "/v1/datasets"): Role.viewer,
-    ("POST", "/v1/datasets"): Role.analyst,
-    ("GET", "/v1/datasets/{name}"): Role.viewer,
-    ("POST", "/v1/datasets/{name}/check"): Role.analyst,
-    ("GET", "/v1/datasets/{name}/versions"): Role.viewer,
-    ("POST", "/v1/datasets/{name}/versions"): Role.analyst,
-    ("GET", "/v1/datasets/{name}/series"): Role.viewer,
-    ("GET", "/v1/datasets/{name}/series/{unique_id:path}"): Role.viewer,
-    ("POST", "/v1/datasets/{name}/observations"): Role.analyst,
-    ("DELETE", "/v1/datasets/{name}/series/{unique_id:path}"): Role.ml_engineer,
-    ("POST", "/v1/datasets/{name}/series/{unique_id:path}/restore"): Role.ml_engineer,
-    ("GET", "/v1/jobs"): Role.viewer,
-    ("POST", "/v1/jobs"): Role.analyst,
-    ("GET", "/v1/jobs/{job_id}"): Role.viewer,
-    ("GET", "/v1/jobs/{job_id}/events"): Role.viewer,
-    ("GET", "/v1/jobs/{job_id}/logs"): Role.viewer,
-    ("POST", "/v1/jobs/{job_id}/stop"): Role.ml_engineer,
-    ("GET", "/v1/experiments/{job_id}/leaderboard"): Role.viewer,
-    ("GET", "/v1/models"): Role.viewer,
-    ("GET", "/v1/models/{name}/versions"): Role.viewer,
-    ("GET", "/v1/models/{name}/versions/{version}"): Role.viewer,
-    ("PUT", "/v1/models/{name}/aliases/{alias}"): Role.ml_engineer,
-    ("POST", "/v1/models/{ref}/forecasts"): Role.viewer,
-    ("GET", "/v1/forecasts/{forecast_id}"): Role.viewer,
-}
-
-JOB_POLICY: dict[str, Role] = {
-    "featurize": Role.ml_engineer,
-    "train": Role.ml_engineer,
-    "tune": Role.ml_engineer,
-    "forecast": Role.analyst,
-    "compact": Role.admin,
-    "ingest": Role.analyst,
-}
-
-
-@dataclass(frozen=True)
-class Principal:
-    user_id: str
-    user_name: str
-    team: str
-    role: Role
-
-    def may(self, least: Role) -> bool:
-        return _RANK[self.role] >= _RANK[least]
-
-
-_bearer = OAuth2PasswordBearer("/v1/oauth/token", auto_error=False)
 AppServices = Annotated[Services, Depends(services_of)]
+_READS = ("GET", "HEAD")
+_TOKEN = "/v1/oauth/token"  # noqa: S105 - where to get one
+bearer = OAuth2(
+    flows={
+        "password": {"tokenUrl": _TOKEN, "refreshUrl": _TOKEN},
+        "clientCredentials": {"tokenUrl": _TOKEN, "scopes": {scope.value: "" for scope in Scope}},
+    },
+    scheme_name="Bearer",
+    description="An access token, or an API key (`qk_...`).",
+    auto_error=False,
+)
 
 
 async def admit(request: Request) -> None:
-    """Decide before a byte of the body is read; `authorise` hands on what was found."""
-    token = await _bearer(request)
-    services = services_of(request)
-    request.state.principal = await run_in_threadpool(_decide, request, services, token)
-
-
-def _decide(request: Request, services: Services, token: str | None) -> Principal | None:
-    """Look the route up in the table; Unauthenticated or Forbidden when it says no."""
+    """Decide, count and begin the audit event; `authorise` hands on what was found."""
     key = (request.method, request.scope["route"].path)
     if key not in POLICY:
         raise NotFound("there is nothing at this address")
-    least = POLICY[key]
-    if least is None:
-        return None
-    if token is None:
-        raise Unauthenticated("the access token is missing; sign in")
-    user = services.accounts.enabled(tokens.read(token, services.token_key).subject)
-    if user is None:
-        raise Unauthenticated("this account is disabled or gone; ask an admin")
-    principal = Principal(user.id, user.user_name, user.team, user.role)
-    if not principal.may(least):
-        raise Forbidden(f"the role {principal.role} may not do this; it needs {least}")
-    return principal
+    rule, services = POLICY[key], services_of(request)
+    request.state.principal = request.state.known = None
+    if rule is None:
+        await _admit_anybody(request, services)
+        return
+    try:
+        known = await _identified(request, services)
+    except Unauthenticated:
+        await services.limits.stranger(address_of(request))
+        await begin(request, services)
+        raise
+    request.state.known, request.state.principal = known, known.principal
+    await _count(request, services, known.principal)
+    if not rule.keeps:
+        await begin(request, services, known.principal)
+    check(rule, known.principal)
+    if known.stale and not (request.method in _READS or rule.scope == Scope.forecast):
+        raise Unavailable("the database does not answer; until it does, only reads and forecasts are served")
+    if rule.quota is not None:
+        await run_in_threadpool(_draw, rule, services, known.principal)
 
 
-async def authorise(request: Request, token: Annotated[str | None, Depends(_bearer)]) -> Principal | None:
+async def authorise(request: Request, _: Annotated[str | None, Depends(bearer)]) -> Principal | None:
     """Who was admitted; NotFound where nobody was asked, so that a route without the guard serves nobody."""
     if not hasattr(request.state, "principal"):
         raise NotFound("there is nothing at this address")
@@ -126,8 +78,92 @@ def _signed_in(principal: Annotated[Principal | None, Depends(authorise)]) -> Pr
 CurrentUser = Annotated[Principal, Depends(_signed_in)]
 
 
+def check(rule: Rule, principal: Principal) -> None:
+    """Forbidden when the rule says no."""
+    if not principal.may(rule.least):
+        raise Forbidden(f"the role {principal.role} may not do this; it needs {rule.least}")
+    if rule.operator and principal.team != DEFAULT_TEAM:
+        raise Forbidden("only an admin of the team that runs the platform may do this")
+    if principal.scopes is None or rule.scope == ANY:
+        return
+    if rule.scope == PERSON:
+        raise Forbidden("only a person who signed in may do this, no API key and no service account")
+    if rule.scope not in principal.scopes:
+        held = ", ".join(sorted(principal.scopes))
+        raise Forbidden(f"the scopes {held} do not allow this; it needs the scope {rule.scope}")
+
+
 def check_job(principal: Principal, spec: JobSpec) -> None:
     """Some kinds of job need more than the route does."""
-    least = JOB_POLICY[spec.kind]
+    least: Role = JOB_POLICY[spec.kind]
     if not principal.may(least):
         raise Forbidden(f"the role {principal.role} may not start a {spec.kind} job; it needs {least}")
+
+
+async def still_admitted(request: Request) -> bool:
+    """Whether whoever is answered is still who they were when the answer began."""
+    known: Known | None = request.state.known
+    return known is None or await services_of(request).identity.holds(known)
+
+
+async def begin(request: Request, services: Services, principal: Principal | None = None) -> None:
+    """Write down that a mutating call is about to happen; whoever ends it finds it in the request's state."""
+    if request.method in _READS:
+        return
+    call = Call(
+        action=f"{request.method} {request.scope['route'].path}",
+        object=request.url.path,
+        request_id=request.state.request_id,
+        address=request.client.host if request.client else "",
+    )
+    if principal is not None:
+        name(call, principal)
+    await run_in_threadpool(services.audit.begin, call)
+    request.state.audit = call
+
+
+def name(call: Call, principal: Principal) -> None:
+    call.team, call.actor_kind = principal.team, principal.kind
+    call.actor_id, call.actor = principal.credential or principal.user_id, principal.user_name
+
+
+def audited(request: Request) -> Call:
+    """The audit event of this call, for a route that has more to say about it."""
+    call: Call = request.state.audit
+    return call
+
+
+Audited = Annotated[Call, Depends(audited)]
+
+
+async def _admit_anybody(request: Request, services: Services) -> None:
+    if request.scope["route"].path.startswith("/v1/"):
+        await services.limits.stranger(address_of(request))
+        await begin(request, services)
+
+
+async def _identified(request: Request, services: Services) -> Known:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise Unauthenticated("the access token is missing; sign in")
+    return await services.identity.of(token)
+
+
+async def _count(request: Request, services: Services, principal: Principal) -> None:
+    limit = services.quotas.filled(principal.quota).requests_per_minute
+    shown = await services.limits.team(principal.team, limit)
+    if shown is None:
+        return
+    request.state.headers = shown.headers()
+    if not shown.count.allowed:
+        raise TooManyRequests(
+            f"the team made its {limit} requests of this minute (quota requests_per_minute); "
+            f"try again in {shown.count.retry_after} seconds",
+            retry_after=shown.count.retry_after,
+        )
+
+
+def _draw(rule: Rule, services: Services, principal: Principal) -> None:
+    if rule.quota == "compute":
+        services.quotas.check_compute(principal.team, principal.quota)
+    services.quotas.check_storage(principal.team, principal.quota)

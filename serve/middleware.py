@@ -50,7 +50,7 @@ class Observed:
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-Id"] = request_id
-                for name, value in HEADERS.items():
+                for name, value in (HEADERS | scope["state"].get("headers", {})).items():
                     headers[name] = value
                 headers.setdefault("Cache-Control", _caching(scope["path"]))
             await send(message)

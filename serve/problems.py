@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from cluster.storage import trouble
-from quantis.errors import NotFound, QuantisError, RejectedPanel, Unavailable
+from quantis.errors import NotFound, QuantisError, RejectedPanel, TooManyRequests, Unavailable
 from quantis.types.base import Problem
 
 MEDIA_TYPE = "application/problem+json"
@@ -37,7 +37,10 @@ def answer(request: Request, error: QuantisError) -> Response:
     extra: dict[str, Any] = {}
     if isinstance(error, RejectedPanel):
         extra["findings"] = [finding.model_dump(mode="json") for finding in error.findings]
-    return _respond(request, error.status, error.code, error.title, error.message, error.errors, extra)
+    response = _respond(request, error.status, error.code, error.title, error.message, error.errors, extra)
+    if isinstance(error, TooManyRequests):
+        response.headers["Retry-After"] = str(error.retry_after)
+    return response
 
 
 async def _ours(request: Request, error: Exception) -> Response:

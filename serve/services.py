@@ -10,15 +10,32 @@ from typing import Protocol
 from fastapi import Request
 
 from cluster.catalogue import Catalogue
+from cluster.counters import open_counters
 from cluster.database.engine import Database
+from cluster.promotion import Promotion
+from cluster.quotas import Quotas
 from cluster.registries import open_registry
 from cluster.repositories.accounts import Accounts
+from cluster.repositories.approvals import Approvals
+from cluster.repositories.audit import AuditTrail
+from cluster.repositories.clients import Clients
+from cluster.repositories.factors import SecondFactors
 from cluster.repositories.jobs import Jobs
+from cluster.repositories.keys import ApiKeys
+from cluster.repositories.principals import Principals
+from cluster.repositories.sessions import Sessions
+from cluster.repositories.teams import Teams
 from cluster.repositories.vintages import Vintages
+from cluster.sealing import Sealer
 from cluster.settings import Settings
 from cluster.submission import JobServer
 from models.registry import Registry
+from quantis.errors import InvalidInput
+from quantis.types.approvals import Policy
 from quantis.types.forecasts import ForecastRequest, ForecastResponse
+from serve.identity import Identity
+from serve.limits import Limits
+from serve.oidc import Provider
 
 
 class ForecastPort(Protocol):
@@ -53,8 +70,67 @@ class Services:
         return Vintages(self.database)
 
     @cached_property
-    def token_key(self) -> bytes:
-        return self.settings.token_secret()
+    def sessions(self) -> Sessions:
+        return Sessions(self.database)
+
+    @cached_property
+    def factors(self) -> SecondFactors:
+        return SecondFactors(self.database, Sealer(self.settings.encryption_keys()))
+
+    @cached_property
+    def keys(self) -> ApiKeys:
+        return ApiKeys(self.database)
+
+    @cached_property
+    def clients(self) -> Clients:
+        return Clients(self.database)
+
+    @cached_property
+    def teams(self) -> Teams:
+        return Teams(self.database)
+
+    @cached_property
+    def quotas(self) -> Quotas:
+        return Quotas(self.teams, self.settings)
+
+    @cached_property
+    def audit(self) -> AuditTrail:
+        return AuditTrail(self.database)
+
+    @cached_property
+    def approvals(self) -> Approvals:
+        return Approvals(self.database)
+
+    @cached_property
+    def limits(self) -> Limits:
+        return Limits(open_counters(self.settings.storage.run, self.settings.secret("redis_url")))
+
+    @cached_property
+    def identity(self) -> Identity:
+        return Identity(Principals(self.database), self.token_keys, self.settings.outage_seconds)
+
+    @cached_property
+    def provider(self) -> Provider | None:
+        """The identity provider that people may sign in at, if one is set."""
+        return Provider.of(self.settings)
+
+    @cached_property
+    def token_keys(self) -> tuple[bytes, ...]:
+        """What access tokens are signed with (the first) and read with (each)."""
+        return self.settings.token_secrets()
+
+    def check_secrets(self) -> None:
+        """InvalidInput when a secret that the platform cannot do without is missing or weak."""
+        self.settings.token_secrets()
+        Provider.of(self.settings)
+        if self.factors.sealed() and not self.settings.encryption_keys():
+            raise InvalidInput(
+                "the database holds sealed second factors and there is no encryption key; "
+                "bring the file encryption-key back into QUANTIS_SECRETS_DIR, or set QUANTIS_ENCRYPTION_KEY"
+            )
+
+    def promotion(self, team: str) -> Promotion:
+        return Promotion(self.registry(team), self.approvals, Policy(self.settings.policy))
 
     def registry(self, team: str) -> Registry:
         """The team's registry; opened once, since MLflow takes seconds to open."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     DateTime,
     Dialect,
     Float,
@@ -19,6 +20,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -58,6 +60,7 @@ class TeamRow(Base):
     __tablename__ = "teams"
     id: Mapped[str] = mapped_column(TeamId, primary_key=True)
     created_at: Mapped[datetime]
+    quota: Mapped[dict[str, Any]] = mapped_column(JSON, server_default="{}")
 
 
 class UserRow(Base):
@@ -69,10 +72,29 @@ class UserRow(Base):
     role: Mapped[str] = mapped_column(String(20))
     disabled: Mapped[bool]
     created_at: Mapped[datetime]
+    external_id: Mapped[str | None] = mapped_column(String(64), unique=True)
+    totp: Mapped[bytes | None] = mapped_column(LargeBinary)
+    totp_on: Mapped[bool] = mapped_column(server_default=false())
+    totp_step: Mapped[int] = mapped_column(BigInteger, server_default="0")
+
+
+class SessionRow(Base):
+    """One sign-in of a user: the family of the refresh tokens that came of it."""
+
+    __tablename__ = "sessions"
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    team_id: Mapped[str] = mapped_column(TeamId)
+    user_id: Mapped[str] = mapped_column(Id, ForeignKey("users.id"), index=True)
+    agent: Mapped[str] = mapped_column(String(200))
+    address: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime]
+    used_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
 
 
 class RefreshTokenRow(Base):
-    """One link of a chain of rotating tokens; a used one that returns ends its family."""
+    """One link of a chain of rotating tokens; a used one that returns ends its session."""
 
     __tablename__ = "refresh_tokens"
     token_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
@@ -82,7 +104,86 @@ class RefreshTokenRow(Base):
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     used_at: Mapped[datetime | None]
+
+
+class ApiKeyRow(Base):
+    """A key that acts for its owner, within its scopes and until it ends."""
+
+    __tablename__ = "api_keys"
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    team_id: Mapped[str] = mapped_column(TeamId)
+    user_id: Mapped[str] = mapped_column(Id, ForeignKey("users.id"), index=True)
+    name: Mapped[str] = mapped_column(String(63))
+    key_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    hint: Mapped[str] = mapped_column(String(16))
+    scopes: Mapped[list[str]] = mapped_column(JSON)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
+
+
+class ClientRow(Base):
+    """A service account: a machine with a role, scopes and a secret of its own."""
+
+    __tablename__ = "clients"
+    __table_args__ = (UniqueConstraint("team_id", "name"),)
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    team_id: Mapped[str] = mapped_column(TeamId)
+    name: Mapped[str] = mapped_column(String(63))
+    role: Mapped[str] = mapped_column(String(20))
+    scopes: Mapped[list[str]] = mapped_column(JSON)
+    secret_hash: Mapped[str] = mapped_column(String(64))
+    disabled: Mapped[bool]
+    created_at: Mapped[datetime]
+    created_by: Mapped[str] = mapped_column(String(63))
+
+
+class AuditEventRow(Base):
+    """One mutating call. Begun before it, sealed into the chain by `seq` and `hash` after it."""
+
+    __tablename__ = "audit_events"
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    team_id: Mapped[str] = mapped_column(TeamId, index=True)
+    seq: Mapped[int | None] = mapped_column(BigInteger, unique=True)
+    at: Mapped[datetime]
+    actor_kind: Mapped[str] = mapped_column(String(10))
+    actor_id: Mapped[str] = mapped_column(String(80))
+    actor: Mapped[str] = mapped_column(String(80))
+    action: Mapped[str] = mapped_column(String(120))
+    object: Mapped[str] = mapped_column(String(400))
+    status: Mapped[int]
+    outcome: Mapped[str] = mapped_column(String(20))
+    request_id: Mapped[str] = mapped_column(String(64))
+    address: Mapped[str] = mapped_column(String(64))
+    detail: Mapped[dict[str, Any]]
+    previous: Mapped[str | None] = mapped_column(String(64))
+    hash: Mapped[str | None] = mapped_column(String(64))
+
+
+class ModelPolicyRow(Base):
+    """Who decides what a model's aliases mean, where it is not the platform's default."""
+
+    __tablename__ = "model_policies"
+    team_id: Mapped[str] = mapped_column(TeamId, primary_key=True)
+    model: Mapped[str] = mapped_column(String(63), primary_key=True)
+    policy: Mapped[str] = mapped_column(String(20))
+
+
+class ApprovalRow(Base):
+    """A change that one person asked for and another decides."""
+
+    __tablename__ = "approvals"
+    __table_args__ = (Index("ix_approvals_team_id_requested_at_id", "team_id", "requested_at", "id"),)
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    team_id: Mapped[str] = mapped_column(TeamId)
+    model: Mapped[str] = mapped_column(String(63))
+    change: Mapped[dict[str, Any]]
+    state: Mapped[str] = mapped_column(String(20))
+    requested_at: Mapped[datetime]
+    requested_by: Mapped[str] = mapped_column(String(80))
+    decided_at: Mapped[datetime | None]
+    decided_by: Mapped[str | None] = mapped_column(String(80))
 
 
 class DatasetRow(Base):
@@ -137,6 +238,8 @@ class JobRow(Base):
     result: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     submission_id: Mapped[str | None] = mapped_column(String(80))
     stop_requested: Mapped[bool]
+    cpu_seconds: Mapped[float] = mapped_column(Float, server_default="0")
+    gpu_seconds: Mapped[float] = mapped_column(Float, server_default="0")
 
 
 class JobEventRow(Base):

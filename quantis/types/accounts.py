@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Literal
 
 from pydantic import Field, SecretStr
 
@@ -29,6 +30,9 @@ class UserChange(Frozen):
     role: Role | None = None
     disabled: bool | None = None
     password: Password | None = Field(default=None, min_length=12, max_length=256)
+    second_factor: Literal[False] | None = Field(
+        default=None, description="false takes a lost second factor away."
+    )
 
 
 class User(Frozen):
@@ -38,10 +42,13 @@ class User(Frozen):
     team: str
     disabled: bool
     created_at: Moment
+    second_factor: bool = False
+    external: bool = Field(default=False, description="Signs in at the configured identity provider.")
 
 
 class SetupState(Frozen):
     open: bool = Field(description="True until the first admin exists.")
+    oidc: bool = Field(default=False, description="Whether one can sign in at an identity provider.")
 
 
 class SetupRequest(Frozen):
@@ -57,3 +64,33 @@ class TokenResponse(Frozen):
     token_type: str = "bearer"  # noqa: S105
     expires_in: int
     refresh_token: str | None = None
+
+
+class Session(Frozen):
+    """One sign-in, as its owner sees it."""
+
+    id: str
+    created_at: Moment
+    used_at: Moment
+    expires_at: Moment
+    agent: str = Field(description="The program that signed in, as it calls itself.")
+    address: str
+    current: bool = Field(description="Whether this answer goes to it.")
+
+
+class PasswordChange(Frozen):
+    """A new password of one's own."""
+
+    current: Password = Field(min_length=1, max_length=256)
+    new: Password = Field(min_length=12, max_length=256)
+
+
+class SecondFactorSecret(Frozen):
+    """Shown once: what an authenticator app takes. It counts from the first right code on."""
+
+    secret: str
+    uri: str = Field(description="The same as otpauth://, for a QR code.")
+
+
+class SecondFactorCode(Frozen):
+    code: SecretStr = Field(min_length=6, max_length=12)

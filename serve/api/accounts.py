@@ -1,136 +1,142 @@
-"""Setup, sign-in, users."""
+"""Setup, users, one's own password and second factor."""
 
 from __future__ import annotations
 
 import hmac
-from typing import Annotated, Literal
 
-from fastapi import APIRouter, Cookie, Form, Response
+from fastapi import APIRouter, Request
 
 from cluster.repositories.accounts import DEFAULT_TEAM
-from monitoring import instruments
-from quantis.errors import Conflict, Forbidden, InvalidInput, Unauthenticated
-from quantis.types.accounts import NewUser, Role, SetupRequest, SetupState, TokenResponse, User, UserChange
+from quantis.errors import Conflict, Forbidden, Unauthenticated
+from quantis.types.accounts import (
+    NewUser,
+    PasswordChange,
+    Role,
+    SecondFactorCode,
+    SecondFactorSecret,
+    SetupRequest,
+    SetupState,
+    User,
+    UserChange,
+)
 from quantis.types.base import Page
-from serve import tokens
-from serve.access import AppServices, CurrentUser
+from serve.access import AppServices, Audited, CurrentUser
 from serve.body import StrictRoute
-from serve.services import Services
+from serve.limits import address_of
 
-COOKIE = "__Host-quantis-refresh"
-WEB = "web"
 router = APIRouter(prefix="/v1", tags=["accounts"], route_class=StrictRoute)
-
-RefreshCookie = Annotated[str | None, Cookie(alias=COOKIE, include_in_schema=False)]
-ShortText = Annotated[str | None, Form(max_length=300)]
 
 
 @router.get("/setup")
 def setup_state(services: AppServices) -> SetupState:
     """Whether the first admin is still to be made."""
-    return SetupState(open=not services.accounts.anybody())
+    return SetupState(open=not services.accounts.anybody(), oidc=services.provider is not None)
 
 
 @router.post("/setup", status_code=201)
-def set_up(request: SetupRequest, services: AppServices) -> User:
+def set_up(body: SetupRequest, request: Request, services: AppServices, call: Audited) -> User:
     """Make the first admin with the one-time secret that `quantis up` wrote."""
     path = services.settings.secret_path("setup-secret")
     if services.accounts.anybody():
         raise Conflict("the first admin exists already; sign in, or ask an admin for an account")
-    expected = path.read_text().strip() if path.exists() else ""
-    given = request.secret.get_secret_value().strip()
-    if not expected or not hmac.compare_digest(expected.encode(), given.encode()):
-        raise Forbidden(f"the setup secret is wrong; `quantis up` wrote it to a file named {path.name}")
+    with services.limits.sign_in("setup", address_of(request)):
+        expected = path.read_text().strip() if path.exists() else ""
+        given = body.secret.get_secret_value().strip()
+        if not expected or not hmac.compare_digest(expected.encode(), given.encode()):
+            raise Forbidden(f"the setup secret is wrong; `quantis up` wrote it to a file named {path.name}")
     user = services.accounts.create(
-        DEFAULT_TEAM, request.user_name, request.password.get_secret_value(), Role.admin, first=True
+        DEFAULT_TEAM, body.user_name, body.password.get_secret_value(), Role.admin, first=True
     )
     path.unlink(missing_ok=True)
+    call.team, call.actor_kind, call.actor_id, call.actor = user.team, "user", user.id, user.user_name
     return user
-
-
-@router.post("/oauth/token")
-def token(
-    response: Response,
-    services: AppServices,
-    grant_type: Annotated[Literal["password", "refresh_token"], Form()],
-    username: ShortText = None,
-    password: ShortText = None,
-    refresh_token: ShortText = None,
-    client_id: ShortText = None,
-    scope: ShortText = None,
-    cookie: RefreshCookie = None,
-) -> TokenResponse:
-    """Sign in, or exchange a refresh token for new tokens. `client_id=web` keeps it in a cookie."""
-    days = services.settings.refresh_token_days
-    if grant_type == "password":
-        user = _sign_in(services, username, password)
-        refresh = services.accounts.issue_refresh(user, days)
-    else:
-        given = cookie if client_id == WEB else refresh_token
-        if not given:
-            raise Unauthenticated("there is no refresh token; sign in with user name and password")
-        user, refresh = services.accounts.rotate(given, days)
-    seconds = services.settings.access_token_seconds
-    response.headers["Cache-Control"] = "no-store"
-    if client_id == WEB:
-        response.set_cookie(
-            COOKIE, refresh, max_age=days * 86400, path="/", secure=True, httponly=True, samesite="strict"
-        )
-    return TokenResponse(
-        access_token=tokens.issue(user.id, services.token_key, seconds),
-        expires_in=seconds,
-        refresh_token=None if client_id == WEB else refresh,
-    )
-
-
-@router.post("/oauth/revoke", status_code=204)
-def revoke(
-    response: Response, services: AppServices, token: ShortText = None, cookie: RefreshCookie = None
-) -> None:
-    """Sign out: the refresh token's session ends."""
-    for given in (token, cookie):
-        if given:
-            services.accounts.revoke(given)
-    response.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="strict")
 
 
 @router.get("/users/me")
 def me(principal: CurrentUser, services: AppServices) -> User:
+    """Whoever calls; a service account looks like a user."""
+    if principal.kind == "client":
+        account = services.clients.get(principal.team, principal.user_id)
+        return User(
+            id=account.id,
+            user_name=account.name,
+            role=account.role,
+            team=principal.team,
+            disabled=False,
+            created_at=account.created_at,
+        )
     user = services.accounts.enabled(principal.user_id)
     if user is None:
         raise Unauthenticated("this account is disabled or gone; ask an admin")
     return user
 
 
+@router.post("/users/me/password", status_code=204)
+def change_password(
+    body: PasswordChange, request: Request, principal: CurrentUser, services: AppServices
+) -> None:
+    """Change one's own password; every other session ends."""
+    with services.limits.sign_in(principal.user_name, address_of(request)):
+        services.accounts.change_password(
+            principal.user_id,
+            body.current.get_secret_value(),
+            body.new.get_secret_value(),
+            keep=principal.credential,
+        )
+    services.identity.forget()
+
+
+@router.post("/users/me/second-factor", status_code=201)
+def begin_second_factor(principal: CurrentUser, services: AppServices) -> SecondFactorSecret:
+    """A secret for an authenticator app, shown once. It counts when a code of it was confirmed."""
+    return services.factors.begin(principal.user_id)
+
+
+@router.put("/users/me/second-factor", status_code=204)
+def confirm_second_factor(
+    body: SecondFactorCode, request: Request, principal: CurrentUser, services: AppServices
+) -> None:
+    """Turn the second factor on with a first code."""
+    with services.limits.sign_in(principal.user_name, address_of(request)):
+        services.factors.confirm(principal.user_id, body.code.get_secret_value())
+
+
+@router.delete("/users/me/second-factor", status_code=204)
+def remove_second_factor(
+    body: SecondFactorCode, request: Request, principal: CurrentUser, services: AppServices
+) -> None:
+    """Take one's second factor away, with a code of it. Who lost it asks an admin."""
+    with services.limits.sign_in(principal.user_name, address_of(request)):
+        services.factors.remove(principal.user_id, body.code.get_secret_value())
+
+
 @router.get("/users")
 def users(principal: CurrentUser, services: AppServices) -> Page[User]:
+    """The users of the team."""
     return Page(items=services.accounts.all(principal.team))
 
 
 @router.post("/users", status_code=201)
-def create_user(new: NewUser, principal: CurrentUser, services: AppServices) -> User:
+def create_user(new: NewUser, principal: CurrentUser, services: AppServices, call: Audited) -> User:
+    call.detail = {"user": new.user_name, "role": new.role}
     return services.accounts.create(principal.team, new.user_name, new.password.get_secret_value(), new.role)
 
 
 @router.patch("/users/{user_id}")
-def change_user(user_id: str, change: UserChange, principal: CurrentUser, services: AppServices) -> User:
-    """Change role, password, or whether the account is disabled."""
-    return services.accounts.change(
+def change_user(
+    user_id: str, change: UserChange, principal: CurrentUser, services: AppServices, call: Audited
+) -> User:
+    """Change role, password, or whether the account is disabled; take a lost second factor away."""
+    call.detail = change.model_dump(mode="json", exclude={"password"}, exclude_none=True)
+    call.detail |= {"password": "changed"} if change.password else {}
+    user = services.accounts.change(
         principal.team,
         user_id,
         role=change.role,
         disabled=change.disabled,
         password=change.password.get_secret_value() if change.password else None,
+        second_factor=change.second_factor,
     )
-
-
-def _sign_in(services: Services, username: str | None, password: str | None) -> User:
-    if not username or not password:
-        raise InvalidInput("the password grant needs username and password")
-    try:
-        user = services.accounts.authenticate(username, password)
-    except Unauthenticated:
-        instruments.count_sign_in("refused")
-        raise
-    instruments.count_sign_in("success")
+    services.identity.forget()
+    call.detail["user"] = user.user_name
     return user

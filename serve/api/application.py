@@ -12,10 +12,24 @@ from quantis import __version__
 from quantis.errors import NotFound, NotInstalled, Unavailable
 from quantis.types.base import Frozen, Problem
 from serve import problems
-from serve.access import POLICY, AppServices, authorise
-from serve.api import accounts, datasets, jobs, observations, registry
+from serve.access import AppServices, authorise
+from serve.api import (
+    accounts,
+    approvals,
+    audit,
+    datasets,
+    jobs,
+    keys,
+    oauth,
+    observations,
+    registry,
+    sessions,
+    teams,
+)
+from serve.audit import AuditedAnswers
 from serve.body import StrictRoute
 from serve.middleware import Observed
+from serve.policy import POLICY
 from serve.services import Services
 
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -48,12 +62,14 @@ def create_app(services: Services) -> FastAPI:
     )
     app.state.services = services
     problems.install(app)
-    rooms = (accounts, datasets, observations, jobs, registry)
+    accounting = (accounts, oauth, sessions, keys, teams, audit)
+    rooms = (*accounting, datasets, observations, jobs, registry, approvals)
     for router in (*(room.router for room in rooms), _operations(app)):
         app.include_router(router, dependencies=[Depends(authorise)])
     app.add_api_route(REST, _nothing, methods=_METHODS, include_in_schema=False)
     if (services.settings.web_dist / "index.html").exists():
         app.frontend("/", directory=services.settings.web_dist, fallback="index.html")
+    app.add_middleware(AuditedAnswers, trail=services.audit)
     app.add_middleware(Observed, seconds=services.settings.request_seconds)
     return app
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Request
 
 from quantis.types.base import Name, Page
 from quantis.types.forecasts import ForecastRequest, ForecastResponse
-from quantis.types.registry import AliasRequest, Model, ModelVersion
+from quantis.types.registry import Model, ModelVersion
 from serve import deadlines
 from serve.access import AppServices, CurrentUser
 from serve.body import SERIES, StrictRoute
@@ -37,14 +37,6 @@ def model_version(
     name: Name, version: Version, principal: CurrentUser, services: AppServices
 ) -> ModelVersion:
     return services.registry(principal.team).get(name, version)
-
-
-@router.put("/models/{name}/aliases/{alias}")
-def promote(
-    name: Name, alias: Name, body: AliasRequest, principal: CurrentUser, services: AppServices
-) -> ModelVersion:
-    """Point an alias at a version; Conflict when the model's promotion policy says no."""
-    return services.registry(principal.team).promote(name, body.version, alias)
 
 
 @router.post("/models/{ref}/forecasts", openapi_extra=SERIES)

@@ -13,6 +13,9 @@ HARMLESS = {
     "users.password_hash": "argon2id",
     "refresh_tokens.token_hash": "sha256 of 32 random bytes",
     "refresh_tokens.*": "the table's name",
+    "api_keys.*": "the table's name",
+    "api_keys.key_hash": "sha256 of 32 random bytes",
+    "clients.secret_hash": "sha256 of 32 random bytes",
     "idempotency_keys.*": "chosen by a client, opens nothing",
 }
 """Columns that sound like secrets, and why they are none. One that must be read back needs encryption."""
@@ -39,7 +42,15 @@ def test_when_the_tables_are_read_then_no_column_holds_a_readable_secret() -> No
 
 
 @pytest.mark.parametrize(
-    "column", ["webhooks.secret", "stores.access_key", "users.token", "refresh_tokens.token"]
+    "column",
+    [
+        "webhooks.secret",
+        "api_keys.secret",
+        "clients.secret",
+        "stores.access_key",
+        "users.token",
+        "refresh_tokens.token",
+    ],
 )
 def test_when_a_column_would_hold_one_then_the_check_says_so(column: str) -> None:
     assert suspects([column]) == [column]

@@ -7,9 +7,8 @@ from datetime import UTC, datetime, timedelta
 from threading import Barrier
 
 import pytest
-from sqlalchemy import func, select, update
 
-from cluster.database.tables import ForecastRow, RefreshTokenRow, UserRow
+from cluster.database.tables import ForecastRow
 from cluster.repositories import leases as lease_module
 from cluster.repositories.accounts import Accounts
 from cluster.repositories.datasets import Datasets, NewVersion
@@ -50,15 +49,6 @@ def accounts(database):
 @pytest.fixture
 def ada(accounts):
     return accounts.create("default", "ada", PASSWORD, Role.analyst)
-
-
-def living(database):
-    with database.read() as session:
-        return session.scalar(
-            select(func.count())
-            .select_from(RefreshTokenRow)
-            .where(RefreshTokenRow.used_at.is_(None), RefreshTokenRow.revoked_at.is_(None))
-        )
 
 
 def test_when_a_user_is_made_then_name_and_password_find_it(accounts, ada):
@@ -103,54 +93,6 @@ def test_when_another_team_s_user_is_changed_then_it_is_not_found(accounts, ada)
     with pytest.raises(NotFound):
         accounts.change("default", "unknown", role=Role.admin, disabled=None, password=None)
     assert accounts.enabled(ada.id) == ada
-
-
-def test_when_a_refresh_token_rotates_then_its_chain_has_one_living_end(accounts, ada, database):
-    token = accounts.issue_refresh(ada, 14)
-    for _ in range(4):
-        owner, following = accounts.rotate(token, 14)
-        assert owner == ada
-        assert following != token
-        assert living(database) == 1
-        with database.read() as session:
-            assert session.get(RefreshTokenRow, token) is None  # only its hash is kept
-        token = following
-    accounts.revoke(token)
-    assert living(database) == 0
-    with pytest.raises(Unauthenticated):
-        accounts.rotate(token, 14)
-    accounts.revoke("unknown")
-
-
-def test_when_a_used_token_returns_then_the_family_ends_and_that_is_kept(accounts, ada, database):
-    first = accounts.issue_refresh(ada, 14)
-    accounts.issue_refresh(ada, 14)
-    accounts.rotate(first, 14)
-    assert living(database) == 2
-    with pytest.raises(Unauthenticated, match="used before"):
-        accounts.rotate(first, 14)
-    assert living(database) == 1
-
-
-def test_when_one_token_is_rotated_at_once_then_never_more_than_one_end_lives(accounts, ada, database):
-    for _ in range(4):
-        token = accounts.issue_refresh(ada, 14)
-        found = at_once(3, lambda number, token=token: accounts.rotate(token, 14))
-        assert sum(isinstance(one, Unauthenticated) for one in found) == 2
-        assert living(database) == 0  # the second comer ended the family
-
-
-def test_when_a_token_has_expired_or_its_user_is_gone_then_it_is_refused(accounts, ada, database):
-    token = accounts.issue_refresh(ada, 14)
-    with database.write() as session:
-        session.execute(update(UserRow).values(disabled=True))
-    with pytest.raises(Unauthenticated):
-        accounts.rotate(token, 14)
-    with database.write() as session:
-        session.execute(update(UserRow).values(disabled=False))
-        session.execute(update(RefreshTokenRow).values(expires_at=datetime.now(UTC) - timedelta(seconds=1)))
-    with pytest.raises(Unauthenticated):
-        accounts.rotate(token, 14)
 
 
 # Datasets

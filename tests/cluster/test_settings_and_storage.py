@@ -18,7 +18,8 @@ from cluster.settings import (
 from cluster.storage import Storage, write_private
 from quantis.errors import InvalidInput
 
-STRONG = "s" * MINIMUM_SECRET
+STRONG = "the strong one: 0123456789abcdef"
+MOUNTED = "0123456789" * 4
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def mode(path):
 
 
 @pytest.mark.parametrize(
-    "weak", [None, "", "short", "x" * (MINIMUM_SECRET - 1), "   " + "x" * 20 + "   \n" * 5]
+    "weak", [None, "", "short", "x" * (MINIMUM_SECRET - 1), "changeme" * 8, "   " + "x" * 20 + "   \n" * 5]
 )
 def test_when_the_token_secret_is_missing_or_weak_then_the_refusal_names_it_and_the_remedy(
     settings, monkeypatch, weak
@@ -44,29 +45,29 @@ def test_when_the_token_secret_is_missing_or_weak_then_the_refusal_names_it_and_
     if weak is not None:
         settings.secret_path("jwt-secret").write_text(weak)
     with pytest.raises(InvalidInput) as raised:
-        settings.token_secret()
+        settings.token_secrets()
     for part in ("token secret", "QUANTIS_JWT_SECRET", "jwt-secret", "QUANTIS_SECRETS_DIR", "openssl rand"):
         assert part in raised.value.message
     if weak and weak.strip():
         assert weak.strip() not in raised.value.message
     monkeypatch.setenv("QUANTIS_JWT_SECRET", "weak")
     with pytest.raises(InvalidInput, match=f"4 characters and needs {MINIMUM_SECRET}"):
-        Settings(data_dir=settings.data_dir).token_secret()
+        Settings(data_dir=settings.data_dir).token_secrets()
 
 
 def test_when_secrets_are_given_in_several_places_then_the_environment_goes_first(
     settings, monkeypatch, tmp_path
 ):
     made = settings.make_secret("jwt-secret")
-    assert settings.token_secret() == made.encode()
+    assert settings.token_secrets() == (made.encode(),)
     mounted = tmp_path / "mounted"
     mounted.mkdir()
-    (mounted / "jwt-secret").write_text("m" * 40 + "\n")
+    (mounted / "jwt-secret").write_text(MOUNTED + "\n")
     monkeypatch.setenv("QUANTIS_SECRETS_DIR", str(mounted))
-    assert Settings(data_dir=settings.data_dir).token_secret() == b"m" * 40
+    assert Settings(data_dir=settings.data_dir).token_secrets() == (MOUNTED.encode(),)
     monkeypatch.setenv("QUANTIS_JWT_SECRET", STRONG)
     found = Settings(data_dir=settings.data_dir)
-    assert found.token_secret() == STRONG.encode()
+    assert found.token_secrets() == (STRONG.encode(),)
     assert STRONG not in repr(found)
     assert STRONG not in found.model_dump_json()
 

@@ -5,13 +5,16 @@ from fastapi import Depends
 from fastapi.routing import iter_route_contexts
 
 from quantis.types.accounts import Role
-from serve.access import JOB_POLICY, POLICY, authorise
+from serve.access import authorise
+from serve.policy import JOB_POLICY, POLICY
 
 ROLES = [None, *Role]
 RANK = {None: -1, Role.viewer: 0, Role.analyst: 1, Role.ml_engineer: 2, Role.admin: 3}
 VALUES = {
     "{name}": "flights", "{unique_id:path}": "JFK/B6", "{job_id}": "no-such-job", "{user_id}": "no-such-user",
     "{version}": "1", "{alias}": "challenger", "{ref}": "demand", "{forecast_id}": "no-such-forecast",
+    "{session_id}": "no-such-session", "{key_id}": "no-such-key", "{client_id}": "no-such-client",
+    "{team}": "no-such-team", "{approval_id}": "no-such-approval",
 }  # fmt: skip
 
 
@@ -89,7 +92,7 @@ def test_when_a_role_calls_every_route_then_it_is_refused_exactly_as_the_table_s
         ).status_code
         if least is not None and role is None:
             expected = {401}
-        elif least is not None and RANK[role] < RANK[least]:
+        elif least is not None and RANK[role] < RANK[least.least]:
             expected = {403}
         else:
             expected = {200, 201, 202, 204, 404, 415, 422, 503}
@@ -148,7 +151,7 @@ def test_when_another_team_asks_then_it_sees_nothing_of_ours(world, problem):
     spy = world.client("admin")
     from serve import tokens
 
-    spy.headers["Authorization"] = f"Bearer {tokens.issue(user.id, world.services.token_key, 60)}"
+    spy.headers["Authorization"] = f"Bearer {tokens.issue(user.id, world.services.token_keys[0], 60)}"
     job = (
         world.client("admin")
         .post("/v1/jobs", json={"spec": {"kind": "featurize", "dataset": "flights"}})

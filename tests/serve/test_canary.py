@@ -18,6 +18,7 @@ from serve.services import Services
 from tests.serve.world import Failing
 
 PASSWORD, NEXT, WRONG = "canary-password-4711", "canary-next-password-4712", "canary-wrong-password-4713"
+TOKENS = ("access_token", "refresh_token")
 MISPLACED = "canary-misplaced-4714"
 CSV = b"unique_id,ds,y\n" + b"".join(b"a,2024-01-%02d,%d\n" % (day, day) for day in range(1, 31))
 
@@ -90,14 +91,16 @@ def _use(client: TestClient, setup: str) -> list[str]:
     made = client.post("/v1/users", json={"user_name": "ann", "password": NEXT, "role": "viewer"})
     assert made.status_code == 201
     assert client.patch(f"/v1/users/{user['id']}", json={"password": NEXT}).status_code == 200
+    again = client.post("/v1/oauth/token", data={**sign_in, "password": NEXT}).json()
+    client.headers["Authorization"] = f"Bearer {again['access_token']}"
     assert client.post("/v1/datasets", json={"name": "sales", "freq": "D"}).status_code == 201
     upload = client.post("/v1/datasets/sales/versions", content=CSV, headers={"Content-Type": "text/csv"})
     assert upload.status_code == 201, upload.text
     assert (
         client.post("/v1/models/demand/forecasts", json={"series": [{"unique_id": "a"}]}).status_code == 500
     )
-    assert client.post("/v1/oauth/revoke", data={"token": rotated["refresh_token"]}).status_code == 204
-    return [access, refresh, rotated["access_token"], rotated["refresh_token"]]
+    assert client.post("/v1/oauth/revoke", data={"token": again["refresh_token"]}).status_code == 204
+    return [access, refresh, *(one[name] for one in (rotated, again) for name in TOKENS)]
 
 
 def test_when_a_secret_stands_in_a_file_then_the_search_finds_it(tmp_path: Path) -> None:

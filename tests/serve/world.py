@@ -36,6 +36,7 @@ from serve.services import ForecastPort, Services
 
 PASSWORD = "correct horse battery"
 SECRET = "0123456789abcdef0123456789abcdef"
+SEALING = "fedcba9876543210fedcba9876543210"
 START = datetime(2024, 1, 1, tzinfo=UTC)
 HOURS = 600
 """Steps of history of the toy dataset; its last time is START + 599 h."""
@@ -134,11 +135,17 @@ class World:
         return next(user.id for user in self.services.accounts.all(DEFAULT_TEAM) if user.user_name == name)
 
     def token(self, name: str) -> str:
-        return tokens.issue(self.user_id(name), self.services.token_key, 600)
+        return tokens.issue(self.user_id(name), self.services.token_keys[0], 600)
 
 
 def settings_for(folder: Path) -> Settings:
-    return Settings(data_dir=folder, jwt_secret=SecretStr(SECRET), web_dist=folder / "dist", max_upload_mb=1)
+    return Settings(
+        data_dir=folder,
+        jwt_secret=SecretStr(SECRET),
+        encryption_key=SecretStr(SEALING),
+        web_dist=folder / "dist",
+        max_upload_mb=1,
+    )
 
 
 def publish_demand(catalogue: Catalogue, registry: Registry, folder: Path) -> None:

@@ -28,6 +28,115 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/users/me": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Me
+         * @description Whoever calls; a service account looks like a user.
+         */
+        get: operations["me"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/users/me/password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Change Password
+         * @description Change one's own password; every other session ends.
+         */
+        post: operations["change_password"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/users/me/second-factor": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Confirm Second Factor
+         * @description Turn the second factor on with a first code.
+         */
+        put: operations["confirm_second_factor"];
+        /**
+         * Begin Second Factor
+         * @description A secret for an authenticator app, shown once. It counts when a code of it was confirmed.
+         */
+        post: operations["begin_second_factor"];
+        /**
+         * Remove Second Factor
+         * @description Take one's second factor away, with a code of it. Who lost it asks an admin.
+         */
+        delete: operations["remove_second_factor"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/users": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Users
+         * @description The users of the team.
+         */
+        get: operations["users"];
+        put?: never;
+        /** Create User */
+        post: operations["create_user"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/users/{user_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Change User
+         * @description Change role, password, or whether the account is disabled; take a lost second factor away.
+         */
+        patch: operations["change_user"];
+        trace?: never;
+    };
     "/v1/oauth/token": {
         parameters: {
             query?: never;
@@ -40,6 +149,9 @@ export interface paths {
         /**
          * Token
          * @description Sign in, or exchange a refresh token for new tokens. `client_id=web` keeps it in a cookie.
+         *
+         *     A password of somebody with a second factor takes `otp` besides; without it the answer is 401
+         *     `second_factor_required`. `scope` is not looked at: an account's scopes are its own.
          */
         post: operations["token"];
         delete?: never;
@@ -68,15 +180,18 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/v1/users/me": {
+    "/v1/oauth/oidc/start": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        /** Me */
-        get: operations["me"];
+        /**
+         * Oidc Start
+         * @description Go and sign in at the identity provider.
+         */
+        get: operations["oidc_start"];
         put?: never;
         post?: never;
         delete?: never;
@@ -85,25 +200,201 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/v1/users": {
+    "/v1/oauth/oidc/callback": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        /** Users */
-        get: operations["users"];
+        /**
+         * Oidc Callback
+         * @description Back from the identity provider: start a session and go to the dashboard.
+         */
+        get: operations["oidc_callback"];
         put?: never;
-        /** Create User */
-        post: operations["create_user"];
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
         patch?: never;
         trace?: never;
     };
-    "/v1/users/{user_id}": {
+    "/v1/users/me/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Sessions
+         * @description Where one is signed in, last used first.
+         */
+        get: operations["sessions"];
+        put?: never;
+        post?: never;
+        /**
+         * End Other Sessions
+         * @description Sign out everywhere but here.
+         */
+        delete: operations["end_other_sessions"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/users/me/sessions/{session_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * End Session
+         * @description Sign out there; its tokens stop working at once.
+         */
+        delete: operations["end_session"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/api-keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Api Keys
+         * @description API keys, newest first.
+         */
+        get: operations["api_keys"];
+        put?: never;
+        /**
+         * Create Api Key
+         * @description A key that acts for you within its scopes, until it ends. It is shown this once.
+         */
+        post: operations["create_api_key"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/api-keys/{key_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Revoke Api Key
+         * @description End a key of yours; admins end anybody's in the team.
+         */
+        delete: operations["revoke_api_key"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/clients": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Service Accounts */
+        get: operations["service_accounts"];
+        put?: never;
+        /**
+         * Create Service Account
+         * @description An account for a machine. Its secret is shown this once.
+         */
+        post: operations["create_service_account"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/clients/{client_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Delete Service Account */
+        delete: operations["delete_service_account"];
+        options?: never;
+        head?: never;
+        /**
+         * Change Service Account
+         * @description Change role or scopes, or whether it is disabled.
+         */
+        patch: operations["change_service_account"];
+        trace?: never;
+    };
+    "/v1/clients/{client_id}/secret": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Renew Client Secret
+         * @description A new secret, shown this once; the one before stops working at once.
+         */
+        post: operations["renew_client_secret"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/teams": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Teams
+         * @description Every team of the platform; for its operators.
+         */
+        get: operations["teams"];
+        put?: never;
+        /**
+         * Create Team
+         * @description A team with its first admin, who adds the others.
+         */
+        post: operations["create_team"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/teams/{team}": {
         parameters: {
             query?: never;
             header?: never;
@@ -117,10 +408,70 @@ export interface paths {
         options?: never;
         head?: never;
         /**
-         * Change User
-         * @description Change role, password, or whether the account is disabled.
+         * Change Team
+         * @description Set what a team may use; what is left out falls back to the platform's defaults.
          */
-        patch: operations["change_user"];
+        patch: operations["change_team"];
+        trace?: never;
+    };
+    "/v1/usage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Usage
+         * @description What the team uses of what it may use.
+         */
+        get: operations["usage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/audit-events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Audit Events
+         * @description What was changed, or was tried, newest first. Operators also see what nobody known tried.
+         */
+        get: operations["audit_events"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/audit-events/verdict": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Audit Verdict
+         * @description Walk the whole chain; the first event that was altered, taken out or put in is named.
+         */
+        get: operations["audit_verdict"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/v1/datasets": {
@@ -342,6 +693,8 @@ export interface paths {
         /**
          * Events
          * @description The job's story as server-sent events, from `Last-Event-ID` on; it ends with the job.
+         *
+         *     A stream that gets long is ended, too: connect again with `Last-Event-ID`, as browsers do by themselves.
          */
         get: operations["events"];
         put?: never;
@@ -466,26 +819,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/v1/models/{name}/aliases/{alias}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        /**
-         * Promote
-         * @description Point an alias at a version; Conflict when the model's promotion policy says no.
-         */
-        put: operations["promote"];
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/v1/models/{ref}/forecasts": {
         parameters: {
             query?: never;
@@ -520,6 +853,127 @@ export interface paths {
         get: operations["issued"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/models/{name}/aliases/{alias}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Promote
+         * @description Point an alias at a version; under `two_person` a second person decides, and the answer is 202.
+         */
+        put: operations["promote"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/models/{name}/policy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Model Policy
+         * @description Who decides what the model's aliases mean: the gate, or two people.
+         */
+        get: operations["model_policy"];
+        /**
+         * Set Model Policy
+         * @description Make the policy stricter at once; looser only by a second person, 202.
+         */
+        put: operations["set_model_policy"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/approvals": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Approvals
+         * @description What was asked for, newest first.
+         */
+        get: operations["approvals"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/approvals/{approval_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Approval */
+        get: operations["approval"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/approvals/{approval_id}/approve": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Approve
+         * @description Do what somebody else asked for; 403 for one's own request.
+         */
+        post: operations["approve"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/approvals/{approval_id}/refuse": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Refuse
+         * @description Say no to a request, or withdraw one's own.
+         */
+        post: operations["refuse"];
         delete?: never;
         options?: never;
         head?: never;
@@ -590,10 +1044,63 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /**
+         * AliasChange
+         * @description Let an alias mean another version.
+         */
+        AliasChange: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "alias";
+            /** Alias */
+            alias: string;
+            /** Version */
+            version: number;
+            /**
+             * Instead Of
+             * @description What the alias meant when it was asked for.
+             */
+            instead_of?: number | null;
+        };
         /** AliasRequest */
         AliasRequest: {
             /** Version */
             version: number;
+        };
+        /**
+         * ApiKey
+         * @description A key without the key: `hint` is how it begins.
+         */
+        ApiKey: {
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            /** Owner */
+            owner: string;
+            /** Hint */
+            hint: string;
+            /** Scopes */
+            scopes: components["schemas"]["Scope"][];
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /**
+             * Expires At
+             * Format: date-time
+             */
+            expires_at: string;
+            /**
+             * Used At
+             * @description To about a minute.
+             */
+            used_at?: string | null;
+            /** Revoked At */
+            revoked_at?: string | null;
         };
         /**
          * AppendResult
@@ -603,6 +1110,236 @@ export interface components {
             /** Created */
             created: boolean;
             version: components["schemas"]["DatasetVersion"];
+        };
+        /**
+         * Approval
+         * @description A change that one person asked for and another one decides.
+         */
+        Approval: {
+            /** Id */
+            id: string;
+            /** Model */
+            model: string;
+            /** Change */
+            change: components["schemas"]["AliasChange"] | components["schemas"]["PolicyChange"];
+            state: components["schemas"]["ApprovalState"];
+            /**
+             * Requested At
+             * Format: date-time
+             */
+            requested_at: string;
+            /** Requested By */
+            requested_by: string;
+            /** Decided At */
+            decided_at?: string | null;
+            /** Decided By */
+            decided_by?: string | null;
+        };
+        /**
+         * ApprovalState
+         * @enum {string}
+         */
+        ApprovalState: "pending" | "approved" | "refused" | "withdrawn";
+        /**
+         * AuditEvent
+         * @description One mutating call. `hash` covers it and the event before it.
+         */
+        AuditEvent: {
+            /** Seq */
+            seq: number;
+            /** Id */
+            id: string;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Team */
+            team: string;
+            /**
+             * Actor Kind
+             * @description user, key, client, or nobody.
+             */
+            actor_kind: string;
+            /** Actor Id */
+            actor_id: string;
+            /** Actor */
+            actor: string;
+            /**
+             * Action
+             * @description Method and route.
+             */
+            action: string;
+            /**
+             * Object
+             * @description The path that was called.
+             */
+            object: string;
+            /** Status */
+            status: number;
+            outcome: components["schemas"]["Outcome"];
+            /** Request Id */
+            request_id: string;
+            /** Address */
+            address: string;
+            /**
+             * Detail
+             * @default {}
+             */
+            detail?: {
+                [key: string]: unknown;
+            };
+            /** Previous */
+            previous: string;
+            /** Hash */
+            hash: string;
+        };
+        /**
+         * AuditVerdict
+         * @description What a walk along the whole chain found.
+         */
+        AuditVerdict: {
+            /** Intact */
+            intact: boolean;
+            /** Events */
+            events: number;
+            /**
+             * Head
+             * @description The last good hash; keep it elsewhere, and a shortened chain shows too.
+             */
+            head: string;
+            /**
+             * First Altered
+             * @description The seq of the first event that does not fit.
+             */
+            first_altered?: number | null;
+            /**
+             * Reason
+             * @default
+             */
+            reason?: string;
+        };
+        /**
+         * BacktestSpec
+         * @description Rolling-origin forecasts of every family, scored by series, step, window and segment; nothing is kept.
+         */
+        BacktestSpec: {
+            /** Dataset */
+            dataset: string;
+            /**
+             * Version
+             * @description A dataset version; the latest when absent.
+             */
+            version?: number | null;
+            /**
+             * As Of
+             * @description Read what was known then; now when absent.
+             */
+            as_of?: string | null;
+            /**
+             * H
+             * @default 24
+             */
+            h?: number;
+            /**
+             * Quantiles
+             * @default [
+             *       0.025,
+             *       0.1,
+             *       0.25,
+             *       0.5,
+             *       0.75,
+             *       0.9,
+             *       0.975
+             *     ]
+             */
+            quantiles?: number[];
+            /** @description Families and time limit in one word. */
+            preset?: components["schemas"]["Preset"] | null;
+            /**
+             * Families
+             * @description Those of the preset when absent.
+             * @default []
+             */
+            families?: string[];
+            /**
+             * Time Limit
+             * @description The whole job's time, shared among the families; the preset's when absent.
+             */
+            time_limit?: string | null;
+            /**
+             * N Windows
+             * @default 2
+             */
+            n_windows?: number;
+            /**
+             * Step Size
+             * @description Steps between windows; h when absent.
+             */
+            step_size?: number | null;
+            /**
+             * Refit
+             * @description Fit anew at each window, not at the first alone.
+             * @default false
+             */
+            refit?: boolean;
+            /**
+             * Backtest Mode
+             * @description Judge on the values as known now, or at each cutoff on what was known then.
+             * @default plain
+             * @enum {string}
+             */
+            backtest_mode?: "plain" | "vintage";
+            /**
+             * Baselines
+             * @description Known-future columns scored as forecasts on their own, such as a schedule.
+             * @default []
+             */
+            baselines?: string[];
+            /**
+             * @default {
+             *       "hidden_size": 24,
+             *       "attention_heads": 2,
+             *       "dropout": 0.05,
+             *       "encoder_length": 48,
+             *       "batch_size": 32,
+             *       "learning_rate": 0.01,
+             *       "steps": 400,
+             *       "seed": 7,
+             *       "workers": 2,
+             *       "precision": "float32",
+             *       "share_encoder": true
+             *     }
+             */
+            tft?: components["schemas"]["TftParams"];
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "backtest";
+            /**
+             * Model
+             * @description Judge this model's family, horizon and quantiles instead.
+             */
+            model?: string | null;
+            /**
+             * Segments
+             * @description Columns, static or not, by whose values figures are given too.
+             * @default []
+             */
+            segments?: string[];
+            /**
+             * Hierarchy
+             * @description Static columns to add up by, a list per level, such as [[state], [state, region]]; the total comes by itself. The forecasts of all levels then add up.
+             * @default []
+             */
+            hierarchy?: string[][];
+            /**
+             * Reconciliation
+             * @default mint_shrink
+             * @enum {string}
+             */
+            reconciliation?: "mint_shrink" | "bottom_up";
         };
         /** Body_revoke */
         Body_revoke: {
@@ -615,15 +1352,22 @@ export interface components {
              * Grant Type
              * @enum {string}
              */
-            grant_type: "password" | "refresh_token";
+            grant_type: "password" | "refresh_token" | "client_credentials";
             /** Username */
             username?: string | null;
             /** Password */
             password?: string | null;
+            /**
+             * Otp
+             * @description A code of the second factor.
+             */
+            otp?: string | null;
             /** Refresh Token */
             refresh_token?: string | null;
             /** Client Id */
             client_id?: string | null;
+            /** Client Secret */
+            client_secret?: string | null;
             /** Scope */
             scope?: string | null;
         };
@@ -694,6 +1438,65 @@ export interface components {
              * @default P30D
              */
             purge_after?: string;
+        };
+        /** CreatedApiKey */
+        CreatedApiKey: {
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            /** Owner */
+            owner: string;
+            /** Hint */
+            hint: string;
+            /** Scopes */
+            scopes: components["schemas"]["Scope"][];
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /**
+             * Expires At
+             * Format: date-time
+             */
+            expires_at: string;
+            /**
+             * Used At
+             * @description To about a minute.
+             */
+            used_at?: string | null;
+            /** Revoked At */
+            revoked_at?: string | null;
+            /**
+             * Key
+             * @description Shown this once; send it as `Authorization: Bearer qk_...`.
+             */
+            key: string;
+        };
+        /** CreatedServiceAccount */
+        CreatedServiceAccount: {
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            role: components["schemas"]["Role"];
+            /** Scopes */
+            scopes: components["schemas"]["Scope"][];
+            /** Disabled */
+            disabled: boolean;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Created By */
+            created_by: string;
+            /**
+             * Client Secret
+             * @description Shown this once; for the client_credentials grant.
+             */
+            client_secret: string;
         };
         /** Dataset */
         Dataset: {
@@ -866,11 +1669,6 @@ export interface components {
              */
             purged_at?: string | null;
         };
-        /**
-         * Family
-         * @enum {string}
-         */
-        Family: "seasonal_naive" | "statistical" | "boosting" | "tft";
         /** FeaturizeSpec */
         FeaturizeSpec: {
             /** Dataset */
@@ -937,7 +1735,10 @@ export interface components {
              * @description Forecast with what was known then; now when absent.
              */
             as_of?: string | null;
-            /** Deadline Ms */
+            /**
+             * Deadline Ms
+             * @description When the answer must be there; 60,000 when absent.
+             */
             deadline_ms?: number | null;
         };
         /** ForecastResponse */
@@ -1017,6 +1818,18 @@ export interface components {
              * @default []
              */
             baselines?: string[];
+            /**
+             * Hierarchy
+             * @description Static columns to add up by, a list per level, such as [[state], [state, region]]; the total comes by itself. The forecasts of all levels then add up.
+             * @default []
+             */
+            hierarchy?: string[][];
+            /**
+             * Reconciliation
+             * @default mint_shrink
+             * @enum {string}
+             */
+            reconciliation?: "mint_shrink" | "bottom_up";
         };
         /** Health */
         Health: {
@@ -1067,10 +1880,10 @@ export interface components {
              * Kind
              * @enum {string}
              */
-            kind: "featurize" | "train" | "tune" | "forecast" | "compact" | "ingest";
+            kind: "featurize" | "train" | "backtest" | "tune" | "forecast" | "compact" | "ingest";
             state: components["schemas"]["JobState"];
             /** Spec */
-            spec: components["schemas"]["FeaturizeSpec"] | components["schemas"]["TrainSpec"] | components["schemas"]["TuneSpec"] | components["schemas"]["ForecastSpec"] | components["schemas"]["CompactSpec"] | components["schemas"]["IngestSpec"];
+            spec: components["schemas"]["FeaturizeSpec"] | components["schemas"]["TrainSpec"] | components["schemas"]["BacktestSpec"] | components["schemas"]["TuneSpec"] | components["schemas"]["ForecastSpec"] | components["schemas"]["CompactSpec"] | components["schemas"]["IngestSpec"];
             /**
              * Created At
              * Format: date-time
@@ -1127,7 +1940,7 @@ export interface components {
         /** JobRequest */
         JobRequest: {
             /** Spec */
-            spec: components["schemas"]["FeaturizeSpec"] | components["schemas"]["TrainSpec"] | components["schemas"]["TuneSpec"] | components["schemas"]["ForecastSpec"] | components["schemas"]["CompactSpec"] | components["schemas"]["IngestSpec"];
+            spec: components["schemas"]["FeaturizeSpec"] | components["schemas"]["TrainSpec"] | components["schemas"]["BacktestSpec"] | components["schemas"]["TuneSpec"] | components["schemas"]["ForecastSpec"] | components["schemas"]["CompactSpec"] | components["schemas"]["IngestSpec"];
         };
         /**
          * JobState
@@ -1185,6 +1998,62 @@ export interface components {
             chosen?: boolean;
             /** Failed */
             failed?: string | null;
+            /**
+             * Size Bytes
+             * @description What its bundle holds of the fitted model.
+             */
+            size_bytes?: number | null;
+            /**
+             * P Value
+             * @description Of the test that it is no better than seasonal naive; null if not tested.
+             */
+            p_value?: number | null;
+            /**
+             * Verdict
+             * @description What the comparison with seasonal naive says, in words.
+             * @default
+             */
+            verdict?: string;
+            /**
+             * Fallbacks
+             * @description Series that it could not forecast; a lower rung did.
+             * @default 0
+             */
+            fallbacks?: number;
+        };
+        /**
+         * Lineage
+         * @description What made a model: its code, its libraries, and when. The data is in the task.
+         */
+        Lineage: {
+            /**
+             * Code Version
+             * @description The product's version, and the commit where it is known.
+             */
+            code_version: string;
+            /**
+             * Code Hash
+             * @description sha256 over the product's sources.
+             */
+            code_hash: string;
+            /**
+             * Environment Hash
+             * @description sha256 of the lock file.
+             */
+            environment_hash?: string | null;
+            /**
+             * Libraries
+             * @description Versions of those that decide the numbers.
+             * @default {}
+             */
+            libraries?: {
+                [key: string]: string;
+            };
+            /**
+             * Trained At
+             * Format: date-time
+             */
+            trained_at: string;
         };
         /** LogText */
         LogText: {
@@ -1201,6 +2070,10 @@ export interface components {
             latest: number;
             /** Versions */
             versions: number;
+        };
+        /** ModelPolicy */
+        ModelPolicy: {
+            policy: components["schemas"]["Policy"];
         };
         /** ModelRef */
         ModelRef: {
@@ -1255,6 +2128,61 @@ export interface components {
             gate?: {
                 [key: string]: unknown;
             };
+            /** As Of */
+            as_of?: string | null;
+            lineage?: components["schemas"]["Lineage"] | null;
+        };
+        /** NewApiKey */
+        NewApiKey: {
+            /** Name */
+            name: string;
+            /**
+             * Scopes
+             * @default [
+             *       "forecast",
+             *       "read"
+             *     ]
+             */
+            scopes?: components["schemas"]["Scope"][];
+            /**
+             * Expires In
+             * Format: duration
+             * @description At most a year.
+             * @default P90D
+             */
+            expires_in?: string;
+        };
+        /** NewServiceAccount */
+        NewServiceAccount: {
+            /** Name */
+            name: string;
+            /** @default viewer */
+            role?: components["schemas"]["Role"];
+            /**
+             * Scopes
+             * @default [
+             *       "forecast",
+             *       "read"
+             *     ]
+             */
+            scopes?: components["schemas"]["Scope"][];
+        };
+        /**
+         * NewTeam
+         * @description A team and its first admin.
+         */
+        NewTeam: {
+            /** Name */
+            name: string;
+            /** Admin Name */
+            admin_name: string;
+            /**
+             * Admin Password
+             * Format: password
+             */
+            admin_password: string;
+            /** @default {} */
+            quota?: components["schemas"]["Quota"];
         };
         /** NewUser */
         NewUser: {
@@ -1314,6 +2242,32 @@ export interface components {
              */
             known_at?: string | null;
         };
+        /**
+         * Outcome
+         * @enum {string}
+         */
+        Outcome: "done" | "refused" | "failed" | "interrupted";
+        /** Page[ApiKey] */
+        Page_ApiKey_: {
+            /** Items */
+            items: components["schemas"]["ApiKey"][];
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
+        /** Page[Approval] */
+        Page_Approval_: {
+            /** Items */
+            items: components["schemas"]["Approval"][];
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
+        /** Page[AuditEvent] */
+        Page_AuditEvent_: {
+            /** Items */
+            items: components["schemas"]["AuditEvent"][];
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
         /** Page[DatasetVersion] */
         Page_DatasetVersion_: {
             /** Items */
@@ -1356,6 +2310,27 @@ export interface components {
             /** Next Cursor */
             next_cursor?: string | null;
         };
+        /** Page[ServiceAccount] */
+        Page_ServiceAccount_: {
+            /** Items */
+            items: components["schemas"]["ServiceAccount"][];
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
+        /** Page[Session] */
+        Page_Session_: {
+            /** Items */
+            items: components["schemas"]["Session"][];
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
+        /** Page[Team] */
+        Page_Team_: {
+            /** Items */
+            items: components["schemas"]["Team"][];
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
         /** Page[User] */
         Page_User_: {
             /** Items */
@@ -1363,6 +2338,42 @@ export interface components {
             /** Next Cursor */
             next_cursor?: string | null;
         };
+        /**
+         * PasswordChange
+         * @description A new password of one's own.
+         */
+        PasswordChange: {
+            /**
+             * Current
+             * Format: password
+             */
+            current: string;
+            /**
+             * New
+             * Format: password
+             */
+            new: string;
+        };
+        /**
+         * Policy
+         * @enum {string}
+         */
+        Policy: "gate" | "two_person";
+        /** PolicyChange */
+        PolicyChange: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "policy";
+            policy: components["schemas"]["Policy"];
+        };
+        /**
+         * Preset
+         * @description Which families are compared, and for how long.
+         * @enum {string}
+         */
+        Preset: "fast" | "balanced" | "best";
         /**
          * Problem
          * @description RFC 9457 problem details: the body of every error.
@@ -1390,6 +2401,28 @@ export interface components {
             errors?: {
                 [key: string]: string;
             }[];
+        };
+        /**
+         * Quota
+         * @description What a team may use at most; null sets no limit.
+         */
+        Quota: {
+            /** Jobs At Once */
+            jobs_at_once?: number | null;
+            /**
+             * Cpu Seconds
+             * @description Of jobs, in a calendar month (UTC).
+             */
+            cpu_seconds?: number | null;
+            /**
+             * Gpu Seconds
+             * @description Of jobs, in a calendar month (UTC).
+             */
+            gpu_seconds?: number | null;
+            /** Storage Mb */
+            storage_mb?: number | null;
+            /** Requests Per Minute */
+            requests_per_minute?: number | null;
         };
         /**
          * ReadOptions
@@ -1486,6 +2519,33 @@ export interface components {
          */
         Rung: "model" | "seasonal_naive" | "last_value" | "none";
         /**
+         * Scope
+         * @description What a key or a service account may do at most; its role must allow it too.
+         * @enum {string}
+         */
+        Scope: "read" | "forecast" | "data" | "jobs" | "models" | "audit";
+        /** SecondFactorCode */
+        SecondFactorCode: {
+            /**
+             * Code
+             * Format: password
+             */
+            code: string;
+        };
+        /**
+         * SecondFactorSecret
+         * @description Shown once: what an authenticator app takes. It counts from the first right code on.
+         */
+        SecondFactorSecret: {
+            /** Secret */
+            secret: string;
+            /**
+             * Uri
+             * @description The same as otpauth://, for a QR code.
+             */
+            uri: string;
+        };
+        /**
          * SeriesForecast
          * @description The entry of one requested series; `status` is refused only where nothing can be said.
          */
@@ -1571,6 +2631,71 @@ export interface components {
             };
         };
         /**
+         * ServiceAccount
+         * @description A machine's account; `id` is its client_id.
+         */
+        ServiceAccount: {
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            role: components["schemas"]["Role"];
+            /** Scopes */
+            scopes: components["schemas"]["Scope"][];
+            /** Disabled */
+            disabled: boolean;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Created By */
+            created_by: string;
+        };
+        /** ServiceAccountChange */
+        ServiceAccountChange: {
+            role?: components["schemas"]["Role"] | null;
+            /** Scopes */
+            scopes?: components["schemas"]["Scope"][] | null;
+            /** Disabled */
+            disabled?: boolean | null;
+        };
+        /**
+         * Session
+         * @description One sign-in, as its owner sees it.
+         */
+        Session: {
+            /** Id */
+            id: string;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /**
+             * Used At
+             * Format: date-time
+             */
+            used_at: string;
+            /**
+             * Expires At
+             * Format: date-time
+             */
+            expires_at: string;
+            /**
+             * Agent
+             * @description The program that signed in, as it calls itself.
+             */
+            agent: string;
+            /** Address */
+            address: string;
+            /**
+             * Current
+             * @description Whether this answer goes to it.
+             */
+            current: boolean;
+        };
+        /**
          * SetupRequest
          * @description Creates the first admin with the secret that `quantis up` wrote.
          */
@@ -1595,6 +2720,12 @@ export interface components {
              * @description True until the first admin exists.
              */
             open: boolean;
+            /**
+             * Oidc
+             * @description Whether one can sign in at an identity provider.
+             * @default false
+             */
+            oidc?: boolean;
         };
         /**
          * Severity
@@ -1631,6 +2762,23 @@ export interface components {
             static?: {
                 [key: string]: number | string | null;
             };
+        };
+        /** Team */
+        Team: {
+            /** Name */
+            name: string;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Users */
+            users: number;
+            quota: components["schemas"]["Quota"];
+        };
+        /** TeamChange */
+        TeamChange: {
+            quota: components["schemas"]["Quota"];
         };
         /**
          * TftParams
@@ -1685,6 +2833,19 @@ export interface components {
              * @default 2
              */
             workers?: number;
+            /**
+             * Precision
+             * @description Of matrix products while training; weights are float32 either way.
+             * @default float32
+             * @enum {string}
+             */
+            precision?: "float32" | "bfloat16";
+            /**
+             * Share Encoder
+             * @description Train several forecast origins of a series on one pass over their past.
+             * @default true
+             */
+            share_encoder?: boolean;
         };
         /** TokenResponse */
         TokenResponse: {
@@ -1715,13 +2876,6 @@ export interface components {
              */
             as_of?: string | null;
             /**
-             * @description discriminator enum property added by openapi-typescript
-             * @enum {string}
-             */
-            kind: "train";
-            /** Model */
-            model: string;
-            /**
              * H
              * @default 24
              */
@@ -1739,16 +2893,19 @@ export interface components {
              *     ]
              */
             quantiles?: number[];
+            /** @description Families and time limit in one word. */
+            preset?: components["schemas"]["Preset"] | null;
             /**
              * Families
-             * @default [
-             *       "seasonal_naive",
-             *       "statistical",
-             *       "boosting",
-             *       "tft"
-             *     ]
+             * @description Those of the preset when absent.
+             * @default []
              */
-            families?: components["schemas"]["Family"][];
+            families?: string[];
+            /**
+             * Time Limit
+             * @description The whole job's time, shared among the families; the preset's when absent.
+             */
+            time_limit?: string | null;
             /**
              * N Windows
              * @default 2
@@ -1759,6 +2916,12 @@ export interface components {
              * @description Steps between windows; h when absent.
              */
             step_size?: number | null;
+            /**
+             * Refit
+             * @description Fit anew at each window, not at the first alone.
+             * @default false
+             */
+            refit?: boolean;
             /**
              * Backtest Mode
              * @description Judge on the values as known now, or at each cutoff on what was known then.
@@ -1782,10 +2945,19 @@ export interface components {
              *       "learning_rate": 0.01,
              *       "steps": 400,
              *       "seed": 7,
-             *       "workers": 2
+             *       "workers": 2,
+             *       "precision": "float32",
+             *       "share_encoder": true
              *     }
              */
             tft?: components["schemas"]["TftParams"];
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "train";
+            /** Model */
+            model: string;
         };
         /** TuneSpec */
         TuneSpec: {
@@ -1841,7 +3013,9 @@ export interface components {
              *       "learning_rate": 0.01,
              *       "steps": 400,
              *       "seed": 7,
-             *       "workers": 2
+             *       "workers": 2,
+             *       "precision": "float32",
+             *       "share_encoder": true
              *     }
              */
             tft?: components["schemas"]["TftParams"];
@@ -1855,6 +3029,34 @@ export interface components {
             created: boolean;
             version: components["schemas"]["DatasetVersion"];
             report: components["schemas"]["CheckReport"];
+        };
+        /** Usage */
+        Usage: {
+            /** Team */
+            team: string;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Items */
+            items: components["schemas"]["Used"][];
+        };
+        /**
+         * Used
+         * @description One line of a team's usage.
+         */
+        Used: {
+            /** Name */
+            name: string;
+            /** Used */
+            used: number;
+            /** Limit */
+            limit: number | null;
+            /** Unit */
+            unit: string;
+            /** Resets At */
+            resets_at?: string | null;
         };
         /** User */
         User: {
@@ -1872,6 +3074,17 @@ export interface components {
              * Format: date-time
              */
             created_at: string;
+            /**
+             * Second Factor
+             * @default false
+             */
+            second_factor?: boolean;
+            /**
+             * External
+             * @description Signs in at the configured identity provider.
+             * @default false
+             */
+            external?: boolean;
         };
         /** UserChange */
         UserChange: {
@@ -1880,6 +3093,11 @@ export interface components {
             disabled?: boolean | null;
             /** Password */
             password?: string | null;
+            /**
+             * Second Factor
+             * @description false takes a lost second factor away.
+             */
+            second_factor?: false | null;
         };
         /**
          * VersionAction
@@ -1976,18 +3194,14 @@ export interface operations {
             };
         };
     };
-    token: {
+    me: {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        requestBody: {
-            content: {
-                "application/x-www-form-urlencoded": components["schemas"]["Body_token"];
-            };
-        };
+        requestBody?: never;
         responses: {
             /** @description Successful Response */
             200: {
@@ -1995,7 +3209,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["TokenResponse"];
+                    "application/json": components["schemas"]["User"];
                 };
             };
             /** @description The request cannot be served; `code` says why. */
@@ -2018,16 +3232,16 @@ export interface operations {
             };
         };
     };
-    revoke: {
+    change_password: {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        requestBody?: {
+        requestBody: {
             content: {
-                "application/x-www-form-urlencoded": components["schemas"]["Body_revoke"];
+                "application/json": components["schemas"]["PasswordChange"];
             };
         };
         responses: {
@@ -2058,7 +3272,47 @@ export interface operations {
             };
         };
     };
-    me: {
+    confirm_second_factor: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SecondFactorCode"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    begin_second_factor: {
         parameters: {
             query?: never;
             header?: never;
@@ -2068,13 +3322,53 @@ export interface operations {
         requestBody?: never;
         responses: {
             /** @description Successful Response */
-            200: {
+            201: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["User"];
+                    "application/json": components["schemas"]["SecondFactorSecret"];
                 };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    remove_second_factor: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SecondFactorCode"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description The request cannot be served; `code` says why. */
             "4XX": {
@@ -2198,6 +3492,847 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["User"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    token: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/x-www-form-urlencoded": components["schemas"]["Body_token"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TokenResponse"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    revoke: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/x-www-form-urlencoded": components["schemas"]["Body_revoke"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    oidc_start: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            302: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    oidc_callback: {
+        parameters: {
+            query?: {
+                state?: string;
+                code?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            302: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    sessions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Session_"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    end_other_sessions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    end_session: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    api_keys: {
+        parameters: {
+            query?: {
+                /** @description Admins see those of the team. */
+                of?: "me" | "team";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_ApiKey_"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_api_key: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewApiKey"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CreatedApiKey"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    revoke_api_key: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                key_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiKey"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    service_accounts: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_ServiceAccount_"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_service_account: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewServiceAccount"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CreatedServiceAccount"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_service_account: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                client_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    change_service_account: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                client_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ServiceAccountChange"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ServiceAccount"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    renew_client_secret: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                client_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CreatedServiceAccount"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    teams: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Team_"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_team: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewTeam"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Team"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    change_team: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TeamChange"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Team"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    usage: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Usage"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    audit_events: {
+        parameters: {
+            query?: {
+                actor?: string | null;
+                /** @description Any part of it. */
+                action?: string | null;
+                outcome?: components["schemas"]["Outcome"] | null;
+                since?: string | null;
+                until?: string | null;
+                cursor?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_AuditEvent_"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    audit_verdict: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditVerdict"];
                 };
             };
             /** @description The request cannot be served; `code` says why. */
@@ -3122,51 +5257,6 @@ export interface operations {
             };
         };
     };
-    promote: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                name: string;
-                alias: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["AliasRequest"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ModelVersion"];
-                };
-            };
-            /** @description The request cannot be served; `code` says why. */
-            "4XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description The service cannot serve now; the request id finds it in the log. */
-            "5XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
     forecast: {
         parameters: {
             query?: never;
@@ -3229,6 +5319,315 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ForecastResponse"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    promote: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                alias: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AliasRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelVersion"] | components["schemas"]["Approval"];
+                };
+            };
+            /** @description Asked for; a second person decides. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Approval"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    model_policy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelPolicy"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    set_model_policy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ModelPolicy"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelPolicy"] | components["schemas"]["Approval"];
+                };
+            };
+            /** @description Asked for; a second person decides. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Approval"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    approvals: {
+        parameters: {
+            query?: {
+                state?: components["schemas"]["ApprovalState"] | null;
+                cursor?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Approval_"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    approval: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                approval_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Approval"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    approve: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                approval_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Approval"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    refuse: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                approval_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Approval"];
                 };
             };
             /** @description The request cannot be served; `code` says why. */

@@ -1,0 +1,137 @@
+"""Counters of a window of time, exact however many processes count: in a file of one node, or on Redis.
+
+A window of a key begins with its first take and ends `seconds` later; within it at most `limit` takes succeed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import logging
+import math
+import mmap
+import os
+import struct
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import redis
+
+BUCKETS, WAYS = 16_384, 8
+_SLOT = struct.Struct("16sdII")
+_BUCKET = _SLOT.size * WAYS
+_SCRIPT = """
+local count, rest = tonumber(redis.call('GET', KEYS[1]) or '0'), redis.call('PTTL', KEYS[1])
+local cost, limit = tonumber(ARGV[1]), tonumber(ARGV[2])
+if rest < 0 then count = 0; rest = tonumber(ARGV[3]) end
+local allowed = count + cost <= limit and 1 or 0
+if allowed == 1 and cost ~= 0 then redis.call('SET', KEYS[1], math.max(0, count + cost), 'PX', rest) end
+if allowed == 1 then count = math.max(0, count + cost) end
+return {allowed, count, rest}
+"""
+log = logging.getLogger("quantis.limits")
+
+
+@dataclass(frozen=True)
+class Count:
+    """What a take found: whether it succeeded, the takes in the window, and the seconds until it ends."""
+
+    allowed: bool
+    used: int
+    resets_in: float
+
+    @property
+    def retry_after(self) -> int:
+        return max(1, math.ceil(self.resets_in))
+
+
+class Counters(Protocol):
+    @property
+    def blocking(self) -> bool:
+        """Whether a take may wait for a network."""
+        ...
+
+    def take(self, key: str, limit: int, seconds: float, cost: int = 1) -> Count:
+        """Count `cost` more if that stays within the limit. 0 only looks, -1 gives one back."""
+        ...
+
+
+class FileCounters:
+    """A table in a file that every process of a node maps; a file lock makes each take whole.
+
+    A window that ended is a free place. When a bucket of eight living windows meets a ninth key (in a
+    flood of keys), the one that ends first is forgotten.
+    """
+
+    blocking = False
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        os.ftruncate(self._file, BUCKETS * _BUCKET)
+        self._map = mmap.mmap(self._file, BUCKETS * _BUCKET)
+        self._lock = threading.Lock()
+
+    def take(self, key: str, limit: int, seconds: float, cost: int = 1) -> Count:
+        digest = hashlib.blake2b(key.encode(errors="replace"), digest_size=16).digest()
+        with self._lock:
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+            try:
+                return self._count(digest, limit, seconds, cost)
+            finally:
+                fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        self._map.close()
+        os.close(self._file)
+
+    def _count(self, digest: bytes, limit: int, seconds: float, cost: int) -> Count:
+        now = time.time()
+        place, ends, used = self._find(digest, now)
+        if not now < ends <= now + seconds:  # over, or from before the clock was set back
+            ends, used = now + seconds, 0
+        allowed = used + cost <= limit
+        if allowed:
+            used = max(0, used + cost)
+            if cost:
+                _SLOT.pack_into(self._map, place, digest, ends, used, 0)
+        return Count(allowed, used, ends - now)
+
+    def _find(self, digest: bytes, now: float) -> tuple[int, float, int]:
+        """(place, end, takes) of a key; a place to put it at when it is new."""
+        start = int.from_bytes(digest[:4], "big") % BUCKETS * _BUCKET
+        slots = []
+        for place in range(start, start + _BUCKET, _SLOT.size):
+            known, ends, used, _ = _SLOT.unpack_from(self._map, place)
+            if known == digest:
+                return place, ends, used
+            slots.append((max(ends, now), place))
+        return min(slots)[1], 0.0, 0
+
+
+class RedisCounters:
+    """The same on Redis, for the nodes of a cluster; where Redis does not answer, this node counts alone."""
+
+    blocking = True
+
+    def __init__(self, url: str, meanwhile: Counters) -> None:
+        self._redis: Any = redis.Redis.from_url(url, socket_timeout=1.0, socket_connect_timeout=1.0)
+        self._script = self._redis.register_script(_SCRIPT)
+        self._meanwhile = meanwhile
+
+    def take(self, key: str, limit: int, seconds: float, cost: int = 1) -> Count:
+        try:
+            name, window = f"quantis:limit:{key}", int(seconds * 1000)
+            allowed, used, rest = self._script(keys=[name], args=[cost, limit, window])
+        except redis.RedisError as error:
+            log.warning("Redis does not answer, this node counts alone: %s", type(error).__name__)
+            return self._meanwhile.take(key, limit, seconds, cost)
+        return Count(bool(allowed), int(used), int(rest) / 1000)
+
+
+def open_counters(folder: Path, redis_url: str | None) -> Counters:
+    here = FileCounters(folder / "limits")
+    return RedisCounters(redis_url, here) if redis_url else here

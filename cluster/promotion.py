@@ -1,0 +1,69 @@
+"""What a model's aliases mean: changed at once under `gate`, by two people under `two_person`."""
+
+from __future__ import annotations
+
+from cluster.repositories.approvals import Approvals
+from models.registry import CHAMPION, Registry
+from quantis.errors import Conflict, NotFound, QuantisError
+from quantis.types.approvals import AliasChange, Approval, ModelPolicy, Policy, PolicyChange
+from quantis.types.registry import ModelVersion
+
+
+class Promotion:
+    """The changes of one team's models. The gate holds under either policy."""
+
+    def __init__(self, registry: Registry, approvals: Approvals, default: Policy) -> None:
+        self._registry, self._approvals, self._default = registry, approvals, default
+        self._team = registry.team
+
+    def policy(self, model: str) -> Policy:
+        return self._approvals.policy(self._team, model) or self._default
+
+    def ask(self, user: str, model: str, version: int, alias: str = CHAMPION) -> ModelVersion | Approval:
+        """Point an alias at a version, or ask a second person to; Conflict when the gate says no."""
+        found = self._registry.check_promotion(model, version, alias)
+        if self.policy(model) == Policy.gate:
+            return self._registry.promote(model, version, alias)
+        if alias in found.aliases:
+            return found
+        change = AliasChange(alias=alias, version=version, instead_of=self._meaning(model, alias))
+        return self._approvals.request(self._team, model, user, change)
+
+    def ask_policy(self, user: str, model: str, policy: Policy) -> ModelPolicy | Approval:
+        """Make a policy stricter at once; looser only by two people."""
+        self._registry.versions(model)
+        if policy == self.policy(model) or policy == Policy.two_person:
+            self._approvals.set_policy(self._team, model, policy)
+            return ModelPolicy(policy=policy)
+        return self._approvals.request(self._team, model, user, PolicyChange(policy=policy))
+
+    def approve(self, user: str, approval_id: str) -> Approval:
+        """Approve what somebody else asked for, and do it; it stays pending when it cannot be done."""
+        approval = self._approvals.decide(self._team, approval_id, user, approve=True)
+        try:
+            self._carry_out(approval)
+        except QuantisError:
+            self._approvals.reopen(self._team, approval_id)
+            raise
+        return approval
+
+    def refuse(self, user: str, approval_id: str) -> Approval:
+        return self._approvals.decide(self._team, approval_id, user, approve=False)
+
+    def _carry_out(self, approval: Approval) -> None:
+        change = approval.change
+        if isinstance(change, PolicyChange):
+            self._approvals.set_policy(self._team, approval.model, change.policy)
+            return
+        if self._meaning(approval.model, change.alias) != change.instead_of:
+            raise Conflict(
+                f"{approval.model}@{change.alias} means another version than when this was asked for; "
+                "refuse it and ask again"
+            )
+        self._registry.promote(approval.model, change.version, change.alias)
+
+    def _meaning(self, model: str, alias: str) -> int | None:
+        try:
+            return self._registry.resolve(f"{model}@{alias}").version
+        except NotFound:
+            return None

@@ -1,0 +1,135 @@
+"""Changes that two people decide: asked for by one, approved or refused by another."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from uuid import uuid4
+
+from pydantic import TypeAdapter
+from sqlalchemy import or_, select
+from sqlalchemy.orm import Session
+
+from cluster.database.engine import Database
+from cluster.database.tables import ApprovalRow, ModelPolicyRow
+from cluster.repositories import paging
+from quantis.errors import Conflict, Forbidden, NotFound
+from quantis.types.approvals import AliasChange, Approval, ApprovalState, Change, Policy
+from quantis.types.base import Page
+
+_CHANGE: TypeAdapter[Change] = TypeAdapter(Change)
+
+
+class Approvals:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def policy(self, team: str, model: str) -> Policy | None:
+        """What was set for a model; None where the platform's default holds."""
+        with self._database.read() as session:
+            row = session.get(ModelPolicyRow, (team, model))
+            return Policy(row.policy) if row else None
+
+    def set_policy(self, team: str, model: str, policy: Policy) -> None:
+        with self._database.write() as session:
+            session.merge(ModelPolicyRow(team_id=team, model=model, policy=policy))
+
+    def request(self, team: str, model: str, user: str, change: Change) -> Approval:
+        """Ask for a change. The same again is the same request; another one for the same thing must wait."""
+        with self._database.write() as session:
+            for row in _pending(session, team, model):
+                asked = _CHANGE.validate_python(row.change)
+                if _target(asked) != _target(change):
+                    continue
+                if asked == change and row.requested_by == user:
+                    return _approval(row)
+                raise Conflict(
+                    f"{row.requested_by!r} asked for another change of the same; decide request {row.id} first"
+                )
+            row = ApprovalRow(
+                id=str(uuid4()),
+                team_id=team,
+                model=model,
+                change=change.model_dump(mode="json"),
+                state=ApprovalState.pending,
+                requested_at=datetime.now(UTC),
+                requested_by=user,
+            )
+            session.add(row)
+            return _approval(row)
+
+    def decide(self, team: str, approval_id: str, user: str, *, approve: bool) -> Approval:
+        """Approve what somebody else asked for, or refuse; refusing one's own request withdraws it."""
+        with self._database.write() as session:
+            row = _find(session, team, approval_id)
+            if row.state != ApprovalState.pending:
+                raise Conflict(f"this request was {row.state} by {row.decided_by} already; ask again")
+            own = row.requested_by == user
+            if approve and own:
+                raise Forbidden(
+                    "you asked for this change yourself, so another person must approve it (policy two_person)"
+                )
+            refused = ApprovalState.withdrawn if own else ApprovalState.refused
+            row.state = ApprovalState.approved if approve else refused
+            row.decided_at, row.decided_by = datetime.now(UTC), user
+            return _approval(row)
+
+    def reopen(self, team: str, approval_id: str) -> None:
+        """Take a decision back whose change could not be made."""
+        with self._database.write() as session:
+            row = _find(session, team, approval_id)
+            row.state, row.decided_at, row.decided_by = ApprovalState.pending, None, None
+
+    def get(self, team: str, approval_id: str) -> Approval:
+        with self._database.read() as session:
+            return _approval(_find(session, team, approval_id))
+
+    def page(
+        self, team: str, *, state: ApprovalState | None = None, cursor: str | None = None, limit: int = 50
+    ) -> Page[Approval]:
+        """Newest first."""
+        query = (
+            select(ApprovalRow)
+            .where(ApprovalRow.team_id == team)
+            .order_by(ApprovalRow.requested_at.desc(), ApprovalRow.id.desc())
+        )
+        if state:
+            query = query.where(ApprovalRow.state == state)
+        if cursor:
+            at, last = paging.decode(cursor, 2)
+            moment = paging.moment(at)
+            before = (ApprovalRow.requested_at == moment) & (ApprovalRow.id < last)
+            query = query.where(or_(ApprovalRow.requested_at < moment, before))
+        with self._database.read() as session:
+            rows = session.scalars(query.limit(limit + 1)).all()
+            return paging.page(rows, limit, _approval, lambda row: (row.requested_at.isoformat(), row.id))
+
+
+def _pending(session: Session, team: str, model: str) -> list[ApprovalRow]:
+    query = select(ApprovalRow).where(
+        ApprovalRow.team_id == team, ApprovalRow.model == model, ApprovalRow.state == ApprovalState.pending
+    )
+    return list(session.scalars(query))
+
+
+def _target(change: Change) -> str:
+    return f"alias {change.alias}" if isinstance(change, AliasChange) else change.kind
+
+
+def _find(session: Session, team: str, approval_id: str) -> ApprovalRow:
+    row = session.get(ApprovalRow, approval_id)
+    if row is None or row.team_id != team:
+        raise NotFound(f"no request {approval_id[:60]!r}; `quantis approvals ls` lists them")
+    return row
+
+
+def _approval(row: ApprovalRow) -> Approval:
+    return Approval(
+        id=row.id,
+        model=row.model,
+        change=_CHANGE.validate_python(row.change),
+        state=ApprovalState(row.state),
+        requested_at=row.requested_at,
+        requested_by=row.requested_by,
+        decided_at=row.decided_at,
+        decided_by=row.decided_by,
+    )

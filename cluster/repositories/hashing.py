@@ -1,0 +1,55 @@
+"""Hashes of secrets: slow ones for passwords, at most two at once; fast ones for what is random."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import BoundedSemaphore
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from quantis.errors import TooManyRequests
+
+AT_ONCE, WAITING = 2, 8
+_HASHER = PasswordHasher(time_cost=2, memory_cost=19456, parallelism=1)
+_WORKING = BoundedSemaphore(AT_ONCE)
+_SEATS = BoundedSemaphore(AT_ONCE + WAITING)
+NOBODY = _HASHER.hash("no password is this one")
+"""The hash that the password of an unknown user is compared with, for the time it takes."""
+
+
+def hash_password(password: str) -> str:
+    with _turn():
+        return _HASHER.hash(password)
+
+
+def verify_password(expected: str, password: str) -> bool:
+    with _turn():
+        try:
+            return _HASHER.verify(expected, password)
+        except (VerificationError, InvalidHashError):
+            return False
+
+
+def digest(secret: str) -> str:
+    """SHA-256, for secrets of 32 random bytes, which nobody can guess."""
+    return hashlib.sha256(secret.encode(errors="replace")).hexdigest()
+
+
+def new_secret(prefix: str = "") -> str:
+    return prefix + secrets.token_urlsafe(32)
+
+
+@contextmanager
+def _turn() -> Iterator[None]:
+    """Two work, eight wait; whoever comes then is sent away, so that sign-ins never take all threads."""
+    if not _SEATS.acquire(blocking=False):
+        raise TooManyRequests("too many people sign in at this moment; try again in a second", retry_after=1)
+    try:
+        with _WORKING:
+            yield
+    finally:
+        _SEATS.release()

@@ -1,0 +1,105 @@
+"""Who somebody is: team, role and scopes of a user, an API key or a service account, as of now."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from sqlalchemy import select, update
+
+from cluster.database.engine import Database
+from cluster.database.tables import ApiKeyRow, ClientRow, SessionRow, TeamRow, UserRow
+from quantis.errors import QuantisError
+from quantis.types.accounts import Role
+from quantis.types.keys import Scope
+from quantis.types.teams import Quota
+
+RANK = {Role.viewer: 0, Role.analyst: 1, Role.ml_engineer: 2, Role.admin: 3}
+log = logging.getLogger("quantis.api")
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Whoever calls. `scopes` limit a key or a service account further than its role; None does not.
+
+    `credential` is the id of the session, key or service account that the call came with.
+    """
+
+    user_id: str
+    user_name: str
+    team: str
+    role: Role
+    kind: Literal["user", "key", "client"] = "user"
+    scopes: frozenset[Scope] | None = None
+    credential: str = ""
+    quota: Quota = field(default_factory=Quota)
+    """What was set for the team."""
+
+    def may(self, least: Role) -> bool:
+        return RANK[self.role] >= RANK[least]
+
+
+class Principals:
+    """Each method gives None for an account that is disabled, ended or gone."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def user(self, user_id: str, session_id: str) -> Principal | None:
+        """A signed-in user, as long as the session is not ended."""
+        with self._database.read() as session:
+            query = (
+                select(UserRow, TeamRow.quota, SessionRow.revoked_at)
+                .join(TeamRow, TeamRow.id == UserRow.team_id)
+                .outerjoin(SessionRow, SessionRow.id == session_id)
+            )
+            found = session.execute(query.where(UserRow.id == user_id)).first()
+            if found is None or found[0].disabled or found.revoked_at is not None:
+                return None
+            return _principal(found[0], found.quota, credential=session_id)
+
+    def client(self, client_id: str) -> Principal | None:
+        with self._database.read() as session:
+            query = select(ClientRow, TeamRow.quota).join(TeamRow, TeamRow.id == ClientRow.team_id)
+            found = session.execute(query.where(ClientRow.id == client_id)).first()
+            if found is None or found[0].disabled:
+                return None
+            row, scopes = found[0], frozenset(Scope(scope) for scope in found[0].scopes)
+            quota = Quota.model_validate(found.quota)
+            return Principal(row.id, row.name, row.team_id, Role(row.role), "client", scopes, row.id, quota)
+
+    def key(self, key_hash: str) -> Principal | None:
+        """The owner of a key, within the key's scopes."""
+        now = datetime.now(UTC)
+        with self._database.read() as session:
+            query = (
+                select(ApiKeyRow, UserRow, TeamRow.quota)
+                .join(UserRow, UserRow.id == ApiKeyRow.user_id)
+                .join(TeamRow, TeamRow.id == UserRow.team_id)
+            )
+            found = session.execute(query.where(ApiKeyRow.key_hash == key_hash)).first()
+            if found is None:
+                return None
+            key, user, quota = found
+            if user.disabled or key.revoked_at or key.expires_at <= now:
+                return None
+            scopes = frozenset(Scope(scope) for scope in key.scopes)
+            principal = _principal(user, quota, kind="key", scopes=scopes, credential=key.id)
+            stale = key.used_at is None or now - key.used_at > timedelta(minutes=1)
+        if stale:
+            self._mark_used(principal.credential, now)
+        return principal
+
+    def _mark_used(self, key_id: str, now: datetime) -> None:
+        try:
+            with self._database.append() as session:
+                session.execute(update(ApiKeyRow).where(ApiKeyRow.id == key_id).values(used_at=now))
+        except QuantisError as error:  # when it was used last is worth less than the request
+            log.warning("the use of API key %s was not recorded: %s", key_id, error.message)
+
+
+def _principal(row: UserRow, quota: dict[str, Any], **more: Any) -> Principal:
+    limits = Quota.model_validate(quota)
+    return Principal(row.id, row.user_name, row.team_id, Role(row.role), quota=limits, **more)

@@ -1,0 +1,155 @@
+"""Sessions: one per sign-in, carried on by refresh tokens that each work once."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+from uuid import uuid4
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session as Transaction
+
+from cluster.database.engine import Database
+from cluster.database.tables import RefreshTokenRow, SessionRow, UserRow
+from cluster.repositories.hashing import digest, new_secret
+from quantis.errors import NotFound, Unauthenticated
+from quantis.types.accounts import Role, Session, User
+
+
+class Rotation(NamedTuple):
+    """The owner of a session, and its next refresh token, handed out once."""
+
+    user: User
+    token: str
+    session_id: str
+
+
+class Sessions:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def start(self, user: User, days: int, agent: str = "", address: str = "") -> Rotation:
+        now = datetime.now(UTC)
+        with self._database.write() as session:
+            row = SessionRow(
+                id=str(uuid4()),
+                team_id=user.team,
+                user_id=user.id,
+                agent=agent[:200],
+                address=address[:64],
+                created_at=now,
+                used_at=now,
+                expires_at=now + timedelta(days=days),
+            )
+            session.add(row)
+            session.flush()
+            return Rotation(user, _new_token(session, row), row.id)
+
+    def rotate(self, token: str, days: int) -> Rotation:
+        """Exchange a refresh token for the next of its session; a token that comes twice ends the session."""
+        reused = False
+        with self._database.write() as session:
+            found = session.get(RefreshTokenRow, digest(token))
+            row = session.get(SessionRow, found.family) if found else None
+            user = session.get(UserRow, row.user_id) if row else None
+            now = datetime.now(UTC)
+            if found is None or row is None or user is None or user.disabled or row.revoked_at:
+                raise Unauthenticated("the refresh token is not valid any more; sign in again")
+            if found.used_at:
+                row.revoked_at = now
+                reused = True
+            elif found.expires_at <= now:
+                raise Unauthenticated("the refresh token is not valid any more; sign in again")
+            else:
+                found.used_at = row.used_at = now
+                row.expires_at = now + timedelta(days=days)
+                rotation = Rotation(user_of(user), _new_token(session, row), row.id)
+        if reused:
+            raise Unauthenticated("the refresh token was used before; its session is ended, sign in again")
+        return rotation
+
+    def end_by_token(self, token: str) -> User | None:
+        """Sign out: end the session of a token and say whose it was; an unknown token is no error."""
+        with self._database.write() as session:
+            found = session.get(RefreshTokenRow, digest(token))
+            if found is None:
+                return None
+            _end(session, SessionRow.id == found.family)
+            return user_of(session.get_one(UserRow, found.user_id))
+
+    def of(self, user_id: str, current: str = "") -> list[Session]:
+        """Those that could still be carried on, last used first."""
+        with self._database.read() as session:
+            query = (
+                select(SessionRow)
+                .where(SessionRow.user_id == user_id, SessionRow.revoked_at.is_(None))
+                .where(SessionRow.expires_at > datetime.now(UTC))
+                .order_by(SessionRow.used_at.desc(), SessionRow.id)
+                .limit(500)
+            )
+            return [_session(row, current) for row in session.scalars(query)]
+
+    def end(self, user_id: str, session_id: str) -> None:
+        """End one session of a user; NotFound when it is not one of theirs."""
+        with self._database.write() as session:
+            row = session.get(SessionRow, session_id)
+            if row is None or row.user_id != user_id:
+                raise NotFound(f"no session {session_id[:60]!r}; `quantis sessions ls` lists yours")
+            _end(session, SessionRow.id == session_id)
+
+    def end_others(self, user_id: str, current: str) -> None:
+        with self._database.write() as session:
+            end_all(session, user_id, keep=current)
+
+
+def user_of(row: UserRow) -> User:
+    return User(
+        id=row.id,
+        user_name=row.user_name,
+        role=Role(row.role),
+        team=row.team_id,
+        disabled=row.disabled,
+        created_at=row.created_at,
+        second_factor=bool(row.totp_on),
+        external=row.external_id is not None,
+    )
+
+
+def end_all(session: Transaction, user_id: str, keep: str = "") -> None:
+    """End every session of a user but one, within the caller's transaction."""
+    _end(session, (SessionRow.user_id == user_id) & (SessionRow.id != keep))
+
+
+def _end(session: Transaction, which: object) -> None:
+    session.execute(
+        update(SessionRow)
+        .where(which, SessionRow.revoked_at.is_(None))  # type: ignore[arg-type]
+        .values(revoked_at=datetime.now(UTC))
+    )
+
+
+def _new_token(session: Transaction, row: SessionRow) -> str:
+    token = new_secret()
+    session.add(
+        RefreshTokenRow(
+            token_hash=digest(token),
+            team_id=row.team_id,
+            user_id=row.user_id,
+            family=row.id,
+            created_at=row.used_at,
+            expires_at=row.expires_at,
+        )
+    )
+    return token
+
+
+def _session(row: SessionRow, current: str) -> Session:
+    return Session(
+        id=row.id,
+        created_at=row.created_at,
+        used_at=row.used_at,
+        expires_at=row.expires_at,
+        agent=row.agent,
+        address=row.address,
+        current=row.id == current,
+    )

@@ -1,0 +1,83 @@
+"""What machines sign in with: API keys of people, and service accounts."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from quantis.types.accounts import Role
+from quantis.types.base import Frozen, Moment, Name
+
+
+class Scope(StrEnum):
+    """What a key or a service account may do at most; its role must allow it too."""
+
+    read = "read"
+    forecast = "forecast"
+    data = "data"
+    jobs = "jobs"
+    models = "models"
+    audit = "audit"
+
+
+Scopes = Annotated[frozenset[Scope], Field(min_length=1, max_length=len(Scope))]
+
+
+class NewApiKey(Frozen):
+    name: Name
+    scopes: Scopes = frozenset({Scope.read, Scope.forecast})
+    expires_in: timedelta = Field(
+        default=timedelta(days=90),
+        ge=timedelta(minutes=1),
+        le=timedelta(days=366),
+        description="At most a year.",
+    )
+
+
+class ApiKey(Frozen):
+    """A key without the key: `hint` is how it begins."""
+
+    id: str
+    name: str
+    owner: str
+    hint: str
+    scopes: list[Scope]
+    created_at: Moment
+    expires_at: Moment
+    used_at: Moment | None = Field(default=None, description="To about a minute.")
+    revoked_at: Moment | None = None
+
+
+class CreatedApiKey(ApiKey):
+    key: str = Field(description="Shown this once; send it as `Authorization: Bearer qk_...`.")
+
+
+class NewServiceAccount(Frozen):
+    name: Name
+    role: Role = Role.viewer
+    scopes: Scopes = frozenset({Scope.read, Scope.forecast})
+
+
+class ServiceAccountChange(Frozen):
+    role: Role | None = None
+    scopes: Scopes | None = None
+    disabled: bool | None = None
+
+
+class ServiceAccount(Frozen):
+    """A machine's account; `id` is its client_id."""
+
+    id: str
+    name: str
+    role: Role
+    scopes: list[Scope]
+    disabled: bool
+    created_at: Moment
+    created_by: str
+
+
+class CreatedServiceAccount(ServiceAccount):
+    client_secret: str = Field(description="Shown this once; for the client_credentials grant.")

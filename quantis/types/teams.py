@@ -1,0 +1,60 @@
+"""Teams, what they may use, and what they used."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from quantis.types.accounts import Password
+from quantis.types.base import MAX_INTEGER, Frozen, Moment, Name
+
+Limit = int | None
+
+
+class Quota(Frozen):
+    """What a team may use at most; null sets no limit."""
+
+    jobs_at_once: Limit = Field(default=None, ge=0, le=MAX_INTEGER)
+    cpu_seconds: Limit = Field(
+        default=None, ge=0, le=MAX_INTEGER, description="Of jobs, in a calendar month (UTC)."
+    )
+    gpu_seconds: Limit = Field(
+        default=None, ge=0, le=MAX_INTEGER, description="Of jobs, in a calendar month (UTC)."
+    )
+    storage_mb: Limit = Field(default=None, ge=0, le=MAX_INTEGER)
+    requests_per_minute: Limit = Field(default=None, ge=1, le=MAX_INTEGER)
+
+
+class Used(Frozen):
+    """One line of a team's usage."""
+
+    name: str
+    used: float
+    limit: int | None
+    unit: str
+    resets_at: Moment | None = None
+
+
+class Usage(Frozen):
+    team: str
+    at: Moment
+    items: list[Used]
+
+
+class NewTeam(Frozen):
+    """A team and its first admin."""
+
+    name: Name
+    admin_name: Name
+    admin_password: Password = Field(min_length=12, max_length=256)
+    quota: Quota = Quota()
+
+
+class TeamChange(Frozen):
+    quota: Quota
+
+
+class Team(Frozen):
+    name: str
+    created_at: Moment
+    users: int
+    quota: Quota

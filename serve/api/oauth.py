@@ -1,0 +1,191 @@
+"""Tokens: sign in, carry a session on, sign out; by password, client secret, or an identity provider."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Cookie, Form, Query, Request, Response
+from fastapi.responses import RedirectResponse
+
+from cluster.repositories.audit import Call
+from cluster.repositories.sessions import Rotation
+from monitoring import instruments
+from quantis.errors import InvalidInput, NotFound, SecondFactorRequired, Unauthenticated
+from quantis.types.accounts import Role, TokenResponse, User
+from serve import tokens
+from serve.access import AppServices, Audited
+from serve.body import StrictRoute
+from serve.identity import CLIENT
+from serve.limits import address_of
+from serve.oidc import Begun, Provider
+from serve.services import Services
+
+COOKIE = "__Host-quantis-refresh"
+OIDC_COOKIE = "__Host-quantis-oidc"
+OIDC_SECONDS = 600
+WEB = "web"
+router = APIRouter(prefix="/v1/oauth", tags=["accounts"], route_class=StrictRoute)
+
+RefreshCookie = Annotated[str | None, Cookie(alias=COOKIE, include_in_schema=False)]
+ShortText = Annotated[str | None, Form(max_length=300)]
+Returned = Annotated[str, Query(max_length=4096)]
+
+
+@router.post("/token")
+def token(
+    request: Request,
+    response: Response,
+    services: AppServices,
+    call: Audited,
+    grant_type: Annotated[Literal["password", "refresh_token", "client_credentials"], Form()],
+    username: ShortText = None,
+    password: ShortText = None,
+    otp: Annotated[str | None, Form(max_length=12, description="A code of the second factor.")] = None,
+    refresh_token: ShortText = None,
+    client_id: ShortText = None,
+    client_secret: ShortText = None,
+    scope: ShortText = None,
+    cookie: RefreshCookie = None,
+) -> TokenResponse:
+    """Sign in, or exchange a refresh token for new tokens. `client_id=web` keeps it in a cookie.
+
+    A password of somebody with a second factor takes `otp` besides; without it the answer is 401
+    `second_factor_required`. `scope` is not looked at: an account's scopes are its own.
+    """
+    response.headers["Cache-Control"] = "no-store"
+    if grant_type == "client_credentials":
+        return _machine(request, services, call, client_id, client_secret)
+    days = services.settings.refresh_token_days
+    if grant_type == "password":
+        user = _sign_in(request, services, call, username, password, otp)
+        session = services.sessions.start(
+            user, days, request.headers.get("User-Agent", ""), address_of(request)
+        )
+    else:
+        given = cookie if client_id == WEB else refresh_token
+        if not given:
+            raise Unauthenticated("there is no refresh token; sign in with user name and password")
+        session = services.sessions.rotate(given, days)
+        _by(call, session.user)
+    if client_id == WEB:
+        _keep(response, session.token, days)
+    return _answer(services, session, show=client_id != WEB)
+
+
+@router.post("/revoke", status_code=204)
+def revoke(
+    response: Response,
+    services: AppServices,
+    call: Audited,
+    token: ShortText = None,
+    cookie: RefreshCookie = None,
+) -> None:
+    """Sign out: the refresh token's session ends."""
+    for given in (token, cookie):
+        owner = services.sessions.end_by_token(given) if given else None
+        if owner is not None:
+            _by(call, owner)
+    services.identity.forget()
+    response.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="strict")
+
+
+@router.get("/oidc/start", status_code=302, response_class=RedirectResponse)
+def oidc_start(services: AppServices) -> Response:
+    """Go and sign in at the identity provider."""
+    address, begun = _provider(services).begin()
+    response = RedirectResponse(address, 302)
+    response.set_cookie(
+        OIDC_COOKIE, begun.text(), max_age=OIDC_SECONDS, path="/", secure=True, httponly=True, samesite="lax"
+    )
+    return response
+
+
+@router.get("/oidc/callback", status_code=302, response_class=RedirectResponse)
+def oidc_callback(
+    request: Request,
+    services: AppServices,
+    state: Returned = "",
+    code: Returned = "",
+    begun: Annotated[str, Cookie(alias=OIDC_COOKIE, include_in_schema=False)] = "",
+) -> Response:
+    """Back from the identity provider: start a session and go to the dashboard."""
+    person = _provider(services).finish(Begun.read(begun), state, code)
+    settings = services.settings
+    user = services.accounts.external(
+        person.issuer, person.subject, person.name, settings.oidc_team, Role(settings.oidc_role)
+    )
+    days = settings.refresh_token_days
+    session = services.sessions.start(user, days, request.headers.get("User-Agent", ""), address_of(request))
+    instruments.count_sign_in("success")
+    response = RedirectResponse("/", 302)
+    _keep(response, session.token, days)
+    response.delete_cookie(OIDC_COOKIE, path="/", secure=True, httponly=True, samesite="lax")
+    return response
+
+
+def _sign_in(
+    request: Request,
+    services: Services,
+    call: Call,
+    username: str | None,
+    password: str | None,
+    otp: str | None,
+) -> User:
+    if not username or not password:
+        raise InvalidInput("the password grant needs username and password")
+    team = services.accounts.team_of(username)
+    if team is not None:  # what else is typed there may be a password
+        call.team, call.actor = team, username
+    try:
+        with services.limits.sign_in(username, address_of(request)):
+            user = services.accounts.authenticate(username, password)
+            if user.second_factor and otp:
+                services.factors.check(user.id, otp)
+    except Unauthenticated:
+        instruments.count_sign_in("refused")
+        raise
+    if user.second_factor and not otp:
+        raise SecondFactorRequired("the password is right; send the code of your second factor as `otp` too")
+    instruments.count_sign_in("success")
+    _by(call, user)
+    return user
+
+
+def _machine(
+    request: Request, services: Services, call: Call, client_id: str | None, client_secret: str | None
+) -> TokenResponse:
+    if not client_id or not client_secret:
+        raise InvalidInput("the client_credentials grant needs client_id and client_secret")
+    call.actor_kind, call.actor_id = "client", client_id
+    with services.limits.sign_in(f"{CLIENT}{client_id}", address_of(request)):
+        team, account = services.clients.authenticate(client_id, client_secret)
+    call.team, call.actor = team, account.name
+    seconds = services.settings.access_token_seconds
+    return TokenResponse(
+        access_token=tokens.issue(CLIENT + account.id, services.token_keys[0], seconds), expires_in=seconds
+    )
+
+
+def _answer(services: Services, session: Rotation, *, show: bool) -> TokenResponse:
+    seconds = services.settings.access_token_seconds
+    return TokenResponse(
+        access_token=tokens.issue(session.user.id, services.token_keys[0], seconds, session.session_id),
+        expires_in=seconds,
+        refresh_token=session.token if show else None,
+    )
+
+
+def _keep(response: Response, token: str, days: int) -> None:
+    response.set_cookie(
+        COOKIE, token, max_age=days * 86400, path="/", secure=True, httponly=True, samesite="strict"
+    )
+
+
+def _provider(services: Services) -> Provider:
+    if services.provider is None:
+        raise NotFound("no identity provider is set; sign in with user name and password")
+    return services.provider
+
+
+def _by(call: Call, user: User) -> None:
+    call.team, call.actor_kind, call.actor_id, call.actor = user.team, "user", user.id, user.user_name

@@ -1,0 +1,32 @@
+"""One's own sessions: where one is signed in, and ending it."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from quantis.types.accounts import Session
+from quantis.types.base import Page
+from serve.access import AppServices, CurrentUser
+from serve.body import StrictRoute
+
+router = APIRouter(prefix="/v1/users/me/sessions", tags=["accounts"], route_class=StrictRoute)
+
+
+@router.get("")
+def sessions(principal: CurrentUser, services: AppServices) -> Page[Session]:
+    """Where one is signed in, last used first."""
+    return Page(items=services.sessions.of(principal.user_id, principal.credential))
+
+
+@router.delete("", status_code=204)
+def end_other_sessions(principal: CurrentUser, services: AppServices) -> None:
+    """Sign out everywhere but here."""
+    services.sessions.end_others(principal.user_id, principal.credential)
+    services.identity.forget()
+
+
+@router.delete("/{session_id}", status_code=204)
+def end_session(session_id: str, principal: CurrentUser, services: AppServices) -> None:
+    """Sign out there; its tokens stop working at once."""
+    services.sessions.end(principal.user_id, session_id)
+    services.identity.forget()

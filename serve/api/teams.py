@@ -1,0 +1,49 @@
+"""Teams, their quotas, and what they use."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from fastapi import APIRouter
+
+from quantis.types.accounts import Role
+from quantis.types.base import Name, Page
+from quantis.types.teams import NewTeam, Team, TeamChange, Usage
+from serve.access import AppServices, Audited, CurrentUser
+from serve.body import StrictRoute
+
+router = APIRouter(prefix="/v1", tags=["teams"], route_class=StrictRoute)
+
+
+@router.get("/teams")
+def teams(principal: CurrentUser, services: AppServices) -> Page[Team]:
+    """Every team of the platform; for its operators."""
+    return Page(items=services.teams.all())
+
+
+@router.post("/teams", status_code=201)
+def create_team(new: NewTeam, principal: CurrentUser, services: AppServices, call: Audited) -> Team:
+    """A team with its first admin, who adds the others."""
+    call.detail = {"team": new.name, "admin": new.admin_name}
+    services.teams.create(new.name, new.quota)
+    services.accounts.create(new.name, new.admin_name, new.admin_password.get_secret_value(), Role.admin)
+    return services.teams.get(new.name)
+
+
+@router.patch("/teams/{team}")
+def change_team(
+    team: Name, change: TeamChange, principal: CurrentUser, services: AppServices, call: Audited
+) -> Team:
+    """Set what a team may use; what is left out falls back to the platform's defaults."""
+    call.detail = {"quota": change.quota.model_dump(exclude_none=True)}
+    changed = services.teams.set_quota(team, change.quota)
+    services.identity.forget()
+    return changed
+
+
+@router.get("/usage")
+def usage(principal: CurrentUser, services: AppServices) -> Usage:
+    """What the team uses of what it may use."""
+    count = services.limits.used(principal.team)
+    resets_at = datetime.now(UTC) + timedelta(seconds=count.resets_in) if count.used else None
+    return services.quotas.usage(principal.team, count.used, resets_at)

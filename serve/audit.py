@@ -1,0 +1,54 @@
+"""Ends the audit event of every mutating call with its outcome, before the caller hears of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from starlette.concurrency import run_in_threadpool
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from cluster.repositories.audit import AuditTrail, Call
+
+log = logging.getLogger("quantis.audit")
+
+
+class AuditedAnswers:
+    """ASGI middleware. What it cannot seal, the sweeper seals as interrupted."""
+
+    def __init__(self, app: ASGIApp, trail: AuditTrail) -> None:
+        self._app = app
+        self._trail = trail
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begun = False
+
+        async def sealed(message: Message) -> None:
+            nonlocal begun
+            if message["type"] == "http.response.start":
+                begun = True
+                call = scope.get("state", {}).get("audit")
+                if call is not None:
+                    await run_in_threadpool(self._seal, call, message["status"])
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sealed)
+        except BaseException as error:
+            call = scope.get("state", {}).get("audit")
+            if call is not None and not begun:
+                status = 504 if isinstance(error, asyncio.CancelledError) else getattr(error, "status", 500)
+                asyncio.get_running_loop().run_in_executor(None, self._seal, call, status)
+            raise
+
+    def _seal(self, call: Call, status: int) -> None:
+        try:
+            event = self._trail.seal(call, status)
+        except Exception:
+            log.exception("an audit event could not be sealed; the sweeper will do it")
+            return
+        if event is not None:
+            log.info("audited", extra={"seq": event.seq, "hash": event.hash, "outcome": event.outcome})

@@ -1,0 +1,109 @@
+"""From a bearer token to a principal. Roles come from the database, looked up at most once a second each.
+
+While the database does not answer, the last known principal holds for `outage_seconds`, for reads and
+forecasts only.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from starlette.concurrency import run_in_threadpool
+
+from cluster.repositories.hashing import digest
+from cluster.repositories.keys import PREFIX
+from cluster.repositories.principals import Principal, Principals
+from quantis.errors import Unauthenticated, Unavailable
+from serve import tokens
+
+HELD_SECONDS = 1.0
+"""How long a principal is believed without looking; a change of role or a disabled account shows after it."""
+
+RETRY_SECONDS = 1.0
+MOST_KNOWN = 20_000
+CLIENT = "client:"
+_GONE = "this account, session or key is disabled, ended or gone; sign in again, or ask an admin"
+
+
+@dataclass(frozen=True)
+class Known:
+    """A principal as it was looked up last; `stale` while the database cannot confirm it."""
+
+    name: str
+    look: Callable[[], Principal | None]
+    principal: Principal
+    stale: bool
+
+
+class Identity:
+    def __init__(self, principals: Principals, keys: tuple[bytes, ...], outage_seconds: float) -> None:
+        self._principals, self._keys, self._outage_seconds = principals, keys, outage_seconds
+        self._known: OrderedDict[str, tuple[float, Principal | None]] = OrderedDict()
+        self._down_until = 0.0
+        self._lock = threading.Lock()
+
+    async def of(self, token: str) -> Known:
+        """Whose token it is; Unauthenticated when it is nobody's now."""
+        name, look = self._lookup(token)
+        return await self._believed(name, look)
+
+    async def holds(self, known: Known) -> bool:
+        """Whether a principal who was let in is still who they were then; for answers that take long."""
+        try:
+            now = await self._believed(known.name, known.look)
+        except Unauthenticated:
+            return False
+        return (now.principal.role, now.principal.team) == (known.principal.role, known.principal.team)
+
+    def forget(self) -> None:
+        """Look everybody up again, after a change made by this process."""
+        with self._lock:
+            self._known = OrderedDict((name, (0.0, found)) for name, (_, found) in self._known.items())
+
+    def _lookup(self, token: str) -> tuple[str, Callable[[], Principal | None]]:
+        if token.startswith(PREFIX):
+            hashed = digest(token[:100])
+            return hashed, partial(self._principals.key, hashed)
+        claims = tokens.read(token, *self._keys)
+        if claims.subject.startswith(CLIENT):
+            return claims.subject, partial(self._principals.client, claims.subject.removeprefix(CLIENT))
+        name = f"{claims.subject} {claims.session}"
+        return name, partial(self._principals.user, claims.subject, claims.session)
+
+    async def _believed(self, name: str, look: Callable[[], Principal | None]) -> Known:
+        with self._lock:
+            at, found = self._known.get(name, (float("-inf"), None))
+            age, down = time.monotonic() - at, time.monotonic() < self._down_until
+        stale = False
+        if age > HELD_SECONDS:
+            if down and found is not None and age <= self._outage_seconds:
+                stale = True
+            else:
+                found, stale = await self._looked_up(name, look, found, age)
+        if found is None:
+            raise Unauthenticated(_GONE)
+        return Known(name, look, found, stale)
+
+    async def _looked_up(
+        self, name: str, look: Callable[[], Principal | None], last: Principal | None, age: float
+    ) -> tuple[Principal | None, bool]:
+        asked = time.monotonic()
+        try:
+            found = await run_in_threadpool(look)
+        except Unavailable:
+            with self._lock:
+                self._down_until = time.monotonic() + RETRY_SECONDS
+            if last is None or age > self._outage_seconds:
+                raise
+            return last, True
+        with self._lock:
+            self._known[name] = (asked, found)
+            self._known.move_to_end(name)
+            while len(self._known) > MOST_KNOWN:
+                self._known.popitem(last=False)
+        return found, False

@@ -1,0 +1,108 @@
+"""Limits of requests: a team's per minute, an address's without an account, and wrong sign-ins.
+
+The address is the peer's. What a forwarding header says counts only where the server was told to
+believe that peer (`QUANTIS_TRUSTED_PROXIES`), which is decided before the application sees a request.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from fastapi import Request
+from starlette.concurrency import run_in_threadpool
+
+from cluster.counters import Count, Counters
+from quantis.errors import TooManyRequests
+
+MINUTE = 60.0
+STRANGER = 300
+"""Requests a minute that one address may make to open routes, or with a token that is refused."""
+
+SIGN_IN_SECONDS = 300.0
+_WRONG_PER_ADDRESS, _WRONG_PER_PAIR, _WRONG_PER_ACCOUNT = 60, 10, 100
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the headers `RateLimit` and `RateLimit-Policy` say."""
+
+    name: str
+    limit: int
+    count: Count
+
+    def headers(self) -> dict[str, str]:
+        left = max(0, self.limit - self.count.used)
+        return {
+            "RateLimit-Policy": f'"{self.name}";q={self.limit};w={MINUTE:.0f}',
+            "RateLimit": f'"{self.name}";r={left};t={self.count.retry_after}',
+        }
+
+
+class Limits:
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
+
+    async def team(self, team: str, limit: int | None) -> Shown | None:
+        """Count a request of a team; its `count.allowed` says whether it may go on."""
+        return None if limit is None else Shown("team", limit, await self._take(f"team {team}", limit))
+
+    async def stranger(self, address: str) -> None:
+        """Count a request of nobody we know; TooManyRequests beyond the limit."""
+        found = await self._take(f"address {address}", STRANGER)
+        if not found.allowed:
+            raise TooManyRequests(
+                f"more than {STRANGER} requests a minute from one address without a valid sign-in; wait",
+                retry_after=found.retry_after,
+            )
+
+    def used(self, team: str) -> Count:
+        return self._counters.take(f"team {team}", 1, MINUTE, cost=0)
+
+    @contextmanager
+    def sign_in(self, account: str, address: str) -> Iterator[None]:
+        """Around one attempt to sign in, which counts unless it succeeds.
+
+        An account is never locked: it takes some attempts in five minutes from each address and some more
+        from all, whoever makes them.
+        """
+        spent: list[tuple[str, int]] = []
+        for key, limit in (
+            (f"sign-in from {address}", _WRONG_PER_ADDRESS),
+            (f"sign-in to {account} from {address}", _WRONG_PER_PAIR),
+            (f"sign-in to {account}", _WRONG_PER_ACCOUNT),
+        ):
+            found = self._counters.take(key, limit, SIGN_IN_SECONDS)
+            if not found.allowed:
+                self._give_back(spent)
+                raise TooManyRequests(
+                    f"too many wrong sign-ins; try again in {found.retry_after} seconds",
+                    retry_after=found.retry_after,
+                )
+            spent.append((key, limit))
+        yield
+        self._give_back(spent)
+
+    def _give_back(self, spent: list[tuple[str, int]]) -> None:
+        for key, limit in spent:
+            self._counters.take(key, limit, SIGN_IN_SECONDS, cost=-1)
+
+    async def _take(self, key: str, limit: int) -> Count:
+        if self._counters.blocking:
+            return await run_in_threadpool(self._counters.take, key, limit, MINUTE)
+        return self._counters.take(key, limit, MINUTE)
+
+
+def address_of(request: Request) -> str:
+    """The peer's address; of IPv6 the network of 64 bits that one household has."""
+    host = request.client.host if request.client else ""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host[:64]
+    if isinstance(address, ipaddress.IPv6Address):
+        mapped = address.ipv4_mapped
+        return str(mapped or ipaddress.ip_network((address, 64), strict=False))
+    return str(address)

@@ -1,0 +1,171 @@
+"""Sign-in at an OpenID provider: discovery, authorization code with PKCE, and the provider's keys."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+import secrets
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import httpx
+
+from cluster.settings import Settings
+from quantis.errors import InvalidInput, Unauthenticated, Unavailable
+from serve import tokens
+
+CALLBACK = "/v1/oauth/oidc/callback"
+KEYS_SECONDS, NEW_KEYS_SECONDS = 3600.0, 10.0
+_MOST_BYTES = 256 * 1024
+_ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A sign-in that was begun here: what the browser keeps of it until it comes back."""
+
+    state: str
+    nonce: str
+    verifier: str
+
+    def text(self) -> str:
+        return ".".join((self.state, self.nonce, self.verifier))
+
+    @classmethod
+    def read(cls, text: str) -> Begun:
+        parts = text.split(".")
+        if len(parts) != 3 or not all(re.fullmatch(r"[A-Za-z0-9_-]{43}", part) for part in parts):
+            raise Unauthenticated("no sign-in was begun in this browser; begin again")
+        return cls(*parts)
+
+
+@dataclass(frozen=True)
+class Person:
+    issuer: str
+    subject: str
+    name: str
+
+
+class Provider:
+    def __init__(self, issuer: str, client_id: str, client_secret: str | None, public_url: str) -> None:
+        self._issuer = _checked(issuer, "QUANTIS_OIDC_ISSUER")
+        self._client_id, self._client_secret = client_id, client_secret
+        self._callback = _checked(public_url, "QUANTIS_PUBLIC_URL").rstrip("/") + CALLBACK
+        self._lock = threading.Lock()
+        self._document: dict[str, Any] = {}
+        self._keys: list[dict[str, Any]] = []
+        self._read_at = float("-inf")
+
+    @classmethod
+    def of(cls, settings: Settings) -> Provider | None:
+        """The configured one; InvalidInput when its settings are not complete."""
+        if settings.oidc_issuer is None:
+            return None
+        if not settings.oidc_client_id or not settings.public_url:
+            raise InvalidInput(
+                "QUANTIS_OIDC_ISSUER needs QUANTIS_OIDC_CLIENT_ID and QUANTIS_PUBLIC_URL beside it"
+            )
+        secret = settings.secret("oidc_client_secret")
+        return cls(settings.oidc_issuer, settings.oidc_client_id, secret, settings.public_url)
+
+    def begin(self) -> tuple[str, Begun]:
+        """Where to send the browser, and what it keeps meanwhile."""
+        begun = Begun(*(secrets.token_urlsafe(32) for _ in range(3)))
+        challenge = base64.urlsafe_b64encode(hashlib.sha256(begun.verifier.encode()).digest()).rstrip(b"=")
+        asked = {
+            "response_type": "code",
+            "client_id": self._client_id,
+            "redirect_uri": self._callback,
+            "scope": "openid profile email",
+            "state": begun.state,
+            "nonce": begun.nonce,
+            "code_challenge": challenge.decode(),
+            "code_challenge_method": "S256",
+        }
+        address = str(self._described()["authorization_endpoint"])
+        return f"{address}{'&' if '?' in address else '?'}{urlencode(asked)}", begun
+
+    def finish(self, begun: Begun, state: str, code: str) -> Person:
+        """Who came back with this code; Unauthenticated when anything about it does not fit."""
+        if not hmac.compare_digest(begun.state.encode(), state.encode(errors="replace")):
+            raise Unauthenticated("this is not the sign-in that was begun in this browser; begin again")
+        form = {
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": self._callback,
+            "client_id": self._client_id,
+            "code_verifier": begun.verifier,
+        }
+        if self._client_secret:
+            form["client_secret"] = self._client_secret
+        answer = _ask("POST", str(self._described()["token_endpoint"]), form)
+        token = answer.get("id_token")
+        if not isinstance(token, str):
+            raise Unauthenticated("the identity provider did not say who signed in; begin again")
+        keys = self._keys_for(tokens.key_name(token))
+        claims = tokens.read_identity(token, keys, self._issuer, self._client_id, begun.nonce)
+        return Person(self._issuer, claims["sub"], _name(claims))
+
+    def _described(self) -> dict[str, Any]:
+        with self._lock:
+            if time.monotonic() - self._read_at > KEYS_SECONDS:
+                self._read()
+            return self._document
+
+    def _keys_for(self, kid: str | None) -> list[dict[str, Any]]:
+        """The provider's keys; looked up anew for a key that is not among them, since providers rotate."""
+        with self._lock:
+            known = any(key.get("kid") == kid for key in self._keys)
+            if not known and time.monotonic() - self._read_at > NEW_KEYS_SECONDS:
+                self._read()
+            return self._keys
+
+    def _read(self) -> None:
+        document = _ask("GET", self._issuer.rstrip("/") + "/.well-known/openid-configuration")
+        if document.get("issuer") != self._issuer:
+            raise Unavailable("the identity provider calls itself by another name than QUANTIS_OIDC_ISSUER")
+        for name in _ENDPOINTS:
+            _checked(str(document.get(name)), name)
+        keys = _ask("GET", str(document["jwks_uri"])).get("keys")
+        self._keys = [key for key in keys if isinstance(key, dict)] if isinstance(keys, list) else []
+        self._document, self._read_at = document, time.monotonic()
+
+
+def _checked(url: str, name: str) -> str:
+    """An https address, or one of this machine."""
+    parts = urlsplit(url)
+    local = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost", "::1")
+    if not (parts.scheme == "https" and parts.hostname) and not local:
+        raise InvalidInput(f"{name} is {url[:200]!r}; it must be an https address")
+    return url
+
+
+def _ask(method: str, url: str, form: dict[str, str] | None = None) -> dict[str, Any]:
+    try:
+        with httpx.stream(method, url, data=form, timeout=5.0, follow_redirects=False) as response:
+            body = b""
+            for chunk in response.iter_bytes():
+                body += chunk
+                if len(body) > _MOST_BYTES:
+                    raise Unavailable("the identity provider's answer is too long")
+            if form is not None and 400 <= response.status_code < 500:
+                raise Unauthenticated("the identity provider refused the sign-in; begin again")
+            response.raise_for_status()
+            answer = httpx.Response(200, content=body).json()
+    except (httpx.HTTPError, ValueError) as error:
+        raise Unavailable("the identity provider does not answer as it should; try again later") from error
+    if not isinstance(answer, dict):
+        raise Unavailable("the identity provider does not answer as it should; try again later")
+    return answer
+
+
+def _name(claims: dict[str, Any]) -> str:
+    """A user name made of what the provider calls the person."""
+    wanted = claims.get("preferred_username") or claims.get("email") or "user"
+    plain = re.sub(r"[^a-z0-9_-]+", "-", str(wanted).partition("@")[0].lower()).strip("-_")[:63]
+    return plain if re.match(r"[a-z]", plain) else f"u-{plain}"[:63]

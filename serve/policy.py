@@ -1,0 +1,117 @@
+"""Who may call what: one table, deny by default.
+
+A rule names the least role, the scope that a key or a service account needs besides, and what a call
+draws upon. `PERSON` routes are for people who signed in; `ANY` takes every credential.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from quantis.types.accounts import Role
+from quantis.types.keys import Scope
+
+PUBLIC = None
+PERSON: Literal["person"] = "person"
+ANY: Literal["any"] = "any"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`operator`: only admins of the team that runs the platform. `keeps`: a POST that changes nothing."""
+
+    least: Role
+    scope: Scope | Literal["person", "any"]
+    operator: bool = False
+    keeps: bool = False
+    quota: Literal["storage", "compute"] | None = None
+
+
+_READ = Rule(Role.viewer, Scope.read)
+_SELF = Rule(Role.viewer, PERSON)
+_ADMIN = Rule(Role.admin, PERSON)
+_AUDIT = Rule(Role.admin, Scope.audit)
+_OPERATOR = Rule(Role.admin, PERSON, operator=True)
+_DATA = Rule(Role.analyst, Scope.data)
+_UPLOAD = Rule(Role.analyst, Scope.data, quota="storage")
+_DELETE = Rule(Role.ml_engineer, Scope.data)
+_MODELS = Rule(Role.ml_engineer, Scope.models)
+
+POLICY: dict[tuple[str, str], Rule | None] = {
+    ("GET", "/healthz"): PUBLIC,
+    ("GET", "/readyz"): PUBLIC,
+    ("GET", "/metrics"): PUBLIC,
+    ("GET", "/openapi.json"): PUBLIC,
+    ("GET", "/docs"): PUBLIC,
+    ("GET", "/v1/setup"): PUBLIC,
+    ("POST", "/v1/setup"): PUBLIC,
+    ("POST", "/v1/oauth/token"): PUBLIC,
+    ("POST", "/v1/oauth/revoke"): PUBLIC,
+    ("GET", "/v1/oauth/oidc/start"): PUBLIC,
+    ("GET", "/v1/oauth/oidc/callback"): PUBLIC,
+    ("GET", "/v1/users/me"): Rule(Role.viewer, ANY),
+    ("POST", "/v1/users/me/password"): _SELF,
+    ("GET", "/v1/users/me/sessions"): _SELF,
+    ("DELETE", "/v1/users/me/sessions"): _SELF,
+    ("DELETE", "/v1/users/me/sessions/{session_id}"): _SELF,
+    ("POST", "/v1/users/me/second-factor"): _SELF,
+    ("PUT", "/v1/users/me/second-factor"): _SELF,
+    ("DELETE", "/v1/users/me/second-factor"): _SELF,
+    ("GET", "/v1/users"): _ADMIN,
+    ("POST", "/v1/users"): _ADMIN,
+    ("PATCH", "/v1/users/{user_id}"): _ADMIN,
+    ("GET", "/v1/api-keys"): _SELF,
+    ("POST", "/v1/api-keys"): _SELF,
+    ("DELETE", "/v1/api-keys/{key_id}"): _SELF,
+    ("GET", "/v1/clients"): _ADMIN,
+    ("POST", "/v1/clients"): _ADMIN,
+    ("PATCH", "/v1/clients/{client_id}"): _ADMIN,
+    ("DELETE", "/v1/clients/{client_id}"): _ADMIN,
+    ("POST", "/v1/clients/{client_id}/secret"): _ADMIN,
+    ("GET", "/v1/teams"): _OPERATOR,
+    ("POST", "/v1/teams"): _OPERATOR,
+    ("PATCH", "/v1/teams/{team}"): _OPERATOR,
+    ("GET", "/v1/usage"): _READ,
+    ("GET", "/v1/audit-events"): _AUDIT,
+    ("GET", "/v1/audit-events/verdict"): Rule(Role.admin, Scope.audit, operator=True),
+    ("GET", "/v1/datasets"): _READ,
+    ("POST", "/v1/datasets"): _DATA,
+    ("GET", "/v1/datasets/{name}"): _READ,
+    ("POST", "/v1/datasets/{name}/check"): Rule(Role.analyst, Scope.data, keeps=True),
+    ("GET", "/v1/datasets/{name}/versions"): _READ,
+    ("POST", "/v1/datasets/{name}/versions"): _UPLOAD,
+    ("GET", "/v1/datasets/{name}/series"): _READ,
+    ("GET", "/v1/datasets/{name}/series/{unique_id:path}"): _READ,
+    ("POST", "/v1/datasets/{name}/observations"): _UPLOAD,
+    ("DELETE", "/v1/datasets/{name}/series/{unique_id:path}"): _DELETE,
+    ("POST", "/v1/datasets/{name}/series/{unique_id:path}/restore"): _DELETE,
+    ("GET", "/v1/jobs"): _READ,
+    ("POST", "/v1/jobs"): Rule(Role.analyst, Scope.jobs, quota="compute"),
+    ("GET", "/v1/jobs/{job_id}"): _READ,
+    ("GET", "/v1/jobs/{job_id}/events"): _READ,
+    ("GET", "/v1/jobs/{job_id}/logs"): _READ,
+    ("POST", "/v1/jobs/{job_id}/stop"): Rule(Role.ml_engineer, Scope.jobs),
+    ("GET", "/v1/experiments/{job_id}/leaderboard"): _READ,
+    ("GET", "/v1/models"): _READ,
+    ("GET", "/v1/models/{name}/versions"): _READ,
+    ("GET", "/v1/models/{name}/versions/{version}"): _READ,
+    ("PUT", "/v1/models/{name}/aliases/{alias}"): _MODELS,
+    ("GET", "/v1/models/{name}/policy"): _READ,
+    ("PUT", "/v1/models/{name}/policy"): Rule(Role.admin, PERSON),
+    ("GET", "/v1/approvals"): _READ,
+    ("GET", "/v1/approvals/{approval_id}"): _READ,
+    ("POST", "/v1/approvals/{approval_id}/approve"): Rule(Role.ml_engineer, PERSON),
+    ("POST", "/v1/approvals/{approval_id}/refuse"): Rule(Role.ml_engineer, PERSON),
+    ("POST", "/v1/models/{ref}/forecasts"): Rule(Role.viewer, Scope.forecast, keeps=True),
+    ("GET", "/v1/forecasts/{forecast_id}"): _READ,
+}
+
+JOB_POLICY: dict[str, Role] = {
+    "featurize": Role.ml_engineer,
+    "train": Role.ml_engineer,
+    "tune": Role.ml_engineer,
+    "forecast": Role.analyst,
+    "compact": Role.admin,
+    "ingest": Role.analyst,
+}
