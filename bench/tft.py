@@ -23,7 +23,7 @@ import torch
 from bench.harness import arguments, report
 from bench.request import LAYOUT, PAST, QUANTILES, ROLES, H, panel
 from models.tft.reference import reference_dataset, stock_model, stock_trainer
-from models.tft.training import Precision, fit
+from models.tft.training import fit
 from quantis.panel import Task
 from quantis.types.jobs import TftParams
 
@@ -41,9 +41,9 @@ def systems() -> dict[str, Train]:
         quantiles=QUANTILES,
     )  # fmt: skip
 
-    def ours(precision: Precision) -> Train:
+    def ours(precision: str) -> Train:
         return lambda steps: fit(
-            snapshot, task, PARAMS.model_copy(update={"steps": steps}), precision=precision
+            snapshot, task, PARAMS.model_copy(update={"steps": steps, "precision": precision})
         )
 
     dataset = reference_dataset(frame, LAYOUT)
@@ -61,9 +61,9 @@ def _installed() -> bool:
 
 
 def _neuralforecast(frame: pd.DataFrame) -> Train:
-    from neuralforecast import NeuralForecast
-    from neuralforecast.losses.pytorch import MQLoss
-    from neuralforecast.models import TFT
+    from neuralforecast import NeuralForecast  # type: ignore[import-not-found]
+    from neuralforecast.losses.pytorch import MQLoss  # type: ignore[import-not-found]
+    from neuralforecast.models import TFT  # type: ignore[import-not-found]
 
     renamed = frame.assign(
         unique_id=frame["id"], ds=pd.Timestamp("2024-01-01") + pd.to_timedelta(frame["t"], unit="h")

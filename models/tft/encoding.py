@@ -128,6 +128,13 @@ class Scales:
         numbers = [_scale(floats(snapshot.static[name]), plain) for name in encoding.stat_numbers]
         return cls(tuple(slices), series, overall, np.array([*numbers, _scale(spread, plain)]))
 
+    def grown(self, snapshot: Snapshot, encoding: Encoding) -> Scales:
+        """These, and those of the series that are new in the snapshot."""
+        known = set(self.ids)
+        new = [name for name, _ in series_slices(snapshot.future[ID]) if name not in known]
+        added = self.of(new, snapshot.history, encoding)
+        return Scales((*self.ids, *new), np.concatenate([self.series, added]), self.overall, self.static)
+
     def of(self, names: list[str], history: pa.Table, encoding: Encoding) -> Floats:
         """The scales of these series, from their own history where they are new. Shape [series, columns, 2]."""
         place = {name: index for index, name in enumerate(self.ids)}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import torch
 
 from models.tft.encoding import Encoding
 from models.tft.network import Answer
@@ -57,33 +60,31 @@ def explanation(snapshot: Snapshot, encoding: Encoding, windows: Windows, answer
 
 
 def _joined(answers: list[Answer], windows: Windows) -> tuple[Floats, Floats, Floats, Floats]:
-    """Static and decoder weights, encoder weights right-aligned, attention (mean of heads) likewise."""
-    encoders, attentions, lengths = [], [], _lengths(windows)
-    for answer in answers:
-        mine, lengths = lengths[: len(answer.attention)], lengths[len(answer.attention) :]
-        attention = answer.attention.mean(2).numpy()
-        past = attention.shape[2] - windows.h
-        encoders.append(_right_aligned(answer.encoder.numpy(), mine, windows.encoder_length))
-        before = _right_aligned(attention[..., :past].transpose(0, 2, 1), mine, windows.encoder_length)
-        attentions.append(np.concatenate([before.transpose(0, 2, 1), attention[..., past:]], axis=2))
-    static, decoder = (
-        np.concatenate([getattr(a, kind).numpy() for a in answers]) for kind in ("static", "decoder")
-    )
-    return static, np.concatenate(encoders), decoder, np.concatenate(attentions)
+    """Static, encoder and decoder weights and attention (mean of heads), encoders padded in front."""
+
+    def joined(values: Iterable[torch.Tensor]) -> Floats:
+        return np.concatenate([value.numpy() for value in values])
+
+    def whole(values: torch.Tensor, past: int, dim: int) -> torch.Tensor:
+        front = list(values.shape)
+        front[dim] = windows.encoder_length - past
+        return torch.cat([values.new_zeros(front), values], dim)
+
+    pasts = [answer.encoder.shape[1] for answer in answers]
+    lengths = torch.from_numpy(_lengths(windows))
+    before = torch.arange(windows.encoder_length) >= windows.encoder_length - lengths[:, None]
+    encoder = joined(whole(a.encoder, past, 1) for a, past in zip(answers, pasts, strict=True))
+    attention = joined(whole(a.attention.mean(2), past, 2) for a, past in zip(answers, pasts, strict=True))
+    return (
+        joined(a.static for a in answers), encoder * before[..., None].numpy(),
+        joined(a.decoder for a in answers), attention,
+    )  # fmt: skip
 
 
 def _lengths(windows: Windows) -> Integers:
     """How many steps of its past the network sees of each series. Shape [series]."""
-    seen: Integers = np.minimum(windows.origin - windows.start.numpy(), windows.encoder_length)
+    seen: Integers = np.minimum(windows.steps.numpy(), windows.encoder_length)
     return seen
-
-
-def _right_aligned(values: Floats, lengths: Integers, steps: int) -> Floats:
-    """`values` [batch, past, n] with the padding moved to the front. Shape [batch, steps, n]."""
-    aligned = np.zeros((len(values), steps, values.shape[2]), np.float32)
-    for row, length in enumerate(lengths):
-        aligned[row, steps - length :] = values[row, :length]
-    return aligned
 
 
 def _weighed(encoder: Floats, attention: Floats) -> Floats:

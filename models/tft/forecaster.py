@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import ClassVar, Self
+from collections.abc import Callable, Iterator
+from typing import ClassVar, Self, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -14,13 +14,14 @@ from models.series import Floats, floats, predictions, recent
 from models.tft.encoding import Encoding, Scales
 from models.tft.explanation import explanation
 from models.tft.grid import encode
-from models.tft.network import Answer, QuantileNetwork
+from models.tft.network import Batch, QuantileNetwork
 from models.tft.reference import own_state
 from models.tft.windows import Windows
 from quantis.panel import ID, Snapshot, Task, Y, series_slices
 from quantis.types.jobs import TftParams
 
 _BATCH = 256
+Found = TypeVar("Found")
 
 
 class TftForecaster:
@@ -50,8 +51,8 @@ class TftForecaster:
     def predict(self, snapshot: Snapshot) -> pa.Table:
         tail = recent(snapshot, self.context_length)
         encoded = encode(tail, self.task, self.encoding, self.scales)
-        windows = Windows.of(encoded, self.params.encoder_length, self.task.h)
-        scaled = np.concatenate([answer.quantiles.numpy() for answer in self._answers(windows)])
+        windows = Windows.of([encoded], self.params.encoder_length, self.task.h)
+        scaled = np.concatenate([found.numpy() for found in self._each(windows, self.network)])
         fan = np.sort(scaled * encoded.scale[:, None, 1:] + encoded.scale[:, None, :1], axis=2)
         y, rows = floats(tail.history[Y]), dict(series_slices(tail.history[ID]))
         names = [name for name, _ in series_slices(tail.future[ID])]
@@ -69,16 +70,16 @@ class TftForecaster:
         """
         tail = recent(snapshot, self.context_length)
         encoded = encode(tail, self.task, self.encoding, self.scales)
-        windows = Windows.of(encoded, self.params.encoder_length, self.task.h)
-        return explanation(tail, self.encoding, windows, list(self._answers(windows)))
+        windows = Windows.of([encoded], self.params.encoder_length, self.task.h)
+        return explanation(tail, self.encoding, windows, list(self._each(windows, self.network.look)))
 
-    def _answers(self, windows: Windows) -> Iterator[Answer]:
+    def _each(self, windows: Windows, ask: Callable[[Batch], Found]) -> Iterator[Found]:
         """What the network says of every series, some at a time."""
         wanted = windows.prediction_windows()
         with torch.inference_mode():
             for first in range(0, len(wanted), _BATCH):
                 batch, _ = windows.batch(wanted[first : first + _BATCH])
-                yield self.network.look(batch)
+                yield ask(batch)
 
     def parts(self) -> Parts:
         config = {

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 _LEVELS = 1 << 16
+_NEVER = -1e9
 
 
 class Dropout(nn.Module):
@@ -94,27 +95,49 @@ class Attention(nn.Module):
             nn.init.zeros_(layer.bias)
         nn.init.xavier_uniform_(self.out.weight)
 
-    def forward(
-        self, ahead: torch.Tensor, steps: torch.Tensor, hidden: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """What each step ahead takes from all steps, and with which weights.
+    def forward(self, ahead: torch.Tensor, key_value: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+        """What each step ahead takes from all steps.
 
-        ahead [batch, h, size], steps [batch, time, size], hidden [batch or 1, h, time] where not to look.
-        Shapes [batch, h, size] and [batch, h, heads, time].
+        ahead [batch, h, size], key_value [batch, time, ...] projected, hidden [batch or 1, h, time] where not
+        to look. Shape [batch, h, size].
         """
-        query = self._split(self.query(ahead)).transpose(1, 2)
-        key, value = torch.split(self.key_value(steps), [self.heads * self.width, self.width], dim=-1)
-        scores = query @ self._split(key).permute(0, 2, 3, 1) / math.sqrt(self.width)
-        weights = scores.masked_fill(hidden[:, None], -1e9).softmax(-1)  # [batch, heads, h, time]
-        found = self.dropout(weights @ value[:, None]).mean(1)
-        return self.dropout(self.out(found)), weights.transpose(1, 2)
+        query, key, value = self._parts(ahead, key_value)
+        mask = torch.zeros(hidden.shape, device=hidden.device).masked_fill(hidden, _NEVER)
+        values = value[:, None].expand(-1, self.heads, -1, -1)
+        with torch.autocast(
+            ahead.device.type, enabled=False
+        ):  # of half the bits it is slower, and less exact
+            found = functional.scaled_dot_product_attention(
+                query.float(), key.float(), values.float(), attn_mask=mask[:, None], scale=1.0
+            )
+        return self._mixed(found)
+
+    def look(
+        self, ahead: torch.Tensor, key_value: torch.Tensor, hidden: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The same, and the weights [batch, h, heads, time]."""
+        query, key, value = self._parts(ahead, key_value)
+        weights = (query @ key.mT).masked_fill(hidden[:, None], _NEVER).softmax(-1)  # [batch, heads, h, time]
+        return self._mixed(weights @ value[:, None]), weights.transpose(1, 2)
+
+    def _parts(
+        self, ahead: torch.Tensor, key_value: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Queries and keys by head [batch, heads, steps, width], and the value that all heads share."""
+        query = self._split(self.query(ahead)).transpose(1, 2) / math.sqrt(self.width)
+        key, value = torch.split(key_value, [self.heads * self.width, self.width], dim=-1)
+        return query, self._split(key).transpose(1, 2), value
+
+    def _mixed(self, found: torch.Tensor) -> torch.Tensor:
+        mixed: torch.Tensor = self.dropout(self.out(self.dropout(found).mean(1)))
+        return mixed
 
     def _split(self, x: torch.Tensor) -> torch.Tensor:
-        return x.view(*x.shape[:-1], self.heads, self.width)
+        return x.reshape(*x.shape[:-1], self.heads, self.width)
 
 
 class Recurrence(nn.LSTM):
-    """An LSTM over windows of different lengths, padded behind; packs only those that are short."""
+    """An LSTM over rows that may begin late and that tells its state on the way."""
 
     def __init__(self, size: int) -> None:
         super().__init__(size, size, batch_first=True)
@@ -123,29 +146,28 @@ class Recurrence(nn.LSTM):
         self,
         x: torch.Tensor,
         state: tuple[torch.Tensor, torch.Tensor],
-        short: torch.Tensor,
-        lengths: torch.Tensor,
+        begins: torch.Tensor,
+        stops: range,
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
-        """`short` [n] are the rows whose `lengths` [batch] end before the last step. Outputs [batch, time, size]."""
-        if not len(short):
-            output, last = self(x, state)
-            return output, last
-        full = (
-            torch.ones(len(x), dtype=torch.bool, device=x.device).index_fill(0, short, False).nonzero()[:, 0]
-        )
-        packed = nn.utils.rnn.pack_padded_sequence(
-            x[short], lengths[short].cpu(), batch_first=True, enforce_sorted=False
-        )
-        some, (h_short, c_short) = self(packed, (state[0][:, short], state[1][:, short]))
-        padded, _ = nn.utils.rnn.pad_packed_sequence(some, batch_first=True, total_length=x.shape[1])
-        if not len(full):
-            return padded, (h_short, c_short)
-        output, (h, c) = self(x[full], (state[0][:, full], state[1][:, full]))
-        back = torch.cat([full, short]).argsort()
-        return (
-            torch.cat([output, padded])[back],
-            (torch.cat([h, h_short], 1)[:, back], torch.cat([c, c_short], 1)[:, back]),
-        )
+        """`begins` [batch] is each row's first step, where it has `state`; `stops` are the steps before which
+        the state is wanted. Outputs [batch, time, size], states [1, batch x stops, size] each.
+        """
+        initial, late = state, set(begins.tolist()) - {0}
+        outputs, states, at = [], [], 0
+        for bound in sorted(late | set(stops)):
+            output, state = self(x[:, at:bound], state)
+            outputs.append(output)
+            if bound in stops:
+                states.append(state)
+            if bound in late:
+                here = (begins == bound)[None, :, None]
+                hidden, cell = (torch.where(here, *pair) for pair in zip(initial, state, strict=True))
+                state = hidden, cell
+            at = bound
+        if len(states) == 1:
+            return torch.cat(outputs, 1) if len(outputs) > 1 else outputs[0], states[0]
+        hidden, cell = (torch.stack([s[i][0] for s in states], 1).flatten(0, 1)[None] for i in (0, 1))
+        return torch.cat(outputs, 1), (hidden, cell)
 
 
 def interpolation(inputs: int, outputs: int) -> torch.Tensor:

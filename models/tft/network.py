@@ -13,8 +13,10 @@ from torch import nn
 from models.tft.encoding import Encoding
 from models.tft.layers import Attention, Gate, GatedResidual, Recurrence
 from models.tft.selection import Selection
-from models.tft.windows import Batch
+from models.tft.stretches import ALONE, Sharing
 from quantis.types.jobs import TftParams
+
+Batch = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -95,25 +97,42 @@ class Network(nn.Module):
             context=first > 0,
         )  # fmt: skip
 
-    def forward(self, batch: Batch) -> torch.Tensor:
-        """Scaled quantiles. Shape [batch, h, quantiles]."""
-        return self.look(batch).quantiles
+    def forward(self, batch: Batch, sharing: Sharing = ALONE) -> torch.Tensor:
+        """Scaled quantiles. Shape [batch x origins, h, quantiles]."""
+        local, steps, span, before, _ = self._before_attention(batch, sharing)
+        ahead = span.by_origin(steps)
+        found = self.attention(ahead, span.seen(self.attention.key_value(steps)), span.hidden(before))
+        return self._after_attention(found, ahead, local, span)
 
     def look(self, batch: Batch) -> Answer:
         """The quantiles, and where they come from."""
-        lengths, past = batch["encoder_lengths"], batch["encoder_cont"].shape[1]
+        local, steps, span, before, weights = self._before_attention(batch, ALONE)
+        ahead = span.by_origin(steps)
+        found, attention = self.attention.look(ahead, self.attention.key_value(steps), span.hidden(before))
+        return Answer(self._after_attention(found, ahead, local, span), attention, *weights)
+
+    def _before_attention(
+        self, batch: Batch, sharing: Sharing
+    ) -> tuple[torch.Tensor, torch.Tensor, _Span, torch.Tensor, list[torch.Tensor]]:
+        """The steps after the LSTM and after enrichment, where they lie, padding in front, variables' weights."""
+        past = batch["encoder_cont"].shape[1] - sharing.reach
+        before = past - batch["encoder_lengths"]
         static, static_weights = self._static(batch)
         context = None if self.selection_context is None else self.selection_context(static)
         encoded, encoder_weights = self._select(self.encoder_selection, batch, "encoder", 3, context)
         decoded, decoder_weights = self._select(self.decoder_selection, batch, "decoder", 2, context)
-        chosen = torch.cat([encoded, decoded], dim=1)
-        local = self.local_gate(self._recurrent(encoded, decoded, static, lengths), chosen)
+        span = _Span(len(static), past, decoded.shape[1] - sharing.reach, sharing)
+        chosen = torch.cat([encoded, span.horizons(decoded)], dim=1)
+        local = self.local_gate(self._recurrent(chosen, static, before, span), chosen)
         steps = self.enrichment(local, self.enrichment_context(static))
-        ahead = steps[:, past:]
-        found, attention = self.attention(ahead, steps, _hidden(lengths, past, ahead.shape[1]))
+        return local, steps, span, before, [static_weights, encoder_weights, decoder_weights]
+
+    def _after_attention(
+        self, found: torch.Tensor, ahead: torch.Tensor, local: torch.Tensor, span: _Span
+    ) -> torch.Tensor:
         mixed = self.feed_forward(self.attention_gate(found, ahead))
-        quantiles = self.output(self.last_gate(mixed, local[:, past:]))
-        return Answer(quantiles, attention, static_weights, encoder_weights, decoder_weights)
+        quantiles: torch.Tensor = self.output(self.last_gate(mixed, span.by_origin(local)))
+        return quantiles
 
     def _static(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """One vector per sample. Shapes [batch, hidden] and [batch, variables]."""
@@ -135,14 +154,61 @@ class Network(nn.Module):
         return chosen, weights
 
     def _recurrent(
-        self, encoded: torch.Tensor, decoded: torch.Tensor, static: torch.Tensor, lengths: torch.Tensor
+        self, chosen: torch.Tensor, static: torch.Tensor, before: torch.Tensor, span: _Span
     ) -> torch.Tensor:
-        """Shape [batch, encoder + h, hidden]."""
+        """Shape as `chosen` [batch, encoder + reach + origins x h, hidden]."""
         state = (self.initial_hidden(static)[None], self.initial_cell(static)[None])
-        short = (lengths < encoded.shape[1]).nonzero()[:, 0]
-        before, state = self.encoder_lstm.run(encoded, state, short, lengths)
-        after, _ = self.decoder_lstm(decoded, state)
-        return torch.cat([before, after], dim=1)
+        encoder, state = self.encoder_lstm.run(chosen[:, : span.encoder], state, before, span.stops)
+        decoder, _ = self.decoder_lstm(span.by_origin(chosen), state)
+        return torch.cat([encoder, decoder.reshape(span.batch, -1, encoder.shape[2])], dim=1)
+
+
+@dataclass(frozen=True)
+class _Span:
+    """Where origins and horizons lie among the steps: `past` before the first origin, `h` ahead of each."""
+
+    batch: int
+    past: int
+    h: int
+    sharing: Sharing
+
+    @property
+    def encoder(self) -> int:
+        """Steps until the last origin."""
+        return self.past + self.sharing.reach
+
+    @property
+    def stops(self) -> range:
+        """Every origin, as a step of the encoder."""
+        return range(self.past, self.encoder + 1, self.sharing.stride)
+
+    def horizons(self, decoded: torch.Tensor) -> torch.Tensor:
+        """[batch, reach + h, n] to every origin's horizon after the other: [batch, origins x h, n]."""
+        if self.sharing.origins == 1:
+            return decoded
+        return decoded.unfold(1, self.h, self.sharing.stride).transpose(2, 3).flatten(1, 2)
+
+    def by_origin(self, steps: torch.Tensor) -> torch.Tensor:
+        """The horizons of [batch, encoder + origins x h, n]. Shape [batch x origins, h, n]."""
+        return steps[:, self.encoder :].reshape(-1, self.h, steps.shape[2])
+
+    def seen(self, steps: torch.Tensor) -> torch.Tensor:
+        """What each origin may look at: its encoder and its horizon. Shape [batch x origins, past + h, n]."""
+        if self.sharing.origins == 1:
+            return steps
+        before = steps[:, : self.encoder].unfold(1, self.past, self.sharing.stride).transpose(2, 3)
+        return torch.cat([before.flatten(0, 1), self.by_origin(steps)], dim=1)
+
+    def hidden(self, before: torch.Tensor) -> torch.Tensor:
+        """Where not to look: padding, the step itself and all after it. Shape [batch x origins or 1, h, past + h]."""
+        device = before.device
+        ahead = torch.ones(self.h, self.h, dtype=torch.bool, device=device).triu()
+        origins = torch.arange(self.sharing.origins, device=device) * self.sharing.stride
+        unused = (before[:, None] - origins).flatten()[:, None, None]
+        padding = torch.arange(self.past, device=device) < unused  # [batch x origins, 1, past]
+        if not bool(before.any()):
+            padding = padding[:1]
+        return torch.cat([padding.expand(-1, self.h, -1), ahead.expand(len(padding), -1, -1)], dim=2)
 
 
 class QuantileNetwork(Network):
@@ -152,20 +218,15 @@ class QuantileNetwork(Network):
         super().__init__(Sizes.of(params, encoding, quantiles))
 
 
-def quantile_loss(quantiles: tuple[float, ...], forecast: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Twice the pinball loss, averaged over quantiles and observed targets. `forecast` [batch, h, quantiles]."""
-    observed = torch.isfinite(target)
+def pinball(quantiles: tuple[float, ...], forecast: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Twice the pinball loss, summed over observed targets and averaged over quantiles.
+
+    `forecast` [batch, h, quantiles], `target` [batch, h].
+    """
     levels = torch.tensor(quantiles, dtype=forecast.dtype, device=forecast.device)
-    errors = torch.nan_to_num(target)[..., None] - forecast
-    return 2 * torch.maximum((levels - 1) * errors, levels * errors)[observed].mean()
+    errors = (target[..., None] - forecast).nan_to_num(0.0)
+    return 2 / len(quantiles) * torch.maximum((levels - 1) * errors, levels * errors).sum()
 
 
 def _span(counts: tuple[int, int, int], first: int, last: int) -> slice:
     return slice(sum(counts[:first]), sum(counts[:last]))
-
-
-def _hidden(lengths: torch.Tensor, past: int, h: int) -> torch.Tensor:
-    """Where not to look: padding, the step itself and all after it. Shape [batch, h, past + h]."""
-    padding = torch.arange(past, device=lengths.device) >= lengths[:, None]
-    ahead = torch.ones(h, h, dtype=torch.bool, device=lengths.device).triu()
-    return torch.cat([padding[:, None].expand(-1, h, -1), ahead.expand(len(lengths), -1, -1)], dim=2)

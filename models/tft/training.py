@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from hashlib import sha256
+from typing import Protocol
 
 import torch
 from torch import nn
 
+from models.tft.checkpoint import State
 from models.tft.encoding import Encoding, Scales
 from models.tft.forecaster import TftForecaster
-from models.tft.grid import encode
-from models.tft.network import QuantileNetwork, quantile_loss
+from models.tft.network import QuantileNetwork, pinball
 from models.tft.preflight import preflight, shortest_past
-from models.tft.windows import Windows
-from models.windows.order import Order
+from models.tft.shard import Shard
+from models.tft.stretches import Histories
+from models.windows.order import Order, mixed
 from quantis.errors import InvalidInput
 from quantis.panel import Snapshot, Task
 from quantis.types.jobs import TftParams
 
 Progress = Callable[[int, float], None]
-Precision = Literal["float32", "bfloat16"]
 
 _CLIP = 1.0
 _REPORTS = 20
+_WARM_UP = 0.3  # of the steps
 
 
 class Worker(Protocol):
@@ -40,6 +43,10 @@ class Worker(Protocol):
         """The module, on its device, averaging gradients over the workers (DistributedDataParallel)."""
         ...
 
+    def total(self, values: torch.Tensor) -> torch.Tensor:
+        """The sum of every worker's values."""
+        ...
+
 
 @dataclass(frozen=True)
 class Alone:
@@ -49,6 +56,18 @@ class Alone:
     def wrap(self, module: nn.Module) -> nn.Module:
         return module
 
+    def total(self, values: torch.Tensor) -> torch.Tensor:
+        return values
+
+
+@dataclass(frozen=True)
+class Journal:
+    """Where training leaves its state, every `every` steps, and where it goes on after a kill."""
+
+    latest: Callable[[], State | None]
+    keep: Callable[[State], object]
+    every: int
+
 
 def fit(
     snapshot: Snapshot,
@@ -56,60 +75,98 @@ def fit(
     params: TftParams,
     worker: Worker | None = None,
     progress: Progress | None = None,
-    precision: Precision = "float32",
+    journal: Journal | None = None,
+    parent: TftForecaster | None = None,
 ) -> TftForecaster:
     """Train on the snapshot's histories for `params.steps` steps; every worker returns the same model.
 
-    Each worker visits its own share of the windows, `params.batch_size` a step. `progress` hears the step
-    and the mean loss since it was last told. `precision` "bfloat16" computes the matrix products in half the
-    bits and keeps weights and loss in float32. The same seed gives the same weights on CPU with the same
-    number of threads. InvalidInput when no history is long enough for a window.
+    A step takes `params.batch_size` windows per worker, those of each worker's own series; `progress` hears the
+    step and the mean loss since it was last told. With a `parent` its weights, inputs and scales go on. The same seed
+    gives the same weights on CPU with the same number of threads, whether training was interrupted or not.
+    InvalidInput when no history is long enough for a window.
     """
     worker = worker or Alone()
-    encoding = Encoding.learn(snapshot, task)
-    scales = Scales.learn(snapshot, encoding)
-    windows = Windows.of(encode(snapshot, task, encoding, scales), params.encoder_length, task.h)
-    candidates = windows.training_windows(shortest_past(params))
-    if not len(candidates):
+    encoding = parent.encoding if parent else Encoding.learn(snapshot, task)
+    scales = parent.scales.grown(snapshot, encoding) if parent else Scales.learn(snapshot, encoding)
+    histories, least = Histories.of(snapshot), shortest_past(params)
+    if not histories.windows(least, task.h).any():
         raise InvalidInput(preflight(snapshot, task, params).sentence)
-    order = Order(len(candidates), params.seed, params.batch_size, worker.world_size)
+    shard = Shard.of(snapshot, task, params, encoding, scales, histories, (worker.rank, worker.world_size))
     with torch.random.fork_rng():
         torch.manual_seed(params.seed)
         network = QuantileNetwork(params, encoding, task.quantiles)
-        module = worker.wrap(network)
-        torch.manual_seed(params.seed + 1 + worker.rank)  # dropout differs between workers
-        batches = (candidates[places] for places in order.batches(worker.rank))
-        _train(module, windows, batches, task, params, progress, precision)
+        if parent:
+            network.load_state_dict(parent.network.state_dict())
+        _Training(worker.wrap(network), shard, task, params, worker, progress, journal).run()
     return TftForecaster(task, params, encoding, scales, network.cpu().eval())
 
 
-def _train(
-    module: nn.Module,
-    windows: Windows,
-    batches: Iterator[torch.Tensor],
-    task: Task,
-    params: TftParams,
-    progress: Progress | None,
-    precision: Precision,
-) -> None:
-    device = next(module.parameters()).device
-    windows = windows.to(device)
-    optimizer = torch.optim.Adam(module.parameters(), lr=params.learning_rate, foreach=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, params.learning_rate, max(2, params.steps))
-    every = max(1, params.steps // _REPORTS)
-    total = torch.zeros((), device=device)
-    module.train()
-    for step in range(1, params.steps + 1):
-        batch, target = windows.batch(next(batches).to(device))
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-            forecast = module(batch)
-        loss = quantile_loss(task.quantiles, forecast.float(), target)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(module.parameters(), _CLIP, foreach=True)
-        optimizer.step()
-        schedule.step()
-        total += loss.detach()
-        if progress and (step % every == 0 or step == params.steps):
-            progress(step, float(total) / (every if step % every == 0 else step % every))
-            total.zero_()
+class _Training:
+    def __init__(
+        self, module: nn.Module, shard: Shard, task: Task, params: TftParams, worker: Worker,
+        progress: Progress | None, journal: Journal | None,
+    ) -> None:  # fmt: skip
+        self.module, self.task, self.params, self.worker = module.train(), task, params, worker
+        self.progress, self.journal = progress, journal
+        self.device = next(module.parameters()).device
+        self.shard = shard.to(self.device)
+        self.optimizer = torch.optim.Adam(module.parameters(), lr=params.learning_rate, fused=True)
+        self.every = max(1, params.steps // _REPORTS)
+        self.loss = torch.zeros((), device=self.device)  # since the last report
+        size = max(1, params.batch_size // shard.sharing.origins) * worker.world_size
+        self.order = Order(shard.count, params.seed, size)
+        self.visited = ""
+
+    def run(self) -> None:
+        state = self.journal.latest() if self.journal else None
+        if state is not None:
+            state.restore(self.module, self.optimizer)
+            self.loss += state.loss
+            self.visited = state.visited
+        first = state.step if state else 0
+        for step, places in zip(range(first, self.params.steps), self.order.batches(first), strict=False):
+            torch.manual_seed(mixed(self.params.seed, step, self.worker.rank))  # dropout
+            self.loss += self._step(step, places)
+            self.visited = sha256(self.visited.encode() + places.numpy().tobytes()).hexdigest()
+            self._tell(step + 1)
+
+    def _step(self, step: int, places: torch.Tensor) -> torch.Tensor:
+        """Shape []: the mean loss of this step over all workers."""
+        batch, target = self.shard.batch(places)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.params.precision == "bfloat16"):
+            forecast = self.module(batch, self.shard.sharing)
+        loss = pinball(self.task.quantiles, forecast.float(), target)
+        observed = torch.isfinite(target).sum()
+        both = self.worker.total(torch.stack([loss.detach(), observed.to(loss.dtype)]))
+        self.optimizer.zero_grad()
+        (loss * (self.worker.world_size / both[1].clamp_min(1))).backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.module.parameters(), _CLIP, foreach=True)
+        rate, momentum = one_cycle(step, self.params.steps)
+        for group in self.optimizer.param_groups:
+            group["lr"], group["betas"] = rate * self.params.learning_rate, (momentum, 0.999)
+        self.optimizer.step()
+        return both[0] / both[1].clamp_min(1)
+
+    def _tell(self, done: int) -> None:
+        last, since = done == self.params.steps, done % self.every or self.every
+        loss = float(self.loss) if last or since == self.every else 0.0
+        if last or since == self.every:
+            self.loss.zero_()
+        if self.journal and self.worker.rank == 0 and (last or done % self.journal.every == 0):
+            state = State.of(done, float(self.loss), self.visited, self.module, self.optimizer)
+            self.journal.keep(state)
+        if self.progress and (last or since == self.every):
+            self.progress(done, loss / since)
+
+
+def one_cycle(step: int, steps: int) -> tuple[float, float]:
+    """The share of the learning rate, and the momentum, at a step from 0: up in a third, down to nothing.
+
+    Source: Smith, Super-convergence, 2018; the curve of torch's OneCycleLR.
+    """
+    peak = max(1.0, _WARM_UP * steps - 1)
+    if step <= peak:
+        share = (1 - math.cos(math.pi * step / peak)) / 2
+        return 0.04 + 0.96 * share, 0.95 - 0.1 * share
+    share = (1 + math.cos(math.pi * (step - peak) / max(1.0, steps - 1 - peak))) / 2
+    return 4e-6 + (1 - 4e-6) * share, 0.95 - 0.1 * share

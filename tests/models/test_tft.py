@@ -14,7 +14,8 @@ from models.series import floats, keep_series, recent
 from models.tft.encoding import Encoding, Scales
 from models.tft.forecaster import mean_of
 from models.tft.grid import encode
-from models.tft.network import QuantileNetwork, quantile_loss
+from models.tft.network import QuantileNetwork, pinball
+from models.tft.stretches import Histories
 from models.tft.training import fit
 from models.tft.windows import Windows
 from quantis.errors import InvalidInput
@@ -51,7 +52,7 @@ def _windows(case) -> tuple[Encoding, Scales, Windows]:
     task, snapshot, _ = case
     encoding = Encoding.learn(snapshot, task)
     scales = Scales.learn(snapshot, encoding)
-    return encoding, scales, Windows.of(encode(snapshot, task, encoding, scales), 24, task.h)
+    return encoding, scales, Windows.of([encode(snapshot, task, encoding, scales)], 24, task.h)
 
 
 def test_when_a_window_is_gathered_then_it_holds_the_panel_values_at_its_place(case):
@@ -83,17 +84,16 @@ def test_when_a_window_is_gathered_then_it_holds_the_panel_values_at_its_place(c
 
 def test_when_windows_are_listed_then_each_lies_within_its_history_and_has_an_observed_target(case):
     task, snapshot, _ = case
-    _, _, windows = _windows(case)
-    found = windows.training_windows(least=12)
+    histories = Histories.of(snapshot)
+    found = histories.stretches(12, task.h)
     counts = torch.bincount(found[:, 0]).tolist()
     assert counts == [400 - 12 - 12 + 1, 400 - 12 - 12 + 1, 30 - 12 - 12 + 1]
-    assert (found[:, 1] - windows.start[found[:, 0]] >= 12).all()
-    assert (found[:, 1] + task.h <= windows.origin).all()
+    assert (found[:, 1] >= 12).all()
+    assert (found[:, 1] + task.h <= torch.from_numpy(histories.steps)[found[:, 0]]).all()
     y = floats(snapshot.history["y"])
     y[100:140] = np.nan
     gone = Snapshot(_change(snapshot.history, "y", y), snapshot.future, snapshot.static)
-    _, _, fewer = _windows((task, gone, None))
-    assert len(found) - len(fewer.training_windows(least=12)) == 40 - task.h + 1
+    assert len(found) - len(Histories.of(gone).stretches(12, task.h)) == 40 - task.h + 1
 
 
 def test_when_what_happens_ahead_changes_then_the_forecast_does_not(case):
@@ -195,7 +195,7 @@ def test_when_a_series_and_its_category_are_new_and_full_of_gaps_then_the_answer
 
 def test_when_targets_are_missing_then_they_weigh_nothing():
     forecast = torch.tensor([[[1.0, 3.0], [50.0, 60.0]]])  # [1 window, 2 steps, 2 quantiles]
-    loss = quantile_loss((0.25, 0.75), forecast, torch.tensor([[2.0, float("nan")]]))
+    loss = pinball((0.25, 0.75), forecast, torch.tensor([[2.0, float("nan")]]))
     assert loss.item() == pytest.approx((2 * 0.25 * 1 + 2 * 0.25 * 1) / 2)
 
 
@@ -218,8 +218,8 @@ def test_when_products_are_computed_in_bfloat16_then_the_loss_falls_as_far_and_t
     task, snapshot, _ = case
     last = {}
     for precision in ("float32", "bfloat16"):
-        params, told = TINY.model_copy(update={"steps": 60}), []
-        model = fit(snapshot, task, params, progress=lambda _, loss: told.append(loss), precision=precision)  # noqa: B023
+        params, told = TINY.model_copy(update={"steps": 60, "precision": precision}), []
+        model = fit(snapshot, task, params, progress=lambda _, loss: told.append(loss))  # noqa: B023
         last[precision] = told[-1]
     assert last["bfloat16"] == pytest.approx(last["float32"], rel=0.1)
     assert {values.dtype for name, values in model.parts().tensors.items() if "network" in name} == {

@@ -6,11 +6,9 @@ import pytest
 import torch
 
 from models.series import floats
-from models.tft.encoding import Encoding, Scales
-from models.tft.grid import encode
 from models.tft.preflight import Proposal, preflight, shortest_past
+from models.tft.stretches import Histories
 from models.tft.training import fit
-from models.tft.windows import Windows
 from quantis.errors import InvalidInput
 from quantis.panel import Snapshot
 from quantis.types.jobs import TftParams
@@ -49,9 +47,8 @@ def test_when_a_panel_is_examined_then_each_rule_says_how_many_windows_it_remove
 
 def test_when_windows_are_kept_then_training_has_exactly_these(panel):
     task, snapshot = panel
-    encoding = Encoding.learn(snapshot, task)
-    windows = Windows.of(encode(snapshot, task, encoding, Scales.learn(snapshot, encoding)), 24, task.h)
-    counted = torch.bincount(windows.training_windows(shortest_past(PARAMS))[:, 0], minlength=4).tolist()
+    windows = Histories.of(snapshot).stretches(shortest_past(PARAMS), task.h)
+    counted = torch.bincount(windows[:, 0], minlength=4).tolist()
     assert counted == preflight(snapshot, task, PARAMS).by_series["kept"].to_pylist()
 
 

@@ -38,12 +38,19 @@ def _batch(sizes: Sizes, lengths: list[int], h: int = 5) -> dict[str, torch.Tens
 
 
 def _lean(batch: dict[str, torch.Tensor], sizes: Sizes) -> dict[str, torch.Tensor]:
-    """The library's batch in our form: static inputs once per window."""
+    """The library's batch in our form: static inputs once per window, padding in front."""
     found = {"encoder_lengths": batch["encoder_lengths"]}
+    batch = batch | {name: _in_front(batch[name], batch) for name in ("encoder_cont", "encoder_cat")}
     for kind, static in (("cont", sizes.reals[0]), ("cat", sizes.codes_by_role[0])):
         found[f"static_{kind}"] = batch[f"decoder_{kind}"][:, 0, :static]
         found |= {f"{side}_{kind}": batch[f"{side}_{kind}"][..., static:] for side in ("encoder", "decoder")}
     return found
+
+
+def _in_front(values: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Of an encoder [batch, time, ...], the padding behind moved to the front."""
+    rows = zip(values, batch["encoder_lengths"].tolist(), strict=True)
+    return torch.stack([row.roll(len(row) - length, 0) for row, length in rows])
 
 
 def _pair(sizes: Sizes) -> tuple[torch.nn.Module, Network]:
@@ -65,13 +72,19 @@ def test_when_the_librarys_weights_are_loaded_then_quantiles_attention_and_impor
     batch = _batch(sizes, lengths)
     with torch.inference_mode():
         expected, found = theirs(batch), ours.look(_lean(batch, sizes))
-    attention = torch.cat([expected["encoder_attention"], expected["decoder_attention"]], dim=-1)
+        quantiles = ours(_lean(batch, sizes))
+    seen = _in_front(expected["encoder_attention"].permute(0, 3, 1, 2), batch).permute(0, 2, 3, 1)
+    attention = torch.cat([seen, expected["decoder_attention"]], dim=-1)
+    used = torch.arange(max(lengths)) >= max(lengths) - torch.tensor(lengths)[:, None]
+    assert torch.allclose(quantiles, expected["prediction"], atol=1e-5)
     assert torch.allclose(found.quantiles, expected["prediction"], atol=1e-5)
     assert torch.allclose(found.attention, attention, atol=1e-5)
     for mine, key in ((found.static, "static"), (found.encoder, "encoder"), (found.decoder, "decoder")):
-        theirs_weights = expected[f"{key}_variables"].squeeze(-2)
+        weights = expected[f"{key}_variables"].squeeze(-2)
+        theirs_weights = _in_front(weights, batch) if key == "encoder" else weights
+        kept = used if key == "encoder" else slice(None)
         if mine.numel():
-            assert torch.allclose(mine, theirs_weights, atol=1e-5), key
+            assert torch.allclose(mine[kept], theirs_weights[kept], atol=1e-5), key
 
 
 def test_when_there_is_no_dropout_then_the_gradients_agree_too():

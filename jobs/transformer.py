@@ -1,0 +1,145 @@
+"""Training the Temporal Fusion Transformer on Ray Train's workers, through kills.
+
+`_worker` is all that a training worker runs. Its state is committed to the job's folder as it goes, so that
+workers that Ray starts again, or a job that is submitted again, go on where the last whole state is.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.train
+import torch
+from ray.train.torch import TorchTrainer, prepare_model
+
+from cluster.database.engine import Database
+from cluster.repositories.jobs import Jobs
+from cluster.settings import Settings
+from jobs.runtime import Context
+from models.bundle import read_bundle, write_bundle
+from models.forecaster import Forecaster
+from models.tft.checkpoint import Checkpoints, fingerprint
+from models.tft.forecaster import TftForecaster
+from models.tft.preflight import preflight
+from models.tft.training import Journal, fit
+from quantis.panel import Snapshot, Task
+from quantis.types.jobs import TftParams, TrainSpec
+
+Hear = Callable[[int, float], None]
+_STATES = 20  # kept in the course of a training
+_FAILURES = 3
+
+
+def train_tft(
+    context: Context[TrainSpec], snapshot: Snapshot, task: Task, what: str, parent: Path | None = None
+) -> Forecaster:
+    """Train as the job asks, from the weights of the bundle `parent` if there is one."""
+    params = context.spec.tft
+    report = preflight(snapshot, task, params)
+    if report.removed_series:
+        context.tell(f"tft ({what}): {report.sentence}", windows=report.totals)
+    hear = Teller(context.team, context.job_id, what, params.steps)
+    return on_ray(snapshot, task, params, context.folder / what, hear, parent)
+
+
+@dataclass(frozen=True)
+class Teller:
+    """Tells the job's readers how training goes, from a worker."""
+
+    team: str
+    job: str
+    what: str
+    steps: int
+
+    def __call__(self, step: int, loss: float) -> None:
+        database = Database(Settings().sql_url)
+        text = f"tft ({self.what}): step {step} of {self.steps}, loss {loss:.4f}"
+        data = {"step": step, "loss": round(loss, 5)}
+        Jobs(database).tell(self.team, self.job, "progress", text, data=data)
+        database.close()
+
+
+def on_ray(
+    snapshot: Snapshot,
+    task: Task,
+    params: TftParams,
+    folder: Path,
+    hear: Hear | None = None,
+    parent: Path | None = None,
+) -> Forecaster:
+    """Train on `params.workers` of Ray Train, with states in `folder`; rank 0 calls `hear` as training goes.
+
+    Call it again with the same arguments to go on. Ray Train's own errors say why it gave up.
+    """
+    own = folder / fingerprint(snapshot, task, params, parent.name if parent else "")
+    trainer = TorchTrainer(
+        _worker,
+        train_loop_config={
+            "snapshot": ray.put(snapshot), "task": task, "params": params, "folder": own, "hear": hear,
+            "parent": parent,
+        },
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=params.workers, resources_per_worker={"CPU": 0.5}, use_gpu=torch.cuda.is_available()
+        ),
+        run_config=ray.train.RunConfig(
+            name=own.name,
+            storage_path=str(folder),
+            failure_config=ray.train.FailureConfig(max_failures=_FAILURES),
+        ),
+    )  # fmt: skip
+    trainer.fit()
+    return read_bundle(own / "bundle")
+
+
+def _worker(config: dict[str, Any]) -> None:
+    """What one training worker runs."""
+    torch.set_num_threads(1)
+    place = _RayWorker()
+    snapshot, folder, params = ray.get(config["snapshot"]), config["folder"], config["params"]
+    states = Checkpoints(folder / "states")
+    forecaster = fit(
+        snapshot, config["task"], params, worker=place,
+        progress=config["hear"] if place.rank == 0 else None,
+        journal=Journal(states.latest, states.keep, max(1, params.steps // _STATES)),
+        parent=_parent(config["parent"]),
+    )  # fmt: skip
+    if place.rank == 0:
+        shutil.rmtree(folder / "bundle", ignore_errors=True)  # of a worker that was killed after it
+        write_bundle(folder / "bundle", forecaster, snapshot)
+    ray.train.report({"done": 1})
+
+
+def _parent(folder: Path | None) -> TftForecaster | None:
+    if folder is None:
+        return None
+    found = read_bundle(folder)
+    assert isinstance(found, TftForecaster)
+    return found
+
+
+class _RayWorker:
+    """The training loop's view of Ray Train."""
+
+    @property
+    def rank(self) -> int:
+        rank: int = ray.train.get_context().get_world_rank()
+        return rank
+
+    @property
+    def world_size(self) -> int:
+        size: int = ray.train.get_context().get_world_size()
+        return size
+
+    def wrap(self, module: torch.nn.Module) -> torch.nn.Module:
+        wrapped: torch.nn.Module = prepare_model(module)
+        return wrapped
+
+    def total(self, values: torch.Tensor) -> torch.Tensor:
+        if self.world_size > 1:
+            torch.distributed.all_reduce(values)
+        return values

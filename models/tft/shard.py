@@ -1,0 +1,96 @@
+"""One worker's series: their windows as tensors, and its part of every batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from models.tft.encoding import Encoding, Scales
+from models.tft.grid import encode
+from models.tft.network import Batch
+from models.tft.preflight import shortest_past
+from models.tft.stretches import ALONE, Histories, Sharing
+from models.tft.windows import Windows
+from quantis.panel import ID, Snapshot, Task, series_slices
+from quantis.types.jobs import TftParams
+
+_ROWS = 250_000  # encoded at a time, so that float64 columns never stand beside the whole panel
+
+
+@dataclass(frozen=True)
+class Shard:
+    """stretches [count, 2] of all workers; `own` are the series, from and to before, that this one visits,
+    `held` those in `windows`, at least one.
+    """
+
+    windows: Windows
+    stretches: torch.Tensor
+    sharing: Sharing
+    own: tuple[int, int]
+    held: tuple[int, int]
+
+    @classmethod
+    def of(
+        cls, snapshot: Snapshot, task: Task, params: TftParams, encoding: Encoding, scales: Scales,
+        histories: Histories, place: tuple[int, int],
+    ) -> Shard:  # fmt: skip
+        """`place` is the worker's rank and how many there are."""
+        least = shortest_past(params)
+        sharing = histories.sharing(least, params.encoder_length, task.h) if params.share_encoder else ALONE
+        stretches = histories.stretches(least, task.h, sharing)
+        bounds = _bounds(stretches[:, 0], len(histories.steps), place[1])
+        own = bounds[place[0]], bounds[place[0] + 1]
+        first = min(own[0], len(histories.steps) - 1)
+        held = first, max(own[1], first + 1)
+        parts = (encode(part, task, encoding, scales) for part in _parts(snapshot, held, histories, task.h))
+        windows = Windows.of(parts, params.encoder_length, task.h, sharing)
+        return cls(windows, stretches, sharing, own, held)
+
+    @property
+    def count(self) -> int:
+        return len(self.stretches)
+
+    def to(self, device: torch.device) -> Shard:
+        return replace(self, windows=self.windows.to(device))
+
+    def batch(self, places: torch.Tensor) -> tuple[Batch, torch.Tensor]:
+        """The part of these stretches [n] that lies in the own series. Without any, one window without a target."""
+        stretches = self.stretches[places]
+        series = stretches[:, 0]
+        mine = stretches[(series >= self.own[0]) & (series < self.own[1])]
+        chosen = mine if len(mine) else torch.tensor([[self.held[0], 1]])
+        chosen = (chosen - torch.tensor([self.held[0], 0])).to(self.windows.first.device)
+        batch, target = self.windows.batch(chosen, self.sharing, coarse=True)
+        return batch, target if len(mine) else torch.full_like(target, torch.nan)
+
+
+def _bounds(series: torch.Tensor, count: int, workers: int) -> list[int]:
+    """Where each worker's series begin, so that each has about as many stretches; and the end."""
+    seen = np.cumsum(np.bincount(series.numpy(), minlength=count))
+    shares = np.arange(1, workers) * seen[-1] / workers
+    return [0, *(np.searchsorted(seen, shares) + 1).clip(max=count).tolist(), count]
+
+
+def _parts(snapshot: Snapshot, held: tuple[int, int], histories: Histories, h: int) -> Iterator[Snapshot]:
+    """The snapshot of the series held, some at a time."""
+    rows = dict(series_slices(snapshot.history[ID]))
+    names = [name for name, _ in series_slices(snapshot.future[ID])]
+    first = held[0]
+    while first < held[1]:
+        last, wide = first + 1, histories.steps[first]
+        while last < held[1]:
+            wide = max(wide, histories.steps[last])
+            if (wide + h) * (last + 1 - first) > _ROWS:
+                break
+            last += 1
+        there = [rows[name] for name in names[first:last] if name in rows]
+        start, stop = (there[0].start, there[-1].stop) if there else (0, 0)
+        yield Snapshot(
+            snapshot.history.slice(start, stop - start),
+            snapshot.future.slice(first * h, (last - first) * h),
+            snapshot.static,
+        )
+        first = last

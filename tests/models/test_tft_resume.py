@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from models.tft.checkpoint import Checkpoints, fingerprint
+from models.tft.training import Journal, fit
+from quantis.types.jobs import TftParams
+
+PARAMS = TftParams(hidden_size=8, attention_heads=2, dropout=0.1, encoder_length=12, batch_size=16, steps=30)
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def case(one_thread, make_task, make_snapshot, tmp_path_factory):
+    """A training whose states of steps 10, 20 and 30 lie in folders of their own."""
+    task = make_task(h=6, quantiles=(0.1, 0.5, 0.9), season_lengths=(24,))
+    snapshot, _ = make_snapshot(task, {"a": 90, "b": 60})
+    folder, told = tmp_path_factory.mktemp("states"), []
+    states = Checkpoints(folder)
+    kept = []
+    model = fit(
+        snapshot, task, PARAMS, progress=lambda *at: told.append(at),
+        journal=Journal(lambda: None, lambda state: kept.append(state) or states.keep(state), 10),
+    )  # fmt: skip
+    return task, snapshot, model, told, kept
+
+
+def _again(case, folder):
+    task, snapshot, *_ = case
+    told, kept = [], []
+    journal = Journal(Checkpoints(folder).latest, kept.append, 10)
+    model = fit(snapshot, task, PARAMS, progress=lambda *at: told.append(at), journal=journal)
+    return model, told, kept
+
+
+def _same(first, second) -> bool:
+    one, two = first.parts().tensors, second.parts().tensors
+    return all(np.array_equal(values, two[name]) for name, values in one.items())
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_when_training_goes_on_from_a_state_then_every_bit_is_that_of_the_undisturbed_run(
+    case, tmp_path, place
+):
+    _, _, whole, told, kept = case
+    Checkpoints(tmp_path).keep(kept[place])
+    model, rest, states = _again(case, tmp_path)
+    assert _same(model, whole)
+    assert rest == [at for at in told if at[0] > kept[place].step]
+    assert states[-1].visited == kept[-1].visited
+    assert len({state.visited for state in kept}) == 3
+
+
+@pytest.mark.parametrize(
+    "damage", ["cut", "changed", "no manifest", "no state", "manifest cut", "unfinished"]
+)
+def test_when_the_newest_state_is_torn_then_the_last_good_one_is_taken(case, tmp_path, damage):
+    _, _, whole, _, kept = case
+    states = Checkpoints(tmp_path)
+    states.keep(kept[0])
+    newest = states.keep(kept[1])
+    data, manifest = newest / "state.safetensors", newest / "manifest.json"
+    if damage == "cut":
+        data.write_bytes(data.read_bytes()[:-100])
+    elif damage == "changed":
+        raw = bytearray(data.read_bytes())
+        raw[-1] ^= 1
+        data.write_bytes(raw)
+    elif damage == "manifest cut":
+        manifest.write_bytes(manifest.read_bytes()[:-5])
+    elif damage == "unfinished":
+        newest.rename(tmp_path / ".unfinished-x")
+    else:
+        (manifest if damage == "no manifest" else data).unlink()
+    found = states.latest()
+    assert found is not None
+    assert found.step == 10
+    assert _same(_again(case, tmp_path)[0], whole)
+
+
+def test_when_all_states_are_torn_then_training_begins_anew(case, tmp_path):
+    newest = Checkpoints(tmp_path).keep(case[4][0])
+    (newest / "manifest.json").write_text(json.dumps({"step": 10}))
+    assert Checkpoints(tmp_path).latest() is None
+    assert _same(_again(case, tmp_path)[0], case[2])
+
+
+def test_when_states_are_kept_then_few_stay_and_nothing_unfinished(case, tmp_path):
+    states = Checkpoints(tmp_path)
+    (tmp_path / ".unfinished-killed").mkdir()
+    for state in case[4]:
+        states.keep(state)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000000020", "step-000000030"]
+
+
+def test_when_data_or_parameters_differ_then_a_training_has_another_name(case, make_snapshot):
+    task, snapshot, *_ = case
+    other, _ = make_snapshot(task, {"a": 90, "b": 60}, seed=1)
+    names = {
+        fingerprint(snapshot, task, PARAMS),
+        fingerprint(other, task, PARAMS),
+        fingerprint(snapshot, task, PARAMS.model_copy(update={"seed": 8})),
+        fingerprint(snapshot, task, PARAMS, "parent"),
+    }
+    assert len(names) == 4
+    later = task.model_copy(update={"as_of": task.as_of.replace(year=2020)})
+    assert fingerprint(snapshot, later, PARAMS) in names
