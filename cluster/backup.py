@@ -128,7 +128,12 @@ def _dataset(storage: Storage, dataset: StoredDataset, writer: Writer, done: Bac
 
 def _others(storage: Storage) -> Iterator[tuple[str, Path]]:
     """Models, features and forecasts: files that have their final name, in the order of their age."""
-    for pattern in ("artifacts/**/*", "teams/*/features/**/*", "teams/*/vintages/**/*"):
+    for pattern in (
+        "artifacts/**/*",
+        "teams/*/backtests/**/*",
+        "teams/*/features/**/*",
+        "teams/*/vintages/**/*",
+    ):
         for path in sorted(storage.root.glob(pattern)):
             hidden = any(part.startswith(".") for part in path.relative_to(storage.root).parts)
             if path.is_file() and not hidden and path.suffix != ".partial":

@@ -75,6 +75,9 @@ class Storage:
     def vintages(self, team: str) -> Path:
         return self.root / "teams" / team / "vintages"
 
+    def backtest(self, team: str, job_id: str) -> Path:
+        return self.root / "teams" / team / "backtests" / job_id
+
     def features(self, team: str, name: str) -> Path:
         return self.root / "teams" / team / "features" / name
 

@@ -39,7 +39,7 @@ def work(context: Context[ForecastSpec]) -> dict[str, Any]:
     spec = context.spec
     with context.step("read the panel and the model", 0.2):
         version = context.registry.resolve(f"{spec.model}@{spec.alias}")
-        forecaster = read_bundle(context.registry.download(version))
+        forecaster = read_bundle(context.registry.download(version), context.families)
         task = forecaster.task
         if spec.dataset != task.dataset:
             raise InvalidInput(

@@ -19,19 +19,22 @@ import numpy as np
 
 from cluster.catalogue import Catalogue, OpenDataset
 from cluster.database.engine import Database
+from cluster.lineage import lineage
 from cluster.registries import open_registry
 from cluster.repositories.accounts import DEFAULT_TEAM
 from cluster.repositories.jobs import Jobs
 from cluster.repositories.vintages import Vintages
 from cluster.session import session
-from cluster.settings import Settings, ray_submission_id
+from cluster.settings import Settings, application_root, ray_submission_id
 from features.snapshots import last_known
 from jobs.config import read_config
+from models.bundle import known_families
 from models.registry import Registry
 from monitoring import instruments, logs
 from quantis.errors import Conflict, InvalidInput, QuantisError, Unavailable
 from quantis.panel import Task
 from quantis.types.jobs import JobState, WorkSpec
+from quantis.types.registry import Lineage
 
 Spec = TypeVar("Spec", bound=WorkSpec)
 BY_HAND = "by-hand"
@@ -67,6 +70,16 @@ class Context(Generic[Spec]):
     @cached_property
     def vintages(self) -> Vintages:
         return Vintages(self.database)
+
+    @cached_property
+    def families(self) -> dict[str, str]:
+        """The platform's families and those that the operator allows."""
+        return known_families(self.settings.own_families)
+
+    @cached_property
+    def lineage(self) -> Lineage:
+        """What makes the models of this job."""
+        return lineage(application_root())
 
     @property
     def folder(self) -> Path:

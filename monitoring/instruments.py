@@ -34,7 +34,7 @@ SignIn = Literal["success", "refused", "limited"]
 Tick = Literal["ok", "failed", "not_leader"]
 Load = Literal["ok", "failed"]
 
-KINDS = ("featurize", "train", "tune", "forecast", "compact", "ingest")
+KINDS = ("featurize", "train", "backtest", "tune", "forecast", "compact", "ingest")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 _FAST = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from starlette.routing import compile_path
+
 from quantis.types.accounts import Role
 from quantis.types.keys import Scope
 
@@ -93,9 +95,12 @@ POLICY: dict[tuple[str, str], Rule | None] = {
     ("GET", "/v1/jobs/{job_id}/logs"): _READ,
     ("POST", "/v1/jobs/{job_id}/stop"): Rule(Role.ml_engineer, Scope.jobs),
     ("GET", "/v1/experiments/{job_id}/leaderboard"): _READ,
+    ("GET", "/v1/backtests/{job_id}"): _READ,
+    ("GET", "/v1/backtests/{job_id}/{dimension}"): _READ,
     ("GET", "/v1/models"): _READ,
     ("GET", "/v1/models/{name}/versions"): _READ,
     ("GET", "/v1/models/{name}/versions/{version}"): _READ,
+    ("GET", "/v1/models/{ref}/card"): _READ,
     ("PUT", "/v1/models/{name}/aliases/{alias}"): _MODELS,
     ("GET", "/v1/models/{name}/policy"): _READ,
     ("PUT", "/v1/models/{name}/policy"): Rule(Role.admin, PERSON),
@@ -111,7 +116,17 @@ JOB_POLICY: dict[str, Role] = {
     "featurize": Role.ml_engineer,
     "train": Role.ml_engineer,
     "tune": Role.ml_engineer,
+    "backtest": Role.analyst,
     "forecast": Role.analyst,
     "compact": Role.admin,
     "ingest": Role.analyst,
 }
+
+
+def methods_at(path: str) -> list[str]:
+    """The methods that an address of the API takes: those of the most specific route that it fits."""
+    fitting = [template for _, template in POLICY if compile_path(template)[0].match(path)]
+    if not fitting:
+        return []
+    closest = max(fitting, key=lambda template: (template.count("/"), len(template)))
+    return sorted(method for method, template in POLICY if template == closest)

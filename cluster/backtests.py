@@ -1,0 +1,76 @@
+"""What backtests found, as Parquet files in the team's folder: one per dimension, and all forecasts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from cluster.repositories import paging
+from cluster.storage import Storage, sync_folder
+from quantis.errors import InvalidInput, NotFound
+from quantis.types.base import Page
+from quantis.types.registry import Dimension, Figures
+
+FORECASTS = "forecasts"
+"""The table of every forecast beside its actual; for people with the files, not served."""
+
+
+class Backtests:
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    def keep(self, team: str, job_id: str, tables: Mapping[str, pa.Table]) -> Path:
+        """Write the tables of one backtest, all of them or none; the same job again replaces them."""
+        folder = self._storage.backtest(team, job_id)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, table in tables.items():
+            partial = folder / f".{name}.parquet"
+            pq.write_table(table, partial, compression="zstd")
+            partial.replace(folder / f"{name}.parquet")
+        sync_folder(folder)
+        return folder
+
+    def page(
+        self,
+        team: str,
+        job_id: str,
+        dimension: Dimension,
+        *,
+        model: str | None,
+        cursor: str | None,
+        limit: int,
+    ) -> Page[Figures]:
+        """The figures by a dimension, model after model, in the order of the labels.
+
+        NotFound when the backtest was not cut that way.
+        """
+        path = self._storage.backtest(team, job_id) / f"{dimension}.parquet"
+        if not path.is_file():
+            raise NotFound(f"backtest {job_id} has no figures by {dimension}")
+        table = pq.read_table(path)
+        if model is not None:
+            table = table.filter(pc.equal(table["model"], model))
+        start = _offset(cursor)
+        rows = table.slice(start, limit).to_pylist()
+        more = start + limit < table.num_rows
+        return Page(
+            items=[_figures(row) for row in rows],
+            next_cursor=paging.encode([str(start + limit)]) if more else None,
+        )
+
+
+def _offset(cursor: str | None) -> int:
+    """Where a page begins; what was kept does not change, so a place in it is a good cursor."""
+    text = paging.decode(cursor, 1)[0] if cursor else "0"
+    if not text.isdecimal():
+        raise InvalidInput("the cursor is not one that this service gave out; leave it away")
+    return int(text)
+
+
+def _figures(row: dict[str, object]) -> Figures:
+    known = {name: row.pop(name) for name in ("model", "label", "rows")}
+    return Figures.model_validate({**known, "metrics": row})

@@ -1,0 +1,133 @@
+"""`python -m jobs.backtest`: rolling-origin forecasts of several families, and what they were worth where."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from cluster.backtests import FORECASTS, Backtests
+from jobs.choose import Judged, Trial
+from jobs.compare import Clock, Compared, compare, trial_of
+from jobs.runtime import Context, run
+from models.bundle import read_bundle
+from models.gate import leaderboard
+from models.hierarchy import Levels
+from models.judged import Rows
+from models.report import DIMENSIONS, by_dimension, overall, segments_of
+from quantis.errors import InvalidInput
+from quantis.panel import Task
+from quantis.types.jobs import BacktestSpec, Family, TftParams
+from quantis.types.registry import Backtest, Dimension, Fallback, Figures
+
+MOST_FALLBACKS = 100
+
+
+def work(context: Context[BacktestSpec]) -> dict[str, Any]:
+    """Judge every family on the windows; keep the figures by every dimension and give the summary."""
+    clock = Clock.of(context.spec)
+    with context.step("read the panel", 0.05):
+        task = _task(context)
+        panel = context.dataset.panel(context.as_of)
+        segments = segments_of(panel, task, context.spec.segments)
+        levels = None
+        if context.spec.hierarchy:
+            levels = Levels.of(panel.static, context.spec.hierarchy, context.spec.reconciliation)
+        trial, _ = trial_of(context, task, levels)
+    compared = compare(context, trial, clock)
+    with context.step("keep the figures", 0.99):
+        tables = _tables(compared, trial, segments)
+        whole = tables.pop("overall")
+        Backtests(context.settings.storage).keep(context.team, context.job_id, tables)
+    context.tell(_said(compared))
+    found = _summary(context, trial, compared, whole, [d for d in DIMENSIONS if tables[d].num_rows])
+    return {"backtest": found.model_dump(mode="json")}
+
+
+def _task(context: Context[BacktestSpec]) -> Task:
+    """The experiment: as the job says, or that of the model which it names."""
+    spec = context.spec
+    if spec.model is None:
+        return context.dataset.task(context.as_of, spec.h, spec.quantiles)
+    version = context.registry.resolve(spec.model)
+    if version.dataset != spec.dataset:
+        raise InvalidInput(
+            f"model {spec.model!r} was trained on {version.dataset!r}, not on {spec.dataset!r}"
+        )
+    known = read_bundle(context.registry.download(version), context.families)
+    changed: dict[str, Any] = {"families": (version.family,)}
+    if version.family == Family.tft:
+        changed["tft"] = TftParams.model_validate(known.parts().config["params"])
+    context.spec = spec.model_copy(update=changed)
+    return context.dataset.task(context.as_of, known.task.h, known.task.quantiles)
+
+
+def _tables(compared: Compared, trial: Trial, segments: list[pa.Table]) -> dict[str, pa.Table]:
+    """Every figure by dimension, the overall ones, and all forecasts."""
+    parts: dict[str, list[pa.Table]] = {name: [] for name in ("overall", FORECASTS, *DIMENSIONS)}
+    for member, outcome in zip(compared.members, compared.outcomes, strict=True):
+        if isinstance(outcome, Exception):
+            continue
+        predictions = outcome.predictions
+        rows = Rows.of(predictions, trial.history, trial.task.season_lengths[0])
+        parts["overall"].append(overall(member.name, rows))
+        for dimension, table in by_dimension(member.name, predictions, rows, segments).items():
+            parts[dimension].append(table)
+        names = pa.array([member.name] * predictions.num_rows, pa.string())
+        parts[FORECASTS].append(predictions.add_column(0, "model", names))
+    return {name: pa.concat_tables(found, promote_options="default") for name, found in parts.items()}
+
+
+def _summary(
+    context: Context[BacktestSpec], trial: Trial, compared: Compared, whole: pa.Table, cut: list[Dimension]
+) -> Backtest:
+    spec = context.spec
+    return Backtest(
+        id=context.job_id,
+        dataset=trial.task.dataset,
+        dataset_version=trial.task.version,
+        mode=spec.backtest_mode,
+        cutoffs=[_moment(cutoff) for cutoff in trial.cutoffs],
+        h=trial.task.h,
+        refit=spec.refit,
+        rows=leaderboard(compared.scores),
+        overall=[
+            Figures(model=row.pop("model"), label=row.pop("label"), rows=row.pop("rows"), metrics=row)
+            for row in whole.to_pylist()
+        ],
+        dimensions=cut,
+        fallbacks=_fallbacks(compared)[:MOST_FALLBACKS],
+        reconciliation=spec.reconciliation if spec.hierarchy else None,
+    )
+
+
+def _fallbacks(compared: Compared) -> list[Fallback]:
+    return [
+        Fallback(
+            model=member.name,
+            unique_id=one.unique_id,
+            cutoff=_moment(one.cutoff),
+            rung=one.rung,
+            reason=one.reason,
+        )
+        for member, outcome in zip(compared.members, compared.outcomes, strict=True)
+        if isinstance(outcome, Judged)
+        for one in outcome.fallen
+    ]
+
+
+def _said(compared: Compared) -> str:
+    failed = sum(score.failed is not None for score in compared.scores)
+    return f"{len(compared.scores)} models judged" + (f", {failed} of them failed" if failed else "")
+
+
+def _moment(cutoff: np.datetime64) -> datetime:
+    moment: datetime = cutoff.astype("datetime64[us]").item()
+    return moment.replace(tzinfo=UTC)
+
+
+if __name__ == "__main__":
+    sys.exit(run(BacktestSpec, work))

@@ -1,0 +1,187 @@
+"""Every member judged within the job's time: local families as Ray tasks, the transformer on Ray Train."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from cluster.session import OnRay
+from features.snapshots import PlainSnapshots, VintageSnapshots, cutoffs
+from jobs import choose
+from jobs.choose import Judged, Member, Trial, Unit
+from jobs.runtime import Context
+from jobs.transformer import train_tft
+from models.forecaster import Forecaster
+from models.gate import Score
+from models.hierarchy import Levels, WithNodes
+from quantis.errors import TimedOut, Unavailable
+from quantis.panel import Snapshot, SnapshotProvider, Task
+from quantis.types.jobs import CompareSpec, Family, Preset
+
+COMPARING, REFITTED = 0.7, 0.95
+"""The parts of a time limit by which the comparison and the refit are to be done."""
+
+Result = TypeVar("Result")
+
+
+@dataclass
+class Clock:
+    """The job's time: what is left of its limit, if it has one."""
+
+    limit: float | None
+    started: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def of(cls, spec: CompareSpec) -> Clock:
+        return cls(spec.time_limit.total_seconds() if spec.time_limit else None)
+
+    def left(self, part: float = 1.0) -> float | None:
+        """Seconds left of this part of the limit; None without one."""
+        if self.limit is None:
+            return None
+        return max(1.0, part * self.limit - (time.monotonic() - self.started))
+
+    def shares(self, units: Sequence[Unit], width: int, part: float) -> Callable[[int], float | None]:
+        """The allowance of each unit when it begins: its fair part of what is left, for every member alike."""
+        weights = [1 / unit.parts for unit in units]
+
+        def allowance(waiting: int) -> float | None:
+            left = self.left(part)
+            mine, all_left = weights[-waiting], sum(weights[-waiting:])
+            return None if left is None else left * min(1.0, width * mine / all_left)
+
+        return allowance
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What the comparison found: every member's outcome and its score, in the members' order."""
+
+    members: list[Member]
+    outcomes: list[Judged | Exception]
+    scores: list[Score]
+
+
+def trial_of(context: Context[Any], task: Task, levels: Levels | None = None) -> tuple[Trial, Snapshot]:
+    """What the members of a job are judged on, and all that is known now."""
+    spec: CompareSpec = context.spec
+    plain = PlainSnapshots(context.dataset.panel(context.as_of), task)
+    last = context.last_cutoff(task)
+    now = plain(last)
+    provider: SnapshotProvider = _vintage(context, task) or plain
+    origins = cutoffs(last, task, spec.n_windows, spec.step_size or task.h)
+    history = now.history
+    if levels is not None:
+        provider, history = WithNodes(provider, levels), levels.extended(now).history
+    return Trial(task, provider, history, tuple(origins), spec.refit, levels, context.families), now
+
+
+def compare(context: Context[Any], trial: Trial, clock: Clock) -> Compared:
+    """Judge every member of the job's specification; Unavailable when the naive floor failed.
+
+    One that fails or overruns its share of the time has its reason for an outcome; the rest go on.
+    """
+    spec: CompareSpec = context.spec
+    candidates = choose.members(spec, trial.task, trial.families)
+    outcomes: dict[str, Judged | Exception] = {}
+    floor = [member for member in candidates if member.floor]
+    rivals = [member for member in choose.local(candidates) if not member.floor]
+    for group, share, progress in ((floor, None, 0.2), (rivals, COMPARING, 0.5)):
+        if group:
+            with context.step(f"backtest {', '.join(member.name for member in group)}", progress):
+                outcomes |= _judged(context, trial, group, clock, share)
+    for member in candidates:
+        if member.family == Family.tft:
+            with context.step(f"backtest {member.name} on {spec.tft.workers} workers", 0.7):
+                outcomes[member.name] = _judge_tft(context, member, trial, clock)
+    scores = [_told(context, choose.score(m, outcomes[m.name], trial)) for m in candidates]
+    naive = [score for score in scores if score.family == Family.seasonal_naive]
+    if all(score.failed for score in naive):
+        raise Unavailable(f"seasonal naive, the floor to beat, failed: {naive[0].failed}")
+    return Compared(candidates, [outcomes[member.name] for member in candidates], scores)
+
+
+def _judged(
+    context: Context[Any], trial: Trial, group: Sequence[Member], clock: Clock, part: float | None
+) -> dict[str, Judged | Exception]:
+    """The outcomes of these members by name; as long as they take without a `part` of the time."""
+    executor = OnRay(cpus=1)
+    units = choose.units(group, trial, executor.width)
+    allowance = clock.shares(units, executor.width, part) if part else _unlimited
+    found: dict[str, list[Judged | Exception]] = {member.name: [] for member in group}
+    for number, outcome in executor.within(choose.judge_unit, trial, units, allowance):
+        member, mine = units[number].member, found[units[number].member.name]
+        mine.append(outcome)
+        if len(mine) == units[number].parts:
+            context.tell(f"{member.name}: {_said(choose.joined(mine))}")
+    return {name: choose.joined(parts) for name, parts in found.items()}
+
+
+def _unlimited(waiting: int) -> None:
+    return None
+
+
+def _said(outcome: Judged | Exception) -> str:
+    if isinstance(outcome, Exception):
+        return choose.reason_of(outcome)
+    fallen = len({one.unique_id for one in outcome.fallen})
+    return f"{outcome.seconds:.1f} s" + (f", {fallen} series fell to a lower rung" if fallen else "")
+
+
+def _judge_tft(context: Context[Any], member: Member, trial: Trial, clock: Clock) -> Judged | Exception:
+    spec: CompareSpec = context.spec
+    left = clock.left(COMPARING)
+    needed = tft_seconds(spec, trial.task.h)
+    if spec.preset == Preset.balanced and left is not None and left < needed:
+        return TimedOut(f"left out: it needs about {needed:.0f} s, and {left:.0f} s of the time were left")
+    return attempt(
+        lambda: choose.judge(trial, lambda snapshot: train_tft(context, snapshot, trial.task, "backtest"))
+    )
+
+
+def attempt(work: Callable[[], Result]) -> Result | Exception:
+    try:
+        return work()
+    except Exception as error:
+        return error
+
+
+def fit_within(
+    trial: Trial, member: Member, snapshot: Snapshot, seconds: float | None
+) -> Forecaster | Exception:
+    """A member fitted as a Ray task that is killed when it overruns."""
+    shared = (snapshot, trial.task, trial.families)
+    done = OnRay(cpus=1).within(_fitted, shared, [member], lambda waiting: seconds)
+    return next(outcome for _, outcome in done)
+
+
+def _fitted(
+    shared: tuple[Snapshot, Task, Mapping[str, str]], member: Member, seconds: float | None
+) -> Forecaster:
+    snapshot, task, families = shared
+    return choose.fit(member, snapshot, task, families, seconds)
+
+
+def tft_seconds(spec: CompareSpec, h: int) -> float:
+    """About how long the transformer trains on two shared cores; measured, good to a factor of two."""
+    params, fits = spec.tft, spec.n_windows if spec.refit else 1
+    values = (
+        params.steps * params.batch_size * params.workers * (params.encoder_length + h) * params.hidden_size
+    )
+    return fits * (15 + 1e-6 * values)
+
+
+def _vintage(context: Context[Any], task: Task) -> VintageSnapshots | None:
+    """What was known at each cutoff, when the job asks to be judged on that."""
+    if context.spec.backtest_mode == "plain":
+        return None
+    opened = context.dataset
+    return VintageSnapshots(opened.store, opened.pins, task, opened.spec.publication_lag)
+
+
+def _told(context: Context[Any], score: Score) -> Score:
+    data = {"seconds": score.seconds, "failed": score.failed, **score.metrics}
+    context.jobs.tell(context.team, context.job_id, "metric", score.model, data=data)
+    return score

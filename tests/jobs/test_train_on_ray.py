@@ -1,0 +1,127 @@
+"""One training job on a Ray of its own: what fails or overruns is named, the rest goes on, somebody serves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from cluster.catalogue import Catalogue
+from cluster.database.engine import Database
+from cluster.repositories.jobs import Jobs
+from cluster.settings import Settings
+from jobs.runtime import Context
+from quantis.types.datasets import DatasetSpec, Roles
+from quantis.types.jobs import CompareSpec, TrainSpec
+
+TEAM = "default"
+HOURS = 24 * 28
+OWN = ",".join(f"{name}=tests.jobs.odd_families:{name.title()}" for name in ("endless", "picky", "broken"))
+
+
+def shops() -> pa.Table:
+    """Eight hourly shops with a daily rhythm and a promotion known in advance; one began only lately."""
+    rng, start = np.random.default_rng(3), np.datetime64("2024-01-01", "us")
+    tables = []
+    for number in range(8):
+        hours = np.arange(0 if number else HOURS - 30, HOURS + 24)
+        promo = (rng.random(len(hours)) < 0.3).astype(float)
+        y = (20 + 5 * number) * (2 + np.sin(hours / 24 * 2 * np.pi) + promo) + rng.normal(0, 3, len(hours))
+        known = hours < HOURS
+        columns = {
+            "unique_id": [f"shop{number:02}"] * len(hours),
+            "ds": start + hours * np.timedelta64(1, "h"),
+            "y": pa.array(np.where(known, y, np.nan), from_pandas=True),
+            "promo": promo,
+            "region": ["north" if number % 2 else "south"] * len(hours),
+        }
+        tables.append(pa.table(columns))
+    return pa.concat_tables(tables)
+
+
+@pytest.fixture(scope="module")
+def on_ray() -> Iterator[None]:
+    import ray
+
+    ray.init(address="local", num_cpus=2, object_store_memory=256 * 2**20, include_dashboard=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QUANTIS_DATA_DIR", str(tmp_path_factory.mktemp("train") / "data"))
+        patch.setenv("QUANTIS_MODEL_MODULES", OWN)
+        found = Settings()
+        found.storage.prepare()
+        database = Database(found.sql_url)
+        database.migrate()
+        catalogue = Catalogue(database, found.storage)
+        roles = Roles(futr_exog=("promo",), stat_exog=("region",), categorical=("region",))
+        catalogue.datasets.create(TEAM, "ann", DatasetSpec(name="shops", freq="h", roles=roles))
+        catalogue.ingest(TEAM, "ann", "shops", shops(), "shops.parquet")
+        yield found
+
+
+def context_for(settings: Settings, spec: CompareSpec) -> Context[Any]:
+    database = Database(settings.sql_url)
+    jobs = Jobs(database)
+    job = jobs.adopt(TEAM, "ann", spec, None)  # type: ignore[arg-type]
+    return Context(settings, TEAM, job.id, spec, jobs, database)
+
+
+def spec_of(families: list[str], **more: Any) -> dict[str, Any]:
+    return {
+        "dataset": "shops", "h": 12, "families": families, "quantiles": (0.1, 0.5, 0.9), "n_windows": 2,
+        "as_of": datetime(2024, 1, 29, tzinfo=UTC), **more,
+    }  # fmt: skip
+
+
+@pytest.mark.ray
+def test_when_families_fail_and_overrun_then_the_rest_is_judged_and_the_best_serves(
+    settings: Settings, on_ray: None
+) -> None:
+    from jobs.train import work
+
+    families = ["boosting", "endless", "picky", "broken"]
+    spec = TrainSpec.model_validate(spec_of(families, model="demand", time_limit=60))
+    context = context_for(settings, spec)
+    result = work(context)
+    rows = {row["model"]: row for row in result["leaderboard"]["rows"]}
+    assert set(rows) == {"seasonal_naive_24", "seasonal_naive_168", *families}
+    assert "timed out after" in rows["endless"]["failed"]
+    assert "no series could be forecast" in rows["broken"]["failed"]
+    assert (rows["picky"]["failed"], rows["picky"]["fallbacks"]) == (None, 1)
+    assert rows["boosting"]["failed"] is None
+    assert rows["boosting"]["skill"] > 0.3
+    assert (rows["boosting"]["verdict"], rows["boosting"]["chosen"]) == ("better", True)
+    assert rows["boosting"]["size_bytes"] > rows["seasonal_naive_24"]["size_bytes"] > 0
+    assert result["gate"]["p_value"] < 0.05
+    champion = context.registry.resolve("demand@champion")
+    assert (champion.family, champion.version) == ("boosting", result["model"]["version"])
+    assert champion.as_of == spec.as_of
+    assert champion.lineage is not None
+    assert champion.lineage.environment_hash is not None
+    said = [event.message for event in context.jobs.events(TEAM, context.job_id)]
+    assert any("picky" in line and "1 series fell to a lower rung" in line for line in said), said
+
+
+@pytest.mark.ray
+def test_when_no_family_beats_naive_then_the_best_seasonal_naive_is_published_and_serves(
+    settings: Settings, on_ray: None
+) -> None:
+    from jobs.train import work
+    from models.bundle import read_bundle
+
+    context = context_for(settings, TrainSpec.model_validate(spec_of(["picky"], model="plain")))
+    result = work(context)
+    champion = context.registry.resolve("plain@champion")
+    assert champion.family == "seasonal_naive"
+    assert (result["gate"]["passed"], result["gate"]["beats_naive"]) == (True, False)
+    assert "no model is better than seasonal_naive_24, which is the champion" in result["gate"]["reason"]
+    assert read_bundle(context.registry.download(champion)).family == "seasonal_naive"
