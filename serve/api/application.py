@@ -17,6 +17,7 @@ from serve.api import (
     accounts,
     approvals,
     audit,
+    backtests,
     datasets,
     jobs,
     keys,
@@ -63,7 +64,7 @@ def create_app(services: Services) -> FastAPI:
     app.state.services = services
     problems.install(app)
     accounting = (accounts, oauth, sessions, keys, teams, audit)
-    rooms = (*accounting, datasets, observations, jobs, registry, approvals)
+    rooms = (*accounting, datasets, observations, jobs, backtests, registry, approvals)
     for router in (*(room.router for room in rooms), _operations(app)):
         app.include_router(router, dependencies=[Depends(authorise)])
     app.add_api_route(REST, _nothing, methods=_METHODS, include_in_schema=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from quantis.errors import NotFound
 from quantis.types.base import MAX_INTEGER, Page
-from quantis.types.jobs import IngestSpec, Job, JobEvent, JobRequest, JobState, LogText
+from quantis.types.jobs import IngestSpec, Job, JobEvent, JobKind, JobRequest, JobState, LogText
 from quantis.types.registry import Leaderboard
 from serve.access import AppServices, CurrentUser, check_job
 from serve.body import StrictRoute
@@ -46,7 +46,7 @@ def jobs(
     principal: CurrentUser,
     services: AppServices,
     state: JobState | None = None,
-    kind: Literal["featurize", "train", "tune", "forecast", "compact", "ingest"] | None = None,
+    kind: JobKind | None = None,
     cursor: Annotated[str | None, Query(max_length=300)] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> Page[Job]:
