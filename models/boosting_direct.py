@@ -1,4 +1,4 @@
-"""Gradient boosting over the design frame: one LightGBM booster for the mean and one per quantile."""
+"""Reads the boosting models of older bundles: one booster per column over the design frame."""
 
 from __future__ import annotations
 
@@ -10,32 +10,16 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from features.pipeline import FeatureSpec, default_spec, design, horizon_rows
+from features.pipeline import FeatureSpec, design, horizon_rows
 from models.forecaster import Parts, quantile_column
 from models.series import Floats, floats, predictions, recent
-from quantis.errors import InvalidInput
-from quantis.panel import DS, ID, Snapshot, Task, Y, series_slices, times_of
+from quantis.panel import ID, Snapshot, Task, series_slices
 
-MAX_ROWS = 120_000
-"""The latest rows that it trains on: bounds time and memory on large panels."""
-_SEED = 7
-_COMMON = {
-    "learning_rate": 0.1,
-    "num_leaves": 31,
-    "max_bin": 127,
-    "feature_fraction": 0.8,
-    "deterministic": True,
-    "force_row_wise": True,
-    "seed": _SEED,
-    "verbosity": -1,
-}
-_ROUNDS = 160
 _NEIGHBOURS = (-1, 1, 2, 3)
 """Steps by which a covariate that is known in advance is also seen late (1 is the step before) or early."""
-_YEARLY = frozenset({"day", "month", "day_of_year"})
 
 
-class Boosting:
+class DirectBoosting:
     """A global model: every series trains the same trees, told apart by their statics and levels."""
 
     family: ClassVar[str] = "boosting"
@@ -48,31 +32,6 @@ class Boosting:
         self.spec = spec
         self.boosters = dict(boosters)
         self.non_negative = non_negative
-
-    @classmethod
-    def fit(cls, snapshot: Snapshot, task: Task, num_threads: int = 1) -> Self:
-        """Fit on the snapshot's histories; the same rows give the same trees. InvalidInput without any y."""
-        spec = _spec(task, snapshot)
-        frame = design(snapshot, task, spec)
-        y = floats(frame[Y])
-        rows = _latest(np.flatnonzero(np.isfinite(y)), frame)
-        if not len(rows):
-            raise InvalidInput("no observed value in the whole panel; there is nothing to train on")
-        matrix, target = _matrix(frame, spec)[rows], y[rows]
-        params = {**_COMMON, "num_threads": num_threads, "min_data_in_leaf": min(50, max(1, len(rows) // 50))}
-        data = lgb.Dataset(
-            matrix,
-            target,
-            feature_name=_names(spec),
-            categorical_feature=[name for name in spec.names if name in spec.categorical],
-            params=params,
-            free_raw_data=False,
-        )
-        boosters = {
-            name: lgb.train({**params, **objective}, data, _ROUNDS)
-            for name, objective in _objectives(task).items()
-        }
-        return cls(task, spec, boosters, bool(target.min() >= 0))
 
     @property
     def min_history(self) -> int:
@@ -108,20 +67,6 @@ class Boosting:
         return cls(task, spec, boosters, bool(parts.config["non_negative"]))
 
 
-def _objectives(task: Task) -> dict[str, dict[str, Any]]:
-    quantiles = {quantile_column(q): {"objective": "quantile", "alpha": q} for q in task.quantiles}
-    return {"mean": {"objective": "regression"}, **quantiles}
-
-
-def _spec(task: Task, snapshot: Snapshot) -> FeatureSpec:
-    """The default features, without the place in the year where the history does not show two of them."""
-    spec = default_spec(task, snapshot)
-    times = times_of(snapshot.history[DS])
-    if len(times) and times.max() - times.min() >= np.timedelta64(2 * 365, "D"):
-        return spec
-    return spec.model_copy(update={"calendar": tuple(f for f in spec.calendar if f not in _YEARLY)})
-
-
 def _names(spec: FeatureSpec) -> list[str]:
     return [*spec.names, *(f"futr_{column}_by{steps}" for column in spec.futr for steps in _NEIGHBOURS)]
 
@@ -143,11 +88,3 @@ def _shifted(values: Floats, series: npt.NDArray[np.int64], steps: int) -> Float
     same = np.roll(series, steps) == series
     same[slice(0, steps) if steps > 0 else slice(steps, None)] = False  # these came around the end
     return np.where(same, np.roll(values, steps), np.nan)
-
-
-def _latest(rows: npt.NDArray[np.int64], frame: pa.Table) -> npt.NDArray[np.int64]:
-    """The rows that lie closest to the end of their series, at most MAX_ROWS. Shape [rows]."""
-    if len(rows) <= MAX_ROWS:
-        return rows
-    to_end = np.concatenate([np.arange(s.stop - s.start)[::-1] for _, s in series_slices(frame[ID])])
-    return np.sort(rows[np.argsort(to_end[rows], kind="stable")[:MAX_ROWS]])

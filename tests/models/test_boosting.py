@@ -28,10 +28,10 @@ def _wape(table: pa.Table, actuals: pa.Table, snapshot: Snapshot) -> float:
     return evaluate(table.append_column("y", actuals["y"]), snapshot.history, 24).metrics["wape"]
 
 
-def test_when_a_schedule_explains_the_series_then_it_beats_seasonal_naive_by_half(fitted):
+def test_when_a_schedule_explains_the_series_then_it_beats_seasonal_naive_by_two_fifths(fitted):
     task, snapshot, actuals, model = fitted
     floor = _wape(SeasonalNaive.fit(snapshot, task, 24).predict(snapshot), actuals, snapshot)
-    assert _wape(model.predict(snapshot), actuals, snapshot) < 0.5 * floor
+    assert _wape(model.predict(snapshot), actuals, snapshot) < 0.6 * floor
 
 
 def test_when_the_schedule_of_the_horizon_changes_then_the_forecast_follows_it(fitted):
