@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that are missing, where we may: requirements/debian.sh run|test
 #   run   what the platform needs: libgomp1 (LightGBM)
-#   test  what the tests use besides: chromium, postgresql (no server of its own is started)
+#   test  what the tests use besides: chromium, a C compiler, postgresql (no server of its own is started)
 set -euo pipefail
 missing=()
 ldconfig -p 2>/dev/null | grep -q 'libgomp\.so\.1' || missing+=(libgomp1)
 if [ "${1:-run}" = test ]; then
   command -v chromium >/dev/null || missing+=(chromium)
+  command -v cc >/dev/null || missing+=(gcc libc6-dev)
   [ -d /usr/lib/postgresql ] || missing+=(postgresql)
 fi
 [ ${#missing[@]} -eq 0 ] && exit 0

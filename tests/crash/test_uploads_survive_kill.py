@@ -32,6 +32,8 @@ def _kills(book: Book, *, kills: int, acknowledged: int, longest: float) -> Coun
     with nursery("nursery", book.storage.root) as parent:
         while book.kills < kills or book.acknowledged < acknowledged:
             _one_life(book, parent, longest)
+            # A busy machine gives its writers longer lives, so that both goals are met at about one time.
+            longest *= 1.1 if book.acknowledged * kills < book.kills * acknowledged else 0.95
     faults = book.faults()
     counts = book.counts(faults)
     print(counts, flush=True)
