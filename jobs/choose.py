@@ -130,9 +130,9 @@ def fit(
     snapshot: Snapshot,
     task: Task,
     families: Mapping[str, str] = FAMILIES,
-    seconds: float | None = None,
+    deadline: float | None = None,
 ) -> Forecaster:
-    """Fit a member in this process, within `seconds`; the Temporal Fusion Transformer is trained by Ray Train.
+    """Fit a member in this process, until `deadline` (`time.monotonic()`); the transformer is trained by Ray Train.
 
     Families are imported where they are used: each takes seconds that a training worker need not spend.
     """
@@ -141,7 +141,9 @@ def fit(
             return SeasonalNaive.fit(snapshot, task, member.season)
         case str() if member.family == BASELINE:
             return ColumnForecast.fit(snapshot, task, member.column)
-    fitted: Forecaster = cast(Any, family_class(member.family, families)).fit(snapshot, task)
+    fitted: Forecaster = cast(Any, family_class(member.family, families)).fit(
+        snapshot, task, deadline=deadline
+    )
     return fitted
 
 
@@ -176,15 +178,19 @@ def judge(trial: Trial, fit_on: Callable[[Snapshot], Forecaster], baseline: bool
 
 
 def judge_unit(trial: Trial, unit: Unit, seconds: float | None) -> Judged:
-    """A member on its block of the series, each fit within what is left of `seconds`."""
-    deadline = None if seconds is None else time.monotonic() + seconds
+    """A member on its block of the series, within `seconds`."""
+    deadline = deadline_in(seconds)
     mine = _block(trial, unit)
 
     def fit_on(snapshot: Snapshot) -> Forecaster:
-        left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        return fit(unit.member, snapshot, trial.task, trial.families, left)
+        return fit(unit.member, snapshot, trial.task, trial.families, deadline)
 
     return judge(mine, fit_on, baseline=unit.member.family == BASELINE)
+
+
+def deadline_in(seconds: float | None) -> float | None:
+    """The `time.monotonic()` of so many seconds from now; None for none."""
+    return None if seconds is None else time.monotonic() + seconds
 
 
 def joined(parts: Sequence[Judged | Exception]) -> Judged | Exception:
@@ -219,6 +225,8 @@ def score(member: Member, outcome: Judged | Exception, trial: Trial) -> Score:
 
 def reason_of(error: Exception) -> str:
     """Why a member failed, in a line or two."""
+    if isinstance(error, TimeoutError):
+        return f"timed out: {error}"[:500]
     text = str(getattr(error, "message", "")) or f"{type(error).__name__}: {error}"
     return text[:500]
 

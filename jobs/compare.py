@@ -161,7 +161,7 @@ def _fitted(
     shared: tuple[Snapshot, Task, Mapping[str, str]], member: Member, seconds: float | None
 ) -> Forecaster:
     snapshot, task, families = shared
-    return choose.fit(member, snapshot, task, families, seconds)
+    return choose.fit(member, snapshot, task, families, choose.deadline_in(seconds))
 
 
 def tft_seconds(spec: CompareSpec, h: int) -> float:

@@ -33,7 +33,7 @@ class Statistical:
         self.task = task
 
     @classmethod
-    def fit(cls, snapshot: Snapshot, task: Task) -> Self:
+    def fit(cls, snapshot: Snapshot, task: Task, deadline: float | None = None) -> Self:
         return cls(task)
 
     @property

@@ -7,7 +7,7 @@ import threading
 import time
 import uuid
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -19,7 +19,7 @@ from cluster.repositories.vintages import Vintages
 from features.snapshots import last_known, snapshot_at
 from models import ladder
 from models.answers import as_answer
-from models.bundle import read_bundle
+from models.bundle import FAMILIES, read_bundle
 from models.forecaster import Forecaster
 from models.registry import CHAMPION, Registry
 from monitoring import instruments
@@ -52,9 +52,16 @@ class _Loaded:
 class Engine:
     """One process's models and data; thread-safe."""
 
-    def __init__(self, registry: Callable[[str], Registry], catalogue: Catalogue, vintages: Vintages) -> None:
-        """`registry` opens the registry of a team."""
+    def __init__(
+        self,
+        registry: Callable[[str], Registry],
+        catalogue: Catalogue,
+        vintages: Vintages,
+        families: Mapping[str, str] = FAMILIES,
+    ) -> None:
+        """`registry` opens the registry of a team; only `families` are loaded."""
         self._open_registry = registry
+        self._families = families
         self._catalogue = catalogue
         self._vintages = vintages
         self._registries: dict[str, Registry] = {}
@@ -167,7 +174,7 @@ class Engine:
                 self._models.move_to_end(key)
                 return self._models[key]
         try:
-            forecaster = read_bundle(self._registry(team).download(version))
+            forecaster = read_bundle(self._registry(team).download(version), self._families)
         except Exception:
             instruments.count_model_load(version.model, "failed")
             raise

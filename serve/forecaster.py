@@ -15,6 +15,7 @@ from cluster.database.engine import Database
 from cluster.registries import open_registry
 from cluster.repositories.vintages import Vintages
 from cluster.settings import Settings
+from models.bundle import known_families
 from monitoring import instruments, logs
 from quantis.errors import QuantisError, TimedOut, all_errors
 from quantis.types.forecasts import ForecastRequest, ForecastResponse
@@ -24,7 +25,8 @@ _BY_CODE = {kind.code: kind for kind in all_errors()}
 
 
 def make_engine(settings: Settings, database: Database) -> Engine:
-    return Engine(partial(open_registry, settings), Catalogue(database, settings.storage), Vintages(database))
+    catalogue, families = Catalogue(database, settings.storage), known_families(settings.own_families)
+    return Engine(partial(open_registry, settings), catalogue, Vintages(database), families)
 
 
 class Forecaster:

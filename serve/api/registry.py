@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request
 
+from models.card import card
+from quantis.errors import NotFound
 from quantis.types.base import Name, Page
 from quantis.types.forecasts import ForecastRequest, ForecastResponse
-from quantis.types.registry import Model, ModelVersion
+from quantis.types.registry import Leaderboard, Model, ModelCard, ModelVersion
 from serve import deadlines
 from serve.access import AppServices, CurrentUser
 from serve.body import SERIES, StrictRoute
@@ -37,6 +40,18 @@ def model_version(
     name: Name, version: Version, principal: CurrentUser, services: AppServices
 ) -> ModelVersion:
     return services.registry(principal.team).get(name, version)
+
+
+@router.get("/models/{ref}/card")
+def model_card(ref: Ref, principal: CurrentUser, services: AppServices) -> ModelCard:
+    """The model card in Markdown: what it is, its data, its figures, its limits and what made it."""
+    version = services.registry(principal.team).resolve(ref)
+    board = None
+    if version.experiment:
+        with suppress(NotFound):  # a model outlives its job
+            result = services.jobs.get(principal.team, version.experiment).result or {}
+            board = Leaderboard.model_validate(result["leaderboard"]) if "leaderboard" in result else None
+    return ModelCard(model=version.model, version=version.version, markdown=card(version, board))
 
 
 @router.post("/models/{ref}/forecasts", openapi_extra=SERIES)
