@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 import uuid
 from datetime import timedelta
 
 from cluster.database.engine import Database
+from cluster.quotas import Quotas
+from cluster.repositories.audit import AuditTrail
 from cluster.repositories.jobs import STOP, SUBMIT, Jobs, OutboxItem
 from cluster.repositories.leases import Leases
 from cluster.submission import JobServer
@@ -23,12 +26,23 @@ from quantis.types.jobs import Job, JobState
 LEASE = "reconciler"
 LEASE_TIME = timedelta(seconds=10)
 MOST_ATTEMPTS = 8
+HOLD_TIME = timedelta(seconds=2)
+SEAL_SECONDS = 60.0
+QUEUED = "queued: the team runs as many jobs as its quota jobs_at_once allows"
 log = logging.getLogger("quantis.reconciler")
 
 
+class _Held(Exception):
+    """The job waits its turn; its promise stays."""
+
+
 class Reconciler:
-    def __init__(self, database: Database, server: JobServer) -> None:
+    def __init__(self, database: Database, server: JobServer, quotas: Quotas | None = None) -> None:
+        """`quotas` say how many jobs of a team Ray gets at once; all of them when absent."""
         self._jobs = Jobs(database)
+        self._trail = AuditTrail(database)
+        self._quotas = quotas
+        self._sealed_at = 0.0
         self._leases = Leases(database)
         self._server = server
         self._holder = uuid.uuid4().hex
@@ -58,6 +72,9 @@ class Reconciler:
             self._keep_promise(item)
         for team, job, submission_id in self._jobs.unfinished():
             self._follow(team, job, submission_id)
+        if time.monotonic() - self._sealed_at > SEAL_SECONDS:
+            self._sealed_at = time.monotonic()
+            self._trail.seal_abandoned()
         instruments.set_jobs(self._jobs.counts())
         instruments.set_outbox(self._jobs.pending_outbox())
         return True
@@ -73,6 +90,8 @@ class Reconciler:
                 self._submit(item)
             elif item.topic == STOP:
                 self._stop_job(item)
+        except _Held:
+            return
         except QuantisError:
             raise
         except Exception as error:
@@ -87,6 +106,9 @@ class Reconciler:
         job = self._jobs.get(item.team, item.job_id)
         if job.state.final:
             return
+        if self._quotas and not self._quotas.may_start(item.team):
+            self._jobs.hold(item, QUEUED, HOLD_TIME)
+            raise _Held
         submission_id = _submission_id(job.id)
         self._server.submit(job, submission_id)
         self._jobs.submitted(job.id, submission_id)

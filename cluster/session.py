@@ -77,7 +77,7 @@ class OnRay:
     def map(
         self, function: Callable[[Shared, Item], Result], shared: Shared, items: Sequence[Item]
     ) -> list[Result | Exception]:
-        task: Any = ray.remote(num_cpus=self._cpus, max_retries=1)(_attempt)
+        task: Any = ray.remote(num_cpus=self._cpus, max_retries=1)(_metered)
         stored = ray.put(shared)
         references = [task.remote(function, stored, item) for item in items]
         return [_collect(reference) for reference in references]
@@ -135,6 +135,30 @@ class _Running:
         return TimedOut(f"timed out after {took:.0f} s of its {self.seconds:.0f} s")
 
 
+@dataclass
+class Spent:
+    """What this process had others do: CPU time of tasks, and what was reserved, busy or not."""
+
+    cpu_seconds: float = 0.0
+    gpu_seconds: float = 0.0
+
+    @contextmanager
+    def reserved(self, cpus: float, gpus: float = 0.0) -> Iterator[None]:
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.cpu_seconds += cpus * (time.monotonic() - started)
+            self.gpu_seconds += gpus * (time.monotonic() - started)
+
+
+@dataclass(frozen=True)
+class _Metered:
+    result: Any
+    cpu_seconds: float
+
+
+SPENT = Spent()
 _BEGUN = "begun"
 
 
@@ -146,7 +170,7 @@ def _announced(
 ) -> Iterator[Any]:
     """Says that it has begun, then the result."""
     yield _BEGUN
-    yield _attempt(function, shared, item, seconds)
+    yield _metered(function, shared, item, seconds)
 
 
 def _patience(running: Iterable[_Running]) -> float | None:
@@ -162,11 +186,20 @@ def _attempt(function: Callable[..., Result], *arguments: Any) -> Result | Excep
         return error
 
 
+def _metered(function: Callable[..., Result], *arguments: Any) -> _Metered:
+    started = time.process_time()
+    return _Metered(_attempt(function, *arguments), time.process_time() - started)
+
+
 def _collect(reference: Any) -> Any:
     try:
-        return ray.get(reference)
+        found = ray.get(reference)
     except ray.exceptions.RayError as error:
         return error
+    if isinstance(found, _Metered):
+        SPENT.cpu_seconds += found.cpu_seconds
+        return found.result
+    return found
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import resource
 import signal
 import sys
 import time
@@ -20,11 +21,13 @@ import numpy as np
 from cluster.catalogue import Catalogue, OpenDataset
 from cluster.database.engine import Database
 from cluster.lineage import lineage
+from cluster.promotion import Promotion
 from cluster.registries import open_registry
 from cluster.repositories.accounts import DEFAULT_TEAM
+from cluster.repositories.approvals import Approvals
 from cluster.repositories.jobs import Jobs
 from cluster.repositories.vintages import Vintages
-from cluster.session import session
+from cluster.session import SPENT, session
 from cluster.settings import Settings, application_root, ray_submission_id
 from features.snapshots import last_known
 from jobs.config import read_config
@@ -33,6 +36,7 @@ from models.registry import Registry
 from monitoring import instruments, logs
 from quantis.errors import Conflict, InvalidInput, QuantisError, Unavailable
 from quantis.panel import Task
+from quantis.types.approvals import Policy
 from quantis.types.jobs import JobState, WorkSpec
 from quantis.types.registry import Lineage
 
@@ -80,6 +84,15 @@ class Context(Generic[Spec]):
     def lineage(self) -> Lineage:
         """What makes the models of this job."""
         return lineage(application_root())
+
+    @cached_property
+    def promotion(self) -> Promotion:
+        """Promotes under the model's policy, on behalf of whoever asked for the job."""
+        return Promotion(self.registry, Approvals(self.database), Policy(self.settings.policy))
+
+    @cached_property
+    def user(self) -> str:
+        return self.jobs.get(self.team, self.job_id).created_by
 
     @property
     def folder(self) -> Path:
@@ -153,10 +166,18 @@ def _carry_out(context: Context[Spec], work: Callable[[Context[Spec]], dict[str,
     except Exception as error:
         message = f"{type(error).__name__}: {error}"[:2000]
         log.exception("job failed")
+    with suppress(QuantisError):
+        context.jobs.charge(context.team, context.job_id, _cpu_seconds(), SPENT.gpu_seconds)
     if context.jobs.finish(context.team, context.job_id, state, message, result):
         instruments.observe_job(context.spec.kind, state, time.monotonic() - started)  # type: ignore[attr-defined]
     sys.stdout.write(f"{context.spec.kind} job {context.job_id}: {state} {message}\n")  # type: ignore[attr-defined]
     return 0 if state == JobState.succeeded else 1
+
+
+def _cpu_seconds() -> float:
+    """The CPU time of this process, of its children, and of what it had others do."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime + SPENT.cpu_seconds
 
 
 class _Stopped(BaseException):

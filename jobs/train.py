@@ -20,6 +20,7 @@ from models.bundle import write_bundle
 from models.forecaster import Forecaster
 from models.gate import GateDecision, fall_back, gate, leaderboard
 from quantis.panel import Snapshot
+from quantis.types.approvals import Approval
 from quantis.types.jobs import Family, TrainSpec
 from quantis.types.registry import Leaderboard, LeaderboardRow
 
@@ -45,8 +46,11 @@ def work(context: Context[TrainSpec]) -> dict[str, Any]:
             gate=decision,
             experiment=context.job_id,
         )
-        if context.settings.policy == "gate":
-            version = context.registry.promote(spec.model, version.version)
+        promoted = context.promotion.ask(context.user, spec.model, version.version)
+        if isinstance(promoted, Approval):
+            context.tell(f"version {version.version} waits for a second person to approve it as champion")
+        else:
+            version = promoted
     shutil.rmtree(context.folder, ignore_errors=True)
     context.tell(decision.reason)
     return {

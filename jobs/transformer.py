@@ -19,6 +19,7 @@ from ray.train.torch import TorchTrainer, prepare_model
 
 from cluster.database.engine import Database
 from cluster.repositories.jobs import Jobs
+from cluster.session import SPENT
 from cluster.settings import Settings
 from jobs.runtime import Context
 from models.bundle import read_bundle, write_bundle
@@ -92,7 +93,8 @@ def on_ray(
             failure_config=ray.train.FailureConfig(max_failures=_FAILURES),
         ),
     )  # fmt: skip
-    trainer.fit()
+    with SPENT.reserved(0.5 * params.workers, params.workers if torch.cuda.is_available() else 0):
+        trainer.fit()
     return read_bundle(own / "bundle")
 
 

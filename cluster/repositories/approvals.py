@@ -34,17 +34,22 @@ class Approvals:
             session.merge(ModelPolicyRow(team_id=team, model=model, policy=policy))
 
     def request(self, team: str, model: str, user: str, change: Change) -> Approval:
-        """Ask for a change. The same again is the same request; another one for the same thing must wait."""
+        """Ask for a change. One's own earlier request for the same thing is withdrawn; somebody else's must
+        be decided first (Conflict). The same again is the same request.
+        """
         with self._database.write() as session:
             for row in _pending(session, team, model):
                 asked = _CHANGE.validate_python(row.change)
                 if _target(asked) != _target(change):
                     continue
-                if asked == change and row.requested_by == user:
+                if row.requested_by != user:
+                    raise Conflict(
+                        f"{row.requested_by!r} asked to change the same; decide request {row.id} first"
+                    )
+                if asked == change:
                     return _approval(row)
-                raise Conflict(
-                    f"{row.requested_by!r} asked for another change of the same; decide request {row.id} first"
-                )
+                row.state = ApprovalState.withdrawn
+                row.decided_at, row.decided_by = datetime.now(UTC), user
             row = ApprovalRow(
                 id=str(uuid4()),
                 team_id=team,

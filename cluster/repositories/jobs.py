@@ -180,7 +180,20 @@ class Jobs:
                 row.result = result
                 _say(session, row, "result", message, result)
             _move(session, row, state, message)
+            if row.started_at and row.ended_at and not row.cpu_seconds:  # it was killed before it could say
+                row.cpu_seconds = (row.ended_at - row.started_at).total_seconds()
             return True
+
+    def charge(self, team: str, job_id: str, cpu_seconds: float, gpu_seconds: float = 0.0) -> None:
+        """Add what a process of the job used, for the team's quota."""
+        with self._database.append() as session:
+            session.execute(
+                update(JobRow)
+                .where(JobRow.team_id == team, JobRow.id == job_id)
+                .values(
+                    cpu_seconds=JobRow.cpu_seconds + cpu_seconds, gpu_seconds=JobRow.gpu_seconds + gpu_seconds
+                )
+            )
 
     def request_stop(self, team: str, job_id: str) -> Job:
         """Promise to stop a job; an ended one stays as it is."""
@@ -227,6 +240,17 @@ class Jobs:
                 .where(OutboxRow.id == item.id)
                 .values(attempts=OutboxRow.attempts + 1, not_before=_now() + delay)
             )
+
+    def hold(self, item: OutboxItem, message: str, delay: timedelta) -> None:
+        """Let a job wait its turn; it is told why, once."""
+        with self._database.write() as session:
+            session.execute(
+                update(OutboxRow).where(OutboxRow.id == item.id).values(not_before=_now() + delay)
+            )
+            row = _find(session, item.team, item.job_id)
+            if row.message != message:
+                row.message = message
+                _say(session, row, "state", message, {"state": row.state})
 
     def submitted(self, job_id: str, submission_id: str) -> None:
         with self._database.write() as session:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Annotated
 
@@ -14,7 +15,7 @@ from quantis.errors import NotFound
 from quantis.types.base import MAX_INTEGER, Page
 from quantis.types.jobs import IngestSpec, Job, JobEvent, JobKind, JobRequest, JobState, LogText
 from quantis.types.registry import Leaderboard
-from serve.access import AppServices, CurrentUser, check_job
+from serve.access import AppServices, CurrentUser, check_job, still_admitted
 from serve.body import StrictRoute
 
 POLL_SECONDS = 0.5
@@ -78,9 +79,14 @@ async def events(
     services: AppServices,
     last_event_id: Annotated[int, Header(ge=0, le=MAX_INTEGER)] = 0,
 ) -> AsyncIterator[ServerSentEvent]:
-    """The job's story as server-sent events, from `Last-Event-ID` on; it ends with the job."""
-    seen = last_event_id
-    while not await request.is_disconnected():
+    """The job's story as server-sent events, from `Last-Event-ID` on; it ends with the job.
+
+    A stream that gets long is ended, too: connect again with `Last-Event-ID`, as browsers do by themselves.
+    """
+    seen, ends = last_event_id, time.monotonic() + services.settings.stream_seconds
+    while time.monotonic() < ends and not await request.is_disconnected():
+        if not await still_admitted(request):
+            return
         state = (await run_in_threadpool(services.jobs.get, principal.team, job_id)).state
         news = await run_in_threadpool(services.jobs.events, principal.team, job_id, seen)
         for event in news:
