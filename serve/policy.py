@@ -116,7 +116,6 @@ JOB_POLICY: dict[str, Role] = {
     "featurize": Role.ml_engineer,
     "train": Role.ml_engineer,
     "tune": Role.ml_engineer,
-    "backtest": Role.ml_engineer,
     "backtest": Role.analyst,
     "forecast": Role.analyst,
     "compact": Role.admin,
