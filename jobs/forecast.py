@@ -18,12 +18,13 @@ from models.answers import as_answer, as_table
 from models.backtest import with_actuals
 from models.bundle import read_bundle
 from models.forecaster import Forecaster
+from models.hierarchy import Levels
 from models.ladder import Entry
 from models.metrics import evaluate
 from models.naive import ColumnForecast, SeasonalNaive
 from models.series import keep_series
 from quantis.errors import InvalidInput
-from quantis.panel import Task
+from quantis.panel import Panel, Task
 from quantis.types.forecasts import ForecastRequest, ForecastResponse, ModelRef, SeriesRequest
 from quantis.types.jobs import ForecastSpec
 from quantis.types.registry import ModelVersion
@@ -53,8 +54,14 @@ def work(context: Context[ForecastSpec]) -> dict[str, Any]:
     with context.step(f"forecast from {len(origins)} origins, {task.h} steps each", 0.95):
         for number, origin in enumerate(origins, start=1):
             as_of = _known_at(context, origin)
-            snapshot = snapshot_at(context.dataset.panel(as_of), origin, task)
+            panel = context.dataset.panel(as_of)
+            snapshot = snapshot_at(panel, origin, task)
+            levels = _levels(spec, panel)
+            snapshot = levels.extended(snapshot) if levels else snapshot
             entries = ladder.forecast(forecaster, snapshot, task)
+            if levels:
+                table = as_table(entries, task.quantiles)
+                entries = ladder.replaced(entries, levels.reconcile(table, snapshot, task))
             _keep(context, version, task, entries, as_of)
             for entry in entries:
                 rungs[entry.rung] = rungs.get(entry.rung, 0) + 1
@@ -70,8 +77,14 @@ def work(context: Context[ForecastSpec]) -> dict[str, Any]:
         "h": task.h,
         "origins": [_known_at(context, origin).isoformat() for origin in origins],
         "rungs": rungs,
+        "reconciliation": spec.reconciliation if spec.hierarchy else None,
         "scores": _scores(context, task, last, forecasts) if spec.score else {},
     }
+
+
+def _levels(spec: ForecastSpec, panel: Panel) -> Levels | None:
+    """The nodes above the series of the panel, when the forecasts are to add up."""
+    return Levels.of(panel.static, spec.hierarchy, spec.reconciliation) if spec.hierarchy else None
 
 
 def _rivals(spec: ForecastSpec, task: Task) -> dict[str, Forecaster]:
@@ -91,7 +104,10 @@ def _known_at(context: Context[ForecastSpec], origin: np.datetime64) -> datetime
 def _scores(
     context: Context[ForecastSpec], task: Task, last: np.datetime64, forecasts: dict[str, list[Issued]]
 ) -> dict[str, dict[str, float | None]]:
-    history = snapshot_at(context.dataset.panel(context.as_of), last, task).history
+    panel = context.dataset.panel(context.as_of)
+    snapshot = snapshot_at(panel, last, task)
+    levels = _levels(context.spec, panel)
+    history = (levels.extended(snapshot) if levels else snapshot).history
     scores = {}
     for name, issued in forecasts.items():
         judged = pa.concat_tables(with_actuals(table, history, origin) for origin, table in issued)

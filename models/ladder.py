@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +20,7 @@ from quantis.panel import DS, ID, Snapshot, Task, series_slices, times_of
 from quantis.types.forecasts import Reason, Rung
 
 _LOG = logging.getLogger(__name__)
+_TRIED_ALONE = 20
 _NO_TIMES = np.zeros(0, "datetime64[us]")
 
 
@@ -68,6 +69,17 @@ def forecast(
         entries, why = entries | answered, why | failed
     entries |= _from_naive(snapshot, task, [one for one in known if one.unique_id in why], why)
     return [entries.get(name) or _refusal(name, name in unknown) for name in wanted]
+
+
+def replaced(entries: Sequence[Entry], forecasts: pa.Table) -> list[Entry]:
+    """The entries with the means and quantiles of these forecasts; refused ones stay as they are."""
+    made = {entry.unique_id: entry for entry in _entries(forecasts, Rung.model, {})}
+    return [
+        replace(entry, mean=made[entry.unique_id].mean, quantiles=made[entry.unique_id].quantiles)
+        if entry.unique_id in made
+        else entry
+        for entry in entries
+    ]
 
 
 def _unfit_for_model(
@@ -120,13 +132,25 @@ def _null(column: pa.ChunkedArray) -> np.ndarray[tuple[int], np.dtype[np.bool_]]
 def _from_model(
     forecaster: Forecaster, snapshot: Snapshot, ids: Sequence[str], h: int
 ) -> tuple[dict[str, Entry], dict[str, _Why]]:
-    """All series at once; those that this does not answer once more, each alone."""
+    """All series at once; those that this does not answer again by halves, down to each alone.
+
+    One that spoils a call for others is found in few calls. A model that answers for none of the first
+    that are tried alone is given up.
+    """
     entries, why = _attempt(forecaster, snapshot, ids, h)
-    if why and len(ids) > 1:
-        for unique_id in list(why):
-            alone, still = _attempt(forecaster, keep_series(snapshot, [unique_id]), [unique_id], h)
-            entries |= alone
-            why = {name: reason for name, reason in why.items() if name != unique_id} | still
+    pending = [list(why)] if why and len(ids) > 1 else []
+    alone = 0
+    while pending and not (alone >= _TRIED_ALONE and not entries):
+        group = pending.pop()
+        halves = [half for half in (group[: len(group) // 2], group[len(group) // 2 :]) if half]
+        for half in halves:
+            answered, failed = _attempt(forecaster, keep_series(snapshot, half), half, h)
+            entries |= answered
+            why = {name: reason for name, reason in why.items() if name not in answered} | failed
+            if len(half) == 1:
+                alone += 1
+            elif failed:
+                pending.append(list(failed))
     return entries, why
 
 
