@@ -28,10 +28,19 @@ class Platform:
     ray_address: str
     ray_dashboard: str
     ray_temp: str
+    serve_port: int
+    tls_port: int | None = None
 
     @property
     def url(self) -> str:
-        return f"http://{self.host}:{self.port}"
+        """Where people reach it."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"https://{host}:{self.tls_port}" if self.tls_port else f"http://{host}:{self.port}"
+
+    @property
+    def serve_url(self) -> str:
+        """Where Serve listens, behind the front."""
+        return f"http://127.0.0.1:{self.serve_port}"
 
     @property
     def alive(self) -> bool:

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import httpx
 
-from cluster import processes
+from cluster import front, processes
 from cluster.database.engine import Database
+from cluster.front import Front
 from cluster.processes import Platform
 from cluster.repositories.accounts import Accounts
 from cluster.settings import Settings, application_root, child_environment, ray_environment
@@ -31,14 +32,21 @@ def up(settings: Settings, steps: Steps) -> Platform:
     storage = settings.storage
     running = processes.load(storage)
     if running and running.alive:
-        if (running.host, running.port) != (settings.host, settings.port):
+        if (running.host, running.port, running.tls_port) != (
+            settings.host,
+            settings.port,
+            _tls_port(settings),
+        ):
             raise Conflict(f"the platform of {storage.root} runs on {running.url}; `quantis down` stops it")
         with steps.step("already up") as step:
-            _wait_until_ready(running.url, storage.logs)
+            _wait_until_ready(running.serve_url, storage.logs)
+            if processes.port_is_free(settings.host, settings.port):
+                _open_front(settings, running)
             step.note = running.url
         return running
-    if not processes.port_is_free(settings.host, settings.port):
-        raise Conflict(f"port {settings.port} is taken by another program; choose one with --port")
+    for port in filter(None, (settings.port, _tls_port(settings))):
+        if not processes.port_is_free(settings.host, port):
+            raise Conflict(f"port {port} is taken by another program; choose one with --port or --tls-port")
     with steps.step("database"):
         storage.prepare()
         instruments.clear(storage.metrics)
@@ -53,7 +61,8 @@ def up(settings: Settings, steps: Steps) -> Platform:
             _start_ray(settings, platform, environment)
         with steps.step("API and dashboard") as step:
             _deploy(environment, storage.logs)
-            _wait_until_ready(platform.url, storage.logs)
+            _wait_until_ready(platform.serve_url, storage.logs)
+            _open_front(settings, platform)
             step.note = platform.url
     except BaseException:
         processes.stop(platform.instance)
@@ -72,7 +81,7 @@ def _prepare_database(settings: Settings) -> None:
 
 
 def _plan(settings: Settings) -> Platform:
-    gcs, dashboard = processes.free_ports(2)
+    gcs, dashboard, serve_port = processes.free_ports(3)
     instance = uuid.uuid4().hex
     return Platform(
         instance=instance,
@@ -82,7 +91,21 @@ def _plan(settings: Settings) -> Platform:
         ray_address=f"127.0.0.1:{gcs}",
         ray_dashboard=f"http://127.0.0.1:{dashboard}",
         ray_temp=f"/tmp/quantis-{instance[:12]}",  # noqa: S108 - socket paths must be short
+        serve_port=serve_port,
+        tls_port=_tls_port(settings),
     )
+
+
+def _tls_port(settings: Settings) -> int | None:
+    return settings.tls_port if settings.tls_cert or settings.tls_key else None
+
+
+def _open_front(settings: Settings, platform: Platform) -> None:
+    """The front opens last: before that nobody outside sees anything."""
+    opened = Front(
+        platform.host, platform.port, platform.serve_port, settings.max_upload_mb, platform.tls_port
+    )
+    front.start(settings, opened, _environment(settings, platform))
 
 
 def _environment(settings: Settings, platform: Platform) -> dict[str, str]:
@@ -93,6 +116,8 @@ def _environment(settings: Settings, platform: Platform) -> dict[str, str]:
             processes.MARK: platform.instance,
             "QUANTIS_RAY_ADDRESS": platform.ray_address,
             "QUANTIS_RAY_DASHBOARD": platform.ray_dashboard,
+            "QUANTIS_SERVE_PORT": str(platform.serve_port),
+            "QUANTIS_TRUSTED_PROXIES": "127.0.0.1",
         },
     )
 
@@ -179,9 +204,15 @@ def _tail(path: Path, lines: int = 15) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="quantis up", description=__doc__)
     parser.add_argument("--port", type=int, help="port of the API (default 8000, or QUANTIS_PORT)")
+    parser.add_argument(
+        "--tls-cert", type=Path, help="certificate chain (PEM): serve HTTPS, redirect HTTP there"
+    )
+    parser.add_argument("--tls-key", type=Path, help="the certificate's private key (PEM)")
+    parser.add_argument("--tls-port", type=int, help="port of HTTPS (default 8443, or QUANTIS_TLS_PORT)")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     arguments = parser.parse_args()
-    settings = Settings() if arguments.port is None else Settings(port=arguments.port)
+    names = ("port", "tls_cert", "tls_key", "tls_port")
+    settings = Settings(**{name: given for name in names if (given := getattr(arguments, name)) is not None})
     steps = Steps()
     try:
         platform = up(settings, steps)

@@ -24,6 +24,11 @@ def checked_url(url: str) -> str:
     return url.rstrip("/")
 
 
+def ca_file() -> str | None:
+    """Certificates (PEM) that the server's is checked against, from QUANTIS_CA_FILE; the system's if absent."""
+    return os.environ.get("QUANTIS_CA_FILE") or None
+
+
 def token() -> str | None:
     """An access token from QUANTIS_TOKEN, for machines; people use `quantis login`."""
     return os.environ.get("QUANTIS_TOKEN") or None

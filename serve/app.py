@@ -40,7 +40,7 @@ class Ingress:
         server = RayJobs(settings.ray_dashboard or "http://127.0.0.1:8265")
         self._services = Services(settings, database, RemoteForecaster(handle), server)
         self._services.check_secrets()
-        self._reconciler = Reconciler(database, server)
+        self._reconciler = Reconciler(database, server, self._services.quotas)
         self._sweeper = Sweeper(database, settings.storage)
         child.begin()
         for name, run in (("reconciler", self._reconciler.run), ("sweeper", self._sweeper.run)):
@@ -66,8 +66,10 @@ def app(args: dict[str, str]) -> Application:
 
 def deploy(settings: Settings) -> None:
     """Deploy onto the running head and return when it serves."""
+    behind = settings.serve_port is not None
+    host, port = ("127.0.0.1", settings.serve_port) if behind else (settings.host, settings.port)
     with session(settings):
-        serve.start(http_options={"host": settings.host, "port": settings.port, "access_log": False})
+        serve.start(http_options={"host": host, "port": port, "access_log": False})
         serve.run(app({}), name=APPLICATION, route_prefix="/")
 
 

@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 from cluster.storage import trouble
 from quantis.errors import NotFound, QuantisError, RejectedPanel, TooManyRequests, Unavailable
 from quantis.types.base import Problem
+from serve.policy import methods_at
 
 MEDIA_TYPE = "application/problem+json"
 _MAX_ERRORS = 20
@@ -80,6 +81,8 @@ async def _http(request: Request, error: Exception) -> Response:
     text = detail.get(error.status_code, str(error.detail)[:300])
     response = _respond(request, error.status_code, code, text, text, [], {})
     response.headers.update(error.headers or {})
+    if error.status_code == 405 and (allowed := methods_at(request.url.path)):
+        response.headers["Allow"] = ", ".join(allowed)
     return response
 
 

@@ -22,9 +22,7 @@ def parse(body: bytes) -> Any:
     try:
         text = body.decode("utf-8")
         floats = _finite if _may_be_infinite(body) else None
-        value = json.loads(
-            text, parse_constant=_no_constant, parse_float=floats, object_pairs_hook=_distinct
-        )
+        value = json.loads(text, parse_constant=_no_constant, parse_float=floats, object_pairs_hook=_distinct)
         if _is_too_deep(body):
             raise RecursionError
     except RecursionError:

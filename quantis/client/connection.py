@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import ssl
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ import httpx
 from pydantic import TypeAdapter, ValidationError
 
 import quantis
+from quantis import settings
 from quantis.client.access import Access
 from quantis.client.bodies import Body
 from quantis.client.problems import error_of
@@ -55,6 +57,7 @@ class Connection:
         self._http = httpx.Client(
             base_url=_parsed(url),
             transport=transport,
+            verify=_trust(settings.ca_file()),
             timeout=httpx.Timeout(timeout, connect=min(timeout, 10.0)),
             headers={"User-Agent": f"quantis/{quantis.__version__}"},
         )
@@ -164,6 +167,16 @@ class Connection:
             f"cannot reach Quantis at {self.url} ({why}); start it with `quantis up`, "
             "or set QUANTIS_URL to where it runs"
         )
+
+
+def _trust(ca_file: str | None) -> ssl.SSLContext | bool:
+    """Against what a certificate is checked; InvalidInput when the file holds none."""
+    if ca_file is None:
+        return True
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:  # an SSLError is one
+        raise InvalidInput(f"{ca_file} holds no certificates (PEM): {error}; see QUANTIS_CA_FILE") from None
 
 
 def _parsed(url: str) -> httpx.URL:

@@ -44,6 +44,9 @@ _BY_STATUS: dict[int, type[QuantisError]] = {
 
 def error_of(response: httpx.Response) -> QuantisError:
     """The error that an answer of status 400 or more stands for; its body must have been read."""
+    if response.is_redirect:
+        there = httpx.URL(response.headers.get("Location", "")).copy_with(raw_path=b"")
+        return InvalidInput(f"this address sends to {there}; use that one (QUANTIS_URL, or --url)")
     problem = _body(response)
     kind = {kind.code: kind for kind in all_errors()}.get(str(problem.get("code")))
     kind = kind or _BY_STATUS.get(response.status_code, QuantisError)

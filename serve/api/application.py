@@ -5,13 +5,12 @@ from __future__ import annotations
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
 from fastapi.responses import FileResponse, PlainTextResponse, Response
 from fastapi.routing import APIRoute
-from starlette.routing import compile_path
 
 from monitoring import instruments
 from quantis import __version__
 from quantis.errors import NotFound, NotInstalled, Unavailable
 from quantis.types.base import Frozen, Problem
-from serve import problems
+from serve import browsers, description, problems
 from serve.access import AppServices, authorise
 from serve.api import (
     accounts,
@@ -29,8 +28,9 @@ from serve.api import (
 )
 from serve.audit import AuditedAnswers
 from serve.body import StrictRoute
+from serve.hangup import HangUp
 from serve.middleware import Observed
-from serve.policy import POLICY
+from serve.policy import methods_at
 from serve.services import Services
 
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -71,15 +71,17 @@ def create_app(services: Services) -> FastAPI:
     if (services.settings.web_dist / "index.html").exists():
         app.frontend("/", directory=services.settings.web_dist, fallback="index.html")
     app.add_middleware(AuditedAnswers, trail=services.audit)
+    browsers.install(app, services.settings.cors_origins)
     app.add_middleware(Observed, seconds=services.settings.request_seconds)
+    app.add_middleware(HangUp)
+    description.install(app)
     return app
 
 
 def _nothing(request: Request) -> None:
     """What is not a route of the API is not a page of the dashboard either: 404, or 405 for a wrong method."""
-    allowed = {method for method, template in POLICY if compile_path(template)[0].match(request.url.path)}
-    if allowed:
-        raise HTTPException(405, headers={"Allow": ", ".join(sorted(allowed))})
+    if methods_at(request.url.path):
+        raise HTTPException(405)
     raise NotFound("there is nothing at this address")
 
 

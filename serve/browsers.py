@@ -1,0 +1,56 @@
+"""What browsers are told and asked: whose pages may call the API, and who may use its cookie."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI, Request
+from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from quantis.errors import Forbidden, InvalidInput
+from serve import problems
+
+_SAFE = ("GET", "HEAD", "OPTIONS")
+_OURS = ("same-origin", "none")
+_TAKEN = ["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "X-Request-Id"]
+_SHOWN = ["Location", "Retry-After", "RateLimit", "X-Request-Id"]
+
+
+def install(app: FastAPI, origins: str) -> None:
+    """No other origin may call, but those named (with commas); cookies go to none of them."""
+    named = [origin.strip() for origin in origins.split(",") if origin.strip()]
+    for origin in named:
+        if not origin.startswith(("https://", "http://")) or "*" in origin or origin.count("/") != 2:
+            raise InvalidInput(
+                f"{origin!r} in QUANTIS_CORS_ORIGINS is no origin; write https://host, or https://host:port"
+            )
+    app.add_middleware(OwnCookies)
+    if named:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=named,
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=_TAKEN,
+            expose_headers=_SHOWN,
+        )
+
+
+class OwnCookies:
+    """ASGI middleware: a page of elsewhere may change nothing with a cookie of ours.
+
+    The cookie is SameSite=Strict; this holds where another port of the same host is the same site.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] not in _SAFE:
+            headers = Headers(scope=scope)
+            if "cookie" in headers and headers.get("sec-fetch-site", "none") not in _OURS:
+                error = Forbidden(
+                    "a page of another origin may not use this cookie; open the dashboard itself"
+                )
+                await problems.answer(Request(scope), error)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)

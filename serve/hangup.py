@@ -1,0 +1,36 @@
+"""Ends a connection whose body nobody will read, so that a refusal is the last word on it."""
+
+from __future__ import annotations
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+
+class HangUp:
+    """ASGI middleware: an answer that begins before the body is read says that the connection ends."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not _announced(Headers(scope=scope)):
+            await self._app(scope, receive, send)
+            return
+        unread = True
+
+        async def reading() -> Message:
+            nonlocal unread
+            message = await receive()
+            unread = message["type"] == "http.request" and bool(message.get("more_body"))
+            return message
+
+        async def answering(message: Message) -> None:
+            if message["type"] == "http.response.start" and unread:
+                MutableHeaders(scope=message)["Connection"] = "close"
+            await send(message)
+
+        await self._app(scope, reading, answering)
+
+
+def _announced(headers: Headers) -> bool:
+    return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"

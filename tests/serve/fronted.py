@@ -1,0 +1,78 @@
+"""The API behind its front, as people meet it, and a socket that says whatever a test wants."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from cluster import front
+from cluster.front import Front
+from cluster.processes import free_ports
+from cluster.settings import Settings
+from tests.serve import fuzz
+
+
+@dataclass(frozen=True)
+class Open:
+    """An open front."""
+
+    port: int
+    tls_port: int | None
+    pid: int
+
+    def say(self, *parts: bytes, wait: float = 5.0, tls: ssl.SSLContext | None = None) -> bytes:
+        """Send the parts on one connection and read until the other side closes, or says nothing for `wait` s."""
+        with self.connection(wait, tls) as raw:
+            for part in parts:
+                with contextlib.suppress(OSError):  # it may have hung up: then it has said why
+                    raw.sendall(part)
+            return heard(raw)
+
+    @contextlib.contextmanager
+    def connection(self, wait: float = 5.0, tls: ssl.SSLContext | None = None) -> Iterator[socket.socket]:
+        port = self.tls_port if tls and self.tls_port else self.port
+        with socket.create_connection(("127.0.0.1", port), timeout=wait) as raw:
+            if tls is None:
+                yield raw
+            else:
+                with tls.wrap_socket(raw, server_hostname="localhost") as wrapped:
+                    yield wrapped
+
+    def answers(self) -> bool:
+        """Whether others are served."""
+        return b" 200 " in self.say(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+
+
+def heard(raw: socket.socket) -> bytes:
+    found = b""
+    with contextlib.suppress(TimeoutError, ConnectionError):
+        while chunk := raw.recv(65536):
+            found += chunk
+    return found
+
+
+@contextlib.contextmanager
+def opened(
+    app: FastAPI, settings: Settings, cert: Path | None = None, key: Path | None = None
+) -> Iterator[Open]:
+    """The application on a server of its own, and the front before it."""
+    settings.storage.prepare()
+    settings = settings.model_copy(update={"tls_cert": cert, "tls_key": key})
+    with fuzz.served(app) as url:
+        port, tls_port = free_ports(2)
+        shape = Front(
+            "127.0.0.1", port, int(url.rpartition(":")[2]), settings.max_upload_mb, tls_port if cert else None
+        )
+        process = front.start(settings, shape, dict(os.environ))
+        try:
+            yield Open(port, tls_port if cert else None, process.pid)
+        finally:
+            process.terminate()
+            process.wait(timeout=10)
