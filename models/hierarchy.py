@@ -32,6 +32,7 @@ MIXED = "mixed"
 MOST_SERIES = 4000
 """Above this the covariance of MinT would not fit into memory."""
 _ERRORS = 400  # the latest errors per series that the covariance is of
+_FEWEST_ERRORS = 4  # with fewer there is no covariance: bottom-up
 
 
 @dataclass(frozen=True)
@@ -103,17 +104,15 @@ class Levels:
         self, adding: Floats, base: Floats, snapshot: Snapshot, order: Sequence[str], task: Task
     ) -> Floats:
         """The reconciled means of the bottom series. Shape [series, h]."""
-        from hierarchicalforecast.methods import BottomUp, MinTrace
+        from hierarchicalforecast.methods import MinTrace
 
         nodes = len(base) - adding.shape[1]
         errors = _naive_errors(snapshot, order, task.season_lengths[-1])
         scale = np.nanstd(errors) if errors.size else 0.0
-        if self.method == "bottom_up" or not np.isfinite(scale) or scale == 0 or errors.shape[1] < 4:
-            found = BottomUp().fit_predict(adding, base, idx_bottom=np.arange(nodes, len(base)))["mean"]
-        else:
-            zeros = np.zeros_like(errors)
-            found = MinTrace("mint_shrink").fit_predict(adding, base, errors / scale, zeros)["mean"]
-        return np.asarray(found, np.float64)[nodes:]
+        if self.method == "bottom_up" or not scale > 0 or errors.shape[1] < _FEWEST_ERRORS:
+            return base[nodes:]
+        made = MinTrace("mint_shrink").fit_predict(adding, base, errors / scale, np.zeros_like(errors))
+        return np.asarray(made["mean"], np.float64)[nodes:]
 
     @cached_property
     def _rows(self) -> list[tuple[str, set[str]]]:
