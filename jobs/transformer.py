@@ -25,6 +25,7 @@ from jobs.runtime import Context
 from models.bundle import read_bundle, write_bundle
 from models.forecaster import Forecaster
 from models.tft.checkpoint import Checkpoints, fingerprint
+from models.tft.continued import continued
 from models.tft.forecaster import TftForecaster
 from models.tft.preflight import preflight
 from models.tft.training import Journal, fit
@@ -36,16 +37,28 @@ _STATES = 20  # kept in the course of a training
 _FAILURES = 3
 
 
-def train_tft(
-    context: Context[TrainSpec], snapshot: Snapshot, task: Task, what: str, parent: Path | None = None
-) -> Forecaster:
-    """Train as the job asks, from the weights of the bundle `parent` if there is one."""
-    params = context.spec.tft
+def train_tft(context: Context[Any], snapshot: Snapshot, task: Task, what: str) -> Forecaster:
+    """Train as the job asks, from the weights of its `warm_start` if it names one."""
+    spec = context.spec
+    params, parent = spec.tft, None
+    if isinstance(spec, TrainSpec) and spec.warm_start is not None:
+        version = context.registry.resolve(spec.warm_start)
+        parent = Parent(f"{version.model}:{version.version}", context.registry.download(version))
+        _, params = continued(read_bundle(parent.bundle), parent.name, snapshot, task, params)
+        context.tell(f"tft ({what}): goes on from {parent.name}")
     report = preflight(snapshot, task, params)
-    if report.removed_series:
+    if report.without_windows:
         context.tell(f"tft ({what}): {report.sentence}", windows=report.totals)
     hear = Teller(context.team, context.job_id, what, params.steps)
     return on_ray(snapshot, task, params, context.folder / what, hear, parent)
+
+
+@dataclass(frozen=True)
+class Parent:
+    """A published model, name:version, and its bundle."""
+
+    name: str
+    bundle: Path
 
 
 @dataclass(frozen=True)
@@ -71,7 +84,7 @@ def on_ray(
     params: TftParams,
     folder: Path,
     hear: Hear | None = None,
-    parent: Path | None = None,
+    parent: Parent | None = None,
 ) -> Forecaster:
     """Train on `params.workers` of Ray Train, with states in `folder`; rank 0 calls `hear` as training goes.
 
@@ -108,7 +121,7 @@ def _worker(config: dict[str, Any]) -> None:
         snapshot, config["task"], params, worker=place,
         progress=config["hear"] if place.rank == 0 else None,
         journal=Journal(states.latest, states.keep, max(1, params.steps // _STATES)),
-        parent=_parent(config["parent"]),
+        parent=_forecaster(config["parent"]), parent_name=config["parent"].name if config["parent"] else "",
     )  # fmt: skip
     if place.rank == 0:
         shutil.rmtree(folder / "bundle", ignore_errors=True)  # of a worker that was killed after it
@@ -116,11 +129,11 @@ def _worker(config: dict[str, Any]) -> None:
     ray.train.report({"done": 1})
 
 
-def _parent(folder: Path | None) -> TftForecaster | None:
-    if folder is None:
+def _forecaster(parent: Parent | None) -> TftForecaster | None:
+    if parent is None:
         return None
-    found = read_bundle(folder)
-    assert isinstance(found, TftForecaster)
+    found = read_bundle(parent.bundle)
+    assert isinstance(found, TftForecaster)  # `continued` has seen to it
     return found
 
 

@@ -1,12 +1,18 @@
-"""`python -m jobs.tune`: search the size and learning rate of the Temporal Fusion Transformer.
+"""`python -m jobs.tune`: search the size, the window and the learning rate of the Temporal Fusion Transformer.
 
 The only door to `ray.tune`. ASHA ends trials by their training loss; the best is chosen by the WQL of
-a window that no trial was trained on.
+a window that no trial was trained on. Every trial is a line of the job's ledger, so that a job that is
+submitted again, after its driver was killed, runs what is left: finished trials count, unfinished ones go
+on from their last state, and the sampler has heard of all of them.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,19 +20,23 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
-from cluster.database.engine import Database
-from cluster.repositories.jobs import Jobs
 from features.snapshots import PlainSnapshots, cutoffs
 from jobs import choose
 from jobs.choose import Trial
 from jobs.runtime import Context, run
+from jobs.trials import Ledger, Outcome
 from models.metrics import evaluate
+from models.tft.checkpoint import Checkpoints, fingerprint
+from models.tft.training import Journal
 from models.tft.training import fit as fit_tft
+from models.windows.order import mixed
 from quantis.errors import Unavailable
+from quantis.panel import Snapshot
 from quantis.types.jobs import TftParams, TuneSpec
 
 REPORTS = 20  # how often training tells its loss
 CPUS_PER_TRIAL = 0.5
+Hear = Callable[[int, Outcome], None]
 
 
 def work(context: Context[TuneSpec]) -> dict[str, Any]:
@@ -37,94 +47,135 @@ def work(context: Context[TuneSpec]) -> dict[str, Any]:
         snapshots = PlainSnapshots(context.dataset.panel(context.as_of), task)
         last = context.last_cutoff(task)
         trial = Trial(task, snapshots, snapshots(last).history, tuple(cutoffs(last, task, 1, task.h)))
+
+    def hear(done: int, outcome: Outcome) -> None:
+        what = f"WQL {outcome.wql:.4f}" if outcome.wql is not None else outcome.state
+        context.tell(f"trial {done} of {spec.trials}: {what}", 0.05 + 0.9 * done / spec.trials)
+
     with context.step(f"{spec.trials} trials", 0.95):
-        results = _search(context, trial)
-    trials = [_described(result) for result in results]
-    for number, one in enumerate(trials, start=1):
+        search = Search(trial, spec.tft, context.folder, spec.trials, spec.time_limit)
+        outcomes = search.run(hear)
+    for number, one in enumerate(outcomes, start=1):
         context.registry.log_run(
             f"{spec.model}-tune",
             f"{context.job_id} trial {number}",
-            params=one["params"],
-            metrics={"wql": one["wql"], "loss": one["loss"]},
-            tags={"quantis.experiment": context.job_id, "quantis.trial_state": one["state"]},
+            params=one.config,
+            metrics={"wql": one.wql, "loss": one.loss},
+            tags={"quantis.experiment": context.job_id, "quantis.trial_state": one.state},
         )
-    finished = [one for one in trials if one["wql"] is not None]
+    finished = [one for one in outcomes if one.wql is not None]
     if not finished:
         raise Unavailable("every trial failed; the job's log says why")
-    best = min(finished, key=lambda one: one["wql"])
-    context.tell(f"best of {len(trials)} trials: WQL {best['wql']:.4f}")
-    return {"best": spec.tft.model_copy(update=best["params"]).model_dump(), "trials": trials}
+    best = min(finished, key=lambda one: one.wql or 0.0)
+    context.tell(f"best of {len(outcomes)} trials: WQL {best.wql:.4f}")
+    described = [
+        {"params": one.config, "wql": one.wql, "loss": one.loss, "state": one.state} for one in outcomes
+    ]
+    return {"best": spec.tft.model_copy(update=best.config).model_dump(), "trials": described}
 
 
-def _search(context: Context[TuneSpec], trial: Trial) -> Any:
-    spec = context.spec
-    space = {
-        "hidden_size": tune.choice([8, 16, 32]),
-        "learning_rate": tune.loguniform(1e-3, 2e-2),
-    }
-    tuner = tune.Tuner(
-        tune.with_resources(
-            tune.with_parameters(_trial, trial=trial, params=spec.tft), {"cpu": CPUS_PER_TRIAL}
-        ),
-        param_space=space,
-        tune_config=tune.TuneConfig(
-            metric="loss",
-            mode="min",
-            num_samples=spec.trials,
-            search_alg=OptunaSearch(seed=spec.tft.seed),
-            scheduler=ASHAScheduler(max_t=REPORTS + 1, grace_period=5, reduction_factor=2),
-        ),
-        run_config=tune.RunConfig(
-            name="tune",
-            storage_path=str(context.folder),
-            verbose=0,
-            callbacks=[_Storyteller(context.settings.sql_url, context.team, context.job_id, spec.trials)],
-            failure_config=tune.FailureConfig(max_failures=1),
-        ),
-    )
-    return tuner.fit()
+@dataclass(frozen=True)
+class Search:
+    """`trials` trials, or as many as `limit` lets begin, with their states and ledger in `folder`."""
+
+    trial: Trial
+    params: TftParams
+    folder: Path
+    trials: int
+    limit: timedelta | None = None
+
+    def run(self, hear: Hear) -> list[Outcome]:
+        """Every trial's outcome, those of earlier runs in the same folder included, in the order of their end."""
+        ledger = Ledger(self.folder / "trials")
+        done, begun = ledger.ended(), ledger.begun()
+        left = self.trials - len(done)
+        if left <= 0:
+            return done
+        space = self._space()
+        search = OptunaSearch(
+            OptunaSearch.convert_search_space(space), metric="loss", mode="min", points_to_evaluate=begun,
+            seed=mixed(self.params.seed, len(done) + len(begun)) % 2**31,
+        )  # fmt: skip
+        for outcome in done:
+            if outcome.loss is not None:
+                search.add_evaluated_point(outcome.config, outcome.loss)
+        trainable = tune.with_parameters(_trial, trial=self.trial, params=self.params, folder=self.folder)
+        tune.Tuner(
+            tune.with_resources(trainable, {"cpu": CPUS_PER_TRIAL}),
+            tune_config=tune.TuneConfig(
+                metric="loss", mode="min", num_samples=left, search_alg=search,
+                scheduler=ASHAScheduler(max_t=REPORTS + 1, grace_period=5, reduction_factor=2),
+                time_budget_s=self.limit,
+            ),
+            run_config=tune.RunConfig(
+                name=f"tune-{len(done)}", storage_path=str(self.folder), verbose=0,
+                callbacks=[_Listener(ledger, hear)], failure_config=tune.FailureConfig(max_failures=1),
+            ),
+        ).fit()  # fmt: skip
+        return ledger.ended()
+
+    def _space(self) -> dict[str, Any]:
+        base = self.params.encoder_length
+        return {
+            "hidden_size": tune.choice([8, 16, 32]),
+            "learning_rate": tune.loguniform(1e-3, 2e-2),
+            "encoder_length": tune.choice(sorted({max(2, base // 2), base})),
+        }
 
 
-def _trial(config: dict[str, Any], trial: Trial, params: TftParams) -> None:
+def _trial(config: dict[str, Any], trial: Trial, params: TftParams, folder: Path) -> None:
     """One trial: train with these parameters, report the loss as it goes and the WQL at the end."""
     torch.set_num_threads(1)
     params = params.model_copy(update=config)
+    last = float("inf")
 
     def progress(step: int, loss: float) -> None:
+        nonlocal last
+        last = loss
         if step < params.steps:
             tune.report({"loss": loss})
 
-    judged = choose.judge(trial, lambda snapshot: fit_tft(snapshot, trial.task, params, progress=progress))
+    def fitted(snapshot: Snapshot) -> Any:
+        states = Checkpoints(folder / "states" / fingerprint(snapshot, trial.task, params))
+        journal = Journal(states.latest, states.keep, max(1, params.steps // REPORTS))
+        return fit_tft(snapshot, trial.task, params, progress=progress, journal=journal)
+
+    judged = choose.judge(trial, fitted)
     metrics = evaluate(judged.predictions, trial.history, trial.task.season_lengths[0]).metrics
-    tune.report({"loss": metrics["wql"] or float("inf"), "wql": metrics["wql"]})
+    tune.report({"loss": last, "wql": metrics["wql"]})
 
 
-class _Storyteller(tune.Callback):
-    """Tells the job's readers how the trials go. Tune saves it with its state, so it holds values only."""
+class _Listener(tune.Callback):
+    """Writes each trial's beginning and end into the ledger."""
 
-    def __init__(self, url: str, team: str, job_id: str, trials: int) -> None:
-        self._url = url
-        self._team = team
-        self._job_id = job_id
-        self._trials = trials
-        self._done = 0
+    def __init__(self, ledger: Ledger, hear: Hear) -> None:
+        self._ledger = ledger
+        self._hear = hear
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._ledger.begin(trial.config)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._done += 1
-        wql = trial.last_result.get("wql")
-        outcome = f"WQL {wql:.4f}" if wql is not None else "ended early"
-        database = Database(self._url)
-        Jobs(database).tell(
-            self._team, self._job_id, "progress", f"trial {self._done} of {self._trials}: {outcome}",
-            progress=0.05 + 0.9 * self._done / self._trials,
-        )  # fmt: skip
-        database.close()
+        wql, loss = (trial.last_result.get(name) for name in ("wql", "loss"))
+        state = "finished" if wql is not None else "stopped early"
+        self._end(Outcome(trial.config, state, loss, wql))
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._end(Outcome(trial.config, "failed", None, None))
+
+    def _end(self, outcome: Outcome) -> None:
+        self._ledger.end(outcome)
+        self._hear(len(self._ledger.ended()), outcome)
+
+    def get_state(self) -> None:
+        """Nothing: the ledger is the record."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_ledger": self._ledger, "_hear": _deaf}
 
 
-def _described(result: Any) -> dict[str, Any]:
-    metrics = result.metrics or {}
-    state = "failed" if result.error else "finished" if metrics.get("wql") is not None else "stopped early"
-    return {"params": result.config, "wql": metrics.get("wql"), "loss": metrics.get("loss"), "state": state}
+def _deaf(done: int, outcome: Outcome) -> None:
+    """In copies that Tune saves; nobody listens there."""
 
 
 if __name__ == "__main__":

@@ -18,10 +18,18 @@ from models.tft.network import Batch, QuantileNetwork
 from models.tft.reference import own_state
 from models.tft.windows import Windows
 from quantis.panel import ID, Snapshot, Task, Y, series_slices
+from quantis.types.base import Frozen, Moment
 from quantis.types.jobs import TftParams
 
 _BATCH = 256
 Found = TypeVar("Found")
+
+
+class Lineage(Frozen):
+    """What a model has seen: the last `ds` of its training, and the model whose weights it went on from."""
+
+    trained_until: Moment | None = None
+    parent: str = ""
 
 
 class TftForecaster:
@@ -30,13 +38,15 @@ class TftForecaster:
     family: ClassVar[str] = "tft"
 
     def __init__(
-        self, task: Task, params: TftParams, encoding: Encoding, scales: Scales, network: QuantileNetwork
-    ) -> None:
+        self, task: Task, params: TftParams, encoding: Encoding, scales: Scales, network: QuantileNetwork,
+        lineage: Lineage | None = None,
+    ) -> None:  # fmt: skip
         self.task = task
         self.params = params
         self.encoding = encoding
         self.scales = scales
         self.network = network
+        self.lineage = lineage or Lineage()
 
     @property
     def min_history(self) -> int:
@@ -86,6 +96,7 @@ class TftForecaster:
             "params": self.params.model_dump(mode="json"),
             "encoding": self.encoding.model_dump(mode="json"),
             "ids": list(self.scales.ids),
+            "lineage": self.lineage.model_dump(mode="json"),
         }
         tensors = {f"network.{n}": t.detach().cpu().numpy() for n, t in self.network.state_dict().items()}
         tensors |= {f"scales.{n}": getattr(self.scales, n) for n in ("series", "overall", "static")}
@@ -104,7 +115,8 @@ class TftForecaster:
             arrays[f"scales.{n}"].astype(np.float64) for n in ("series", "overall", "static")
         )
         scales = Scales(tuple(parts.config["ids"]), series, overall, static)
-        return cls(task, params, encoding, scales, network)
+        lineage = Lineage.model_validate(parts.config.get("lineage", {}))
+        return cls(task, params, encoding, scales, network, lineage)
 
 
 def _of_any_age(state: dict[str, torch.Tensor], network: QuantileNetwork) -> dict[str, torch.Tensor]:

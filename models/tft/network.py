@@ -136,11 +136,13 @@ class Network(nn.Module):
 
     def _static(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """One vector per sample. Shapes [batch, hidden] and [batch, variables]."""
-        reals, codes = self.sizes.reals[0], self.sizes.codes_by_role[0]
-        x = batch["static_cont"][:, None]
-        places = torch.arange(len(x), device=x.device)[:, None, None].expand(-1, 1, codes)
-        rows = [self.embeddings[i][batch["static_cat"][:, i]] for i in range(codes)]
-        found, weights = self.static_selection(x, places, rows, self.slope[:reals], self.level[:reals])
+        x, codes = batch["static_cont"][:, None], batch["static_cat"][:, None]
+        rows = list(self.embeddings)[: self.sizes.codes_by_role[0]]
+        if self.training:  # a batch has fewer rows than there are codes, of series above all
+            rows = [row[codes[:, 0, i]] for i, row in enumerate(rows)]
+            codes = torch.arange(len(x), device=x.device)[:, None, None].expand(-1, 1, len(rows))
+        folded = self.static_selection.folded(rows, *self._affine(0, 1))
+        found, weights = self.static_selection(x, codes, rows, folded)
         return found[:, 0], weights[:, 0]
 
     def _select(
@@ -150,8 +152,14 @@ class Network(nn.Module):
         x = batch[f"{side}_cont"][..., : reals.stop - reals.start]
         given = batch[f"{side}_cat"][..., : codes.stop - codes.start]
         rows = list(self.embeddings)[codes]
-        chosen, weights = selection(x, given, rows, self.slope[reals], self.level[reals], context)
+        folded = selection.folded(rows, *self._affine(1, last))
+        chosen, weights = selection(x, given, rows, folded, context)
         return chosen, weights
+
+    def _affine(self, first: int, last: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """How the numbers of these roles enter: slope and level [numbers, continuous]."""
+        reals = _span(self.sizes.reals, first, last)
+        return self.slope[reals], self.level[reals]
 
     def _recurrent(
         self, chosen: torch.Tensor, static: torch.Tensor, before: torch.Tensor, span: _Span

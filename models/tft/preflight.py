@@ -47,11 +47,6 @@ class Report:
         """The series that training would not see."""
         return tuple(self.by_series.filter(pa.array(self._column("kept") == 0))[ID].to_pylist())
 
-    @property
-    def removed_series(self) -> bool:
-        """Whether training does without some series."""
-        return bool(self.without_windows)
-
     @cached_property
     def proposal(self) -> Proposal:
         """As asked, if three quarters of the series keep a window; else what the lower quartile's length allows."""

@@ -12,8 +12,9 @@ import torch
 from torch import nn
 
 from models.tft.checkpoint import State
+from models.tft.continued import last_seen
 from models.tft.encoding import Encoding, Scales
-from models.tft.forecaster import TftForecaster
+from models.tft.forecaster import Lineage, TftForecaster
 from models.tft.network import QuantileNetwork, pinball
 from models.tft.preflight import preflight, shortest_past
 from models.tft.shard import Shard
@@ -77,6 +78,7 @@ def fit(
     progress: Progress | None = None,
     journal: Journal | None = None,
     parent: TftForecaster | None = None,
+    parent_name: str = "",
 ) -> TftForecaster:
     """Train on the snapshot's histories for `params.steps` steps; every worker returns the same model.
 
@@ -98,7 +100,8 @@ def fit(
         if parent:
             network.load_state_dict(parent.network.state_dict())
         _Training(worker.wrap(network), shard, task, params, worker, progress, journal).run()
-    return TftForecaster(task, params, encoding, scales, network.cpu().eval())
+    lineage = Lineage(trained_until=last_seen(snapshot), parent=parent_name)
+    return TftForecaster(task, params, encoding, scales, network.cpu().eval(), lineage)
 
 
 class _Training:

@@ -167,6 +167,9 @@ class CompareSpec(WorkSpec):
 class TrainSpec(CompareSpec):
     kind: Literal["train"] = "train"
     model: Name
+    warm_start: ModelReference | None = Field(
+        default=None, description="A tft whose weights, inputs and scales the tft of this job goes on from."
+    )
 
 
 class BacktestSpec(CompareSpec):
@@ -191,6 +194,12 @@ class TuneSpec(WorkSpec):
     h: Horizon = 24
     quantiles: tuple[Quantile, ...] = DEFAULT_QUANTILES
     trials: int = Field(default=4, ge=1, le=1000)
+    time_limit: timedelta | None = Field(
+        default=None,
+        ge=timedelta(seconds=10),
+        le=timedelta(days=7),
+        description="No trial goes on for longer.",
+    )
     tft: TftParams = TftParams()
 
 

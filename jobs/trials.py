@@ -1,0 +1,59 @@
+"""The record of a search: one file per trial, written whole, so that a killed driver loses and repeats nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a trial ended: finished, stopped early or failed."""
+
+    config: dict[str, Any]
+    state: str
+    loss: float | None
+    wql: float | None
+
+
+@dataclass(frozen=True)
+class Ledger:
+    folder: Path
+
+    def begin(self, config: dict[str, Any]) -> None:
+        """Note that a trial runs; one that is known stays as it is."""
+        if not self._path(config).exists():
+            self._write(Outcome(config, "running", None, None))
+
+    def end(self, outcome: Outcome) -> None:
+        self._write(outcome)
+
+    def ended(self) -> list[Outcome]:
+        """In the order of their end."""
+        return [outcome for outcome in self._all() if outcome.state != "running"]
+
+    def begun(self) -> list[dict[str, Any]]:
+        """The configurations that no driver saw the end of."""
+        return [outcome.config for outcome in self._all() if outcome.state == "running"]
+
+    def _all(self) -> list[Outcome]:
+        paths = sorted(self.folder.glob("*.json"), key=lambda path: (path.stat().st_mtime_ns, path.name))
+        return [Outcome(**json.loads(path.read_text())) for path in paths]
+
+    def _path(self, config: dict[str, Any]) -> Path:
+        text = json.dumps(config, sort_keys=True)
+        return self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+
+    def _write(self, outcome: Outcome) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self._path(outcome.config)
+        temporary = path.with_suffix(".unfinished")
+        with temporary.open("w") as file:
+            json.dump(asdict(outcome), file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
