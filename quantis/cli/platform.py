@@ -20,6 +20,7 @@ _MODULES = {
     "demo": ("jobs.demo", "Run the whole path on real data: from a raw file to a forecast."),
     "backup": ("cluster.backup", "Copy everything into one file while the platform runs."),
     "restore": ("cluster.restore", "Make a data folder from a backup, checked version by version."),
+    "windows": ("jobs.preflight", "Say which training windows a dataset gives, and what removes the others."),
     "doctor": ("cluster.doctor", "Say what is wrong with this installation."),
 }
 

@@ -1,0 +1,99 @@
+"""`python -m jobs.preflight DATASET`: the training windows that a dataset gives, and which rule takes the others."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+import numpy as np
+
+from cluster.database.engine import Database
+from cluster.repositories.accounts import DEFAULT_TEAM
+from cluster.repositories.jobs import Jobs
+from cluster.settings import Settings
+from features.snapshots import PlainSnapshots
+from jobs.runtime import Context
+from models.tft.preflight import RULES, Report, preflight
+from quantis.errors import QuantisError
+from quantis.types.jobs import TftParams, TrainSpec
+
+_SHOWN = 10
+_RULES = {
+    "too_little_history": "begin before half an encoder has passed",
+    "horizon_past_the_end": "have a horizon that the history does not hold",
+    "no_observed_target": "have no observed target in their horizon",
+}
+
+
+def examine(settings: Settings, team: str, spec: TrainSpec) -> Report:
+    """What training on all that is known now would see."""
+    database = Database(settings.sql_url)
+    context = Context(settings, team, "", spec, Jobs(database), database)
+    task = context.dataset.task(context.as_of, spec.h, spec.quantiles)
+    snapshots = PlainSnapshots(context.dataset.panel(context.as_of), task)
+    return preflight(snapshots(context.last_cutoff(task)), task, spec.tft)
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    return {
+        "windows": report.totals,
+        "proposal": {"encoder_length": report.proposal.encoder_length, "h": report.proposal.h},
+        "series": report.by_series.to_pylist(),
+    }
+
+
+def as_text(report: Report) -> str:
+    """Totals by rule, the series that lose most, and what would help."""
+    totals = report.totals
+    lines = [f"{totals['kept']:>12,} windows to train on"]
+    lines += [f"{totals[rule]:>12,} removed: they {_RULES[rule]}" for rule in RULES]
+    removed = sum(report.by_series[rule].to_numpy() for rule in RULES)
+    share = removed / np.maximum(1, removed + report.by_series["kept"].to_numpy())
+    worst = [int(row) for row in np.argsort(-share, kind="stable")[:_SHOWN]]
+    lines += ["", "most removed:"]
+    for row in worst:
+        one = report.by_series.slice(row, 1).to_pylist()[0]
+        why = ", ".join(f"{rule.replace('_', ' ')} {one[rule]}" for rule in RULES if one[rule])
+        lines.append(
+            f"  {one['unique_id']}: {one['kept']} of {one['steps']} kept ({why or 'nothing removed'})"
+        )
+    if report.proposal != report.asked:
+        lines += ["", f"try encoder_length={report.proposal.encoder_length} and h={report.proposal.h}"]
+    elif report.without_windows:
+        lines += [
+            "",
+            f"{len(report.without_windows)} series have no window; the model forecasts them all the same",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="quantis windows", description=__doc__)
+    parser.add_argument("dataset")
+    parser.add_argument("--h", type=int, default=24, help="steps to forecast")
+    parser.add_argument(
+        "--encoder-length", type=int, default=TftParams().encoder_length, help="steps of history"
+    )
+    parser.add_argument("--team", default=DEFAULT_TEAM)
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    given = parser.parse_args()
+    settings = Settings()
+    try:
+        spec = TrainSpec(
+            dataset=given.dataset,
+            model="preflight",
+            h=given.h,
+            tft=TftParams(encoder_length=given.encoder_length),
+        )
+        report = examine(settings, given.team, spec)
+    except QuantisError as error:
+        sys.stderr.write(f"quantis: {error.message}\n")
+        return error.exit_code
+    sys.stdout.write(json.dumps(as_json(report)) + "\n" if given.json else as_text(report))
+    return 0 if report.totals["kept"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
