@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,6 +23,7 @@ from quantis.types.datasets import CheckReport, DatasetSpec, DatasetVersion, Upl
 from quantis.types.forecasts import DatasetRef
 from quantis.types.observations import AppendResult
 
+_FINDINGS = 200  # that are kept with a version
 _ATTEMPTS = 4  # of a write whose base another writer has changed
 
 Change = Callable[[PanelStore, Pins | None, datetime], Written]
@@ -92,7 +93,8 @@ class Catalogue:
         spec = self.declared(team, name)
         change = _writes(panel, spec, live=False)
         freq = spec.freq or report.freq or "D"
-        created, version = self._commit(team, user, name, VersionAction.upload, change, freq)
+        kept = report.model_copy(update={"findings": report.findings[:_FINDINGS]}).model_dump(mode="json")
+        created, version = self._commit(team, user, name, VersionAction.upload, change, freq, kept)
         return UploadResult(created=created, version=version, report=report)
 
     def add_many(
@@ -155,7 +157,14 @@ class Catalogue:
         return self._stores[key]
 
     def _commit(
-        self, team: str, user: str, name: str, action: VersionAction, change: Change, freq: str = "D"
+        self,
+        team: str,
+        user: str,
+        name: str,
+        action: VersionAction,
+        change: Change,
+        freq: str = "D",
+        report: dict[str, Any] | None = None,
     ) -> tuple[bool, DatasetVersion]:
         """Write after the latest version and record the new one: the record is the commit.
 
@@ -171,7 +180,7 @@ class Catalogue:
                     written = change(store, after, datetime.now(UTC))
                     if base is not None and written.pins == after:
                         return False, base.version
-                    new = _described(store, written, base, action, freq)
+                    new = replace(_described(store, written, base, action, freq), report=report)
                     return True, self.datasets.add_version(team, name, user, new, base)
             except Conflict:
                 if attempt + 1 == _ATTEMPTS:

@@ -64,6 +64,11 @@ class Settings(BaseSettings):
     cpus: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
     object_store_mb: int = Field(default=256, ge=80)
     max_upload_mb: int = Field(default=256, ge=1)
+    import_urls: str = Field(
+        default="",
+        description="Places, with commas, that files are imported from: s3://bucket/in/{team}, file:///mnt/in.",
+    )
+    import_endpoint: str | None = Field(default=None, description="The object store, if not Amazon's.")
     tls_cert: Path | None = Field(default=None, description="Certificate chain (PEM); HTTPS when given.")
     tls_key: Path | None = Field(default=None, description="The certificate's private key (PEM).")
     tls_port: int = Field(

@@ -15,10 +15,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.asof import distinct, in_order, latest, ranks, ticks_of
+from features.asof import distinct, in_order, latest, ranks, ticks, ticks_of
 from features.content import GIVEN, Content
 from features.ingest import Added, Stamp, append_records, chunks_of
 from features.table_files import data_files
@@ -29,6 +30,7 @@ from quantis.panel import DS, ID, KNOWN_AT, RECORDED_AT, TIMESTAMP, Panel
 GROUPS = {"target": (ID, DS), "future": (ID, DS), "static": (ID,)}
 """Role groups and the key of their records."""
 
+_REVISION = [KNOWN_AT, "values", "first_ds", "last_ds"]
 _SUMMARY = [ID, "rows", "first_ds", "last_ds"]
 _COUNTED = pa.schema(
     [(ID, pa.string()), ("ds_count", pa.int64()), ("ds_min", TIMESTAMP), ("ds_max", TIMESTAMP)]
@@ -182,6 +184,19 @@ class PanelStore:
         ]
         named = pa.concat_tables([_COUNTED.empty_table(), *counted]).rename_columns(_SUMMARY)
         return named.join(static, ID, join_type="left outer").sort_by(ID)
+
+    def revisions(self, pins: Pins, series: str) -> list[dict[str, Any]]:
+        """When values of a series were corrected: `known_at, group, values, first_ds, last_ds`, in order."""
+        found: list[dict[str, Any]] = []
+        for group, key in GROUPS.items():
+            if DS not in key:
+                continue
+            columns = [ID, DS, KNOWN_AT, RECORDED_AT]
+            rows = in_order(self._records(group, pins, series=[series], columns=columns), key)
+            again = rows.filter(pa.array(np.diff(ticks(rows[DS]), prepend=ticks(rows[DS])[:1] - 1) == 0))
+            grouped = again.group_by(KNOWN_AT).aggregate([(DS, "count"), (DS, "min"), (DS, "max")])
+            found += [{**row, "group": group} for row in grouped.rename_columns(_REVISION).to_pylist()]
+        return sorted(found, key=lambda row: (row[KNOWN_AT], row["group"]))
 
     def has(self, pins: Pins, series: Sequence[str]) -> bool:
         """Whether there are records of any of the series, deleted or not."""

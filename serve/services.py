@@ -12,6 +12,7 @@ from fastapi import Request
 from cluster.catalogue import Catalogue
 from cluster.counters import open_counters
 from cluster.database.engine import Database
+from cluster.imports import Imports
 from cluster.promotion import Promotion
 from cluster.quotas import Quotas
 from cluster.registries import open_registry
@@ -60,6 +61,12 @@ class Services:
     @cached_property
     def catalogue(self) -> Catalogue:
         return Catalogue(self.database, self.settings.storage)
+
+    @cached_property
+    def imports(self) -> Imports:
+        settings = self.settings
+        places = [text.strip() for text in settings.import_urls.split(",") if text.strip()]
+        return Imports(places, settings.import_endpoint)
 
     @cached_property
     def jobs(self) -> Jobs:

@@ -219,6 +219,7 @@ class DatasetVersionRow(Base):
     created_at: Mapped[datetime]
     created_by: Mapped[str] = mapped_column(String(63))
     purged_at: Mapped[datetime | None]
+    report: Mapped[dict[str, Any] | None] = mapped_column(JSON)
 
 
 class JobRow(Base):

@@ -14,7 +14,14 @@ from sqlalchemy.orm import Session
 from cluster.database.engine import Database
 from cluster.database.tables import DatasetRow, DatasetVersionRow
 from quantis.errors import Conflict, NotFound
-from quantis.types.datasets import Dataset, DatasetSpec, DatasetVersion, Roles, VersionAction
+from quantis.types.datasets import (
+    CheckReport,
+    Dataset,
+    DatasetSpec,
+    DatasetVersion,
+    Roles,
+    VersionAction,
+)
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,7 @@ class NewVersion:
     series: int
     first_ds: datetime
     last_ds: datetime
+    report: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -107,6 +115,16 @@ class Datasets:
             )
             return [_version(name, version) for version in session.scalars(query)]
 
+    def report(self, team: str, name: str, number: int) -> CheckReport:
+        """What the check said of the file that made a version; NotFound when no file made it."""
+        with self._database.read() as session:
+            version = _numbered(session, _find(session, team, name).id, number)
+            if version is None or version.report is None:
+                raise NotFound(
+                    f"there is no report of version {number} of dataset {name!r}; only uploads have one"
+                )
+            return CheckReport.model_validate(version.report)
+
     def pinned(self, team: str, name: str, number: int | None = None) -> Pinned:
         """One version, the latest when no number is given; NotFound when there is none."""
         with self._database.read() as session:
@@ -167,6 +185,8 @@ class Datasets:
                 for field, value in vars(made).items():
                     if field != "purged_at" or value is not None:
                         setattr(version, field, value)
+                if made.purged_at is not None:
+                    version.report = None  # its findings may name what was purged
 
 
 def _check_unchanged(name: str, latest: DatasetVersionRow | None, after: Pinned | None) -> None:

@@ -107,7 +107,9 @@ def clean(
 @app.command()
 def push(
     name: Annotated[str, typer.Argument(help="The dataset; made when there is none of this name.")],
-    file: File,
+    file: Annotated[
+        str, typer.Argument(help="CSV, Parquet, Arrow or JSON, also packed; or s3://... of the platform.")
+    ],
     futr: Annotated[Columns, typer.Option(help="Columns known in advance, with commas.")] = None,
     hist: Annotated[Columns, typer.Option(help="Columns observed as time passes.")] = None,
     static: Annotated[Columns, typer.Option(help="Columns fixed per series.")] = None,
@@ -129,7 +131,11 @@ def push(
     url: Url = None,
     as_json: Json = False,
 ) -> None:
-    """Upload FILE as a new version of a dataset; the roles of columns are declared the first time."""
+    """Upload FILE as a new version of a dataset; the roles of columns are declared the first time.
+
+    An address such as s3://bucket/folder/file.parquet is fetched by the platform, where its operator allows it.
+    """
+    source = reading.source(file)
     roles: dict[str, Any] = {
         "futr_exog": names(futr),
         "hist_exog": names(hist),
@@ -147,8 +153,8 @@ def push(
     declared = {key: value for key, value in declared.items() if value is not None}
     options = reading.options(delimiter, decimal, encoding, dates, mapping)
     with client(url) as api:
-        _ensure_dataset(api, name, file, declared, options)
-        result = api.upload(name, file, options=options)
+        _ensure_dataset(api, name, source, declared, options)
+        result = api.upload(name, source, options=options)
     if as_json:
         output.answer(result)
         return
@@ -198,7 +204,7 @@ def show(
 
 
 def _ensure_dataset(
-    api: Client, name: str, file: Path, declared: dict[str, Any], options: ReadOptions
+    api: Client, name: str, file: Path | str, declared: dict[str, Any], options: ReadOptions
 ) -> None:
     """Make the dataset on its first upload; what is declared once cannot be declared again."""
     from quantis.client.problems import checked
@@ -208,7 +214,7 @@ def _ensure_dataset(
     try:
         known: Dataset = api.dataset(name)
     except NotFound:
-        roles = {} if "roles" in declared else _detected_roles(file, options)
+        roles = {} if "roles" in declared or isinstance(file, str) else _detected_roles(file, options)
         api.create_dataset(checked(DatasetSpec, name=name, **roles, **declared))
         return
     for key, value in checked(DatasetSpec, name=name, **declared).model_dump(include=set(declared)).items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -52,6 +53,16 @@ def options(
         "columns": dict(pairs),
     }
     return checked(ReadOptions, **{key: value for key, value in given.items() if value is not None})
+
+
+def source(text: str) -> Path | str:
+    """A file that is there, or an address for the platform to fetch from; a usage error for what is neither."""
+    if "://" in text:
+        return text
+    path = Path(text)
+    if not path.is_file() or not os.access(path, os.R_OK):
+        raise typer.BadParameter(f"there is no file {text!r} that can be read", param_hint="FILE")
+    return path
 
 
 def declared(

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
 
 from quantis.cli import output, watching
 from quantis.cli.models import show_leaderboard
-from quantis.cli.options import AsOf, Json, Timeout, Url, client, names
+from quantis.cli.options import AsOf, Json, Timeout, Url, client, duration, names
 
 Dataset = Annotated[str, typer.Argument(help="The dataset to learn from.")]
 ModelName = Annotated[str, typer.Option("--model", help="The name of the model to make a version of.")]
 Horizon = Annotated[int, typer.Option("--h", min=1, help="Steps to forecast.")]
 Version = Annotated[
     int | None, typer.Option("--version", min=1, help="Dataset version; the latest when absent.")
+]
+Preset = Annotated[
+    str | None,
+    typer.Option(help="fast (2 min), balanced (10 min; without --families the default) or best (1 h)."),
+]
+Families = Annotated[
+    str | None, typer.Option(help="seasonal_naive,statistical,boosting,tft; those of the preset when absent.")
+]
+TimeLimit = Annotated[
+    timedelta | None,
+    typer.Option(
+        metavar="TIME", parser=lambda text: duration(text), help="The whole job's time, such as 90s or 10min."
+    ),
 ]
 Steps = Annotated[int | None, typer.Option("--steps", min=1, help="Gradient steps of the TFT.")]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the job to its end.")]
@@ -29,14 +43,18 @@ def train(
     dataset: Dataset,
     model: ModelName,
     h: Horizon = 24,
-    families: Annotated[
-        str | None, typer.Option(help="seasonal_naive,statistical,boosting,tft; all when absent.")
-    ] = None,
+    preset: Preset = None,
+    families: Families = None,
+    time_limit: TimeLimit = None,
     windows: Annotated[int, typer.Option(min=1, help="Rolling-origin windows of the backtest.")] = 2,
     baseline: Annotated[
         list[str] | None,
         typer.Option(help="A column known in advance, scored as a forecast; may be repeated."),
     ] = None,
+    backtest_mode: Annotated[
+        str,
+        typer.Option(help="plain, or vintage: at each window only what was known then, revisions left out."),
+    ] = "plain",
     version: Version = None,
     as_of: AsOf = None,
     steps: Steps = None,
@@ -50,6 +68,7 @@ def train(
     from quantis.types.jobs import TrainSpec
 
     chosen: dict[str, Any] = {"families": names(families)} if families else {}
+    chosen |= {"preset": preset} if preset else {}
     spec = checked(
         TrainSpec,
         dataset=dataset,
@@ -57,7 +76,9 @@ def train(
         as_of=as_of,
         model=model,
         h=h,
+        time_limit=time_limit,
         n_windows=windows,
+        backtest_mode=backtest_mode,
         baselines=tuple(baseline or ()),
         tft={"steps": steps} if steps else {},
         **chosen,

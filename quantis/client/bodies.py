@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import quote
 
 import pyarrow as pa
 from pydantic import BaseModel, SecretStr
@@ -102,3 +103,8 @@ def revealed(body: BaseModel) -> str:
 def moment_text(moment: datetime | None) -> str | None:
     """A time as a query holds it."""
     return moment.isoformat() if moment else None
+
+
+def part(text: str) -> str:
+    """One segment of a path, whatever it holds."""
+    return quote(text, safe="")

@@ -15,12 +15,13 @@ from pydantic import BaseModel, SecretStr
 
 from quantis import settings
 from quantis.client.access import Access
-from quantis.client.bodies import body_of, moment_text, revealed
+from quantis.client.bodies import body_of, moment_text, part, revealed
 from quantis.client.connection import Connection, Request
 from quantis.client.credentials import CredentialsFile, read_login_file
 from quantis.client.events import Follower, OnEvent
 from quantis.client.frames import series_requests
 from quantis.client.problems import checked
+from quantis.client.verdicts import Verdicts
 from quantis.errors import QuantisError
 from quantis.types.accounts import NewUser, Role, SetupRequest, SetupState, User, UserChange
 from quantis.types.base import Page
@@ -35,16 +36,17 @@ from quantis.types.datasets import (
     UploadResult,
 )
 from quantis.types.forecasts import ForecastRequest, ForecastResponse, SeriesRequest
+from quantis.types.imports import ImportRequest
 from quantis.types.jobs import Job, JobRequest, JobSpec, JobState, LogText
 from quantis.types.observations import AppendResult, Observations, ObservedSeries
 from quantis.types.reading import ReadOptions
-from quantis.types.registry import AliasRequest, Leaderboard, Model, ModelVersion
+from quantis.types.registry import AliasRequest, Model, ModelVersion
 
 T = TypeVar("T", bound=BaseModel)
 Given = ReadOptions | None
 
 
-class Client:
+class Client(Verdicts):
     """A connection to one Quantis platform, to be used as a context manager.
 
     Signs in with, in this order: `token`; `user` and `password`; QUANTIS_TOKEN; what `quantis login`
@@ -144,7 +146,7 @@ class Client:
         return self._send(User, "POST", "/users", revealed(body))
 
     def change_user(self, user_id: str, change: UserChange) -> User:
-        return self._send(User, "PATCH", f"/users/{_part(user_id)}", revealed(change))
+        return self._send(User, "PATCH", f"/users/{part(user_id)}", revealed(change))
 
     # Datasets
 
@@ -155,23 +157,30 @@ class Client:
         return self._send(Dataset, "POST", "/datasets", spec.model_dump_json())
 
     def dataset(self, name: str) -> Dataset:
-        return self._get(Dataset, f"/datasets/{_part(name)}")
+        return self._get(Dataset, f"/datasets/{part(name)}")
 
     def check(self, name: str, data: Any, *, file: str | None = None, options: Given = None) -> CheckReport:
         """What an upload of `data` would find. Bytes, a path, an Arrow table or any dataframe."""
-        return self._upload(CheckReport, f"/datasets/{_part(name)}/check", data, file, options)
+        return self._upload(CheckReport, f"/datasets/{part(name)}/check", data, file, options)
 
     def upload(self, name: str, data: Any, *, file: str | None = None, options: Given = None) -> UploadResult:
-        """Store a new version; the same content again makes none. RejectedPanel carries the findings."""
-        return self._upload(UploadResult, f"/datasets/{_part(name)}/versions", data, file, options)
+        """Store a new version; the same content again makes none. RejectedPanel carries the findings.
+
+        `data` may be the address of a file that the platform fetches itself, such as s3://bucket/file.
+        """
+        if isinstance(data, str) and "://" in data:
+            wanted = checked(ImportRequest, url=data, options=options or ReadOptions())
+            path = f"/datasets/{part(name)}/imports"
+            return self._send(UploadResult, "POST", path, wanted.model_dump_json(), repeatable=True)
+        return self._upload(UploadResult, f"/datasets/{part(name)}/versions", data, file, options)
 
     def versions(self, name: str, *, limit: int = 1000) -> list[DatasetVersion]:
-        return self._all(DatasetVersion, f"/datasets/{_part(name)}/versions", limit)
+        return self._all(DatasetVersion, f"/datasets/{part(name)}/versions", limit)
 
     def series(
         self, name: str, *, search: str | None = None, as_of: datetime | None = None, limit: int = 1000
     ) -> list[SeriesSummary]:
-        path = f"/datasets/{_part(name)}/series"
+        path = f"/datasets/{part(name)}/series"
         return self._all(SeriesSummary, path, limit, search=search, as_of=moment_text(as_of))
 
     def read_series(
@@ -185,29 +194,24 @@ class Client:
         version: int | None = None,
     ) -> StoredSeries:
         """One stored series as it was known at `as_of` (now when absent)."""
-        path = f"/datasets/{_part(name)}/series/{_part(unique_id)}"
-        moments: dict[str, Any] = {
-            "as_of": moment_text(as_of),
-            "start": moment_text(start),
-            "end": moment_text(end),
-        }
+        path = f"/datasets/{part(name)}/series/{part(unique_id)}"
+        bounds = {"as_of": as_of, "start": start, "end": end}
+        moments: dict[str, Any] = {key: moment_text(value) for key, value in bounds.items()}
         return self._get(StoredSeries, path, version=version, **moments)
 
     def append(self, name: str, series: Sequence[ObservedSeries]) -> AppendResult:
         """Append live values or corrections; the same again changes nothing."""
         body = Observations(series=list(series)).model_dump_json(exclude_unset=True)
-        path = f"/datasets/{_part(name)}/observations"
+        path = f"/datasets/{part(name)}/observations"
         return self._send(AppendResult, "POST", path, body, repeatable=True)
 
     def delete_series(self, name: str, unique_id: str) -> DatasetVersion:
         """From now on the series is not there; reads as of before still see it until it is purged."""
-        return self._send(
-            DatasetVersion, "DELETE", f"/datasets/{_part(name)}/series/{_part(unique_id)}", None
-        )
+        return self._send(DatasetVersion, "DELETE", f"/datasets/{part(name)}/series/{part(unique_id)}", None)
 
     def restore_series(self, name: str, unique_id: str) -> DatasetVersion:
         """Take a deletion back."""
-        path = f"/datasets/{_part(name)}/series/{_part(unique_id)}/restore"
+        path = f"/datasets/{part(name)}/series/{part(unique_id)}/restore"
         return self._send(DatasetVersion, "POST", path, None)
 
     # Jobs
@@ -219,7 +223,7 @@ class Client:
         return self._send(Job, "POST", "/jobs", body, headers={"Idempotency-Key": key}, repeatable=True)
 
     def job(self, job_id: str) -> Job:
-        return self._get(Job, f"/jobs/{_part(job_id)}")
+        return self._get(Job, f"/jobs/{part(job_id)}")
 
     def jobs(
         self, *, state: JobState | str | None = None, kind: str | None = None, limit: int = 100
@@ -229,17 +233,13 @@ class Client:
 
     def wait(self, job_id: str, on_event: OnEvent | None = None, *, timeout: float | None = None) -> Job:
         """The job once it has ended, well or not; TimedOut after `timeout` seconds (it goes on)."""
-        return Follower(self._connection, _part(job_id), on_event, timeout).wait()
+        return Follower(self._connection, part(job_id), on_event, timeout).wait()
 
     def stop(self, job_id: str) -> Job:
-        return self._send(Job, "POST", f"/jobs/{_part(job_id)}/stop", None, repeatable=True)
+        return self._send(Job, "POST", f"/jobs/{part(job_id)}/stop", None, repeatable=True)
 
     def logs(self, job_id: str) -> str:
-        return self._get(LogText, f"/jobs/{_part(job_id)}/logs").text
-
-    def leaderboard(self, job_id: str) -> Leaderboard:
-        """What the training job's backtest found, best first."""
-        return self._get(Leaderboard, f"/experiments/{_part(job_id)}/leaderboard")
+        return self._get(LogText, f"/jobs/{part(job_id)}/logs").text
 
     # Models
 
@@ -247,10 +247,10 @@ class Client:
         return self._all(Model, "/models", limit)
 
     def model_versions(self, name: str, *, limit: int = 1000) -> list[ModelVersion]:
-        return self._all(ModelVersion, f"/models/{_part(name)}/versions", limit)
+        return self._all(ModelVersion, f"/models/{part(name)}/versions", limit)
 
     def model_version(self, name: str, version: int) -> ModelVersion:
-        return self._get(ModelVersion, f"/models/{_part(name)}/versions/{version}")
+        return self._get(ModelVersion, f"/models/{part(name)}/versions/{version}")
 
     def resolve(self, ref: str) -> ModelVersion:
         """The version that `name` (its champion), `name@alias` or `name:7` means now."""
@@ -260,7 +260,7 @@ class Client:
 
     def promote(self, name: str, version: int, alias: str = "champion") -> ModelVersion:
         """Point an alias at a version; Conflict when the model's policy says no."""
-        path = f"/models/{_part(name)}/aliases/{_part(alias)}"
+        path = f"/models/{part(name)}/aliases/{part(alias)}"
         return self._send(
             ModelVersion, "PUT", path, AliasRequest(version=version).model_dump_json(), repeatable=True
         )
@@ -298,7 +298,7 @@ class Client:
         return self._send(ForecastResponse, "POST", path, body, repeatable=True)
 
     def get_forecast(self, forecast_id: str) -> ForecastResponse:
-        return self._get(ForecastResponse, f"/forecasts/{_part(forecast_id)}")
+        return self._get(ForecastResponse, f"/forecasts/{part(forecast_id)}")
 
     def openapi(self) -> dict[str, Any]:
         """The platform's description of itself."""
@@ -343,8 +343,3 @@ class Client:
             if cursor is None:
                 break
         return items[:limit]
-
-
-def _part(text: str) -> str:
-    """One segment of a path, whatever it holds."""
-    return quote(text, safe="")

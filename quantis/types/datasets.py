@@ -167,14 +167,30 @@ class UploadResult(Frozen):
 
 
 class StoredSeries(Frozen):
-    """One stored series, as known at `as_of`; columns of equal length."""
+    """One stored series, as known at `as_of`. Values known in advance have times of their own."""
 
     unique_id: str
     as_of: Moment
     ds: list[Moment]
     y: list[float | None]
-    exog: dict[str, list[float | str | None]] = {}
+    exog: dict[str, list[float | str | None]] = Field(
+        default={}, description="Observed covariates, one value per `ds`."
+    )
+    futr_ds: list[Moment] = Field(default=[], description="Of the known-future covariates, beyond `ds` too.")
+    futr_exog: dict[str, list[float | str | None]] = Field(
+        default={}, description="Known-future covariates, one value per `futr_ds`."
+    )
     static: dict[str, float | str | None] = {}
+
+
+class Revision(Frozen):
+    """Values of a series that were corrected at one time; those that came first are no revisions."""
+
+    known_at: Moment
+    group: Literal["target", "future"] = Field(description="Observed values, or those known in advance.")
+    values: int
+    first_ds: Moment
+    last_ds: Moment
 
 
 class SeriesSummary(Frozen):

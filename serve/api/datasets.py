@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -19,13 +20,15 @@ from quantis.types.datasets import (
     Dataset,
     DatasetSpec,
     DatasetVersion,
+    Revision,
     SeriesSummary,
     StoredSeries,
     UploadResult,
 )
+from quantis.types.imports import ImportRequest
 from serve.access import AppServices, CurrentUser, Principal
 from serve.api.uploads import UPLOADS, HowToRead, Reading, received
-from serve.body import StrictRoute
+from serve.body import MAX_SECONDS, StrictRoute
 from serve.services import Services
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=StrictRoute)
@@ -78,6 +81,42 @@ async def upload(
         result = await run_in_threadpool(_ingest, services, principal, name, path, file, how)
     response.status_code = 201 if result.created else 200
     return result
+
+
+@router.post("/{name}/imports", status_code=201, openapi_extra={MAX_SECONDS: 600})
+def import_file(
+    name: Name, body: ImportRequest, response: Response, principal: CurrentUser, services: AppServices
+) -> UploadResult:
+    """Add a version from a file of the configured object store or a mounted folder; else as an upload."""
+    catalogue, settings = services.catalogue, services.settings
+    catalogue.declared(principal.team, name)
+    with tempfile.TemporaryDirectory(dir=settings.storage.incoming) as folder:
+        path = Path(folder) / "body"
+        services.imports.fetch(principal.team, body.url, path, settings.max_upload_mb * 1024 * 1024)
+        file = body.url.rpartition("/")[2]
+        result = _ingest(services, principal, name, path, file, Reading(None, body.options))
+    response.status_code = 201 if result.created else 200
+    return result
+
+
+@router.get("/{name}/versions/{number}/report")
+def report(name: Name, number: Number, principal: CurrentUser, services: AppServices) -> CheckReport:
+    """What the check found in the file that made a version; at most 200 findings are kept."""
+    return services.catalogue.datasets.report(principal.team, name, number)
+
+
+@router.get("/{name}/revisions")
+def revisions(
+    name: Name,
+    principal: CurrentUser,
+    services: AppServices,
+    series: Annotated[str, Query(max_length=256)],
+    version: Number | None = None,
+) -> Page[Revision]:
+    """When values of a series were corrected, oldest first: where reads as of before and after differ."""
+    opened = services.catalogue.open(principal.team, name, version)
+    found = opened.store.revisions(opened.pins, series)
+    return Page(items=[Revision.model_validate(one) for one in found])
 
 
 @router.get("/{name}/versions")
@@ -133,13 +172,15 @@ def read_series(
             raise NotFound(
                 f"dataset {name!r} has no series of this id; GET /v1/datasets/{name}/series lists them"
             )
-    columns = panel.target.to_pydict()
+    columns, ahead = panel.target.to_pydict(), panel.future.to_pydict()
     return StoredSeries(
         unique_id=unique_id,
         as_of=moment,
         ds=columns.pop(DS),
         y=columns.pop(Y),
         exog={key: values for key, values in columns.items() if key != ID},
+        futr_ds=ahead.pop(DS),
+        futr_exog={key: values for key, values in ahead.items() if key != ID},
         static={key: value for key, value in (static[0] if static else {}).items() if key != ID},
     )
 

@@ -72,6 +72,14 @@ def test_when_pushed_then_roles_are_declared_once_and_the_same_file_makes_no_ver
     assert len(shown["versions"]) == 1
 
 
+def test_when_a_file_to_push_is_not_there_then_it_is_a_usage_error(
+    quantis: Any, server: str, tmp_path: Path
+) -> None:
+    missing = quantis("data", "push", "hourly", str(tmp_path / "none.csv"))
+    assert missing.code == 2
+    assert "none.csv" in missing.err
+
+
 def test_when_pushed_without_roles_then_they_are_detected(quantis: Any, server: str, csv: Path) -> None:
     assert quantis("data", "push", "hourly", str(csv)).code == 0
     assert quantis("data", "show", "hourly", "--json").json["dataset"]["roles"]["hist_exog"] == ["temp"]

@@ -18,7 +18,9 @@ from cluster.repositories.accounts import DEFAULT_TEAM, Accounts  # noqa: E402
 from cluster.settings import Settings  # noqa: E402
 from cluster.submission import FakeJobs  # noqa: E402
 from quantis.client import Client  # noqa: E402
+from quantis.errors import Forbidden, InvalidInput  # noqa: E402
 from quantis.types.accounts import Role  # noqa: E402
+from quantis.types.datasets import DatasetSpec  # noqa: E402
 from quantis.types.forecasts import ForecastRequest, ForecastResponse  # noqa: E402
 from serve.api.application import create_app  # noqa: E402
 from serve.engine import Engine  # noqa: E402
@@ -82,3 +84,12 @@ def sign_in(transport: Any) -> SignIn:
 def client(sign_in: SignIn) -> Iterator[Client]:
     with sign_in(*ADMIN) as client:
         yield client
+
+
+def test_when_an_address_is_uploaded_then_the_platform_says_what_it_fetches(sign_in: SignIn) -> None:
+    with sign_in(*ADMIN) as client:
+        client.create_dataset(DatasetSpec(name="remote"))
+        with pytest.raises(Forbidden, match="QUANTIS_IMPORT_URLS"):
+            client.upload("remote", "s3://bucket/in/remote.csv")
+        with pytest.raises(InvalidInput, match=r"only s3://\.\.\. and file:///"):
+            client.upload("remote", "http://127.0.0.1/remote.csv")

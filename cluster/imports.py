@@ -1,0 +1,157 @@
+"""Files that are taken from where an operator allows it, and from nowhere else.
+
+A place is `s3://bucket/folder` of the one configured object store, or `file:///folder`, a mounted one;
+`{team}` in it stands for the caller's team. What a user names must lie below one. No host that a user
+names is contacted, and no credentials but those of the platform are used. Where the store itself
+redirects (as Amazon's does to another region), its library follows.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+from urllib.parse import urlsplit
+
+from quantis.errors import Forbidden, InvalidInput, NotFound, TooLarge, Unavailable
+from quantis.reading import printable
+
+_CHUNK = 2**20
+_LONGEST = 1024
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_SECONDS = 10  # for an object store to answer in
+
+
+class Place(NamedTuple):
+    """A file or folder: `s3` and a bucket, or `file` and nothing; then the names below it."""
+
+    scheme: str
+    bucket: str
+    names: tuple[str, ...]
+
+    def holds(self, other: Place) -> bool:
+        """Whether the other one lies below this one."""
+        depth = len(self.names)
+        same = (self.scheme, self.bucket, self.names) == (other.scheme, other.bucket, other.names[:depth])
+        return same and len(other.names) > depth
+
+
+def place_of(url: str) -> Place:
+    """InvalidInput for whatever is not plainly the address of one file or folder."""
+    shown = printable(url, 120)
+    if len(url) > _LONGEST or not url.isprintable() or "\\" in url:
+        raise InvalidInput(
+            f"{shown!r} is no address; give up to {_LONGEST} printable characters, no backslash"
+        )
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise InvalidInput(f"{shown!r} is no address; write s3://bucket/folder/file.parquet") from None
+    if parts.scheme not in ("s3", "file"):
+        raise InvalidInput(f"{shown!r} cannot be imported; only s3://... and file:///... can")
+    if parts.username is not None or parts.password is not None or port is not None or "@" in parts.netloc:
+        raise InvalidInput("an address to import carries no user, password or port; the platform has its own")
+    if any(mark in url for mark in "?#%"):
+        raise InvalidInput(
+            f"{shown!r} holds '?', '#' or '%'; write the name of the file as it is, without these"
+        )
+    bucket = parts.netloc
+    if (parts.scheme == "file") == bool(bucket) or (bucket and not _BUCKET.fullmatch(bucket)):
+        raise InvalidInput(
+            f"{shown!r} names no bucket or folder; write s3://bucket/... or file:///folder/..."
+        )
+    names = tuple(parts.path.removeprefix("/").removesuffix("/").split("/"))
+    if any(name in ("", ".", "..") for name in names):
+        raise InvalidInput(f"{shown!r} holds an empty name, '.' or '..'; write the path as it is")
+    return Place(parts.scheme, bucket, names)
+
+
+class Imports:
+    """`allowed` are the places, as configured; `endpoint` is the object store where it is not Amazon's."""
+
+    def __init__(self, allowed: Sequence[str], endpoint: str | None = None) -> None:
+        self._allowed, self._endpoint = tuple(allowed), endpoint
+
+    def fetch(self, team: str, url: str, target: Path, most: int) -> None:
+        """Copy the file at an address, of at most `most` bytes, to `target`.
+
+        Forbidden outside the places of the team, NotFound, TooLarge, Unavailable.
+        """
+        place = self._checked(team, url)
+        opened = _local(place) if place.scheme == "file" else self._object(place)
+        size = 0
+        with opened as source, target.open("wb") as file:
+            while chunk := source.read(_CHUNK):
+                size += len(chunk)
+                if size > most:
+                    raise TooLarge(f"{printable(url)} is larger than {most // 2**20} MB; split it by series")
+                file.write(chunk)
+        if size == 0:
+            raise InvalidInput(f"{printable(url)} is empty; give a header and at least one row")
+
+    def _checked(self, team: str, url: str) -> Place:
+        place = place_of(url)
+        if not self._allowed:
+            raise Forbidden(
+                "nothing can be imported here; an operator sets QUANTIS_IMPORT_URLS to allow places"
+            )
+        places = [text.replace("{team}", team) for text in self._allowed]
+        if not any(place_of(allowed).holds(place) for allowed in places):
+            raise Forbidden(
+                f"{printable(url)} lies outside what may be imported: files below {' or '.join(places)}"
+            )
+        return place
+
+    @contextmanager
+    def _object(self, place: Place) -> Iterator[Any]:
+        from pyarrow import fs
+
+        retry = fs.AwsStandardS3RetryStrategy(max_attempts=2)
+        given = {"endpoint_override": self._endpoint} if self._endpoint else {}
+        store = fs.S3FileSystem(
+            connect_timeout=_SECONDS, request_timeout=_SECONDS, retry_strategy=retry, **given
+        )
+        path = "/".join((place.bucket, *place.names))
+        try:
+            if store.get_file_info(path).type != fs.FileType.File:
+                raise _missing(f"s3://{path}")
+            with store.open_input_stream(path) as stream:
+                yield stream
+        except FileNotFoundError:
+            raise _missing(f"s3://{path}") from None
+        except OSError as error:
+            if error.errno is not None:  # of our own disk
+                raise
+            raise Unavailable(
+                f"the object store did not give s3://{printable(path)}; ask an operator, or try again later"
+            ) from error
+
+
+@contextmanager
+def _local(place: Place) -> Iterator[IO[bytes]]:
+    """A regular file, reached without following any link."""
+    missing = _missing("file:///" + "/".join(place.names))
+    with ExitStack() as opened:
+        folder = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
+        opened.callback(os.close, folder)
+        try:
+            for name in place.names[:-1]:
+                folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+                opened.callback(os.close, folder)
+            file = os.open(place.names[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+        except OSError:
+            raise missing from None
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            os.close(file)
+            raise missing
+        with os.fdopen(file, "rb", buffering=0) as source:
+            yield source
+
+
+def _missing(url: str) -> NotFound:
+    return NotFound(f"there is no file {printable(url)}, or the platform may not read it; check the address")
