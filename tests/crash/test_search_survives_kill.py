@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
-import psutil
 import pytest
 
 SEARCH = """
@@ -52,6 +53,17 @@ def _start(folder: Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen(command, stdout=log, stderr=log)
 
 
+def _descendants(pid: int) -> list[int]:
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+    found = [pid]
+    for parent in found:
+        found += [child for child, of in parents.items() if of == parent]
+    return found[1:]
+
+
 def _ledger(folder: Path) -> dict[str, dict]:
     return {path.name: json.loads(path.read_text()) for path in (folder / "trials").glob("*.json")}
 
@@ -68,11 +80,11 @@ def test_when_the_driver_is_killed_after_three_of_eight_trials_then_the_next_one
         assert first.poll() is None, (tmp_path / "log").read_text()[-3000:]
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    family = [psutil.Process(first.pid), *psutil.Process(first.pid).children(recursive=True)]
-    first.send_signal(signal.SIGKILL)
-    for process in family[1:]:
-        if process.is_running():
-            process.kill()
+    family = _descendants(first.pid)
+    first.send_signal(signal.SIGKILL)  # and its private Ray with it, which a cluster's would outlive
+    for process in family:
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
     first.wait()
     before = _ledger(tmp_path)
     ended = {name: path_time(tmp_path, name) for name in _ended(tmp_path)}
