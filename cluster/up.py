@@ -18,6 +18,8 @@ from cluster.database.engine import Database
 from cluster.front import Front
 from cluster.processes import Platform
 from cluster.repositories.accounts import Accounts
+from cluster.repositories.factors import SecondFactors
+from cluster.sealing import Sealer
 from cluster.settings import Settings, application_root, child_environment, ray_environment
 from cluster.storage import write_private
 from monitoring import instruments
@@ -77,6 +79,8 @@ def _prepare_database(settings: Settings) -> None:
     database.migrate()
     if not Accounts(database).anybody():
         settings.make_secret("setup-secret")
+    if not SecondFactors(database, Sealer(())).sealed():  # what is sealed needs the key that sealed it
+        settings.make_secret("encryption-key")
     database.close()
 
 

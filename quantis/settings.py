@@ -30,8 +30,8 @@ def ca_file() -> str | None:
 
 
 def token() -> str | None:
-    """An access token from QUANTIS_TOKEN, for machines; people use `quantis login`."""
-    return os.environ.get("QUANTIS_TOKEN") or None
+    """An API key from QUANTIS_API_KEY, or an access token from QUANTIS_TOKEN; people use `quantis login`."""
+    return os.environ.get("QUANTIS_API_KEY") or os.environ.get("QUANTIS_TOKEN") or None
 
 
 def config_dir() -> Path:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from quantis.cli import output
 from quantis.cli.options import Json, Url, client
-from quantis.errors import InvalidInput
+from quantis.errors import InvalidInput, SecondFactorRequired
+
+if TYPE_CHECKING:
+    from quantis.types.accounts import User
 
 _PANEL = "Account"
 
@@ -31,6 +34,10 @@ def login(
         Path | None,
         typer.Option("--login-file", help="JSON with user_name and password, as `quantis demo` writes it."),
     ] = None,
+    api_key_file: Annotated[
+        Path | None,
+        typer.Option("--api-key-file", help="A file with an API key, - for stdin, instead of a password."),
+    ] = None,
     setup_secret: Annotated[
         Path | None,
         typer.Option("--setup-secret", help="The file that `quantis up` wrote; makes you the first admin."),
@@ -41,20 +48,25 @@ def login(
     """Sign in; later commands use this login."""
     with client(url) as api:
         _warn_of_plain_http(api.url)
+        if api_key_file:
+            me = api.login_with_key(read_password(api_key_file), save=True)
+            _said(me, api.url, as_json)
+            return
         if login_file:
             from quantis.client.credentials import read_login_file
 
             user, password = read_login_file(login_file)
         else:
             user = user or _asked("User name", hidden=False)
-            password = _read_password(password_file) if password_file else _asked("Password", hidden=True)
+            password = read_password(password_file) if password_file else _asked("Password", hidden=True)
         if setup_secret:
-            api.create_first_admin(_read_password(setup_secret), user, password)
-        me = api.login(user, password, save=True)
-    if as_json:
-        output.answer(me)
-    else:
-        output.say(f"signed in to {api.url} as {me.user_name} ({me.role.value})")
+            api.create_first_admin(read_password(setup_secret), user, password)
+        try:
+            me = api.login(user, password, save=True)
+        except SecondFactorRequired:
+            code = _asked("Code of your second factor", hidden=False, option="a terminal, or an API key")
+            me = api.login(user, password, otp=code, save=True)
+    _said(me, api.url, as_json)
 
 
 def logout(url: Url = None, as_json: Json = False) -> None:
@@ -79,14 +91,21 @@ def whoami(url: Url = None, as_json: Json = False) -> None:
         )
 
 
-def _asked(label: str, *, hidden: bool) -> str:
+def _said(me: User, url: str, as_json: bool) -> None:
+    if as_json:
+        output.answer(me)
+    else:
+        output.say(f"signed in to {url} as {me.user_name} ({me.role.value})")
+
+
+def _asked(label: str, *, hidden: bool, option: str = "") -> str:
     if not sys.stdin.isatty():
-        option = "--password-file" if hidden else "--user"
+        option = option or ("--password-file" if hidden else "--user")
         raise typer.BadParameter(f"there is no terminal to ask for the {label.lower()}; give {option}")
     return str(typer.prompt(label, hide_input=hidden, err=True))
 
 
-def _read_password(path: Path) -> str:
+def read_password(path: Path) -> str:
     if str(path) == "-":
         return sys.stdin.readline().rstrip("\r\n")
     try:

@@ -26,10 +26,11 @@ class Access:
         token: str | None = None,
         user: str | None = None,
         password: str | None = None,
+        otp: str | None = None,
         store: CredentialsFile | None = None,
         url: str = "",
     ) -> None:
-        self._token, self._user, self._password = token, user, password
+        self._token, self._user, self._password, self._otp = token, user, password, otp
         self._store, self._url = store, url
         self._lock = threading.Lock()
         self.login = store.get(url) if store else None
@@ -80,4 +81,6 @@ class Access:
         if self._user is None or self._password is None:
             return None
         form = {"grant_type": "password", "username": self._user, "password": self._password}
+        if self._otp:
+            form["otp"], self._otp = self._otp, None  # it works once
         return Login.from_answer(grant(form), self._user)

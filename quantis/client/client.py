@@ -11,19 +11,19 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 import httpx
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel
 
 from quantis import settings
 from quantis.client.access import Access
-from quantis.client.bodies import body_of, moment_text, part, revealed
+from quantis.client.accounts import Accounts
+from quantis.client.administration import Administration
+from quantis.client.bodies import body_of, moment_text, part
 from quantis.client.connection import Connection, Request
 from quantis.client.credentials import CredentialsFile, read_login_file
 from quantis.client.events import Follower, OnEvent
 from quantis.client.frames import series_requests
 from quantis.client.problems import checked
 from quantis.client.verdicts import Verdicts
-from quantis.errors import QuantisError
-from quantis.types.accounts import NewUser, Role, SetupRequest, SetupState, User, UserChange
 from quantis.types.base import Page
 from quantis.types.datasets import (
     CheckReport,
@@ -40,16 +40,16 @@ from quantis.types.imports import ImportRequest
 from quantis.types.jobs import Job, JobRequest, JobSpec, JobState, LogText
 from quantis.types.observations import AppendResult, Observations, ObservedSeries
 from quantis.types.reading import ReadOptions
-from quantis.types.registry import AliasRequest, Model, ModelVersion
+from quantis.types.registry import Model, ModelVersion
 
 T = TypeVar("T", bound=BaseModel)
 Given = ReadOptions | None
 
 
-class Client(Verdicts):
+class Client(Accounts, Administration, Verdicts):
     """A connection to one Quantis platform, to be used as a context manager.
 
-    Signs in with, in this order: `token`; `user` and `password`; QUANTIS_TOKEN; what `quantis login`
+    Signs in with, in this order: `token`; `user` and `password`; QUANTIS_API_KEY or QUANTIS_TOKEN; what `quantis login`
     left. Reads are repeated after a failed connection or a 503, work is sent with an idempotency key
     so that it may be. Raises the errors of `quantis.errors`.
     """
@@ -92,61 +92,6 @@ class Client(Verdicts):
 
     def close(self) -> None:
         self._connection.close()
-
-    # Accounts
-
-    def setup_state(self) -> SetupState:
-        """Whether the first admin is still to be created."""
-        return self._get(SetupState, "/setup", signed=False)
-
-    def create_first_admin(self, secret: str, user_name: str, password: str) -> User:
-        """Create the first admin with the secret that `quantis up` wrote."""
-        body = checked(
-            SetupRequest, secret=SecretStr(secret), user_name=user_name, password=SecretStr(password)
-        )
-        return self._send(User, "POST", "/setup", revealed(body), signed=False)
-
-    def login(self, user: str, password: str, *, save: bool = False) -> User:
-        """Sign in; `save` keeps the login for later processes, as `quantis login` does."""
-        store = CredentialsFile(settings.config_dir()) if save else None
-        fresh, before = Access(user=user, password=password), self._connection.access
-        self._connection.access = fresh
-        try:
-            me = self.me()
-        except QuantisError:
-            self._connection.access = before
-            raise
-        if store and fresh.login:
-            with store.locked():
-                store.put(self.url, fresh.login)
-            self._connection.access = Access(store=store, url=self.url)
-        return me
-
-    def logout(self) -> None:
-        """Make the refresh token void and forget the login."""
-        login = self._connection.access.login
-        try:
-            if login and login.refresh_token:
-                form = {"token": login.refresh_token}
-                self._connection.send(Request("POST", "/v1/oauth/revoke", form=form, signed=False))
-        finally:
-            store = CredentialsFile(settings.config_dir())
-            with store.locked():
-                store.remove(self.url)
-            self._connection.access = Access()
-
-    def me(self) -> User:
-        return self._get(User, "/users/me")
-
-    def users(self, *, limit: int = 1000) -> list[User]:
-        return self._all(User, "/users", limit)
-
-    def create_user(self, user_name: str, password: str, role: Role | str = Role.viewer) -> User:
-        body = checked(NewUser, user_name=user_name, password=SecretStr(password), role=role)
-        return self._send(User, "POST", "/users", revealed(body))
-
-    def change_user(self, user_id: str, change: UserChange) -> User:
-        return self._send(User, "PATCH", f"/users/{part(user_id)}", revealed(change))
 
     # Datasets
 
@@ -257,13 +202,6 @@ class Client(Verdicts):
         from quantis.client.references import version_of
 
         return version_of(self, ref)
-
-    def promote(self, name: str, version: int, alias: str = "champion") -> ModelVersion:
-        """Point an alias at a version; Conflict when the model's policy says no."""
-        path = f"/models/{part(name)}/aliases/{part(alias)}"
-        return self._send(
-            ModelVersion, "PUT", path, AliasRequest(version=version).model_dump_json(), repeatable=True
-        )
 
     # Forecasts
 

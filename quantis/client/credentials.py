@@ -33,6 +33,11 @@ class Login(Frozen):
             user_name=user_name,
         )
 
+    @classmethod
+    def from_api_key(cls, key: str, user_name: str) -> Login:
+        """A login that lasts as long as the key, which only the server knows."""
+        return cls(access_token=key, expires_at=datetime.now(UTC) + timedelta(days=366), user_name=user_name)
+
     @property
     def expired(self) -> bool:
         """True some seconds early, so that a request does not meet the end on its way."""

@@ -1,0 +1,60 @@
+"""`quantis approvals`: ls, approve, refuse."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from quantis.cli import output
+from quantis.cli.options import Json, Url, client
+from quantis.types.approvals import AliasChange, ApprovalState
+
+if TYPE_CHECKING:
+    from quantis.types.approvals import Approval
+
+app = typer.Typer(no_args_is_help=True)
+Id = Annotated[str, typer.Argument(metavar="ID", help="The request, as `quantis approvals ls` shows it.")]
+
+
+@app.command("ls")
+def list_approvals(
+    everything: Annotated[bool, typer.Option("--all", help="Also what was decided.")] = False,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """What waits for a second person."""
+    with client(url) as api:
+        found = api.approvals(state=None if everything else ApprovalState.pending)
+    if as_json:
+        output.answer_list(found)
+    elif not found:
+        output.say("nothing waits for a second person")
+    else:
+        rows = [
+            (one.id, one.model, what(one), one.requested_by, one.state, one.decided_by or "") for one in found
+        ]
+        output.table(("id", "model", "change", "asked by", "state", "decided by"), rows)
+
+
+@app.command()
+def approve(request: Id, url: Url = None, as_json: Json = False) -> None:
+    """Do what somebody else asked for."""
+    with client(url) as api:
+        done = api.approve(request)
+    output.answer(done) if as_json else output.say(f"approved: {done.model}, {what(done)}")
+
+
+@app.command()
+def refuse(request: Id, url: Url = None, as_json: Json = False) -> None:
+    """Say no to a request, or withdraw your own."""
+    with client(url) as api:
+        done = api.refuse(request)
+    output.answer(done) if as_json else output.say(f"{done.state}: {done.model}, {what(done)}")
+
+
+def what(approval: Approval) -> str:
+    change = approval.change
+    if isinstance(change, AliasChange):
+        return f"{change.alias}: version {change.instead_of or 'none'} to {change.version}"
+    return f"policy {change.policy}"

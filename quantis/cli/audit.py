@@ -1,0 +1,60 @@
+"""`quantis audit`: ls, verify."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from quantis.cli import output
+from quantis.cli.options import Json, Url, client
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.command("ls")
+def list_events(
+    actor: Annotated[str | None, typer.Option(help="Whose.", show_default=False)] = None,
+    action: Annotated[
+        str | None, typer.Option(help="A part of method and route, such as aliases.", show_default=False)
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many.")] = 50,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Who changed what, or tried to, newest first."""
+    with client(url) as api:
+        events = api.audit_events(actor=actor, action=action, limit=limit)
+    if as_json:
+        output.answer_list(events)
+        return
+    rows = [
+        (
+            one.seq,
+            output.moment(one.at),
+            one.actor or "–",
+            one.action.partition(" ")[0],
+            one.object,
+            one.outcome,
+        )
+        for one in events
+    ]
+    output.table(("#", "at (UTC)", "who", "what", "object", "outcome"), rows, right=("#",))
+
+
+@app.command()
+def verify(url: Url = None, as_json: Json = False) -> None:
+    """Walk along the chain of hashes; exit code 1 names the first event that was altered."""
+    with client(url) as api:
+        verdict = api.verify_audit()
+    if as_json:
+        output.answer(verdict)
+    elif verdict.intact:
+        output.say(f"{verdict.events} events, none altered")
+        output.fields([("head", verdict.head)])
+    else:
+        output.say(
+            f"altered: {verdict.reason}; the {verdict.events} events before it are as they were written"
+        )
+    if not verdict.intact:
+        raise typer.Exit(1)

@@ -1,0 +1,81 @@
+"""`quantis keys`: create, ls, revoke."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from quantis.cli import output
+from quantis.cli.options import Json, Url, client, duration
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="What it is for, such as nightly-import.")],
+    scopes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--scope", help="read, forecast, data, jobs, models or audit; repeat it.", show_default=False
+        ),
+    ] = None,
+    days: Annotated[int, typer.Option(min=1, max=366, help="Days until it ends.")] = 90,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Make an API key; it is shown this once. It reads and forecasts where no scope is named."""
+    with client(url) as api:
+        made = api.create_api_key(name, scopes or ("read", "forecast"), expires_in=duration(f"{days}d"))
+    if as_json:
+        output.answer(made)
+        return
+    output.fields([("key", made.key)])
+    output.say(
+        f"keep it now, it is not shown again; it ends on {output.moment(made.expires_at)} UTC. "
+        "Use it as QUANTIS_API_KEY"
+    )
+
+
+@app.command("ls")
+def list_keys(
+    team: Annotated[bool, typer.Option("--team", help="Those of the whole team; for admins.")] = False,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Your API keys."""
+    with client(url) as api:
+        keys = api.api_keys(team=team)
+    if as_json:
+        output.answer_list(keys)
+    elif not keys:
+        output.say("no API key yet; make one with `quantis keys create NAME`")
+    else:
+        rows = [
+            (
+                key.id,
+                key.name,
+                key.owner,
+                f"{key.hint}…",
+                ", ".join(key.scopes),
+                output.moment(key.expires_at),
+                output.moment(key.used_at),
+                "revoked" if key.revoked_at else "",
+            )
+            for key in keys
+        ]
+        columns = ("id", "name", "owner", "key", "scopes", "ends (UTC)", "last used", "")
+        output.table(columns, rows)
+
+
+@app.command()
+def revoke(
+    key: Annotated[str, typer.Argument(metavar="ID", help="The key's id, as `quantis keys ls` shows it.")],
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """End a key; it stops working within a second."""
+    with client(url) as api:
+        revoked = api.revoke_api_key(key)
+    output.answer(revoked) if as_json else output.say(f"{revoked.name} ({revoked.hint}…) is revoked")

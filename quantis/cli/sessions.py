@@ -1,0 +1,47 @@
+"""`quantis sessions`: ls, end."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from quantis.cli import output
+from quantis.cli.options import Json, Url, client
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.command("ls")
+def list_sessions(url: Url = None, as_json: Json = False) -> None:
+    """Where you are signed in."""
+    with client(url) as api:
+        sessions = api.sessions()
+    if as_json:
+        output.answer_list(sessions)
+        return
+    rows = [
+        (one.id, output.moment(one.used_at), one.address, one.agent[:40], "here" if one.current else "")
+        for one in sessions
+    ]
+    output.table(("id", "last used (UTC)", "address", "program", ""), rows)
+
+
+@app.command()
+def end(
+    session: Annotated[
+        str | None, typer.Argument(metavar="ID", help="One session.", show_default=False)
+    ] = None,
+    others: Annotated[bool, typer.Option("--others", help="All but this one.")] = False,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Sign out somewhere else."""
+    if (session is None) == (not others):
+        raise typer.BadParameter("name one session, or --others")
+    with client(url) as api:
+        api.end_session(session) if session else api.end_other_sessions()
+    ended = session or "others"
+    output.answer({"ended": ended}) if as_json else output.say(
+        f"signed out of {session or 'every other session'}"
+    )

@@ -1,0 +1,94 @@
+"""`quantis users`: ls, create, change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from quantis.cli import output
+from quantis.cli.account import read_password
+from quantis.cli.options import Json, Url, client
+from quantis.errors import NotFound
+from quantis.types.accounts import Role, UserChange
+
+if TYPE_CHECKING:
+    from quantis.client import Client
+    from quantis.types.accounts import User
+
+app = typer.Typer(no_args_is_help=True)
+PasswordFile = Annotated[
+    Path, typer.Option("--password-file", help="A file with the password, - for stdin.", show_default=False)
+]
+
+
+@app.command("ls")
+def list_users(url: Url = None, as_json: Json = False) -> None:
+    """The users of your team."""
+    with client(url) as api:
+        users = api.users()
+    if as_json:
+        output.answer_list(users)
+        return
+    rows = [
+        (
+            user.user_name,
+            user.role,
+            _state(user),
+            "yes" if user.second_factor else "",
+            output.moment(user.created_at),
+        )
+        for user in users
+    ]
+    output.table(("user", "role", "state", "second factor", "created (UTC)"), rows)
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="The user name.")],
+    password_file: PasswordFile,
+    role: Annotated[Role, typer.Option(help="What they may do.")] = Role.viewer,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Add somebody to your team."""
+    password = read_password(password_file)
+    with client(url) as api:
+        user = api.create_user(name, password, role)
+    output.answer(user) if as_json else output.say(f"{user.user_name} can sign in as {user.role}")
+
+
+@app.command()
+def change(
+    name: Annotated[str, typer.Argument(help="The user name.")],
+    role: Annotated[Role | None, typer.Option(help="Another role.", show_default=False)] = None,
+    disable: Annotated[
+        bool | None, typer.Option("--disable/--enable", help="Shut out, or let in again.", show_default=False)
+    ] = None,
+    reset_second_factor: Annotated[
+        bool, typer.Option("--reset-second-factor", help="Take a lost second factor away.")
+    ] = False,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Change somebody's role, shut them out, or take a lost second factor away."""
+    wanted = UserChange(role=role, disabled=disable, second_factor=False if reset_second_factor else None)
+    if not wanted.model_dump(exclude_none=True):
+        raise typer.BadParameter(
+            "say what is to change: --role, --disable, --enable or --reset-second-factor"
+        )
+    with client(url) as api:
+        user = api.change_user(_id_of(api, name), wanted)
+    output.answer(user) if as_json else output.say(f"{user.user_name}: {user.role}, {_state(user)}")
+
+
+def _id_of(api: Client, name: str) -> str:
+    found = [user.id for user in api.users() if user.user_name == name]
+    if not found:
+        raise NotFound(f"no user {name!r} in your team; `quantis users ls` lists them")
+    return found[0]
+
+
+def _state(user: User) -> str:
+    return "disabled" if user.disabled else "active"

@@ -1,0 +1,107 @@
+"""Signing in and out, and the users of the team, from the client."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, TypeVar
+
+from pydantic import BaseModel, SecretStr
+
+from quantis import settings
+from quantis.client.access import Access
+from quantis.client.bodies import part, revealed
+from quantis.client.connection import Connection, Request
+from quantis.client.credentials import CredentialsFile, Login
+from quantis.client.problems import checked
+from quantis.errors import QuantisError
+from quantis.types.accounts import NewUser, Role, SetupRequest, SetupState, User, UserChange
+
+T = TypeVar("T", bound=BaseModel)
+
+
+class _Caller(Protocol):
+    """The part of the client that this needs."""
+
+    url: str
+    _connection: Connection
+
+    def _get(self, kind: type[T], path: str, /, *, signed: bool = True, **params: Any) -> T: ...
+
+    def _all(self, kind: type[T], path: str, limit: int, /, **params: Any) -> list[T]: ...
+
+    def _send(self, kind: type[T], method: str, path: str, body: str | None, **extra: Any) -> T: ...
+
+
+class Accounts:
+    """Mixed into the client."""
+
+    def setup_state(self: _Caller) -> SetupState:
+        """Whether the first admin is still to be created."""
+        return self._get(SetupState, "/setup", signed=False)
+
+    def create_first_admin(self: _Caller, secret: str, user_name: str, password: str) -> User:
+        """Create the first admin with the secret that `quantis up` wrote."""
+        body = checked(
+            SetupRequest, secret=SecretStr(secret), user_name=user_name, password=SecretStr(password)
+        )
+        return self._send(User, "POST", "/setup", revealed(body), signed=False)
+
+    def login(self: _Caller, user: str, password: str, *, otp: str | None = None, save: bool = False) -> User:
+        """Sign in; `save` keeps the login for later processes, as `quantis login` does.
+
+        SecondFactorRequired when the user has one and `otp`, a code of it, is missing.
+        """
+        fresh = Access(user=user, password=password, otp=otp)
+        me = _tried(self._connection, fresh)
+        if save and fresh.login:
+            _keep(self, fresh.login)
+        return me
+
+    def login_with_key(self: _Caller, key: str, *, save: bool = False) -> User:
+        """Use an API key from now on; `save` keeps it for later processes."""
+        me = _tried(self._connection, Access(token=key))
+        if save:
+            _keep(self, Login.from_api_key(key, me.user_name))
+        return me
+
+    def logout(self: _Caller) -> None:
+        """Make the refresh token void and forget the login."""
+        login = self._connection.access.login
+        try:
+            if login and login.refresh_token:
+                form = {"token": login.refresh_token}
+                self._connection.send(Request("POST", "/v1/oauth/revoke", form=form, signed=False))
+        finally:
+            store = CredentialsFile(settings.config_dir())
+            with store.locked():
+                store.remove(self.url)
+            self._connection.access = Access()
+
+    def me(self: _Caller) -> User:
+        return self._get(User, "/users/me")
+
+    def users(self: _Caller, *, limit: int = 1000) -> list[User]:
+        return self._all(User, "/users", limit)
+
+    def create_user(self: _Caller, user_name: str, password: str, role: Role | str = Role.viewer) -> User:
+        body = checked(NewUser, user_name=user_name, password=SecretStr(password), role=role)
+        return self._send(User, "POST", "/users", revealed(body))
+
+    def change_user(self: _Caller, user_id: str, change: UserChange) -> User:
+        return self._send(User, "PATCH", f"/users/{part(user_id)}", revealed(change))
+
+
+def _tried(connection: Connection, access: Access) -> User:
+    """Who one is with this access; the one before stays where it does not open anything."""
+    before, connection.access = connection.access, access
+    try:
+        return connection.read(User, Request("GET", "/v1/users/me", repeatable=True))
+    except QuantisError:
+        connection.access = before
+        raise
+
+
+def _keep(client: _Caller, login: Login) -> None:
+    store = CredentialsFile(settings.config_dir())
+    with store.locked():
+        store.put(client.url, login)
+    client._connection.access = Access(store=store, url=client.url)

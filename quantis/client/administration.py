@@ -1,0 +1,182 @@
+"""Sessions, keys, service accounts, teams, approvals and the audit trail, from the client."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any, Protocol, TypeVar
+
+import httpx
+from pydantic import BaseModel, SecretStr
+
+from quantis.client.bodies import moment_text, part
+from quantis.client.connection import Connection, Request
+from quantis.client.problems import checked
+from quantis.types.accounts import Role, Session
+from quantis.types.approvals import Approval, ApprovalState, ModelPolicy, Policy
+from quantis.types.audit import AuditEvent, AuditVerdict, Outcome
+from quantis.types.keys import (
+    ApiKey,
+    CreatedApiKey,
+    CreatedServiceAccount,
+    NewApiKey,
+    NewServiceAccount,
+    Scope,
+    ServiceAccount,
+    ServiceAccountChange,
+)
+from quantis.types.registry import AliasRequest, ModelVersion
+from quantis.types.teams import NewTeam, Quota, Team, TeamChange, Usage
+
+T = TypeVar("T", bound=BaseModel)
+
+
+class _Caller(Protocol):
+    """The part of the client that this needs."""
+
+    _connection: Connection
+
+    def _get(self, kind: type[T], path: str, /, *, signed: bool = True, **params: Any) -> T: ...
+
+    def _all(self, kind: type[T], path: str, limit: int, /, **params: Any) -> list[T]: ...
+
+    def _send(self, kind: type[T], method: str, path: str, body: str | None, **extra: Any) -> T: ...
+
+
+class Administration:
+    """Mixed into the client."""
+
+    def sessions(self: _Caller) -> list[Session]:
+        """Where one is signed in, last used first."""
+        return self._all(Session, "/users/me/sessions", 1000)
+
+    def end_session(self: _Caller, session_id: str) -> None:
+        """Sign out there."""
+        self._connection.send(Request("DELETE", f"/v1/users/me/sessions/{part(session_id)}"))
+
+    def end_other_sessions(self: _Caller) -> None:
+        """Sign out everywhere but here."""
+        self._connection.send(Request("DELETE", "/v1/users/me/sessions"))
+
+    def create_api_key(
+        self: _Caller,
+        name: str,
+        scopes: Iterable[Scope | str] = (Scope.read, Scope.forecast),
+        *,
+        expires_in: timedelta = timedelta(days=90),
+    ) -> CreatedApiKey:
+        """A key that acts for oneself within its scopes; `key` is shown this once."""
+        body = checked(NewApiKey, name=name, scopes=frozenset(scopes), expires_in=expires_in)
+        return self._send(CreatedApiKey, "POST", "/api-keys", body.model_dump_json())
+
+    def api_keys(self: _Caller, *, team: bool = False) -> list[ApiKey]:
+        """One's own keys, or for admins those of the team."""
+        return self._all(ApiKey, "/api-keys", 1000, of="team" if team else "me")
+
+    def revoke_api_key(self: _Caller, key_id: str) -> ApiKey:
+        return self._send(ApiKey, "DELETE", f"/api-keys/{part(key_id)}", None)
+
+    def create_service_account(
+        self: _Caller,
+        name: str,
+        role: Role | str = Role.viewer,
+        scopes: Iterable[Scope | str] = (Scope.read, Scope.forecast),
+    ) -> CreatedServiceAccount:
+        """An account for a machine; `client_secret` is shown this once."""
+        body = checked(NewServiceAccount, name=name, role=role, scopes=frozenset(scopes))
+        return self._send(CreatedServiceAccount, "POST", "/clients", body.model_dump_json())
+
+    def service_accounts(self: _Caller) -> list[ServiceAccount]:
+        return self._all(ServiceAccount, "/clients", 1000)
+
+    def change_service_account(self: _Caller, client_id: str, change: ServiceAccountChange) -> ServiceAccount:
+        body = change.model_dump_json(exclude_none=True)
+        return self._send(ServiceAccount, "PATCH", f"/clients/{part(client_id)}", body)
+
+    def renew_client_secret(self: _Caller, client_id: str) -> CreatedServiceAccount:
+        """A new secret; the one before stops working at once."""
+        return self._send(CreatedServiceAccount, "POST", f"/clients/{part(client_id)}/secret", None)
+
+    def delete_service_account(self: _Caller, client_id: str) -> None:
+        self._connection.send(Request("DELETE", f"/v1/clients/{part(client_id)}"))
+
+    def teams(self: _Caller) -> list[Team]:
+        """Every team; for operators."""
+        return self._all(Team, "/teams", 1000)
+
+    def create_team(
+        self: _Caller, name: str, admin_name: str, admin_password: str, quota: Quota | None = None
+    ) -> Team:
+        """A team with its first admin; for operators."""
+        body = checked(
+            NewTeam,
+            name=name,
+            admin_name=admin_name,
+            admin_password=SecretStr(admin_password),
+            quota=quota or Quota(),
+        )
+        text = body.model_copy(update={"admin_password": admin_password}).model_dump_json(warnings=False)
+        return self._send(Team, "POST", "/teams", text)
+
+    def set_quota(self: _Caller, team: str, quota: Quota) -> Team:
+        """What a team may use; for operators."""
+        return self._send(Team, "PATCH", f"/teams/{part(team)}", TeamChange(quota=quota).model_dump_json())
+
+    def usage(self: _Caller) -> Usage:
+        """What the team uses of what it may use."""
+        return self._get(Usage, "/usage")
+
+    def policy(self: _Caller, model: str) -> Policy:
+        """Who decides what the model's aliases mean."""
+        return self._get(ModelPolicy, f"/models/{part(model)}/policy").policy
+
+    def set_policy(self: _Caller, model: str, policy: Policy | str) -> ModelPolicy | Approval:
+        """Stricter at once; looser is asked for, and an Approval comes back."""
+        body = checked(ModelPolicy, policy=policy).model_dump_json()
+        answer = self._connection.send(Request("PUT", f"/v1/models/{part(model)}/policy", json=body))
+        return _decided(ModelPolicy, answer)
+
+    def promote(self: _Caller, name: str, version: int, alias: str = "champion") -> ModelVersion | Approval:
+        """Point an alias at a version; Conflict when the gate says no.
+
+        Under the policy `two_person` it is asked for, and an Approval comes back.
+        """
+        path = f"/v1/models/{part(name)}/aliases/{part(alias)}"
+        body = AliasRequest(version=version).model_dump_json()
+        return _decided(ModelVersion, self._connection.send(Request("PUT", path, json=body, repeatable=True)))
+
+    def approvals(self: _Caller, *, state: ApprovalState | None = None, limit: int = 1000) -> list[Approval]:
+        """What was asked of a second person, newest first."""
+        return self._all(Approval, "/approvals", limit, state=state.value if state else None)
+
+    def approve(self: _Caller, approval_id: str) -> Approval:
+        """Do what somebody else asked for; Forbidden for one's own request."""
+        return self._send(Approval, "POST", f"/approvals/{part(approval_id)}/approve", None)
+
+    def refuse(self: _Caller, approval_id: str) -> Approval:
+        """Say no, or withdraw one's own request."""
+        return self._send(Approval, "POST", f"/approvals/{part(approval_id)}/refuse", None)
+
+    def audit_events(
+        self: _Caller,
+        *,
+        actor: str | None = None,
+        action: str | None = None,
+        outcome: Outcome | None = None,
+        since: datetime | None = None,
+        limit: int = 100,
+    ) -> list[AuditEvent]:
+        """Who changed what, or tried to, newest first."""
+        wanted: dict[str, Any] = {"actor": actor, "action": action, "since": moment_text(since)}
+        return self._all(
+            AuditEvent, "/audit-events", limit, outcome=outcome.value if outcome else None, **wanted
+        )
+
+    def verify_audit(self: _Caller) -> AuditVerdict:
+        """Walk along the whole trail; for operators."""
+        return self._get(AuditVerdict, "/audit-events/verdict")
+
+
+def _decided(kind: type[T], answer: httpx.Response) -> T | Approval:
+    found = Approval if answer.status_code == 202 else kind
+    return found.model_validate_json(answer.content, extra="ignore")
