@@ -13,7 +13,7 @@ import pyarrow as pa
 from models import ladder
 from models.answers import as_table
 from models.backtest import backtest
-from models.bundle import FAMILIES, family_class, size_of
+from models.bundle import FAMILIES, family_class, require_families, size_of
 from models.forecaster import Forecaster
 from models.gate import Score, errors_of
 from models.hierarchy import Levels
@@ -100,14 +100,9 @@ def members(spec: CompareSpec, task: Task, families: Mapping[str, str] = FAMILIE
                 f"baseline {column!r} is not known in advance; the dataset's such columns: {known}"
             )
         found.append(Member(column, BASELINE, column=column))
-    for family in dict.fromkeys(spec.families):
-        if family not in families or family in (BASELINE, "last_value"):
-            raise InvalidInput(
-                f"family {family!r} is not known here; choose among "
-                f"{', '.join(sorted(families.keys() - {BASELINE, 'last_value'}))}, "
-                "or have the operator allow it in QUANTIS_MODEL_MODULES"
-            )
-    return found + [Member(family, family) for family in spec.families if family != Family.seasonal_naive]
+    require_families(spec.families, families)
+    rivals = dict.fromkeys(family for family in spec.families if family != Family.seasonal_naive)
+    return found + [Member(family, family) for family in rivals]
 
 
 def units(candidates: Sequence[Member], trial: Trial, width: int) -> list[Unit]:

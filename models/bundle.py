@@ -18,7 +18,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -44,6 +44,7 @@ FAMILIES = {
     "boosting": "models.boosting:Boosting",
     "tft": "models.tft.forecaster:TftForecaster",
 }
+NEVER_ASKED_FOR = frozenset({"baseline", "last_value"})
 _TOLERANCE = 1e-4
 _SAMPLE_SERIES = 2
 _SAMPLE_TABLES = ("history", "future", "static", "expected")
@@ -60,6 +61,17 @@ def known_families(own: Mapping[str, str]) -> dict[str, str]:
     if taken := sorted(own.keys() & FAMILIES.keys()):
         raise InvalidInput(f"family {taken[0]!r} is one of the platform's own; give yours another name")
     return FAMILIES | dict(own)
+
+
+def require_families(names: Iterable[str], families: Mapping[str, str]) -> None:
+    """InvalidInput for a family that cannot be asked for here."""
+    choice = [name for name in families if name not in NEVER_ASKED_FOR]
+    for name in names:
+        if name not in choice:
+            raise InvalidInput(
+                f"family {name!r} is not known here; choose among {', '.join(sorted(choice))}, "
+                "or have an operator allow it with QUANTIS_MODEL_MODULES"
+            )
 
 
 def family_class(family: str, families: Mapping[str, str] = FAMILIES) -> type[Forecaster]:

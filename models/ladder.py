@@ -137,7 +137,7 @@ def _from_model(
     One that spoils a call for others is found in few calls. A model that answers for none of the first
     that are tried alone is given up.
     """
-    entries, why = _attempt(forecaster, snapshot, ids, h)
+    entries, why = _attempt(forecaster, snapshot, ids, h, first=True)
     pending = [list(why)] if why and len(ids) > 1 else []
     alone = 0
     while pending and not (alone >= _TRIED_ALONE and not entries):
@@ -155,12 +155,15 @@ def _from_model(
 
 
 def _attempt(
-    forecaster: Forecaster, snapshot: Snapshot, ids: Iterable[str], h: int
+    forecaster: Forecaster, snapshot: Snapshot, ids: Iterable[str], h: int, first: bool = False
 ) -> tuple[dict[str, Entry], dict[str, _Why]]:
     try:
         answers = {entry.unique_id: entry for entry in _entries(forecaster.predict(snapshot), Rung.model, {})}
     except Exception as error:  # whatever the model does, every series gets its answer
-        _LOG.warning("the model failed on %d series", snapshot.static.num_rows, exc_info=True)
+        _LOG.log(
+            logging.WARNING if first else logging.DEBUG,
+            "the model failed on %d series", snapshot.static.num_rows, exc_info=True,
+        )  # fmt: skip
         text = error.message if isinstance(error, QuantisError) else type(error).__name__
         return {}, {name: _Why(Reason.model_failed, f"the model failed: {text}") for name in ids}
     sound = {name: entry for name, entry in answers.items() if _is_sound(entry, h)}

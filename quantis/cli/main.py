@@ -15,7 +15,23 @@ import typer
 from typer._completion_classes import completion_init
 
 import quantis
-from quantis.cli import account, data, forecast, jobs, models, output, platform, tools, train
+from quantis.cli import (
+    account,
+    approvals,
+    audit,
+    backtest,
+    data,
+    forecast,
+    jobs,
+    keys,
+    models,
+    output,
+    platform,
+    sessions,
+    tools,
+    train,
+    users,
+)
 from quantis.errors import QuantisError
 
 app = typer.Typer(
@@ -45,7 +61,21 @@ for module in (platform, account, train, forecast, tools):
     module.register(app)
 app.add_typer(data.app, name="data", help="Check, upload and look at data.", rich_help_panel="Work")
 app.add_typer(jobs.app, name="jobs", help="Submit, follow and stop jobs.", rich_help_panel="Work")
+app.add_typer(
+    backtest.app,
+    name="backtest",
+    help="Judge families on past windows, by every dimension.",
+    rich_help_panel="Work",
+)
 app.add_typer(models.app, name="models", help="Compare and promote models.", rich_help_panel="Work")
+app.add_typer(approvals.app, name="approvals", help="Decide what others asked for.", rich_help_panel="Work")
+for name, commands, text in (
+    ("keys", keys, "API keys: make, list and revoke them."),
+    ("sessions", sessions, "Where you are signed in."),
+    ("users", users, "The users of your team."),
+    ("audit", audit, "Who changed what."),
+):
+    app.add_typer(commands.app, name=name, help=text, rich_help_panel="Account")
 
 
 def run(arguments: Sequence[str]) -> int:

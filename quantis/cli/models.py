@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,10 +11,11 @@ import typer
 from quantis.cli import output
 from quantis.cli.options import Json, Url, client
 from quantis.errors import NotFound
+from quantis.types.approvals import Approval
 
 if TYPE_CHECKING:
     from quantis.client import Client
-    from quantis.types.registry import Leaderboard, ModelVersion
+    from quantis.types.registry import Leaderboard, LeaderboardRow, ModelVersion
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -72,6 +75,21 @@ def leaderboard(
 
 
 @app.command()
+def card(
+    model: Annotated[str, typer.Argument(help="A model, or one version as name:7 or name@alias.")],
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """The model card in Markdown: what it is, its data, its figures, its limits and what made it."""
+    with client(url) as api:
+        found = api.card(model)
+    if as_json:
+        output.answer(found)
+    else:
+        sys.stdout.write(output.clean(found.markdown))
+
+
+@app.command()
 def promote(
     model: Annotated[str, typer.Argument(help="The model.")],
     version: Annotated[int, typer.Argument(min=1, help="The version that the alias is to mean.")],
@@ -84,28 +102,50 @@ def promote(
         promoted = api.promote(model, version, alias)
     if as_json:
         output.answer(promoted)
+    elif isinstance(promoted, Approval):
+        output.say(
+            f"asked for: {model}@{alias} waits for a second person, who runs "
+            f"`quantis approvals approve {promoted.id}`"
+        )
     else:
         output.say(f"{model}@{alias} is now version {promoted.version} ({promoted.family})")
 
 
 def show_leaderboard(board: Leaderboard) -> None:
     """A leaderboard as a table; the chosen family is marked."""
-    numbers = ("MASE", "WQL", "WAPE", "cover 80", "skill", "seconds")
-    rows = [
-        (
-            row.rank,
-            f"{row.model}{' *' if row.chosen else ''}",
-            *map(output.number, (row.mase, row.wql, row.wape, row.coverage_80, row.skill)),
-            output.number(row.seconds, 1),
-            row.failed or "",
-        )
-        for row in board.rows
-    ]
-    output.table(("#", "model", *numbers, ""), rows, right=("#", *numbers))
+    show_rows(board.rows)
     windows = len(board.cutoffs)
     output.say(
         f"{board.dataset} version {board.dataset_version}, h = {board.h}, {windows} windows; * was chosen"
     )
+
+
+def show_rows(rows: Sequence[LeaderboardRow]) -> None:
+    """The rows of a leaderboard; the verdict is that of the test against the best seasonal naive."""
+    numbers = ("MASE", "WQL", "WAPE", "cover 80", "skill", "p", "seconds", "size")
+    shown = [
+        (
+            row.rank,
+            f"{row.model}{' *' if row.chosen else ''}",
+            *map(output.number, (row.mase, row.wql, row.wape, row.coverage_80, row.skill, row.p_value)),
+            output.number(row.seconds, 1),
+            _size(row.size_bytes),
+            row.failed or _verdict(row),
+        )
+        for row in rows
+    ]
+    output.table(("#", "model", *numbers, "against naive"), shown, right=("#", *numbers))
+
+
+def _verdict(row: LeaderboardRow) -> str:
+    fallen = f", {row.fallbacks} series by a lower rung" if row.fallbacks else ""
+    return f"{row.verdict}{fallen}"
+
+
+def _size(size: int | None) -> str:
+    if size is None:
+        return "–"
+    return f"{size} B" if size < 1000 else f"{size / 1e3:.0f} kB" if size < 1e6 else f"{size / 1e6:.1f} MB"
 
 
 def _experiment(api: Client, name: str) -> str:

@@ -21,7 +21,16 @@ from quantis.types.accounts import Role, User
 from quantis.types.datasets import DatasetSpec
 from quantis.types.forecasts import ForecastRequest, ForecastResponse
 from quantis.types.jobs import JobState
-from quantis.types.registry import AliasRequest, Leaderboard, Model, ModelVersion
+from quantis.types.registry import (
+    AliasRequest,
+    Backtest,
+    Dimension,
+    Figures,
+    Leaderboard,
+    Model,
+    ModelCard,
+    ModelVersion,
+)
 
 
 class FakeApi:
@@ -33,6 +42,8 @@ class FakeApi:
         self.desk = Desk(self.people, self.shelf)
         self.models: list[ModelVersion] = []
         self.leaderboards: dict[str, Leaderboard] = {}
+        self.backtests: dict[str, tuple[Backtest, dict[Dimension, list[Figures]]]] = {}
+        self.cards: dict[tuple[str, int], str] = {}
         self.forecasts: dict[str, ForecastResponse] = {}
         self.requests: list[httpx.Request] = []
         self._lock = threading.RLock()
@@ -109,6 +120,23 @@ class FakeApi:
             raise NotFound(f"job {job_id!r} has no leaderboard")
         return ok(self.leaderboards[job_id])
 
+    def get_backtest(self, request: httpx.Request, job_id: str) -> httpx.Response:
+        if job_id not in self.backtests:
+            raise NotFound(f"job {job_id!r} has no backtest")
+        return ok(self.backtests[job_id][0])
+
+    def get_figures(self, request: httpx.Request, job_id: str, dimension: Dimension) -> httpx.Response:
+        if job_id not in self.backtests or dimension not in self.backtests[job_id][1]:
+            raise NotFound(f"job {job_id!r} has no figures by {dimension}")
+        model = request.url.params.get("model")
+        rows = self.backtests[job_id][1][dimension]
+        return page(request, [row for row in rows if model in (None, row.model)])
+
+    def get_card(self, request: httpx.Request, ref: str) -> httpx.Response:
+        version, _ = self._referred(ref)
+        text = self.cards.get((version.model, version.version), f"# {version.model}\n")
+        return ok(ModelCard(model=version.model, version=version.version, markdown=text))
+
     def get_models(self, request: httpx.Request) -> httpx.Response:
         names = sorted({version.model for version in self.models})
         return page(request, [self._model(name) for name in names])
@@ -126,14 +154,7 @@ class FakeApi:
 
     def post_forecast(self, request: httpx.Request, ref: str) -> httpx.Response:
         body = ForecastRequest.model_validate_json(request.content)
-        name, _, number = ref.partition(":")
-        name, _, alias = name.partition("@")
-        if number:
-            version, shown = self._version(name, int(number)), None
-        else:
-            shown = alias or "champion"
-            found = [v for v in self._versions(name) if shown in v.aliases]
-            version = found[0] if found else missing(f"model {name!r} has no {shown}")
+        version, shown = self._referred(ref)
         response = answered(body, version, shown, self.shelf)
         self.forecasts[response.forecast_id] = response
         return ok(response)
@@ -154,6 +175,16 @@ class FakeApi:
                     allow(self.people.user(request), role)
                 return handler(self)(request, *found.groups())
         raise NotFound(f"there is nothing at {path}")
+
+    def _referred(self, ref: str) -> tuple[ModelVersion, str | None]:
+        """The version of `name`, `name@alias` or `name:7`, and the alias that was used."""
+        name, _, number = ref.partition(":")
+        name, _, alias = name.partition("@")
+        if number:
+            return self._version(name, int(number)), None
+        shown = alias or "champion"
+        found = [v for v in self._versions(name) if shown in v.aliases]
+        return (found[0] if found else missing(f"model {name!r} has no {shown}")), shown
 
     def _versions(self, name: str) -> list[ModelVersion]:
         return [v for v in self.models if v.model == name] or missing(f"there is no model {name!r}")
@@ -198,6 +229,9 @@ ROUTES: list[tuple[str, str, Role | None, Handler]] = [
     ("GET", f"/v1/jobs/{_NAME}/logs", _V, lambda api: api.desk.get_logs),
     ("POST", f"/v1/jobs/{_NAME}/stop", _E, lambda api: api.desk.post_stop),
     ("GET", f"/v1/experiments/{_NAME}/leaderboard", _V, lambda api: api.get_leaderboard),
+    ("GET", f"/v1/backtests/{_NAME}", _V, lambda api: api.get_backtest),
+    ("GET", f"/v1/backtests/{_NAME}/(series|step|window|segment)", _V, lambda api: api.get_figures),
+    ("GET", f"/v1/models/{_NAME}/card", _V, lambda api: api.get_card),
     ("GET", "/v1/models", _V, lambda api: api.get_models),
     ("GET", f"/v1/models/{_NAME}/versions", _V, lambda api: api.get_model_versions),
     ("GET", f"/v1/models/{_NAME}/versions/([0-9]+)", _V, lambda api: api.get_model_version),

@@ -18,6 +18,7 @@ from quantis.types.jobs import Job, JobEvent, JobRequest, JobState, LogText
 _NEEDED = {
     "train": Role.ml_engineer,
     "tune": Role.ml_engineer,
+    "backtest": Role.analyst,
     "featurize": Role.ml_engineer,
     "forecast": Role.analyst,
     "compact": Role.admin,

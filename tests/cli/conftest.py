@@ -139,6 +139,9 @@ def leaderboard(job_id: str) -> Leaderboard:
         seconds=3.0,
         skill=0.2,
         chosen=True,
+        size_bytes=90_000,
+        p_value=0.004,
+        verdict="better",
     )
     floor = row.model_copy(
         update={"rank": 2, "model": "seasonal_naive_24", "chosen": False, "mase": 1.0, "skill": 0.0}

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 
 from quantis.client import Client
 from quantis.testing import FakeApi
-from quantis.types.jobs import Job, JobState, TrainSpec
+from quantis.types.jobs import Job, JobState, Preset, TrainSpec
 from tests.cli.conftest import finished, leaderboard, start
 
 
@@ -67,11 +68,28 @@ def test_when_training_succeeds_then_its_story_is_on_stderr_and_its_leaderboard_
     assert done.code == 0
     assert [word for word in ("running", "features", "the end", "succeeded") if word not in done.err] == []
     rows = [line.split() for line in done.out.splitlines()[2:]]
-    assert rows[0] == ["1", "boosting", "*", "0.800", "0.100", "0.200", "0.790", "0.200", "3.0"]
-    assert rows[2] == ["3", "tft", "–", "0.100", "0.200", "0.790", "0.200", "3.0", "out", "of", "memory"]
+    figures = ["0.800", "0.100", "0.200", "0.790", "0.200", "0.004", "3.0", "90 kB"]
+    assert rows[0] == ["1", "boosting", "*", *" ".join(figures).split(), "better"]
+    assert rows[2][:3] == ["3", "tft", "–"]
+    assert rows[2][-3:] == ["out", "of", "memory"]
     spec = newest(api).spec
     assert isinstance(spec, TrainSpec)
-    assert ([f.value for f in spec.families], spec.n_windows) == (["seasonal_naive", "boosting"], 3)
+    assert (spec.families, spec.n_windows, spec.time_limit) == (("seasonal_naive", "boosting"), 3, None)
+
+
+def test_when_a_preset_and_a_time_limit_are_given_then_the_job_has_them(quantis: Any, api: FakeApi) -> None:
+    preset = ("--preset", "fast", "--time-limit", "90s")
+    assert quantis("train", "hourly", "--model", "demand", *preset, "--no-wait").code == 0
+    spec = newest(api).spec
+    assert isinstance(spec, TrainSpec)
+    assert (spec.families, spec.time_limit) == (Preset.fast.families, timedelta(seconds=90))
+    assert quantis("train", "hourly", "--model", "demand", "--no-wait").code == 0
+    spec = newest(api).spec
+    assert isinstance(spec, TrainSpec)
+    assert (spec.preset, spec.time_limit) == (Preset.balanced, timedelta(minutes=10))
+    refused = quantis("train", "hourly", "--model", "demand", "--preset", "slow")
+    assert refused.code == 2
+    assert "'fast', 'balanced' or 'best'" in refused.err
 
 
 def test_when_training_fails_then_code_1_and_where_its_log_is(quantis: Any, api: FakeApi) -> None:

@@ -54,7 +54,7 @@ def test_when_no_command_is_given_then_help_and_wrong_usage(quantis: Any) -> Non
         ("fly",),
         ("train",),
         ("train", "d", "--model", "m", "--h", "0"),
-        ("train", "d", "--model", "m", "--families", "magic"),
+        ("train", "d", "--model", "m", "--families", "Magic!"),
         ("train", "d", "--model", "UPPER"),
         ("train", "d", "--model", "m", "--as-of", "tomorrow"),
         ("data", "check", "no-such-file.csv"),

@@ -15,8 +15,10 @@ from cluster.database.engine import Database
 from cluster.repositories.jobs import Jobs
 from cluster.settings import Settings
 from jobs.runtime import Context
+from quantis.errors import InvalidInput
 from quantis.types.datasets import DatasetSpec, Roles
-from quantis.types.jobs import CompareSpec, TrainSpec
+from quantis.types.jobs import BacktestSpec, CompareSpec, TrainSpec
+from quantis.types.registry import Backtest, Dimension
 
 TEAM = "default"
 HOURS = 24 * 28
@@ -125,3 +127,77 @@ def test_when_no_family_beats_naive_then_the_best_seasonal_naive_is_published_an
     assert (result["gate"]["passed"], result["gate"]["beats_naive"]) == (True, False)
     assert "no model is better than seasonal_naive_24, which is the champion" in result["gate"]["reason"]
     assert read_bundle(context.registry.download(champion)).family == "seasonal_naive"
+
+
+@pytest.mark.ray
+def test_when_a_panel_is_backtested_then_every_cut_is_kept_and_a_model_is_judged_as_it_was_made(
+    settings: Settings, on_ray: None
+) -> None:
+    import pyarrow.parquet as pq
+
+    from cluster.backtests import FORECASTS, Backtests
+    from jobs.backtest import work
+
+    spec = spec_of(["picky", "boosting"], segments=("region", "promo"), backtest_mode="vintage", refit=True)
+    context = context_for(settings, BacktestSpec.model_validate(spec))
+    found = Backtest.model_validate(work(context)["backtest"])
+    assert (found.mode, found.refit, found.h, len(found.cutoffs)) == ("vintage", True, 12, 2)
+    assert {one.unique_id for one in found.fallbacks if one.model == "picky"} == {"shop03"}
+    assert found.dimensions == ["series", "step", "window", "segment"]
+    kept = Backtests(settings.storage)
+
+    def labels(dimension: Dimension) -> list[str]:
+        page = kept.page(TEAM, context.job_id, dimension, model="boosting", cursor=None, limit=500)
+        whole = next(row for row in found.overall if row.model == "boosting")
+        if dimension != "segment":
+            assert sum(row.rows for row in page.items) == whole.rows
+        return [row.label for row in page.items]
+
+    assert labels("series") == [f"shop{number:02}" for number in range(8)]
+    assert labels("step") == [str(step) for step in range(1, 13)]
+    assert labels("window") == [f"{cutoff:%Y-%m-%dT%H:%M:%SZ}" for cutoff in sorted(found.cutoffs)]
+    assert labels("segment") == ["region = north", "region = south", "promo = 0", "promo = 1"]
+    forecasts = pq.read_table(settings.storage.backtest(TEAM, context.job_id) / f"{FORECASTS}.parquet")
+    assert forecasts.num_rows == 4 * 2 * 8 * 12  # members x windows x series x steps
+    assert {"model", "cutoff", "y", "mean", "q0.9"} <= set(forecasts.column_names)
+
+
+@pytest.mark.ray
+def test_when_levels_are_named_then_the_forecasts_of_a_backtest_add_up(
+    settings: Settings, on_ray: None
+) -> None:
+    import pyarrow.parquet as pq
+
+    from cluster.backtests import FORECASTS
+    from jobs.backtest import work
+
+    spec = spec_of(["statistical"], hierarchy=(("region",),))
+    context = context_for(settings, BacktestSpec.model_validate(spec))
+    found = Backtest.model_validate(work(context)["backtest"])
+    assert found.reconciliation == "mint_shrink"
+    frame = pq.read_table(
+        settings.storage.backtest(TEAM, context.job_id) / f"{FORECASTS}.parquet"
+    ).to_pandas()
+    frame = frame[frame.model == "statistical"].pivot(
+        index=["cutoff", "ds"], columns="unique_id", values="mean"
+    )
+    shops = [name for name in frame if name.startswith("shop")]
+    odd = [name for name in shops if int(name[-1]) % 2]
+    assert (frame[shops].sum(axis=1) - frame["total"]).abs().max() < 1e-6
+    assert (frame[odd].sum(axis=1) - frame["region=north"]).abs().max() < 1e-6
+
+
+@pytest.mark.ray
+def test_when_a_family_or_column_is_unknown_then_the_job_says_which_there_are(
+    settings: Settings, on_ray: None
+) -> None:
+    from jobs.backtest import work
+
+    with pytest.raises(
+        InvalidInput, match="'prophet' is not known here; choose among boosting, broken, endless"
+    ):
+        work(context_for(settings, BacktestSpec.model_validate(spec_of(["prophet"]))))
+    with pytest.raises(
+        InvalidInput, match="'city' is no column of the dataset to cut by; it has region, promo"
+    ):
+        work(context_for(settings, BacktestSpec.model_validate(spec_of(["boosting"], segments=("city",)))))

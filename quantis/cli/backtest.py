@@ -1,0 +1,140 @@
+"""`quantis backtest`: run one, and show what one found."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from quantis.cli import output, watching
+from quantis.cli.models import show_rows
+from quantis.cli.options import AsOf, Json, Timeout, Url, client, names
+from quantis.cli.train import Dataset, Families, Horizon, Preset, TimeLimit, Version, Wait
+
+if TYPE_CHECKING:
+    from quantis.types.registry import Backtest, Figures
+
+app = typer.Typer(no_args_is_help=True)
+SHOWN = ("mase", "rmsse", "wape", "bias", "wql", "msis", "coverage_80")
+
+
+@app.command()
+def run(
+    dataset: Dataset,
+    h: Horizon = 24,
+    model: Annotated[
+        str | None, typer.Option(help="Judge this model's family instead: name, name@alias or name:7.")
+    ] = None,
+    preset: Preset = None,
+    families: Families = None,
+    time_limit: TimeLimit = None,
+    windows: Annotated[int, typer.Option(min=1, help="Rolling-origin windows.")] = 2,
+    step_size: Annotated[
+        int | None, typer.Option(min=1, help="Steps between windows; h when absent.")
+    ] = None,
+    refit: Annotated[bool, typer.Option("--refit", help="Fit anew at each window.")] = False,
+    vintage: Annotated[
+        bool, typer.Option("--vintage", help="At each window only what was known then.")
+    ] = False,
+    baseline: Annotated[
+        list[str] | None,
+        typer.Option(help="A column known in advance, scored as a forecast; may be repeated."),
+    ] = None,
+    segment: Annotated[
+        list[str] | None, typer.Option(help="A column to cut the figures by; may be repeated.")
+    ] = None,
+    level: Annotated[
+        list[str] | None,
+        typer.Option(help="Static columns to add up by, such as state,region; may be repeated."),
+    ] = None,
+    version: Version = None,
+    as_of: AsOf = None,
+    wait: Wait = True,
+    timeout: Timeout = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Judge model families on rolling origins; nothing is published."""
+    from quantis.client.problems import checked
+    from quantis.types.jobs import BacktestSpec
+
+    chosen: dict[str, Any] = {"families": names(families)} if families else {}
+    chosen |= {"preset": preset} if preset else {}
+    spec = checked(
+        BacktestSpec,
+        dataset=dataset,
+        version=version,
+        as_of=as_of,
+        model=model,
+        h=h,
+        time_limit=time_limit,
+        n_windows=windows,
+        step_size=step_size,
+        refit=refit,
+        backtest_mode="vintage" if vintage else "plain",
+        baselines=tuple(baseline or ()),
+        segments=tuple(segment or ()),
+        hierarchy=tuple(names(one) for one in level or ()),
+        **chosen,
+    )
+    with client(url) as api:
+        job = api.submit(spec)
+        if not wait:
+            output.answer(job) if as_json else output.say(
+                f"job {job.id} submitted; see it with `quantis backtest show {job.id}` once it has ended"
+            )
+            return
+        output.say(f"job {job.id}")
+        job = watching.watch(api, job.id, timeout)
+        if job.state.value == "SUCCEEDED" and not as_json:
+            _show(api.backtest(job.id))
+    watching.finish(job, as_json=as_json)
+
+
+@app.command()
+def show(
+    job_id: Annotated[str, typer.Argument(metavar="JOB", help="The backtest job's id.")],
+    by: Annotated[str | None, typer.Option(help="series, step, window or segment.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only this model; all when absent.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many rows at most.")] = 1000,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """What a backtest found: the leaderboard, or every figure by one dimension."""
+    known = ("series", "step", "window", "segment")
+    if by is not None and by not in known:
+        raise typer.BadParameter(f"{by!r} is not one of {', '.join(known)}", param_hint="--by")
+    with client(url) as api:
+        if by is None:
+            found = api.backtest(job_id)
+            output.answer(found) if as_json else _show(found)
+            return
+        rows = api.backtest_figures(job_id, by, model=model, limit=limit)  # type: ignore[arg-type]
+    if as_json:
+        output.answer_list(rows)
+    else:
+        _figures(rows, by)
+
+
+def _show(found: Backtest) -> None:
+    show_rows(found.rows)
+    overall = "; ".join(f"{row.model} {output.number(row.metrics.get('smape'), 2)}" for row in found.overall)
+    output.say(
+        f"{found.dataset} version {found.dataset_version}, {found.mode}, h = {found.h}, "
+        f"{len(found.cutoffs)} windows{', fitted anew at each' if found.refit else ''}; sMAPE: {overall}"
+    )
+    for one in found.fallbacks[:5]:
+        output.say(f"{one.unique_id} at {output.moment(one.cutoff)}, {one.model}: {one.rung}, {one.reason}")
+    if len(found.fallbacks) > 5:
+        output.say(f"and {len(found.fallbacks) - 5} more that a lower rung forecast; --json names them")
+    cuts = ", ".join(found.dimensions)
+    output.say(f"more: quantis backtest show {found.id} --by {found.dimensions[0]} (or another of {cuts})")
+
+
+def _figures(rows: list[Figures], by: str) -> None:
+    numbers = ("rows", *SHOWN)
+    shown = [
+        (row.model, row.label, row.rows, *(output.number(row.metrics.get(name)) for name in SHOWN))
+        for row in rows
+    ]
+    output.table(("model", by, *numbers), shown, right=numbers)
