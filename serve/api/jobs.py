@@ -11,9 +11,10 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
+from models.bundle import known_families, require_families
 from quantis.errors import NotFound
 from quantis.types.base import MAX_INTEGER, Page
-from quantis.types.jobs import IngestSpec, Job, JobEvent, JobKind, JobRequest, JobState, LogText
+from quantis.types.jobs import CompareSpec, IngestSpec, Job, JobEvent, JobKind, JobRequest, JobState, LogText
 from quantis.types.registry import Leaderboard
 from serve.access import AppServices, CurrentUser, check_job, still_admitted
 from serve.body import StrictRoute
@@ -33,6 +34,8 @@ def submit(
 ) -> Job:
     """Record a job; it starts as soon as Ray takes it. The same Idempotency-Key gives the same job."""
     check_job(principal, body.spec)
+    if isinstance(body.spec, CompareSpec):
+        require_families(body.spec.families, known_families(services.settings.own_families))
     if isinstance(body.spec, IngestSpec):  # what it adds may be the first version
         services.catalogue.declared(principal.team, body.spec.dataset)
     else:
