@@ -1,21 +1,16 @@
-"""Many files as one panel: which ones, each checked apart, and whether they agree where they meet."""
+"""Many files as one panel: which ones, each checked apart, and whether they have one frequency."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from features.dataset import map_files
-from quantis.child import check_in_child, kept_panel
+from quantis.child import check_in_child
 from quantis.errors import InvalidInput, NotFound, QuantisError
-from quantis.panel import DS, ID, KNOWN_AT, Panel
 from quantis.reading import ReadLimits, printable
 from quantis.types.datasets import CheckReport, DatasetSpec
 from quantis.types.reading import ReadOptions
@@ -110,50 +105,3 @@ def frequency_of(checked: Sequence[Checked], declared: str | None) -> str:
         said = ", ".join(f"{freq} in {printable(file)}" for freq, file in found.items())
         raise InvalidInput(f"the files have several frequencies ({said}); ingest one dataset per frequency")
     return next(iter(found), "D")
-
-
-def disagreements(checked: Sequence[Checked]) -> Iterator[str]:
-    """Series and times of which two files say different things, found without holding more than two files."""
-    spans = [_spans(one) for one in checked]
-    for place, here in enumerate(spans):
-        for other in range(place):
-            shared = [
-                name
-                for name, (first, last) in here.items()
-                if name in spans[other] and spans[other][name][0] <= last and first <= spans[other][name][1]
-            ]
-            if shared:
-                yield from _conflicts(checked[other], checked[place], shared)
-
-
-def _spans(one: Checked) -> dict[str, tuple[int, int]]:
-    """First and last time of each series of a file, in microseconds."""
-    target = kept_panel(one.folder).target.select([ID, DS])
-    bounds = target.group_by(ID).aggregate([(DS, "min"), (DS, "max")])
-    first, last = (bounds[f"{DS}_{edge}"].cast(pa.int64()).to_pylist() for edge in ("min", "max"))
-    return dict(zip(bounds[ID].to_pylist(), zip(first, last, strict=True), strict=True))
-
-
-def _conflicts(one: Checked, other: Checked, series: list[str]) -> Iterator[str]:
-    rows = [_rows(kept_panel(file.folder), series) for file in (one, other)]
-    both = pa.concat_tables(rows)
-    keys = [ID, DS, *([KNOWN_AT] if KNOWN_AT in both.column_names else [])]
-    if both.num_rows == 0:
-        return
-    codes = np.column_stack([_codes(both[name]) for name in both.column_names])
-    distinct = both.take(pa.array(np.sort(np.unique(codes, axis=0, return_index=True)[1])))
-    counted = distinct.group_by(keys).aggregate([([], "count_all")])
-    again = counted.filter(pc.greater(counted["count_all"], 1))
-    for row in again.slice(0, 5).to_pylist():
-        yield f"{row[ID]} at {row[DS]:%Y-%m-%dT%H:%M}Z differs between {one.file} and {other.file}"
-
-
-def _rows(panel: Panel, series: list[str]) -> pa.Table:
-    return panel.target.filter(pc.is_in(panel.target[ID], pa.array(series)))
-
-
-def _codes(column: pa.ChunkedArray) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    codes: np.ndarray[tuple[int], np.dtype[np.int64]] = (
-        column.combine_chunks().dictionary_encode().indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    ).astype(np.int64)
-    return codes
