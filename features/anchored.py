@@ -8,7 +8,7 @@ serves every step of the horizon with the newest values, and series of any size 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,10 +16,11 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import Field
 
-from features.layout import Layout
+from features.layout import Layout, ticks_of
 from features.pipeline import FeatureSpec, default_spec, design
-from features.rolling import Floats
+from features.rolling import Floats, rolling
 from features.windows import Last, Statistic, Term
+from quantis.frequency import Times
 from quantis.panel import ID, Snapshot, Task, Y
 from quantis.types.base import Frozen
 
@@ -59,7 +60,7 @@ class AnchoredSpec(Frozen):
         """Steps of history from which the frame of the horizon comes out as from the whole."""
         lags = [one.length * (-(-self.h // one.length) + one.count - 1) for one in self.seasons]
         phases = self.season * (-(-self.h // self.season) + _PHASES - 1)
-        return max(*lags, phases, self.level, *(2 * window for window in self.windows), _NEWEST)
+        return max(*lags, phases, self.level + self.season, *(2 * window for window in self.windows), _NEWEST)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -85,6 +86,7 @@ class AnchoredSpec(Frozen):
             *shapes,
             "size",
             "variation",
+            "unrest",
             *(f"cal_{field}" for field in self.state.calendar),
             *known,
             *seen,
@@ -121,7 +123,9 @@ def anchored_spec(task: Task, snapshot: Snapshot, covariates: bool = True) -> An
     hist = tuple(c for c in task.roles.hist_exog if c not in task.roles.categorical) if covariates else ()
     quantities = [c for c in task.roles.futr_exog if covariates and c not in task.roles.categorical]
     terms = [_seen(w, "mean", "std") for w in sorted({*windows, level})]
-    terms += [_seen(level, "mean", "std", column=c) for c in quantities]
+    terms += [
+        _seen(w, "mean", "std", column=c) for c in quantities for w in sorted({level, max(seasons[0], 2)})
+    ]
     terms += [_seen(max(seasons[0], 2), "mean", column=c) for c in hist]
     state = FeatureSpec(
         h=1,
@@ -144,12 +148,13 @@ def _seen(window: int, *statistics: Statistic, column: str = Y) -> Term:
 
 @dataclass(frozen=True)
 class Samples:
-    """Samples and what undoes their scale: a value is `level + spread * z`, or `season + spread * z`."""
+    """Samples and what undoes their scale: a value is `level + spread * z`, or `season + unrest * z`."""
 
     matrix: npt.NDArray[np.float32]  # [samples, features]
     level: Floats  # the series' mean over the level window at the origin, [samples]
     spread: Floats  # its standard deviation there, never zero, [samples]
     season: Floats  # the same phase of the latest season known at the origin, [samples]
+    unrest: Floats  # how far the series lies from its last season on average, never zero, [samples]
     y: Floats  # the value asked for, NaN where it is not known, [samples]
 
 
@@ -164,6 +169,7 @@ class AnchoredFrame:
         self.ends = layout.starts[1:] - (task.h if snapshot.future.num_rows else 0)
         self.columns = {name: _floats(frame, name) for name in spec.state.names}
         self.y = _floats(frame, Y)
+        self.unrest = self._unrest(layout.times(snapshot), task)
 
     @classmethod
     def horizon(cls, snapshot: Snapshot, task: Task, spec: AnchoredSpec) -> Samples:
@@ -175,6 +181,14 @@ class AnchoredFrame:
         series = np.repeat(np.array(asked, np.int64), spec.h)
         steps = np.tile(np.arange(1, spec.h + 1), len(asked))
         return frame.take(series, frame.ends[series] - 1, steps)
+
+    def _unrest(self, times: Times, task: Task) -> Floats:
+        """The mean size of the seasonal difference over the level window that ends at the row. Shape [rows]."""
+        rows, m = np.arange(len(self.y)), self.spec.season
+        series = np.repeat(np.arange(len(self.ends)), np.diff(self.starts))
+        size = np.abs(self.y - self._at(series, rows - m))
+        ticks = ticks_of(times[np.minimum(self.starts[:-1], len(times) - 1)], task.frequency)
+        return rolling(size, self.spec.level, ("mean",), self.starts, ticks)["mean"]
 
     def origins(self, least: int) -> tuple[Integers, Integers]:
         """Per series the first row that may be an origin, after `least` steps, and how many follow.
@@ -189,8 +203,7 @@ class AnchoredFrame:
         """The samples of these series, origins (rows, the last one known) and steps. Shapes [samples]."""
         spec, y = self.spec, self.y
         state = origin + 1
-        level = self.columns[f"{Y}_mean{spec.level}_lag1"][state]
-        spread = self.columns[f"{Y}_std{spec.level}_lag1"][state]
+        level, spread = self._scale(Y, {spec.level, *spec.windows}, state)
         spread = np.maximum(np.nan_to_num(spread), np.maximum(np.abs(np.nan_to_num(level)) * 1e-3, 1e-9))
         phases = self._phases(series, origin, step)
         level = np.where(np.isfinite(level), level, np.nan_to_num(_mean(phases)))
@@ -210,10 +223,12 @@ class AnchoredFrame:
             inside = before > self.starts[:-1][series]
             earlier = np.where(inside, mean[np.where(inside, before, 0)], np.nan)
             known += [(mean[state] - level) / spread, std[state] / spread, (earlier - level) / spread]
-        known += [np.log1p(np.abs(level)), spread / np.maximum(np.abs(level), 1e-9)]
+        unrest = self.unrest[origin]
+        unrest = np.where(np.isfinite(unrest), np.maximum(unrest, 1e-2 * spread), spread)
+        known += [np.log1p(np.abs(level)), spread / np.maximum(np.abs(level), 1e-9), unrest / spread]
         known += list(self._around(series, origin, step))
         matrix = np.column_stack([column.astype(np.float32) for column in known])
-        return Samples(matrix, level, spread, season, y[origin + step])
+        return Samples(matrix, level, spread, season, unrest, y[origin + step])
 
     def _around(self, series: Integers, origin: Integers, step: Integers) -> Iterator[Floats]:
         """What is known of the target's time and of the series, and the observed covariates at the origin."""
@@ -241,6 +256,14 @@ class AnchoredFrame:
             yield self.columns[f"{column}_mean{max(spec.season, 2)}_lag1"][origin + 1]
         for column in spec.state.static:
             yield self.columns[f"stat_{column}"][target]
+
+    def _scale(self, column: str, windows: Set[int], state: Integers) -> tuple[Floats, Floats]:
+        """Mean and standard deviation over the widest window that the series fills. Shapes [samples]."""
+        mean, std = np.full(len(state), np.nan), np.full(len(state), np.nan)
+        for window in sorted(windows, reverse=True):
+            for known, name in ((mean, "mean"), (std, "std")):
+                np.copyto(known, self.columns[f"{column}_{name}{window}_lag1"][state], where=np.isnan(known))
+        return mean, std
 
     def _phases(self, series: Integers, origin: Integers, step: Integers) -> Floats:
         """The same phase of the latest seasons that are known at the origin. Shape [_PHASES, samples]."""

@@ -123,7 +123,8 @@ class Boosting:
 
     def _answer(self, name: str, samples: Samples) -> Floats:
         z = np.asarray(self.boosters[name].predict(samples.matrix, num_threads=1), dtype=np.float64)
-        return (samples.season if name == "season" else samples.level) + samples.spread * z
+        around, unit = _scale(samples, name)
+        return around + unit * z
 
     def _bounded(self, values: Floats) -> Floats:
         return np.maximum(values, 0.0) if self.non_negative else values
@@ -147,6 +148,13 @@ class Boosting:
         return cls(task, spec, boosters, bool(parts.config["non_negative"]))
 
 
+def _scale(samples: Samples, about: str) -> tuple[Floats, Floats]:
+    """What a booster's answer is relative to, and in what unit. Shapes [samples]."""
+    if about == "season":
+        return samples.season, samples.unrest
+    return samples.level, samples.spread
+
+
 @dataclass
 class _Data:
     """What every booster of a model trains on."""
@@ -160,8 +168,8 @@ class _Data:
 
     def train(self, objective: Mapping[str, Any], about: str, rounds: int) -> lgb.Booster:
         samples = self.samples
-        around = samples.season if about == "season" else samples.level
-        z = np.clip((samples.y - around) / samples.spread, -_CLIP, _CLIP)
+        around, unit = _scale(samples, about)
+        z = np.clip((samples.y - around) / unit, -_CLIP, _CLIP)
         params = {
             **_COMMON,
             **objective,
