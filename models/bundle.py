@@ -32,6 +32,7 @@ from models.forecaster import Forecaster, Parts
 from models.series import floats, keep_series
 from quantis.errors import Conflict, InvalidInput, QuantisError, Unavailable
 from quantis.panel import DS, ID, Snapshot, Task, Y, series_slices
+from quantis.types.jobs import Family
 from quantis.types.registry import Lineage
 
 FORMAT_VERSION = 2
@@ -40,11 +41,13 @@ FAMILIES = {
     "seasonal_naive": "models.naive:SeasonalNaive",
     "last_value": "models.naive:LastValue",
     "baseline": "models.naive:ColumnForecast",
+    "theta": "models.theta:Theta",
     "statistical": "models.statistical:Statistical",
     "boosting": "models.boosting:Boosting",
     "tft": "models.tft.forecaster:TftForecaster",
+    "tft_converted": "models.tft.converted:ConvertedTft",
 }
-NEVER_ASKED_FOR = frozenset({"baseline", "last_value"})
+NEVER_ASKED_FOR = frozenset({"baseline", "last_value", "tft_converted"})
 _TOLERANCE = 1e-4
 _SAMPLE_SERIES = 2
 _SAMPLE_TABLES = ("history", "future", "static", "expected")
@@ -65,7 +68,7 @@ def known_families(own: Mapping[str, str]) -> dict[str, str]:
 
 def require_families(names: Iterable[str], families: Mapping[str, str]) -> None:
     """InvalidInput for a family that cannot be asked for here."""
-    choice = [name for name in families if name not in NEVER_ASKED_FOR]
+    choice = [*Family, *(name for name in families if name not in FAMILIES)]
     for name in names:
         if name not in choice:
             raise InvalidInput(
