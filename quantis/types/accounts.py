@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, SecretStr
 
-from quantis.types.base import Frozen, Moment, Name
+from quantis.types.base import Frozen, Moment, Name, Sent
 
 
 class Role(StrEnum):
@@ -20,13 +20,13 @@ class Role(StrEnum):
 Password = SecretStr
 
 
-class NewUser(Frozen):
+class NewUser(Sent):
     user_name: Name
     password: Password = Field(min_length=12, max_length=256)
     role: Role = Role.viewer
 
 
-class UserChange(Frozen):
+class UserChange(Sent):
     role: Role | None = None
     disabled: bool | None = None
     password: Password | None = Field(default=None, min_length=12, max_length=256)
@@ -51,10 +51,10 @@ class SetupState(Frozen):
     oidc: bool = Field(default=False, description="Whether one can sign in at an identity provider.")
 
 
-class SetupRequest(Frozen):
+class SetupRequest(Sent):
     """Creates the first admin with the secret that `quantis up` wrote."""
 
-    secret: SecretStr
+    secret: SecretStr = Field(max_length=256)
     user_name: Name
     password: Password = Field(min_length=12, max_length=256)
 
@@ -78,7 +78,7 @@ class Session(Frozen):
     current: bool = Field(description="Whether this answer goes to it.")
 
 
-class PasswordChange(Frozen):
+class PasswordChange(Sent):
     """A new password of one's own."""
 
     current: Password = Field(min_length=1, max_length=256)
@@ -92,5 +92,5 @@ class SecondFactorSecret(Frozen):
     uri: str = Field(description="The same as otpauth://, for a QR code.")
 
 
-class SecondFactorCode(Frozen):
+class SecondFactorCode(Sent):
     code: SecretStr = Field(min_length=6, max_length=12)

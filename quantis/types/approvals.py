@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from quantis.types.base import Frozen, Moment, Number
+from quantis.types.base import Frozen, Moment, Number, Sent
 
 
 class Policy(StrEnum):
@@ -15,7 +15,7 @@ class Policy(StrEnum):
     two_person = "two_person"
 
 
-class ModelPolicy(Frozen):
+class ModelPolicy(Sent):
     policy: Policy
 
 

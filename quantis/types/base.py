@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Annotated, Generic, TypeVar
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    StringConstraints,
+)
+from pydantic_core import CoreSchema
 
 Item = TypeVar("Item")
 MAX_INTEGER = 2**31 - 1
@@ -20,8 +30,17 @@ def _as_utc(moment: datetime) -> datetime:
     return moment.astimezone(UTC)
 
 
-Moment = Annotated[AwareDatetime, AfterValidator(_as_utc)]
+def _no_number(value: Any) -> Any:
+    """What stands for a time or a duration is written as one; a number could be seconds or milliseconds."""
+    if isinstance(value, int | float) or (isinstance(value, str) and value.strip("+-.0123456789") == ""):
+        raise ValueError("a number is no time; write 2024-01-31T12:00:00Z, or PT1H for a duration")
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_no_number), AfterValidator(_as_utc)]
 """A point in time with its offset; kept in UTC."""
+
+Duration = Annotated[timedelta, BeforeValidator(_no_number)]
 
 Number = Annotated[int, Field(ge=1, le=MAX_INTEGER)]
 """The number of a version; versions count from 1."""
@@ -31,11 +50,38 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 
 SeriesId = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 
+Id = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+"""What the platform calls an object that it made."""
+
+Cell = float | Annotated[str, StringConstraints(max_length=1000)] | None
+"""A value of a covariate: a quantity, a category, or missing."""
+
 
 class Frozen(BaseModel):
     """An immutable value. Unknown fields are an error, infinities and NaN too."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def _make_strict(schema: Any) -> None:
+    if isinstance(schema, dict):
+        if schema.get("type") in ("int", "float", "bool"):
+            schema["strict"] = True
+        for part in schema.values():
+            _make_strict(part)
+    elif isinstance(schema, list | tuple):
+        for part in schema:
+            _make_strict(part)
+
+
+class Sent(Frozen):
+    """What a caller sends: a number is a number there, and no text or truth value that would pass for one."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        made = handler(source)
+        _make_strict(made)
+        return made
 
 
 class Page(Frozen, Generic[Item]):

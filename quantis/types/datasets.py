@@ -11,8 +11,9 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from quantis.errors import InvalidInput
 from quantis.frequency import Frequency
-from quantis.types.base import Frozen, Moment, Name
+from quantis.types.base import Duration, Frozen, Moment, Name, Sent
 
+FREQUENCY = "^([1-9][0-9]{0,8}|([1-9][0-9]{0,3})?((s|min|h|D|B|MS|ME)|(W|QS|QE|YS|YE)(-[A-Z]{3})?))$"
 RESERVED_COLUMNS = frozenset({"unique_id", "ds", "y", "known_at", "recorded_at", "cutoff"})
 
 
@@ -37,15 +38,16 @@ def _known_zone(name: str) -> str:
 
 
 Column = Annotated[str, StringConstraints(min_length=1, max_length=128), AfterValidator(_printable)]
+Columns = Annotated[tuple[Column, ...], Field(max_length=512)]
 
 
-class Roles(Frozen):
+class Roles(Sent):
     """What each covariate is: known in advance, observed as time passes, or fixed per series."""
 
-    futr_exog: tuple[Column, ...] = ()
-    hist_exog: tuple[Column, ...] = ()
-    stat_exog: tuple[Column, ...] = ()
-    categorical: tuple[Column, ...] = Field(
+    futr_exog: Columns = ()
+    hist_exog: Columns = ()
+    stat_exog: Columns = ()
+    categorical: Columns = Field(
         default=(), description="The covariates among the above that are categories, not quantities."
     )
 
@@ -67,21 +69,21 @@ class Roles(Frozen):
         return self.futr_exog + self.hist_exog + self.stat_exog
 
 
-class DatasetSpec(Frozen):
+class DatasetSpec(Sent):
     """What the owner declares once, when the dataset is created."""
 
     name: Name
     roles: Roles = Roles()
-    freq: Annotated[str, AfterValidator(_known_frequency)] | None = Field(
-        default=None, description="Nixtla's alias (h, D, W, MS ...); inferred when absent."
+    freq: Annotated[str, StringConstraints(pattern=FREQUENCY), AfterValidator(_known_frequency)] | None = (
+        Field(default=None, description="Nixtla's alias (h, D, W, MS ...); inferred when absent.")
     )
-    publication_lag: timedelta = Field(
+    publication_lag: Duration = Field(
         default=timedelta(0),
         ge=timedelta(0),
         le=timedelta(days=3660),
         description="How long after `ds` a value without `known_at` counts as known.",
     )
-    time_zone: Annotated[str, AfterValidator(_known_zone)] = Field(
+    time_zone: Annotated[str, StringConstraints(max_length=64), AfterValidator(_known_zone)] = Field(
         default="UTC", description="The zone in which the panel's calendar is meant."
     )
     holidays: str | None = Field(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from quantis.types.base import Frozen, Moment, SeriesId
+from quantis.types.base import Cell, Frozen, Moment, Sent, SeriesId
+from quantis.types.datasets import Column
 from quantis.types.jobs import Horizon, Quantile
 
-Value = float | str | None
+Values = Annotated[list[Cell], Field(max_length=110_000)]
+"""Over a history and a horizon at most."""
 
 
 class Rung(StrEnum):
@@ -31,18 +34,20 @@ class Reason(StrEnum):
     model_failed = "model_failed"
 
 
-class SeriesRequest(Frozen):
+class SeriesRequest(Sent):
     """One series: only its id (history from the store), or with its own history."""
 
     unique_id: SeriesId
     start: Moment | None = Field(default=None, description="Time of y[0], when `ds` is not given.")
     ds: list[Moment] | None = Field(default=None, max_length=100_000)
     y: list[float | None] | None = Field(default=None, max_length=100_000)
-    hist_exog: dict[str, list[Value]] = {}
-    futr_exog: dict[str, list[Value]] = Field(
-        default={}, description="Known-future covariates: over history and horizon, or the horizon alone."
+    hist_exog: dict[Column, Values] = Field(default={}, max_length=512)
+    futr_exog: dict[Column, Values] = Field(
+        default={},
+        max_length=512,
+        description="Known-future covariates: over history and horizon, or the horizon alone.",
     )
-    stat_exog: dict[str, Value] = {}
+    stat_exog: dict[Column, Cell] = Field(default={}, max_length=512)
 
     @model_validator(mode="after")
     def _times_match_values(self) -> SeriesRequest:
@@ -57,7 +62,7 @@ class SeriesRequest(Frozen):
         return self
 
 
-class ForecastRequest(Frozen):
+class ForecastRequest(Sent):
     h: Horizon | None = Field(
         default=None, description="Steps; the model's horizon when absent, and at most it."
     )
@@ -81,7 +86,6 @@ class ForecastRequest(Frozen):
             if not 0 < value < 100:
                 raise ValueError(f"level {value} is not between 0 and 100; 80 means an 80 % interval")
         return self
-
 
     @property
     def seconds(self) -> float:

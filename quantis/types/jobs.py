@@ -9,13 +9,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from quantis.types.base import Frozen, Moment, Name, Number
+from quantis.types.base import Duration, Frozen, Moment, Name, Number, Sent
+from quantis.types.datasets import Column
 from quantis.types.reading import ReadOptions
 
 _LONGEST = timedelta(days=36_600)
 DEFAULT_QUANTILES = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
 
 Quantile = Annotated[float, Field(gt=0, lt=1)]
+Quantiles = Annotated[tuple[Quantile, ...], Field(min_length=1, max_length=100)]
 Horizon = Annotated[int, Field(ge=1, le=10_000)]
 FamilyName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 """A family of this platform, or one that its operator allows."""
@@ -23,7 +25,7 @@ ModelReference = Annotated[
     str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,62}(@[a-z][a-z0-9_-]{0,62}|:[1-9][0-9]{0,8})?$")
 ]
 Hierarchy = Annotated[
-    tuple[Annotated[tuple[str, ...], Field(min_length=1, max_length=10)], ...],
+    tuple[Annotated[tuple[Column, ...], Field(min_length=1, max_length=10)], ...],
     Field(
         max_length=20,
         description="Static columns to add up by, a list per level, such as [[state], [state, region]]; "
@@ -85,7 +87,7 @@ _LIMITS = {
 }
 
 
-class TftParams(Frozen):
+class TftParams(Sent):
     """Size and budget of a Temporal Fusion Transformer."""
 
     hidden_size: int = Field(default=24, ge=4, le=512)
@@ -105,7 +107,7 @@ class TftParams(Frozen):
     )
 
 
-class WorkSpec(Frozen):
+class WorkSpec(Sent):
     """What every job on a dataset says."""
 
     dataset: Name
@@ -126,12 +128,12 @@ class CompareSpec(WorkSpec):
     """
 
     h: Horizon = 24
-    quantiles: tuple[Quantile, ...] = DEFAULT_QUANTILES
+    quantiles: Quantiles = DEFAULT_QUANTILES
     preset: Preset | None = Field(default=None, description="Families and time limit in one word.")
     families: tuple[FamilyName, ...] = Field(
         default=(), max_length=20, description="Those of the preset when absent."
     )
-    time_limit: timedelta | None = Field(
+    time_limit: Duration | None = Field(
         default=None,
         ge=timedelta(seconds=10),
         le=timedelta(days=7),
@@ -144,8 +146,10 @@ class CompareSpec(WorkSpec):
         default="plain",
         description="Judge on the values as known now, or at each cutoff on what was known then.",
     )
-    baselines: tuple[str, ...] = Field(
-        default=(), description="Known-future columns scored as forecasts on their own, such as a schedule."
+    baselines: tuple[Column, ...] = Field(
+        default=(),
+        max_length=50,
+        description="Known-future columns scored as forecasts on their own, such as a schedule.",
     )
     tft: TftParams = TftParams()
 
@@ -179,7 +183,7 @@ class BacktestSpec(CompareSpec):
     model: ModelReference | None = Field(
         default=None, description="Judge this model's family, horizon and quantiles instead."
     )
-    segments: tuple[str, ...] = Field(
+    segments: tuple[Column, ...] = Field(
         default=(),
         max_length=10,
         description="Columns, static or not, by whose values figures are given too.",
@@ -192,9 +196,9 @@ class TuneSpec(WorkSpec):
     kind: Literal["tune"] = "tune"
     model: Name
     h: Horizon = 24
-    quantiles: tuple[Quantile, ...] = DEFAULT_QUANTILES
+    quantiles: Quantiles = DEFAULT_QUANTILES
     trials: int = Field(default=4, ge=1, le=1000)
-    time_limit: timedelta | None = Field(
+    time_limit: Duration | None = Field(
         default=None,
         ge=timedelta(seconds=10),
         le=timedelta(days=7),
@@ -208,11 +212,11 @@ class ForecastSpec(WorkSpec):
 
     kind: Literal["forecast"] = "forecast"
     model: Name
-    alias: str = "champion"
+    alias: Name = "champion"
     origins: int = Field(default=1, ge=1, le=1000)
     h: Horizon | None = Field(default=None, description="The model's own horizon when absent.")
     score: bool = Field(default=True, description="Compare with the actuals that are stored.")
-    baselines: tuple[str, ...] = ()
+    baselines: tuple[Column, ...] = Field(default=(), max_length=50)
     hierarchy: Hierarchy = ()
     reconciliation: Reconciliation = "mint_shrink"
 
@@ -224,13 +228,13 @@ class CompactSpec(WorkSpec):
     """
 
     kind: Literal["compact"] = "compact"
-    retention: timedelta = Field(
+    retention: Duration = Field(
         default=timedelta(days=7),
         ge=timedelta(0),
         le=_LONGEST,
         description="How long files that no version reads any more stay, for whoever has them open.",
     )
-    purge_after: timedelta = Field(
+    purge_after: Duration = Field(
         default=timedelta(days=30),
         ge=timedelta(0),
         le=_LONGEST,
@@ -267,7 +271,7 @@ JobSpec = Annotated[
 ]
 
 
-class JobRequest(Frozen):
+class JobRequest(Sent):
     spec: JobSpec
 
 

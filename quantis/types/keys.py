@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from quantis.types.accounts import Role
-from quantis.types.base import Frozen, Moment, Name
+from quantis.types.base import Duration, Frozen, Moment, Name, Sent
 
 
 class Scope(StrEnum):
@@ -26,10 +26,10 @@ class Scope(StrEnum):
 Scopes = Annotated[frozenset[Scope], Field(min_length=1, max_length=len(Scope))]
 
 
-class NewApiKey(Frozen):
+class NewApiKey(Sent):
     name: Name
     scopes: Scopes = frozenset({Scope.read, Scope.forecast})
-    expires_in: timedelta = Field(
+    expires_in: Duration = Field(
         default=timedelta(days=90),
         ge=timedelta(minutes=1),
         le=timedelta(days=366),
@@ -55,13 +55,13 @@ class CreatedApiKey(ApiKey):
     key: str = Field(description="Shown this once; send it as `Authorization: Bearer qk_...`.")
 
 
-class NewServiceAccount(Frozen):
+class NewServiceAccount(Sent):
     name: Name
     role: Role = Role.viewer
     scopes: Scopes = frozenset({Scope.read, Scope.forecast})
 
 
-class ServiceAccountChange(Frozen):
+class ServiceAccountChange(Sent):
     role: Role | None = None
     scopes: Scopes | None = None
     disabled: bool | None = None

@@ -6,15 +6,15 @@ from typing import Annotated
 
 from pydantic import Field
 
-from quantis.types.base import Frozen, Moment, SeriesId
+from quantis.types.base import Cell, Frozen, Moment, Sent, SeriesId
 from quantis.types.datasets import Column, DatasetVersion
 
 _MOST = 100_000
 
-Cells = Annotated[list[float | str | None], Field(max_length=_MOST)]
+Cells = Annotated[list[Cell], Field(max_length=_MOST)]
 
 
-class ObservedSeries(Frozen):
+class ObservedSeries(Sent):
     """Values of one series at some times; lists are as long as `ds`.
 
     What is left out stays as it is stored; null says that a value is missing. A row whose y and observed
@@ -24,15 +24,15 @@ class ObservedSeries(Frozen):
     unique_id: SeriesId
     ds: list[Moment] = Field(min_length=1, max_length=_MOST)
     y: list[float | None] | None = Field(default=None, max_length=_MOST)
-    hist_exog: dict[Column, Cells] = {}
-    futr_exog: dict[Column, Cells] = {}
-    stat_exog: dict[Column, float | str | None] = {}
+    hist_exog: dict[Column, Cells] = Field(default={}, max_length=512)
+    futr_exog: dict[Column, Cells] = Field(default={}, max_length=512)
+    stat_exog: dict[Column, Cell] = Field(default={}, max_length=512)
     known_at: Moment | None = Field(
         default=None, description="When the values became known; at receipt when absent."
     )
 
 
-class Observations(Frozen):
+class Observations(Sent):
     series: list[ObservedSeries] = Field(min_length=1, max_length=10_000)
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from quantis.types.base import Frozen
+from quantis.types.base import Sent
 
 Delimiter = Literal[",", ";", "\t", "|"]
 Encoding = Literal["utf-8", "utf-16", "utf-16-le", "utf-16-be", "cp1252", "latin-1"]
 DateOrder = Literal["ymd", "dmy", "mdy"]
+Heading = Annotated[str, StringConstraints(max_length=1000)]
+"""The name of a column as it stands in a file."""
 
 
 def _one_target_each(names: dict[str, str]) -> dict[str, str]:
@@ -19,7 +21,7 @@ def _one_target_each(names: dict[str, str]) -> dict[str, str]:
     return names
 
 
-class ReadOptions(Frozen):
+class ReadOptions(Sent):
     """What of a file is given rather than detected; nothing given means that all is detected."""
 
     delimiter: Delimiter | None = Field(default=None, description="What separates the cells of a CSV.")
@@ -29,12 +31,12 @@ class ReadOptions(Frozen):
         default=None, description="What quotes a cell; '' for nothing."
     )
     dates: DateOrder | None = Field(default=None, description="The order of day, month and year in ds.")
-    time_zone: str | None = Field(default=None, description="The zone of times without one.")
-    columns: Annotated[dict[str, str], AfterValidator(_one_target_each), Field(max_length=512)] = Field(
-        default={}, description="Column of the file to the name it is to have, such as date: ds."
+    time_zone: str | None = Field(default=None, max_length=64, description="The zone of times without one.")
+    columns: Annotated[dict[Heading, Heading], Field(max_length=512), AfterValidator(_one_target_each)] = (
+        Field(default={}, description="Column of the file to the name it is to have, such as date: ds.")
     )
-    texts: tuple[str, ...] = Field(
-        default=(), description="Columns to read as text though they look like numbers."
+    texts: tuple[Heading, ...] = Field(
+        default=(), max_length=512, description="Columns to read as text though they look like numbers."
     )
 
     @model_validator(mode="after")

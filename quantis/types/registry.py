@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from quantis.types.base import Frozen, Moment, Number
+from quantis.types.base import Frozen, Moment, Number, Sent
 
 
 class LeaderboardRow(Frozen):
@@ -121,5 +121,5 @@ class Model(Frozen):
     versions: int
 
 
-class AliasRequest(Frozen):
+class AliasRequest(Sent):
     version: Number

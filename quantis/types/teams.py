@@ -5,12 +5,12 @@ from __future__ import annotations
 from pydantic import Field
 
 from quantis.types.accounts import Password
-from quantis.types.base import MAX_INTEGER, Frozen, Moment, Name
+from quantis.types.base import MAX_INTEGER, Frozen, Moment, Name, Sent
 
 Limit = int | None
 
 
-class Quota(Frozen):
+class Quota(Sent):
     """What a team may use at most; null sets no limit."""
 
     jobs_at_once: Limit = Field(default=None, ge=0, le=MAX_INTEGER)
@@ -40,7 +40,7 @@ class Usage(Frozen):
     items: list[Used]
 
 
-class NewTeam(Frozen):
+class NewTeam(Sent):
     """A team and its first admin."""
 
     name: Name
@@ -49,7 +49,7 @@ class NewTeam(Frozen):
     quota: Quota = Quota()
 
 
-class TeamChange(Frozen):
+class TeamChange(Sent):
     quota: Quota
 
 

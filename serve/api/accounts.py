@@ -19,7 +19,7 @@ from quantis.types.accounts import (
     User,
     UserChange,
 )
-from quantis.types.base import Page
+from quantis.types.base import Id, Page
 from serve.access import AppServices, Audited, CurrentUser
 from serve.body import StrictRoute
 from serve.limits import address_of
@@ -124,7 +124,7 @@ def create_user(new: NewUser, principal: CurrentUser, services: AppServices, cal
 
 @router.patch("/users/{user_id}")
 def change_user(
-    user_id: str, change: UserChange, principal: CurrentUser, services: AppServices, call: Audited
+    user_id: Id, change: UserChange, principal: CurrentUser, services: AppServices, call: Audited
 ) -> User:
     """Change role, password, or whether the account is disabled; take a lost second factor away."""
     call.detail = change.model_dump(mode="json", exclude={"password"}, exclude_none=True)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Response
 
 from cluster.repositories.audit import Call
 from quantis.types.approvals import Approval, ApprovalState, ModelPolicy
-from quantis.types.base import Name, Page
+from quantis.types.base import Id, Name, Page
 from quantis.types.registry import AliasRequest, ModelVersion
 from serve.access import AppServices, Audited, CurrentUser
 from serve.body import StrictRoute
@@ -74,19 +74,19 @@ def approvals(
 
 
 @router.get("/approvals/{approval_id}")
-def approval(approval_id: str, principal: CurrentUser, services: AppServices) -> Approval:
+def approval(approval_id: Id, principal: CurrentUser, services: AppServices) -> Approval:
     return services.approvals.get(principal.team, approval_id)
 
 
 @router.post("/approvals/{approval_id}/approve")
-def approve(approval_id: str, principal: CurrentUser, services: AppServices) -> Approval:
+def approve(approval_id: Id, principal: CurrentUser, services: AppServices) -> Approval:
     """Do what somebody else asked for; 403 for one's own request."""
     services.approvals.get(principal.team, approval_id)
     return services.promotion(principal.team).approve(principal.user_name, approval_id)
 
 
 @router.post("/approvals/{approval_id}/refuse")
-def refuse(approval_id: str, principal: CurrentUser, services: AppServices) -> Approval:
+def refuse(approval_id: Id, principal: CurrentUser, services: AppServices) -> Approval:
     """Say no to a request, or withdraw one's own."""
     services.approvals.get(principal.team, approval_id)
     return services.promotion(principal.team).refuse(principal.user_name, approval_id)

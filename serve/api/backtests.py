@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 
 from cluster.backtests import Backtests
 from quantis.errors import NotFound
-from quantis.types.base import Page
+from quantis.types.base import Id, Page
 from quantis.types.registry import Backtest, Dimension, Figures
 from serve.access import AppServices, CurrentUser, Principal
 from serve.body import StrictRoute
@@ -18,14 +18,14 @@ router = APIRouter(prefix="/v1", tags=["backtests"], route_class=StrictRoute)
 
 
 @router.get("/backtests/{job_id}")
-def backtest(job_id: str, principal: CurrentUser, services: AppServices) -> Backtest:
+def backtest(job_id: Id, principal: CurrentUser, services: AppServices) -> Backtest:
     """Every model of a backtest: its place on the leaderboard, and every metric over all of it."""
     return _found(job_id, principal, services)
 
 
 @router.get("/backtests/{job_id}/{dimension}")
 def backtest_figures(
-    job_id: str,
+    job_id: Id,
     dimension: Dimension,
     principal: CurrentUser,
     services: AppServices,

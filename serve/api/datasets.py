@@ -14,7 +14,7 @@ from monitoring import instruments
 from quantis.child import check_in_child
 from quantis.errors import InvalidInput, NotFound
 from quantis.panel import DS, ID, Y
-from quantis.types.base import Moment, Name, Number, Page
+from quantis.types.base import Moment, Name, Number, Page, SeriesId
 from quantis.types.datasets import (
     CheckReport,
     Dataset,
@@ -153,7 +153,7 @@ def series(
 @router.get("/{name}/series/{unique_id:path}")
 def read_series(
     name: Name,
-    unique_id: str,
+    unique_id: SeriesId,
     principal: CurrentUser,
     services: AppServices,
     as_of: Moment | None = None,

@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 
 from models.bundle import known_families, require_families
 from quantis.errors import NotFound
-from quantis.types.base import MAX_INTEGER, Page
+from quantis.types.base import MAX_INTEGER, Id, Page
 from quantis.types.jobs import CompareSpec, IngestSpec, Job, JobEvent, JobKind, JobRequest, JobState, LogText
 from quantis.types.registry import Leaderboard
 from serve.access import AppServices, CurrentUser, check_job, still_admitted
@@ -59,11 +59,11 @@ def jobs(
 
 
 @router.get("/jobs/{job_id}")
-def job(job_id: str, principal: CurrentUser, services: AppServices) -> Job:
+def job(job_id: Id, principal: CurrentUser, services: AppServices) -> Job:
     return services.jobs.get(principal.team, job_id)
 
 
-def _known_job(job_id: str, principal: CurrentUser, services: AppServices) -> str:
+def _known_job(job_id: Id, principal: CurrentUser, services: AppServices) -> str:
     """NotFound before a stream begins; after that only the connection could break."""
     return services.jobs.get(principal.team, job_id).id
 
@@ -101,20 +101,20 @@ async def events(
 
 
 @router.get("/jobs/{job_id}/logs")
-def logs(job_id: str, principal: CurrentUser, services: AppServices) -> LogText:
+def logs(job_id: Id, principal: CurrentUser, services: AppServices) -> LogText:
     """What the job printed; the last megabyte."""
     submission = services.jobs.submission(principal.team, job_id)
     return LogText(text=services.job_server.logs(submission)[-MAX_LOG:] if submission else "")
 
 
 @router.post("/jobs/{job_id}/stop", status_code=202)
-def stop(job_id: str, principal: CurrentUser, services: AppServices) -> Job:
+def stop(job_id: Id, principal: CurrentUser, services: AppServices) -> Job:
     """Ask a job to stop; one that has ended stays as it is."""
     return services.jobs.request_stop(principal.team, job_id)
 
 
 @router.get("/experiments/{job_id}/leaderboard")
-def leaderboard(job_id: str, principal: CurrentUser, services: AppServices) -> Leaderboard:
+def leaderboard(job_id: Id, principal: CurrentUser, services: AppServices) -> Leaderboard:
     """How the families of a train job did on its backtest."""
     found = services.jobs.get(principal.team, job_id)
     if not found.result or "leaderboard" not in found.result:

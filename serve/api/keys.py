@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query
 
 from quantis.types.accounts import Role
-from quantis.types.base import Page
+from quantis.types.base import Id, Page
 from quantis.types.keys import (
     ApiKey,
     CreatedApiKey,
@@ -45,7 +45,7 @@ def create_api_key(
 
 
 @router.delete("/api-keys/{key_id}")
-def revoke_api_key(key_id: str, principal: CurrentUser, services: AppServices) -> ApiKey:
+def revoke_api_key(key_id: Id, principal: CurrentUser, services: AppServices) -> ApiKey:
     """End a key of yours; admins end anybody's in the team."""
     owner = None if principal.may(Role.admin) else principal.user_id
     revoked = services.keys.revoke(principal.team, key_id, owner)
@@ -69,7 +69,7 @@ def create_service_account(
 
 @router.patch("/clients/{client_id}")
 def change_service_account(
-    client_id: str, change: ServiceAccountChange, principal: CurrentUser, services: AppServices, call: Audited
+    client_id: Id, change: ServiceAccountChange, principal: CurrentUser, services: AppServices, call: Audited
 ) -> ServiceAccount:
     """Change role or scopes, or whether it is disabled."""
     call.detail = change.model_dump(mode="json", exclude_none=True)
@@ -80,13 +80,13 @@ def change_service_account(
 
 @router.post("/clients/{client_id}/secret")
 def renew_client_secret(
-    client_id: str, principal: CurrentUser, services: AppServices
+    client_id: Id, principal: CurrentUser, services: AppServices
 ) -> CreatedServiceAccount:
     """A new secret, shown this once; the one before stops working at once."""
     return services.clients.new_secret(principal.team, client_id)
 
 
 @router.delete("/clients/{client_id}", status_code=204)
-def delete_service_account(client_id: str, principal: CurrentUser, services: AppServices) -> None:
+def delete_service_account(client_id: Id, principal: CurrentUser, services: AppServices) -> None:
     services.clients.delete(principal.team, client_id)
     services.identity.forget()

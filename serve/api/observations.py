@@ -6,7 +6,7 @@ from fastapi import APIRouter, Response
 
 from monitoring import instruments
 from quantis.observations import panel_of
-from quantis.types.base import Name
+from quantis.types.base import Name, SeriesId
 from quantis.types.datasets import DatasetVersion
 from quantis.types.observations import AppendResult, Observations
 from serve.access import AppServices, CurrentUser
@@ -30,7 +30,7 @@ def append(
 
 @router.delete("/{name}/series/{unique_id:path}")
 def delete_series(
-    name: Name, unique_id: str, principal: CurrentUser, services: AppServices
+    name: Name, unique_id: SeriesId, principal: CurrentUser, services: AppServices
 ) -> DatasetVersion:
     """Delete a series: a new version, and reads as of later, do not have it. A compact job purges it for good."""
     return services.catalogue.delete_series(principal.team, principal.user_name, name, unique_id)
@@ -38,7 +38,7 @@ def delete_series(
 
 @router.post("/{name}/series/{unique_id:path}/restore")
 def restore_series(
-    name: Name, unique_id: str, principal: CurrentUser, services: AppServices
+    name: Name, unique_id: SeriesId, principal: CurrentUser, services: AppServices
 ) -> DatasetVersion:
     """Take a deletion back; 404 when the series is not deleted, or is purged already."""
     return services.catalogue.restore_series(principal.team, principal.user_name, name, unique_id)

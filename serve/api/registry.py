@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Request
 
 from models.card import card
 from quantis.errors import NotFound
-from quantis.types.base import Name, Page
+from quantis.types.base import Id, Name, Page
 from quantis.types.forecasts import ForecastRequest, ForecastResponse
 from quantis.types.registry import Leaderboard, Model, ModelCard, ModelVersion
 from serve import deadlines
@@ -64,6 +64,6 @@ async def forecast(
 
 
 @router.get("/forecasts/{forecast_id}")
-def issued(forecast_id: str, principal: CurrentUser, services: AppServices) -> ForecastResponse:
+def issued(forecast_id: Id, principal: CurrentUser, services: AppServices) -> ForecastResponse:
     """A forecast as it was issued."""
     return services.vintages.get(principal.team, forecast_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from quantis.types.accounts import Session
-from quantis.types.base import Page
+from quantis.types.base import Id, Page
 from serve.access import AppServices, CurrentUser
 from serve.body import StrictRoute
 
@@ -26,7 +26,7 @@ def end_other_sessions(principal: CurrentUser, services: AppServices) -> None:
 
 
 @router.delete("/{session_id}", status_code=204)
-def end_session(session_id: str, principal: CurrentUser, services: AppServices) -> None:
+def end_session(session_id: Id, principal: CurrentUser, services: AppServices) -> None:
     """Sign out there; its tokens stop working at once."""
     services.sessions.end(principal.user_id, session_id)
     services.identity.forget()

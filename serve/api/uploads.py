@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 from fastapi import Depends, Query, Request
-from pydantic import ValidationError
+from pydantic import StringConstraints, ValidationError
 
 from quantis.errors import InvalidInput, TooLarge
 from quantis.types.reading import DateOrder, Delimiter, Encoding, ReadOptions
@@ -50,7 +50,7 @@ def reading(
     dates: DateOrder | None = None,
     time_zone: Annotated[str | None, Query(max_length=64)] = None,
     column: Annotated[
-        list[str] | None,
+        list[Annotated[str, StringConstraints(max_length=2001)]] | None,
         Query(max_length=512, description="Renames a column of the file, such as `date=ds`; repeat it."),
     ] = None,
 ) -> Reading:
