@@ -181,7 +181,7 @@ def test_when_another_server_answers_then_it_says_so_and_does_not_crash(answer: 
 
 def test_when_a_server_redirects_then_no_token_follows_it() -> None:
     script = Script(httpx.Response(302, headers={"Location": "http://elsewhere/"}))
-    with pytest.raises(QuantisError, match="302"):
+    with pytest.raises(QuantisError, match="elsewhere"):
         script.client().me()
     assert len(script.requests) == 1
 
