@@ -1,0 +1,213 @@
+"""Objects of two teams for the matrix of rights: made anew for each call, so that no call spoils another."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+import pyarrow as pa
+from sqlalchemy import update
+
+from cluster.backtests import Backtests
+from cluster.database.tables import UserRow
+from cluster.repositories.factors import code_at
+from quantis.types.accounts import Role, User
+from quantis.types.approvals import AliasChange
+from quantis.types.forecasts import ForecastRequest, ForecastResponse, ModelRef
+from quantis.types.jobs import FeaturizeSpec, JobState
+from quantis.types.keys import NewApiKey, NewServiceAccount, Scope
+from quantis.types.registry import Backtest, Leaderboard
+from serve import tokens
+from serve.identity import CLIENT
+from serve.services import Services
+from tests.serve.world import PASSWORD, START
+
+OTHER = {"default": "rivals", "rivals": "default"}
+DATASETS = {"default": ("flights", "colleague"), "rivals": ("theirs", "theirs-too")}
+MODELS = {"default": "demand", "rivals": "secrets"}
+SERIES = "JFK/B6"
+COLLEAGUE = {"default": "colleague", "rivals": "rival-colleague"}
+MISSING = "00000000-0000-0000-0000-000000000000"
+_NUMBERS = count(1)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Somebody with a credential; `role` None stands for whoever is let in nowhere."""
+
+    name: str
+    team: str
+    header: str | None
+    role: Role | None
+    scopes: frozenset[Scope] | None = None
+    person: bool = True
+
+
+@dataclass
+class Makers:
+    """Makes objects of each kind. `owner` is a user's name."""
+
+    services: Services
+    users: dict[str, User] = field(default_factory=dict)
+
+    def callers(self) -> list[Caller]:
+        everything = frozenset(Scope)
+        found = [Caller("anonymous", "default", None, None)]
+        found.append(Caller("disabled", "default", self._token(self._user("disabled", "default")), None))
+        for role in Role:
+            found.append(Caller(role.value, "default", self._token(self._user(role.value, "default")), role))
+        rival = self._user("rival", "rivals", Role.admin)
+        found.append(Caller("rival", "rivals", self._token(rival), Role.admin))
+        for owner, scopes in (
+            ("admin", frozenset({Scope.read})),
+            ("ml_engineer", everything),
+        ):
+            user = self.users[owner]
+            key = self.services.keys.create(user.team, user.id, NewApiKey(name="key", scopes=scopes)).key
+            found.append(Caller(owner, "default", f"Bearer {key}", user.role, scopes, person=False))
+        for role, scopes in ((Role.admin, everything), (Role.viewer, frozenset({Scope.forecast}))):
+            new = NewServiceAccount(name=f"machine-{role}", role=role, scopes=scopes)
+            account = self.services.clients.create("default", "admin", new)
+            token = tokens.issue(CLIENT + account.id, self.services.token_keys[0], 600)
+            found.append(Caller(new.name, "default", f"Bearer {token}", role, scopes, person=False))
+        self._user(COLLEAGUE["default"], "default")
+        self._user(COLLEAGUE["rivals"], "rivals")
+        self.services.accounts.change("default", self.users["disabled"].id, disabled=True)
+        return found
+
+    def _user(self, name: str, team: str, role: Role = Role.viewer) -> User:
+        known = {user.user_name: user for user in self.services.accounts.all(team)}
+        self.users[name] = known.get(name) or self.services.accounts.create(team, name, PASSWORD, role)
+        return self.users[name]
+
+    def _token(self, user: User) -> str:
+        session = self.services.sessions.start(user, 1).session_id
+        return f"Bearer {tokens.issue(user.id, self.services.token_keys[0], 600, session)}"
+
+    # One of each kind
+
+    def user_id(self, team: str, owner: str) -> str:
+        return self.users[owner].id if owner in self.users else MISSING
+
+    def session_id(self, team: str, owner: str) -> str:
+        return self.services.sessions.start(self.users[owner], 1).session_id
+
+    def key_id(self, team: str, owner: str) -> str:
+        new = NewApiKey(name="one", scopes=frozenset({Scope.read}))
+        made = self.services.keys.create(team, self.users[owner].id, new).id
+        self.services.keys.revoke(team, made)  # so that the number of living ones stays below its limit
+        return made
+
+    def client_id(self, team: str, owner: str) -> str:
+        new = NewServiceAccount(name=f"one-{next(_NUMBERS)}")
+        return self.services.clients.create(team, owner, new).id
+
+    def job_id(self, team: str, owner: str) -> str:
+        jobs, spec = self.services.jobs, FeaturizeSpec(dataset=DATASETS[team][0])
+        job = jobs.request(team, owner, spec)
+        board = Leaderboard(
+            experiment=job.id, model="m", dataset="d", dataset_version=1, cutoffs=[START], h=1, rows=[]
+        )
+        found = Backtest(
+            id=job.id, dataset="d", dataset_version=1, mode="plain", cutoffs=[START], h=1, refit=False, rows=[],
+            overall=[], dimensions=["series"],
+        )  # fmt: skip
+        figures = pa.table({"model": ["m"], "label": ["a"], "rows": [1], "mase": [0.5]})
+        Backtests(self.services.settings.storage).keep(team, job.id, {"series": figures})
+        result = {"leaderboard": board.model_dump(mode="json"), "backtest": found.model_dump(mode="json")}
+        jobs.finish(team, job.id, JobState.succeeded, "done", result)
+        return job.id
+
+    def approval_id(self, team: str, owner: str) -> str:
+        change = AliasChange(alias=f"a{next(_NUMBERS)}", version=1)
+        return self.services.approvals.request(team, MODELS[team], owner, change).id
+
+    def forecast_id(self, team: str, owner: str) -> str:
+        name = f"f-{next(_NUMBERS)}"
+        response = ForecastResponse(
+            forecast_id=name, model=ModelRef(name="m", version=1, alias=None, family="f"), dataset=None,
+            freq="h", as_of=START, issued_at=START, forecasts=[],
+        )  # fmt: skip
+        request = ForecastRequest.model_validate({"series": [{"unique_id": "a"}]})
+        self.services.vintages.keep(team, request, response)
+        return name
+
+    # What some calls need to find
+
+    def deleted(self, team: str, dataset: str) -> None:
+        if SERIES in self._living(team, dataset):
+            self.services.catalogue.delete_series(team, "admin", dataset, SERIES)
+
+    def living(self, team: str, dataset: str) -> None:
+        if SERIES not in self._living(team, dataset):
+            self.services.catalogue.restore_series(team, "admin", dataset, SERIES)
+
+    def _living(self, team: str, dataset: str) -> set[str]:
+        opened = self.services.catalogue.open(team, dataset)
+        return set(opened.store.series(opened.pins)["unique_id"].to_pylist())
+
+    def code(self, caller: Caller, *, on: bool) -> dict[str, Any]:
+        """A right code of a caller who is a person, and the factor in the state that the call needs."""
+        user = self.users.get(caller.name)
+        if user is None or not caller.person:
+            return {"code": "000000"}
+        self._factor(user, totp=None, totp_on=False)
+        secret = self.services.factors.begin(user.id).secret
+        self._factor(user, totp_on=on)
+        return {"code": code_at(base64.b32decode(secret), time.time())}
+
+    def _factor(self, user: User, **values: Any) -> None:
+        with self.services.database.write() as session:
+            session.execute(update(UserRow).where(UserRow.id == user.id).values(totp_step=0, **values))
+
+
+Body = dict[str, Any] | Callable[[Makers, Caller], dict[str, Any]]
+
+
+def fresh(prefix: str) -> str:
+    return f"{prefix}-{next(_NUMBERS)}"
+
+
+CSV = "unique_id,ds,y,temp,scheduled,carrier\n" + "".join(
+    f"a,2024-01-{hour // 24 + 1:02d}T{hour % 24:02d}:00Z,{hour},1,2,XX\n" for hour in range(72)
+)
+_UPLOAD = {"content": CSV, "headers": {"Content-Type": "text/csv"}}
+BODIES: dict[tuple[str, str], Body] = {
+    ("POST", "/v1/setup"): {"json": {"secret": "x", "user_name": "x", "password": PASSWORD}},
+    ("POST", "/v1/oauth/token"): {
+        "data": {"grant_type": "password", "username": "colleague", "password": PASSWORD}
+    },
+    ("POST", "/v1/oauth/revoke"): {"data": {"token": "unknown"}},
+    ("POST", "/v1/users"): lambda makers, caller: {
+        "json": {"user_name": fresh("new"), "password": PASSWORD, "role": "viewer"}
+    },
+    ("PATCH", "/v1/users/{user_id}"): {"json": {"disabled": False}},
+    ("POST", "/v1/users/me/password"): {"json": {"current": PASSWORD, "new": PASSWORD}},
+    ("PUT", "/v1/users/me/second-factor"): lambda makers, caller: {"json": makers.code(caller, on=False)},
+    ("DELETE", "/v1/users/me/second-factor"): lambda makers, caller: {"json": makers.code(caller, on=True)},
+    ("POST", "/v1/api-keys"): {"json": {"name": "made", "expires_in": 60}},
+    ("POST", "/v1/clients"): lambda makers, caller: {"json": {"name": fresh("client")}},
+    ("PATCH", "/v1/clients/{client_id}"): {"json": {"disabled": False}},
+    ("POST", "/v1/teams"): lambda makers, caller: {
+        "json": {"name": fresh("team"), "admin_name": fresh("boss"), "admin_password": PASSWORD}
+    },
+    ("PATCH", "/v1/teams/{team}"): {"json": {"quota": {}}},
+    ("POST", "/v1/datasets"): lambda makers, caller: {"json": {"name": fresh("set"), "freq": "D"}},
+    ("POST", "/v1/datasets/{name}/check"): _UPLOAD,
+    ("POST", "/v1/datasets/{name}/versions"): _UPLOAD,
+    ("POST", "/v1/datasets/{name}/observations"): {
+        "json": {"series": [{"unique_id": SERIES, "ds": ["2024-01-01T00:00:00Z"], "y": [100.0]}]}
+    },
+    ("POST", "/v1/datasets/{name}/imports"): {"json": {"url": "s3://not-a-bucket-of-ours/file.csv"}},
+    ("GET", "/v1/datasets/{name}/revisions"): {"params": {"series": SERIES}},
+    ("POST", "/v1/jobs"): lambda makers, caller: {
+        "json": {"spec": {"kind": "forecast", "dataset": DATASETS[caller.team][0], "model": "m"}}
+    },
+    ("PUT", "/v1/models/{name}/aliases/{alias}"): {"json": {"version": 1}},
+    ("PUT", "/v1/models/{name}/policy"): {"json": {"policy": "gate"}},
+    ("POST", "/v1/models/{ref}/forecasts"): {"json": {"series": [{"unique_id": SERIES}]}},
+}  # fmt: skip
