@@ -60,6 +60,7 @@ class Boosting:
     """
 
     family: ClassVar[str] = "boosting"
+    view: ClassVar[View] = View()
 
     def __init__(
         self, task: Task, spec: AnchoredSpec, boosters: Mapping[str, lgb.Booster], non_negative: bool
@@ -84,10 +85,10 @@ class Boosting:
         InvalidInput without a single origin to learn from. TimeoutError past `deadline` (`time.monotonic()`).
         """
         rows = max(MAX_ROWS // max(snapshot.future.num_rows // task.h, 1), 4 * task.h)
-        spec = anchored_spec(task, snapshot, view.covariates)
+        spec = anchored_spec(task, snapshot, cls.view.covariates)
         frame = AnchoredFrame(recent(snapshot, max(rows, 2 * spec.context_length)), task, spec)
         samples, age = _drawn(frame, spec)
-        half_life = max(2 * task.h, _usual_length(frame) // 8) if view.half_life else None
+        half_life = max(2 * task.h, _usual_length(frame) // 8) if cls.view.half_life else None
         weight = None if half_life is None else 0.5 ** (age / half_life)
         data = _Data(samples, spec, weight, num_threads, deadline)
         boosters = {name: data.train(loss, name, _ROUNDS) for name, loss in CENTRES.items()}
@@ -153,6 +154,20 @@ def _scale(samples: Samples, about: str) -> tuple[Floats, Floats]:
     if about == "season":
         return samples.season, samples.unrest
     return samples.level, samples.spread
+
+
+class RecentBoosting(Boosting):
+    """Boosting that lets old samples fade: for panels whose ways have changed."""
+
+    family: ClassVar[str] = "boosting_recent"
+    view: ClassVar[View] = View(half_life=True)
+
+
+class PlainBoosting(Boosting):
+    """Boosting without covariates: for those that mislead."""
+
+    family: ClassVar[str] = "boosting_plain"
+    view: ClassVar[View] = View(covariates=False)
 
 
 @dataclass

@@ -1,13 +1,15 @@
-"""Classical statistics, one local model per series: seasonal decomposition and exponential smoothing."""
+"""Classical statistics, one local model per series: a mean of simple methods that err differently."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from statsforecast.models import MSTL, AutoETS
+from statsforecast.models import IMAPA, MSTL, AutoCES, AutoETS, DynamicOptimizedTheta
 
 from models.forecaster import Parts
 from models.naive import repeated
@@ -16,25 +18,33 @@ from quantis.panel import Snapshot, Task
 
 _SEASONS_KEPT = 6
 _LEAST_KEPT = 200
-_LEAST_FITTED = 12  # fewer values do not determine a model; the last one is repeated
+_LEAST_FITTED = 12  # fewer values do not determine a model; the last ones are repeated
 _LONGEST_FOR_ETS = 24  # exponential smoothing with longer seasons is slow and badly determined
+_INTERMITTENT = 0.3  # the part of zeros from which a series counts as intermittent
+_FARTHEST = 3.0  # ranges of the kept history beyond which an answer has exploded
 
 
 class Statistical:
-    """MSTL where there are several or long seasons, an automatic ETS otherwise (Hyndman et al.).
+    """Automatic ETS, CES and optimised Theta averaged; MSTL where seasons are long or several.
 
-    Local: it is fitted when it predicts, on the last six of the longest seasons, so it has no state and
-    answers for series that it has never seen. Its intervals assume normal errors.
+    A mean of simple methods was hard to beat in the M competitions (Petropoulos and Svetunkov, 2020).
+    Demand with many zeros gets its own distribution, centred by IMAPA. Local: it is fitted when it predicts, on the
+    last six of the longest seasons, so it has no state and answers for series that it has never seen. A
+    method that fails on a series, or explodes, is left out there; seasonal naive answers when all do.
     """
 
     family: ClassVar[str] = "statistical"
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, deadline: float | None = None, combined: bool = True) -> None:
+        """`combined` is false for the models of older bundles, which had the first method alone."""
         self.task = task
+        self.deadline = deadline
+        self.combined = combined
 
     @classmethod
     def fit(cls, snapshot: Snapshot, task: Task, deadline: float | None = None) -> Self:
-        return cls(task)
+        """Nothing to fit. Past `deadline` (`time.monotonic()`) prediction raises TimeoutError."""
+        return cls(task, deadline)
 
     @property
     def min_history(self) -> int:
@@ -47,43 +57,86 @@ class Statistical:
 
     def predict(self, snapshot: Snapshot) -> pa.Table:
         """InvalidInput when a series has no observed value at all."""
-        width = len(self.task.quantiles) + 1
-        answers = [self._one(series) for series in each_series(snapshot)]
-        values = np.concatenate([*answers, np.zeros((0, width))])
+        answers = [np.zeros((0, len(self.task.quantiles) + 1))]
+        for series in each_series(snapshot):
+            if self.deadline is not None and time.monotonic() > self.deadline:
+                raise TimeoutError(f"the statistical models ran out of time after {len(answers) - 1} series")
+            answers.append(self._one(series))
+        values = np.concatenate(answers)
         return predictions(snapshot.future, values[:, 0], self.task.quantiles, values[:, 1:])
 
     def _one(self, series: Series) -> Floats:
         """The mean, then each quantile. Shape [h, 1 + quantiles]."""
         require_observed(series)
-        y = _without_gaps(series.y[-self.context_length :])
+        y = without_gaps(series.y[-self.context_length :])
+        quantiles = self.task.quantiles
         if len(y) < _LEAST_FITTED:
-            return repeated(series, 1, self.task.quantiles)
-        levels = sorted({_level(q) for q in self.task.quantiles if q != 0.5})
-        answer = _model(len(y), self.task.season_lengths).forecast(
-            y=y, h=len(series.ds), level=levels or None
-        )
-        values = np.column_stack([answer["mean"], *(answer[_key(q)] for q in self.task.quantiles)])
+            return repeated(series, 1, quantiles)
+        if self.combined and _is_intermittent(y):
+            return _intermittent(y, len(series.ds), quantiles)
+        answers = [
+            answer
+            for model in _models(len(y), self.task.season_lengths)[: None if self.combined else 1]
+            if (answer := _answer(model, y, len(series.ds), quantiles)) is not None
+        ]
+        if not answers:
+            return repeated(series, self.task.season_lengths[0], quantiles)
+        values: Floats = np.mean(answers, axis=0)
         return values if np.any(series.y < 0) else np.maximum(values, 0.0)
 
     def parts(self) -> Parts:
-        return Parts()
+        return Parts({"combined": self.combined})
 
     @classmethod
     def from_parts(cls, task: Task, parts: Parts) -> Self:
-        return cls(task)
+        return cls(task, combined=bool(parts.config.get("combined", False)))
 
 
-def _model(length: int, season_lengths: tuple[int, ...]) -> Any:
+def _models(length: int, season_lengths: tuple[int, ...]) -> list[Any]:
     """What a history of this length can bear: at least two of each season that is modelled."""
     seasons = [m for m in season_lengths if m > 1 and 2 * m < length]
-    if not seasons:
-        return AutoETS(model="ZZN")
-    if len(seasons) == 1 and seasons[0] <= _LONGEST_FOR_ETS:
-        return AutoETS(season_length=seasons[0], model="ZZA")
-    return MSTL(season_length=seasons, trend_forecaster=AutoETS(model="ANN"))
+    if len(seasons) > 1 or (seasons and seasons[0] > _LONGEST_FOR_ETS):
+        return [MSTL(season_length=seasons, trend_forecaster=AutoETS(model="ANN"))]
+    season = seasons[0] if seasons else 1
+    model = "ZZA" if seasons else "ZZN"
+    return [
+        AutoETS(season_length=season, model=model),
+        AutoCES(season_length=season),
+        DynamicOptimizedTheta(season_length=season),
+    ]
 
 
-def _without_gaps(y: Floats) -> npt.NDArray[np.float64]:
+def _answer(model: Any, y: Floats, h: int, quantiles: Sequence[float]) -> Floats | None:
+    """The mean, then each quantile, or None where the method failed or exploded. Shape [h, 1 + quantiles]."""
+    levels = sorted({_level(q) for q in quantiles if q != 0.5})
+    try:
+        answer = model.forecast(y=y, h=h, level=levels or None)
+    except Exception:
+        return None
+    values = np.column_stack([answer["mean"], *(answer[_key(q)] for q in quantiles)]).astype(np.float64)
+    low, high = float(y.min()), float(y.max())
+    room = _FARTHEST * max(high - low, 1e-9 * abs(high))
+    mean = values[:, 0]
+    if not np.isfinite(values).all() or mean.min() < low - room or mean.max() > high + room:
+        return None
+    return np.clip(values, low - 2 * room, high + 2 * room)
+
+
+def _is_intermittent(y: Floats) -> bool:
+    return bool(y.min() >= 0 and (y == 0).mean() >= _INTERMITTENT)
+
+
+def _intermittent(y: Floats, h: int, quantiles: Sequence[float]) -> Floats:
+    """The distribution of what was demanded lately, its mean by IMAPA. Shape [h, 1 + quantiles]."""
+    try:
+        mean = float(IMAPA().forecast(y=y, h=1)["mean"][0])
+    except Exception:
+        mean = float(y.mean())
+    row = np.array([mean if np.isfinite(mean) else float(y.mean()), *np.quantile(y, quantiles)])
+    return np.tile(row, (h, 1))
+
+
+def without_gaps(y: Floats) -> npt.NDArray[np.float64]:
     """Straight lines across gaps; a leading gap is cut off, a closing one repeats the last value."""
     seen = np.flatnonzero(np.isfinite(y))
     if not len(seen):
