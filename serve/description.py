@@ -11,6 +11,7 @@ from serve import problems
 from serve.policy import POLICY
 
 STREAM = "text/event-stream"
+_PROBLEM = {"$ref": "#/components/schemas/Problem"}
 Json = dict[str, Any]
 
 
@@ -35,16 +36,25 @@ def _complete(document: Json) -> None:
             if (method.upper(), path) in public:
                 operation.pop("security", None)
             for status, answer in operation["responses"].items():
-                _tell_media_type(status, answer.get("content", {}))
-    # The events of a stream are not in its schema, which would speak of the whole text.
-    document["components"]["schemas"]["JobEvent"] = JobEvent.model_json_schema()
+                if status[0] in "45":
+                    answer["content"] = {problems.MEDIA_TYPE: {"schema": _PROBLEM}}
+                elif STREAM in answer.get("content", {}):
+                    answer["content"] = {
+                        STREAM: {}
+                    }  # a schema would speak of the whole text, not of its events
+            answers = operation["responses"]
+            if "200" in answers and "201" in answers:
+                answers["200"]["content"] = answers["201"]["content"]
+    schemas = document["components"]["schemas"]
+    schemas["JobEvent"] = JobEvent.model_json_schema()
+    _drop(schemas, "uniqueItems")  # what is sent twice counts once
 
 
-def _tell_media_type(status: str, content: Json) -> None:
-    if status[0] in "45" and "application/json" in content:
-        content[problems.MEDIA_TYPE] = content.pop("application/json")
-    for media_type in content:
-        if media_type == STREAM:
-            content[media_type] = {}
-    if STREAM in content:
-        content.pop("application/json", None)
+def _drop(value: Any, word: str) -> None:
+    if isinstance(value, dict):
+        value.pop(word, None)
+        for part in value.values():
+            _drop(part, word)
+    elif isinstance(value, list):
+        for part in value:
+            _drop(part, word)

@@ -6,6 +6,7 @@ draws upon. `PERSON` routes are for people who signed in; `ANY` takes every cred
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +15,7 @@ from starlette.routing import compile_path
 from quantis.types.accounts import Role
 from quantis.types.keys import Scope
 
+_PARAMETER = re.compile(r"\{[^}]*\}")
 PUBLIC = None
 PERSON: Literal["person"] = "person"
 ANY: Literal["any"] = "any"
@@ -131,5 +133,5 @@ def methods_at(path: str) -> list[str]:
     fitting = [template for _, template in POLICY if compile_path(template)[0].match(path)]
     if not fitting:
         return []
-    closest = max(fitting, key=lambda template: (template.count("/"), len(template)))
+    closest = max(fitting, key=lambda template: (-template.count("{"), len(_PARAMETER.sub("", template))))
     return sorted(method for method, template in POLICY if template == closest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -63,15 +64,39 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+def _no_stand_in(value: Any) -> Any:
+    """1.0 is a whole number in JSON; "1" and true are none."""
+    if isinstance(value, str | bool):
+        raise ValueError("this is no number; write it without quotes")
+    return value
+
+
+def _no_bit(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool):
+        raise ValueError("this is no truth value; write true or false")
+    return value
+
+
 def _make_strict(schema: Any) -> None:
     if isinstance(schema, dict):
-        if schema.get("type") in ("int", "float", "bool"):
-            schema["strict"] = True
         for part in schema.values():
             _make_strict(part)
+        match schema.get("type"):
+            case "float" | "bool":
+                schema["strict"] = True
+            case "int":
+                _check_before(schema, _no_stand_in)
+            case "literal" if any(isinstance(one, bool) for one in schema["expected"]):
+                _check_before(schema, _no_bit)
     elif isinstance(schema, list | tuple):
         for part in schema:
             _make_strict(part)
+
+
+def _check_before(schema: dict[str, Any], check: Callable[[Any], Any]) -> None:
+    inner = dict(schema)
+    schema.clear()
+    schema |= {"type": "function-before", "function": {"type": "no-info", "function": check}, "schema": inner}
 
 
 class Sent(Frozen):

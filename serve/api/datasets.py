@@ -27,7 +27,7 @@ from quantis.types.datasets import (
 )
 from quantis.types.imports import ImportRequest
 from serve.access import AppServices, CurrentUser, Principal
-from serve.api.uploads import UPLOADS, HowToRead, Reading, received
+from serve.api.uploads import SAME, UPLOADS, HowToRead, Reading, received
 from serve.body import MAX_SECONDS, StrictRoute
 from serve.services import Services
 
@@ -66,7 +66,7 @@ async def check(
         return await run_in_threadpool(_check, services, principal, name, path, file, how)
 
 
-@router.post("/{name}/versions", status_code=201, openapi_extra=UPLOADS)
+@router.post("/{name}/versions", status_code=201, responses=SAME, openapi_extra=UPLOADS)
 async def upload(
     name: Name,
     request: Request,
@@ -83,7 +83,7 @@ async def upload(
     return result
 
 
-@router.post("/{name}/imports", status_code=201, openapi_extra={MAX_SECONDS: 600})
+@router.post("/{name}/imports", status_code=201, responses=SAME, openapi_extra={MAX_SECONDS: 600})
 def import_file(
     name: Name, body: ImportRequest, response: Response, principal: CurrentUser, services: AppServices
 ) -> UploadResult:

@@ -10,12 +10,13 @@ from quantis.types.base import Name, SeriesId
 from quantis.types.datasets import DatasetVersion
 from quantis.types.observations import AppendResult, Observations
 from serve.access import AppServices, CurrentUser
+from serve.api.uploads import SAME
 from serve.body import SERIES, StrictRoute
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=StrictRoute)
 
 
-@router.post("/{name}/observations", status_code=201, openapi_extra=SERIES)
+@router.post("/{name}/observations", status_code=201, responses=SAME, openapi_extra=SERIES)
 def append(
     name: Name, body: Observations, response: Response, principal: CurrentUser, services: AppServices
 ) -> AppendResult:

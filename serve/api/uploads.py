@@ -17,6 +17,9 @@ from quantis.types.reading import DateOrder, Delimiter, Encoding, ReadOptions
 from serve.body import MAX_SECONDS
 from serve.services import Services
 
+SAME = {200: {"description": "The same content was there already: its version."}}
+"""Of a route that may find nothing new."""
+
 UPLOADS = {
     MAX_SECONDS: 600,
     "requestBody": {
@@ -50,8 +53,8 @@ def reading(
     dates: DateOrder | None = None,
     time_zone: Annotated[str | None, Query(max_length=64)] = None,
     column: Annotated[
-        list[Annotated[str, StringConstraints(max_length=2001)]] | None,
-        Query(max_length=512, description="Renames a column of the file, such as `date=ds`; repeat it."),
+        list[Annotated[str, StringConstraints(max_length=256)]] | None,
+        Query(max_length=50, description="Renames a column of the file, such as `date=ds`; repeat it."),
     ] = None,
 ) -> Reading:
     """What of the file is given in the query; the rest is detected."""
