@@ -9,6 +9,7 @@ if [ "${1:-run}" = test ]; then
   command -v chromium >/dev/null || missing+=(chromium)
   command -v cc >/dev/null || missing+=(gcc libc6-dev)
   [ -d /usr/lib/postgresql ] || missing+=(postgresql)
+  command -v redis-server >/dev/null || missing+=(redis-server)
 fi
 [ ${#missing[@]} -eq 0 ] && exit 0
 if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
