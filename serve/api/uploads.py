@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request
 from pydantic import StringConstraints, ValidationError
@@ -17,7 +17,9 @@ from quantis.types.reading import DateOrder, Delimiter, Encoding, ReadOptions
 from serve.body import MAX_SECONDS
 from serve.services import Services
 
-SAME = {200: {"description": "The same content was there already: its version."}}
+SAME: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The same content was there already: its version."}
+}
 """Of a route that may find nothing new."""
 
 UPLOADS = {
