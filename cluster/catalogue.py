@@ -95,6 +95,7 @@ class Catalogue:
         freq = spec.freq or report.freq or "D"
         kept = report.model_copy(update={"findings": report.findings[:_FINDINGS]}).model_dump(mode="json")
         created, version = self._commit(team, user, name, VersionAction.upload, change, freq, kept)
+        pa.default_memory_pool().release_unused()  # what a large panel took is for others now
         return UploadResult(created=created, version=version, report=report)
 
     def add_many(

@@ -5,7 +5,7 @@ Rows go through in chunks of whole series, so that a large panel is never held t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.asof import Fresh, ranked, unknown_to
+from features.asof import Fresh, in_order, unknown_to
 from features.content import GIVEN, Content
 from features.tables import GroupTable
 from quantis.panel import DS, ID, KNOWN_AT, RECORDED_AT, TIMESTAMP
@@ -23,7 +23,7 @@ from quantis.panel import DS, ID, KNOWN_AT, RECORDED_AT, TIMESTAMP
 ALWAYS = datetime(1900, 1, 1, tzinfo=UTC)
 """`known_at` of known-future and static values that came without one."""
 
-CHUNK = 1_000_000
+CHUNK = 125_000
 """Rows of a chunk, unless one series has more."""
 
 _NO_CONTENT = Content.empty()
@@ -102,9 +102,9 @@ def stamped(group: str, rows: pa.Table, stamp: Stamp) -> pa.Table:
 
 
 def append_records(group: str, table: GroupTable, rows: pa.Table, stamp: Stamp, base: int | None) -> Added:
-    """Append the rows, sorted by key, that say something new after a base version."""
+    """Append the rows that say something new after a base version."""
     tally = _Tally(group)
-    stamped_chunks = (stamped(group, chunk, stamp) for chunk in _whole_series(rows))
+    stamped_chunks = (stamped(group, chunk, stamp) for chunk in _whole_series(rows, table.key))
     fresh = (
         tally.count(unknown_to(_stored(table, chunk, base), chunk, table.key)) for chunk in stamped_chunks
     )
@@ -146,14 +146,20 @@ def _stored(table: GroupTable, chunk: pa.Table, base: int | None) -> pa.Table:
     return table.records(base, between=between, start=bounds["min"], end=bounds["max"])
 
 
-def _whole_series(rows: pa.Table) -> Iterator[pa.Table]:
+def _whole_series(rows: pa.Table, key: Sequence[str]) -> Iterator[pa.Table]:
+    """Chunks in the order of the key. Only one is held at a time when each series is together already."""
     if rows.num_rows <= CHUNK:
-        yield rows
+        yield in_order(rows, key)
         return
-    starts = np.flatnonzero(np.diff(ranked(rows[ID]), prepend=-1))
+    runs = pc.run_end_encode(rows[ID].combine_chunks())
+    names = runs.values.to_pylist()
+    if names != sorted(set(names)):
+        rows = in_order(rows, key)
+        runs = pc.run_end_encode(rows[ID].combine_chunks())
+    starts = np.append(0, runs.run_ends.to_numpy()[:-1])
     cuts = starts[np.flatnonzero(np.diff(starts // CHUNK, prepend=-1))]
-    for start, end in pairwise([*cuts, rows.num_rows]):
-        yield rows.slice(start, end - start).combine_chunks()
+    for start, end in pairwise([*cuts.tolist(), rows.num_rows]):
+        yield in_order(rows.slice(start, end - start).combine_chunks(), key)
 
 
 def _assigned(group: str, rows: pa.Table, stamp: Stamp) -> pa.Array | pa.Scalar:

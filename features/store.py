@@ -113,10 +113,9 @@ class PanelStore:
         stamp = Stamp(self._moment(after, recorded_at), publication_lag, live)
         self._check_not_deleted(panel, after)
         versions, added = dict(after.versions() if after else {}), {}
-        for group, key in GROUPS.items():
+        for group in GROUPS:
             base = versions.get(group)
-            rows = in_order(getattr(panel, group), key)
-            done = append_records(group, self.tables[group], rows, stamp, base)
+            done = append_records(group, self.tables[group], getattr(panel, group), stamp, base)
             if done.content.groups:
                 added[group] = done
             versions[group] = done.version

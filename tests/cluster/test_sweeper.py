@@ -111,6 +111,28 @@ def test_when_writers_were_killed_then_their_files_go_and_every_version_reads_as
     assert verify(database, storage).broken == []
 
 
+def test_when_a_first_write_was_never_recorded_then_its_files_go_and_the_next_one_is_whole(
+    catalogue: Catalogue, sweeper: Sweeper, storage: Storage, database: Database
+) -> None:
+    catalogue.datasets.create(TEAM, "ann", DatasetSpec(name="shops"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Datasets, "add_version", _raise)
+        with pytest.raises(RuntimeError, match="killed"):
+            catalogue.ingest(TEAM, "ann", "shops", panel(60), "shops.csv")
+    folder = storage.dataset(TEAM, "shops")
+    for path in folder.rglob("*.parquet"):
+        aged(path)
+    assert {orphan.path.parent.name for orphan in sweeper.sweep()} == {"target", "static"}
+    assert sweeper.find() == []
+    fresh = Catalogue(database, storage)
+    assert fresh.ingest(TEAM, "ann", "shops", panel(60), "shops.csv").version.number == 1
+    assert verify(database, storage).broken == []
+
+
+def _raise(*_: object, **__: object) -> None:
+    raise RuntimeError("killed")
+
+
 def test_when_a_commit_was_never_recorded_then_it_is_taken_back_and_its_files_go(
     catalogue: Catalogue,
     sweeper: Sweeper,

@@ -31,7 +31,7 @@ def write(folder: Path, dataset: str, first: int, seed: int) -> None:
     """Write operation after operation until killed; now and then it begins by sweeping."""
     storage = Storage(folder)
     database = Database(f"sqlite:///{storage.database}")
-    if random.Random(seed).random() < 0.2:
+    if random.Random(seed).random() < 0.1:
         Sweeper(database, storage, grace=timedelta(0)).sweep()
     catalogue = Catalogue(database, storage)
     for number in range(first, OPERATIONS):
