@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -64,6 +65,15 @@ class PlainSnapshots:
     def __call__(self, cutoff: np.datetime64) -> Snapshot:
         return snapshot_at(self.panel, cutoff, self.task)
 
+    def only(self, series: Sequence[str]) -> PlainSnapshots:
+        """The snapshots of these series alone, for the work of them alone."""
+        wanted = pa.array(list(series), pa.string())
+        kept = [
+            table.filter(pc.is_in(table[ID], value_set=wanted))
+            for table in (self.panel.target, self.panel.future, self.panel.static)
+        ]
+        return PlainSnapshots(Panel(*kept), self.task)
+
 
 @dataclass(frozen=True)
 class VintageSnapshots:
@@ -73,10 +83,15 @@ class VintageSnapshots:
     pins: Pins
     task: Task
     publication_lag: timedelta
+    series: tuple[str, ...] | None = None
 
     def __call__(self, cutoff: np.datetime64) -> Snapshot:
         known: datetime = cutoff.astype("datetime64[us]").item().replace(tzinfo=UTC) + self.publication_lag
-        return snapshot_at(self.store.read(self.pins, as_of=known), cutoff, self.task)
+        return snapshot_at(self.store.read(self.pins, as_of=known, series=self.series), cutoff, self.task)
+
+    def only(self, series: Sequence[str]) -> VintageSnapshots:
+        """The snapshots of these series alone, for the work of them alone."""
+        return replace(self, series=tuple(series))
 
 
 @dataclass(frozen=True)

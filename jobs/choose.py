@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +21,6 @@ from models.judged import Rows
 from models.ladder import Entry
 from models.metrics import Parts, figures
 from models.naive import ColumnForecast, SeasonalNaive
-from models.series import keep_series
 from quantis.errors import InvalidInput, Unavailable
 from quantis.panel import ID, Snapshot, SnapshotProvider, Task
 from quantis.types.forecasts import Reason, Rung
@@ -29,8 +28,15 @@ from quantis.types.jobs import CompareSpec, Family
 
 BASELINE = "baseline"
 SERIES_PER_BLOCK = 250
-LOCAL = frozenset({Family.seasonal_naive, Family.statistical})
+LOCAL = frozenset({Family.seasonal_naive, Family.theta, Family.statistical})
 """Families that look at one series at a time: blocks of series are forecast apart, with the same result."""
+
+
+@runtime_checkable
+class Divisible(Protocol):
+    """Snapshots of which some series can be had for the work of them alone."""
+
+    def only(self, series: Sequence[str]) -> SnapshotProvider: ...
 
 
 @dataclass(frozen=True)
@@ -108,10 +114,11 @@ def members(spec: CompareSpec, task: Task, families: Mapping[str, str] = FAMILIE
 def units(candidates: Sequence[Member], trial: Trial, width: int) -> list[Unit]:
     """The members, those that look at one series at a time cut into blocks for `width` CPUs.
 
-    With a hierarchy nothing is cut: its levels are reconciled together.
+    Nothing is cut where the series belong together, as in a hierarchy.
     """
     series = len(trial.history[ID].unique())
-    blocks = 1 if trial.levels else min(-(-series // SERIES_PER_BLOCK), 8 * width)
+    divisible = isinstance(trial.snapshots, Divisible)
+    blocks = min(-(-series // SERIES_PER_BLOCK), 8 * width) if divisible else 1
     return [
         Unit(member, part, parts)
         for member in candidates
@@ -237,18 +244,8 @@ def _block(trial: Trial, unit: Unit) -> Trial:
     ids = sorted(trial.history[ID].unique().to_pylist())
     edges = np.linspace(0, len(ids), unit.parts + 1).astype(int)
     mine = ids[edges[unit.part] : edges[unit.part + 1]]
-    return replace(trial, snapshots=_Only(trial.snapshots, mine))
-
-
-@dataclass(frozen=True)
-class _Only:
-    """The snapshots of some of the series."""
-
-    whole: SnapshotProvider
-    ids: list[str]
-
-    def __call__(self, cutoff: np.datetime64) -> Snapshot:
-        return keep_series(self.whole(cutoff), self.ids)
+    assert isinstance(trial.snapshots, Divisible)
+    return replace(trial, snapshots=trial.snapshots.only(mine))
 
 
 def _check_some_answer(entries: Sequence[Entry]) -> None:

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from cluster.session import OnRay
 from features.snapshots import cutoffs, snapshot_at
+from jobs import many
 from jobs.runtime import Context, run
 from models import ladder
 from models.answers import as_answer, as_table
@@ -58,7 +60,7 @@ def work(context: Context[ForecastSpec]) -> dict[str, Any]:
             snapshot = snapshot_at(panel, origin, task)
             levels = _levels(spec, panel)
             snapshot = levels.extended(snapshot) if levels else snapshot
-            entries = ladder.forecast(forecaster, snapshot, task)
+            entries = many.forecast(forecaster, snapshot, task, OnRay(cpus=1))
             if levels:
                 table = as_table(entries, task.quantiles)
                 entries = ladder.replaced(entries, levels.reconcile(table, snapshot, task))

@@ -8,6 +8,7 @@ from quantis.types.registry import Leaderboard, LeaderboardRow, Lineage, ModelVe
 
 _FAMILIES = {
     "seasonal_naive": "The last season again, with the errors that this has made as its intervals.",
+    "theta": "The Theta method of each series, fitted when it is asked.",
     "statistical": "Classical statistics, one model per series, fitted when it is asked.",
     "boosting": "Gradient boosted trees (LightGBM) over lags, rolling statistics, calendar and covariates.",
     "ensemble": "A weighted mean of other families, with weights from backtests.",

@@ -79,6 +79,23 @@ def keep_series(snapshot: Snapshot, ids: Sequence[str]) -> Snapshot:
     return Snapshot(keep(snapshot.history), keep(snapshot.future), keep(snapshot.static))
 
 
+def blocks(snapshot: Snapshot, size: int) -> list[Snapshot]:
+    """The snapshot cut after every `size` series of its future; nothing is copied."""
+    ids = [name for name, _ in series_slices(snapshot.future[ID])]
+    tables = (snapshot.history, snapshot.future, snapshot.static)
+    places = [dict(series_slices(table[ID])) for table in tables]
+
+    def cut(table: pa.Table, rows: dict[str, slice], some: Sequence[str]) -> pa.Table:
+        mine = [rows[name] for name in some if name in rows]
+        return table.slice(mine[0].start, mine[-1].stop - mine[0].start) if mine else table.slice(0, 0)
+
+    groups = [ids[first : first + size] for first in range(0, len(ids), size)]
+    return [
+        Snapshot(*(cut(table, rows, some) for table, rows in zip(tables, places, strict=True)))
+        for some in groups
+    ]
+
+
 def recent(snapshot: Snapshot, steps: int) -> Snapshot:
     """The snapshot with at most the last `steps` rows of each history."""
     kept = np.zeros(snapshot.history.num_rows, bool)

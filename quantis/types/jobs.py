@@ -53,6 +53,7 @@ class Family(StrEnum):
     """The families that come with the platform; an operator may allow others by name."""
 
     seasonal_naive = "seasonal_naive"
+    theta = "theta"
     statistical = "statistical"
     boosting = "boosting"
     tft = "tft"
@@ -76,7 +77,7 @@ class Preset(StrEnum):
 
 
 _FAMILIES = {
-    Preset.fast: (Family.seasonal_naive, Family.statistical, Family.boosting),
+    Preset.fast: (Family.seasonal_naive, Family.theta, Family.boosting),
     Preset.balanced: (Family.seasonal_naive, Family.statistical, Family.boosting, Family.tft),
     Preset.best: tuple(Family),
 }

@@ -12,6 +12,7 @@ from models.forecaster import Parts
 from models.naive import LastValue, SeasonalNaive
 from models.series import floats
 from models.statistical import Statistical
+from models.theta import Theta
 from quantis.errors import InvalidInput, Unavailable
 
 
@@ -24,6 +25,7 @@ def test_when_the_example_is_checked_then_it_keeps_every_promise():
     [
         (SeasonalNaive, lambda snapshot, task: SeasonalNaive.fit(snapshot, task, 24)),
         (LastValue, LastValue.fit),
+        (Theta, Theta.fit),
         (Statistical, Statistical.fit),
         (Boosting, Boosting.fit),
     ],

@@ -1,0 +1,146 @@
+"""`python -m bench.many_series`: many short series, preset fast, as Ray tasks over blocks, against statsforecast alone.
+
+10,000 daily series of 200 points, 14 steps ahead, seven quantiles (`--quick`: 500 series). The cheap
+statistical family of the preset, Theta, forecasts every series through Ray, with an entry per series that
+says which rung answered and why; statsforecast alone forecasts them with the same model on as many
+processes. A hundredth of the series are broken on purpose: empty, constant, or with three points. The
+sides alternate by rounds; what Ray takes to start, and the first call of both, are apart. Then boosting,
+the preset's other family, is fitted on all of them and forecasts them the same way.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+from statistics import median
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import ray
+
+from bench.harness import arguments, report
+from cluster.session import OnRay
+from jobs import many
+from models.boosting import Boosting
+from models.forecaster import Forecaster
+from models.ladder import Entry
+from models.series import keep_series
+from models.theta import Theta
+from quantis.panel import DS, ID, Snapshot, Task, Y, timestamps
+
+LENGTH, H, SEASON = 200, 14, 7
+LEVELS = [50, 80, 95]
+START = np.datetime64("2024-01-01", "us")
+BROKEN = 100  # one series of so many
+
+
+def panel(count: int) -> tuple[Task, Snapshot]:
+    """Levels, weekly rhythms and walks drawn at random; every hundredth series is broken in one of three ways."""
+    rng = np.random.default_rng(0)
+    week = np.sin(np.arange(LENGTH) / SEASON * 2 * np.pi)
+    y = rng.gamma(3, 20, (count, 1)) * (1 + 0.3 * week) + rng.normal(0, 1, (count, LENGTH)).cumsum(axis=1)
+    for place in range(0, count, BROKEN):
+        y[place] = np.nan if place % 300 == 0 else 5.0
+        if place % 300 == 200:
+            y[place, : LENGTH - 3] = np.nan
+    names = pa.array([f"s{number:05}" for number in range(count)])
+    days = START + np.arange(LENGTH + H) * np.timedelta64(1, "D")
+
+    def keys(times: Any) -> dict[str, Any]:
+        rows = np.repeat(np.arange(count), len(times))
+        return {ID: names.take(pa.array(rows)), DS: timestamps(np.tile(times, count))}
+
+    history = pa.table(keys(days[:LENGTH]) | {Y: pa.array(y.ravel(), from_pandas=True)})
+    task = Task(
+        dataset="bench",
+        version=1,
+        content_hash="",
+        as_of=datetime.now(UTC),
+        freq="D",
+        h=H,
+        season_lengths=(SEASON,),
+    )
+    return task, Snapshot(history, pa.table(keys(days[LENGTH:])), pa.table({ID: names}))
+
+
+def sound(snapshot: Snapshot) -> pd.DataFrame:
+    """What statsforecast can be given: the series that are not broken."""
+    names = snapshot.static[ID].to_pylist()
+    kept = keep_series(snapshot, [name for place, name in enumerate(names) if place % BROKEN])
+    frame = kept.history.to_pandas()
+    frame[DS] = frame[DS].dt.tz_localize(None)
+    return frame
+
+
+def through_ray(forecaster: Forecaster, snapshot: Snapshot, task: Task) -> list[Entry]:
+    return many.forecast(forecaster, snapshot, task, OnRay(cpus=1))
+
+
+def alone(frame: pd.DataFrame, cores: int) -> pd.DataFrame:
+    from statsforecast import StatsForecast
+    from statsforecast.models import Theta as Model
+
+    return StatsForecast([Model(season_length=SEASON)], freq="D", n_jobs=cores).forecast(
+        df=frame, h=H, level=LEVELS
+    )
+
+
+def seconds(run: Callable[[], Any]) -> tuple[float, Any]:
+    started = time.perf_counter()
+    found = run()
+    return time.perf_counter() - started, found
+
+
+def main() -> None:
+    options = arguments(__doc__)
+    count, cores = 500 if options.quick else 10_000, os.cpu_count() or 1
+    task, snapshot = panel(count)
+    frame, theta = sound(snapshot), Theta(task)
+    startup, _ = seconds(
+        lambda: ray.init(address="local", num_cpus=cores, include_dashboard=False, log_to_driver=False)
+    )
+    few = keep_series(snapshot, snapshot.static[ID].to_pylist()[: 2 * cores])
+    first, _ = seconds(lambda: many.forecast(theta, few, task, OnRay(cpus=1), size=2))
+    alone(frame.head(4 * LENGTH), 1)
+    ours, peer = [], []
+    entries: list[Entry] = []
+    for _ in range(3):
+        taken, entries = seconds(lambda: through_ray(theta, snapshot, task))
+        ours.append(taken)
+        peer.append(seconds(lambda: alone(frame, cores))[0])
+    fitted, boosting = seconds(lambda: Boosting.fit(snapshot, task))
+    boosted, more = seconds(lambda: through_ray(boosting, snapshot, task))
+    ray.shutdown()
+    assert [entry.unique_id for entry in entries] == snapshot.static[ID].to_pylist()
+    rate, alone_rate = count / median(ours), frame[ID].nunique() / median(peer)
+    report(
+        "many_series",
+        {
+            "theta_series_per_second": round(rate, 1),
+            "boosting_series_per_second": round(count / (fitted + boosted), 1),
+            "boosting_fit_s": round(fitted, 1),
+            "boosting_forecast_s": round(boosted, 1),
+            "ray_startup_s": round(startup, 1),
+            "first_tasks_s": round(first, 1),
+        },
+        {"statsforecast_theta": round(alone_rate, 1)},
+        {"vs_statsforecast": rate / alone_rate},
+        {
+            "series": count,
+            "rounds": [round(taken, 1) for taken in ours],
+            "peer_rounds": [round(taken, 1) for taken in peer],
+            "theta_rungs": Counter(str(entry.rung) for entry in entries),
+            "boosting_rungs": Counter(str(entry.rung) for entry in more),
+            "reasons": Counter(str(entry.reason) for entry in entries if entry.reason),
+        },
+        options.json,
+    )
+
+
+if __name__ == "__main__":
+    main()
