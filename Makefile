@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PYTHON_FILES := quantis features models monitoring cluster jobs serve tests bench examples
 RUN := .venv/bin/python
 
-.PHONY: help demo up down test lint types unit web-check platform soak bench openapi lock clean
+.PHONY: help demo up down test lint types unit web-check platform soak bench openapi lock sbom clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -20,9 +20,10 @@ down: ## stop what up or demo started
 
 test: .venv/dev.done web-check lint types unit platform ## everything that every commit must pass
 
-lint: .venv/dev.done ## style
+lint: .venv/dev.done ## style, and code that a security review would stop at
 	$(RUN) -m ruff check $(PYTHON_FILES)
 	$(RUN) -m ruff format --check $(PYTHON_FILES)
+	$(RUN) -m bandit -q -c pyproject.toml -r quantis features models monitoring cluster jobs serve
 
 types: .venv/dev.done ## mypy, strict
 	$(RUN) -m mypy quantis features models monitoring cluster jobs serve
@@ -55,6 +56,12 @@ soak: .venv/dev.done ## long crash, fuzz and endurance runs
 
 bench: .venv/dev.done .venv/bench.done ## figures, with peers
 	$(RUN) -m bench
+
+sbom: .venv/dev.done web/node_modules/.package-lock.json ## what is in it, as CycloneDX: build/sbom/
+	@mkdir -p build/sbom
+	{ echo torch==2.13.0; cat requirements/lock.txt; } | .venv/bin/cyclonedx-py requirements --pyproject pyproject.toml \
+	    --output-reproducible --output-file build/sbom/python.cdx.json -
+	cd web && npm sbom --sbom-format cyclonedx --omit dev > ../build/sbom/web.cdx.json
 
 lock: ## compile the lock files from pyproject.toml
 	requirements/compile.sh

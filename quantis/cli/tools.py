@@ -33,7 +33,7 @@ def completion(
 
     if shell not in _SHELLS:
         raise typer.BadParameter(f"shell {shell!r} is not one of {', '.join(_SHELLS)}")
-    script = get_completion_script(prog_name="quantis", complete_var="_QUANTIS_COMPLETE", shell=shell)
+    script = get_completion_script(prog_name="quantis", complete_var="_QUANTIS_COMPLETE", shell=shell)  # nosec B604
     if as_json:
         output.answer({"shell": shell, "script": script})
     else:

@@ -128,7 +128,7 @@ def change_user(
 ) -> User:
     """Change role, password, or whether the account is disabled; take a lost second factor away."""
     call.detail = change.model_dump(mode="json", exclude={"password"}, exclude_none=True)
-    call.detail |= {"password": "changed"} if change.password else {}
+    call.detail |= {"password": "changed"} if change.password else {}  # nosec B105
     user = services.accounts.change(
         principal.team,
         user_id,
