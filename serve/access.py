@@ -22,7 +22,7 @@ from serve.services import Services, services_of
 
 AppServices = Annotated[Services, Depends(services_of)]
 _READS = ("GET", "HEAD")
-_TOKEN = "/v1/oauth/token"  # noqa: S105  # nosec B105 - where to get one
+_TOKEN = "/v1/oauth/token"  # noqa: S105 - where to get one  # nosec B105
 bearer = OAuth2(
     flows={
         "password": {"tokenUrl": _TOKEN, "refreshUrl": _TOKEN},

@@ -56,7 +56,7 @@ def relocate_artifacts(path: Path, old: Path, new: Path) -> int:
                 for prefix in ("", "file://"):
                     if column in known:
                         statement = (
-                            f"UPDATE {table} SET {column} = ? || substr({column}, ?) "  # noqa: S608  # nosec B608 - our names
+                            f"UPDATE {table} SET {column} = ? || substr({column}, ?) "  # noqa: S608 - our names  # nosec B608
                             f"WHERE {column} = ? OR substr({column}, 1, ?) = ?"
                         )
                         before, after = f"{prefix}{old}", f"{prefix}{new}"
