@@ -94,7 +94,7 @@ def _plan(settings: Settings) -> Platform:
         port=settings.port,
         ray_address=f"127.0.0.1:{gcs}",
         ray_dashboard=f"http://127.0.0.1:{dashboard}",
-        ray_temp=f"/tmp/quantis-{instance[:12]}",  # noqa: S108 - socket paths must be short
+        ray_temp=f"/tmp/quantis-{instance[:12]}",  # noqa: S108 - socket paths must be short  # nosec B108
         serve_port=serve_port,
         tls_port=_tls_port(settings),
     )
@@ -117,6 +117,7 @@ def _environment(settings: Settings, platform: Platform) -> dict[str, str]:
         settings,
         {
             **ray_environment(settings),
+            "FORWARDED_ALLOW_IPS": "127.0.0.1",  # our own front, which overwrites what callers say
             processes.MARK: platform.instance,
             "QUANTIS_RAY_ADDRESS": platform.ray_address,
             "QUANTIS_RAY_DASHBOARD": platform.ray_dashboard,
@@ -228,6 +229,10 @@ def main() -> int:
         sys.stdout.write(json.dumps(answer) + "\n")
         return 0
     steps.say(f"\nQuantis is up: {platform.url}")
+    if platform.tls_port is None and platform.host not in ("127.0.0.1", "::1", "localhost"):
+        steps.say(
+            "Passwords travel readable beyond this machine, and browsers keep no sign-in: give --tls-cert."
+        )
     if setup.exists():
         steps.say(f"Create the first admin there with the one-time secret in {setup}")
     return 0
