@@ -85,6 +85,7 @@ backend clients
     http-request set-header X-Forwarded-Proto {scheme}
     http-after-response del-header server
     http-after-response set-header X-Content-Type-Options nosniff
+    http-after-response set-header X-Request-Id %[res.fhdr(x-request-id,1)] if {{ res.fhdr_cnt(x-request-id) gt 1 }}
 {hsts}    default_backend serve
 
 backend serve

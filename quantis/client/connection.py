@@ -163,6 +163,11 @@ class Connection:
         if isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout):
             return TimedOut(f"{self.url} did not answer in time; ask again, or give a longer timeout")
         why = str(error) or type(error).__name__
+        if "CERTIFICATE_VERIFY_FAILED" in why:
+            return Unavailable(
+                f"the certificate of {self.url} is of nobody whom this machine trusts ({why}); "
+                "name the file of its CA in QUANTIS_CA_FILE"
+            )
         return Unavailable(
             f"cannot reach Quantis at {self.url} ({why}); start it with `quantis up`, "
             "or set QUANTIS_URL to where it runs"
@@ -193,4 +198,4 @@ def _pause(attempt: int, retry_after: str | None = None) -> float:
     """Seconds before the next attempt: what the server asks for, else random up to 0.25, 0.5, 1 ... s."""
     if retry_after is not None and retry_after.isdecimal():
         return min(float(retry_after), LONGEST_PAUSE)
-    return random.uniform(0.05, 0.25 * 2**attempt)  # noqa: S311
+    return random.uniform(0.05, 0.25 * 2**attempt)  # noqa: S311  # nosec B311

@@ -1,8 +1,12 @@
 export type Cell = string | number | null;
 
+/** What a spreadsheet would run as a formula (OWASP, "CSV Injection"); it shows a text that begins with '. */
+const FORMULA = /^[=+\-@\t\r\n]/;
+
 const quoted = (cell: Cell) => {
-  const text = cell === null ? "" : String(cell);
-  return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  if (typeof cell !== "string") return cell === null ? "" : String(cell);
+  const text = FORMULA.test(cell) ? `'${cell}` : cell;
+  return /[",\n\r\t']/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 };
 
 /** RFC 4180, with a header line. */
