@@ -4898,6 +4898,15 @@ export interface operations {
             };
         };
         responses: {
+            /** @description The same content was there already: its version. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UploadResult"];
+                };
+            };
             /** @description Successful Response */
             201: {
                 headers: {
@@ -4942,6 +4951,15 @@ export interface operations {
             };
         };
         responses: {
+            /** @description The same content was there already: its version. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UploadResult"];
+                };
+            };
             /** @description Successful Response */
             201: {
                 headers: {
@@ -5203,6 +5221,15 @@ export interface operations {
             };
         };
         responses: {
+            /** @description The same content was there already: its version. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AppendResult"];
+                };
+            };
             /** @description Successful Response */
             201: {
                 headers: {
@@ -5428,7 +5455,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "text/event-stream": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description The service cannot serve now; the request id finds it in the log. */
@@ -5437,7 +5464,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "text/event-stream": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -6299,7 +6326,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "text/plain": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description The service cannot serve now; the request id finds it in the log. */
@@ -6308,7 +6335,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "text/plain": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
