@@ -67,7 +67,7 @@ class Accounts:
         """Change one's own password; every session but `keep` ends. Unauthenticated when `current` is wrong."""
         with self._database.read() as session:
             row = session.get(UserRow, user_id)
-            expected = row.password_hash if row else NOBODY
+            expected = (row and row.password_hash) or NOBODY
         if not verify_password(expected, current):
             raise Unauthenticated("the current password is wrong")
         password_hash = hash_password(new)
@@ -94,7 +94,8 @@ class Accounts:
         """The user whose password this is; an unknown name costs the same time as a wrong password."""
         with self._database.read() as session:
             row = session.scalar(select(UserRow).where(UserRow.user_name == user_name))
-            user, expected = (user_of(row), row.password_hash or NOBODY) if row else (None, NOBODY)
+            known = row is not None and row.password_hash != ""  # who signs in elsewhere has none
+            user, expected = (user_of(row), row.password_hash) if row and known else (None, NOBODY)
         if not verify_password(expected, password) or user is None or user.disabled:
             raise Unauthenticated(_REFUSED)
         return user

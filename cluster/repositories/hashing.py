@@ -17,8 +17,8 @@ AT_ONCE, WAITING = 2, 8
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19456, parallelism=1)
 _WORKING = BoundedSemaphore(AT_ONCE)
 _SEATS = BoundedSemaphore(AT_ONCE + WAITING)
-NOBODY = _HASHER.hash("no password is this one")
-"""The hash that the password of an unknown user is compared with, for the time it takes."""
+NOBODY = _HASHER.hash(secrets.token_hex())
+"""The hash that the password of somebody without one is compared with, for the time it takes."""
 
 
 def hash_password(password: str) -> str:
