@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from quantis.types.accounts import Role
 from quantis.types.base import Duration, Frozen, Moment, Name, Sent
@@ -23,7 +23,13 @@ class Scope(StrEnum):
     audit = "audit"
 
 
-Scopes = Annotated[frozenset[Scope], Field(min_length=1, max_length=len(Scope))]
+def _not_many(value: Any) -> Any:
+    if isinstance(value, list) and len(value) > len(Scope):
+        raise ValueError(f"there are {len(Scope)} scopes; name each once")
+    return value
+
+
+Scopes = Annotated[frozenset[Scope], Field(min_length=1, max_length=len(Scope)), BeforeValidator(_not_many)]
 
 
 class NewApiKey(Sent):
