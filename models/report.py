@@ -40,7 +40,9 @@ def by_dimension(
         "step": _table(
             model, [str(step) for step in steps], Parts(np.searchsorted(steps, rows.step), len(steps)), rows
         ),
-        "window": _by_column(model, pc.strftime(kept[CUTOFF], "%Y-%m-%dT%H:%M:%SZ"), rows),
+        "window": _by_column(
+            model, pc.strftime(kept[CUTOFF].cast(pa.timestamp("s", tz="UTC")), "%Y-%m-%dT%H:%M:%SZ"), rows
+        ),
     }
     cut = [_by_column(model, _labels(kept, segment), rows) for segment in segments]
     return found | {"segment": pa.concat_tables([SCHEMA.empty_table(), *cut])}

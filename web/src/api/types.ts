@@ -42,6 +42,7 @@ export type Family = NonNullable<TrainSpec["families"]>[number];
 export type TftParams = NonNullable<TrainSpec["tft"]>;
 
 export type Leaderboard = Answer<paths["/v1/experiments/{job_id}/leaderboard"]["get"]>;
+export type Backtest = components["schemas"]["Backtest"];
 export type LeaderboardRow = Leaderboard["rows"][number];
 export type Model = Answer<paths["/v1/models"]["get"]>["items"][number];
 export type ModelVersion = Answer<paths["/v1/models/{name}/versions/{version}"]["get"]>;

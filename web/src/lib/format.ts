@@ -20,12 +20,20 @@ export const formatPercent = (share: number | null | undefined, digits = 1) =>
 export const formatMetric = (value: number | null | undefined, digits = 3) =>
   value === null || value === undefined ? "–" : value.toFixed(digits);
 
+/** `812 B`, `34 kB`, `1.2 MB` */
+export function formatBytes(size: number | null | undefined): string {
+  if (size === null || size === undefined) return "–";
+  if (size < 1000) return `${size}${SPACE}B`;
+  return size < 1e6 ? `${(size / 1e3).toFixed(0)}${SPACE}kB` : `${(size / 1e6).toFixed(1)}${SPACE}MB`;
+}
+
 /** `1 row`, `2 rows` */
 export const plural = (count: number, noun: string, many = `${noun}s`) =>
   `${formatCount(count)} ${count === 1 ? noun : many}`;
 
 const FAMILIES: Record<string, string> = {
   seasonal_naive: "Seasonal naive",
+  theta: "Theta",
   statistical: "Statistical",
   boosting: "Gradient boosting",
   tft: "Temporal Fusion Transformer",
@@ -41,6 +49,9 @@ const METRICS: Record<string, string> = {
   smape: "sMAPE",
   wql: "WQL",
   bias: "Bias",
+  msis: "MSIS",
+  pinball: "Pinball",
+  crps: "CRPS",
   seconds: "Took",
 };
 

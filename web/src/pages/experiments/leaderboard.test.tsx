@@ -36,7 +36,13 @@ test("when some models failed, then the board ranks the rest, marks the chosen o
       h: 24,
       rows: [
         row(3, "seasonal_naive_24", "seasonal_naive", 1.2),
-        row(1, "boosting", "boosting", 0.6, { chosen: true }),
+        row(1, "boosting", "boosting", 0.6, {
+          chosen: true,
+          verdict: "better",
+          p_value: 0.0123,
+          size_bytes: 34_200,
+          fallbacks: 2,
+        }),
         row(2, "seasonal_naive_168", "seasonal_naive", 0.9),
         row(4, "auto_ets", "statistical", null, { failed: "out of memory" }),
       ],
@@ -52,6 +58,8 @@ test("when some models failed, then the board ranks the rest, marks the chosen o
     "auto_ets out of memory",
   ]);
   expect(rows[0]).toHaveTextContent("+33.3 %");
+  expect(rows[0]).toHaveTextContent("better, p = 0.012; 2 series by a lower rung");
+  expect(rows[0]).toHaveTextContent("34 kB");
   expect(rows[2]).toHaveTextContent("−33.3 %");
   expect(rows[3]).toHaveTextContent("failed");
   expect(

@@ -5,7 +5,7 @@ import { leaderboard } from "../../api/queries";
 import type { Leaderboard, LeaderboardRow } from "../../api/types";
 import { Badge, ButtonLink, Card, LoadingRows, Page, Skeleton } from "../../components/basics";
 import { ProblemView } from "../../components/feedback";
-import { familyName, formatMetric, formatPercent } from "../../lib/format";
+import { familyName, formatBytes, formatMetric, formatPercent, plural } from "../../lib/format";
 import { formatMoment, formatSeconds } from "../../lib/time";
 
 const BarChart = lazy(() => import("../../charts/bars"));
@@ -58,7 +58,10 @@ function Board({ board }: { board: Leaderboard }) {
         <Card title="The experiment">
           <dl className="facts">
             <dt>Chosen</dt>
-            <dd>{best ? <b>{best.model}</b> : "none: nothing beat naive"}</dd>
+            <dd>
+              {best ? <b>{best.model}</b> : "none"}
+              {best?.family === "seasonal_naive" && ": nothing beat it"}
+            </dd>
             {best?.skill != null && (
               <>
                 <dt>Skill</dt>
@@ -103,7 +106,7 @@ function BoardTable({ rows }: { rows: LeaderboardRow[] }) {
             <th scope="col">Rank</th>
             <th scope="col">Model</th>
             <th scope="col">Skill over naive</th>
-            {["MASE", "WQL", "WAPE", "80 % covers", "Took"].map((name) => (
+            {["MASE", "WQL", "WAPE", "80 % covers", "Took", "Size"].map((name) => (
               <th scope="col" className="num" key={name}>
                 {name}
               </th>
@@ -125,12 +128,14 @@ function BoardTable({ rows }: { rows: LeaderboardRow[] }) {
               </th>
               <td>
                 {r.failed ? <Badge tone="bad">failed</Badge> : <SkillBar skill={r.skill} most={most} />}
+                {!r.failed && <Verdict row={r} />}
               </td>
               <td className="num">{formatMetric(r.mase)}</td>
               <td className="num">{formatMetric(r.wql)}</td>
               <td className="num">{formatPercent(r.wape)}</td>
               <td className="num">{formatPercent(r.coverage_80, 0)}</td>
               <td className="num">{formatSeconds(r.seconds)}</td>
+              <td className="num">{formatBytes(r.size_bytes)}</td>
             </tr>
           ))}
         </tbody>
@@ -138,6 +143,18 @@ function BoardTable({ rows }: { rows: LeaderboardRow[] }) {
     </div>
   );
 }
+
+/** What the test against the best seasonal naive says, and for how many series another had to answer. */
+function Verdict({ row }: { row: LeaderboardRow }) {
+  const parts = [
+    row.verdict &&
+      (typeof row.p_value !== "number" ? row.verdict : `${row.verdict}, p = ${formatP(row.p_value)}`),
+    row.fallbacks > 0 && `${plural(row.fallbacks, "series", "series")} by a lower rung`,
+  ].filter(Boolean);
+  return parts.length > 0 ? <div className="hint">{parts.join("; ")}</div> : null;
+}
+
+const formatP = (p: number) => (p < 0.001 ? "< 0.001" : p.toFixed(3));
 
 /** A bar to the right of the middle for better than naive, to the left for worse. */
 function SkillBar({ skill, most }: { skill: number | null; most: number }) {

@@ -144,7 +144,7 @@ function Facts({ job }: { job: Job }) {
             <dd>{spec.h ?? "the model's own"}</dd>
           </>
         )}
-        {spec.kind === "train" && (
+        {(spec.kind === "train" || spec.kind === "backtest") && (
           <>
             <dt>Families</dt>
             <dd>{spec.families.join(", ")}</dd>

@@ -51,6 +51,7 @@ test("when the form is sent, then one job is asked for, with what was chosen and
   await user.type(await screen.findByLabelText("Model name"), "demand");
   await user.click(screen.getByRole("checkbox", { name: /Statistical/ }));
   await user.click(await screen.findByRole("checkbox", { name: "scheduled" }));
+  await user.type(screen.getByLabelText("Time limit (minutes)"), "5");
   await user.type(screen.getByLabelText("Steps (the budget)"), "50");
   await user.type(screen.getByLabelText("Learning rate"), "0.01");
   await user.click(screen.getByRole("button", { name: "Start training" }));
@@ -69,7 +70,8 @@ test("when the form is sent, then one job is asked for, with what was chosen and
       model: "demand",
       as_of: null,
       h: 24,
-      families: ["seasonal_naive", "boosting", "tft"],
+      time_limit: "PT5M",
+      families: ["seasonal_naive", "theta", "boosting", "tft"],
       n_windows: 2,
       baselines: ["scheduled"],
       tft: { steps: 50, learning_rate: 0.01 },

@@ -1,5 +1,5 @@
 import { Link } from "react-router";
-import type { Job } from "../../api/types";
+import type { Backtest, Job } from "../../api/types";
 import { Card } from "../../components/basics";
 import { Notice } from "../../components/feedback";
 import { formatFigure, inMetricOrder, metricName } from "../../lib/format";
@@ -12,14 +12,19 @@ const isPlain = (value: unknown) => value !== null && typeof value !== "object";
 
 /** What a job brought: the gate's word, figures, tables; whatever its kind. */
 export function Result({ job, result }: { job: Job; result: Row }) {
-  const { gate, leaderboard: _, model: __, ...rest } = result;
+  const { gate, leaderboard: _, model: __, backtest, ...rest } = result;
   const plain = Object.entries(rest).filter(([, value]) => isPlain(value));
   const tables = Object.entries(rest).flatMap(([name, value]) => {
     const rows = rowsOf(value);
     return rows ? [[name, rows] as const] : [];
   });
+  const judged =
+    isRow(backtest) && Array.isArray(backtest.overall) ? (backtest.overall as Backtest["overall"]) : [];
   return (
     <>
+      {judged.length > 0 && (
+        <Figures title="Backtest" rows={Object.fromEntries(judged.map((row) => [row.model, row.metrics]))} />
+      )}
       {isRow(gate) && <Gate gate={gate} model={"model" in job.spec ? job.spec.model : null} />}
       {plain.length > 0 && (
         <Card title="Result">
@@ -57,9 +62,10 @@ function flat(row: Row): Row {
 }
 
 function Gate({ gate, model }: { gate: Row; model: string | null }) {
-  const passed = gate.passed === true;
+  const passed = gate.beats_naive === undefined ? gate.passed === true : gate.beats_naive === true;
+  const title = passed ? "The gate passed" : gate.passed ? "Nothing beat seasonal naive" : "The gate said no";
   return (
-    <Notice tone={passed ? "good" : "warn"} title={passed ? "The gate passed" : "The gate said no"}>
+    <Notice tone={passed ? "good" : "warn"} title={title}>
       <p>{String(gate.reason ?? "")}</p>
       {model && (
         <p>

@@ -13,7 +13,8 @@ import { parseField } from "../../lib/time";
 
 const FAMILIES: { family: Family; what: string }[] = [
   { family: "seasonal_naive", what: "The floor: the same hour of the last season." },
-  { family: "statistical", what: "A classical model for each series." },
+  { family: "theta", what: "A cheap classical model for each series." },
+  { family: "statistical", what: "A thorough classical model for each series." },
   { family: "boosting", what: "LightGBM on lags, rolling statistics and calendar." },
   { family: "tft", what: "A deep network over all series, with attention." },
 ];
@@ -177,6 +178,22 @@ function TrainForm({ names }: { names: string[] }) {
                 />
               )}
             </Field>
+            <Field
+              label="Time limit (minutes)"
+              hint="Shared among the families; empty for as long as it takes."
+            >
+              {(id, d) => (
+                <input
+                  id={id}
+                  aria-describedby={d}
+                  name="minutes"
+                  className="input"
+                  type="number"
+                  min={1}
+                  max={10080}
+                />
+              )}
+            </Field>
           </div>
           {advance.length > 0 && (
             <fieldset>
@@ -236,6 +253,7 @@ function specOf(form: FormData, dataset: string, families: Family[]): TrainSpec 
     h: number("h"),
     families,
     n_windows: number("windows"),
+    ...(form.get("minutes") && { time_limit: `PT${number("minutes")}M` }),
     baselines: form.getAll("baseline").map(String),
     tft,
   };
