@@ -30,6 +30,12 @@ TimeLimit = Annotated[
         metavar="TIME", parser=lambda text: duration(text), help="The whole job's time, such as 90s or 10min."
     ),
 ]
+WarmStart = Annotated[
+    str | None,
+    typer.Option(
+        "--from", metavar="MODEL", help="Go on from the weights of this tft: name@champion or name:7."
+    ),
+]
 Steps = Annotated[int | None, typer.Option("--steps", min=1, help="Gradient steps of the TFT.")]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the job to its end.")]
 
@@ -58,6 +64,7 @@ def train(
     version: Version = None,
     as_of: AsOf = None,
     steps: Steps = None,
+    warm_start: WarmStart = None,
     wait: Wait = True,
     timeout: Timeout = None,
     url: Url = None,
@@ -80,6 +87,7 @@ def train(
         n_windows=windows,
         backtest_mode=backtest_mode,
         baselines=tuple(baseline or ()),
+        warm_start=warm_start,
         tft={"steps": steps} if steps else {},
         **chosen,
     )
@@ -102,13 +110,14 @@ def tune(
     trials: Annotated[int, typer.Option(min=1, help="Settings to try.")] = 4,
     version: Version = None,
     as_of: AsOf = None,
+    time_limit: TimeLimit = None,
     steps: Steps = None,
     wait: Wait = True,
     timeout: Timeout = None,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
-    """Search for a better size and learning rate of the TFT."""
+    """Search for a better size, window and learning rate of the TFT."""
     from quantis.client.problems import checked
     from quantis.types.jobs import TuneSpec
 
@@ -120,6 +129,7 @@ def tune(
         model=model,
         h=h,
         trials=trials,
+        time_limit=time_limit,
         tft={"steps": steps} if steps else {},
     )
     with client(url) as api:

@@ -113,6 +113,20 @@ def test_when_json_is_asked_for_then_the_ended_job_is_the_one_object(
     assert (done.code, done.json["state"]) == (code, state.value)
 
 
+def test_when_a_model_is_named_to_go_on_from_then_the_job_has_it(quantis: Any, api: FakeApi) -> None:
+    train = ("train", "hourly", "--model", "demand", "--families", "tft", "--no-wait")
+    assert quantis(*train, "--from", "demand@champion").code == 0
+    spec = newest(api).spec
+    assert isinstance(spec, TrainSpec)
+    assert spec.warm_start == "demand@champion"
+    assert quantis(*train, "--from", "not a model").code == 2
+
+
+def test_when_a_search_has_a_time_limit_then_the_job_has_it(quantis: Any, api: FakeApi) -> None:
+    done = quantis("tune", "hourly", "--model", "demand", "--time-limit", "10min", "--no-wait", "--json")
+    assert done.json["spec"]["time_limit"] == "PT10M"
+
+
 def test_when_not_waiting_then_the_job_is_only_submitted(quantis: Any, api: FakeApi) -> None:
     done = quantis(
         "train",
