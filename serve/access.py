@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -22,6 +23,8 @@ from serve.services import Services, services_of
 
 AppServices = Annotated[Services, Depends(services_of)]
 _READS = ("GET", "HEAD")
+_SECRET = re.compile(r"(q[ks]_)[\w-]{20,}")
+"""A key or client secret that somebody took for its id."""
 _TOKEN = "/v1/oauth/token"  # noqa: S105 - where to get one  # nosec B105
 bearer = OAuth2(
     flows={
@@ -112,7 +115,7 @@ async def begin(request: Request, services: Services, principal: Principal | Non
         return
     call = Call(
         action=f"{request.method} {request.scope['route'].path}",
-        object=request.url.path,
+        object=_SECRET.sub(r"\1...", request.url.path),
         request_id=request.state.request_id,
         address=request.client.host if request.client else "",
     )

@@ -156,10 +156,9 @@ def _machine(
 ) -> TokenResponse:
     if not client_id or not client_secret:
         raise InvalidInput("the client_credentials grant needs client_id and client_secret")
-    call.actor_kind, call.actor_id = "client", client_id
     with services.limits.sign_in(f"{CLIENT}{client_id}", address_of(request)):
         team, account = services.clients.authenticate(client_id, client_secret)
-    call.team, call.actor = team, account.name
+    call.team, call.actor_kind, call.actor_id, call.actor = team, "client", account.id, account.name
     seconds = services.settings.access_token_seconds
     return TokenResponse(
         access_token=tokens.issue(CLIENT + account.id, services.token_keys[0], seconds), expires_in=seconds

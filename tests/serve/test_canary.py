@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import logging
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from cluster.database.engine import Database
+from cluster.repositories.factors import code_at
 from cluster.settings import Settings
 from cluster.submission import FakeJobs
 from monitoring import logs
@@ -53,7 +56,14 @@ def test_when_secrets_go_through_the_api_then_they_are_in_no_file_log_or_metric(
 ) -> None:
     database = Database(settings.sql_url)
     database.migrate()
-    known = [settings.make_secret("setup-secret"), settings.make_secret("jwt-secret"), PASSWORD, NEXT, WRONG]
+    known = [
+        settings.make_secret("setup-secret"),
+        settings.make_secret("jwt-secret"),
+        settings.make_secret("encryption-key"),
+        PASSWORD,
+        NEXT,
+        WRONG,
+    ]
     app = create_app(Services(settings, database, Failing(RuntimeError("broken")), FakeJobs()))
     client = TestClient(app, base_url="https://quantis.test", raise_server_exceptions=False)
     known += _use(client, known[0])
@@ -93,6 +103,7 @@ def _use(client: TestClient, setup: str) -> list[str]:
     assert client.patch(f"/v1/users/{user['id']}", json={"password": NEXT}).status_code == 200
     again = client.post("/v1/oauth/token", data={**sign_in, "password": NEXT}).json()
     client.headers["Authorization"] = f"Bearer {again['access_token']}"
+    machines = _use_machines(client)
     assert client.post("/v1/datasets", json={"name": "sales", "freq": "D"}).status_code == 201
     upload = client.post("/v1/datasets/sales/versions", content=CSV, headers={"Content-Type": "text/csv"})
     assert upload.status_code == 201, upload.text
@@ -100,7 +111,34 @@ def _use(client: TestClient, setup: str) -> list[str]:
         client.post("/v1/models/demand/forecasts", json={"series": [{"unique_id": "a"}]}).status_code == 500
     )
     assert client.post("/v1/oauth/revoke", data={"token": again["refresh_token"]}).status_code == 204
-    return [access, refresh, *(one[name] for one in (rotated, again) for name in TOKENS)]
+    return [access, refresh, *machines, *(one[name] for one in (rotated, again) for name in TOKENS)]
+
+
+def _use_machines(client: TestClient) -> list[str]:
+    """Keys, service accounts and the second factor: made, used, misused."""
+    key = client.post("/v1/api-keys", json={"name": "canary"}).json()["key"]
+    assert client.get("/v1/usage", headers={"Authorization": f"Bearer {key}"}).status_code == 200
+    assert client.get(f"/v1/api-keys/{key}").status_code == 405
+    assert client.delete(f"/v1/api-keys/{key}").status_code == 404  # its id was meant
+    account = client.post("/v1/clients", json={"name": "machine"}).json()
+    grant = {"grant_type": "client_credentials", "client_id": account["id"]}
+    answer = client.post("/v1/oauth/token", data={**grant, "client_secret": account["client_secret"]}).json()
+    assert client.post("/v1/oauth/token", data={**grant, "client_secret": MISPLACED}).status_code == 401
+    assert (
+        client.post(
+            "/v1/oauth/token", data={**grant, "client_id": MISPLACED, "client_secret": "x"}
+        ).status_code
+        == 401
+    )
+    renewed = client.post(f"/v1/clients/{account['id']}/secret").json()
+    factor = client.post("/v1/users/me/second-factor").json()["secret"]
+    right = {"code": code_at(base64.b32decode(factor), time.time())}
+    assert client.put("/v1/users/me/second-factor", json={"code": MISPLACED}).status_code in (401, 422)
+    assert client.put("/v1/users/me/second-factor", json=right).status_code == 204
+    team = {"name": "rivals", "admin_name": "boss", "admin_password": NEXT}
+    assert client.post("/v1/teams", json=team).status_code == 201
+    assert client.post("/v1/users/me/password", json={"current": WRONG, "new": NEXT}).status_code == 401
+    return [key, account["client_secret"], renewed["client_secret"], answer["access_token"], factor]
 
 
 def test_when_a_secret_stands_in_a_file_then_the_search_finds_it(tmp_path: Path) -> None:
