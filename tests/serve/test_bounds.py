@@ -116,9 +116,11 @@ def test_when_a_body_is_described_then_it_takes_no_field_beyond_those(document):
 @pytest.mark.parametrize(
     ("schema", "ends"),
     [
-        ({"type": "string"}, False), ({"type": "string", "maxLength": 3}, True), ({"type": "string", "pattern": "^a{0,9}$"}, True),
+        ({"type": "string"}, False), ({"type": "string", "maxLength": 3}, True),
+        ({"type": "string", "pattern": "^a{0,9}$"}, True),
         ({"type": "string", "pattern": "^a+$"}, False), ({"type": "array", "items": {"type": "integer"}}, False),
-        ({"type": "array", "maxItems": 2, "items": {"type": "string"}}, False), ({}, False), ({"type": "object"}, False),
+        ({"type": "array", "maxItems": 2, "items": {"type": "string"}}, False), ({}, False),
+        ({"type": "object"}, False),
         ({"anyOf": [{"type": "string"}, {"type": "null"}]}, False), ({"enum": ["a"]}, True),
     ],
 )  # fmt: skip
