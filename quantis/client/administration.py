@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 import httpx
 from pydantic import BaseModel, SecretStr
 
-from quantis.client.bodies import moment_text, part
+from quantis.client.bodies import moment_text, part, revealed
 from quantis.client.connection import Connection, Request
 from quantis.client.problems import checked
 from quantis.types.accounts import Role, Session
@@ -115,8 +115,7 @@ class Administration:
             admin_password=SecretStr(admin_password),
             quota=quota or Quota(),
         )
-        text = body.model_copy(update={"admin_password": admin_password}).model_dump_json(warnings=False)
-        return self._send(Team, "POST", "/teams", text)
+        return self._send(Team, "POST", "/teams", revealed(body))
 
     def set_quota(self: _Caller, team: str, quota: Quota) -> Team:
         """What a team may use; for operators."""

@@ -93,7 +93,7 @@ def _ipc(table: pa.Table) -> bytes:
 def revealed(body: BaseModel) -> str:
     """JSON with the secrets in it, for the one place that must see them."""
     values = body.model_dump(mode="json", exclude_unset=True)
-    for field in ("password", "secret"):
+    for field in ("password", "secret", "admin_password"):
         secret = getattr(body, field, None)
         if isinstance(secret, SecretStr):
             values[field] = secret.get_secret_value()

@@ -1,0 +1,184 @@
+"""Keys, sessions, users, approvals and the audit trail from the command line, on the platform's own API."""
+
+from __future__ import annotations
+
+import base64
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import uvicorn
+
+from cluster.database.engine import Database
+from cluster.processes import free_ports
+from cluster.repositories.accounts import Accounts
+from cluster.repositories.factors import code_at
+from cluster.settings import Settings
+from cluster.submission import FakeJobs
+from quantis.client import Client
+from quantis.types.accounts import Role
+from quantis.types.approvals import AliasChange
+from serve.api.application import create_app
+from serve.services import Services
+
+PASSWORD = "correct horse battery"
+
+
+class Nobody:
+    async def forecast(self, team, ref, request):
+        raise NotImplementedError
+
+
+@pytest.fixture
+def platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
+    """A platform on a port; `root` is its admin and is signed in."""
+    settings = Settings(data_dir=tmp_path / "data", web_dist=tmp_path / "none")
+    settings.storage.prepare()
+    for name in ("jwt-secret", "encryption-key"):
+        settings.make_secret(name)
+    database = Database(settings.sql_url)
+    database.migrate()
+    Accounts(database).create("default", "root", PASSWORD, Role.admin)
+    services = Services(settings, database, Nobody(), FakeJobs())
+    (port,) = free_ports(1)
+    config = uvicorn.Config(
+        create_app(services), host="127.0.0.1", port=port, log_level="error", lifespan="off"
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.02)
+    monkeypatch.setenv("QUANTIS_URL", f"http://127.0.0.1:{port}")
+    with Client() as client:
+        client.login("root", PASSWORD, save=True)
+    yield services
+    server.should_exit = True
+    thread.join(10)
+    database.close()
+
+
+def test_when_a_key_is_made_then_it_works_from_the_environment_until_it_is_revoked(
+    platform, quantis, monkeypatch, tmp_path
+):
+    made = quantis("keys", "create", "nightly", "--scope", "read", "--days", "7", "--json").json
+    monkeypatch.setenv("QUANTIS_CONFIG_DIR", str(tmp_path / "elsewhere"))
+    assert quantis("whoami").code == 3
+    monkeypatch.setenv("QUANTIS_API_KEY", made["key"])
+    assert quantis("whoami", "--json").json["user_name"] == "root"
+    done = quantis("users", "ls")
+    assert (done.code, "only a person" in done.err) == (3, True)
+    monkeypatch.delenv("QUANTIS_API_KEY")
+    monkeypatch.setenv("QUANTIS_CONFIG_DIR", str(tmp_path / "config"))
+    shown = quantis("keys", "ls").out
+    assert "nightly" in shown
+    assert made["key"] not in shown
+    assert "is revoked" in quantis("keys", "revoke", made["id"]).err
+    assert "revoked" in quantis("keys", "ls").out
+    monkeypatch.setenv("QUANTIS_API_KEY", made["key"])
+    assert quantis("whoami").code == 3
+
+
+def test_when_one_signs_in_with_a_key_then_later_commands_use_it(platform, quantis, tmp_path, monkeypatch):
+    key = quantis("keys", "create", "laptop", "--json").json["key"]
+    monkeypatch.setenv("QUANTIS_CONFIG_DIR", str(tmp_path / "another"))
+    (tmp_path / "key").write_text(key + "\n")
+    done = quantis("login", "--api-key-file", str(tmp_path / "key"))
+    assert (done.code, "signed in" in done.err, key in done.err) == (0, True, False)
+    assert quantis("whoami", "--json").json["user_name"] == "root"
+    (tmp_path / "key").write_text("qk_wrong\n")
+    assert quantis("login", "--api-key-file", str(tmp_path / "key")).code == 3
+    assert quantis("whoami", "--json").json["user_name"] == "root"
+    assert quantis("logout").code == 0
+    assert quantis("whoami").code == 3
+
+
+def test_when_a_second_factor_is_on_then_the_login_asks_for_its_code(
+    platform, quantis, tmp_path, monkeypatch
+):
+    user = platform.accounts.all("default")[0]
+    secret = base64.b32decode(platform.factors.begin(user.id).secret)
+    platform.factors.confirm(user.id, code_at(secret, time.time() - 30))
+    (tmp_path / "password").write_text(PASSWORD)
+    login = ("login", "--user", "root", "--password-file", str(tmp_path / "password"))
+    done = quantis(*login)
+    assert (done.code, "no terminal to ask" in done.err) == (2, True)
+    monkeypatch.setattr("quantis.cli.account._asked", lambda label, **more: code_at(secret, time.time()))
+    assert quantis(*login).code == 0
+
+
+def test_when_sessions_are_listed_then_the_others_can_be_ended(platform, quantis):
+    with Client(user="root", password=PASSWORD) as other:
+        other.me()
+        assert quantis("sessions", "ls").out.count("quantis/") == 2
+        assert quantis("sessions", "end", "--others").code == 0
+        assert len(quantis("sessions", "ls", "--json").json["items"]) == 1
+    assert quantis("sessions", "end").code == 2
+    assert quantis("sessions", "end", "unknown").code == 4
+
+
+def test_when_users_are_managed_then_the_list_says_so(platform, quantis, tmp_path):
+    (tmp_path / "password").write_text("another long password")
+    made = quantis(
+        "users", "create", "ann", "--password-file", str(tmp_path / "password"), "--role", "analyst"
+    )
+    assert "ann can sign in as analyst" in made.err
+    assert "ml_engineer, active" in quantis("users", "change", "ann", "--role", "ml_engineer").err
+    assert "disabled" in quantis("users", "change", "ann", "--disable").err
+    assert "disabled" in quantis("users", "ls").out
+    assert quantis("users", "change", "ann").code == 2
+    assert quantis("users", "change", "nobody", "--enable").code == 4
+
+
+def test_when_the_trail_is_whole_then_verify_says_so_and_names_what_was_altered(platform, quantis):
+    from sqlalchemy import update
+
+    from cluster.database.tables import AuditEventRow
+
+    quantis("keys", "create", "one")
+    listed = quantis("audit", "ls", "--action", "api-keys", "--json").json["items"]
+    assert [(one["actor"], one["outcome"], one["status"]) for one in listed] == [("root", "done", 201)]
+    assert "POST" in quantis("audit", "ls").out
+    done = quantis("audit", "verify")
+    assert (done.code, "none altered" in done.err, done.out.startswith("head")) == (0, True, True)
+    with platform.database.write() as session:
+        session.execute(update(AuditEventRow).where(AuditEventRow.seq == 1).values(actor="somebody"))
+    done = quantis("audit", "verify")
+    assert (done.code, "event 1 was altered" in done.err) == (1, True)
+    assert quantis("audit", "verify", "--json").json["first_altered"] == 1
+
+
+def test_when_somebody_asked_for_a_change_then_the_list_shows_it_and_one_can_refuse(platform, quantis):
+    assert "nothing waits" in quantis("approvals", "ls").err
+    change = AliasChange(alias="champion", version=2, instead_of=1)
+    request = platform.approvals.request("default", "demand", "ann", change)
+    assert "champion: version 1 to 2" in quantis("approvals", "ls").out
+    assert "refused: demand" in quantis("approvals", "refuse", request.id).err
+    own = platform.approvals.request("default", "demand", "root", change)
+    done = quantis("approvals", "approve", own.id)
+    assert (done.code, "another person must approve" in done.err) == (3, True)
+    assert "withdrawn" in quantis("approvals", "refuse", own.id).err
+    assert quantis("approvals", "ls", "--all").out.count("demand") == 2
+
+
+def test_when_the_client_administers_then_service_accounts_teams_and_usage_answer(platform):
+    with Client() as client:
+        account = client.create_service_account("etl", "analyst", ["read", "data"])
+        assert account.client_secret.startswith("qs_")
+        assert client.renew_client_secret(account.id).client_secret != account.client_secret
+        assert [one.name for one in client.service_accounts()] == ["etl"]
+        client.delete_service_account(account.id)
+        assert client.service_accounts() == []
+        team = client.create_team("rivals", "boss", "another long password")
+        assert (team.name, team.users) == ("rivals", 1)
+        assert (
+            client.set_quota("rivals", team.quota.model_copy(update={"jobs_at_once": 3})).quota.jobs_at_once
+            == 3
+        )
+        assert {one.name for one in client.teams()} == {"default", "rivals"}
+        names = {one.name for one in client.usage().items}
+        assert names == {"jobs_at_once", "cpu_seconds", "gpu_seconds", "storage_mb", "requests_per_minute"}
+    with Client(user="boss", password="another long password") as boss:
+        assert boss.me().team == "rivals"
