@@ -29,6 +29,7 @@ from quantis.progress import Steps
 from quantis.types.datasets import DatasetSpec
 from quantis.types.forecasts import SeriesRequest
 from quantis.types.jobs import (
+    Family,
     FeaturizeSpec,
     ForecastSpec,
     Job,
@@ -147,6 +148,7 @@ class Demo:
             model=MODEL,
             as_of=TRAIN_AS_OF,
             h=H,
+            families=(Family.seasonal_naive, Family.statistical, Family.boosting, Family.tft),
             n_windows=2,
             baselines=("scheduled",),
             tft=self.tft,
