@@ -135,6 +135,7 @@ class Services:
                 "the database holds sealed second factors and there is no encryption key; "
                 "bring the file encryption-key back into QUANTIS_SECRETS_DIR, or set QUANTIS_ENCRYPTION_KEY"
             )
+        self.factors.reseal()  # what a key that is to go has sealed
 
     def promotion(self, team: str) -> Promotion:
         return Promotion(self.registry(team), self.approvals, Policy(self.settings.policy))

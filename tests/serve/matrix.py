@@ -189,7 +189,7 @@ BODIES: dict[tuple[str, str], Body] = {
     ("POST", "/v1/users/me/password"): {"json": {"current": PASSWORD, "new": PASSWORD}},
     ("PUT", "/v1/users/me/second-factor"): lambda makers, caller: {"json": makers.code(caller, on=False)},
     ("DELETE", "/v1/users/me/second-factor"): lambda makers, caller: {"json": makers.code(caller, on=True)},
-    ("POST", "/v1/api-keys"): {"json": {"name": "made", "expires_in": 60}},
+    ("POST", "/v1/api-keys"): {"json": {"name": "made", "expires_in": "PT1H"}},
     ("POST", "/v1/clients"): lambda makers, caller: {"json": {"name": fresh("client")}},
     ("PATCH", "/v1/clients/{client_id}"): {"json": {"disabled": False}},
     ("POST", "/v1/teams"): lambda makers, caller: {
