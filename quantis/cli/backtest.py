@@ -28,7 +28,9 @@ def run(
     preset: Preset = None,
     families: Families = None,
     time_limit: TimeLimit = None,
-    windows: Annotated[int, typer.Option(min=1, help="Rolling-origin windows.")] = 2,
+    windows: Annotated[
+        int | None, typer.Option(min=1, help="Rolling-origin windows; as many as tell enough, when absent.")
+    ] = None,
     step_size: Annotated[
         int | None, typer.Option(min=1, help="Steps between windows; h when absent.")
     ] = None,
@@ -60,6 +62,7 @@ def run(
 
     chosen: dict[str, Any] = {"families": names(families)} if families else {}
     chosen |= {"preset": preset} if preset else {}
+    chosen |= {"n_windows": windows} if windows else {}
     spec = checked(
         BacktestSpec,
         dataset=dataset,
@@ -68,7 +71,6 @@ def run(
         model=model,
         h=h,
         time_limit=time_limit,
-        n_windows=windows,
         step_size=step_size,
         refit=refit,
         backtest_mode="vintage" if vintage else "plain",

@@ -1,0 +1,158 @@
+"""Judging by blocks and within shares of the time: the same answers, nobody starved."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from cluster.session import InProcess
+from features.snapshots import PlainSnapshots, cutoffs
+from jobs import choose, many
+from jobs.choose import Judged, Member, Trial, Unit
+from jobs.compare import Clock, tft_seconds
+from models import ladder
+from models.naive import SeasonalNaive
+from models.theta import Theta
+from quantis.errors import InvalidInput
+from quantis.panel import Panel, Task, timestamps
+from quantis.types.forecasts import Rung
+from quantis.types.jobs import CompareSpec, Family, Preset
+
+DAYS, SERIES = 60, 30
+START = np.datetime64("2024-01-01", "us")
+
+
+@pytest.fixture(scope="module")
+def task() -> Task:
+    return Task(
+        dataset="toy", version=1, content_hash="0", as_of=datetime(2024, 6, 1, tzinfo=UTC), freq="D", h=5,
+        quantiles=(0.1, 0.5, 0.9), season_lengths=(7,),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def panel() -> Panel:
+    rng = np.random.default_rng(0)
+    ids = [f"s{number:02}" for number in range(SERIES)]
+    y = 20 + 5 * np.sin(np.arange(DAYS) / 7 * 2 * np.pi) + rng.normal(0, 1, (SERIES, DAYS))
+    ds = START + np.arange(DAYS) * np.timedelta64(1, "D")
+    columns = {"unique_id": np.repeat(ids, DAYS), "ds": timestamps(np.tile(ds, SERIES)), "y": y.ravel()}
+    target = pa.table(columns)
+    return Panel(target, target.select(["unique_id", "ds"]).slice(0, 0), pa.table({"unique_id": ids}))
+
+
+@pytest.fixture(scope="module")
+def trial(task: Task, panel: Panel) -> Trial:
+    plain = PlainSnapshots(panel, task)
+    last = START + (DAYS - 1) * np.timedelta64(1, "D")
+    return Trial(task, plain, plain(last).history, tuple(cutoffs(last, task, 2, task.h)))
+
+
+def test_when_a_local_family_is_judged_by_blocks_then_it_says_the_same_as_at_once(trial: Trial) -> None:
+    member = Member("theta", Family.theta)
+    whole = choose.judge_unit(trial, Unit(member), None)
+    parts = [choose.judge_unit(trial, Unit(member, part, 4), None) for part in range(4)]
+    joined = choose.joined(parts)
+    assert isinstance(joined, Judged)
+    assert [part.predictions.num_rows for part in parts] == [70, 80, 70, 80]
+    keys = [("unique_id", "ascending"), ("cutoff", "ascending"), ("ds", "ascending")]
+    assert joined.predictions.sort_by(keys).equals(whole.predictions.sort_by(keys))
+    scores = [choose.score(member, outcome, trial) for outcome in (whole, joined)]
+    assert scores[0].metrics == pytest.approx(scores[1].metrics)
+    assert scores[0].errors == pytest.approx(scores[1].errors)
+
+
+def test_when_one_block_failed_then_the_member_has_its_reason(trial: Trial) -> None:
+    whole = choose.judge_unit(trial, Unit(Member("theta", Family.theta)), None)
+    outcome = choose.joined([whole, InvalidInput("no")])
+    assert isinstance(outcome, InvalidInput)
+    assert choose.score(Member("theta", Family.theta), outcome, trial).failed == "no"
+    slow = choose.score(Member("theta", Family.theta), TimeoutError("61 s of 60"), trial)
+    assert slow.failed == "timed out: 61 s of 60"
+
+
+def test_when_families_look_at_one_series_at_a_time_then_they_are_cut_and_others_are_not(
+    trial: Trial,
+) -> None:
+    many_series = choose.replace(trial, history=pa.table({"unique_id": [str(n) for n in range(1000)]}))
+    found = choose.units([Member("theta", "theta"), Member("boosting", "boosting")], many_series, width=2)
+    assert [(unit.member.name, unit.parts) for unit in found] == [("theta", 4)] * 4 + [("boosting", 1)]
+    assert [unit.part for unit in found[:4]] == [0, 1, 2, 3]
+
+
+def test_when_series_are_forecast_in_blocks_then_every_entry_is_as_without(trial: Trial, task: Task) -> None:
+    snapshot = trial.snapshots(trial.cutoffs[1])
+    theta = Theta(task)
+    whole = ladder.forecast(theta, snapshot, task)
+    blocks = many.forecast(theta, snapshot, task, InProcess(), size=7)
+    assert [entry.unique_id for entry in blocks] == [entry.unique_id for entry in whole]
+    for one, other in zip(whole, blocks, strict=True):
+        assert one.rung == other.rung == Rung.model
+        assert np.array_equal(one.mean, other.mean)
+
+
+class Dying(InProcess):
+    """An executor whose second task dies."""
+
+    def map(self, function: Any, shared: Any, items: Any) -> list[Any]:
+        done = super().map(function, shared, items)
+        done[1] = RuntimeError("the worker died")
+        return done
+
+
+def test_when_the_task_of_a_block_dies_then_its_series_fall_to_a_lower_rung(trial: Trial, task: Task) -> None:
+    snapshot = trial.snapshots(trial.cutoffs[1])
+    found = many.forecast(SeasonalNaive(task, 7), snapshot, task, Dying(), size=10)
+    assert [entry.rung for entry in found] == [Rung.model] * 10 + [Rung.seasonal_naive] * 10 + [
+        Rung.model
+    ] * 10
+
+
+def test_when_time_is_shared_then_each_member_gets_an_equal_part_of_what_is_left() -> None:
+    now = [0.0]
+    clock = Clock(100.0, started=0.0)
+    clock.left = lambda part=1.0: part * 100.0 - now[0]  # type: ignore[method-assign]
+    units = [Unit(Member(name, name)) for name in "abcd"]
+    allowance = clock.shares(units, width=2, part=0.8)
+    assert allowance(4) == pytest.approx(40.0)  # two at once: half of the time for each
+    assert allowance(3) == pytest.approx(80 * 2 / 3)
+    now[0] = 10.0  # a and b ended early
+    assert allowance(2) == pytest.approx(70.0)
+    now[0] = 75.0
+    assert allowance(1) == pytest.approx(5.0)
+
+
+def test_when_a_member_is_cut_into_blocks_then_they_share_what_the_member_would_get() -> None:
+    clock = Clock(100.0, started=0.0)
+    clock.left = lambda part=1.0: part * 100.0  # type: ignore[method-assign]
+    units = [*(Unit(Member("a", "a"), part, 4) for part in range(4)), Unit(Member("b", "b"))]
+    allowance = clock.shares(units, width=2, part=1.0)
+    assert allowance(5) == pytest.approx(25.0)  # four blocks, two at a time: half of the time in all
+    assert allowance(1) == pytest.approx(100.0)
+
+
+def test_when_there_is_no_limit_then_there_are_no_shares() -> None:
+    clock = Clock.of(CompareSpec(dataset="a", families=("theta",)))
+    assert clock.left() is None
+    assert clock.shares([Unit(Member("a", "a"))], 2, 0.7)(1) is None
+    assert Clock.of(CompareSpec(dataset="a", preset=Preset.fast)).limit == 120
+
+
+def test_when_a_transformer_gets_larger_then_it_is_thought_to_take_longer() -> None:
+    spec = CompareSpec(dataset="a")
+    larger = CompareSpec.model_validate({"dataset": "a", "tft": {"steps": 4000}})
+    assert 15 < tft_seconds(spec, 24, 2) < 120 < tft_seconds(larger, 24, 2)
+
+
+def test_when_a_preset_names_families_then_what_is_given_wins_and_naive_always_stands(task: Task) -> None:
+    fast = CompareSpec(dataset="a", preset=Preset.fast)
+    assert fast.families[:2] == ("seasonal_naive", "theta")
+    named = CompareSpec(dataset="a", preset=Preset.fast, families=("boosting",))
+    assert (named.families, named.time_limit) == (("boosting",), Preset.fast.time_limit)
+    found = choose.members(cast("Any", SimpleNamespace(families=("theta",), baselines=())), task)
+    assert [member.name for member in found] == ["seasonal_naive_7", "theta"]
