@@ -22,7 +22,8 @@ Preset = Annotated[
     typer.Option(help="fast (2 min), balanced (10 min; without --families the default) or best (1 h)."),
 ]
 Families = Annotated[
-    str | None, typer.Option(help="seasonal_naive,statistical,boosting,tft; those of the preset when absent.")
+    str | None,
+    typer.Option(help="Names with commas, such as theta,statistical,boosting,tft; the preset's when absent."),
 ]
 TimeLimit = Annotated[
     timedelta | None,
