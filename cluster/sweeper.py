@@ -18,6 +18,7 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
+from cluster.database.dumps import registered_runs
 from cluster.database.engine import Database
 from cluster.repositories.inventory import Inventory, StoredDataset
 from cluster.repositories.leases import Leases
@@ -34,7 +35,7 @@ log = logging.getLogger("quantis.sweeper")
 
 @dataclass(frozen=True)
 class Orphan:
-    """`kind`: data (of a table), upload, bundle, training or temporary."""
+    """`kind`: data (of a table), upload, bundle, artifact (of the registry), training or temporary."""
 
     kind: str
     path: Path
@@ -88,6 +89,7 @@ class Sweeper:
         places = {
             "upload": self._uploads,
             "bundle": self._bundles,
+            "artifact": self._artifacts,
             "training": self._training,
             "temporary": self._temporary,
         }
@@ -102,6 +104,7 @@ class Sweeper:
 
     def _unneeded(self, dataset: StoredDataset, before: float) -> list[Path]:
         folder, pins = self._pinned(dataset)
+        before = min(before, time.time() - table_files.unread_kept(folder).total_seconds())
         return [
             path
             for table in table_files.tables(folder)
@@ -143,6 +146,14 @@ class Sweeper:
         """Half-written bundles of jobs that still run, and half downloads of the registry's cache."""
         folders = [*self._storage.training.glob("*/.*-*"), *(self._storage.root / "cache").glob("*/*/tmp*")]
         return [path for path in folders if path.is_dir() and _newest(path) < before]
+
+    def _artifacts(self, before: float) -> list[Path]:
+        """Bundles that were copied into the registry and never became a version of a model."""
+        if not self._storage.mlflow_database.exists():
+            return []  # the registry is elsewhere
+        bundles = list(self._storage.artifacts.glob("*/*/*/artifacts/bundle"))
+        registered = registered_runs(self._storage.mlflow_database) if bundles else set()
+        return [path for path in bundles if path.parents[1].name not in registered and _newest(path) < before]
 
     def _temporary(self, before: float) -> list[Path]:
         """What a writer of a private file, of features or of a backup left when it was killed."""

@@ -141,6 +141,8 @@ def _stored(table: GroupTable, chunk: pa.Table, base: int | None) -> pa.Table:
         return chunk.slice(0, 0)
     between = (chunk[ID][0].as_py(), chunk[ID][-1].as_py())
     bounds = pc.min_max(chunk[DS]).as_py() if DS in table.key else {"min": None, "max": None}
+    if not table.may_hold(base, between, bounds["min"], bounds["max"]):
+        return chunk.slice(0, 0)
     if table.count(base, between=between, start=bounds["min"], end=bounds["max"]) == 0:
         return chunk.slice(0, 0)
     return table.records(base, between=between, start=bounds["min"], end=bounds["max"])

@@ -9,6 +9,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
@@ -16,6 +17,7 @@ from urllib.parse import unquote, urlparse
 from deltalake import DeltaTable
 
 LOG = "_delta_log"
+RETENTION = ".retention"
 _NEW_FOLDERS = 6  # table, dataset, datasets, team, teams, root: a first write makes them
 _VERSIONED = re.compile(r"(\d{20})\.(json|checkpoint\..*parquet|checkpoint\.parquet)")
 
@@ -49,6 +51,19 @@ def pinned(folder: Path, pins: Iterable[Mapping[str, Any]]) -> dict[Path, list[i
             if isinstance(version, int) and not isinstance(version, bool) and (folder / group).is_dir():
                 found.setdefault(folder / group, set()).add(version)
     return {table: sorted(versions) for table, versions in found.items()}
+
+
+def keep_unread(folder: Path, time: timedelta) -> None:
+    """Have files of a dataset that no version reads any more stay for a time, for whoever has them open."""
+    (folder / RETENTION).write_text(str(time.total_seconds()))
+
+
+def unread_kept(folder: Path) -> timedelta:
+    """For how long they stay; no time unless somebody said so."""
+    try:
+        return timedelta(seconds=float((folder / RETENTION).read_text()))
+    except (FileNotFoundError, ValueError):
+        return timedelta(0)
 
 
 def unneeded(table: Path, versions: Sequence[int], before: float) -> list[Path]:

@@ -10,7 +10,8 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import reduce
 from operator import and_
 from pathlib import Path
@@ -43,8 +44,23 @@ _OPENED = 16  # versions kept open
 _CHECKPOINTS = {"delta.checkpointInterval": "10"}  # so that opening a version reads few commits
 _ONE_BY_ONE = 16  # ids up to which comparing is cheaper than a set
 
+_COARSE = timedelta(milliseconds=1)  # to which bounds of times may be cut
 _COMMIT = CommitProperties(max_commit_retries=0)
 _HOOKS = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)
+
+
+@dataclass(frozen=True)
+class _Written:
+    """What a version that was just written is known to be without opening it: its files have bounds."""
+
+    version: int
+    schema: pa.Schema
+    files: pa.Table
+
+    @classmethod
+    def of(cls, table: DeltaTable) -> _Written:
+        schema = pa.schema(table.schema().to_arrow())
+        return cls(int(table.version()), schema, pa.table(table.get_add_actions(flatten=True)))
 
 
 class GroupTable:
@@ -55,6 +71,7 @@ class GroupTable:
         self._lock = threading.Lock()  # of what follows
         self._opened: OrderedDict[int, pads.Dataset] = OrderedDict()
         self._newest: DeltaTable | None = None
+        self._written: _Written | None = None
 
     def records(
         self,
@@ -96,7 +113,24 @@ class GroupTable:
         yield from self._dataset(version).to_batches(columns=columns)
 
     def schema(self, version: int) -> pa.Schema:
-        return self._dataset(version).schema
+        written = self._written
+        return written.schema if written and written.version == version else self._dataset(version).schema
+
+    def may_hold(
+        self, version: int, between: tuple[str, str], start: datetime | None, end: datetime | None
+    ) -> bool:
+        """False where the last write here has left bounds of all files, and nothing lies within these."""
+        written = self._written
+        if written is None or written.version != version:
+            return True
+        files, inside = written.files, pc.scalar(True)
+        for name, low, high in ((ID, *between), (DS, start, end)):
+            if f"max.{name}" in files.column_names and low is not None and high is not None:
+                least, most = pc.field(f"min.{name}"), pc.field(f"max.{name}")
+                late = most if name == ID else pc.add(most, _COARSE)
+                here = (least <= pa.scalar(high)) & (late >= pa.scalar(low))
+                inside &= here | least.is_null() | most.is_null()
+        return bool(files.filter(inside).num_rows)
 
     def append(self, chunks: Iterable[pa.Table], schema: pa.Schema, base: int | None) -> int:
         """Add records after a base version (None: there is none); the new version."""
@@ -129,7 +163,7 @@ class GroupTable:
         needed = {path.name for path in data_files(self.folder)}
         with self._lock:
             self._opened.clear()
-            self._newest = None
+            self._newest = self._written = None
         data = [path for path in self.folder.rglob("*.parquet") if LOG not in path.parts]
         old = [path for path in data if path.name not in needed]
         old += [path for path in (self.folder / LOG).iterdir() if _commit_number(path) < version]
@@ -165,6 +199,7 @@ class GroupTable:
         make_durable(self.folder, version, base)
         with self._lock:
             self._newest = table
+            self._written = None if table is None else _Written.of(table)
         return version
 
     def _healed(self, base: int | None) -> DeltaTable | None:

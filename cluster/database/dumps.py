@@ -41,6 +41,12 @@ def check_sqlite(path: Path) -> str:
     return "" if found == "ok" else str(found)
 
 
+def registered_runs(path: Path) -> set[str]:
+    """The runs of MLflow's database that some model version was made from."""
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=60)) as connection:
+        return {row[0] for row in connection.execute("SELECT run_id FROM model_versions") if row[0]}
+
+
 def relocate_artifacts(path: Path, old: Path, new: Path) -> int:
     """Say in a copy of MLflow's database that the artifacts lie elsewhere; how many places changed."""
     changed = 0

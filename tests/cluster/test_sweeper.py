@@ -13,14 +13,19 @@ import pyarrow as pa
 import pytest
 
 from cluster.catalogue import Catalogue
+from cluster.compaction import compact
 from cluster.database.engine import Database
 from cluster.repositories.datasets import Datasets
 from cluster.repositories.jobs import Jobs
 from cluster.storage import Storage
 from cluster.sweeper import Sweeper
 from cluster.verify import verify
+from models.bundle import write_bundle
+from models.registry import Registry
 from quantis.types.datasets import DatasetSpec
 from quantis.types.jobs import FeaturizeSpec, JobState
+from tests.crash.test_disk_full import small_model
+from tests.serve.world import PASSED
 
 TEAM = "default"
 
@@ -246,3 +251,40 @@ def test_when_a_backup_is_at_work_then_no_file_vanishes(sweeper: Sweeper, storag
 def _written(path: Path) -> Path:
     path.write_text("x")
     return path
+
+
+def test_when_a_compaction_promised_a_longer_time_then_the_sweeper_keeps_to_it(
+    catalogue: Catalogue, sweeper: Sweeper, storage: Storage
+) -> None:
+    before = files(storage)
+    week, never = timedelta(days=7), timedelta(days=3650)
+    compact(catalogue, storage, TEAM, "sales", retention=week, purge_after=never)
+    for path in files(storage):
+        aged(path, days=6)
+    assert sweeper.find() == []
+    for path in files(storage):
+        aged(path, days=8)
+    removed = {orphan.path for orphan in sweeper.sweep()}
+    assert removed
+    assert removed <= before
+
+
+def test_when_a_publish_was_killed_then_its_copy_of_the_bundle_goes_and_that_of_versions_stays(
+    sweeper: Sweeper, storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = write_bundle(tmp_path / "made", *small_model())
+    registry = Registry(f"sqlite:///{storage.mlflow_database}", str(storage.artifacts), TEAM)
+    registry.publish("demand", bundle, metrics={}, gate=PASSED)
+    with monkeypatch.context() as killed:
+        killed.setattr(registry._client, "create_model_version", _raise)
+        with pytest.raises(RuntimeError, match="killed"):
+            registry.publish("demand", bundle, metrics={}, gate=PASSED)
+    copies = list(storage.artifacts.glob("**/artifacts/bundle"))
+    assert len(copies) == 2
+    assert sweeper.find() == []
+    for copy in copies:
+        for path in (copy, *copy.rglob("*")):
+            aged(path)
+    (orphan,) = sweeper.sweep()
+    assert (orphan.kind, orphan.path in copies, orphan.path.exists()) == ("artifact", True, False)
+    assert registry.resolve("demand:1").version == 1

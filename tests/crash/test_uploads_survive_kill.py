@@ -30,10 +30,13 @@ def _one_life(book: Book, parent: subprocess.Popen[str], longest: float) -> None
 
 def _kills(book: Book, *, kills: int, acknowledged: int, longest: float) -> Counts:
     with nursery("nursery", book.storage.root) as parent:
+        began = time.monotonic()
         while book.kills < kills or book.acknowledged < acknowledged:
             _one_life(book, parent, longest)
             # A busy machine gives its writers longer lives, so that both goals are met at about one time.
-            longest *= 1.1 if book.acknowledged * kills < book.kills * acknowledged else 0.95
+            each = (time.monotonic() - began) / (book.acknowledged + 1)
+            left = (acknowledged - book.acknowledged) / max(kills - book.kills, 1)
+            longest = min(max(2 * left * each, 0.3), 20.0)
     faults = book.faults()
     counts = book.counts(faults)
     print(counts, flush=True)
@@ -55,10 +58,10 @@ def test_when_writers_are_killed_then_every_acknowledged_upload_is_there_once_an
 def test_when_a_thousand_writers_are_killed_then_nothing_is_lost_torn_or_doubled(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    """Twenty data folders, two at a time: 50 kills and 500 acknowledged writes at the least in each."""
+    """Twenty data folders, four at a time: 50 kills and 500 acknowledged writes at the least in each."""
     books = [Book(tmp_path / str(seed), seed) for seed in range(20)]
-    with ThreadPoolExecutor(max_workers=2) as two:
-        rounds = two.map(lambda book: _kills(book, kills=50, acknowledged=500, longest=1.5), books)
+    with ThreadPoolExecutor(max_workers=4) as four:
+        rounds = four.map(lambda book: _kills(book, kills=50, acknowledged=500, longest=1.5), books)
         total = sum(rounds, Counts(*[0] * 8))
     print(f"in all: {total}", flush=True)
     record_property("counts", str(total))
