@@ -59,6 +59,9 @@ def _task(context: Context[BacktestSpec]) -> Task:
         )
     known = read_bundle(context.registry.download(version), context.families)
     changed: dict[str, Any] = {"families": (version.family,)}
+    if version.family == Family.ensemble:
+        parts = known.parts().config["members"]
+        changed["families"] = (*dict.fromkeys(part["family"] for part in parts), Family.ensemble)
     if version.family == Family.tft:
         changed["tft"] = TftParams.model_validate(known.parts().config["params"])
     context.spec = spec.model_copy(update=changed)

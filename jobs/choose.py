@@ -13,6 +13,7 @@ import pyarrow as pa
 from models import ladder
 from models.answers import as_table
 from models.backtest import backtest
+from models.blending import Candidate, candidates
 from models.bundle import FAMILIES, family_class, require_families, size_of
 from models.forecaster import Forecaster
 from models.gate import Score, errors_of
@@ -22,12 +23,13 @@ from models.ladder import Entry
 from models.metrics import Parts, figures
 from models.naive import ColumnForecast, SeasonalNaive
 from quantis.errors import InvalidInput, Unavailable
-from quantis.panel import ID, Snapshot, SnapshotProvider, Task
+from quantis.panel import ID, Snapshot, SnapshotProvider, Task, series_slices
 from quantis.types.forecasts import Reason, Rung
 from quantis.types.jobs import CompareSpec, Family
 
 BASELINE = "baseline"
 SERIES_PER_BLOCK = 250
+ENOUGH_PAIRS, MOST_WINDOWS = 100, 12
 LOCAL = frozenset({Family.seasonal_naive, Family.theta, Family.statistical})
 """Families that look at one series at a time: blocks of series are forecast apart, with the same result."""
 
@@ -96,6 +98,18 @@ class Judged:
     fallen: tuple[Fallen, ...] = ()
 
 
+def windows(spec: CompareSpec, task: Task, history: pa.Table) -> int:
+    """How many rolling origins: as asked, or enough for about a hundred (series, window) pairs.
+
+    Three at least and twelve at most, and never over more than a quarter of the usual history.
+    """
+    if spec.n_windows is not None:
+        return spec.n_windows
+    lengths = [rows.stop - rows.start for _, rows in series_slices(history[ID])]
+    bearable = int(np.median(lengths)) // (4 * task.h) if lengths else 1
+    return max(1, min(bearable, max(3, -(-ENOUGH_PAIRS // max(len(lengths), 1))), MOST_WINDOWS))
+
+
 def members(spec: CompareSpec, task: Task, families: Mapping[str, str] = FAMILIES) -> list[Member]:
     """The candidates of a job. Seasonal naive always stands: it is the floor."""
     found = [Member(f"seasonal_naive_{m}", Family.seasonal_naive, season=m) for m in task.season_lengths]
@@ -107,8 +121,30 @@ def members(spec: CompareSpec, task: Task, families: Mapping[str, str] = FAMILIE
             )
         found.append(Member(column, BASELINE, column=column))
     require_families(spec.families, families)
-    rivals = dict.fromkeys(family for family in spec.families if family != Family.seasonal_naive)
+    apart = {
+        Family.seasonal_naive,
+        Family.ensemble,
+    }  # the floor stands already, a blend is made of the others
+    if not task.roles.futr_exog + task.roles.hist_exog:
+        apart.add(Family.boosting_plain)  # the same as boosting
+    rivals = dict.fromkeys(family for family in spec.families if family not in apart)
     return found + [Member(family, family) for family in rivals]
+
+
+def published(
+    members: Sequence[Member], outcomes: Mapping[str, Judged | Exception], trial: Trial, blend: bool
+) -> dict[str, Candidate]:
+    """What each member, and their blend, would be published as: calibrated, judged on the other windows.
+
+    Forecasts that were reconciled over a hierarchy stay as they are, or they would no longer add up.
+    """
+    judged = {m: outcome for m in members if isinstance(outcome := outcomes[m.name], Judged)}
+    floor = next((judged[m] for m in judged if m.family == Family.seasonal_naive), None)
+    if floor is None or trial.levels is not None:
+        return {}
+    own = {m.name: one.predictions for m, one in judged.items() if m.family != BASELINE}
+    mixed = {m.name for m in judged if blend and m.family in FAMILIES}
+    return candidates(own, floor.predictions, trial.history, trial.task, mixed)
 
 
 def units(candidates: Sequence[Member], trial: Trial, width: int) -> list[Unit]:

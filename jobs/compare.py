@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from cluster.session import OnRay
@@ -13,6 +13,7 @@ from jobs import choose
 from jobs.choose import Judged, Member, Trial, Unit
 from jobs.runtime import Context
 from jobs.transformer import train_tft
+from models.blending import ENSEMBLE, Candidate
 from models.forecaster import Forecaster
 from models.gate import Score
 from models.hierarchy import Levels, WithNodes
@@ -57,11 +58,15 @@ class Clock:
 
 @dataclass(frozen=True)
 class Compared:
-    """What the comparison found: every member's outcome and its score, in the members' order."""
+    """What the comparison found: every member's outcome and its score, in the members' order.
+
+    `published` has what a member, or the blend, is published as: its weights and calibration.
+    """
 
     members: list[Member]
     outcomes: list[Judged | Exception]
     scores: list[Score]
+    published: dict[str, Candidate]
 
 
 def trial_of(context: Context[Any], task: Task, levels: Levels | None = None) -> tuple[Trial, Snapshot]:
@@ -71,7 +76,7 @@ def trial_of(context: Context[Any], task: Task, levels: Levels | None = None) ->
     last = context.last_cutoff(task)
     now = plain(last)
     provider: SnapshotProvider = _vintage(context, task) or plain
-    origins = cutoffs(last, task, spec.n_windows, spec.step_size or task.h)
+    origins = cutoffs(last, task, choose.windows(spec, task, now.history), spec.step_size or task.h)
     history = now.history
     if levels is not None:
         provider, history = WithNodes(provider, levels), levels.extended(now).history
@@ -96,11 +101,26 @@ def compare(context: Context[Any], trial: Trial, clock: Clock) -> Compared:
         if member.family == Family.tft:
             with context.step(f"backtest {member.name} on {spec.tft.workers} workers", 0.7):
                 outcomes[member.name] = _judge_tft(context, member, trial, clock)
+    with context.step("blend and calibrate", 0.85):
+        found = choose.published(candidates, outcomes, trial, Family.ensemble in spec.families)
+    for name, candidate in found.items():
+        outcomes[name] = _as_published(outcomes, name, candidate)
+    if ENSEMBLE in found:
+        candidates = [*candidates, Member(ENSEMBLE, Family.ensemble)]
     scores = [_told(context, choose.score(m, outcomes[m.name], trial)) for m in candidates]
     naive = [score for score in scores if score.family == Family.seasonal_naive]
     if all(score.failed for score in naive):
         raise Unavailable(f"seasonal naive, the floor to beat, failed: {naive[0].failed}")
-    return Compared(candidates, [outcomes[member.name] for member in candidates], scores)
+    return Compared(candidates, [outcomes[member.name] for member in candidates], scores, found)
+
+
+def _as_published(outcomes: Mapping[str, Judged | Exception], name: str, candidate: Candidate) -> Judged:
+    """The outcome with the candidate's predictions; a blend took the time and the room of its members."""
+    parts = [one for part in candidate.weights if isinstance(one := outcomes[part], Judged)]
+    if name in outcomes:
+        return replace(parts[0], predictions=candidate.predictions)
+    seconds, size = sum(part.seconds for part in parts), sum(part.size_bytes for part in parts)
+    return Judged(candidate.predictions, seconds, size)
 
 
 def _judged(
@@ -133,7 +153,7 @@ def _said(outcome: Judged | Exception) -> str:
 def _judge_tft(context: Context[Any], member: Member, trial: Trial, clock: Clock) -> Judged | Exception:
     spec: CompareSpec = context.spec
     left = clock.left(COMPARING)
-    needed = tft_seconds(spec, trial.task.h)
+    needed = tft_seconds(spec, trial.task.h, len(trial.cutoffs))
     if spec.preset == Preset.balanced and left is not None and left < needed:
         return TimedOut(f"left out: it needs about {needed:.0f} s, and {left:.0f} s of the time were left")
     return attempt(
@@ -149,12 +169,14 @@ def attempt(work: Callable[[], Result]) -> Result | Exception:
 
 
 def fit_within(
-    trial: Trial, member: Member, snapshot: Snapshot, seconds: float | None
-) -> Forecaster | Exception:
-    """A member fitted as a Ray task that is killed when it overruns."""
+    trial: Trial, members: Sequence[Member], snapshot: Snapshot, seconds: float | None
+) -> dict[str, Forecaster | Exception]:
+    """Members fitted as Ray tasks, by name; one that overruns is killed."""
+    if not members:
+        return {}
     shared = (snapshot, trial.task, trial.families)
-    done = OnRay(cpus=1).within(_fitted, shared, [member], lambda waiting: seconds)
-    return next(outcome for _, outcome in done)
+    done = OnRay(cpus=1).within(_fitted, shared, members, lambda waiting: seconds)
+    return {members[number].name: outcome for number, outcome in done}
 
 
 def _fitted(
@@ -164,9 +186,9 @@ def _fitted(
     return choose.fit(member, snapshot, task, families, choose.deadline_in(seconds))
 
 
-def tft_seconds(spec: CompareSpec, h: int) -> float:
+def tft_seconds(spec: CompareSpec, h: int, windows: int) -> float:
     """About how long the transformer trains on two shared cores; measured, good to a factor of two."""
-    params, fits = spec.tft, spec.n_windows if spec.refit else 1
+    params, fits = spec.tft, windows if spec.refit else 1
     values = (
         params.steps * params.batch_size * params.workers * (params.encoder_length + h) * params.hidden_size
     )

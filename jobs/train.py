@@ -16,7 +16,10 @@ from jobs.choose import Trial
 from jobs.compare import REFITTED, Clock, Compared, attempt, compare, fit_within, trial_of
 from jobs.runtime import Context, run
 from jobs.transformer import train_tft
+from models.blending import ENSEMBLE
 from models.bundle import write_bundle
+from models.calibration import calibrated
+from models.ensemble import Ensemble
 from models.forecaster import Forecaster
 from models.gate import GateDecision, fall_back, gate, leaderboard
 from quantis.panel import Snapshot
@@ -68,19 +71,34 @@ def _refit(
     now: Snapshot,
     clock: Clock,
 ) -> tuple[GateDecision, Forecaster]:
-    """The chosen member fitted on all that is known; the best seasonal naive where that fails or overruns."""
+    """The chosen member, or the blend's, fitted on all that is known and calibrated.
+
+    A member of a blend that fails or overruns is left out of it; the best seasonal naive comes where all do.
+    """
     members = {member.name: member for member in compared.members}
-    chosen = members[decision.chosen]
-    if chosen.family == Family.tft:
-        outcome = attempt(lambda: train_tft(context, now, trial.task, "refit"))
-    else:
-        outcome = fit_within(trial, chosen, now, clock.left(REFITTED))
-    if not isinstance(outcome, Exception):
-        return decision, outcome
-    why = f"the refit of {chosen.name} failed: {choose.reason_of(outcome)}"
-    context.tell(why)
-    decision = fall_back(compared.scores, why)
-    return decision, choose.fit(members[decision.chosen], now, trial.task)
+    candidate = compared.published.get(decision.chosen)
+    weights = candidate.weights if candidate else {decision.chosen: 1.0}
+    wanted = [members[name] for name in weights]
+    outcomes: dict[str, Forecaster | Exception] = {
+        member.name: attempt(lambda: train_tft(context, now, trial.task, "refit"))
+        for member in wanted
+        if member.family == Family.tft
+    }
+    outcomes |= fit_within(trial, choose.local(wanted), now, clock.left(REFITTED))
+    fitted = [(weights[n], found) for n, found in outcomes.items() if not isinstance(found, Exception)]
+    failed = [
+        f"{name}: {choose.reason_of(outcome)}"
+        for name, outcome in outcomes.items()
+        if isinstance(outcome, Exception)
+    ]
+    if failed:
+        context.tell(f"the refit failed of {'; '.join(failed)}")
+    if not fitted:
+        decision = fall_back(compared.scores, f"the refit of {decision.chosen} failed: {'; '.join(failed)}")
+        return decision, choose.fit(members[decision.chosen], now, trial.task)
+    blended = decision.chosen == ENSEMBLE
+    forecaster = Ensemble(trial.task, fitted) if blended else fitted[0][1]
+    return decision, calibrated(forecaster, candidate.calibration if candidate else None)
 
 
 def _board(context: Context[TrainSpec], trial: Trial, rows: list[LeaderboardRow]) -> Leaderboard:

@@ -23,6 +23,7 @@ from cluster.session import SPENT
 from cluster.settings import Settings
 from jobs.runtime import Context
 from models.bundle import read_bundle, write_bundle
+from models.calibration import bare
 from models.forecaster import Forecaster
 from models.tft.checkpoint import Checkpoints, fingerprint
 from models.tft.continued import continued
@@ -44,7 +45,7 @@ def train_tft(context: Context[Any], snapshot: Snapshot, task: Task, what: str) 
     if isinstance(spec, TrainSpec) and spec.warm_start is not None:
         version = context.registry.resolve(spec.warm_start)
         parent = Parent(f"{version.model}:{version.version}", context.registry.download(version))
-        _, params = continued(read_bundle(parent.bundle), parent.name, snapshot, task, params)
+        _, params = continued(bare(read_bundle(parent.bundle)), parent.name, snapshot, task, params)
         context.tell(f"tft ({what}): goes on from {parent.name}")
     report = preflight(snapshot, task, params)
     if report.without_windows:
@@ -132,7 +133,7 @@ def _worker(config: dict[str, Any]) -> None:
 def _forecaster(parent: Parent | None) -> TftForecaster | None:
     if parent is None:
         return None
-    found = read_bundle(parent.bundle)
+    found = bare(read_bundle(parent.bundle))
     assert isinstance(found, TftForecaster)  # `continued` has seen to it
     return found
 

@@ -7,7 +7,7 @@ are then too good by what a few numbers can learn from one window.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,9 +32,13 @@ class Candidate:
 
 
 def candidates(
-    members: Mapping[str, pa.Table], naive: pa.Table, history: pa.Table, task: Task
+    members: Mapping[str, pa.Table],
+    naive: pa.Table,
+    history: pa.Table,
+    task: Task,
+    blended: Collection[str] = (),
 ) -> dict[str, Candidate]:
-    """Each member calibrated, and their blend under `ensemble` where it has two members or more.
+    """Each member calibrated, and the blend of those `blended` under `ensemble` where it has two or more.
 
     `members` and `naive` are predictions beside actuals (unique_id, ds, cutoff, y, mean, q...) of the same
     series and windows.
@@ -42,7 +46,9 @@ def candidates(
     ordered = {name: _ordered(table) for name, table in members.items()}
     reference = _ordered(naive)
     found = {name: _candidate({name: table}, reference, history, task) for name, table in ordered.items()}
-    same = {name: table for name, table in ordered.items() if _same_rows(table, reference)}
+    same = {
+        name: table for name, table in ordered.items() if name in blended and _same_rows(table, reference)
+    }
     if len(same) > 1:
         mixed = _candidate(same, reference, history, task)
         if len(mixed.weights) > 1:

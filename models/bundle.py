@@ -1,9 +1,10 @@
-"""Bundle format 2: a trained model on disk, without pickle, verified before and after it is loaded.
+"""Bundle format 3: a trained model on disk, without pickle, verified before and after it is loaded.
 
 manifest.json         format_version, family, and the sha256 of every other file
 task.json             the task
 lineage.json          the code, the libraries and the time that made it; not in format 1
 config.json           Parts.config
+calibration.json      what its intervals need to cover, where a backtest told; not in formats 1 and 2
 tensors.safetensors   Parts.tensors
 texts/<name>          Parts.texts
 sample/*.arrow        two short series and what the model must predict for them
@@ -28,6 +29,7 @@ import pyarrow as pa
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
+from models.calibration import Calibrated, Calibration, calibrated
 from models.forecaster import Forecaster, Parts
 from models.series import floats, keep_series
 from quantis.errors import Conflict, InvalidInput, QuantisError, Unavailable
@@ -35,8 +37,8 @@ from quantis.panel import DS, ID, Snapshot, Task, Y, series_slices
 from quantis.types.jobs import Family
 from quantis.types.registry import Lineage
 
-FORMAT_VERSION = 2
-READABLE = (1, 2)
+FORMAT_VERSION = 3
+READABLE = (1, 2, 3)
 FAMILIES = {
     "seasonal_naive": "models.naive:SeasonalNaive",
     "last_value": "models.naive:LastValue",
@@ -44,10 +46,14 @@ FAMILIES = {
     "theta": "models.theta:Theta",
     "statistical": "models.statistical:Statistical",
     "boosting": "models.boosting:Boosting",
+    "boosting_recent": "models.boosting:RecentBoosting",
+    "boosting_plain": "models.boosting:PlainBoosting",
+    "ensemble": "models.ensemble:Ensemble",
     "tft": "models.tft.forecaster:TftForecaster",
     "tft_converted": "models.tft.converted:ConvertedTft",
 }
 NEVER_ASKED_FOR = frozenset({"baseline", "last_value", "tft_converted"})
+CALIBRATION = "calibration.json"
 _TOLERANCE = 1e-4
 _SAMPLE_SERIES = 2
 _SAMPLE_TABLES = ("history", "future", "static", "expected")
@@ -128,6 +134,8 @@ def read_bundle(folder: Path, families: Mapping[str, str] = FAMILIES) -> Forecas
     texts = {name[6:]: data.decode() for name, data in files.items() if name.startswith("texts/")}
     parts = Parts(json.loads(files["config.json"]), load_tensors(files["tensors.safetensors"]), texts)
     forecaster = family_class(family, families).from_parts(task, parts)
+    if CALIBRATION in files:
+        forecaster = calibrated(forecaster, Calibration.model_validate_json(files[CALIBRATION]))
     _conform(folder, forecaster, {name: _from_ipc(files[f"sample/{name}.arrow"]) for name in _SAMPLE_TABLES})
     return forecaster
 
@@ -189,6 +197,8 @@ def _contents(forecaster: Forecaster, snapshot: Snapshot, lineage: Lineage | Non
         "config.json": json.dumps(parts.config, indent=2, allow_nan=False).encode(),
         "tensors.safetensors": save_tensors(tensors),
     }
+    if isinstance(forecaster, Calibrated):
+        files[CALIBRATION] = forecaster.calibration.model_dump_json(indent=2).encode()
     if lineage is not None:
         files["lineage.json"] = lineage.model_dump_json(indent=2).encode()
     files |= {f"texts/{name}": text.encode() for name, text in parts.texts.items()}

@@ -6,16 +6,16 @@ times a quantile's own distance from the median the actuals lay away, at each st
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Self, cast
 
 import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from models.forecaster import quantile_column
+from models.forecaster import Forecaster, Parts, quantile_column
 from models.judged import Rows, quantile_columns
 from models.series import Floats, floats
-from quantis.panel import ID, series_slices
+from quantis.panel import ID, Snapshot, Task, series_slices
 from quantis.types.base import Frozen
 
 _ROWS_A_STRETCH = 300
@@ -65,6 +65,51 @@ class Calibration(Frozen):
                 forecasts.column_names.index(name), name, pa.array(sorted_values)
             )
         return forecasts
+
+
+class Calibrated:
+    """A forecaster whose quantiles are moved until they cover; in all else it is the one inside."""
+
+    def __init__(self, inside: Forecaster, calibration: Calibration) -> None:
+        self.inside = inside
+        self.calibration = calibration
+
+    @property
+    def family(self) -> str:
+        return self.inside.family
+
+    @property
+    def task(self) -> Task:
+        return self.inside.task
+
+    @property
+    def min_history(self) -> int:
+        return self.inside.min_history
+
+    @property
+    def context_length(self) -> int:
+        return self.inside.context_length
+
+    def predict(self, snapshot: Snapshot) -> pa.Table:
+        return self.calibration.apply(self.inside.predict(snapshot))
+
+    def parts(self) -> Parts:
+        """Those of the one inside; a bundle keeps the calibration beside them."""
+        return self.inside.parts()
+
+
+def calibrated(forecaster: Forecaster, calibration: Calibration | None) -> Forecaster:
+    """The forecaster with intervals that cover; as it is without a calibration."""
+    if calibration is None:
+        return forecaster
+    return cast(
+        Forecaster, Calibrated(forecaster, calibration)
+    )  # the family is the inside's, not the class's
+
+
+def bare(forecaster: Forecaster) -> Forecaster:
+    """The forecaster itself, without its calibration."""
+    return forecaster.inside if isinstance(forecaster, Calibrated) else forecaster
 
 
 def _factor(rows: Rows, quantile: Floats, level: float, part: np.ndarray) -> float:

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from models.calibration import Calibration
 from models.forecaster import Forecaster, Parts, quantile_column
 from models.judged import Rows
 from models.series import Floats, each_series, floats, keep_series, predictions
@@ -76,18 +75,15 @@ def blend(tables: Sequence[tuple[float, pa.Table]]) -> pa.Table:
 
 
 class Ensemble:
-    """Fitted members, their weights, and what their intervals need to cover. Also one member alone."""
+    """Fitted members and their weights; a series too short for some is answered by the others."""
 
     family: ClassVar[str] = "ensemble"
 
-    def __init__(
-        self, task: Task, members: Sequence[tuple[float, Forecaster]], calibration: Calibration | None = None
-    ) -> None:
+    def __init__(self, task: Task, members: Sequence[tuple[float, Forecaster]]) -> None:
         if not members or min(weight for weight, _ in members) <= 0:
             raise InvalidInput("an ensemble needs members, each with a weight above 0")
         self.task = task
         self.members = list(members)
-        self.calibration = calibration
 
     @property
     def min_history(self) -> int:
@@ -123,14 +119,11 @@ class Ensemble:
                 f"{shortest} steps of history; the least demanding member needs {self.min_history}"
             )
         values = (total / weights[:, None, None]).reshape(-1, len(columns))
-        table = predictions(snapshot.future, values[:, 0], sorted(self.task.quantiles), values[:, 1:])
-        return self.calibration.apply(table) if self.calibration else table
+        return predictions(snapshot.future, values[:, 0], sorted(self.task.quantiles), values[:, 1:])
 
     def parts(self) -> Parts:
         """The members' parts, each under its number."""
-        config: dict[str, Any] = {"calibration": None, "members": []}
-        if self.calibration is not None:
-            config["calibration"] = self.calibration.model_dump(mode="json")
+        config: dict[str, Any] = {"members": []}
         tensors: dict[str, npt.NDArray[np.generic]] = {}
         texts: dict[str, str] = {}
         for number, (weight, member) in enumerate(self.members):
@@ -153,5 +146,4 @@ class Ensemble:
                 {n.removeprefix(prefix): v for n, v in parts.texts.items() if n.startswith(prefix)},
             )
             members.append((float(one["weight"]), family_class(one["family"]).from_parts(task, own)))
-        given = parts.config["calibration"]
-        return cls(task, members, None if given is None else Calibration.model_validate(given))
+        return cls(task, members)

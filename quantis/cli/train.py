@@ -53,7 +53,10 @@ def train(
     preset: Preset = None,
     families: Families = None,
     time_limit: TimeLimit = None,
-    windows: Annotated[int, typer.Option(min=1, help="Rolling-origin windows of the backtest.")] = 2,
+    windows: Annotated[
+        int | None,
+        typer.Option(min=1, help="Windows of the backtest; enough to tell, when absent."),
+    ] = None,
     baseline: Annotated[
         list[str] | None,
         typer.Option(help="A column known in advance, scored as a forecast; may be repeated."),

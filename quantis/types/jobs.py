@@ -56,7 +56,10 @@ class Family(StrEnum):
     theta = "theta"
     statistical = "statistical"
     boosting = "boosting"
+    boosting_recent = "boosting_recent"
+    boosting_plain = "boosting_plain"
     tft = "tft"
+    ensemble = "ensemble"
 
 
 class Preset(StrEnum):
@@ -77,8 +80,8 @@ class Preset(StrEnum):
 
 
 _FAMILIES = {
-    Preset.fast: (Family.seasonal_naive, Family.theta, Family.boosting),
-    Preset.balanced: (Family.seasonal_naive, Family.statistical, Family.boosting, Family.tft),
+    Preset.fast: (Family.seasonal_naive, Family.theta, Family.boosting, Family.ensemble),
+    Preset.balanced: tuple(family for family in Family if family != Family.tft),
     Preset.best: tuple(Family),
 }
 _LIMITS = {
@@ -140,7 +143,9 @@ class CompareSpec(WorkSpec):
         le=timedelta(days=7),
         description="The whole job's time, shared among the families; the preset's when absent.",
     )
-    n_windows: int = Field(default=2, ge=1, le=50)
+    n_windows: int | None = Field(
+        default=None, ge=1, le=50, description="Rolling origins; as many as tell enough, when absent."
+    )
     step_size: int | None = Field(default=None, ge=1, description="Steps between windows; h when absent.")
     refit: bool = Field(default=False, description="Fit anew at each window, not at the first alone.")
     backtest_mode: Literal["plain", "vintage"] = Field(

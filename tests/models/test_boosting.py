@@ -66,7 +66,9 @@ def test_when_kept_as_a_bundle_then_it_answers_the_same(fitted, tmp_path):
 def test_when_only_the_needed_history_or_a_single_series_is_given_then_the_answer_is_the_same(fitted):
     _, snapshot, _, model = fitted
     whole = model.predict(snapshot)
-    assert np.allclose(floats(model.predict(recent(snapshot, model.context_length))["mean"]), floats(whole["mean"]))
+    assert np.allclose(
+        floats(model.predict(recent(snapshot, model.context_length))["mean"]), floats(whole["mean"])
+    )
     alone = model.predict(keep_series(snapshot, ["b"]))
     assert np.allclose(floats(alone["mean"]), floats(whole["mean"])[24:48])
 

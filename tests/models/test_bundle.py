@@ -89,7 +89,7 @@ def test_when_a_changed_model_has_a_fitting_hash_then_its_sample_gives_it_away(c
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format_version": 3}, "has format 3, this code reads 1 to 2"),
+        ({"format_version": 4}, "has format 4, this code reads 1 to 3"),
         ({"files": {"../../secret": "0"}}, "outside itself"),
         ({"files": {"/etc/passwd": "0"}}, "outside itself"),
         ({"files": {}}, "lacks config.json"),

@@ -1432,9 +1432,9 @@ export interface components {
             time_limit?: string | null;
             /**
              * N Windows
-             * @default 2
+             * @description Rolling origins; as many as tell enough, when absent.
              */
-            n_windows?: number;
+            n_windows?: number | null;
             /**
              * Step Size
              * @description Steps between windows; h when absent.
@@ -3194,9 +3194,9 @@ export interface components {
             time_limit?: string | null;
             /**
              * N Windows
-             * @default 2
+             * @description Rolling origins; as many as tell enough, when absent.
              */
-            n_windows?: number;
+            n_windows?: number | null;
             /**
              * Step Size
              * @description Steps between windows; h when absent.

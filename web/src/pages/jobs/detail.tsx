@@ -149,7 +149,7 @@ function Facts({ job }: { job: Job }) {
             <dt>Families</dt>
             <dd>{spec.families.join(", ")}</dd>
             <dt>Windows</dt>
-            <dd>{spec.n_windows}</dd>
+            <dd>{spec.n_windows ?? "as many as tell enough"}</dd>
             <dt>TFT</dt>
             <dd>
               {spec.tft.steps} steps, hidden size {spec.tft.hidden_size}
