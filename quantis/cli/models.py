@@ -173,6 +173,8 @@ def _show_version(version: ModelVersion) -> None:
             ("aliases", ", ".join(version.aliases)),
             ("horizon", f"{version.h} steps of {version.freq}"),
             ("trained on", trained),
+            ("as known at", f"{output.moment(version.as_of)} UTC" if version.as_of else None),
+            ("code", version.lineage.code_version if version.lineage else None),
             ("experiment", version.experiment),
             ("created", f"{output.moment(version.created_at)} UTC"),
             ("content", version.content_hash),

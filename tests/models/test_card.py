@@ -9,7 +9,8 @@ from quantis.types.registry import Leaderboard, LeaderboardRow, Lineage, ModelVe
 
 NOW = datetime(2024, 5, 6, 7, 8, tzinfo=UTC)
 LINEAGE = Lineage(
-    code_version="0.1.0 (abc)", code_hash="c" * 64, environment_hash="e" * 64, libraries={"numpy": "2.4.6"}, trained_at=NOW
+    code_version="0.1.0 (abc)", code_hash="c" * 64, environment_hash="e" * 64, libraries={"numpy": "2.4.6"},
+    trained_at=NOW,
 )  # fmt: skip
 
 

@@ -103,3 +103,12 @@ def test_when_a_card_is_asked_for_then_it_tells_data_figures_and_limits(world, c
         "flights version 1",
     ):
         assert part in card.markdown
+
+
+def test_when_a_family_is_unknown_then_the_request_is_refused_with_those_there_are(client, problem):
+    body = problem(
+        client.post("/v1/jobs", json={"spec": SPEC | {"families": ["prophet"]}}), 422, "invalid_input"
+    )
+    assert "'prophet' is not known here; choose among boosting" in body["detail"]
+    assert "QUANTIS_MODEL_MODULES" in body["detail"]
+    problem(client.post("/v1/jobs", json={"spec": SPEC | {"families": ["os; rm"]}}), 422, "invalid_input")
