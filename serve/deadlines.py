@@ -14,21 +14,24 @@ _KEY = "quantis.deadline"
 
 
 class _Deadline:
-    """When the answer must have begun, and whether it has."""
+    """When the answer must have begun."""
 
     def __init__(self, seconds: float) -> None:
         self._from = asyncio.get_running_loop().time()
         self.seconds = seconds
-        self.begun = self.missed = False
+        self.limit = asyncio.timeout_at(self._from + seconds)
 
-    @property
-    def left(self) -> float:
-        return self._from + self.seconds - asyncio.get_running_loop().time()
+    def move(self, seconds: float | None) -> None:
+        """To so many seconds after the beginning; None for no deadline any more."""
+        if not self.limit.expired():
+            self.seconds = self.seconds if seconds is None else seconds
+            self.limit.reschedule(None if seconds is None else self._from + seconds)
 
 
 def allow(scope: Scope, seconds: float) -> None:
     """Let this request take so long, counted from its beginning."""
-    scope[_KEY].seconds = seconds
+    deadline: _Deadline = scope[_KEY]
+    deadline.move(seconds)
 
 
 async def within(seconds: float, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
@@ -40,18 +43,19 @@ async def within(seconds: float, app: ASGIApp, scope: Scope, receive: Receive, s
     deadline = scope[_KEY] = _Deadline(seconds)
 
     async def in_time(message: Message) -> None:
-        if not deadline.missed:
-            deadline.begun = True
+        if not deadline.limit.expired():
+            deadline.move(None)
             await send(message)
 
     task = asyncio.ensure_future(_run(app, scope, receive, in_time))
     try:
-        while not task.done() and not deadline.begun:
-            if deadline.left <= 0:
-                deadline.missed = True
-                raise TimedOut(f"no answer within {deadline.seconds:g} s; ask for less, or try again later")
-            await asyncio.wait({task}, timeout=deadline.left)
+        async with deadline.limit:
+            await asyncio.wait({task})
         await task
+    except TimeoutError:
+        if not deadline.limit.expired():
+            raise
+        raise TimedOut(f"no answer within {deadline.seconds:g} s; ask for less, or try again later") from None
     finally:
         if not task.done():
             task.cancel()

@@ -1,0 +1,90 @@
+"""Schemathesis, all phases, with and without a token: no 500, no failed check, and not mostly refusals."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+
+import pytest
+
+from quantis.types.jobs import JobState
+from tests.serve import fuzz
+from tests.serve.fuzz import Known
+from tests.serve.world import PASSWORD
+
+
+@pytest.fixture
+def fuzzed(world, monkeypatch):
+    """The API over a socket; a stranger may ask as often as the run needs."""
+    monkeypatch.setattr("serve.limits.STRANGER", 10**9)
+    settings = world.settings.model_copy(update={"stream_seconds": 0.3, "quota_requests_per_minute": None})
+    world = replace(world, settings=settings)
+    with fuzz.served(world.app) as url:
+        yield world, url
+
+
+def seeded(world) -> Known:
+    """Objects of every kind, and their names."""
+    admin = world.client("admin")
+
+    def made(method, path, status=201, **body):
+        answer = admin.request(method, path, **body)
+        assert answer.status_code == status, (path, answer.text)
+        return answer.json()
+
+    made("POST", "/v1/datasets", json={"name": "shop", "freq": "D"})
+    rows = fuzz.SERIES.format(day=1, y=3) + "".join(f"lamps,2024-01-{day:02},{day}\n" for day in range(1, 31))
+    made("POST", "/v1/datasets/shop/versions", content=rows, headers={"Content-Type": "text/csv"})
+    made("POST", "/v1/teams", json={"name": "rivals", "admin_name": "spy", "admin_password": PASSWORD})
+    guest = made("POST", "/v1/users", json={"user_name": "guest", "password": PASSWORD})
+    job = made("POST", "/v1/jobs", 202, json={"spec": {"kind": "featurize", "dataset": "shop"}})
+    world.services.jobs.start("default", job["id"])
+    world.services.jobs.finish("default", job["id"], JobState.succeeded, "done")
+    body = {"series": [{"unique_id": "JFK/B6"}]}
+    forecast = made("POST", "/v1/models/demand/forecasts", 200, json=body)
+    return Known(
+        mostly={
+            "datasets": ["shop"], "models": ["demand"], "ref": ["demand", "demand@champion", "demand:1"],
+            "unique_id": ["lamps", "chairs"], "version": [1], "job_id": [job["id"]],
+            "forecast_id": [forecast["forecast_id"]], "as_of": ["2024-03-01T00:00:00Z", "2025-01-02T12:00:00+01:00"],
+        },
+        always={"user_id": guest["id"], "session_id": "ended", "team": "rivals"},
+    )  # fmt: skip
+
+
+def fuzz_through(fuzzed, role: str | None, examples: int, seed: int) -> fuzz.Report:
+    world, url = fuzzed
+    known = seeded(world)
+    token = world.token(role) if role else None
+    report = fuzz.run(url, examples=examples, seed=seed, token=token, known=known)
+    sys.stdout.write(f"{role or 'nobody'}: {report}\n")
+    for check, story in report.failures.items():
+        sys.stdout.write(f"{check}\n{story}\n\n")
+    assert report.failures == {}
+    assert report.every["5xx"] == report.every["0xx"] == 0
+    return report
+
+
+def test_when_the_document_is_fuzzed_with_a_token_then_every_check_holds_and_most_that_fits_is_served(fuzzed):
+    report = fuzz_through(fuzzed, "admin", examples=6, seed=1)
+    assert report.requests >= 2000
+    assert report.answered_well > 0.5, report.by_operation
+
+
+def test_when_the_document_is_fuzzed_without_a_token_then_every_check_holds(fuzzed):
+    report = fuzz_through(fuzzed, None, examples=2, seed=2)
+    assert report.requests >= 500
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3 * 3600)
+def test_when_the_document_is_fuzzed_for_long_then_every_check_still_holds(fuzzed):
+    with_token = fuzz_through(fuzzed, "admin", examples=150, seed=3)
+    assert with_token.requests >= 20_000
+    assert with_token.answered_well > 0.5, with_token.by_operation
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_when_a_stranger_fuzzes_for_long_then_every_check_still_holds(fuzzed):
+    assert fuzz_through(fuzzed, None, examples=40, seed=4).requests >= 5000
