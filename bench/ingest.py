@@ -42,10 +42,10 @@ _LATEST = (
 )
 
 
-def write_panel(path: Path, series: int) -> None:
+def write_panel(path: Path, series: int, first: int = 0) -> None:
     """Hourly series below each other; random numbers, since only the speed is asked for."""
     rng = np.random.default_rng(0)
-    names = pa.array([name(number) for number in range(series)])
+    names = pa.array([name(first + number) for number in range(series)])
     ds = FIRST + np.arange(HOURS) * np.timedelta64(1, "h")
     schema = pa.schema([(ID, pa.string()), (DS, pa.timestamp("us", tz="UTC")), (Y, pa.float64())])
     with pq.ParquetWriter(path, schema, compression="zstd") as file:

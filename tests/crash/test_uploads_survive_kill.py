@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
@@ -61,8 +61,11 @@ def test_when_a_thousand_writers_are_killed_then_nothing_is_lost_torn_or_doubled
     """Twenty data folders, four at a time: 50 kills and 500 acknowledged writes at the least in each."""
     books = [Book(tmp_path / str(seed), seed) for seed in range(20)]
     with ThreadPoolExecutor(max_workers=4) as four:
-        rounds = four.map(lambda book: _kills(book, kills=50, acknowledged=500, longest=1.5), books)
-        total = sum(rounds, Counts(*[0] * 8))
+        rounds = [four.submit(_kills, book, kills=50, acknowledged=500, longest=1.5) for book in books]
+        wait(rounds, return_when=FIRST_EXCEPTION)
+        for one in rounds:
+            one.cancel()  # those that have not begun, when one has failed
+    total = sum((one.result() for one in rounds if not one.cancelled()), Counts(*[0] * 8))
     print(f"in all: {total}", flush=True)
     record_property("counts", str(total))
     assert total.kills >= 1_000
