@@ -67,7 +67,7 @@ def test_when_the_body_never_ends_then_it_is_504_and_the_waiting_is_over(world):
     began = time.monotonic()
     app = replace(world, settings=settings).app
     found, headers, read = asked(app, scope_of(token=world.token("admin")), [b"{"], ends=False)
-    assert (found, read) == (504, 1)
+    assert (found, read <= 1) == (504, True)
     assert headers[b"connection"] == b"close"
     assert time.monotonic() - began < 5
 
