@@ -76,11 +76,10 @@ class FileCounters:
         self._lock = threading.Lock()
 
     def take(self, key: str, limit: int, seconds: float, cost: int = 1) -> Count:
-        digest = hashlib.blake2b(key.encode(errors="replace"), digest_size=16).digest()
         with self._lock:
             fcntl.flock(self._file, fcntl.LOCK_EX)
             try:
-                return self._count(digest, limit, seconds, cost)
+                return self._count(_digest(key), limit, seconds, cost)
             finally:
                 fcntl.flock(self._file, fcntl.LOCK_UN)
 
@@ -124,12 +123,16 @@ class RedisCounters:
 
     def take(self, key: str, limit: int, seconds: float, cost: int = 1) -> Count:
         try:
-            name, window = f"quantis:limit:{key}", int(seconds * 1000)
-            allowed, used, rest = self._script(keys=[name], args=[cost, limit, window])
+            name = f"quantis:limit:{_digest(key).hex()}"  # a name may be what somebody mistyped
+            allowed, used, rest = self._script(keys=[name], args=[cost, limit, int(seconds * 1000)])
         except redis.RedisError as error:
             log.warning("Redis does not answer, this node counts alone: %s", type(error).__name__)
             return self._meanwhile.take(key, limit, seconds, cost)
         return Count(bool(allowed), int(used), int(rest) / 1000)
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.blake2b(key.encode(errors="replace"), digest_size=16).digest()
 
 
 def open_counters(folder: Path, redis_url: str | None) -> Counters:

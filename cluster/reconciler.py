@@ -18,6 +18,7 @@ from cluster.quotas import Quotas
 from cluster.repositories.audit import AuditTrail
 from cluster.repositories.jobs import STOP, SUBMIT, Jobs, OutboxItem
 from cluster.repositories.leases import Leases
+from cluster.repositories.sessions import Sessions
 from cluster.submission import JobServer
 from monitoring import instruments
 from quantis.errors import QuantisError
@@ -27,7 +28,7 @@ LEASE = "reconciler"
 LEASE_TIME = timedelta(seconds=10)
 MOST_ATTEMPTS = 8
 HOLD_TIME = timedelta(seconds=2)
-SEAL_SECONDS = 60.0
+TIDY_SECONDS = 60.0
 QUEUED = "queued: the team runs as many jobs as its quota jobs_at_once allows"
 log = logging.getLogger("quantis.reconciler")
 
@@ -40,9 +41,9 @@ class Reconciler:
     def __init__(self, database: Database, server: JobServer, quotas: Quotas | None = None) -> None:
         """`quotas` say how many jobs of a team Ray gets at once; all of them when absent."""
         self._jobs = Jobs(database)
-        self._trail = AuditTrail(database)
+        self._trail, self._sessions = AuditTrail(database), Sessions(database)
         self._quotas = quotas
-        self._sealed_at = 0.0
+        self._tidied_at = 0.0
         self._leases = Leases(database)
         self._server = server
         self._holder = uuid.uuid4().hex
@@ -72,9 +73,10 @@ class Reconciler:
             self._keep_promise(item)
         for team, job, submission_id in self._jobs.unfinished():
             self._follow(team, job, submission_id)
-        if time.monotonic() - self._sealed_at > SEAL_SECONDS:
-            self._sealed_at = time.monotonic()
+        if time.monotonic() - self._tidied_at > TIDY_SECONDS:
+            self._tidied_at = time.monotonic()
             self._trail.seal_abandoned()
+            self._sessions.forget_old()
         instruments.set_jobs(self._jobs.counts())
         instruments.set_outbox(self._jobs.pending_outbox())
         return True

@@ -13,6 +13,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, func, select, text
 from sqlalchemy.exc import DataError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from quantis.errors import InsufficientStorage, InvalidInput, Unavailable
@@ -80,6 +81,8 @@ def _reachable() -> Iterator[None]:
                 "then send it again"
             ) from error
         raise Unavailable(f"the database did not answer ({error.orig}); try again in a moment") from error
+    except PoolTimeout as error:
+        raise Unavailable("the database has no connection left; try again in a moment") from error
     except (DataError, OverflowError) as error:
         raise InvalidInput("a value is one that the database cannot hold, such as a NUL in a text") from error
 
@@ -98,7 +101,7 @@ def _alembic(url: str) -> Config:
 
 def _engine(url: str) -> Engine:
     if not url.startswith("sqlite"):
-        return create_engine(url, pool_pre_ping=True)
+        return create_engine(url, pool_pre_ping=True, pool_timeout=10, connect_args={"connect_timeout": 5})
     engine = create_engine(url, connect_args={"timeout": 20, "check_same_thread": False})
 
     @event.listens_for(engine, "connect")

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 from uuid import uuid4
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session as Transaction
 
 from cluster.database.engine import Database
@@ -14,6 +14,9 @@ from cluster.database.tables import RefreshTokenRow, SessionRow, UserRow
 from cluster.repositories.hashing import digest, new_secret
 from quantis.errors import NotFound, Unauthenticated
 from quantis.types.accounts import Role, Session, User
+
+KEPT = timedelta(days=30)
+"""How long what has ended is remembered, so that a token that returns late is known as one."""
 
 
 class Rotation(NamedTuple):
@@ -100,6 +103,13 @@ class Sessions:
     def end_others(self, user_id: str, current: str) -> None:
         with self._database.write() as session:
             end_all(session, user_id, keep=current)
+
+    def forget_old(self) -> None:
+        """Remove the tokens and sessions that ended a month ago."""
+        limit = datetime.now(UTC) - KEPT
+        with self._database.write() as session:
+            session.execute(delete(RefreshTokenRow).where(RefreshTokenRow.expires_at < limit))
+            session.execute(delete(SessionRow).where(SessionRow.expires_at < limit))
 
 
 def user_of(row: UserRow) -> User:

@@ -137,3 +137,21 @@ def test_when_sessions_are_listed_then_only_the_owner_s_living_ones_and_they_end
     sessions.end_others(ada.id, three.session_id)
     assert [item.id for item in sessions.of(ada.id)] == [three.session_id]
     assert [item.id for item in sessions.of(bob.id)] == [other.session_id]
+
+
+def test_when_a_session_ended_a_month_ago_then_it_is_forgotten_and_others_stay(sessions, ada, database):
+    old, young = sessions.start(ada, 14), sessions.start(ada, 14)
+    sessions.forget_old()
+    assert len(sessions.of(ada.id)) == 2
+    long_ago = datetime.now(UTC) - timedelta(days=31)
+    with database.write() as session:
+        session.execute(update(SessionRow).where(SessionRow.id == old.session_id).values(expires_at=long_ago))
+        session.execute(
+            update(RefreshTokenRow)
+            .where(RefreshTokenRow.family == old.session_id)
+            .values(expires_at=long_ago)
+        )
+    sessions.forget_old()
+    with database.read() as session:
+        assert session.scalars(select(SessionRow.id)).all() == [young.session_id]
+    assert sessions.rotate(young.token, 14).user == ada

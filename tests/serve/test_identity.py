@@ -8,6 +8,8 @@ import time
 import pytest
 from sqlalchemy import event
 
+from cluster.database.engine import Database
+from cluster.repositories.principals import Principals
 from quantis.errors import Unauthenticated, Unavailable
 from serve import identity
 from serve.identity import Identity
@@ -82,6 +84,21 @@ def test_when_the_database_is_out_of_reach_then_reads_and_forecasts_go_on_and_ch
     flaky.down = False
     time.sleep(0.25)
     assert client.put("/v1/models/demand/aliases/challenger", json={"version": 1}).status_code == 200
+
+
+def test_when_no_server_listens_where_the_database_was_then_known_callers_read_on(
+    world, problem, monkeypatch
+):
+    """A real connection that fails, instead of a stand-in."""
+    monkeypatch.setattr(identity, "HELD_SECONDS", 0.0)
+    client, _ = signed_in(world, "ml_engineer")
+    assert client.get("/v1/models").status_code == 200
+    gone = Database("postgresql+psycopg://quantis@127.0.0.1:1/gone")
+    world.services.identity._principals = Principals(gone)
+    assert client.get("/v1/models").status_code == 200
+    assert client.get("/v1/models/demand/versions").status_code == 200
+    problem(client.put("/v1/models/demand/aliases/challenger", json={"version": 1}), 503, "unavailable")
+    gone.close()
 
 
 def test_when_the_outage_lasts_longer_than_the_stated_time_then_nobody_is_believed(world, monkeypatch):
