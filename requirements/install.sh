@@ -20,7 +20,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK=1 UV_FIND_LINKS="${UV_FIND_LINKS:-${PIP_FIN
 [ -n "$UV_FIND_LINKS" ] || unset UV_FIND_LINKS
 export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-1}"
 install() { # installer and its arguments
-  "$@" torch==2.13.0 && "$@" --no-deps --require-hashes -r "$lock" && "$@" --no-deps --editable .
+  "$@" torch==2.13.0 && "$@" --no-deps --require-hashes -r "$lock" && "$@" --no-deps --editable . &&
+    rm -rf .venv/lib/python3.*/site-packages/tests # mlforecast ships one, which would hide ours
 }
 plain=(.venv/bin/python -m pip install --quiet)
 if "${plain[@]}" uv 2>/dev/null && install .venv/bin/uv pip install --quiet --python .venv; then

@@ -14,6 +14,7 @@ import uvicorn
 
 from cluster.database.engine import Database
 from cluster.submission import FakeJobs
+from quantis import child
 from serve.api.application import create_app
 from serve.services import Services
 from tests.crash.nursery import say
@@ -28,6 +29,7 @@ def main() -> None:
     for _ in sys.stdin:
         pid = os.fork()
         if pid == 0:
+            child.begin()
             server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
             server.run(sockets=[listening])
             os._exit(0)
