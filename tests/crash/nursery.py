@@ -55,12 +55,12 @@ def main() -> None:
         dataset, first, seed = order.split()
         pid = os.fork()
         if pid == 0:
+            say(f"pid {os.getpid()}")
             try:
                 write(folder, dataset, int(first), int(seed))
             except BaseException as error:
                 say(f"error {type(error).__name__}: {str(error)[:300]!r}")
             signal.pause()  # done: wait to be killed
-        say(f"pid {pid}")
         os.waitpid(pid, 0)
         say(f"end {pid}")
 

@@ -29,11 +29,11 @@ def main() -> None:
     for _ in sys.stdin:
         pid = os.fork()
         if pid == 0:
+            say(f"pid {os.getpid()}")
             child.begin()
             server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
             server.run(sockets=[listening])
             os._exit(0)
-        say(f"pid {pid}")
         os.waitpid(pid, 0)
         say(f"end {pid}")
 
