@@ -115,15 +115,9 @@ def address(makers: Makers, key: tuple[str, str], caller: Caller, owner: str) ->
     def one(found: re.Match[str]) -> str:
         kind = found[1].partition(":")[0]
         if kind == "unique_id":
-            return "no-such-series" if missing else SERIES
+            return SERIES
         if kind == "name" and "/datasets/" in path:
-            return (
-                DATASETS[caller.team][0]
-                if missing and "unique_id" in path
-                else "nothing"
-                if missing
-                else dataset
-            )
+            return "nothing" if missing else dataset
         if kind in ("name", "ref"):
             return "nothing" if missing else MODELS[team]
         if kind == "team":
