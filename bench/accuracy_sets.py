@@ -65,7 +65,9 @@ def _trial(
     table = frame.to_arrow()
     table = pa.table(
         {
-            c: table[c].cast(TIMESTAMP if c == DS else pa.string() if c in (ID, *categorical) else pa.float64())
+            c: table[c].cast(
+                TIMESTAMP if c == DS else pa.string() if c in (ID, *categorical) else pa.float64()
+            )
             for c in (ID, DS, Y, *hist, *futr, *static)
         }
     )
@@ -76,7 +78,9 @@ def _trial(
         ),
         season_lengths=seasons or Frequency.parse(freq).season_lengths,
     )  # fmt: skip
-    first = table.group_by(ID, use_threads=False).aggregate([(c, "first") for c in static]) if static else None
+    first = (
+        table.group_by(ID, use_threads=False).aggregate([(c, "first") for c in static]) if static else None
+    )
     statics = pa.table({ID: pc.unique(table[ID])})
     if first is not None:
         statics = pa.table({ID: first[ID], **{c: first[f"{c}_first"] for c in static}}).sort_by(ID)

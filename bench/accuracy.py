@@ -1,0 +1,162 @@
+"""Accuracy on six public sets: what a training job of default settings publishes, beside peers.
+
+`python -m bench.accuracy [--quick] [--json] [--only SET]`, with QUANTIS_BENCH_DATA naming the data's folder. Ours
+is the job's own way without Ray: the members of `preset=balanced` judged on rolling origins before the test,
+blended and calibrated, the gate's choice fitted anew and asked at each test origin. One thread for everybody.
+`--quick` takes the four small sets. A ratio is the best peer's WAPE over ours: above 1 ours is better.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from bench.accuracy_peers import PEERS
+from bench.accuracy_sets import SETS, Trial
+from bench.harness import report
+from features.snapshots import cutoffs
+from jobs import choose
+from jobs.choose import Judged, Member, Unit
+from models import ladder
+from models.answers import as_table
+from models.backtest import backtest
+from models.blending import ENSEMBLE
+from models.calibration import calibrated
+from models.ensemble import Ensemble
+from models.forecaster import Forecaster
+from models.gate import gate
+from models.metrics import evaluate
+from models.naive import SeasonalNaive
+from quantis.panel import Snapshot
+from quantis.types.jobs import CompareSpec, Family
+
+QUICK = ("stallion", "epf", "tourism", "rossmann_a")
+BEFORE = {
+    "rossmann_a": 0.0903, "m4_hourly": 0.0445, "gefcom": 0.0631, "stallion": 0.1588, "epf": 0.1650,
+    "tourism": 0.1693,
+}  # fmt: skip
+"""The best single peer that was measured before on these splits, LightGBM, AutoGluon and TFT among them."""
+SHOWN = ("wape", "mase", "wql", "coverage_80")
+
+
+def ours(trial: Trial, tell: Any) -> tuple[dict[str, float | None], dict[str, Any]]:
+    """The figures of the published model on the test, and how it was chosen."""
+    started = time.monotonic()
+    spec = CompareSpec(dataset=trial.name, h=trial.task.h)
+    now = trial.snapshot(trial.tests[0])
+    origins = cutoffs(trial.tests[0], trial.task, choose.windows(spec, trial.task, now.history), trial.task.h)
+    judged = choose.Trial(trial.task, trial.snapshot, now.history, tuple(origins))
+    members = choose.members(spec, trial.task)
+    outcomes: dict[str, Judged | Exception] = {}
+    for member in members:
+        try:
+            outcomes[member.name] = choose.judge_unit(judged, Unit(member), None)
+        except Exception as error:
+            outcomes[member.name] = error
+        tell(f"{trial.name}: {member.name} judged, {time.monotonic() - started:.0f} s")
+    published = choose.published(members, outcomes, judged, Family.ensemble in spec.families)
+    for name, candidate in published.items():
+        outcomes[name] = Judged(candidate.predictions, 0.0)
+    if ENSEMBLE in published:
+        members = [*members, Member(ENSEMBLE, Family.ensemble)]
+    scores = [choose.score(member, outcomes[member.name], judged) for member in members]
+    decision = gate(scores)
+    weights = published[decision.chosen].weights
+    by_name = {member.name: member for member in members}
+    fitted = [(weight, choose.fit(by_name[name], now, trial.task)) for name, weight in weights.items()]
+    model = Ensemble(trial.task, fitted) if decision.chosen == ENSEMBLE else fitted[0][1]
+    model = calibrated(model, published[decision.chosen].calibration)
+    found = _figures(trial, lambda snapshot: model, through_ladder=True)
+    how = {
+        "chosen": decision.chosen,
+        "weights": {name: round(weight, 2) for name, weight in weights.items()},
+        "windows": len(origins),
+        "backtest_mase": {s.model: round(s.metrics["mase"] or math.nan, 3) for s in scores if s.metrics},
+        "failed": {s.model: s.failed for s in scores if s.failed},
+        "seconds": round(time.monotonic() - started, 1),
+    }
+    return found, how
+
+
+def _figures(trial: Trial, fit: Any, through_ladder: bool = False) -> dict[str, float | None]:
+    def answer(model: Forecaster, snapshot: Snapshot, cutoff: np.datetime64) -> pa.Table:
+        if not through_ladder:
+            return model.predict(snapshot)
+        return as_table(ladder.forecast(model, snapshot, trial.task), trial.task.quantiles)
+
+    table = backtest(fit, trial.snapshot, trial.actuals, trial.tests, False, answer)
+    return _rounded(evaluate(table, trial.actuals, trial.task.season_lengths[0]).metrics)
+
+
+def _rounded(metrics: Mapping[str, float | None]) -> dict[str, float | None]:
+    return {name: None if metrics[name] is None else round(float(metrics[name] or 0), 4) for name in SHOWN}
+
+
+def naive(trial: Trial) -> dict[str, float | None]:
+    """The best seasonal naive of any of the task's seasons, or twice the first, by its error on the test."""
+    seasons = sorted({*trial.task.season_lengths, 2 * trial.task.season_lengths[0]})
+    found = [_figures(trial, lambda s, m=m: SeasonalNaive.fit(s, trial.task, m)) for m in seasons]
+    return min(found, key=lambda one: one["wape"] or math.inf)
+
+
+def peer(trial: Trial, predict: Any) -> dict[str, float | None]:
+    table = predict(trial)
+    return _rounded(evaluate(table, trial.actuals, trial.task.season_lengths[0]).metrics)
+
+
+def run(names: list[str], tell: Any) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for name in names:
+        trial = SETS[name]()
+        row: dict[str, Any] = {"best_naive": naive(trial)}
+        row["quantis"], row["how"] = ours(trial, tell)
+        tell(f"{name}: quantis {row['quantis']} {row['how']}")
+        for label, predict in PEERS.items():
+            started = time.monotonic()
+            row[label] = peer(trial, predict)
+            tell(f"{name}: {label} {row[label]}, {time.monotonic() - started:.0f} s")
+        found[name] = row
+    return found
+
+
+def ratios(found: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """The best peer's WAPE over ours, per set and as geometric means: peers of this run, and those before."""
+    best = {
+        n: min(row[label]["wape"] for label in PEERS) / row["quantis"]["wape"] for n, row in found.items()
+    }
+    before = {n: BEFORE[n] / row["quantis"]["wape"] for n, row in found.items()}
+    over_naive = {n: row["best_naive"]["wape"] / row["quantis"]["wape"] for n, row in found.items()}
+    return {
+        "vs_best_peer": _mean(best), "vs_best_peer_before": _mean(before), "vs_best_naive": _mean(over_naive),
+        **{f"vs_best_peer_{name}": value for name, value in best.items()},
+    }  # fmt: skip
+
+
+def _mean(values: Mapping[str, float]) -> float:
+    return math.exp(sum(math.log(value) for value in values.values()) / len(values))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="the four small sets")
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    parser.add_argument(
+        "--only", choices=sorted(SETS), action="append", help="this set alone; may be repeated"
+    )
+    asked = parser.parse_args()
+    names = asked.only or (list(QUICK) if asked.quick else list(SETS))
+    found = run(names, lambda text: print(text, file=sys.stderr, flush=True))
+    wapes = {name: row["quantis"]["wape"] for name, row in found.items()}
+    peers = {label: {n: row[label]["wape"] for n, row in found.items()} for label in (*PEERS, "best_naive")}
+    report("accuracy", wapes, peers, ratios(found), found, asked.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from models.blending import ENSEMBLE, candidates
+from models.bundle import read_bundle, write_bundle
+from models.calibration import Calibration, bare, calibrated
+from models.ensemble import Ensemble, weigh
+from models.judged import Rows
+from models.naive import SeasonalNaive
+from models.series import floats
+from models.statistical import Statistical
+from quantis.errors import InvalidInput
+from quantis.frequency import Frequency
+from quantis.panel import Task, timestamps
+
+H, SERIES, WINDOWS = 6, 40, 3
+START = np.datetime64("2024-01-01", "us")
+LEVELS = (0.1, 0.5, 0.9)
+TASK = Task.model_validate(
+    {
+        "dataset": "toy",
+        "version": 1,
+        "content_hash": "0" * 64,
+        "as_of": datetime(2025, 1, 1, tzinfo=UTC),
+        "freq": "D",
+        "h": H,
+        "season_lengths": (7,),
+        "quantiles": LEVELS,
+    }
+)
+DAYS = Frequency.parse("D").shift(np.full(100 + WINDOWS * H, START), np.arange(100 + WINDOWS * H))
+
+
+@pytest.fixture(scope="module")
+def world():
+    """Histories, and a function that makes judged predictions with given errors and half-width."""
+    draw = np.random.default_rng(1)
+    values = 50 + draw.normal(0, 5, (SERIES, len(DAYS)))
+    names = [f"s{i:02d}" for i in range(SERIES)]
+    history = pa.table(
+        {
+            "unique_id": np.repeat(names, len(DAYS)),
+            "ds": timestamps(np.tile(DAYS, SERIES)),
+            "y": values.reshape(-1),
+        }
+    )
+
+    def judged(noise: float, width: float, seed: int, sign: float = 1.0) -> pa.Table:
+        errors = sign * np.abs(np.random.default_rng(seed).normal(0, noise, (WINDOWS, SERIES, H)))
+        y = np.stack([values[:, 100 + w * H : 100 + (w + 1) * H] for w in range(WINDOWS)])
+        middle = (y + errors).reshape(-1)
+        ds = np.stack([np.tile(DAYS[100 + w * H : 100 + (w + 1) * H], SERIES) for w in range(WINDOWS)])
+        return pa.table(
+            {
+                "unique_id": np.tile(np.repeat(names, H), WINDOWS),
+                "ds": timestamps(ds.reshape(-1)),
+                "cutoff": timestamps(np.repeat([DAYS[99 + w * H] for w in range(WINDOWS)], SERIES * H)),
+                "y": y.reshape(-1),
+                "mean": middle,
+                "q0.1": middle - width,
+                "q0.5": middle,
+                "q0.9": middle + width,
+            }
+        )
+
+    return history, judged
+
+
+def _rows(table: pa.Table, history: pa.Table) -> Rows:
+    return Rows.of(table, history, 7)
+
+
+def _coverage(table: pa.Table) -> float:
+    y = floats(table["y"])
+    return float(np.mean((floats(table["q0.1"]) <= y) & (y <= floats(table["q0.9"]))))
+
+
+def test_when_members_err_to_opposite_sides_then_both_get_about_half(world):
+    history, judged = world
+    high, low = judged(4, 1, seed=2), judged(4, 1, seed=3, sign=-1)
+    weights = weigh({"high": _rows(high, history), "low": _rows(low, history)}, _rows(high, history))
+    assert weights["high"] == pytest.approx(0.5, abs=0.1)
+    assert sum(weights.values()) == pytest.approx(1)
+
+
+def test_when_one_member_is_right_then_the_other_gets_nothing(world):
+    history, judged = world
+    right, wrong = judged(0.01, 1, seed=2), judged(20, 1, seed=3)
+    assert weigh({"right": _rows(right, history), "wrong": _rows(wrong, history)}, _rows(wrong, history)) == {
+        "right": 1.0
+    }
+
+
+@pytest.mark.parametrize("width", [1.5, 20.0])
+def test_when_intervals_are_too_narrow_or_wide_then_those_of_other_data_cover_after_calibration(world, width):
+    history, judged = world
+    middle = (judged(4, width, seed=2), judged(4, width, seed=5, sign=-1))
+    both = pa.concat_tables(middle)
+    calibration = Calibration.of(_rows(both, history), H)
+    fresh = pa.concat_tables([judged(4, width, seed=7), judged(4, width, seed=8, sign=-1)])
+    assert not 0.75 < _coverage(fresh) < 0.85
+    windows = [fresh.slice(i * SERIES * H, SERIES * H) for i in range(2 * WINDOWS)]
+    assert 0.75 < _coverage(pa.concat_tables([calibration.apply(w) for w in windows])) < 0.85
+
+
+def test_when_calibrated_then_quantiles_do_not_cross_and_nothing_becomes_negative(world):
+    _history, judged = world
+    table = judged(4, 0.5, seed=2)
+    wide = Calibration(ends=(2, H), factors={"q0.1": (6.0, 0.0), "q0.9": (0.0, 6.0)})
+    near_zero = table.slice(0, SERIES * H)
+    for name in ("mean", "q0.1", "q0.5", "q0.9"):
+        index = near_zero.column_names.index(name)
+        near_zero = near_zero.set_column(index, name, pa.array(floats(near_zero[name]) - 45.0))
+    given = np.column_stack([floats(near_zero[f"q{q}"]) for q in LEVELS])
+    moved = wide.apply(near_zero)
+    fan = np.column_stack([floats(moved[f"q{q}"]) for q in LEVELS])
+    assert (np.diff(fan, axis=1) >= 0).all()
+    assert (fan.min(axis=1) >= np.minimum(given.min(axis=1), 0.0)).all()
+    assert moved.select(["unique_id", "ds"]).equals(near_zero.select(["unique_id", "ds"]))
+
+
+def test_when_the_actuals_of_a_window_change_then_what_is_judged_there_stays(world):
+    history, judged = world
+    members = {"high": judged(4, 1, seed=2), "low": judged(3, 2, seed=3, sign=-1)}
+    before = candidates(members, members["high"], history, TASK, members)[ENSEMBLE]
+    last = np.arange(WINDOWS * SERIES * H) >= (WINDOWS - 1) * SERIES * H
+
+    def shifted(table: pa.Table) -> pa.Table:
+        y = floats(table["y"]) + np.where(last, 30.0, 0.0)
+        return table.set_column(table.column_names.index("y"), "y", pa.array(y))
+
+    other = {name: shifted(table) for name, table in members.items()}
+    after = candidates(other, other["high"], history, TASK, other)[ENSEMBLE]
+    for name in ("mean", "q0.1", "q0.9"):
+        same = floats(before.predictions[name]) == floats(after.predictions[name])
+        assert same[last].all()
+        assert not same[~last].all() or name == "mean"
+
+
+def test_when_a_member_may_not_be_blended_then_it_is_calibrated_alone(world):
+    history, judged = world
+    members = {"own": judged(1, 1, seed=2), "other": judged(3, 2, seed=3, sign=-1)}
+    found = candidates(members, members["other"], history, TASK, {"other"})
+    assert set(found) == {"own", "other"}
+    assert found["own"].calibration is not None
+
+
+def test_when_an_ensemble_is_kept_as_a_bundle_then_it_answers_the_same_and_covers_as_before(
+    make_task, make_snapshot, tmp_path
+):
+    task = make_task(quantiles=LEVELS)
+    snapshot, _ = make_snapshot(task, {"a": 400, "b": 400})
+    members = [(0.25, SeasonalNaive.fit(snapshot, task, 24)), (0.75, Statistical.fit(snapshot, task))]
+    calibration = Calibration(ends=(task.h,), factors={"q0.1": (2.0,), "q0.9": (3.0,)})
+    model = calibrated(Ensemble(task, members), calibration)
+    again = read_bundle(write_bundle(tmp_path / "b", model, snapshot))
+    assert again.predict(snapshot).equals(model.predict(snapshot))
+    assert again.family == "ensemble"
+    assert isinstance(bare(again), Ensemble)
+    plain, moved = bare(again).predict(snapshot), again.predict(snapshot)
+    assert np.allclose(
+        floats(moved["q0.9"]) - floats(moved["q0.5"]), 3 * (floats(plain["q0.9"]) - floats(plain["q0.5"]))
+    )
+
+
+def test_when_a_series_is_too_short_for_some_members_then_the_others_answer(make_task, make_snapshot):
+    task = make_task(quantiles=LEVELS)
+    snapshot, _ = make_snapshot(task, {"a": 400, "short": 30})
+    naive, statistical = SeasonalNaive.fit(snapshot, task, 24), Statistical.fit(snapshot, task)
+    assert naive.min_history <= 30 < statistical.min_history
+    table = Ensemble(task, [(0.5, naive), (0.5, statistical)]).predict(snapshot)
+    alone = naive.predict(snapshot)
+    assert np.array_equal(floats(table["mean"])[task.h :], floats(alone["mean"])[task.h :])
+    assert not np.array_equal(floats(table["mean"])[: task.h], floats(alone["mean"])[: task.h])
+
+
+def test_when_an_ensemble_has_no_members_then_it_says_so():
+    with pytest.raises(InvalidInput, match="needs members"):
+        Ensemble(TASK, [])
