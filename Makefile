@@ -52,7 +52,7 @@ openapi: .venv/dev.done ## write the API's description and the web client's type
 	cd web && npm run --silent generate
 
 soak: .venv/dev.done ## long crash, fuzz and endurance runs
-	$(RUN) -m pytest -q -m soak tests
+	$(RUN) -m pytest -q -s -m soak tests # each test says its counts
 
 bench: .venv/dev.done .venv/bench.done ## figures, with peers
 	$(RUN) -m bench

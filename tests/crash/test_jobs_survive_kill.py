@@ -50,6 +50,8 @@ def _kills(count: int, folder: Path) -> None:
         acknowledged += [line.strip() for line in lines if line.endswith("\n")]
     jobs = Jobs(database)
     promised = [item.job_id for item in jobs.due(limit=10**6)]
+    lost, doubled = len(set(acknowledged) - set(promised)), len(promised) - len(set(promised))
+    print(f"{count} kills, {len(acknowledged)} acknowledged jobs, {lost} lost, {doubled} doubled", flush=True)
     assert len(acknowledged) > count
     assert len(promised) == len(set(promised))
     assert set(acknowledged) <= set(promised)
