@@ -192,7 +192,7 @@ def _check_pair(cert: Path, key: Path) -> None:
         if not file.is_file() or not os.access(file, os.R_OK):
             raise InvalidInput(f"{file} is not a file that can be read; name a PEM file")
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password="")
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password="")  # nosec B106
     except (ssl.SSLError, ValueError) as error:
         raise InvalidInput(
             f"{cert} and {key} are not a certificate and its private key, in PEM and without a password ({error})"
