@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import ClassVar, Self, TypeVar
 
 import numpy as np
@@ -10,14 +11,15 @@ import pyarrow as pa
 import torch
 
 from models.forecaster import Parts
-from models.series import Floats, floats, predictions, recent
+from models.series import Floats, predictions, recent
 from models.tft.encoding import Encoding, Scales
 from models.tft.explanation import explanation
 from models.tft.grid import encode
 from models.tft.network import Batch, QuantileNetwork
+from models.tft.quick import Quick
 from models.tft.reference import own_state
 from models.tft.windows import Windows
-from quantis.panel import ID, Snapshot, Task, Y, series_slices
+from quantis.panel import Snapshot, Task
 from quantis.types.base import Frozen, Moment
 from quantis.types.jobs import TftParams
 
@@ -62,11 +64,9 @@ class TftForecaster:
         tail = recent(snapshot, self.context_length)
         encoded = encode(tail, self.task, self.encoding, self.scales)
         windows = Windows.of([encoded], self.params.encoder_length, self.task.h)
-        scaled = np.concatenate([found.numpy() for found in self._each(windows, self.network)])
+        scaled = np.concatenate([found.numpy() for found in self._each(windows, self._quantiles)])
         fan = np.sort(scaled * encoded.scale[:, None, 1:] + encoded.scale[:, None, :1], axis=2)
-        y, rows = floats(tail.history[Y]), dict(series_slices(tail.history[ID]))
-        names = [name for name, _ in series_slices(tail.future[ID])]
-        positive = [not np.any(y[rows.get(name, slice(0, 0))] < 0) for name in names]
+        positive = encoded.lowest >= 0
         fan[positive] = np.maximum(fan[positive], 0.0)
         flat = fan.reshape(-1, len(self.task.quantiles))
         return predictions(
@@ -90,6 +90,15 @@ class TftForecaster:
             for first in range(0, len(wanted), _BATCH):
                 batch, _ = windows.batch(wanted[first : first + _BATCH])
                 yield ask(batch)
+
+    def _quantiles(self, batch: Batch) -> torch.Tensor:
+        if len(batch["encoder_lengths"]) == 1 and self._quick.fits(batch):
+            return self._quick(batch)
+        return self.network(batch)
+
+    @cached_property
+    def _quick(self) -> Quick:
+        return Quick(self.network, self.params.encoder_length, self.task.h)
 
     def parts(self) -> Parts:
         config = {

@@ -26,7 +26,8 @@ class Encoded:
 
     reals and codes [series, time, known + observed], static_* [series, static], target [series, time]
     scaled and NaN where missing or ahead, start [series] the first step of each history, origin the
-    first step ahead, scale [series, 2] the mean and spread that take y back.
+    first step ahead, scale [series, 2] the mean and spread that take y back, lowest [series] the least y
+    of the history, infinite without any.
     """
 
     reals: npt.NDArray[np.float32]
@@ -37,13 +38,16 @@ class Encoded:
     start: Integers
     origin: int
     scale: Floats
+    lowest: Floats
 
 
 def encode(snapshot: Snapshot, task: Task, encoding: Encoding, scales: Scales) -> Encoded:
     """Gaps are filled forward; what is still missing becomes 0, the mean, after scaling."""
     grid = _Grid.of(snapshot, task)
     scale = scales.of(grid.names, snapshot.history, encoding)
-    scaled = {name: _scaled(grid.numbers(name), scale[:, i]) for i, name in enumerate(encoding.scaled)}
+    numbers = {name: grid.numbers(name) for name in encoding.scaled}
+    lowest = np.fmin.reduce(numbers[Y], axis=1, initial=np.inf)
+    scaled = {name: _scaled(values, scale[:, i]) for i, (name, values) in enumerate(numbers.items())}
     target = scaled.pop(Y)
     inputs = {name: _filled_forward(values) for name, values in scaled.items()}
     inputs[Y] = _filled_forward(target)
@@ -64,6 +68,7 @@ def encode(snapshot: Snapshot, task: Task, encoding: Encoding, scales: Scales) -
         grid.start,
         grid.origin,
         scale[:, 0],
+        lowest,
     )
 
 

@@ -19,6 +19,7 @@ from quantis.panel import ID, Snapshot, Y, series_slices
 
 Integers = npt.NDArray[np.int64]
 _MOST = 8
+_SAVING = 0.5  # of the steps
 
 
 @dataclass(frozen=True)
@@ -80,16 +81,16 @@ class Histories:
         return torch.from_numpy(np.stack([self.series[begin], self.place[begin]], axis=1))
 
     def sharing(self, least: int, encoder_length: int, h: int) -> Sharing:
-        """How many origins to share: as many as save steps, a horizon apart.
+        """How many origins to share, a horizon apart: none, unless it halves the steps at the least.
 
-        The steps of a stretch are its encoder and, for each origin, the stride and the horizon.
+        Origins of one series are more alike than windows drawn apart, so that a small saving does not pay. The
+        steps of a stretch are its encoder and, for each origin, the stride and the horizon.
         """
         windows = np.bincount(self.series[self.windows(least, h)], minlength=len(self.steps))
-        best, cost = ALONE, np.inf
-        for origins in (1, 2, 4, _MOST):
-            sharing = Sharing(origins, h if origins > 1 else 1)
-            per_phase = windows / sharing.stride
-            stretches = np.minimum(windows, np.ceil(per_phase / origins) * sharing.stride).sum()
+        best, cost = ALONE, _SAVING * windows.sum() * (encoder_length + h)
+        for origins in (2, 4, _MOST):
+            sharing = Sharing(origins, h)
+            stretches = np.minimum(windows, np.ceil(windows / h / origins) * h).sum()
             steps = stretches * (encoder_length + sharing.reach + origins * h)
             if steps < cost:
                 best, cost = sharing, steps
