@@ -94,7 +94,7 @@ class Accounts:
         """The user whose password this is; an unknown name costs the same time as a wrong password."""
         with self._database.read() as session:
             row = session.scalar(select(UserRow).where(UserRow.user_name == user_name))
-            known = row is not None and row.password_hash != ""  # who signs in elsewhere has none
+            known = row is not None and row.password_hash != ""  # who signs in elsewhere has none  # nosec B105
             user, expected = (user_of(row), row.password_hash) if row and known else (None, NOBODY)
         if not verify_password(expected, password) or user is None or user.disabled:
             raise Unauthenticated(_REFUSED)
