@@ -53,6 +53,11 @@ class Storage:
         return self.root / "artifacts"
 
     @property
+    def waiting(self) -> Path:
+        """Forecasts that were issued while the database did not answer."""
+        return self.root / "waiting"
+
+    @property
     def training(self) -> Path:
         return self.root / "training"
 

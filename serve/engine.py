@@ -27,6 +27,7 @@ from quantis.errors import NotFound
 from quantis.panel import ID, Panel, Snapshot, Task
 from quantis.types.forecasts import ForecastRequest, ForecastResponse, ModelRef, SeriesRequest
 from quantis.types.registry import ModelVersion
+from serve.outage import LastKnown
 from serve.requests import (
     OwnHistory,
     as_datetime,
@@ -58,8 +59,12 @@ class Engine:
         catalogue: Catalogue,
         vintages: Vintages,
         families: Mapping[str, str] = FAMILIES,
+        outage_seconds: float = 0.0,
     ) -> None:
-        """`registry` opens the registry of a team; only `families` are loaded."""
+        """`registry` opens the registry of a team; only `families` are loaded.
+
+        For `outage_seconds` without the database, models and datasets that were asked for are still served.
+        """
         self._open_registry = registry
         self._families = families
         self._catalogue = catalogue
@@ -67,6 +72,8 @@ class Engine:
         self._registries: dict[str, Registry] = {}
         self._models: OrderedDict[tuple[str, str, int], _Loaded] = OrderedDict()
         self._aliases: dict[tuple[str, str], tuple[float, ModelVersion]] = {}
+        self._datasets: LastKnown[OpenDataset | None] = LastKnown(outage_seconds)
+        self._versions: LastKnown[ModelVersion] = LastKnown(outage_seconds)
         self._lock = threading.Lock()
 
     def forecast(self, team: str, ref: str, request: ForecastRequest) -> ForecastResponse:
@@ -147,10 +154,13 @@ class Engine:
         return task.frequency.floor(last_known(as_of, dataset.spec.publication_lag), last)
 
     def _dataset(self, team: str, name: str) -> OpenDataset | None:
-        try:
-            return self._catalogue.open(team, name)
-        except NotFound:
-            return None
+        def look() -> OpenDataset | None:
+            try:
+                return self._catalogue.open(team, name)
+            except NotFound:
+                return None
+
+        return self._datasets.ask((team, name), look)
 
     def _registry(self, team: str) -> Registry:
         if team not in self._registries:
@@ -162,7 +172,7 @@ class Engine:
         with self._lock:
             at, version = self._aliases.get((team, ref), (0.0, None))
         if version is None or time.monotonic() - at > ALIAS_SECONDS:
-            version = self._registry(team).resolve(ref)
+            version = self._versions.ask((team, ref), lambda: self._registry(team).resolve(ref))
             with self._lock:
                 self._aliases[team, ref] = (time.monotonic(), version)
         return version

@@ -26,7 +26,8 @@ _BY_CODE = {kind.code: kind for kind in all_errors()}
 
 def make_engine(settings: Settings, database: Database) -> Engine:
     catalogue, families = Catalogue(database, settings.storage), known_families(settings.own_families)
-    return Engine(partial(open_registry, settings), catalogue, Vintages(database), families)
+    vintages = Vintages(database, settings.storage.waiting)
+    return Engine(partial(open_registry, settings), catalogue, vintages, families, settings.outage_seconds)
 
 
 class Forecaster:

@@ -1,33 +1,42 @@
-"""The ledger of issued forecasts: written before the answer leaves, kept for good."""
+"""The ledger of issued forecasts: written before the answer leaves, kept for good.
+
+While the database does not answer they are kept as files, synced before the answer leaves as well, and
+brought in by the first forecast that the database takes again.
+"""
 
 from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
 
 import zstandard
 
 from cluster.database.engine import Database
 from cluster.database.tables import ForecastRow
-from quantis.errors import NotFound
+from cluster.storage import write_private
+from quantis.errors import NotFound, Unavailable
 from quantis.types.forecasts import ForecastRequest, ForecastResponse
+
+log = logging.getLogger("quantis.forecaster")
 
 
 class Vintages:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, waiting: Path | None = None) -> None:
+        """`waiting` is the folder for what the database cannot take now; without one that is an error."""
         self._database = database
+        self._waiting = waiting
 
     def keep(self, team: str, request: ForecastRequest, response: ForecastResponse) -> None:
-        with self._database.append() as session:
-            session.add(
-                ForecastRow(
-                    id=response.forecast_id,
-                    team_id=team,
-                    model=response.model.name,
-                    version=response.model.version,
-                    as_of=response.as_of,
-                    issued_at=response.issued_at,
-                    request=_pack(request.model_dump_json()),
-                    response=_pack(response.model_dump_json()),
-                )
-            )
+        try:
+            with self._database.append() as session:
+                session.add(_row(team, request, response))
+        except Unavailable:
+            if self._waiting is None:
+                raise
+            self._set_aside(team, request, response)
+        else:
+            self._bring_in()
 
     def get(self, team: str, forecast_id: str) -> ForecastResponse:
         with self._database.read() as session:
@@ -35,6 +44,49 @@ class Vintages:
             if row is None or row.team_id != team:
                 raise NotFound(f"no forecast {forecast_id[:60]!r}")
             return ForecastResponse.model_validate_json(zstandard.decompress(row.response))
+
+    def _set_aside(self, team: str, request: ForecastRequest, response: ForecastResponse) -> None:
+        assert self._waiting is not None
+        self._waiting.mkdir(mode=0o700, parents=True, exist_ok=True)
+        text = json.dumps([team, request.model_dump_json(), response.model_dump_json()])
+        write_private(self._waiting / f"{response.forecast_id}.json", text)
+
+    def _bring_in(self) -> None:
+        """Move what waits into the ledger; several processes may do it at once."""
+        if self._waiting is None or not self._waiting.is_dir():
+            return
+        for path in self._waiting.glob("*.json"):
+            try:
+                team, request, response = json.loads(path.read_text())
+                row = _row(
+                    team,
+                    ForecastRequest.model_validate_json(request),
+                    ForecastResponse.model_validate_json(response),
+                )
+                with self._database.write() as session:
+                    if session.get(ForecastRow, row.id) is None:
+                        session.add(row)
+                path.unlink(missing_ok=True)
+            except FileNotFoundError:  # another process was first
+                continue
+            except Exception:
+                log.exception(
+                    "a forecast that waits could not be brought into the ledger; it stays in %s", path
+                )
+                return
+
+
+def _row(team: str, request: ForecastRequest, response: ForecastResponse) -> ForecastRow:
+    return ForecastRow(
+        id=response.forecast_id,
+        team_id=team,
+        model=response.model.name,
+        version=response.model.version,
+        as_of=response.as_of,
+        issued_at=response.issued_at,
+        request=_pack(request.model_dump_json()),
+        response=_pack(response.model_dump_json()),
+    )
 
 
 def _pack(text: str) -> bytes:
