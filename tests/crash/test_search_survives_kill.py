@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+HEAD = """
+import ray, sys
+for _ in range(5):  # a busy machine may not start a node within Ray's 30 s
+    try:
+        node = ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False,
+                        logging_level="error", object_store_memory=100 * 1024 * 1024)
+        break
+    except Exception:
+        ray.shutdown()
+print(node.address_info["gcs_address"], flush=True)
+sys.stdin.read()
+ray.shutdown()
+"""
 SEARCH = """
 import importlib.util, sys
 from pathlib import Path
 import pyarrow as pa, ray
 from jobs.choose import Trial
 from jobs.tune import Search
+from quantis.panel import DS, ID, Y
 from quantis.types.jobs import TftParams
 
 spec = importlib.util.spec_from_file_location("toy", sys.argv[1])
@@ -26,78 +40,97 @@ toy = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(toy)
 task = toy._task(h=6, season_lengths=(24,), quantiles=(0.1, 0.5, 0.9))
 snapshot, actuals = toy._snapshot(task, {"a": 90, "b": 60})
-snapshots = lambda cutoff: snapshot
-from quantis.panel import DS, ID, Y
 history = pa.concat_tables([snapshot.history.select([ID, DS, Y]), actuals.select([ID, DS, Y])]).sort_by(
     [(ID, "ascending"), (DS, "ascending")])
 cutoff = snapshot.history["ds"].to_numpy()[-1].astype("datetime64[us]")
-trial = Trial(task, snapshots, history, (cutoff,))
+trial = Trial(task, lambda cutoff: snapshot, history, (cutoff,))
 params = TftParams(attention_heads=2, encoder_length=12, batch_size=16, steps=40, seed=3)
-for _ in range(5):  # a busy machine may not start a node within Ray's 30 s
-    try:
-        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False,
-                 logging_level="error", object_store_memory=100 * 1024 * 1024)
-        break
-    except Exception:
-        ray.shutdown()
-for outcome in Search(trial, params, Path(sys.argv[2]), 8).run(lambda done, outcome: print(done, flush=True)):
-    print(outcome.state, outcome.config)
+ray.init(address=sys.argv[3], log_to_driver=False, logging_level="error")
+Search(trial, params, Path(sys.argv[2]), 8).run(lambda done, outcome: print(done, flush=True))
 ray.shutdown()
 """
 
 
-def _start(folder: Path) -> subprocess.Popen[bytes]:
+@pytest.fixture
+def head() -> Iterator[str]:
+    """The address of a Ray that outlives its drivers, as a platform's does."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HEAD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+        process.communicate("")
+
+
+def _start(folder: Path, head: str) -> subprocess.Popen[bytes]:
     toy = Path(__file__).parents[1] / "models" / "conftest.py"
     with (folder / "log").open("ab") as log:
-        command = [sys.executable, "-c", SEARCH, str(toy), str(folder)]
+        command = [sys.executable, "-c", SEARCH, str(toy), str(folder), head]
         return subprocess.Popen(command, stdout=log, stderr=log)
 
 
-def _descendants(pid: int) -> list[int]:
-    parents = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
+def _trials() -> list[str]:
+    """Processes that run a trial now."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):
-            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
-    found = [pid]
-    for parent in found:
-        found += [child for child, of in parents.items() if of == parent]
-    return found[1:]
+            text = path.read_text()
+            if text.startswith("ray::") and "_trial" in text:
+                found.append(text)
+    return found
 
 
 def _ledger(folder: Path) -> dict[str, dict]:
     return {path.name: json.loads(path.read_text()) for path in (folder / "trials").glob("*.json")}
 
 
-def _ended(folder: Path) -> dict[str, dict]:
-    return {name: one for name, one in _ledger(folder).items() if one["state"] != "running"}
+def _ended(folder: Path) -> dict[str, int]:
+    """When each trial ended, by its name."""
+    ledger = _ledger(folder)
+    return {
+        name: (folder / "trials" / name).stat().st_mtime_ns
+        for name, one in ledger.items()
+        if one["state"] != "running"
+    }
+
+
+def _wait(
+    what: Callable[[], bool], folder: Path, process: subprocess.Popen[bytes] | None, seconds: int
+) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():
+        log = (folder / "log").read_text()[-3000:]
+        assert process is None or process.poll() is None, log
+        assert time.monotonic() < deadline, log
+        time.sleep(0.05)
 
 
 @pytest.mark.timeout(900)
-def test_when_the_driver_is_killed_after_three_of_eight_trials_then_the_next_one_runs_what_is_left(tmp_path):
-    first = _start(tmp_path)
-    deadline = time.monotonic() + 400
-    while len(_ended(tmp_path)) < 3:
-        assert first.poll() is None, (tmp_path / "log").read_text()[-3000:]
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    family = _descendants(first.pid)
-    first.send_signal(signal.SIGKILL)  # and its private Ray with it, which a cluster's would outlive
-    for process in family:
-        with suppress(ProcessLookupError):
-            os.kill(process, signal.SIGKILL)
+def test_when_the_driver_is_killed_after_three_of_eight_trials_then_the_next_one_runs_what_is_left(
+    tmp_path, head
+):
+    first = _start(tmp_path, head)
+    _wait(lambda: len(_ended(tmp_path)) >= 3, tmp_path, first, 400)
+    first.send_signal(signal.SIGKILL)
     first.wait()
-    before = _ledger(tmp_path)
-    ended = {name: path_time(tmp_path, name) for name in _ended(tmp_path)}
+    before, ended = _ledger(tmp_path), _ended(tmp_path)
     assert 3 <= len(ended) < 8
-    second = _start(tmp_path)
-    assert second.wait(timeout=450) == 0, (tmp_path / "log").read_text()[-3000:]
+    _wait(lambda: not _trials(), tmp_path, None, 60)  # the killed driver leaves no process
+    second = _start(tmp_path, head)
+    _wait(lambda: second.poll() is not None, tmp_path, None, 400)
+    assert second.returncode == 0, (tmp_path / "log").read_text()[-3000:]
     after = _ledger(tmp_path)
     assert len(after) == 8
     assert len({json.dumps(one["config"], sort_keys=True) for one in after.values()}) == 8
     assert all(one["state"] in ("finished", "stopped early") for one in after.values())
     assert before.keys() <= after.keys(), "none is lost"
-    assert all(path_time(tmp_path, name) == at for name, at in ended.items()), "none that ended ran again"
+    assert ended.items() <= _ended(tmp_path).items(), "none that ended ran again"
 
 
-def path_time(folder: Path, name: str) -> int:
-    return (folder / "trials" / name).stat().st_mtime_ns
+@pytest.mark.timeout(900)
+def test_when_a_search_is_stopped_then_no_process_of_it_is_left(tmp_path, head):
+    search = _start(tmp_path, head)
+    _wait(lambda: bool(_trials()), tmp_path, search, 400)
+    search.send_signal(signal.SIGTERM)
+    search.wait(timeout=60)
+    _wait(lambda: not _trials(), tmp_path, None, 60)

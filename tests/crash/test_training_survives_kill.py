@@ -24,8 +24,8 @@ toy = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(toy)
 root, trials = Path(sys.argv[2]), int(sys.argv[3])
 task = toy._task(h=6, season_lengths=(24,), quantiles=(0.1, 0.5, 0.9))
-snapshot, actuals = toy._snapshot(task, {"a": 90, "b": 60, "c": 80})
-params = TftParams(hidden_size=8, attention_heads=2, encoder_length=12, batch_size=16, steps=40, workers=2)
+snapshot, actuals = toy._snapshot(task, {"a": 150, "b": 120, "c": 160})
+params = TftParams(hidden_size=8, attention_heads=2, encoder_length=48, batch_size=16, steps=40, workers=2)
 
 class Killer:
     '''Hears how training goes on rank 0; once, it leaves a torn newest state and kills its process.'''

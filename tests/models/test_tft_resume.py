@@ -9,7 +9,7 @@ from models.tft.checkpoint import Checkpoints, fingerprint
 from models.tft.training import Journal, fit
 from quantis.types.jobs import TftParams
 
-PARAMS = TftParams(hidden_size=8, attention_heads=2, dropout=0.1, encoder_length=12, batch_size=16, steps=30)
+PARAMS = TftParams(hidden_size=8, attention_heads=2, dropout=0.1, encoder_length=48, batch_size=16, steps=30)
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def case(one_thread, make_task, make_snapshot, tmp_path_factory):
     """A training whose states of steps 10, 20 and 30 lie in folders of their own."""
     task = make_task(h=6, quantiles=(0.1, 0.5, 0.9), season_lengths=(24,))
-    snapshot, _ = make_snapshot(task, {"a": 90, "b": 60})
+    snapshot, _ = make_snapshot(task, {"a": 150, "b": 120})
     folder, told = tmp_path_factory.mktemp("states"), []
     states = Checkpoints(folder)
     kept = []
@@ -98,7 +98,7 @@ def test_when_states_are_kept_then_few_stay_and_nothing_unfinished(case, tmp_pat
 
 def test_when_data_or_parameters_differ_then_a_training_has_another_name(case, make_snapshot):
     task, snapshot, *_ = case
-    other, _ = make_snapshot(task, {"a": 90, "b": 60}, seed=1)
+    other, _ = make_snapshot(task, {"a": 150, "b": 120}, seed=1)
     names = {
         fingerprint(snapshot, task, PARAMS),
         fingerprint(other, task, PARAMS),
