@@ -19,7 +19,7 @@ from models.gate import Score
 from models.hierarchy import Levels, WithNodes
 from quantis.errors import TimedOut, Unavailable
 from quantis.panel import Snapshot, SnapshotProvider, Task
-from quantis.types.jobs import CompareSpec, Family, Preset
+from quantis.types.jobs import CompareSpec, Family
 
 COMPARING, REFITTED = 0.7, 0.95
 """The parts of a time limit by which the comparison and the refit are to be done."""
@@ -43,6 +43,10 @@ class Clock:
         if self.limit is None:
             return None
         return max(1.0, part * self.limit - (time.monotonic() - self.started))
+
+    def over(self, part: float) -> bool:
+        """Whether this part of the limit is used up."""
+        return self.limit is not None and time.monotonic() - self.started >= part * self.limit
 
     def shares(self, units: Sequence[Unit], width: int, part: float) -> Callable[[int], float | None]:
         """The allowance of each unit when it begins: its fair part of what is left, for every member alike."""
@@ -154,10 +158,17 @@ def _judge_tft(context: Context[Any], member: Member, trial: Trial, clock: Clock
     spec: CompareSpec = context.spec
     left = clock.left(COMPARING)
     needed = tft_seconds(spec, trial.task.h, len(trial.cutoffs))
-    if spec.preset == Preset.balanced and left is not None and left < needed:
+    if left is not None and left < needed:
         return TimedOut(f"left out: it needs about {needed:.0f} s, and {left:.0f} s of the time were left")
-    return attempt(
-        lambda: choose.judge(trial, lambda snapshot: train_tft(context, snapshot, trial.task, "backtest"))
+    outcome = attempt(
+        lambda: choose.judge(
+            trial,
+            lambda snapshot: train_tft(context, snapshot, trial.task, "backtest", clock.left(COMPARING)),
+        )
+    )
+    over = clock.over(COMPARING)
+    return (
+        TimedOut(f"timed out: {left:.0f} s were left") if isinstance(outcome, Exception) and over else outcome
     )
 
 

@@ -80,7 +80,7 @@ def _refit(
     weights = candidate.weights if candidate else {decision.chosen: 1.0}
     wanted = [members[name] for name in weights]
     outcomes: dict[str, Forecaster | Exception] = {
-        member.name: attempt(lambda: train_tft(context, now, trial.task, "refit"))
+        member.name: attempt(lambda: train_tft(context, now, trial.task, "refit", clock.left(REFITTED)))
         for member in wanted
         if member.family == Family.tft
     }

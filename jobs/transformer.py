@@ -7,6 +7,7 @@ workers that Ray starts again, or a job that is submitted again, go on where the
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ from models.tft.continued import continued
 from models.tft.forecaster import TftForecaster
 from models.tft.preflight import preflight
 from models.tft.training import Journal, fit
+from quantis.errors import TimedOut
 from quantis.panel import Snapshot, Task
 from quantis.types.jobs import TftParams, TrainSpec
 
@@ -38,8 +40,13 @@ _STATES = 20  # kept in the course of a training
 _FAILURES = 3
 
 
-def train_tft(context: Context[Any], snapshot: Snapshot, task: Task, what: str) -> Forecaster:
-    """Train as the job asks, from the weights of its `warm_start` if it names one."""
+def train_tft(
+    context: Context[Any], snapshot: Snapshot, task: Task, what: str, seconds: float | None = None
+) -> Forecaster:
+    """Train as the job asks, from the weights of its `warm_start` if it names one.
+
+    Ray Train's error, with the reason in it, where it goes on for longer than `seconds`.
+    """
     spec = context.spec
     params, parent = spec.tft, None
     if isinstance(spec, TrainSpec) and spec.warm_start is not None:
@@ -50,7 +57,10 @@ def train_tft(context: Context[Any], snapshot: Snapshot, task: Task, what: str) 
     report = preflight(snapshot, task, params)
     if report.without_windows:
         context.tell(f"tft ({what}): {report.sentence}", windows=report.totals)
-    hear = Teller(context.team, context.job_id, what, params.steps)
+    until = (
+        None if seconds is None else time.time() + seconds
+    )  # workers on other machines read the clock, too
+    hear = Teller(context.team, context.job_id, what, params.steps, until)
     return on_ray(snapshot, task, params, context.folder / what, hear, parent)
 
 
@@ -64,14 +74,17 @@ class Parent:
 
 @dataclass(frozen=True)
 class Teller:
-    """Tells the job's readers how training goes, from a worker."""
+    """Tells the job's readers how training goes, from a worker; TimedOut after `until`, in seconds since 1970."""
 
     team: str
     job: str
     what: str
     steps: int
+    until: float | None = None
 
     def __call__(self, step: int, loss: float) -> None:
+        if self.until is not None and time.time() > self.until:
+            raise TimedOut(f"timed out at step {step} of {self.steps}")
         database = Database(Settings().sql_url)
         text = f"tft ({self.what}): step {step} of {self.steps}, loss {loss:.4f}"
         data = {"step": step, "loss": round(loss, 5)}

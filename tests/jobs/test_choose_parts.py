@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
@@ -18,7 +19,7 @@ from jobs.compare import Clock, tft_seconds
 from models import ladder
 from models.naive import SeasonalNaive
 from models.theta import Theta
-from quantis.errors import InvalidInput
+from quantis.errors import InvalidInput, TimedOut
 from quantis.panel import Panel, Task, timestamps
 from quantis.types.forecasts import Rung
 from quantis.types.jobs import CompareSpec, Family, Preset
@@ -156,3 +157,17 @@ def test_when_a_preset_names_families_then_what_is_given_wins_and_naive_always_s
     assert (named.families, named.time_limit) == (("boosting",), Preset.fast.time_limit)
     found = choose.members(cast("Any", SimpleNamespace(families=("theta",), baselines=())), task)
     assert [member.name for member in found] == ["seasonal_naive_7", "theta"]
+
+
+def test_when_the_time_of_a_training_is_over_then_its_next_step_says_so() -> None:
+    from jobs.transformer import Teller
+
+    with pytest.raises(TimedOut, match="timed out at step 40 of 100"):
+        Teller("default", "job-1", "backtest", 100, until=time.time() - 1)(40, 0.5)
+
+
+def test_when_a_part_of_the_limit_is_used_up_then_the_clock_says_so() -> None:
+    clock = Clock(100.0, started=time.monotonic() - 80)
+    assert (clock.over(0.7), clock.over(0.95), clock.left(0.95)) == (True, False, pytest.approx(15, abs=1))
+    assert clock.left(0.7) == 1.0
+    assert not Clock(None).over(0.7)
