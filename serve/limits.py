@@ -22,7 +22,7 @@ STRANGER = 300
 """Requests a minute that one address may make to open routes, or with a token that is refused."""
 
 SIGN_IN_SECONDS = 300.0
-_WRONG_PER_ADDRESS, _WRONG_PER_PAIR, _WRONG_PER_ACCOUNT = 60, 10, 100
+WRONG_PER_ADDRESS, WRONG_PER_PAIR, WRONG_PER_ACCOUNT = 60, 10, 100
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,9 @@ class Limits:
         """
         spent: list[tuple[str, int]] = []
         for key, limit in (
-            (f"sign-in from {address}", _WRONG_PER_ADDRESS),
-            (f"sign-in to {account} from {address}", _WRONG_PER_PAIR),
-            (f"sign-in to {account}", _WRONG_PER_ACCOUNT),
+            (f"sign-in from {address}", WRONG_PER_ADDRESS),
+            (f"sign-in to {account} from {address}", WRONG_PER_PAIR),
+            (f"sign-in to {account}", WRONG_PER_ACCOUNT),
         ):
             found = self._counters.take(key, limit, SIGN_IN_SECONDS)
             if not found.allowed:

@@ -22,6 +22,7 @@ from cluster.submission import FakeJobs
 from models.registry import Registry
 from quantis.types.accounts import Role
 from quantis.types.datasets import DatasetSpec
+from serve import limits
 from serve.engine import Engine
 from serve.services import Services
 from tests.serve import world as worlds
@@ -80,7 +81,9 @@ def module_world(
 ) -> Iterator[World]:
     """One API for all tests of a file: what they send is to be refused, or harmless."""
     folder = shutil.copytree(template, tmp_path_factory.mktemp("module") / "data")
-    with _world(folder, registry) as world:
+    with pytest.MonkeyPatch.context() as patch, _world(folder, registry) as world:
+        for name in ("STRANGER", "WRONG_PER_ADDRESS", "WRONG_PER_PAIR", "WRONG_PER_ACCOUNT"):
+            patch.setattr(limits, name, 1_000_000)  # all that they send comes from one address
         yield world
 
 
