@@ -112,8 +112,8 @@ def make_durable(table: Path, version: int, since: int | None) -> None:
     for commit in commits:
         data = _changed(commit, table, data)
     checkpoints = [path for commit in commits for path in (table / LOG).glob(f"{commit.stem}.checkpoint*")]
-    pointer = [table / LOG / "_last_checkpoint"] if checkpoints else []
-    for path in (*data, *commits, *checkpoints, *pointer):
+    pointer = table / LOG / "_last_checkpoint"  # not there when its writer died just before it
+    for path in (*data, *commits, *checkpoints, *([pointer] if pointer.exists() else [])):
         sync(path)
     sync(table / LOG)
     for folder in (table, *table.parents)[: 1 if since is not None else _NEW_FOLDERS]:

@@ -116,6 +116,24 @@ def test_when_writers_were_killed_then_their_files_go_and_every_version_reads_as
     assert verify(database, storage).broken == []
 
 
+def test_when_a_writer_died_between_a_checkpoint_and_its_pointer_then_the_next_write_works(
+    catalogue: Catalogue, storage: Storage, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = storage.dataset(TEAM, "sales") / "target" / "_delta_log"
+    for days in range(63, 100):
+        with monkeypatch.context() as killed:
+            killed.setattr(Datasets, "add_version", _raise)
+            with pytest.raises(RuntimeError, match="killed"):
+                catalogue.ingest(TEAM, "ann", "sales", panel(days), "sales.csv")
+        if list(log.glob("*.checkpoint*")):
+            break
+        catalogue.ingest(TEAM, "ann", "sales", panel(days), "sales.csv")
+    (log / "_last_checkpoint").unlink()
+    fresh = Catalogue(database, storage)
+    assert fresh.ingest(TEAM, "ann", "sales", panel(days), "sales.csv").created
+    assert verify(database, storage).broken == []
+
+
 def test_when_a_first_write_was_never_recorded_then_its_files_go_and_the_next_one_is_whole(
     catalogue: Catalogue, sweeper: Sweeper, storage: Storage, database: Database
 ) -> None:
