@@ -79,7 +79,9 @@ class Windows:
         lengths = torch.clamp(place, 1, self.encoder_length)
         if coarse:
             lengths = _cut(lengths, self.encoder_length)
-        longest = int(lengths.max())
+        longest = (
+            int(lengths.max()) if sharing == ALONE else self.encoder_length
+        )  # later origins see it whole
         begin = self.first[series] + place
         unused = _unused(torch.minimum(lengths, place), longest)
         batch = {

@@ -66,6 +66,14 @@ def test_when_origins_share_a_pass_then_the_first_answers_as_if_it_were_alone_an
             assert torch.isnan(targets.unflatten(0, (2, 4))[0, number]).all()
 
 
+def test_when_all_histories_of_a_batch_are_short_then_later_origins_see_as_much_as_in_any_batch(case):
+    _, _, _, _, network, windows = case
+    with torch.inference_mode():
+        alone = network(windows.batch(torch.tensor([[0, 13]]), SHARING)[0], SHARING)
+        among = network(windows.batch(torch.tensor([[0, 13], [0, 60]]), SHARING)[0], SHARING)
+    assert torch.allclose(alone, among[:4], atol=1e-5)
+
+
 def test_when_an_origin_comes_later_then_it_answers_as_an_lstm_over_the_whole_stretch_would(case):
     """A later origin, alone, over an encoder as long as the stretch: only attention looks further back."""
     task, snapshot, encoding, scales, network, windows = case
