@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-NAMES = ("features", "ray_features", "many_series", "ingest", "windows", "request", "tft")
+NAMES = ("features", "ray_features", "many_series", "ingest", "bulk", "windows", "request", "tft")
 
 if __name__ == "__main__":
     for name in NAMES:
