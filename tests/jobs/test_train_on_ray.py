@@ -91,7 +91,7 @@ def test_when_families_fail_and_overrun_then_the_rest_is_judged_and_the_best_ser
     from jobs.train import work
 
     families = ["boosting", "endless", "picky", "broken"]
-    spec = TrainSpec.model_validate(spec_of(families, model="demand", time_limit=60))
+    spec = TrainSpec.model_validate(spec_of(families, model="demand", time_limit="PT90S"))
     context = context_for(settings, spec)
     result = work(context)
     rows = {row["model"]: row for row in result["leaderboard"]["rows"]}
@@ -194,7 +194,7 @@ def test_when_a_family_or_column_is_unknown_then_the_job_says_which_there_are(
     from jobs.backtest import work
 
     with pytest.raises(
-        InvalidInput, match="'prophet' is not known here; choose among boosting, broken, endless"
+        InvalidInput, match="'prophet' is not known here; choose among boosting, .*broken, endless"
     ):
         work(context_for(settings, BacktestSpec.model_validate(spec_of(["prophet"]))))
     with pytest.raises(
