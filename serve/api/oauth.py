@@ -28,7 +28,7 @@ router = APIRouter(prefix="/v1/oauth", tags=["accounts"], route_class=StrictRout
 
 RefreshCookie = Annotated[str | None, Cookie(alias=COOKIE, include_in_schema=False)]
 ShortText = Annotated[str | None, Form(max_length=300)]
-Returned = Annotated[str, Query(max_length=4096)]
+Returned = Annotated[str, Query(max_length=4096, pattern="^[ -~]*$")]
 
 
 @router.post("/token")
