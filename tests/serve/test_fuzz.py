@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from quantis.types.jobs import JobState
+from serve import tokens
 from tests.serve import fuzz
 from tests.serve.fuzz import Known
 from tests.serve.world import PASSWORD
@@ -55,7 +56,7 @@ def seeded(world) -> Known:
 def fuzz_through(fuzzed, role: str | None, examples: int, seed: int) -> fuzz.Report:
     world, url = fuzzed
     known = seeded(world)
-    token = world.token(role) if role else None
+    token = tokens.issue(world.user_id(role), world.services.token_keys[0], 12 * 3600) if role else None
     report = fuzz.run(url, examples=examples, seed=seed, token=token, known=known)
     sys.stdout.write(f"{role or 'nobody'}: {report}\n")
     for check, story in report.failures.items():
@@ -76,15 +77,18 @@ def test_when_the_document_is_fuzzed_without_a_token_then_every_check_holds(fuzz
     assert report.requests >= 500
 
 
+# The two soak tests make more than 20,000 requests together.
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(3 * 3600)
-def test_when_the_document_is_fuzzed_for_long_then_every_check_still_holds(fuzzed):
-    with_token = fuzz_through(fuzzed, "admin", examples=360, seed=3)
-    assert with_token.requests >= 20_000
-    assert with_token.answered_well > 0.5, with_token.by_operation
+def test_when_the_document_is_fuzzed_for_long_with_a_token_then_every_check_still_holds(fuzzed):
+    report = fuzz_through(fuzzed, "admin", examples=230, seed=3)
+    assert report.requests >= 13_000
+    assert report.answered_well > 0.5, report.by_operation
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(3 * 3600)
 def test_when_a_stranger_fuzzes_for_long_then_every_check_still_holds(fuzzed):
-    assert fuzz_through(fuzzed, None, examples=40, seed=4).requests >= 5000
+    assert fuzz_through(fuzzed, None, examples=70, seed=4).requests >= 7_000
