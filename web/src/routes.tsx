@@ -1,4 +1,5 @@
 import { createBrowserRouter, isRouteErrorResponse, Navigate, useRouteError } from "react-router";
+import { Only } from "./auth/only";
 import { ButtonLink, Card, Page } from "./components/basics";
 import { Empty, ProblemView } from "./components/feedback";
 import { ExplorerPage } from "./pages/explorer/page";
@@ -35,16 +36,32 @@ export const router = createBrowserRouter([
       { index: true, element: <Navigate to="/explorer" replace /> },
       { path: "explorer", element: <ExplorerPage /> },
       { path: "datasets", lazy: () => import("./pages/datasets/list") },
-      { path: "datasets/new", lazy: () => import("./pages/datasets/create") },
       { path: "datasets/:name", lazy: () => import("./pages/datasets/detail") },
       { path: "datasets/:name/upload", lazy: () => import("./pages/datasets/upload") },
       { path: "jobs", lazy: () => import("./pages/jobs/list") },
-      { path: "jobs/new", lazy: () => import("./pages/jobs/train") },
       { path: "jobs/:id", lazy: () => import("./pages/jobs/detail") },
       { path: "experiments/:id", lazy: () => import("./pages/experiments/leaderboard") },
       { path: "models", lazy: () => import("./pages/models/list") },
       { path: "models/:name", lazy: () => import("./pages/models/detail") },
-      { path: "users", lazy: () => import("./pages/users/list") },
+      { path: "approvals", lazy: () => import("./pages/approvals/list") },
+      { path: "usage", lazy: () => import("./pages/usage/page") },
+      { path: "account", lazy: () => import("./pages/account/page") },
+      {
+        element: <Only least="analyst" />,
+        children: [{ path: "datasets/new", lazy: () => import("./pages/datasets/create") }],
+      },
+      {
+        element: <Only least="ml_engineer" />,
+        children: [{ path: "jobs/new", lazy: () => import("./pages/jobs/train") }],
+      },
+      {
+        element: <Only least="admin" />,
+        children: [
+          { path: "users", lazy: () => import("./pages/users/list") },
+          { path: "machines", lazy: () => import("./pages/machines/page") },
+          { path: "audit", lazy: () => import("./pages/audit/page") },
+        ],
+      },
       { path: "*", element: <NotFound /> },
     ],
   },

@@ -8,11 +8,26 @@ import { Icon, type IconName, Logo } from "./components/icons";
 import { toggleTheme, useTheme } from "./components/theme";
 import { ROLE_NAMES } from "./lib/roles";
 
-const PLACES: { to: string; name: string; icon: IconName }[] = [
+interface Place {
+  to: string;
+  name: string;
+  icon: IconName;
+}
+
+const WORK: Place[] = [
   { to: "/explorer", name: "Explorer", icon: "explorer" },
   { to: "/datasets", name: "Datasets", icon: "datasets" },
   { to: "/jobs", name: "Jobs", icon: "jobs" },
   { to: "/models", name: "Models", icon: "models" },
+];
+const TEAM: Place[] = [
+  { to: "/approvals", name: "Approvals", icon: "approvals" },
+  { to: "/usage", name: "Usage", icon: "usage" },
+];
+const ADMIN: Place[] = [
+  { to: "/users", name: "Users", icon: "users" },
+  { to: "/machines", name: "Machines", icon: "machines" },
+  { to: "/audit", name: "Audit trail", icon: "audit" },
 ];
 
 /** Every page's frame; the sign-in form stands in it until there is a session. */
@@ -43,27 +58,36 @@ function Frame() {
 
 function Nav() {
   const admin = useMay("admin");
-  const places = admin ? [...PLACES, { to: "/users", name: "Users", icon: "users" as const }] : PLACES;
   return (
     <nav className="nav" aria-label="Main">
       <NavLink className="brand" to="/explorer" aria-label="Quantis, to the explorer">
         <Logo />
         <b>quantis</b>
       </NavLink>
-      <ul>
-        {places.map(({ to, name, icon }) => (
-          <li key={to}>
-            <NavLink to={to}>
-              <Icon name={icon} />
-              {name}
-            </NavLink>
-          </li>
-        ))}
-      </ul>
+      <Places of={WORK} />
+      <p className="nav-group" id="nav-team">
+        Team
+      </p>
+      <Places of={admin ? [...TEAM, ...ADMIN] : TEAM} labelledBy="nav-team" />
       <p className="nav-foot">
         <a href="/docs">API reference</a>
       </p>
     </nav>
+  );
+}
+
+function Places({ of: places, labelledBy }: { of: Place[]; labelledBy?: string }) {
+  return (
+    <ul aria-labelledby={labelledBy}>
+      {places.map(({ to, name, icon }) => (
+        <li key={to}>
+          <NavLink to={to}>
+            <Icon name={icon} />
+            {name}
+          </NavLink>
+        </li>
+      ))}
+    </ul>
   );
 }
 
@@ -85,7 +109,7 @@ function TopBar() {
         onClick={toggleTheme}
       />
       {user && (
-        <span className="who">
+        <NavLink className="who" to="/account" title="Your account">
           <span className="avatar" aria-hidden="true">
             {user.user_name.slice(0, 2)}
           </span>
@@ -95,7 +119,7 @@ function TopBar() {
               {ROLE_NAMES[user.role]} · team {user.team}
             </small>
           </span>
-        </span>
+        </NavLink>
       )}
       <Button
         variant="ghost"

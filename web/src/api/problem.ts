@@ -16,16 +16,19 @@ export class ProblemError extends Error {
   readonly title: string;
   readonly code: string;
   readonly requestId: string | null;
+  /** Seconds to wait before asking again, where the server said so. */
+  readonly retryAfter: number | null;
   readonly errors: { pointer: string; message: string }[];
   readonly findings: Finding[];
 
-  constructor(body: ProblemBody, status: number) {
+  constructor(body: ProblemBody, status: number, retryAfter: number | null = null) {
     super(body.detail || body.title || `The server answered ${status}.`);
     this.name = "ProblemError";
     this.status = body.status ?? status;
     this.title = body.title || titleOf(status);
     this.code = body.code ?? "unknown";
     this.requestId = body.request_id ?? null;
+    this.retryAfter = retryAfter;
     this.errors = (body.errors ?? []).map((e) => ({ pointer: e.pointer ?? "", message: e.message ?? "" }));
     this.findings = body.findings ?? [];
   }
@@ -41,7 +44,9 @@ export function problemOf(body: unknown, response: Pick<Response, "status" | "he
   const fields: ProblemBody = typeof body === "object" && body !== null ? (body as ProblemBody) : {};
   const requestId = fields.request_id ?? response.headers.get("x-request-id") ?? undefined;
   const detail = typeof fields.detail === "string" ? fields.detail : undefined;
-  return new ProblemError({ ...fields, detail, request_id: requestId }, response.status);
+  const wait = Number.parseInt(response.headers.get("retry-after") ?? "", 10);
+  const retryAfter = Number.isNaN(wait) ? null : wait;
+  return new ProblemError({ ...fields, detail, request_id: requestId }, response.status, retryAfter);
 }
 
 /** Turns anything thrown into a problem that can be shown. */

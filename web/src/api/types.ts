@@ -23,6 +23,21 @@ export type NewUser = Body<paths["/v1/users"]["post"]>;
 export type UserChange = Body<paths["/v1/users/{user_id}"]["patch"]>;
 export type SetupRequest = Body<paths["/v1/setup"]["post"]>;
 
+export type Session = Answer<paths["/v1/users/me/sessions"]["get"]>["items"][number];
+export type ApiKey = Answer<paths["/v1/api-keys"]["get"]>["items"][number];
+export type Scope = ApiKey["scopes"][number];
+export type NewApiKey = Body<paths["/v1/api-keys"]["post"]>;
+export type ServiceAccount = Answer<paths["/v1/clients"]["get"]>["items"][number];
+export type NewServiceAccount = Body<paths["/v1/clients"]["post"]>;
+export type ServiceAccountChange = Body<paths["/v1/clients/{client_id}"]["patch"]>;
+export type Team = Answer<paths["/v1/teams"]["get"]>["items"][number];
+export type NewTeam = Body<paths["/v1/teams"]["post"]>;
+export type Quota = Team["quota"];
+export type Usage = Answer<paths["/v1/usage"]["get"]>;
+export type AuditEvent = Answer<paths["/v1/audit-events"]["get"]>["items"][number];
+export type Approval = Answer<paths["/v1/approvals/{approval_id}"]["get"]>;
+export type Policy = Answer<paths["/v1/models/{name}/policy"]["get"]>["policy"];
+
 export type Dataset = Answer<paths["/v1/datasets/{name}"]["get"]>;
 export type DatasetSpec = Body<paths["/v1/datasets"]["post"]>;
 export type Roles = Dataset["roles"];
@@ -39,6 +54,7 @@ export type Job = Answer<paths["/v1/jobs/{job_id}"]["get"]>;
 export type JobState = Job["state"];
 export type TrainSpec = Extract<JobRequest["spec"], { kind?: "train" }>;
 export type Family = NonNullable<TrainSpec["families"]>[number];
+export type Preset = NonNullable<TrainSpec["preset"]>;
 export type TftParams = NonNullable<TrainSpec["tft"]>;
 
 export type Leaderboard = Answer<paths["/v1/experiments/{job_id}/leaderboard"]["get"]>;

@@ -36,12 +36,14 @@ export class Session {
     this.refresh().catch(() => this.#drop());
   }
 
-  async signIn(userName: string, password: string): Promise<void> {
+  /** `code` is that of the second factor, for those who have one. */
+  async signIn(userName: string, password: string, code?: string): Promise<void> {
     const answer = await post("/v1/oauth/token", {
       grant_type: "password",
       client_id: "web",
       username: userName,
       password,
+      ...(code && { otp: code }),
     });
     if (!answer.ok) throw problemOf(await bodyOf(answer), answer);
     this.#keep((await answer.json()) as Token);

@@ -1,11 +1,14 @@
 import { useMutation, useQuery } from "@tanstack/react-query";
 import { type FormEvent, type ReactNode, useState } from "react";
 import { api } from "../api/client";
-import { unwrap } from "../api/problem";
+import { asProblem, unwrap } from "../api/problem";
 import { Button, Field } from "../components/basics";
-import { ProblemView } from "../components/feedback";
+import { Notice, ProblemView } from "../components/feedback";
 import { Logo } from "../components/icons";
 import { NAME_PATTERN } from "../lib/roles";
+import { formatWait } from "../lib/time";
+import { CodeField } from "./code-field";
+import { PasswordField } from "./password-field";
 import { session } from "./session";
 
 const setupState = {
@@ -26,23 +29,57 @@ export function Gate() {
           <Logo />
           <b>quantis</b>
         </div>
-        {setup.data?.open ? <FirstAdmin onDone={() => setup.refetch()} /> : <SignIn />}
+        {setup.data?.open ? (
+          <FirstAdmin onDone={() => setup.refetch()} />
+        ) : (
+          <SignIn oidc={setup.data?.oidc ?? false} />
+        )}
         {setup.error && <ProblemView error={setup.error} retry={() => setup.refetch()} />}
       </section>
     </main>
   );
 }
 
-function SignIn() {
+function SignIn({ oidc }: { oidc: boolean }) {
+  const [asksCode, setAsksCode] = useState(false);
   const signIn = useMutation({
-    mutationFn: (form: FormData) => session.signIn(String(form.get("user")), String(form.get("password"))),
+    mutationFn: (form: FormData) => {
+      const code = String(form.get("code") ?? "").replace(/\s/g, "");
+      return session.signIn(String(form.get("user")), String(form.get("password")), code);
+    },
+    onError: (error) => {
+      if (asProblem(error).code === "second_factor_required") setAsksCode(true);
+    },
   });
   return (
-    <CredentialForm title="Sign in" pending={signIn.isPending} action="Sign in" onSubmit={signIn.mutate}>
-      <UserField />
-      <PasswordField autoComplete="current-password" />
-      {signIn.error && <ProblemView error={signIn.error} />}
-    </CredentialForm>
+    <>
+      <CredentialForm title="Sign in" pending={signIn.isPending} action="Sign in" onSubmit={signIn.mutate}>
+        <UserField onChange={() => setAsksCode(false)} />
+        <PasswordField autoComplete="current-password" />
+        {asksCode && <CodeField autoFocus />}
+        {signIn.error && <Refused error={signIn.error} />}
+      </CredentialForm>
+      {oidc && (
+        <a className="button" href="/v1/oauth/oidc/start">
+          Sign in with your organisation
+        </a>
+      )}
+    </>
+  );
+}
+
+/** Why one did not get in; that a code is asked for is no error. */
+function Refused({ error }: { error: unknown }) {
+  const problem = asProblem(error);
+  if (problem.code === "second_factor_required") return null;
+  if (problem.status !== 429) return <ProblemView error={error} />;
+  return (
+    <Notice tone="bad" title="Too many attempts">
+      <p>
+        Wait {problem.retryAfter === null ? "a few minutes" : formatWait(problem.retryAfter)}, then try again.
+        The account is not locked.
+      </p>
+    </Notice>
   );
 }
 
@@ -101,7 +138,7 @@ function CredentialForm({ title, action, pending, onSubmit, children }: Credenti
   );
 }
 
-function UserField() {
+function UserField({ onChange }: { onChange?: () => void }) {
   return (
     <Field label="User name">
       {(id) => (
@@ -111,37 +148,12 @@ function UserField() {
           className="input"
           required
           autoComplete="username"
+          onChange={onChange}
           autoCapitalize="none"
           spellCheck={false}
           pattern={NAME_PATTERN}
           title="Lower-case letters, digits, - and _, starting with a letter"
         />
-      )}
-    </Field>
-  );
-}
-
-function PasswordField({ autoComplete }: { autoComplete: "current-password" | "new-password" }) {
-  const [shown, setShown] = useState(false);
-  const fresh = autoComplete === "new-password";
-  return (
-    <Field label="Password" hint={fresh ? "At least 12 characters." : undefined}>
-      {(id, describedBy) => (
-        <span className="password">
-          <input
-            id={id}
-            name="password"
-            className="input"
-            type={shown ? "text" : "password"}
-            required
-            minLength={fresh ? 12 : undefined}
-            autoComplete={autoComplete}
-            aria-describedby={describedBy}
-          />
-          <Button variant="ghost" small aria-pressed={shown} onClick={() => setShown(!shown)}>
-            {shown ? "Hide" : "Show"}
-          </Button>
-        </span>
       )}
     </Field>
   );

@@ -36,7 +36,10 @@ const FAMILIES: Record<string, string> = {
   theta: "Theta",
   statistical: "Statistical",
   boosting: "Gradient boosting",
+  boosting_recent: "Gradient boosting, old data fading",
+  boosting_plain: "Gradient boosting, no covariates",
   tft: "Temporal Fusion Transformer",
+  ensemble: "Blend of the best",
 };
 
 export const familyName = (family: string) => FAMILIES[family] ?? family.replaceAll("_", " ");

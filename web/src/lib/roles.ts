@@ -58,3 +58,13 @@ export const ROLE_NAMES: Record<Role, string> = {
 /** Whether a role includes another; roles are a ladder. */
 export const allows = (role: Role | undefined, least: Role) =>
   role !== undefined && ORDER.indexOf(role) >= ORDER.indexOf(least);
+
+export const ROLES = Object.entries(ROLE_NAMES) as [Role, string][];
+
+/** What each role adds to the one below it. */
+export const MAY: Record<Role, string> = {
+  viewer: "Looks, and asks for forecasts.",
+  analyst: "Also uploads data, and runs backtests and batch forecasts.",
+  ml_engineer: "Also trains, promotes, approves and stops jobs.",
+  admin: "Also manages users and machines, and reads the audit trail.",
+};

@@ -18,6 +18,10 @@ export const formatClock = (time: number | string) => {
   return `${two(at.getUTCHours())}:${two(at.getUTCMinutes())}`;
 };
 
+/** `05:00:09` */
+export const formatTime = (time: number | string) =>
+  `${formatClock(time)}:${two(new Date(time).getUTCSeconds())}`;
+
 /** `25 Dec 2013, 05:00` */
 export const formatMoment = (time: number | string) => `${formatDate(time)}, ${formatClock(time)}`;
 
@@ -50,6 +54,12 @@ export function formatSeconds(seconds: number): string {
   if (minutes < 60) return `${minutes} min ${Math.round(seconds % 60)} s`;
   return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
+
+/** `45 seconds`, `about 4 minutes` */
+export const formatWait = (seconds: number) => {
+  if (seconds < 100) return seconds === 1 ? "a second" : `${seconds} seconds`;
+  return `about ${Math.ceil(seconds / 60)} minutes`;
+};
 
 /** `3 min ago` */
 export function formatAge(iso: string, now = Date.now()): string {

@@ -9,6 +9,8 @@ const stored = (y: Record<number, number | null>, temp: (number | string | null)
   ds: Object.keys(y).map((n) => day(Number(n))),
   y: Object.values(y),
   exog: { temp },
+  futr_ds: [],
+  futr_exog: {},
   static: {},
 });
 

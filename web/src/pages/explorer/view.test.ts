@@ -22,6 +22,8 @@ const stored = (from: number, values: (number | null)[]): StoredSeries => ({
   ds: values.map((_, i) => toIso(START + (from + i) * HOUR)),
   y: values,
   exog: {},
+  futr_ds: [],
+  futr_exog: {},
   static: {},
 });
 

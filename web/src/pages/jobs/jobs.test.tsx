@@ -49,8 +49,10 @@ test("when the form is sent, then one job is asked for, with what was chosen and
   );
   const { user, router } = renderPage(TrainPage, "/jobs/new", "/jobs/new?dataset=flights");
   await user.type(await screen.findByLabelText("Model name"), "demand");
+  await user.click(screen.getByRole("radio", { name: /My own choice/ }));
   await user.click(screen.getByRole("checkbox", { name: /Statistical/ }));
   await user.click(await screen.findByRole("checkbox", { name: "scheduled" }));
+  await user.type(screen.getByLabelText("Backtest windows"), "3");
   await user.type(screen.getByLabelText("Time limit (minutes)"), "5");
   await user.type(screen.getByLabelText("Steps (the budget)"), "50");
   await user.type(screen.getByLabelText("Learning rate"), "0.01");
@@ -71,12 +73,53 @@ test("when the form is sent, then one job is asked for, with what was chosen and
       as_of: null,
       h: 24,
       time_limit: "PT5M",
-      families: ["seasonal_naive", "theta", "boosting", "tft"],
-      n_windows: 2,
+      families: [
+        "seasonal_naive",
+        "theta",
+        "boosting",
+        "boosting_recent",
+        "boosting_plain",
+        "tft",
+        "ensemble",
+      ],
+      n_windows: 3,
       baselines: ["scheduled"],
       tft: { steps: 50, learning_rate: 0.01 },
     },
   });
+});
+
+test("when a preset is chosen, then only its name is sent: the platform knows its families and its time", async () => {
+  const asked: unknown[] = [];
+  server.use(
+    get("/v1/datasets", page([DATASET])),
+    get("/v1/datasets/flights", DATASET),
+    http.post(at("/v1/jobs"), async ({ request }) => {
+      asked.push(await request.json());
+      return HttpResponse.json(JOB, { status: 202 });
+    }),
+  );
+  const { user } = renderPage(TrainPage, "/jobs/new", "/jobs/new");
+  await user.type(await screen.findByLabelText("Model name"), "demand");
+  expect(screen.getByRole("radio", { name: /Balanced/ })).toBeChecked();
+  expect(screen.queryByRole("group", { name: "Families" })).not.toBeInTheDocument();
+  await user.click(screen.getByRole("radio", { name: /Fast/ }));
+  await user.click(screen.getByRole("button", { name: "Start training" }));
+  await screen.findByText("elsewhere");
+  expect(asked).toEqual([
+    {
+      spec: {
+        kind: "train",
+        dataset: "flights",
+        model: "demand",
+        as_of: null,
+        h: 24,
+        preset: "fast",
+        baselines: [],
+        tft: {},
+      },
+    },
+  ]);
 });
 
 test("when a job runs to its end, then its page tells the steps, the figures and where the leaderboard is", async () => {

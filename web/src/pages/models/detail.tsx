@@ -1,24 +1,14 @@
-import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { useState } from "react";
+import { useQuery } from "@tanstack/react-query";
 import { Link, useParams } from "react-router";
-import { api } from "../../api/client";
-import { unwrap } from "../../api/problem";
 import { modelVersions } from "../../api/queries";
 import type { ModelVersion } from "../../api/types";
 import { useMay } from "../../auth/use-session";
-import {
-  Badge,
-  Button,
-  ButtonLink,
-  Card,
-  CopyText,
-  LoadingRows,
-  Page,
-  type Tone,
-} from "../../components/basics";
-import { Dialog, ProblemView } from "../../components/feedback";
+import { Badge, ButtonLink, Card, CopyText, LoadingRows, Page, type Tone } from "../../components/basics";
+import { ProblemView } from "../../components/feedback";
 import { familyName, formatFigure, metricName } from "../../lib/format";
 import { formatMoment } from "../../lib/time";
+import { PolicyNote } from "./policy";
+import { Promote } from "./promote";
 
 const ALIAS_TONES: Record<string, Tone> = { champion: "good", candidate: "accent", challenger: "warn" };
 
@@ -52,6 +42,7 @@ export function Component() {
           <LoadingRows />
         </Card>
       )}
+      {versions.data && <PolicyNote model={name} />}
       {versions.data?.map((v) => (
         <VersionCard key={v.version} version={v} champion={champion} />
       ))}
@@ -142,49 +133,5 @@ function VersionCard({
         ))}
       </dl>
     </Card>
-  );
-}
-
-function Promote({ version: v, champion }: { version: ModelVersion; champion: ModelVersion | undefined }) {
-  const client = useQueryClient();
-  const [asking, setAsking] = useState(false);
-  const promote = useMutation({
-    mutationFn: () => {
-      const path = { name: v.model, alias: "champion" as const };
-      return unwrap(
-        api.PUT("/v1/models/{name}/aliases/{alias}", { params: { path }, body: { version: v.version } }),
-      );
-    },
-    onSuccess: async () => {
-      await client.invalidateQueries({ queryKey: ["models"] });
-      setAsking(false);
-    },
-  });
-  const close = () => {
-    setAsking(false);
-    promote.reset();
-  };
-  const verb = champion && champion.version > v.version ? "Roll back to" : "Promote";
-  return (
-    <>
-      <Button small onClick={() => setAsking(true)}>
-        {champion && champion.version > v.version ? "Roll back to this" : "Promote to champion"}
-      </Button>
-      <Dialog title={`${verb} version ${v.version}?`} open={asking} onClose={close}>
-        <p>
-          {champion
-            ? `${v.model} is served by version ${champion.version} now. Requests will be answered by version ${v.version} instead.`
-            : `Requests to ${v.model} will be answered by version ${v.version}.`}{" "}
-          The gate checks first that it beats seasonal naive.
-        </p>
-        {promote.error && <ProblemView error={promote.error} />}
-        <footer>
-          <Button onClick={close}>Cancel</Button>
-          <Button variant="primary" disabled={promote.isPending} onClick={() => promote.mutate()}>
-            {promote.isPending ? "Asking the gate…" : `${verb} version ${v.version}`}
-          </Button>
-        </footer>
-      </Dialog>
-    </>
   );
 }

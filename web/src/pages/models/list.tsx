@@ -1,10 +1,21 @@
 import { useQueries, useQuery } from "@tanstack/react-query";
 import { Link } from "react-router";
 import { models, modelVersions } from "../../api/queries";
-import { Badge, Card, LoadingRows, Page } from "../../components/basics";
-import { Empty, ProblemView } from "../../components/feedback";
+import { Badge, Page } from "../../components/basics";
+import { Empty } from "../../components/feedback";
+import { ListCard } from "../../components/list";
 import { familyName, formatMetric } from "../../lib/format";
 import { formatAge } from "../../lib/time";
+
+const HEADS = [
+  "Name",
+  "Champion",
+  "Family",
+  "Dataset",
+  { name: "MASE", num: true },
+  { name: "Versions", num: true },
+  "Last trained",
+];
 
 export function Component() {
   const list = useQuery(models);
@@ -14,65 +25,44 @@ export function Component() {
   });
   return (
     <Page title="Models" intro="Every trained version, with what it learned from and which one serves.">
-      {list.error && <ProblemView error={list.error} retry={list.refetch} />}
-      <Card flush>
-        {list.isPending && <LoadingRows />}
-        {list.data?.length === 0 && (
+      <ListCard
+        of={list}
+        items={list.data}
+        caption="Models"
+        heads={HEADS}
+        empty={
           <Empty title="No model yet" command="quantis train DATASET MODEL">
             A training job publishes its best model here, as a candidate.
           </Empty>
-        )}
-        {list.data && list.data.length > 0 && (
-          <div className="scroll">
-            <table className="table">
-              <caption className="sr-only">Models</caption>
-              <thead>
-                <tr>
-                  <th scope="col">Name</th>
-                  <th scope="col">Champion</th>
-                  <th scope="col">Family</th>
-                  <th scope="col">Dataset</th>
-                  <th scope="col" className="num">
-                    MASE
-                  </th>
-                  <th scope="col" className="num">
-                    Versions
-                  </th>
-                  <th scope="col">Last trained</th>
-                </tr>
-              </thead>
-              <tbody>
-                {list.data.map((model) => {
-                  const own = versions.filter((v) => v.model === model.name);
-                  const champion = own.find((v) => v.version === model.champion);
-                  const latest = own.find((v) => v.version === model.latest);
-                  return (
-                    <tr key={model.name}>
-                      <th scope="row">
-                        <Link to={`/models/${model.name}`}>{model.name}</Link>
-                      </th>
-                      <td>
-                        {model.champion === null ? (
-                          <Badge tone="warn">none serves</Badge>
-                        ) : (
-                          <Badge tone="good" icon="star">
-                            v{model.champion}
-                          </Badge>
-                        )}
-                      </td>
-                      <td>{familyName((champion ?? latest)?.family ?? "–")}</td>
-                      <td>{(champion ?? latest)?.dataset ?? "–"}</td>
-                      <td className="num">{formatMetric((champion ?? latest)?.metrics.mase)}</td>
-                      <td className="num">{model.versions}</td>
-                      <td>{latest ? formatAge(latest.created_at) : "–"}</td>
-                    </tr>
-                  );
-                })}
-              </tbody>
-            </table>
-          </div>
-        )}
-      </Card>
+        }
+      >
+        {(model) => {
+          const own = versions.filter((v) => v.model === model.name);
+          const champion = own.find((v) => v.version === model.champion);
+          const latest = own.find((v) => v.version === model.latest);
+          return (
+            <tr key={model.name}>
+              <th scope="row">
+                <Link to={`/models/${model.name}`}>{model.name}</Link>
+              </th>
+              <td>
+                {model.champion === null ? (
+                  <Badge tone="warn">none serves</Badge>
+                ) : (
+                  <Badge tone="good" icon="star">
+                    v{model.champion}
+                  </Badge>
+                )}
+              </td>
+              <td>{familyName((champion ?? latest)?.family ?? "–")}</td>
+              <td>{(champion ?? latest)?.dataset ?? "–"}</td>
+              <td className="num">{formatMetric((champion ?? latest)?.metrics.mase)}</td>
+              <td className="num">{model.versions}</td>
+              <td>{latest ? formatAge(latest.created_at) : "–"}</td>
+            </tr>
+          );
+        }}
+      </ListCard>
     </Page>
   );
 }

@@ -26,6 +26,7 @@ beforeEach(async () => {
   server.use(
     http.post(at("/v1/oauth/token"), () => HttpResponse.json({ access_token: "t", expires_in: 900 })),
     get("/v1/users/me", { id: "u", user_name: "ada", role: "ml_engineer", team: "default" }),
+    get("/v1/models/demand/policy", { policy: "gate" }),
     get("/v1/models/demand/versions", page([version(1, ["champion"]), version(2, ["candidate"])])),
   );
   await session.signIn("ada", "correct horse");
@@ -54,4 +55,23 @@ test("when the gate refuses a promotion, then its reason is shown and the champi
 test("when a version is shown, then its figures are named and written as people write them", async () => {
   renderPage(Component, "/models/:name", "/models/demand");
   expect((await screen.findAllByText("80 % covers"))[0]?.nextSibling).toHaveTextContent("81.0 %");
+});
+
+test("when two people decide, then promoting asks for approval and says that it waits", async () => {
+  const asked: unknown[] = [];
+  server.use(
+    get("/v1/models/demand/policy", { policy: "two_person" }),
+    http.put(at("/v1/models/demand/aliases/champion"), async ({ request }) => {
+      asked.push(await request.json());
+      return HttpResponse.json({ id: "a1", model: "demand", state: "pending" }, { status: 202 });
+    }),
+  );
+  const { user } = renderPage(Component, "/models/:name", "/models/demand");
+  expect(await screen.findByText("Two people decide which version serves")).toBeInTheDocument();
+  expect(screen.queryByRole("button", { name: "Let the gate decide" })).not.toBeInTheDocument();
+  await user.click(await screen.findByRole("button", { name: "Promote to champion" }));
+  await user.click(screen.getByRole("button", { name: "Ask for approval" }));
+  expect(await screen.findByText(/Another person must approve it/)).toBeInTheDocument();
+  expect(asked).toEqual([{ version: 2 }]);
+  expect(screen.getByText("Version 1 serves as champion.")).toBeInTheDocument();
 });

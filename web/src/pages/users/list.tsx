@@ -4,39 +4,57 @@ import { api } from "../../api/client";
 import { unwrap } from "../../api/problem";
 import { users } from "../../api/queries";
 import type { NewUser, Role, User, UserChange } from "../../api/types";
+import { PasswordField } from "../../auth/password-field";
 import { useUser } from "../../auth/use-session";
-import { Badge, Button, Card, Field, LoadingRows, Page } from "../../components/basics";
+import { Badge, Button, Field, Page } from "../../components/basics";
+import { Confirm } from "../../components/confirm";
 import { Dialog, ProblemView } from "../../components/feedback";
-import { NAME_PATTERN, ROLE_NAMES } from "../../lib/roles";
+import { ListCard } from "../../components/list";
+import { RoleField } from "../../components/role-field";
+import { NAME_PATTERN, ROLES } from "../../lib/roles";
 import { formatAge } from "../../lib/time";
 
-const ROLES = Object.entries(ROLE_NAMES) as [Role, string][];
-
-const MAY: Record<Role, string> = {
-  viewer: "Looks and asks for forecasts.",
-  analyst: "Also uploads data and runs batch forecasts.",
-  ml_engineer: "Also trains, promotes and stops jobs.",
-  admin: "Also manages users.",
-};
+const HEADS = [
+  "Name",
+  "Role",
+  "Signs in with",
+  "State",
+  "Created",
+  { name: "Actions", num: true, hidden: true },
+];
 
 export function Component() {
   const list = useQuery(users);
+  const self = useUser();
+  const client = useQueryClient();
   const [adding, setAdding] = useState(false);
+  const change = useMutation({
+    mutationFn: ({ id, ...body }: UserChange & { id: string }) =>
+      unwrap(api.PATCH("/v1/users/{user_id}", { params: { path: { user_id: id } }, body })),
+    onSettled: () => client.invalidateQueries({ queryKey: ["users"] }),
+  });
   return (
     <Page
       title="Users"
-      intro="Who may sign in, and what their role lets them do."
+      intro="Who may sign in, and what their role lets them do. A change holds within five seconds."
       actions={
         <Button variant="primary" icon="plus" onClick={() => setAdding(true)}>
           Add a user
         </Button>
       }
     >
-      {list.error && <ProblemView error={list.error} retry={list.refetch} />}
-      <Card flush>
-        {list.isPending && <LoadingRows />}
-        {list.data && <UserTable users={list.data} />}
-      </Card>
+      {change.error && <ProblemView error={change.error} />}
+      <ListCard of={list} items={list.data} caption="Users" heads={HEADS} empty={null}>
+        {(user) => (
+          <UserRow
+            key={user.id}
+            user={user}
+            self={user.id === self?.id}
+            busy={change.isPending}
+            change={(body) => change.mutateAsync({ id: user.id, ...body })}
+          />
+        )}
+      </ListCard>
       <Dialog title="Add a user" open={adding} onClose={() => setAdding(false)}>
         <AddUser onDone={() => setAdding(false)} />
       </Dialog>
@@ -44,81 +62,113 @@ export function Component() {
   );
 }
 
-function UserTable({ users: list }: { users: User[] }) {
-  const client = useQueryClient();
-  const self = useUser();
-  const change = useMutation({
-    mutationFn: ({ id, ...body }: UserChange & { id: string }) =>
-      unwrap(api.PATCH("/v1/users/{user_id}", { params: { path: { user_id: id } }, body })),
-    onSettled: () => client.invalidateQueries({ queryKey: ["users"] }),
-  });
+interface RowProps {
+  user: User;
+  self: boolean;
+  busy: boolean;
+  change: (body: UserChange) => Promise<unknown>;
+}
+
+function UserRow({ user, self, busy, change }: RowProps) {
+  const [resetting, setResetting] = useState(false);
+  const name = user.user_name;
   return (
-    <>
-      {change.error && <ProblemView error={change.error} />}
-      <div className="scroll">
-        <table className="table">
-          <caption className="sr-only">Users</caption>
-          <thead>
-            <tr>
-              <th scope="col">Name</th>
-              <th scope="col">Role</th>
-              <th scope="col">Team</th>
-              <th scope="col">State</th>
-              <th scope="col">Created</th>
-              <th scope="col">
-                <span className="sr-only">Actions</span>
-              </th>
-            </tr>
-          </thead>
-          <tbody>
-            {list.map((user) => (
-              <tr key={user.id}>
-                <th scope="row">
-                  {user.user_name} {user.id === self?.id && <span className="muted">(you)</span>}
-                </th>
-                <td>
-                  <select
-                    className="input compact"
-                    aria-label={`Role of ${user.user_name}`}
-                    value={user.role}
-                    disabled={user.id === self?.id || change.isPending}
-                    onChange={(e) => change.mutate({ id: user.id, role: e.target.value as Role })}
-                  >
-                    {ROLES.map(([role, name]) => (
-                      <option key={role} value={role}>
-                        {name}
-                      </option>
-                    ))}
-                  </select>
-                </td>
-                <td>{user.team}</td>
-                <td>
-                  {user.disabled ? <Badge tone="warn">Disabled</Badge> : <Badge tone="good">Active</Badge>}
-                </td>
-                <td>{formatAge(user.created_at)}</td>
-                <td className="num">
-                  {user.id !== self?.id && (
-                    <Button
-                      small
-                      disabled={change.isPending}
-                      onClick={() => change.mutate({ id: user.id, disabled: !user.disabled })}
-                    >
-                      {user.disabled ? "Enable" : "Disable"}
-                    </Button>
-                  )}
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
-    </>
+    <tr>
+      <th scope="row">
+        {name} {self && <span className="muted">(you)</span>}
+      </th>
+      <td>
+        <select
+          className="input compact"
+          aria-label={`Role of ${name}`}
+          value={user.role}
+          disabled={self || busy}
+          onChange={(e) => void change({ role: e.target.value as Role }).catch(() => undefined)}
+        >
+          {ROLES.map(([role, title]) => (
+            <option key={role} value={role}>
+              {title}
+            </option>
+          ))}
+        </select>
+      </td>
+      <td>{user.external ? "the organisation" : user.second_factor ? "password and code" : "password"}</td>
+      <td>{user.disabled ? <Badge tone="warn">Disabled</Badge> : <Badge tone="good">Active</Badge>}</td>
+      <td title={user.created_at}>{formatAge(user.created_at)}</td>
+      <td>
+        {!self && (
+          <span className="actions end">
+            {user.second_factor && (
+              <Confirm
+                button="Remove the code"
+                label={`Remove the second factor of ${name}`}
+                title={`Remove the second factor of ${name}?`}
+                action="Remove it"
+                run={() => change({ second_factor: false })}
+                danger
+              >
+                For somebody who lost the authenticator app. Then the password alone is enough to sign in.
+              </Confirm>
+            )}
+            {!user.external && (
+              <Button small aria-label={`New password for ${name}`} onClick={() => setResetting(true)}>
+                New password
+              </Button>
+            )}
+            {user.disabled ? (
+              <Button
+                small
+                aria-label={`Enable ${name}`}
+                disabled={busy}
+                onClick={() => void change({ disabled: false }).catch(() => undefined)}
+              >
+                Enable
+              </Button>
+            ) : (
+              <Confirm
+                button="Disable"
+                label={`Disable ${name}`}
+                title={`Disable ${name}?`}
+                action="Disable the account"
+                run={() => change({ disabled: true })}
+                danger
+              >
+                Every session and API key of {name} stops working within seconds. An admin can enable the
+                account again.
+              </Confirm>
+            )}
+            <Dialog title={`New password for ${name}`} open={resetting} onClose={() => setResetting(false)}>
+              <NewPassword change={change} onDone={() => setResetting(false)} />
+            </Dialog>
+          </span>
+        )}
+      </td>
+    </tr>
+  );
+}
+
+function NewPassword({ change, onDone }: Pick<RowProps, "change"> & { onDone: () => void }) {
+  const reset = useMutation({ mutationFn: change, onSuccess: onDone });
+  const submit = (event: FormEvent<HTMLFormElement>) => {
+    event.preventDefault();
+    reset.mutate({ password: String(new FormData(event.currentTarget).get("password")) });
+  };
+  return (
+    <form className="stack plain" onSubmit={submit}>
+      <PasswordField label="New password" autoComplete="new-password" />
+      {reset.error && <ProblemView error={reset.error} />}
+      <footer>
+        <Button onClick={onDone}>Cancel</Button>
+        <Button type="submit" variant="primary" disabled={reset.isPending}>
+          Set the password
+        </Button>
+      </footer>
+    </form>
   );
 }
 
 function AddUser({ onDone }: { onDone: () => void }) {
   const client = useQueryClient();
-  const [role, setRole] = useState<Role>("viewer");
   const add = useMutation({
     mutationFn: (body: NewUser) => unwrap(api.POST("/v1/users", { body })),
     onSuccess: async () => {
@@ -129,7 +179,11 @@ function AddUser({ onDone }: { onDone: () => void }) {
   const submit = (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
     const form = new FormData(event.currentTarget);
-    add.mutate({ user_name: String(form.get("user")), password: String(form.get("password")), role });
+    add.mutate({
+      user_name: String(form.get("user")),
+      password: String(form.get("password")),
+      role: form.get("role") as Role,
+    });
   };
   return (
     <form className="stack plain" onSubmit={submit}>
@@ -146,38 +200,8 @@ function AddUser({ onDone }: { onDone: () => void }) {
           />
         )}
       </Field>
-      <Field label="First password" hint="At least 12 characters.">
-        {(id, d) => (
-          <input
-            id={id}
-            aria-describedby={d}
-            name="password"
-            className="input"
-            type="password"
-            required
-            minLength={12}
-            maxLength={256}
-            autoComplete="new-password"
-          />
-        )}
-      </Field>
-      <Field label="Role" hint={MAY[role]}>
-        {(id, d) => (
-          <select
-            id={id}
-            aria-describedby={d}
-            className="input"
-            value={role}
-            onChange={(e) => setRole(e.target.value as Role)}
-          >
-            {ROLES.map(([value, name]) => (
-              <option key={value} value={value}>
-                {name}
-              </option>
-            ))}
-          </select>
-        )}
-      </Field>
+      <PasswordField label="First password" autoComplete="new-password" />
+      <RoleField />
       {add.error && <ProblemView error={add.error} />}
       <footer>
         <Button onClick={onDone}>Cancel</Button>

@@ -1,0 +1,43 @@
+/** What each call that changes something is, in words; the API names it by method and route. */
+const WORDS: Record<string, string> = {
+  "POST /v1/setup": "Make the first admin",
+  "POST /v1/oauth/token": "Sign in",
+  "POST /v1/oauth/revoke": "Sign out",
+  "POST /v1/users/me/password": "Change the own password",
+  "POST /v1/users/me/second-factor": "Begin a second factor",
+  "PUT /v1/users/me/second-factor": "Turn a second factor on",
+  "DELETE /v1/users/me/second-factor": "Turn a second factor off",
+  "DELETE /v1/users/me/sessions": "Sign out everywhere else",
+  "DELETE /v1/users/me/sessions/{session_id}": "End a session",
+  "POST /v1/users": "Add a user",
+  "PATCH /v1/users/{user_id}": "Change a user",
+  "POST /v1/api-keys": "Create an API key",
+  "DELETE /v1/api-keys/{key_id}": "Revoke an API key",
+  "POST /v1/clients": "Create a service account",
+  "PATCH /v1/clients/{client_id}": "Change a service account",
+  "DELETE /v1/clients/{client_id}": "Delete a service account",
+  "POST /v1/clients/{client_id}/secret": "Renew a client secret",
+  "POST /v1/teams": "Create a team",
+  "PATCH /v1/teams/{team}": "Change a team's quota",
+  "POST /v1/datasets": "Create a dataset",
+  "POST /v1/datasets/{name}/versions": "Upload data",
+  "POST /v1/datasets/{name}/imports": "Import data",
+  "POST /v1/datasets/{name}/observations": "Append observations",
+  "DELETE /v1/datasets/{name}/series/{unique_id}": "Delete a series",
+  "POST /v1/datasets/{name}/series/{unique_id}/restore": "Restore a series",
+  "POST /v1/jobs": "Start a job",
+  "POST /v1/jobs/{job_id}/stop": "Stop a job",
+  "PUT /v1/models/{name}/aliases/{alias}": "Promote a model version",
+  "PUT /v1/models/{name}/policy": "Change who decides about a model",
+  "POST /v1/approvals/{approval_id}/approve": "Approve a request",
+  "POST /v1/approvals/{approval_id}/refuse": "Refuse a request",
+};
+
+/** `Start a job`; the method and route where there are no words for it. */
+export const inWords = (action: string) => WORDS[action.replaceAll(":path}", "}")] ?? action;
+
+/** One value of an event's detail, in a line. */
+export function detailText(value: unknown): string {
+  if (Array.isArray(value)) return value.map(detailText).join(", ");
+  return typeof value === "object" && value !== null ? JSON.stringify(value) : String(value);
+}

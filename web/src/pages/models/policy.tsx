@@ -1,0 +1,60 @@
+import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { Link } from "react-router";
+import { api } from "../../api/client";
+import { unwrap } from "../../api/problem";
+import { modelPolicy } from "../../api/trust";
+import type { Policy } from "../../api/types";
+import { useMay } from "../../auth/use-session";
+import { Confirm } from "../../components/confirm";
+import { Notice } from "../../components/feedback";
+
+/** Who decides which version serves, and for admins a way to change that. */
+export function PolicyNote({ model }: { model: string }) {
+  const client = useQueryClient();
+  const admin = useMay("admin");
+  const policy = useQuery(modelPolicy(model));
+  if (!policy.data) return null;
+  const two = policy.data === "two_person";
+  const set = async (to: Policy) => {
+    const params = { path: { name: model } };
+    await unwrap(api.PUT("/v1/models/{name}/policy", { params, body: { policy: to } }));
+    await Promise.all(["models", "approvals"].map((key) => client.invalidateQueries({ queryKey: [key] })));
+  };
+  return (
+    <Notice
+      title={two ? "Two people decide which version serves" : "The gate decides which version serves"}
+      action={
+        admin &&
+        (two ? (
+          <Confirm
+            button="Let the gate decide"
+            title="Let the gate decide alone?"
+            action="Ask for it"
+            run={() => set("gate")}
+          >
+            Another person must approve this under Approvals. Until then two people go on deciding.
+          </Confirm>
+        ) : (
+          <Confirm
+            button="Let two people decide"
+            title="Let two people decide?"
+            action="Let two people decide"
+            run={() => set("two_person")}
+          >
+            It holds at once. Whoever promotes a version then needs another person who approves it.
+          </Confirm>
+        ))
+      }
+    >
+      <p>
+        {two ? (
+          <>
+            One asks, another approves under <Link to="/approvals">Approvals</Link>; the gate must pass too.
+          </>
+        ) : (
+          "A version that beats seasonal naive may be promoted by one person."
+        )}
+      </p>
+    </Notice>
+  );
+}

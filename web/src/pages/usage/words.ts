@@ -1,0 +1,24 @@
+import type { Quota } from "../../api/types";
+import { formatBytes, formatCount } from "../../lib/format";
+import { formatSeconds } from "../../lib/time";
+
+export const QUOTA_NAMES: Record<string, string> = {
+  jobs_at_once: "Jobs at once",
+  cpu_seconds: "CPU time of jobs this month",
+  gpu_seconds: "GPU time of jobs this month",
+  storage_mb: "Storage",
+  requests_per_minute: "Requests this minute",
+} satisfies Record<keyof Quota, string>;
+
+/** A figure of a quota the way people say it: times as times, megabytes as bytes. */
+export function amount(name: string, value: number): string {
+  if (name.endsWith("_seconds")) return value === 0 ? "none" : formatSeconds(value);
+  if (name === "storage_mb") return formatBytes(Math.round(value * 1e6));
+  return formatCount(value);
+}
+
+/** How much of a quota is used; 0 where there is no limit, and 1 where nothing is allowed. */
+export function share({ used, limit }: { used: number; limit: number | null }): number {
+  if (limit === null) return 0;
+  return limit === 0 ? 1 : used / limit;
+}
