@@ -194,7 +194,7 @@ def test_when_a_family_or_column_is_unknown_then_the_job_says_which_there_are(
     from jobs.backtest import work
 
     with pytest.raises(
-        InvalidInput, match="'prophet' is not known here; choose among boosting, .*broken, endless"
+        InvalidInput, match=r"'prophet' is not known here; choose among boosting, .*broken, endless"
     ):
         work(context_for(settings, BacktestSpec.model_validate(spec_of(["prophet"]))))
     with pytest.raises(
