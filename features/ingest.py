@@ -6,6 +6,7 @@ Rows go through in chunks of whole series, so that a large panel is never held t
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -115,7 +116,9 @@ def append_records(group: str, table: GroupTable, rows: pa.Table, stamp: Stamp, 
     schema = stamped(group, rows.slice(0, 0), stamp).schema
     if base is not None:
         schema = pa.unify_schemas([schema, table.schema(base)])
-    version = table.append(chain([] if first is None else [first], chunks), schema, base)
+    ready = nullcontext() if base is None or rows.num_rows <= CHUNK else table.holding(base)
+    with ready:
+        version = table.append(chain([] if first is None else [first], chunks), schema, base)
     return Added(version, tally.content, tally.new_keys, tally.first, tally.last)
 
 

@@ -70,6 +70,7 @@ class GroupTable:
         self.folder, self.key = folder, tuple(key)
         self._lock = threading.Lock()  # of what follows
         self._opened: OrderedDict[int, pads.Dataset] = OrderedDict()
+        self._held: dict[int, pads.Dataset] = {}
         self._newest: DeltaTable | None = None
         self._written: _Written | None = None
 
@@ -132,6 +133,21 @@ class GroupTable:
                 inside &= here | least.is_null() | most.is_null()
         return bool(files.filter(inside).num_rows)
 
+    @contextmanager
+    def holding(self, version: int) -> Iterator[None]:
+        """Have a version open meanwhile.
+
+        The library takes the chunks of a write in threads of its own, and nothing can be opened there.
+        """
+        dataset = self._dataset(version)
+        with self._lock:
+            self._held[version] = dataset
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._held.pop(version, None)
+
     def append(self, chunks: Iterable[pa.Table], schema: pa.Schema, base: int | None) -> int:
         """Add records after a base version (None: there is none); the new version."""
         with self._alone(base):
@@ -143,7 +159,7 @@ class GroupTable:
 
         From now on these files are old, whenever they were written: their time of writing is now.
         """
-        with self._alone(base):
+        with self._alone(base), self.holding(base):
             version = self._write(self._healed(base), chunks, self.schema(base), "overwrite", base)
         for path in data_files(self.folder, base):
             path.touch()
@@ -219,7 +235,7 @@ class GroupTable:
 
     def _dataset(self, version: int) -> pads.Dataset:
         with self._lock:
-            found = self._opened.get(version)
+            found = self._held.get(version) or self._opened.get(version)
             if found is None and self._newest is not None and self._newest.version() == version:
                 found = self._opened[version] = self._newest.to_pyarrow_dataset()
         if found is None:

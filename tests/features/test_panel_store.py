@@ -329,3 +329,22 @@ def test_when_one_series_of_many_rows_is_read_then_it_takes_milliseconds(store: 
         taken.append(time.perf_counter() - began)
     assert one.target.num_rows == each
     assert min(taken) < 0.06
+
+
+def test_when_only_a_later_chunk_meets_what_is_stored_then_it_is_compared_all_the_same(
+    store: PanelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("features.ingest.CHUNK", 4)
+    write(store, panel({"m": [1.0, 2.0, 3.0], "n": [4.0, 5.0, 6.0]}))
+    both = {"a": [0.0, 0.0, 0.0], "b": [0.0, 0.0, 0.0], "m": [1.0, 2.0, 9.0], "n": [4.0, 5.0, 6.0]}
+    pins = write(store, panel(both), NOW + timedelta(days=1))
+    assert ys(store, pins) == [value for values in both.values() for value in values]
+    assert store.records(pins)["target"] == 13
+    assert write(store, panel(both), NOW + timedelta(days=2)) == pins
+
+
+def test_when_tables_are_rewritten_right_after_a_write_then_they_read_the_same(store: PanelStore) -> None:
+    pins = write(store, panel({"a": [1.0, 2.0], "b": [3.0, 4.0]}))
+    new = store.rewrite(pins)
+    assert ys(store, new) == [1.0, 2.0, 3.0, 4.0]
+    assert store.content_hash(new) == store.content_hash(pins)
