@@ -11,6 +11,9 @@ _FAMILIES = {
     "theta": "The Theta method of each series, fitted when it is asked.",
     "statistical": "Classical statistics, one model per series, fitted when it is asked.",
     "boosting": "Gradient boosted trees (LightGBM) over lags, rolling statistics, calendar and covariates.",
+    "boosting_recent": "Gradient boosted trees (LightGBM) like boosting, with old samples fading.",
+    "boosting_plain": "Gradient boosted trees (LightGBM) like boosting, without covariates that change.",
+    "tft_converted": "A Temporal Fusion Transformer that was trained elsewhere.",
     "ensemble": "A weighted mean of other families, with weights from backtests.",
     "tft": "A Temporal Fusion Transformer, one network over all series.",
 }
