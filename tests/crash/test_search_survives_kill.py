@@ -58,7 +58,9 @@ def head() -> Iterator[str]:
         [sys.executable, "-c", HEAD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
-        yield process.stdout.readline().strip()
+        address = process.stdout.readline().strip()
+        assert address, "Ray did not start"
+        yield address
         process.communicate("")
 
 
