@@ -100,7 +100,11 @@ def main() -> None:
     runs, count = systems(), 10
 
     def repeated(run: Callable[[], Any]) -> Callable[[], None]:
-        return lambda: [run() for _ in range(count)] and None
+        def all_of_them() -> None:
+            for _ in range(count):
+                run()
+
+        return all_of_them
 
     seconds = interleaved({name: repeated(run) for name, run in runs.items()}, 5 if options.quick else 15)
     millis = {name: round(value / count * 1e3, 3) for name, value in seconds.items()}

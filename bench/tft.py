@@ -145,7 +145,7 @@ def compared(runs: list[dict[str, Any]]) -> tuple[dict[str, float], dict[str, An
     means: dict[tuple[str, float], tuple[float, float]] = {}
     for name, share in {(run["system"], run["share"]) for run in runs}:
         rows = [run for run in runs if (run["system"], run["share"]) == (name, share)]
-        means[name, share] = tuple(  # type: ignore[assignment]
+        means[name, share] = tuple(
             statistics.mean(row[key] for row in rows) for key in ("cpu_seconds", "q_risk")
         )
     ratios = {}
