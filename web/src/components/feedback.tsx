@@ -47,7 +47,7 @@ export function Notice({ tone, title, children, action }: NoticeProps) {
     <div className={`notice ${tone ?? ""}`} role={tone === "bad" ? "alert" : "status"}>
       <Icon name={NOTICE_ICON[tone ?? ""] ?? "info"} />
       <div>
-        <h3>{title}</h3>
+        <p className="title">{title}</p>
         {children}
       </div>
       {action}

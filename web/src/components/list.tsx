@@ -13,7 +13,8 @@ interface TableProps {
 
 export function Table({ caption, heads, children }: TableProps) {
   return (
-    <div className="scroll">
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must scroll by keyboard too
+    <section className="scroll" aria-label={caption} tabIndex={0}>
       <table className="table">
         <caption className="sr-only">{caption}</caption>
         <thead>
@@ -30,7 +31,7 @@ export function Table({ caption, heads, children }: TableProps) {
         </thead>
         <tbody>{children}</tbody>
       </table>
-    </div>
+    </section>
   );
 }
 

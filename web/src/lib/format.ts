@@ -20,11 +20,12 @@ export const formatPercent = (share: number | null | undefined, digits = 1) =>
 export const formatMetric = (value: number | null | undefined, digits = 3) =>
   value === null || value === undefined ? "–" : value.toFixed(digits);
 
-/** `812 B`, `34 kB`, `1.2 MB` */
+/** `812 B`, `34 kB`, `1.2 MB`, `3.4 GB` */
 export function formatBytes(size: number | null | undefined): string {
   if (size === null || size === undefined) return "–";
   if (size < 1000) return `${size}${SPACE}B`;
-  return size < 1e6 ? `${(size / 1e3).toFixed(0)}${SPACE}kB` : `${(size / 1e6).toFixed(1)}${SPACE}MB`;
+  if (size < 1e6) return `${(size / 1e3).toFixed(0)}${SPACE}kB`;
+  return size < 1e9 ? `${(size / 1e6).toFixed(1)}${SPACE}MB` : `${(size / 1e9).toFixed(1)}${SPACE}GB`;
 }
 
 /** `1 row`, `2 rows` */

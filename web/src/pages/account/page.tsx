@@ -10,7 +10,10 @@ export function Component() {
   return (
     <Page
       title="Account"
-      intro={user && `${user.user_name}, ${ROLE_NAMES[user.role]} in the team ${user.team}.`}
+      intro={
+        user &&
+        `Signed in as ${user.user_name}, with the role ${ROLE_NAMES[user.role]}, in the team ${user.team}.`
+      }
     >
       {user && <SignInCard user={user} />}
       <Sessions />

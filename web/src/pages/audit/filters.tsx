@@ -19,7 +19,8 @@ export function Filters() {
     );
   const given = (name: string) => params.get(name) ?? "";
   return (
-    <search className="filters fields">
+    <fieldset className="filters fields">
+      <legend className="sr-only">Filters</legend>
       <Typed
         label="Who"
         placeholder="User or account name"
@@ -65,7 +66,7 @@ export function Filters() {
           Clear
         </Button>
       )}
-    </search>
+    </fieldset>
   );
 }
 

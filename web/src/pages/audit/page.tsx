@@ -84,7 +84,7 @@ function EventRow({ event }: { event: AuditEvent }) {
           {event.address && ` · ${event.address}`}
         </div>
       </td>
-      <td>
+      <td className="wrap">
         <details>
           <summary>
             {inWords(event.action)}

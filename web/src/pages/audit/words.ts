@@ -1,7 +1,7 @@
 /** What each call that changes something is, in words; the API names it by method and route. */
 const WORDS: Record<string, string> = {
   "POST /v1/setup": "Make the first admin",
-  "POST /v1/oauth/token": "Sign in",
+  "POST /v1/oauth/token": "Sign in, or stay signed in",
   "POST /v1/oauth/revoke": "Sign out",
   "POST /v1/users/me/password": "Change the own password",
   "POST /v1/users/me/second-factor": "Begin a second factor",

@@ -86,7 +86,10 @@ export function ServiceAccounts() {
         {asked?.kind === "edit" && (
           <AccountForm
             account={asked.account}
-            asked={{ ...change, mutate: (body) => change.mutate({ ...body, id: asked.account.id }) }}
+            asked={{
+              ...change,
+              mutate: ({ name: _, ...body }) => change.mutate({ ...body, id: asked.account.id }),
+            }}
             onDone={close}
           />
         )}

@@ -43,10 +43,7 @@ function Gauge({ item }: { item: Used }) {
   const name = QUOTA_NAMES[item.name] ?? item.name.replaceAll("_", " ");
   return (
     <li>
-      <div className="gauge-head">
-        <b>{name}</b>
-        {item.resets_at && <span className="hint">{resets(item.resets_at, now)}</span>}
-      </div>
+      <p className="hint">{name}</p>
       <p>
         <b className="figure">{amount(item.name, item.used)}</b>{" "}
         <span className="muted">
@@ -63,6 +60,7 @@ function Gauge({ item }: { item: Used }) {
           Used up: {item.name === "jobs_at_once" ? "further jobs wait" : "more is refused"}.
         </p>
       )}
+      {item.resets_at && <p className="hint">{resets(item.resets_at, now)}</p>}
     </li>
   );
 }

@@ -12,11 +12,11 @@ import { formatCount } from "../../lib/format";
 import { NAME_PATTERN } from "../../lib/roles";
 import { amount } from "./words";
 
-const QUOTAS: { name: keyof Quota; label: string; hint?: string; min: number }[] = [
+const QUOTAS: { name: keyof Quota; label: string; unit?: string; min: number }[] = [
   { name: "jobs_at_once", label: "Jobs at once", min: 0 },
-  { name: "cpu_seconds", label: "CPU seconds a month", min: 0 },
-  { name: "gpu_seconds", label: "GPU seconds a month", min: 0 },
-  { name: "storage_mb", label: "Storage (MB)", min: 0 },
+  { name: "cpu_seconds", label: "CPU time a month", unit: "seconds", min: 0 },
+  { name: "gpu_seconds", label: "GPU time a month", unit: "seconds", min: 0 },
+  { name: "storage_mb", label: "Storage", unit: "MB", min: 0 },
   { name: "requests_per_minute", label: "Requests a minute", min: 1 },
 ];
 const HEADS = [
@@ -111,8 +111,8 @@ function TeamForm({ team, onDone }: { team?: Team; onDone: () => void }) {
       )}
       <p className="hint">What is left empty is what the platform sets for every team.</p>
       <div className="form-grid">
-        {QUOTAS.map(({ name, label, min }) => (
-          <Field key={name} label={label}>
+        {QUOTAS.map(({ name, label, unit, min }) => (
+          <Field key={name} label={unit ? `${label} (${unit})` : label}>
             {(id) => (
               <input
                 id={id}
