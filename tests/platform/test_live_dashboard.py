@@ -31,6 +31,16 @@ def test_when_the_as_of_slider_is_moved_then_the_data_page_shows_what_was_known_
     _keep(screenshot)
 
 
+def test_when_a_key_is_made_and_revoked_then_it_works_and_stops_and_the_trail_tells(
+    live: Live, tmp_path: Path
+) -> None:
+    screenshot = tmp_path / "trust.png"
+    done = _in_the_browser("trust.mjs", live, screenshot)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert screenshot.stat().st_size > 20_000
+    _keep(screenshot)
+
+
 def test_when_the_docs_page_opens_then_all_its_assets_are_served_here(live: Live) -> None:
     page = httpx.get(f"{live.url}/docs")
     assert page.status_code == 200

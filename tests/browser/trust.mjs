@@ -1,0 +1,135 @@
+// Keys, machines and the trail of both, in a real browser: a key is made and works, is revoked and stops
+// working, and the audit trail tells; every page about people, machines and decisions is accessible.
+//
+//   node tests/browser/trust.mjs BASE_URL LOGIN_FILE [--screenshot FILE.png]
+//
+// LOGIN_FILE is JSON with `user_name` and `password` of an admin. BASE_URL and LOGIN_FILE may be given as
+// QUANTIS_URL and QUANTIS_LOGIN_FILE; CHROMIUM names the browser. Exit code 1 and a reason on failure.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { parseArgs } from "node:util";
+
+const fromWeb = createRequire(new URL("../../web/package.json", import.meta.url));
+const { chromium } = fromWeb("playwright-core");
+const AXE = readFileSync(fromWeb.resolve("axe-core/axe.min.js"), "utf8");
+
+const QUIET = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+const PAGES = ["Approvals", "Usage", "Users", "Machines", "Audit trail"];
+const STOPS_WITHIN_MS = 5000;
+
+const { values: options, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { screenshot: { type: "string" } },
+});
+const base = positionals[0] ?? process.env.QUANTIS_URL;
+const loginFile = positionals[1] ?? process.env.QUANTIS_LOGIN_FILE;
+const name = `browser-${Date.now().toString(36)}`;
+
+async function signIn(page, login) {
+  await page.getByLabel("User name").fill(login.user_name);
+  await page.getByLabel("Password").fill(login.password);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByRole("navigation", { name: "Main" }).waitFor();
+}
+
+async function checkAccessible(page, where) {
+  await page.evaluate(AXE);
+  const violations = await page.evaluate(async () => {
+    const found = await axe.run(document, { resultTypes: ["violations"] });
+    return found.violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.target.join(" ")).join(", ")}`);
+  });
+  assert.deepEqual(violations, [], `${where} is not accessible`);
+}
+
+/** What the API answers to whoever holds the key. */
+const asked = async (key) =>
+  (await fetch(new URL("/v1/datasets", base), { headers: { Authorization: `Bearer ${key}` } })).status;
+
+/** By keyboard alone: to the button, into the form, Enter. */
+async function makeKey(page) {
+  await page.getByRole("button", { name: "New key" }).focus();
+  await page.keyboard.press("Enter");
+  const dialog = page.getByRole("dialog", { name: "New API key" });
+  await dialog.getByLabel("Name").focus();
+  await page.keyboard.type(name);
+  await checkAccessible(page, "the form of a new key");
+  await page.keyboard.press("Enter");
+  const shown = dialog.locator(".secret code");
+  await shown.waitFor();
+  const key = await shown.innerText();
+  await dialog.getByRole("button", { name: "I have kept it" }).click();
+  await page.getByRole("row", { name: new RegExp(name) }).waitFor();
+  return key;
+}
+
+async function revokeKey(page, key) {
+  await page.getByRole("button", { name: `Revoke ${name}` }).click();
+  await page.getByRole("button", { name: "Revoke the key" }).click();
+  await page.getByRole("row", { name: new RegExp(`${name}.*Revoked`) }).waitFor();
+  const revoked = Date.now();
+  let status = await asked(key);
+  while (status !== 401 && Date.now() - revoked < STOPS_WITHIN_MS) {
+    await page.waitForTimeout(200);
+    status = await asked(key);
+  }
+  assert.equal(status, 401, `the key still works ${STOPS_WITHIN_MS} ms after it was revoked`);
+}
+
+async function visit(page, place) {
+  await page.getByRole("navigation", { name: "Main" }).getByRole("link", { name: place }).click();
+  await page.getByRole("heading", { name: place, level: 1 }).waitFor();
+  await page.waitForFunction(() => !document.querySelector('#main [role="status"][aria-label="Loading"]'));
+  assert.equal(await page.getByRole("alert").count(), 0, `${place} shows a problem`);
+  await checkAccessible(page, place);
+}
+
+async function main() {
+  assert.ok(base && loginFile, "usage: trust.mjs BASE_URL LOGIN_FILE [--screenshot FILE.png]");
+  const login = JSON.parse(readFileSync(loginFile, "utf8"));
+  const browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    args: QUIET,
+  });
+  try {
+    const page = await browser.newPage({ viewport: { width: 1440, height: 900 }, colorScheme: "dark" });
+    page.setDefaultTimeout(30_000);
+    await page.goto(new URL("/account", base).href);
+    await signIn(page, login);
+    await page.getByRole("row", { name: /this one/ }).waitFor();
+    await checkAccessible(page, "Account");
+    const key = await makeKey(page);
+    assert.equal(await asked(key), 200, "the new key does not work");
+    await revokeKey(page, key);
+    for (const place of PAGES) await visit(page, place);
+
+    await page.getByLabel("Who").fill(login.user_name);
+    await page.getByLabel("What", { exact: true }).fill("api-keys");
+    await page.waitForURL(/action=api-keys/);
+    const last = page.locator("tbody tr", { hasText: "Revoke an API key" }).first();
+    await last.waitFor();
+    assert.match(await last.innerText(), new RegExp(`${login.user_name}[^]*done`));
+    await page.locator("summary", { hasText: "Create an API key" }).first().click();
+    await page.getByText(name, { exact: true }).waitFor();
+    if (options.screenshot) await page.screenshot({ path: options.screenshot });
+    await page.getByRole("button", { name: "Use the light theme" }).click();
+    await checkAccessible(page, "the audit trail in the light theme");
+    console.log(`ok: the key ${name} worked, was revoked, and the trail tells both`);
+  } finally {
+    await browser.close();
+  }
+}
+
+main().catch((error) => {
+  console.error(`trust.mjs: ${error.message}`);
+  process.exitCode = 1;
+});
