@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 from fastapi import FastAPI
@@ -17,12 +18,15 @@ Json = dict[str, Any]
 
 def install(app: FastAPI) -> None:
     """Make `app.openapi()` the whole truth."""
-    made = app.openapi
+    made, lock, complete = app.openapi, threading.Lock(), list[Json]()
 
     def openapi() -> Json:
-        if app.openapi_schema is None:
-            _complete(made())
-        return made()
+        with lock:  # nobody may read it while it is half done
+            if not complete:
+                document = made()
+                _complete(document)
+                complete.append(document)
+        return complete[0]
 
     app.openapi = openapi  # type: ignore[method-assign]
 
