@@ -4,36 +4,12 @@ import { useNavigate, useSearchParams } from "react-router";
 import { api, idempotencyKey } from "../../api/client";
 import { asProblem, unwrap } from "../../api/problem";
 import { dataset as datasetQuery, datasets as datasetsQuery } from "../../api/queries";
-import type { Preset, TftParams, TrainSpec } from "../../api/types";
+import type { TftParams, TrainSpec } from "../../api/types";
 import { Button, Card, Field, LoadingRows, Page } from "../../components/basics";
 import { Empty, ProblemView } from "../../components/feedback";
-import { familyName } from "../../lib/format";
 import { NAME_PATTERN } from "../../lib/roles";
 import { parseField } from "../../lib/time";
-
-const FAMILIES: { family: string; what: string }[] = [
-  { family: "seasonal_naive", what: "The floor: the same hour of the last season." },
-  { family: "theta", what: "A cheap classical model for each series." },
-  { family: "statistical", what: "A thorough classical model for each series." },
-  { family: "boosting", what: "LightGBM on lags, rolling statistics and calendar." },
-  { family: "boosting_recent", what: "The same, for data whose ways have changed." },
-  { family: "boosting_plain", what: "The same without covariates, for those that mislead." },
-  { family: "tft", what: "A deep network over all series, with attention." },
-  { family: "ensemble", what: "A weighted mean of those that did best." },
-];
-const ALL = FAMILIES.map((f) => f.family);
-
-/** The platform knows what each stands for; here it is told in words. */
-const PRESETS: { preset: Preset | "own"; name: string; what: string; minutes?: number }[] = [
-  { preset: "fast", name: "Fast", what: "Naive, theta, one boosting and their blend.", minutes: 2 },
-  { preset: "balanced", name: "Balanced", what: "Every family but the deep network.", minutes: 10 },
-  { preset: "best", name: "Best", what: "Every family, the deep network included.", minutes: 60 },
-  {
-    preset: "own",
-    name: "My own choice",
-    what: "You choose the families; no time limit unless you set one.",
-  },
-];
+import { type Effort, EffortFields, FAMILY_NAMES, minutesOf } from "./effort";
 
 const TFT: { name: keyof TftParams; label: string; min: number; max?: number; step?: string }[] = [
   { name: "steps", label: "Steps (the budget)", min: 1 },
@@ -75,8 +51,7 @@ function TrainForm({ names }: { names: string[] }) {
   const [params, setParams] = useSearchParams();
   const dataset = names.find((name) => name === params.get("dataset")) ?? names[0] ?? "";
   const found = useQuery(datasetQuery(dataset));
-  const [preset, setPreset] = useState<Preset | "own">("balanced");
-  const [families, setFamilies] = useState<string[]>(ALL);
+  const [effort, setEffort] = useState<Effort>({ preset: "balanced", families: FAMILY_NAMES });
   // One key for one intention: pressing again after a lost answer makes no second job.
   const [key, setKey] = useState(idempotencyKey);
   const submit = useMutation({
@@ -92,12 +67,10 @@ function TrainForm({ names }: { names: string[] }) {
   });
   const onSubmit = (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
-    submit.mutate(specOf(new FormData(event.currentTarget), dataset, preset === "own" ? families : preset));
+    submit.mutate(specOf(new FormData(event.currentTarget), dataset, effort));
   };
-  const toggle = (family: string, on: boolean) =>
-    setFamilies(ALL.filter((f) => (f === family ? on : families.includes(f))));
-  const chosen = PRESETS.find((p) => p.preset === preset);
-  const none = preset === "own" && families.length === 0;
+  const minutes = minutesOf(effort);
+  const none = effort.preset === "own" && effort.families.length === 0;
   const advance = found.data?.roles.futr_exog ?? [];
   return (
     <form className="stack narrow" onSubmit={onSubmit}>
@@ -163,47 +136,7 @@ function TrainForm({ names }: { names: string[] }) {
       </Card>
       <Card title="How to compare">
         <div className="stack">
-          <fieldset>
-            <legend>How much to try</legend>
-            <div className="choices">
-              {PRESETS.map((p) => (
-                <label key={p.preset} className="choice">
-                  <input
-                    type="radio"
-                    name="preset"
-                    checked={preset === p.preset}
-                    onChange={() => setPreset(p.preset)}
-                  />
-                  <span>
-                    <b>{p.name}</b>
-                    <small>
-                      {p.what} {p.minutes && `At most ${p.minutes} minutes.`}
-                    </small>
-                  </span>
-                </label>
-              ))}
-            </div>
-          </fieldset>
-          {preset === "own" && (
-            <fieldset>
-              <legend>Families</legend>
-              <div className="choices">
-                {FAMILIES.map(({ family, what }) => (
-                  <label key={family} className="choice">
-                    <input
-                      type="checkbox"
-                      checked={families.includes(family)}
-                      onChange={(e) => toggle(family, e.target.checked)}
-                    />
-                    <span>
-                      <b>{familyName(family)}</b>
-                      <small>{what}</small>
-                    </span>
-                  </label>
-                ))}
-              </div>
-            </fieldset>
-          )}
+          <EffortFields effort={effort} onChange={setEffort} />
           <div className="form-grid fixed">
             <Field label="Backtest windows" hint="Rolling origins; empty for as many as tell enough.">
               {(id, d) => (
@@ -221,8 +154,8 @@ function TrainForm({ names }: { names: string[] }) {
             <Field
               label="Time limit (minutes)"
               hint={
-                chosen?.minutes
-                  ? `Shared among the families; empty for ${chosen.minutes}.`
+                minutes
+                  ? `Shared among the families; empty for ${minutes}.`
                   : "Shared among the families; empty for as long as it takes."
               }
             >
@@ -284,7 +217,7 @@ function TrainForm({ names }: { names: string[] }) {
   );
 }
 
-function specOf(form: FormData, dataset: string, choice: Preset | string[]): TrainSpec {
+function specOf(form: FormData, dataset: string, { preset, families }: Effort): TrainSpec {
   const number = (name: string) => Number(form.get(name));
   // What is left empty stays out of the request: the platform knows its own defaults.
   const given = TFT.filter(({ name }) => form.get(`tft-${name}`));
@@ -295,7 +228,7 @@ function specOf(form: FormData, dataset: string, choice: Preset | string[]): Tra
     model: String(form.get("model")),
     as_of: parseField(String(form.get("as-of"))),
     h: number("h"),
-    ...(typeof choice === "string" ? { preset: choice } : { families: choice }),
+    ...(preset === "own" ? { families } : { preset }),
     ...(form.get("windows") && { n_windows: number("windows") }),
     ...(form.get("minutes") && { time_limit: `PT${number("minutes")}M` }),
     baselines: form.getAll("baseline").map(String),

@@ -47,7 +47,7 @@ function Gauge({ item }: { item: Used }) {
       <p>
         <b className="figure">{amount(item.name, item.used)}</b>{" "}
         <span className="muted">
-          {item.limit === null ? "no limit" : `of ${amount(item.name, item.limit)}`}
+          {item.limit === null ? "· no limit" : `of ${amount(item.name, item.limit)}`}
         </span>
       </p>
       {item.limit !== null && (

@@ -47,7 +47,7 @@ test("when a team looks at its usage, then each figure stands against its limit,
   expect(await gauge("Jobs at once")).toHaveTextContent("2 of 2Used up: further jobs wait.");
   expect(await gauge("CPU time of jobs this month")).toHaveTextContent("1 h 30 min of 10 h");
   expect(await gauge("CPU time of jobs this month")).toHaveTextContent("counted anew on 1 Dec 2099");
-  expect(await gauge("GPU time of jobs this month")).toHaveTextContent("none no limit");
+  expect(await gauge("GPU time of jobs this month")).toHaveTextContent("none · no limit");
   expect(await gauge("Storage")).toHaveTextContent("1.2 GB of 5.0 GB");
   expect(screen.queryByText("What every team may use")).not.toBeInTheDocument();
   await expectAccessible();
