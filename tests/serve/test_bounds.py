@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
+
+from quantis.types.registry import AliasRequest
 
 Json = dict[str, Any]
 ENDED = ("enum", "const")
@@ -126,3 +129,14 @@ def test_when_a_body_is_described_then_it_takes_no_field_beyond_those(document):
 )  # fmt: skip
 def test_when_a_schema_has_no_end_then_the_walk_sees_it(schema, ends):
     assert (list(unbounded(schema, {}, "x")) == []) == ends
+
+
+def test_when_a_model_is_asked_for_its_schema_again_then_its_checks_do_not_pile_up():
+    def depth(value: Any) -> int:
+        parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        return 1 + max((depth(part) for part in parts), default=0)
+
+    before = depth(AliasRequest.__pydantic_core_schema__)
+    for _ in range(5):
+        TypeAdapter(list[AliasRequest])
+    assert depth(AliasRequest.__pydantic_core_schema__) == before
