@@ -18,7 +18,7 @@ from quantis.types.jobs import JobSpec
 from quantis.types.keys import Scope
 from serve.identity import Known
 from serve.limits import address_of
-from serve.policy import ANY, JOB_POLICY, PERSON, POLICY, Rule
+from serve.policy import ANY, CHANGING_READS, JOB_POLICY, PERSON, POLICY, Rule
 from serve.services import Services, services_of
 
 AppServices = Annotated[Services, Depends(services_of)]
@@ -111,7 +111,7 @@ async def still_admitted(request: Request) -> bool:
 
 async def begin(request: Request, services: Services, principal: Principal | None = None) -> None:
     """Write down that a mutating call is about to happen; whoever ends it finds it in the request's state."""
-    if request.method in _READS:
+    if request.method in _READS and (request.method, request.scope["route"].path) not in CHANGING_READS:
         return
     call = Call(
         action=f"{request.method} {request.scope['route'].path}",

@@ -21,6 +21,10 @@ PERSON: Literal["person"] = "person"
 ANY: Literal["any"] = "any"
 
 
+CHANGING_READS = frozenset({("GET", "/v1/oauth/oidc/callback")})
+"""What begins a session though it is a GET, because a browser is sent there: audited as any change is."""
+
+
 @dataclass(frozen=True)
 class Rule:
     """`operator`: only admins of the team that runs the platform. `keeps`: a POST that changes nothing."""

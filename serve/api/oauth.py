@@ -104,6 +104,7 @@ def oidc_start(services: AppServices) -> Response:
 def oidc_callback(
     request: Request,
     services: AppServices,
+    call: Audited,
     state: Returned = "",
     code: Returned = "",
     begun: Annotated[str, Cookie(alias=OIDC_COOKIE, include_in_schema=False)] = "",
@@ -114,6 +115,7 @@ def oidc_callback(
     user = services.accounts.external(
         person.issuer, person.subject, person.name, settings.oidc_team, Role(settings.oidc_role)
     )
+    _by(call, user)
     days = settings.refresh_token_days
     session = services.sessions.start(user, days, request.headers.get("User-Agent", ""), address_of(request))
     instruments.count_sign_in("success")

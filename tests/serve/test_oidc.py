@@ -96,6 +96,8 @@ def test_when_somebody_signs_in_at_the_provider_then_a_session_begins_and_the_ac
     again = federated.client()
     assert come_back(again, begin(again), issuer).status_code == 302
     assert [user.user_name for user in federated.services.accounts.all("default")].count("ann") == 1
+    trail = federated.client("admin").get("/v1/audit-events", params={"action": "oidc"}).json()["items"]
+    assert [(one["actor"], one["outcome"]) for one in trail] == [("ann", "done")] * 2
 
 
 def test_when_the_provider_calls_somebody_like_a_user_of_ours_then_it_is_another_account(federated, issuer):
