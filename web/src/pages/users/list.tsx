@@ -101,7 +101,7 @@ function UserRow({ user, self, busy, change }: RowProps) {
             {user.second_factor && (
               <Confirm
                 button="Remove the code"
-                label={`Remove the second factor of ${name}`}
+                label={`Remove the code of ${name}`}
                 title={`Remove the second factor of ${name}?`}
                 action="Remove it"
                 run={() => change({ second_factor: false })}

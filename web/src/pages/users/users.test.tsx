@@ -45,10 +45,10 @@ test("when a user's role is changed and the account disabled, then so it stands;
 
 test("when a second factor is lost, then an admin takes it away", async () => {
   const { user } = open();
-  await user.click(await screen.findByRole("button", { name: "Remove the second factor of grace" }));
+  await user.click(await screen.findByRole("button", { name: "Remove the code of grace" }));
   await user.click(screen.getByRole("button", { name: "Remove it" }));
   await expect.poll(() => asked).toEqual([{ second_factor: false }]);
-  await expect.poll(() => screen.queryByRole("button", { name: /second factor/ })).toBeNull();
+  await expect.poll(() => screen.queryByRole("button", { name: /Remove the code/ })).toBeNull();
 });
 
 test("when a name is taken, then adding says so and the form stays", async () => {
