@@ -95,7 +95,9 @@ def test_when_a_platform_is_saved_then_it_reads_back_until_it_is_forgotten(tmp_p
     storage = Storage(tmp_path)
     storage.prepare()
     assert processes.load(storage) is None
-    platform = Platform(mark, 7, "127.0.0.1", 8000, "127.0.0.1:1", "http://127.0.0.1:2", "/tmp/quantis-x")
+    platform = Platform(
+        mark, 7, "127.0.0.1", 8000, "127.0.0.1:1", "http://127.0.0.1:2", "/tmp/quantis-x", 8001
+    )
     processes.save(storage, platform)
     assert processes.load(storage) == platform
     assert platform.url == "http://127.0.0.1:8000"
@@ -134,19 +136,18 @@ def test_when_memory_is_watched_then_the_peak_is_about_what_the_processes_took(s
     assert processes.memory(mark) == 0
 
 
-def test_when_a_child_hides_its_environment_then_it_still_ends_with_its_parent() -> None:
+def test_when_a_child_hides_its_environment_then_it_still_ends_with_its_parent(mark: str) -> None:
     """Some of Ray's processes write their title over their environment."""
-    instance = "f" * 32
     parent = subprocess.Popen(
         [sys.executable, "-c", "import subprocess; subprocess.run(['env', '-i', '/bin/sleep', '60'])"],
-        env={**os.environ, MARK: instance},
+        env={**os.environ, MARK: mark},
     )
     deadline = time.monotonic() + 20
-    while len(family(instance)) < 2 and time.monotonic() < deadline:
+    while len(family(mark)) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
-    ours = family(instance)
+    ours = family(mark)
     assert len(ours) == 2
     assert marked(instance) == [parent.pid]
-    assert stop(instance) == 2
+    assert stop(mark) == 2
     parent.wait()
     assert living(ours) == []
