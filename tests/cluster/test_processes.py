@@ -147,7 +147,7 @@ def test_when_a_child_hides_its_environment_then_it_still_ends_with_its_parent(m
         time.sleep(0.05)
     ours = family(mark)
     assert len(ours) == 2
-    assert marked(instance) == [parent.pid]
+    assert marked(mark) == [parent.pid]
     assert stop(mark) == 2
     parent.wait()
     assert living(ours) == []
