@@ -71,7 +71,8 @@ class FileCounters:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        os.ftruncate(self._file, BUCKETS * _BUCKET)
+        # Room for all of it now: a page that finds none when it is first touched would kill the process.
+        os.posix_fallocate(self._file, 0, BUCKETS * _BUCKET)
         self._map = mmap.mmap(self._file, BUCKETS * _BUCKET)
         self._lock = threading.Lock()
 

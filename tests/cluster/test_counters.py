@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.counters import BUCKETS, WAYS, FileCounters, RedisCounters, open_counters
+from cluster.counters import _BUCKET, BUCKETS, WAYS, FileCounters, RedisCounters, open_counters
 from cluster.processes import free_ports
 
 ROOT = Path(__file__).parents[2]
@@ -151,3 +151,12 @@ def test_when_a_take_is_timed_then_it_is_far_below_a_millisecond(tmp_path):
     for _ in range(2000):
         counters.take("team", 10**6, 60)
     assert (time.process_time() - started) / 2000 < 0.0005
+
+
+def test_when_the_file_is_made_then_the_disk_has_given_all_its_room(tmp_path):
+    """A mapped page that finds no room when it is first touched ends the process."""
+    counters = FileCounters(tmp_path / "counters")
+    counters.close()
+    made = (tmp_path / "counters").stat()
+    assert made.st_size == BUCKETS * _BUCKET
+    assert made.st_blocks * 512 >= made.st_size
