@@ -21,6 +21,7 @@ _LEAST_KEPT = 200
 _LEAST_FITTED = 12  # fewer values do not determine a model; the last ones are repeated
 _LONGEST_FOR_ETS = 24  # exponential smoothing with longer seasons is slow and badly determined
 _INTERMITTENT = 0.3  # the part of zeros from which a series counts as intermittent
+_ALWAYS = 0.9  # the part of zeros from which a phase of the season is simply closed
 _FARTHEST = 3.0  # ranges of the kept history beyond which an answer has exploded
 
 
@@ -72,7 +73,11 @@ class Statistical:
         quantiles = self.task.quantiles
         if len(y) < _LEAST_FITTED:
             return repeated(series, 1, quantiles)
-        if self.combined and _is_intermittent(y):
+        if (
+            self.combined
+            and len(self.task.season_lengths) == 1
+            and _is_intermittent(y, self.task.season_lengths[0])
+        ):
             return _intermittent(y, len(series.ds), quantiles)
         answers = [
             answer
@@ -122,8 +127,12 @@ def _answer(model: Any, y: Floats, h: int, quantiles: Sequence[float]) -> Floats
     return np.clip(values, low - 2 * room, high + 2 * room)
 
 
-def _is_intermittent(y: Floats) -> bool:
-    return bool(y.min() >= 0 and (y == 0).mean() >= _INTERMITTENT)
+def _is_intermittent(y: Floats, season: int) -> bool:
+    """Whether zeros come where the season does not say so: a shop that is closed at night is not intermittent."""
+    seasons = y[len(y) % season :].reshape(-1, season)
+    zeros = (seasons == 0).mean(axis=0)
+    open_phases = zeros[zeros < _ALWAYS]
+    return bool(y.min() >= 0 and len(open_phases) and open_phases.mean() >= _INTERMITTENT)
 
 
 def _intermittent(y: Floats, h: int, quantiles: Sequence[float]) -> Floats:

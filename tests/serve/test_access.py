@@ -14,7 +14,7 @@ VALUES = {
     "{name}": "flights", "{unique_id:path}": "JFK/B6", "{job_id}": "no-such-job", "{user_id}": "no-such-user",
     "{version}": "1", "{alias}": "challenger", "{ref}": "demand", "{forecast_id}": "no-such-forecast",
     "{session_id}": "no-such-session", "{key_id}": "no-such-key", "{client_id}": "no-such-client",
-    "{team}": "no-such-team", "{approval_id}": "no-such-approval",
+    "{team}": "no-such-team", "{approval_id}": "no-such-approval", "{number}": "1",
 }  # fmt: skip
 
 

@@ -27,7 +27,7 @@ def set_up(client, secret, name="root", password=PASSWORD):
 
 def test_when_the_right_secret_is_given_then_there_is_an_admin_once_and_the_secret_is_gone(fresh, problem):
     client = fresh.client()
-    assert client.get("/v1/setup").json() == {"open": True}
+    assert client.get("/v1/setup").json() == {"open": True, "oidc": False}
     made = set_up(client, fresh.secret)
     assert made.status_code == 201
     assert (made.json()["user_name"], made.json()["role"], made.json()["team"]) == (
@@ -35,7 +35,7 @@ def test_when_the_right_secret_is_given_then_there_is_an_admin_once_and_the_secr
         "admin",
         "default",
     )
-    assert client.get("/v1/setup").json() == {"open": False}
+    assert client.get("/v1/setup").json() == {"open": False, "oidc": False}
     assert not fresh.settings.secret_path("setup-secret").exists()
     problem(set_up(client, fresh.secret, "again"), 409, "conflict")
     form = {"grant_type": "password", "username": "root", "password": PASSWORD}
@@ -50,7 +50,7 @@ def test_when_the_right_secret_is_given_then_there_is_an_admin_once_and_the_secr
 def test_when_the_secret_is_wrong_then_nobody_is_made_and_nothing_is_echoed(fresh, problem, secret):
     body = problem(set_up(fresh.client(), secret), 403, "forbidden")
     assert "wrong" not in body["detail"].replace("is wrong", "")
-    assert fresh.client().get("/v1/setup").json() == {"open": True}
+    assert fresh.client().get("/v1/setup").json() == {"open": True, "oidc": False}
     assert fresh.settings.secret_path("setup-secret").exists()
 
 
