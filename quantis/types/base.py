@@ -14,7 +14,9 @@ from pydantic import (
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
+    PlainSerializer,
     StringConstraints,
+    WithJsonSchema,
 )
 from pydantic_core import CoreSchema
 
@@ -41,7 +43,20 @@ def _no_number(value: Any) -> Any:
 Moment = Annotated[AwareDatetime, BeforeValidator(_no_number), AfterValidator(_as_utc)]
 """A point in time with its offset; kept in UTC."""
 
-Duration = Annotated[timedelta, BeforeValidator(_no_number)]
+
+def _iso(value: timedelta) -> str:
+    """ISO 8601 in days and seconds: RFC 3339 has no years beside days, which pydantic would write."""
+    rest = f"{value.seconds + value.microseconds / 1e6:.6f}".rstrip("0").rstrip(".")
+    days = f"P{value.days}D" if value.days else "P"
+    return days if value.days and rest == "0" else f"{days}T{rest}S"
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(_no_number),
+    PlainSerializer(_iso, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "duration"}),
+]
 
 Number = Annotated[int, Field(ge=1, le=MAX_INTEGER)]
 """The number of a version; versions count from 1."""

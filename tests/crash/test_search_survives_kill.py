@@ -108,6 +108,7 @@ def _wait(
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.soak
 def test_when_the_driver_is_killed_after_three_of_eight_trials_then_the_next_one_runs_what_is_left(
     tmp_path, head
 ):
@@ -130,6 +131,7 @@ def test_when_the_driver_is_killed_after_three_of_eight_trials_then_the_next_one
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.soak
 def test_when_a_search_is_stopped_then_no_process_of_it_is_left(tmp_path, head):
     search = _start(tmp_path, head)
     _wait(lambda: bool(_trials()), tmp_path, search, 400)

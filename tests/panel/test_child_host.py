@@ -20,7 +20,7 @@ from quantis.reading import ReadLimits
 
 ROOT = Path(__file__).resolve().parents[2]
 GOOD = b"unique_id,ds,y\n" + b"".join(b"a,2024-01-%02d,%d\n" % (day, day) for day in range(1, 29))
-SLOW = b"unique_id,ds,y\n" + b"a,2024-01-01,1\n" * 3_000_000
+SLOW = b"unique_id,ds,y\n" + b"a,2024-01-01,1\n" * 10_000_000
 CALLER = """
 import sys, threading, time
 from pathlib import Path

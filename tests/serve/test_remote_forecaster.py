@@ -51,7 +51,7 @@ def test_when_the_replica_answers_then_request_and_answer_arrive_whole(client):
 
 def test_when_the_replica_refuses_then_every_error_arrives_as_it_left():
     for kind in all_errors():
-        if kind is RejectedPanel:  # no forecast is one
+        if kind is RejectedPanel or not kind.__module__.startswith("quantis."):  # no forecast is one
             continue
         details = [{"pointer": "/series/0", "message": "this one"}]
         replica = Replica({"code": kind.code, "message": "because", "errors": details})
