@@ -15,6 +15,7 @@ VALUES = {
     "{version}": "1", "{alias}": "challenger", "{ref}": "demand", "{forecast_id}": "no-such-forecast",
     "{session_id}": "no-such-session", "{key_id}": "no-such-key", "{client_id}": "no-such-client",
     "{team}": "no-such-team", "{approval_id}": "no-such-approval", "{number}": "1",
+    "{dimension}": "series",
 }  # fmt: skip
 
 
