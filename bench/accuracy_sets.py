@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-import polars as pl
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -48,25 +48,20 @@ def folder() -> Path:
 
 
 def _trial(
-    name: str, frame: pl.DataFrame, freq: str, h: int, origins: int = 1, futr: Sequence[str] = (),
+    name: str, frame: pd.DataFrame, freq: str, h: int, origins: int = 1, futr: Sequence[str] = (),
     hist: Sequence[str] = (), static: Sequence[str] = (), categorical: Sequence[str] = (),
     seasons: tuple[int, ...] | None = None,
 ) -> Trial:  # fmt: skip
     numbers = [c for c in (*futr, *hist, *static) if c not in categorical]
-    frame = frame.with_columns(
-        pl.col(ID).cast(pl.Utf8),
-        pl.col(DS).cast(pl.Datetime("us")),
-        *(pl.col(c).cast(pl.Utf8) for c in categorical),
-        *(pl.col(c).cast(pl.Float64) for c in numbers),
-    ).sort(ID, DS)
+    frame = frame.astype({c: str for c in (ID, *categorical)} | {c: float for c in numbers}).sort_values(
+        [ID, DS]
+    )
     last = frame[DS].max()
-    ends = frame.group_by(ID).agg(pl.col(DS).max().alias("end"))
-    frame = frame.join(ends, on=ID).with_columns(pl.col(DS) + (pl.lit(last) - pl.col("end"))).drop("end")
-    table = frame.to_arrow()
+    frame[DS] += last - frame.groupby(ID)[DS].transform("max")
     table = pa.table(
         {
-            c: table[c].cast(
-                TIMESTAMP if c == DS else pa.string() if c in (ID, *categorical) else pa.float64()
+            c: pa.array(
+                frame[c], TIMESTAMP if c == DS else pa.string() if c in (ID, *categorical) else pa.float64()
             )
             for c in (ID, DS, Y, *hist, *futr, *static)
         }
@@ -92,7 +87,7 @@ def _trial(
 
 
 def rossmann() -> Trial:
-    frame = pl.read_parquet(folder() / "rossmann_a.parquet")
+    frame = pd.read_parquet(folder() / "rossmann_a.parquet")
     static = ["store_type", "assortment", "competition_distance", "promo2"]
     return _trial(
         "rossmann_a", frame, "D", 42, futr=["open", "promo", "state_holiday", "school_holiday"],
@@ -101,12 +96,12 @@ def rossmann() -> Trial:
 
 
 def m4_hourly() -> Trial:
-    parts = [pl.read_parquet(folder() / f"m4_hourly_{part}.parquet") for part in ("train", "test")]
-    return _trial("m4_hourly", pl.concat([p.with_columns(pl.col(ID).cast(pl.Utf8)) for p in parts]), "h", 48)
+    parts = [pd.read_parquet(folder() / f"m4_hourly_{part}.parquet") for part in ("train", "test")]
+    return _trial("m4_hourly", pd.concat([part.astype({ID: str}) for part in parts]), "h", 48)
 
 
 def gefcom() -> Trial:
-    frame = pl.read_parquet(folder() / "gefcom2012_load_z01_10.parquet")
+    frame = pd.read_parquet(folder() / "gefcom2012_load_z01_10.parquet")
     return _trial("gefcom", frame, "h", 24, origins=28, futr=["temp_mean"])
 
 
@@ -118,7 +113,7 @@ _EVENTS = [
 
 
 def stallion() -> Trial:
-    frame = pl.read_parquet(folder() / "stallion.parquet")
+    frame = pd.read_parquet(folder() / "stallion.parquet")
     return _trial(
         "stallion", frame, "MS", 6,
         futr=["price_regular", "price_actual", "discount", "discount_in_percent", *_EVENTS],
@@ -129,12 +124,12 @@ def stallion() -> Trial:
 
 
 def epf() -> Trial:
-    frame = pl.read_parquet(folder() / "epf_price_exog.parquet")
+    frame = pd.read_parquet(folder() / "epf_price_exog.parquet")
     return _trial("epf", frame, "h", 24, origins=7, futr=["Exogenous1", "Exogenous2"])
 
 
 def tourism() -> Trial:
-    frame = pl.read_parquet(folder() / "tourism_hier.parquet")
+    frame = pd.read_parquet(folder() / "tourism_hier.parquet")
     columns = ["state", "region", "purpose"]
     return _trial("tourism", frame, "QS", 8, static=columns, categorical=columns)
 

@@ -45,10 +45,16 @@ Moment = Annotated[AwareDatetime, BeforeValidator(_no_number), AfterValidator(_a
 
 
 def _iso(value: timedelta) -> str:
-    """ISO 8601 in days and seconds: RFC 3339 has no years beside days, which pydantic would write."""
-    rest = f"{value.seconds + value.microseconds / 1e6:.6f}".rstrip("0").rstrip(".")
-    days = f"P{value.days}D" if value.days else "P"
-    return days if value.days and rest == "0" else f"{days}T{rest}S"
+    """ISO 8601 as RFC 3339 has it: no years beside days, which pydantic would write, and no unit left out between."""
+    minutes, seconds = divmod(value.seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    second = f"{seconds + value.microseconds / 1e6:.6f}".rstrip("0").rstrip(".")
+    time = f"{hours}H" if hours else ""
+    if minutes or (hours and second != "0"):
+        time += f"{minutes}M"
+    if second != "0" or not (time or value.days):
+        time += f"{second}S"
+    return "P" + (f"{value.days}D" if value.days else "") + (f"T{time}" if time else "")
 
 
 Duration = Annotated[

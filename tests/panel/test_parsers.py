@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from datetime import UTC, datetime, timedelta
 from typing import get_args
 
@@ -81,6 +83,14 @@ def test_when_anything_stands_for_a_time_or_a_duration_then_it_is_one_or_refused
         except ValidationError:
             continue
         assert isinstance(value, str)
+
+
+@given(st.timedeltas(timedelta(0), timedelta(days=300_000)))
+def test_when_a_duration_is_written_then_it_is_as_rfc_3339_has_it_and_read_back(value: timedelta) -> None:
+    written = json.loads(TypeAdapter(Duration).dump_json(value))
+    time = r"T(\d+H(\d+M([\d.]+S)?)?|\d+M([\d.]+S)?|[\d.]+S)"
+    assert re.fullmatch(rf"P(\d+D({time})?|{time})", written), written
+    assert TypeAdapter(Duration).validate_python(written) == value
 
 
 @given(st.lists(texts, min_size=1, max_size=3))
