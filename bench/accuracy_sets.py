@@ -53,7 +53,7 @@ def _trial(
     seasons: tuple[int, ...] | None = None,
 ) -> Trial:  # fmt: skip
     numbers = [c for c in (*futr, *hist, *static) if c not in categorical]
-    frame = frame.astype({c: str for c in (ID, *categorical)} | {c: float for c in numbers}).sort_values(
+    frame = frame.astype(dict.fromkeys((ID, *categorical), str) | dict.fromkeys(numbers, float)).sort_values(
         [ID, DS]
     )
     last = frame[DS].max()
