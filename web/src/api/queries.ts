@@ -49,6 +49,25 @@ export const seriesPages = (name: string, search: string, version?: number) =>
     placeholderData: (previous) => previous,
   });
 
+export const versionReport = (name: string, number: number) =>
+  queryOptions({
+    queryKey: ["datasets", name, "versions", number, "report"],
+    queryFn: ({ signal }) => {
+      const params = { path: { name, number } };
+      return unwrap(api.GET("/v1/datasets/{name}/versions/{number}/report", { params, signal }));
+    },
+    staleTime: Number.POSITIVE_INFINITY,
+  });
+
+export const revisionsOf = (name: string, series: string, version?: number) =>
+  queryOptions({
+    queryKey: ["datasets", name, "revisions", { series, version }],
+    queryFn: async ({ signal }) => {
+      const params = { path: { name }, query: { series, version } };
+      return (await unwrap(api.GET("/v1/datasets/{name}/revisions", { params, signal }))).items;
+    },
+  });
+
 export interface Window {
   as_of?: string;
   start?: string;

@@ -10,7 +10,6 @@ import { type ColumnChoice, guessRoles, NAME_PATTERN, nameFromFile, rolesOf } fr
 import { toIsoDuration } from "../../lib/time";
 import { DropZone } from "./drop-zone";
 import { Findings, Outcome } from "./findings";
-import { useKeepReport } from "./last-findings";
 import { RoleForm } from "./role-form";
 
 /** File, findings, declaration, upload: in this order, on one page. */
@@ -73,7 +72,6 @@ interface DeclarationProps {
 function Declaration({ file, report, choices, onChoices }: DeclarationProps) {
   const client = useQueryClient();
   const navigate = useNavigate();
-  const keep = useKeepReport();
   const [created, setCreated] = useState<string | null>(null);
   const create = useMutation({
     mutationFn: async (spec: DatasetSpec) => {
@@ -82,7 +80,6 @@ function Declaration({ file, report, choices, onChoices }: DeclarationProps) {
       return uploadFile(spec.name, file);
     },
     onSuccess: async (result) => {
-      keep(result.version.dataset, result.report);
       await client.invalidateQueries({ queryKey: ["datasets"] });
       navigate(`/datasets/${result.version.dataset}`);
     },

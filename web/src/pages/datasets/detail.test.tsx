@@ -49,6 +49,29 @@ const version = (number: number, parent: number | null) => ({
   created_by: "ada",
 });
 
+const REVISION = {
+  known_at: toIso(KNOWN + 500),
+  group: "target",
+  values: 1,
+  first_ds: toIso(CORRECTED),
+  last_ds: toIso(CORRECTED),
+};
+
+const REPORT = {
+  file: "sales.csv",
+  outcome: "accept_with_warning",
+  findings: [
+    {
+      code: "gap",
+      severity: "warning",
+      series: "a",
+      row: null,
+      column: null,
+      message: "2 hours are missing",
+    },
+  ],
+};
+
 async function signInAs(role: Role) {
   server.use(
     http.post(at("/v1/oauth/token"), () => HttpResponse.json({ access_token: "t", expires_in: 900 })),
@@ -73,6 +96,8 @@ beforeEach(async () => {
     get("/v1/datasets/sales", declared),
     get("/v1/datasets/sales/versions", page([version(1, null), version(2, 1)])),
     get("/v1/datasets/sales/series", page(series)),
+    get("/v1/datasets/sales/versions/1/report", REPORT),
+    get("/v1/datasets/sales/revisions", page([REVISION])),
     http.get(at("/v1/datasets/sales/series/:id"), ({ request }) => {
       read.push(new URL(request.url));
       return HttpResponse.json(stored(new URL(request.url)));
@@ -220,4 +245,30 @@ test("when the series cannot be read, then the problem is shown with its request
   );
   open("?series=gone");
   expect(await screen.findByRole("alert")).toHaveTextContent("no series of this idRequest req-1");
+});
+
+test("when the latest version was appended, then the findings are those of the upload before it", async () => {
+  const { user } = open();
+  await user.click(await screen.findByText("Findings of the upload of v1"));
+  expect(await screen.findByText("2 hours are missing")).toBeVisible();
+});
+
+test("when a version has no report, then nothing is said of it", async () => {
+  server.use(
+    http.get(at("/v1/datasets/sales/versions/1/report"), () =>
+      problem(404, "Not found", "there is no report of version 1"),
+    ),
+  );
+  open();
+  await twin();
+  expect(screen.queryByText(/Findings of the upload/)).not.toBeInTheDocument();
+});
+
+test("when a series was corrected, then a button leads to the moment when that was known", async () => {
+  const { user, router } = open();
+  await twin();
+  const corrections = screen.getByRole("region", { name: "Corrections of this series" });
+  await user.click(within(corrections).getByRole("button", { name: "13 Jan 2024 1" }));
+  expect(router.state.location.search).toBe("?as_of=2024-01-13T00%3A00%3A01Z");
+  expect(await screen.findByRole("radio", { name: "Changed 0" })).toBeInTheDocument();
 });

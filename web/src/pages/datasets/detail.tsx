@@ -9,10 +9,10 @@ import { parseFrequency } from "../../lib/frequency";
 import "../../design/known.css";
 import { Declared } from "./declared";
 import { KnownPanel } from "./known";
-import { LastFindings } from "./last-findings";
 import { SeriesCard } from "./series-card";
 import { pinnedIn, useAddress } from "./use-address";
 import { useSeries } from "./use-series";
+import { VersionFindings } from "./version-findings";
 import { Versions } from "./versions";
 
 /** A dataset: its findings, its versions, and what was known of it when. */
@@ -46,7 +46,6 @@ export function Component() {
       }
     >
       {error && <ProblemView error={error} retry={() => found.refetch()} />}
-      <LastFindings name={name} />
       {found.data && versions.data && filled && (
         <Filled key={name} dataset={found.data} versions={versions.data} />
       )}
@@ -90,6 +89,7 @@ function Filled({ dataset: declared, versions }: { dataset: Dataset; versions: D
           </Notice>
         ) : (
           <>
+            <VersionFindings name={declared.name} versions={versions} />
             <KnownPanel dataset={declared} versions={versions} choice={choice} />
             <SeriesCard
               name={declared.name}

@@ -11,6 +11,7 @@ import { CorrectDialog } from "./correct";
 import { Deleted, DeleteSeries } from "./delete-series";
 import type { Counts, Row } from "./knowledge";
 import { KnownTable } from "./known-table";
+import { Revisions } from "./revisions";
 import { type Known, useKnown } from "./use-known";
 import type { SeriesChoice } from "./use-series";
 
@@ -59,6 +60,7 @@ export function KnownPanel({ dataset, versions, choice }: KnownPanelProps) {
           <WindowPicker known={known} />
         </div>
         <AsOfSlider known={known} />
+        <Revisions dataset={dataset.name} series={series} known={known} />
         {known.deleted && <Deleted dataset={dataset.name} series={series} />}
         {known.known.error ? (
           <div className="card-body">

@@ -8,21 +8,16 @@ import { Notice, ProblemView } from "../../components/feedback";
 import { plural } from "../../lib/format";
 import { DropZone } from "./drop-zone";
 import { Findings, Outcome } from "./findings";
-import { useKeepReport } from "./last-findings";
 
 /** A new version of a dataset that exists. */
 export function Component() {
   const name = useParams().name ?? "";
   const client = useQueryClient();
-  const keep = useKeepReport();
   const [file, setFile] = useState<File | null>(null);
   const check = useMutation({ mutationFn: (chosen: File) => checkFile(name, chosen) });
   const upload = useMutation({
     mutationFn: (chosen: File) => uploadFile(name, chosen),
-    onSuccess: (result) => {
-      keep(name, result.report);
-      return client.invalidateQueries({ queryKey: ["datasets"] });
-    },
+    onSuccess: () => client.invalidateQueries({ queryKey: ["datasets"] }),
   });
   const choose = (chosen: File) => {
     setFile(chosen);
