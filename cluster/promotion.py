@@ -1,12 +1,21 @@
-"""What a model's aliases mean: changed at once under `gate`, by two people under `two_person`."""
+"""What a model's aliases mean and who gets its traffic: changed at once under `gate`, by two people under
+`two_person`.
+"""
 
 from __future__ import annotations
 
 from cluster.repositories.approvals import Approvals
 from models.registry import CHAMPION, Registry
 from quantis.errors import Conflict, NotFound, QuantisError
-from quantis.types.approvals import AliasChange, Approval, ModelPolicy, Policy, PolicyChange
-from quantis.types.registry import ModelVersion
+from quantis.types.approvals import (
+    AliasChange,
+    Approval,
+    ModelPolicy,
+    Policy,
+    PolicyChange,
+    TrafficChange,
+)
+from quantis.types.registry import ModelVersion, Traffic
 
 
 class Promotion:
@@ -27,6 +36,17 @@ class Promotion:
         if alias in found.aliases:
             return found
         change = AliasChange(alias=alias, version=version, instead_of=self._meaning(model, alias))
+        return self._approvals.request(self._team, model, user, change)
+
+    def ask_traffic(self, user: str, model: str, traffic: Traffic) -> Traffic | Approval:
+        """Divide the requests for the model's name, or ask a second person to; Conflict when the gate says no."""
+        self._registry.check_traffic(model, traffic)
+        if self.policy(model) == Policy.gate:
+            return self._registry.set_traffic(model, traffic)
+        now = self._registry.traffic(model)
+        if traffic == now:
+            return now
+        change = TrafficChange(traffic=traffic, instead_of=now)
         return self._approvals.request(self._team, model, user, change)
 
     def ask_policy(self, user: str, model: str, policy: Policy) -> ModelPolicy | Approval:
@@ -55,12 +75,23 @@ class Promotion:
         if isinstance(change, PolicyChange):
             self._approvals.set_policy(self._team, approval.model, change.policy)
             return
+        if isinstance(change, TrafficChange):
+            self._divide(approval.model, change)
+            return
         if self._meaning(approval.model, change.alias) != change.instead_of:
             raise Conflict(
                 f"{approval.model}@{change.alias} means another version than when this was asked for; "
                 "refuse it and ask again"
             )
         self._registry.promote(approval.model, change.version, change.alias)
+
+    def _divide(self, model: str, change: TrafficChange) -> None:
+        if self._registry.traffic(model) != change.instead_of:
+            raise Conflict(
+                f"the traffic of {model} is divided otherwise than when this was asked for; "
+                "refuse it and ask again"
+            )
+        self._registry.set_traffic(model, change.traffic)
 
     def _meaning(self, model: str, alias: str) -> int | None:
         try:

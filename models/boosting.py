@@ -1,4 +1,4 @@
-"""Gradient boosting over the anchored frame: two views of the centre, and one booster per quantile."""
+"""Gradient boosting over the anchored frame: three views of the centre, and one booster per quantile."""
 
 from __future__ import annotations
 
@@ -39,9 +39,10 @@ _COMMON = {
 }
 CENTRES: dict[str, dict[str, Any]] = {
     "level": {"objective": "huber", "alpha": 1.0},
-    "season": {"objective": "regression"},
+    "median": {"objective": "regression_l1"},
+    "season": {"objective": "regression_l1"},
 }
-"""What each half of the centre is relative to, and its loss; a Huber loss turns linear at one spread."""
+"""The views whose mean is the centre, and their losses; a Huber loss turns linear at one spread."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,9 @@ class View:
 class Boosting:
     """A global model: every series trains the same trees, each on its own scale.
 
-    The centre is the mean of two boosters that err differently; each quantile lies beside the centre by
-    what its booster says it lies beside the median's.
+    The centre is the mean of boosters that err differently: two see a value from the series' level, between
+    mean and median, one sees it from its last season. Each quantile is what its booster says, never on the
+    wrong side of the centre.
     """
 
     family: ClassVar[str] = "boosting"
@@ -65,7 +67,7 @@ class Boosting:
     def __init__(
         self, task: Task, spec: AnchoredSpec, boosters: Mapping[str, lgb.Booster], non_negative: bool
     ) -> None:
-        """`boosters` by what they answer: `level`, `season`, and one per quantile but the median."""
+        """`boosters` by what they answer: views of the centre, and one per quantile but the median."""
         self.task = task
         self.spec = spec
         self.boosters = dict(boosters)
@@ -111,16 +113,15 @@ class Boosting:
     def predict(self, snapshot: Snapshot) -> pa.Table:
         samples = AnchoredFrame.horizon(recent(snapshot, self.context_length), self.task, self.spec)
         answers = {name: self._answer(name, samples) for name in self.boosters}
-        centre = (answers["level"] + answers["season"]) / 2
-        beside = {quantile_column(0.5): centre}
-        for q in self.task.quantiles:
-            if q != 0.5:
-                apart = answers[quantile_column(q)] - answers["level"]
-                beside[quantile_column(q)] = centre + (
-                    np.minimum(apart, 0) if q < 0.5 else np.maximum(apart, 0)
-                )
-        fan = np.column_stack([self._bounded(beside[quantile_column(q)]) for q in self.task.quantiles])
-        return predictions(snapshot.future, self._bounded(centre), self.task.quantiles, fan)
+        # Bundles of before the third view have two.
+        centre = np.mean([answers[name] for name in CENTRES if name in answers], axis=0)
+        fan = [self._bounded(self._beside(q, centre, answers)) for q in self.task.quantiles]
+        return predictions(snapshot.future, self._bounded(centre), self.task.quantiles, np.column_stack(fan))
+
+    def _beside(self, q: float, centre: Floats, answers: Mapping[str, Floats]) -> Floats:
+        if q == 0.5:
+            return centre
+        return (np.minimum if q < 0.5 else np.maximum)(answers[quantile_column(q)], centre)
 
     def _answer(self, name: str, samples: Samples) -> Floats:
         z = np.asarray(self.boosters[name].predict(samples.matrix, num_threads=1), dtype=np.float64)

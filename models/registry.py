@@ -15,13 +15,14 @@ from urllib.parse import unquote, urlparse
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
 from mlflow.entities.model_registry import ModelVersion as StoredVersion
+from mlflow.entities.model_registry import RegisteredModel
 from mlflow.exceptions import MlflowException
 
 from models.bundle import read_lineage, read_manifest
 from models.gate import GateDecision
 from quantis.errors import Conflict, InvalidInput, NotFound
 from quantis.panel import Task
-from quantis.types.registry import Leaderboard, Lineage, Model, ModelVersion
+from quantis.types.registry import Leaderboard, Lineage, Model, ModelVersion, Traffic
 
 CHAMPION, CANDIDATE = "champion", "candidate"
 _REFERENCE = re.compile(
@@ -30,6 +31,7 @@ _REFERENCE = re.compile(
 _ALIAS = re.compile(r"(?!v\d+$|latest$)[a-z][a-z0-9_-]{0,62}")
 _PAGE = 1000
 _BUNDLE = "bundle"
+_TRAFFIC = "quantis.traffic"
 
 Found = TypeVar("Found")
 
@@ -150,6 +152,23 @@ class Registry:
             )
         return found
 
+    def traffic(self, model: str) -> Traffic:
+        """How the requests for the model's name are divided; one cheap look-up, safe to poll."""
+        stored = self._registered(model).tags.get(_TRAFFIC)
+        return Traffic.model_validate_json(stored) if stored else Traffic()
+
+    def set_traffic(self, model: str, traffic: Traffic) -> Traffic:
+        """Divide them anew. Conflict when the gate said no to a version."""
+        self.check_traffic(model, traffic)
+        self._client.set_registered_model_tag(self._full(model), _TRAFFIC, traffic.model_dump_json())
+        return traffic
+
+    def check_traffic(self, model: str, traffic: Traffic) -> None:
+        """Requests that do not ask for a version get one that could be the champion."""
+        self._registered(model)
+        for share in traffic.shares:
+            self.check_promotion(model, share.version)
+
     def resolve(self, reference: str) -> ModelVersion:
         """The version behind `name` (its champion), `name@alias` or `name:7`. One cheap look-up: safe to poll."""
         parsed = _REFERENCE.fullmatch(reference)
@@ -171,9 +190,7 @@ class Registry:
 
     def versions(self, model: str) -> list[ModelVersion]:
         """Newest first; NotFound for a model that does not exist."""
-        registered = self._find(
-            lambda: self._client.get_registered_model(self._full(model)), f"no model {model!r}; train one"
-        )
+        registered = self._registered(model)
         aliases: dict[int, list[str]] = {}
         for alias, version in registered.aliases.items():
             aliases.setdefault(int(version), []).append(alias)
@@ -231,6 +248,10 @@ class Registry:
             as_of=datetime.fromisoformat(tags["as_of"]) if "as_of" in tags else None,
             lineage=Lineage.model_validate_json(tags["lineage"]) if "lineage" in tags else None,
         )
+
+    def _registered(self, model: str) -> RegisteredModel:
+        remedy = f"no model {model!r}; train one"
+        return self._find(lambda: self._client.get_registered_model(self._full(model)), remedy)
 
     def _stored(self, model: str, version: int) -> StoredVersion:
         remedy = f"no version {version} of model {model!r}; list them to see which there are"

@@ -22,11 +22,12 @@ from models.answers import as_answer
 from models.bundle import FAMILIES, read_bundle
 from models.forecaster import Forecaster
 from models.registry import CHAMPION, Registry
+from models.traffic import drawn
 from monitoring import instruments
 from quantis.errors import NotFound
 from quantis.panel import ID, Panel, Snapshot, Task
 from quantis.types.forecasts import ForecastRequest, ForecastResponse, ModelRef, SeriesRequest
-from quantis.types.registry import ModelVersion
+from quantis.types.registry import ModelVersion, Traffic
 from serve.outage import LastKnown
 from serve.requests import (
     OwnHistory,
@@ -71,14 +72,15 @@ class Engine:
         self._vintages = vintages
         self._registries: dict[str, Registry] = {}
         self._models: OrderedDict[tuple[str, str, int], _Loaded] = OrderedDict()
-        self._aliases: dict[tuple[str, str], tuple[float, ModelVersion]] = {}
         self._datasets: LastKnown[OpenDataset | None] = LastKnown(outage_seconds)
-        self._versions: LastKnown[ModelVersion] = LastKnown(outage_seconds)
+        self._versions: LastKnown[ModelVersion] = LastKnown(outage_seconds, ALIAS_SECONDS)
+        self._traffic: LastKnown[Traffic] = LastKnown(outage_seconds, ALIAS_SECONDS)
         self._lock = threading.Lock()
 
     def forecast(self, team: str, ref: str, request: ForecastRequest) -> ForecastResponse:
         """One entry per requested series, in order; kept in the ledger before it is returned."""
         started = time.perf_counter()
+        ref = self._drawn(team, ref, request)
         version = self._resolve(team, ref)
         loaded = self._load(team, version)
         task = loaded.forecaster.task
@@ -169,13 +171,15 @@ class Engine:
 
     def _resolve(self, team: str, ref: str) -> ModelVersion:
         """The version that a reference means now; aliases are looked up again every two seconds."""
-        with self._lock:
-            at, version = self._aliases.get((team, ref), (0.0, None))
-        if version is None or time.monotonic() - at > ALIAS_SECONDS:
-            version = self._versions.ask((team, ref), lambda: self._registry(team).resolve(ref))
-            with self._lock:
-                self._aliases[team, ref] = (time.monotonic(), version)
-        return version
+        return self._versions.ask((team, ref), lambda: self._registry(team).resolve(ref))
+
+    def _drawn(self, team: str, ref: str, request: ForecastRequest) -> str:
+        """The version whose share of a model's traffic a request falls into; what else was asked for as it is."""
+        if "@" in ref or ":" in ref:
+            return ref
+        traffic = self._traffic.ask((team, ref), lambda: self._registry(team).traffic(ref))
+        version = drawn(traffic, f"{team}/{ref}/{request.series[0].unique_id}")
+        return f"{ref}:{version}" if version else ref
 
     def _load(self, team: str, version: ModelVersion) -> _Loaded:
         key = (team, version.model, version.version)

@@ -1,4 +1,4 @@
-"""What was looked up last, for the time in which looking fails."""
+"""What was looked up last: for a moment anyhow, and for longer while looking fails."""
 
 from __future__ import annotations
 
@@ -15,20 +15,22 @@ log = logging.getLogger("quantis.forecaster")
 
 
 class LastKnown(Generic[Value]):
-    """Values by key, each given again for `seconds` while the database does not answer."""
+    """Values by key, looked up anew after `fresh` seconds; each holds for `seconds` in an outage."""
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+    def __init__(self, seconds: float, fresh: float = 0.0) -> None:
+        self._seconds, self._fresh = seconds, fresh
         self._known: dict[Hashable, tuple[float, Value]] = {}
         self._lock = threading.Lock()
 
     def ask(self, key: Hashable, look: Callable[[], Value]) -> Value:
         """What `look` finds; in an outage what it found last. An error that is an answer goes through."""
+        with self._lock:
+            at, last = self._known.get(key, (float("-inf"), None))
+        if last is not None and time.monotonic() - at <= self._fresh:
+            return last
         try:
             found = look()
         except Exception as error:
-            with self._lock:
-                at, last = self._known.get(key, (float("-inf"), None))
             answered = isinstance(error, QuantisError) and not isinstance(error, Unavailable)
             if answered or last is None or time.monotonic() - at > self._seconds:
                 raise

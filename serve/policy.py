@@ -111,6 +111,8 @@ POLICY: dict[tuple[str, str], Rule | None] = {
     ("GET", "/v1/models/{name}/versions/{version}"): _READ,
     ("GET", "/v1/models/{ref}/card"): _READ,
     ("PUT", "/v1/models/{name}/aliases/{alias}"): _MODELS,
+    ("GET", "/v1/models/{name}/traffic"): _READ,
+    ("PUT", "/v1/models/{name}/traffic"): _MODELS,
     ("GET", "/v1/models/{name}/policy"): _READ,
     ("PUT", "/v1/models/{name}/policy"): Rule(Role.admin, PERSON),
     ("GET", "/v1/approvals"): _READ,

@@ -8,10 +8,11 @@ import typer
 
 from quantis.cli import output
 from quantis.cli.options import Json, Url, client
-from quantis.types.approvals import AliasChange, ApprovalState
+from quantis.types.approvals import AliasChange, ApprovalState, TrafficChange
 
 if TYPE_CHECKING:
     from quantis.types.approvals import Approval
+    from quantis.types.registry import Traffic
 
 app = typer.Typer(no_args_is_help=True)
 Id = Annotated[str, typer.Argument(metavar="ID", help="The request, as `quantis approvals ls` shows it.")]
@@ -57,4 +58,13 @@ def what(approval: Approval) -> str:
     change = approval.change
     if isinstance(change, AliasChange):
         return f"{change.alias}: version {change.instead_of or 'none'} to {change.version}"
+    if isinstance(change, TrafficChange):
+        return f"traffic: {shares(change.instead_of)} to {shares(change.traffic)}"
     return f"policy {change.policy}"
+
+
+def shares(traffic: Traffic) -> str:
+    """`version 4 10 %, champion 90 %`"""
+    rest = 100 - sum(share.percent for share in traffic.shares)
+    parts = [f"version {share.version} {share.percent} %" for share in traffic.shares]
+    return ", ".join([*parts, f"champion {rest} %"] if rest else parts)

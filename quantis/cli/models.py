@@ -1,4 +1,4 @@
-"""`quantis models`: ls, show, leaderboard, promote."""
+"""`quantis models`: ls, show, leaderboard, promote, traffic."""
 
 from __future__ import annotations
 
@@ -109,6 +109,42 @@ def promote(
         )
     else:
         output.say(f"{model}@{alias} is now version {promoted.version} ({promoted.family})")
+
+
+@app.command()
+def traffic(
+    model: Annotated[str, typer.Argument(help="The model.")],
+    shares: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[VERSION=PERCENT]...", help="What versions get; the champion has the rest."),
+    ] = None,
+    off: Annotated[bool, typer.Option("--off", help="Let the champion answer everything again.")] = False,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """How the requests for a model's name are divided; with shares, divide them anew."""
+    wanted = _shares(shares or [])
+    with client(url) as api:
+        found = api.set_traffic(model, wanted) if wanted or off else api.traffic(model)
+    if as_json:
+        output.answer(found)
+    elif isinstance(found, Approval):
+        output.say(
+            f"asked for: the traffic of {model} waits for a second person, who runs "
+            f"`quantis approvals approve {found.id}`"
+        )
+    else:
+        output.say(f"{model}: {describe(found)}")
+
+
+def _shares(texts: Sequence[str]) -> dict[int, int]:
+    found: dict[int, int] = {}
+    for text in texts:
+        version, _, percent = text.partition("=")
+        if not (version.isdecimal() and percent.isdecimal()):
+            raise InvalidInput(f"{text!r} is no share; write VERSION=PERCENT, such as 4=10")
+        found[int(version)] = int(percent)
+    return found
 
 
 def show_leaderboard(board: Leaderboard) -> None:

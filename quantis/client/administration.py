@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
@@ -25,7 +25,7 @@ from quantis.types.keys import (
     ServiceAccount,
     ServiceAccountChange,
 )
-from quantis.types.registry import AliasRequest, ModelVersion
+from quantis.types.registry import AliasRequest, ModelVersion, Share, Traffic
 from quantis.types.teams import NewTeam, Quota, Team, TeamChange, Usage
 
 T = TypeVar("T", bound=BaseModel)
@@ -143,6 +143,20 @@ class Administration:
         path = f"/v1/models/{part(name)}/aliases/{part(alias)}"
         body = AliasRequest(version=version).model_dump_json()
         return _decided(ModelVersion, self._connection.send(Request("PUT", path, json=body, repeatable=True)))
+
+    def traffic(self: _Caller, model: str) -> Traffic:
+        """How the requests for the model's name are divided; the champion has the rest."""
+        return self._get(Traffic, f"/models/{part(model)}/traffic")
+
+    def set_traffic(self: _Caller, model: str, shares: Mapping[int, int]) -> Traffic | Approval:
+        """Give versions their percent of the requests; the champion has the rest.
+
+        Under the policy `two_person` it is asked for, and an Approval comes back.
+        """
+        each = tuple(checked(Share, version=version, percent=percent) for version, percent in shares.items())
+        body = checked(Traffic, shares=each).model_dump_json()
+        path = f"/v1/models/{part(model)}/traffic"
+        return _decided(Traffic, self._connection.send(Request("PUT", path, json=body, repeatable=True)))
 
     def approvals(self: _Caller, *, state: ApprovalState | None = None, limit: int = 1000) -> list[Approval]:
         """What was asked of a second person, newest first."""

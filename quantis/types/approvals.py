@@ -1,4 +1,4 @@
-"""Who decides what a model's aliases mean: the gate alone, or two people."""
+"""Who decides what a model's aliases mean and who gets its traffic: the gate alone, or two people."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from quantis.types.base import Frozen, Moment, Number, Sent
+from quantis.types.registry import Traffic
 
 
 class Policy(StrEnum):
@@ -33,7 +34,15 @@ class PolicyChange(Frozen):
     policy: Policy
 
 
-Change = Annotated[AliasChange | PolicyChange, Field(discriminator="kind")]
+class TrafficChange(Frozen):
+    """Divide the requests for the model's name anew."""
+
+    kind: Literal["traffic"] = "traffic"
+    traffic: Traffic
+    instead_of: Traffic = Field(description="How they were divided when it was asked for.")
+
+
+Change = Annotated[AliasChange | PolicyChange | TrafficChange, Field(discriminator="kind")]
 
 
 class ApprovalState(StrEnum):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from quantis.types.base import Frozen, Moment, Number, Sent
 
@@ -123,3 +123,24 @@ class Model(Frozen):
 
 class AliasRequest(Sent):
     version: Number
+
+
+class Share(Sent):
+    """A version and how many of a hundred series it answers."""
+
+    version: Number
+    percent: Annotated[int, Field(ge=1, le=100)]
+
+
+class Traffic(Sent):
+    """Who answers requests for a model's name alone: each share its part, the champion the rest."""
+
+    shares: Annotated[tuple[Share, ...], Field(max_length=4)] = ()
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        if len({share.version for share in self.shares}) < len(self.shares):
+            raise ValueError("a version has two shares; give it one")
+        if (total := sum(share.percent for share in self.shares)) > 100:
+            raise ValueError(f"the shares are {total} of a hundred; lower them to 100 or less")
+        return self

@@ -1,4 +1,4 @@
-"""Changes of a model's aliases: who decides, and what waits for a second person."""
+"""Changes of a model's aliases and of its traffic: who decides, and what waits for a second person."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from fastapi import APIRouter, Query, Response
 from cluster.repositories.audit import Call
 from quantis.types.approvals import Approval, ApprovalState, ModelPolicy
 from quantis.types.base import Id, Name, Page
-from quantis.types.registry import AliasRequest, ModelVersion
+from quantis.types.registry import AliasRequest, ModelVersion, Traffic
 from serve.access import AppServices, Audited, CurrentUser
 from serve.body import StrictRoute
 
-Decided = TypeVar("Decided", ModelVersion | Approval, ModelPolicy | Approval)
+Decided = TypeVar("Decided", ModelVersion | Approval, ModelPolicy | Approval, Traffic | Approval)
 router = APIRouter(prefix="/v1", tags=["models"], route_class=StrictRoute)
 
 
@@ -33,6 +33,30 @@ def promote(
     """Point an alias at a version; under `two_person` a second person decides, and the answer is 202."""
     call.detail = {"version": body.version}
     found = services.promotion(principal.team).ask(principal.user_name, name, body.version, alias)
+    return _answered(found, response, call)
+
+
+@router.get("/models/{name}/traffic")
+def model_traffic(name: Name, principal: CurrentUser, services: AppServices) -> Traffic:
+    """How the requests for the model's name are divided between its versions; the champion has the rest."""
+    return services.registry(principal.team).traffic(name)
+
+
+@router.put(
+    "/models/{name}/traffic",
+    responses={202: {"model": Approval, "description": "Asked for; a second person decides."}},
+)
+def set_model_traffic(
+    name: Name,
+    body: Traffic,
+    response: Response,
+    principal: CurrentUser,
+    services: AppServices,
+    call: Audited,
+) -> Traffic | Approval:
+    """Divide them anew, by each request's first series; under `two_person` a second person decides, 202."""
+    call.detail = {"shares": {str(share.version): share.percent for share in body.shares}}
+    found = services.promotion(principal.team).ask_traffic(principal.user_name, name, body)
     return _answered(found, response, call)
 
 

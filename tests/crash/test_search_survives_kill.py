@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -52,10 +54,23 @@ ray.shutdown()
 
 
 @pytest.fixture
-def head() -> Iterator[str]:
+def environment(tmp_path: Path) -> dict[str, str]:
+    """A token of its own that the cluster and its drivers have in common, as on a platform."""
+    token = tmp_path / "ray-token"
+    token.touch(0o600)
+    token.write_text(secrets.token_hex(32))
+    return {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
+
+
+@pytest.fixture
+def head(environment: dict[str, str]) -> Iterator[str]:
     """The address of a Ray that outlives its drivers, as a platform's does."""
     with subprocess.Popen(
-        [sys.executable, "-c", HEAD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HEAD],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
     ) as process:
         assert process.stdout is not None
         address = process.stdout.readline().strip()
@@ -64,11 +79,17 @@ def head() -> Iterator[str]:
         process.communicate("")
 
 
-def _start(folder: Path, head: str) -> subprocess.Popen[bytes]:
+@pytest.fixture
+def start(tmp_path: Path, environment: dict[str, str], head: str) -> Callable[[], subprocess.Popen[bytes]]:
+    """Starts a driver of the search."""
     toy = Path(__file__).parents[1] / "models" / "conftest.py"
-    with (folder / "log").open("ab") as log:
-        command = [sys.executable, "-c", SEARCH, str(toy), str(folder), head]
-        return subprocess.Popen(command, stdout=log, stderr=log)
+
+    def started() -> subprocess.Popen[bytes]:
+        with (tmp_path / "log").open("ab") as log:
+            command = [sys.executable, "-c", SEARCH, str(toy), str(tmp_path), head]
+            return subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+
+    return started
 
 
 def _trials() -> list[str]:
@@ -110,16 +131,16 @@ def _wait(
 @pytest.mark.timeout(900)
 @pytest.mark.soak
 def test_when_the_driver_is_killed_after_three_of_eight_trials_then_the_next_one_runs_what_is_left(
-    tmp_path, head
+    tmp_path, start
 ):
-    first = _start(tmp_path, head)
+    first = start()
     _wait(lambda: len(_ended(tmp_path)) >= 3, tmp_path, first, 400)
     first.send_signal(signal.SIGKILL)
     first.wait()
     before, ended = _ledger(tmp_path), _ended(tmp_path)
     assert 3 <= len(ended) < 8
     _wait(lambda: not _trials(), tmp_path, None, 60)  # the killed driver leaves no process
-    second = _start(tmp_path, head)
+    second = start()
     _wait(lambda: second.poll() is not None, tmp_path, None, 400)
     assert second.returncode == 0, (tmp_path / "log").read_text()[-3000:]
     after = _ledger(tmp_path)
@@ -132,8 +153,8 @@ def test_when_the_driver_is_killed_after_three_of_eight_trials_then_the_next_one
 
 @pytest.mark.timeout(900)
 @pytest.mark.soak
-def test_when_a_search_is_stopped_then_no_process_of_it_is_left(tmp_path, head):
-    search = _start(tmp_path, head)
+def test_when_a_search_is_stopped_then_no_process_of_it_is_left(tmp_path, start):
+    search = start()
     _wait(lambda: bool(_trials()), tmp_path, search, 400)
     search.send_signal(signal.SIGTERM)
     search.wait(timeout=60)
