@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from quantis.cli import output
+from quantis.cli.approvals import shares as describe
 from quantis.cli.options import Json, Url, client
-from quantis.errors import NotFound
+from quantis.errors import InvalidInput, NotFound
 from quantis.types.approvals import Approval
 
 if TYPE_CHECKING:

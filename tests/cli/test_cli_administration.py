@@ -19,7 +19,8 @@ from cluster.settings import Settings
 from cluster.submission import FakeJobs
 from quantis.client import Client
 from quantis.types.accounts import Role
-from quantis.types.approvals import AliasChange
+from quantis.types.approvals import AliasChange, Policy
+from quantis.types.registry import Traffic
 from serve.api.application import create_app
 from serve.services import Services
 
@@ -182,3 +183,20 @@ def test_when_the_client_administers_then_service_accounts_teams_and_usage_answe
         assert names == {"jobs_at_once", "cpu_seconds", "gpu_seconds", "storage_mb", "requests_per_minute"}
     with Client(user="boss", password="another long password") as boss:
         assert boss.me().team == "rivals"
+
+
+def test_when_traffic_is_divided_then_it_says_so_and_under_two_people_what_waits(
+    platform, quantis, monkeypatch
+) -> None:
+    held = [Traffic()]
+    registry = platform.registry("default")
+    monkeypatch.setattr(registry, "traffic", lambda model: held[-1])
+    monkeypatch.setattr(registry, "check_traffic", lambda model, traffic: None)
+    monkeypatch.setattr(registry, "set_traffic", lambda model, traffic: held.append(traffic) or traffic)
+    assert "demand: champion 100 %" in quantis("models", "traffic", "demand").err
+    assert "demand: version 4 10 %, champion 90 %" in quantis("models", "traffic", "demand", "4=10").err
+    assert quantis("models", "traffic", "demand", "4:10").code == 2
+    platform.approvals.set_policy("default", "demand", Policy.two_person)
+    assert "waits for a second person" in quantis("models", "traffic", "demand", "--off").err
+    assert "traffic: version 4 10 %, champion 90 % to champion 100 %" in quantis("approvals", "ls").out
+    assert held[-1] != Traffic()

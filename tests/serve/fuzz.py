@@ -35,6 +35,7 @@ BEYOND_THE_SCHEMA = {
     "/v1/datasets/{name}/series": _MOMENTS,
     "/v1/datasets/{name}/series/{unique_id}": _MOMENTS,
     "/v1/jobs": "a job on every version takes no version; columns must be those of the dataset; " + _CURSORS,
+    "/v1/models/{name}/traffic": "a version has one share, and all are at most a hundred",
     "/v1/models/{ref}/forecasts": "level or quantiles, lists of equal length, times on the grid",
     "/v1/api-keys": "how long a key may live",
     "/v1/approvals": _CURSORS,

@@ -209,5 +209,6 @@ BODIES: dict[tuple[str, str], Body] = {
     },
     ("PUT", "/v1/models/{name}/aliases/{alias}"): {"json": {"version": 1}},
     ("PUT", "/v1/models/{name}/policy"): {"json": {"policy": "gate"}},
+    ("PUT", "/v1/models/{name}/traffic"): {"json": {"shares": []}},
     ("POST", "/v1/models/{ref}/forecasts"): {"json": {"series": [{"unique_id": SERIES}]}},
 }  # fmt: skip

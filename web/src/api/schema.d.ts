@@ -999,6 +999,30 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/models/{name}/traffic": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Model Traffic
+         * @description How the requests for the model's name are divided between its versions; the champion has the rest.
+         */
+        get: operations["model_traffic"];
+        /**
+         * Set Model Traffic
+         * @description Divide them anew, by each request's first series; under `two_person` a second person decides, 202.
+         */
+        put: operations["set_model_traffic"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/models/{name}/policy": {
         parameters: {
             query?: never;
@@ -1241,7 +1265,7 @@ export interface components {
             /** Model */
             model: string;
             /** Change */
-            change: components["schemas"]["AliasChange"] | components["schemas"]["PolicyChange"];
+            change: components["schemas"]["AliasChange"] | components["schemas"]["PolicyChange"] | components["schemas"]["TrafficChange"];
             state: components["schemas"]["ApprovalState"];
             /**
              * Requested At
@@ -3004,6 +3028,16 @@ export interface components {
          */
         Severity: "error" | "warning" | "info";
         /**
+         * Share
+         * @description A version and how many of a hundred series it answers.
+         */
+        Share: {
+            /** Version */
+            version: number;
+            /** Percent */
+            percent: number;
+        };
+        /**
          * StoredSeries
          * @description One stored series, as known at `as_of`. Values known in advance have times of their own.
          */
@@ -3146,6 +3180,31 @@ export interface components {
             expires_in: number;
             /** Refresh Token */
             refresh_token?: string | null;
+        };
+        /**
+         * Traffic
+         * @description Who answers requests for a model's name alone: each share its part, the champion the rest.
+         */
+        Traffic: {
+            /**
+             * Shares
+             * @default []
+             */
+            shares?: components["schemas"]["Share"][];
+        };
+        /**
+         * TrafficChange
+         * @description Divide the requests for the model's name anew.
+         */
+        TrafficChange: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "traffic";
+            traffic: components["schemas"]["Traffic"];
+            /** @description How they were divided when it was asked for. */
+            instead_of: components["schemas"]["Traffic"];
         };
         /** TrainSpec */
         TrainSpec: {
@@ -5940,6 +5999,99 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ModelVersion"] | components["schemas"]["Approval"];
+                };
+            };
+            /** @description Asked for; a second person decides. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Approval"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    model_traffic: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Traffic"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    set_model_traffic: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Traffic"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Traffic"] | components["schemas"]["Approval"];
                 };
             };
             /** @description Asked for; a second person decides. */
