@@ -63,6 +63,11 @@ class Report:
         return self.every.total()
 
     @property
+    def served(self) -> float:
+        """The share of 2xx among all answers."""
+        return self.every["2xx"] / max(1, self.requests)
+
+    @property
     def answered_well(self) -> float:
         """The share of 2xx among the answers to data drawn to fit, what probes borders of a schema left out."""
         return self.fitting["2xx"] / max(1, self.fitting.total())
@@ -100,12 +105,13 @@ class Known:
     always: dict[str, str]
 
 
-def configuration(examples: int, seed: int, token: str | None, known: Known) -> dict[str, Any]:
-    def binding(name: str) -> dict[str, Any]:
-        return {"dictionary": name, "probability": 0.85}
+def configuration(examples: int, seed: int, token: str | None, known: Known, mode: str) -> dict[str, Any]:
+    def binding(name: str, probability: float = 0.85) -> dict[str, Any]:
+        return {"dictionary": name, "probability": probability}
 
     nouns = ("datasets", "models")
     named = {f"path.{name}": binding(name) for name in known.mostly if name not in nouns}
+    new = ("body.name", "body.user_name", "body.admin_name")
     return {
         "seed": seed,
         "headers": {"Authorization": f"Bearer {token}"} if token else {},
@@ -113,10 +119,12 @@ def configuration(examples: int, seed: int, token: str | None, known: Known) -> 
         "request-timeout": 20,
         "max-stream-events": 3,
         "suppress-health-check": ["filter_too_much", "too_slow"],
-        "generation": {"max-examples": examples, "database": "none", "no-shrink": True},
-        "dictionaries": {name: {"values": values} for name, values in known.mostly.items()},
+        "generation": {"max-examples": examples, "database": "none", "no-shrink": True, "mode": mode},
+        "dictionaries": {name: {"values": values} for name, values in known.mostly.items()}
+        | {"new": {"values": [f"new-{number}" for number in range(50_000)]}},
         "parameters": named | {f"path.{name}": value for name, value in known.always.items()} | {
-            "query.version": binding("version"), "query.as_of": binding("as_of"),
+            **{name: binding("new", 0.9) for name in new},
+            "query.version": binding("version"), "body.version": binding("version"), "query.as_of": binding("as_of"),
             "body.spec.dataset": binding("datasets"), "body.series[*].unique_id": binding("unique_id"),
         },
         "operations": [
@@ -131,10 +139,13 @@ def configuration(examples: int, seed: int, token: str | None, known: Known) -> 
 FITS = ["2xx", "3xx", "401", "403", "404", "409", "415", "422", "429", "503"]
 
 
-def run(url: str, *, examples: int, seed: int, token: str | None, known: Known) -> Report:
-    """All phases against the server: examples, coverage, fuzzing, stateful."""
+def run(url: str, *, examples: int, seed: int, token: str | None, known: Known, mode: str = "all") -> Report:
+    """All phases against the server: examples, coverage, fuzzing, stateful.
+
+    `mode` is `positive` for data drawn to fit the document only, `all` for such that breaks it as well.
+    """
     schemathesis.openapi.media_type("text/csv", CSV)
-    config = SchemathesisConfig.from_dict(configuration(examples, seed, token, known))
+    config = SchemathesisConfig.from_dict(configuration(examples, seed, token, known, mode))
     schema = schemathesis.openapi.from_url(f"{url}/openapi.json", config=config)
     report = Report()
     for event in from_schema(schema).execute():
