@@ -106,6 +106,7 @@ class OnRay:
                     yield running.pop(stream).number, outcome
             for stream in [stream for stream, one in running.items() if one.left() <= 0]:
                 ray.cancel(stream, force=True)
+                SPENT.cpu_seconds += self._cpus * running[stream].took()  # what was killed can say nothing
                 yield running[stream].number, running.pop(stream).overrun()
 
     @property
@@ -130,9 +131,11 @@ class _Running:
             return math.inf
         return self.begun + 1.2 * self.seconds + GRACE - time.monotonic()
 
+    def took(self) -> float:
+        return time.monotonic() - (self.begun or 0.0)
+
     def overrun(self) -> TimedOut:
-        took = time.monotonic() - (self.begun or 0.0)
-        return TimedOut(f"timed out after {took:.0f} s of its {self.seconds:.0f} s")
+        return TimedOut(f"timed out after {self.took():.0f} s of its {self.seconds:.0f} s")
 
 
 @dataclass
