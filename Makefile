@@ -29,7 +29,8 @@ types: .venv/dev.done ## mypy, strict
 	$(RUN) -m mypy quantis features models monitoring cluster jobs serve
 
 unit: .venv/dev.done debian-test ## tests that need no running platform
-	$(RUN) -m pytest -q --ignore=tests/platform tests
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n 2 --dist loadfile -m "not ray and not soak" --ignore=tests/platform tests
+	$(RUN) -m pytest -q -m "ray and not soak" --ignore=tests/platform tests
 
 platform: .venv/dev.done web/dist/index.html debian-test ## a short demo on a free port, and everything on top of it
 	$(RUN) -m pytest -q --timeout 900 tests/platform

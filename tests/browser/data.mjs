@@ -82,7 +82,8 @@ async function uploadFaults(page) {
   await page.getByLabel("Name", { exact: true }).fill(dataset);
   await page.getByRole("button", { name: "Create and upload" }).click();
   await page.waitForURL(`**/datasets/${dataset}`);
-  await page.getByText("Findings of the last upload").waitFor();
+  await page.getByText("Findings of the upload of v1").click();
+  await page.getByRole("table", { name: "Findings of the data check" }).waitFor();
   assert.deepEqual(await codesOn(page), codes, "the dataset's page shows other findings");
   return codes;
 }
@@ -110,6 +111,12 @@ async function checkSlider(page) {
     before.filter((row) => row.fate !== "same").map(({ fate, was, is }) => [fate, was, is]),
     [["changed", "40.00", "90.00"]],
   );
+
+  await page.getByRole("region", { name: "Corrections of this series" }).getByRole("button").click();
+  await page.waitForURL((url) => Date.parse(url.searchParams.get("as_of")) === FIRST + KNOWN * DAY);
+  await page.getByRole("radio", { name: "Changed 0" }).waitFor();
+  await page.goto(new URL(`/datasets/${dataset}?series=north&as_of=${iso(KNOWN - 1)}`, base).href);
+  await page.getByRole("radio", { name: "Changed 1" }).waitFor();
 
   const slider = page.getByRole("slider", { name: "As of" });
   await slider.focus();

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.ray
+
 TRIAL = """
 import importlib.util, json, os, random, shutil, signal, sys
 from pathlib import Path
