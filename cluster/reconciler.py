@@ -113,7 +113,7 @@ class Reconciler:
             raise _Held
         submission_id = _submission_id(job.id)
         self._server.submit(job, submission_id)
-        self._jobs.submitted(job.id, submission_id)
+        self._jobs.submitted(item.team, job.id, submission_id)
 
     def _stop_job(self, item: OutboxItem) -> None:
         # Ray may have the job although its answer to the submission was lost.

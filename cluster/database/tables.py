@@ -1,4 +1,7 @@
-"""Every table. `team_id` stands on each of them; times are UTC."""
+"""Every table. `team_id` stands on each of them; times are UTC.
+
+What a team owns is mapped by team and id, so that no row of it is read or changed by its id alone.
+"""
 
 from __future__ import annotations
 
@@ -121,6 +124,7 @@ class ApiKeyRow(Base):
     expires_at: Mapped[datetime]
     used_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
+    __mapper_args__ = {"primary_key": [team_id, id]}
 
 
 class ClientRow(Base):
@@ -137,6 +141,7 @@ class ClientRow(Base):
     disabled: Mapped[bool]
     created_at: Mapped[datetime]
     created_by: Mapped[str] = mapped_column(String(63))
+    __mapper_args__ = {"primary_key": [team_id, id]}
 
 
 class AuditEventRow(Base):
@@ -184,6 +189,7 @@ class ApprovalRow(Base):
     requested_by: Mapped[str] = mapped_column(String(80))
     decided_at: Mapped[datetime | None]
     decided_by: Mapped[str | None] = mapped_column(String(80))
+    __mapper_args__ = {"primary_key": [team_id, id]}
 
 
 class DatasetRow(Base):
@@ -195,6 +201,7 @@ class DatasetRow(Base):
     spec: Mapped[dict[str, Any]]
     created_at: Mapped[datetime]
     created_by: Mapped[str] = mapped_column(String(63))
+    __mapper_args__ = {"primary_key": [team_id, id]}
 
 
 class DatasetVersionRow(Base):
@@ -220,6 +227,7 @@ class DatasetVersionRow(Base):
     created_by: Mapped[str] = mapped_column(String(63))
     purged_at: Mapped[datetime | None]
     report: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    __mapper_args__ = {"primary_key": [team_id, id]}
 
 
 class JobRow(Base):
@@ -241,6 +249,7 @@ class JobRow(Base):
     stop_requested: Mapped[bool]
     cpu_seconds: Mapped[float] = mapped_column(Float, server_default="0")
     gpu_seconds: Mapped[float] = mapped_column(Float, server_default="0")
+    __mapper_args__ = {"primary_key": [team_id, id]}
 
 
 class JobEventRow(Base):
@@ -252,6 +261,7 @@ class JobEventRow(Base):
     kind: Mapped[str] = mapped_column(String(20))
     message: Mapped[str] = mapped_column(Text)
     data: Mapped[dict[str, Any]]
+    __mapper_args__ = {"primary_key": [team_id, job_id, seq]}
 
 
 class OutboxRow(Base):
@@ -290,6 +300,7 @@ class ForecastRow(Base):
     issued_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
     request: Mapped[bytes] = mapped_column(LargeBinary)
     response: Mapped[bytes] = mapped_column(LargeBinary)
+    __mapper_args__ = {"primary_key": [team_id, id]}
 
 
 class LeaseRow(Base):

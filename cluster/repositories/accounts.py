@@ -149,8 +149,8 @@ def _taken(session: Session, user_name: str) -> bool:
 
 
 def _find(session: Session, team: str, user_id: str) -> UserRow:
-    row = session.get(UserRow, user_id)
-    if row is None or row.team_id != team:
+    row = session.scalar(select(UserRow).where(UserRow.team_id == team, UserRow.id == user_id))
+    if row is None:
         raise NotFound(f"no user {user_id[:60]!r} in this team")
     return row
 

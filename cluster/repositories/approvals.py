@@ -121,8 +121,8 @@ def _target(change: Change) -> str:
 
 
 def _find(session: Session, team: str, approval_id: str) -> ApprovalRow:
-    row = session.get(ApprovalRow, approval_id)
-    if row is None or row.team_id != team:
+    row = session.get(ApprovalRow, (team, approval_id))
+    if row is None:
         raise NotFound(f"no request {approval_id[:60]!r}; `quantis approvals ls` lists them")
     return row
 

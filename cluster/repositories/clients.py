@@ -83,7 +83,7 @@ class Clients:
     def authenticate(self, client_id: str, secret: str) -> tuple[str, ServiceAccount]:
         """(team, account) whose secret this is."""
         with self._database.read() as session:
-            row = session.get(ClientRow, client_id[:36])
+            row = session.scalar(select(ClientRow).where(ClientRow.id == client_id[:36]))
             expected = row.secret_hash if row else digest("")
             right = hmac.compare_digest(expected, digest(secret))
             if row is None or not right or row.disabled:
@@ -92,8 +92,8 @@ class Clients:
 
 
 def _find(session: Session, team: str, client_id: str) -> ClientRow:
-    row = session.get(ClientRow, client_id)
-    if row is None or row.team_id != team:
+    row = session.get(ClientRow, (team, client_id))
+    if row is None:
         raise NotFound(f"no service account {client_id[:60]!r} in this team")
     return row
 

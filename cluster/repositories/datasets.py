@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from cluster.database.engine import Database
@@ -90,7 +90,7 @@ class Datasets:
     def get(self, team: str, name: str) -> Dataset:
         with self._database.read() as session:
             row = _find(session, team, name)
-            return _dataset(row, _latest(session, row.id))
+            return _dataset(row, _latest(session, row))
 
     def find(self, team: str, name: str) -> DatasetSpec | None:
         with self._database.read() as session:
@@ -102,23 +102,19 @@ class Datasets:
             rows = session.scalars(
                 select(DatasetRow).where(DatasetRow.team_id == team).order_by(DatasetRow.name)
             )
-            return [_dataset(row, _latest(session, row.id)) for row in rows.all()]
+            return [_dataset(row, _latest(session, row)) for row in rows.all()]
 
     def versions(self, team: str, name: str) -> Sequence[DatasetVersion]:
         """Newest first."""
         with self._database.read() as session:
             row = _find(session, team, name)
-            query = (
-                select(DatasetVersionRow)
-                .where(DatasetVersionRow.dataset_id == row.id)
-                .order_by(DatasetVersionRow.number.desc())
-            )
+            query = _versions(row).order_by(DatasetVersionRow.number.desc())
             return [_version(name, version) for version in session.scalars(query)]
 
     def report(self, team: str, name: str, number: int) -> CheckReport:
         """What the check said of the file that made a version; NotFound when no file made it."""
         with self._database.read() as session:
-            version = _numbered(session, _find(session, team, name).id, number)
+            version = _numbered(session, _find(session, team, name), number)
             if version is None or version.report is None:
                 raise NotFound(
                     f"there is no report of version {number} of dataset {name!r}; only uploads have one"
@@ -129,7 +125,7 @@ class Datasets:
         """One version, the latest when no number is given; NotFound when there is none."""
         with self._database.read() as session:
             row = _find(session, team, name)
-            version = _latest(session, row.id) if number is None else _numbered(session, row.id, number)
+            version = _latest(session, row) if number is None else _numbered(session, row, number)
             if version is None:
                 which = "no version yet; upload a file first" if number is None else f"no version {number}"
                 raise NotFound(f"dataset {name!r} has {which}")
@@ -139,15 +135,14 @@ class Datasets:
         """The latest version; None before the first."""
         with self._database.read() as session:
             row = _find(session, team, name)
-            version = _latest(session, row.id)
+            version = _latest(session, row)
             return _pinned(row, version) if version else None
 
     def all_pinned(self, team: str, name: str) -> list[Pinned]:
         """Every version, oldest first."""
         with self._database.read() as session:
             row = _find(session, team, name)
-            query = select(DatasetVersionRow).where(DatasetVersionRow.dataset_id == row.id)
-            versions = session.scalars(query.order_by(DatasetVersionRow.number))
+            versions = session.scalars(_versions(row).order_by(DatasetVersionRow.number))
             return [_pinned(row, version) for version in versions]
 
     def add_version(
@@ -156,7 +151,7 @@ class Datasets:
         """Add the version after another; Conflict when a writer was faster, or the tables were rewritten."""
         with self._database.write() as session:
             row = _find(session, team, name)
-            latest = _latest(session, row.id)
+            latest = _latest(session, row)
             _check_unchanged(name, latest, after)
             number = latest.number if latest else None
             version = DatasetVersionRow(
@@ -178,9 +173,9 @@ class Datasets:
         """Let versions read rewritten tables, all at once; Conflict when another writer was faster."""
         with self._database.write() as session:
             row = _find(session, team, name)
-            _check_unchanged(name, _latest(session, row.id), after)
+            _check_unchanged(name, _latest(session, row), after)
             for number, made in versions.items():
-                version = _numbered(session, row.id, number)
+                version = _numbered(session, row, number)
                 assert version is not None
                 for field, value in vars(made).items():
                     if field != "purged_at" or value is not None:
@@ -212,17 +207,18 @@ def _find(session: Session, team: str, name: str) -> DatasetRow:
     return row
 
 
-def _latest(session: Session, dataset_id: str) -> DatasetVersionRow | None:
-    query = select(DatasetVersionRow).where(DatasetVersionRow.dataset_id == dataset_id)
-    return session.scalar(query.order_by(DatasetVersionRow.number.desc()).limit(1))
-
-
-def _numbered(session: Session, dataset_id: str, number: int) -> DatasetVersionRow | None:
-    return session.scalar(
-        select(DatasetVersionRow).where(
-            DatasetVersionRow.dataset_id == dataset_id, DatasetVersionRow.number == number
-        )
+def _versions(row: DatasetRow) -> Select[tuple[DatasetVersionRow]]:
+    return select(DatasetVersionRow).where(
+        DatasetVersionRow.team_id == row.team_id, DatasetVersionRow.dataset_id == row.id
     )
+
+
+def _latest(session: Session, row: DatasetRow) -> DatasetVersionRow | None:
+    return session.scalar(_versions(row).order_by(DatasetVersionRow.number.desc()).limit(1))
+
+
+def _numbered(session: Session, row: DatasetRow, number: int) -> DatasetVersionRow | None:
+    return session.scalar(_versions(row).where(DatasetVersionRow.number == number))
 
 
 def _dataset(row: DatasetRow, latest: DatasetVersionRow | None) -> Dataset:

@@ -52,7 +52,7 @@ class Jobs:
                         raise Conflict(
                             f"idempotency key {key!r} was used for another request; take a new key"
                         )
-                    return _job(session.get_one(JobRow, known.job_id))
+                    return _job(session.get_one(JobRow, (team, known.job_id)))
             row = _insert(session, team, user, spec)
             session.add(
                 OutboxRow(
@@ -91,10 +91,10 @@ class Jobs:
 
     def team_of(self, job_id: str) -> str:
         with self._database.read() as session:
-            row = session.get(JobRow, job_id)
-            if row is None:
+            team = session.scalar(select(JobRow.team_id).where(JobRow.id == job_id))
+            if team is None:
                 raise NotFound(f"no job {job_id[:60]!r} in this database")
-            return row.team_id
+            return team
 
     def submission(self, team: str, job_id: str) -> str | None:
         with self._database.read() as session:
@@ -132,7 +132,7 @@ class Jobs:
             _find(session, team, job_id)
             query = (
                 select(JobEventRow)
-                .where(JobEventRow.job_id == job_id, JobEventRow.seq > after)
+                .where(JobEventRow.team_id == team, JobEventRow.job_id == job_id, JobEventRow.seq > after)
                 .order_by(JobEventRow.seq)
                 .limit(limit)
             )
@@ -252,9 +252,9 @@ class Jobs:
                 row.message = message
                 _say(session, row, "state", message, {"state": row.state})
 
-    def submitted(self, job_id: str, submission_id: str) -> None:
+    def submitted(self, team: str, job_id: str, submission_id: str) -> None:
         with self._database.write() as session:
-            session.execute(update(JobRow).where(JobRow.id == job_id).values(submission_id=submission_id))
+            _find(session, team, job_id).submission_id = submission_id
 
     def unfinished(self) -> list[tuple[str, Job, str]]:
         """(team, job, submission id) of every job that Ray was given and that has not ended."""
@@ -300,8 +300,8 @@ def _insert(session: Session, team: str, user: str, spec: JobSpec) -> JobRow:
 
 
 def _find(session: Session, team: str, job_id: str) -> JobRow:
-    row = session.get(JobRow, job_id)
-    if row is None or row.team_id != team:
+    row = session.get(JobRow, (team, job_id))
+    if row is None:
         raise NotFound(f"no job {job_id[:60]!r}; `quantis jobs ls` lists them")
     return row
 
@@ -319,7 +319,8 @@ def _move(session: Session, row: JobRow, state: JobState, message: str) -> None:
 
 
 def _say(session: Session, row: JobRow, kind: EventKind, message: str, data: dict[str, Any]) -> None:
-    last = session.scalar(select(func.max(JobEventRow.seq)).where(JobEventRow.job_id == row.id)) or 0
+    own = (JobEventRow.team_id == row.team_id) & (JobEventRow.job_id == row.id)
+    last = session.scalar(select(func.max(JobEventRow.seq)).where(own)) or 0
     session.add(
         JobEventRow(
             job_id=row.id, seq=last + 1, team_id=row.team_id, at=_now(), kind=kind, message=message, data=data

@@ -60,11 +60,12 @@ class ApiKeys:
     def revoke(self, team: str, key_id: str, user_id: str | None = None) -> ApiKey:
         """End a key of a user (of anybody in the team when None); NotFound when it is not theirs."""
         with self._database.write() as session:
-            row = session.get(ApiKeyRow, key_id)
-            if row is None or row.team_id != team or user_id not in (None, row.user_id):
+            row = session.get(ApiKeyRow, (team, key_id))
+            if row is None or user_id not in (None, row.user_id):
                 raise NotFound(f"no API key {key_id[:60]!r}; `quantis keys ls` lists yours")
             row.revoked_at = row.revoked_at or datetime.now(UTC)
-            return _key(row, session.get_one(UserRow, row.user_id).user_name)
+            owner = select(UserRow.user_name).where(UserRow.team_id == team, UserRow.id == row.user_id)
+            return _key(row, session.execute(owner).scalar_one())
 
 
 def _key(row: ApiKeyRow, owner: str) -> ApiKey:

@@ -95,10 +95,10 @@ class Sessions:
     def end(self, user_id: str, session_id: str) -> None:
         """End one session of a user; NotFound when it is not one of theirs."""
         with self._database.write() as session:
-            row = session.get(SessionRow, session_id)
-            if row is None or row.user_id != user_id:
+            own = (SessionRow.user_id == user_id) & (SessionRow.id == session_id)
+            if session.scalar(select(SessionRow.id).where(own)) is None:
                 raise NotFound(f"no session {session_id[:60]!r}; `quantis sessions ls` lists yours")
-            _end(session, SessionRow.id == session_id)
+            _end(session, own)
 
     def end_others(self, user_id: str, current: str) -> None:
         with self._database.write() as session:

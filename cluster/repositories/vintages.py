@@ -40,8 +40,8 @@ class Vintages:
 
     def get(self, team: str, forecast_id: str) -> ForecastResponse:
         with self._database.read() as session:
-            row = session.get(ForecastRow, forecast_id)
-            if row is None or row.team_id != team:
+            row = session.get(ForecastRow, (team, forecast_id))
+            if row is None:
                 raise NotFound(f"no forecast {forecast_id[:60]!r}")
             return ForecastResponse.model_validate_json(zstandard.decompress(row.response))
 
@@ -64,7 +64,7 @@ class Vintages:
                     ForecastResponse.model_validate_json(response),
                 )
                 with self._database.write() as session:
-                    if session.get(ForecastRow, row.id) is None:
+                    if session.get(ForecastRow, (row.team_id, row.id)) is None:
                         session.add(row)
                 path.unlink(missing_ok=True)
             except FileNotFoundError:  # another process was first

@@ -278,7 +278,7 @@ def test_when_a_promise_is_postponed_or_kept_then_it_is_due_later_or_never(jobs)
 def test_when_jobs_are_counted_then_by_state_and_kind_and_only_given_ones_are_followed(jobs):
     given = jobs.request(TEAM, USER, SPEC)
     jobs.request(TEAM, USER, FeaturizeSpec(dataset="flights"))
-    jobs.submitted(given.id, "quantis-1")
+    jobs.submitted("default", given.id, "quantis-1")
     assert [name for _, _, name in jobs.unfinished()] == ["quantis-1"]
     jobs.finish(TEAM, given.id, JobState.failed, "no")
     assert jobs.unfinished() == []

@@ -211,7 +211,7 @@ def test_when_a_vintage_is_kept_then_it_reads_back_to_the_last_digit_and_never_c
         vintages.keep("default", REQUEST, issued(freq="D"))
     assert vintages.get("default", "f-1").freq == "h"
     with database.read() as session:
-        row = session.get_one(ForecastRow, "f-1")
+        row = session.get_one(ForecastRow, ("default", "f-1"))
         assert (row.as_of, row.issued_at, row.version) == (NOW, NOW, 3)
         assert len(row.response) < len(issued().model_dump_json()) / 4
 

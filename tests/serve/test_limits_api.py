@@ -150,7 +150,7 @@ def test_when_a_job_was_killed_before_it_could_say_then_its_time_counts(world):
     jobs.start("default", job.id)
     jobs.finish("default", job.id, JobState.failed, "killed")
     with world.database.read() as session:
-        assert session.get_one(JobRow, job.id).cpu_seconds > 0
+        assert session.get_one(JobRow, ("default", job.id)).cpu_seconds > 0
 
 
 # Teams

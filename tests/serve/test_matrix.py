@@ -25,7 +25,7 @@ from serve.api.application import create_app
 from serve.engine import Engine
 from serve.policy import ANY, PERSON, POLICY, Rule
 from serve.services import Services
-from tests.serve import matrix
+from tests.serve import matrix, statements
 from tests.serve import world as worlds
 from tests.serve.matrix import COLLEAGUE, DATASETS, MISSING, MODELS, OTHER, SERIES, Caller, Makers
 from tests.serve.world import PASSED, InThisProcess
@@ -192,11 +192,19 @@ def test_when_every_caller_calls_every_route_on_everybody_s_objects_then_each_an
     for team, model in MODELS.items():
         makers.services.approvals.set_policy(team, model, Policy.gate)
     started = time.perf_counter()
-    calls, deviations, absent = asyncio.run(walk(makers))
+    with statements.watching(makers.services.database.engine) as asked:
+        calls, deviations, absent = asyncio.run(walk(makers))
     print(f"{calls.total()} calls in {time.perf_counter() - started:.0f} s, {len(deviations)} deviations")
     assert not deviations, "\n".join(f"{what}: {found}" for what, found in deviations.items())
     assert calls.total() > 1500
     assert {route: bodies for route, bodies in absent.items() if len(bodies) > 1} == {}
+    assert statements.not_allowed(asked) == {}, "a query without its tenant"
+
+
+def test_when_a_query_names_no_team_then_it_is_noticed(makers):
+    with statements.watching(makers.services.database.engine) as asked:
+        makers.services.jobs.team_of(makers.job_id("default", "admin"))
+    assert statements.not_allowed(asked).keys() == {"jobs.team_of"}
 
 
 def test_when_a_rule_is_weakened_then_the_walk_finds_it(makers, monkeypatch):
