@@ -81,6 +81,7 @@ POLICY: dict[tuple[str, str], Rule | None] = {
     ("POST", "/v1/teams"): _OPERATOR,
     ("PATCH", "/v1/teams/{team}"): _OPERATOR,
     ("GET", "/v1/usage"): _READ,
+    ("GET", "/v1/usage/teams"): _OPERATOR,
     ("GET", "/v1/audit-events"): _AUDIT,
     ("GET", "/v1/audit-events/verdict"): Rule(Role.admin, Scope.audit, operator=True),
     ("GET", "/v1/datasets"): _READ,

@@ -21,6 +21,7 @@ from cluster.repositories.approvals import Approvals
 from cluster.repositories.audit import AuditTrail
 from cluster.repositories.clients import Clients
 from cluster.repositories.factors import SecondFactors
+from cluster.repositories.idempotency import IdempotencyKeys
 from cluster.repositories.jobs import Jobs
 from cluster.repositories.keys import ApiKeys
 from cluster.repositories.principals import Principals
@@ -75,6 +76,10 @@ class Services:
     @cached_property
     def vintages(self) -> Vintages:
         return Vintages(self.database)
+
+    @cached_property
+    def idempotency(self) -> IdempotencyKeys:
+        return IdempotencyKeys(self.database)
 
     @cached_property
     def sessions(self) -> Sessions:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -13,8 +12,8 @@ from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
 
 from cluster.database.engine import Database
-from cluster.database.tables import IdempotencyKeyRow, JobEventRow, JobRow, OutboxRow
-from cluster.repositories import paging
+from cluster.database.tables import JobEventRow, JobRow, OutboxRow
+from cluster.repositories import idempotency, paging
 from quantis.errors import Conflict, NotFound
 from quantis.types.base import Page
 from quantis.types.jobs import Job, JobEvent, JobSpec, JobState
@@ -43,16 +42,10 @@ class Jobs:
         The same key with the same request answers with the job that is there already; with another
         request it is a Conflict.
         """
-        digest = hashlib.sha256(spec.model_dump_json().encode()).hexdigest()
+        hashed = idempotency.request_hash(spec.model_dump_json())
         with self._database.write() as session:
-            if key:
-                known = session.get(IdempotencyKeyRow, (team, user, key))
-                if known:
-                    if known.request_hash != digest:
-                        raise Conflict(
-                            f"idempotency key {key!r} was used for another request; take a new key"
-                        )
-                    return _job(session.get_one(JobRow, (team, known.job_id)))
+            if key and (known := idempotency.known(session, team, user, key, hashed)):
+                return _job(session.get_one(JobRow, (team, known)))
             row = _insert(session, team, user, spec)
             session.add(
                 OutboxRow(
@@ -65,16 +58,7 @@ class Jobs:
                 )
             )
             if key:
-                session.add(
-                    IdempotencyKeyRow(
-                        team_id=team,
-                        user_name=user,
-                        key=key,
-                        request_hash=digest,
-                        job_id=row.id,
-                        created_at=_now(),
-                    )
-                )
+                idempotency.remember(session, team, user, key, hashed, row.id)
             return _job(row)
 
     def adopt(self, team: str, user: str, spec: JobSpec, submission_id: str | None) -> Job:

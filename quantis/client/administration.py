@@ -125,6 +125,10 @@ class Administration:
         """What the team uses of what it may use."""
         return self._get(Usage, "/usage")
 
+    def usage_of_teams(self: _Caller) -> list[Usage]:
+        """What every team uses; for operators."""
+        return self._all(Usage, "/usage/teams", 1000)
+
     def policy(self: _Caller, model: str) -> Policy:
         """Who decides what the model's aliases mean."""
         return self._get(ModelPolicy, f"/models/{part(model)}/policy").policy

@@ -5,8 +5,10 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Header, Path, Request
+from starlette.concurrency import run_in_threadpool
 
+from cluster.repositories.idempotency import request_hash
 from models.card import card
 from quantis.errors import NotFound
 from quantis.types.base import Id, Name, Page
@@ -56,11 +58,29 @@ def model_card(ref: Ref, principal: CurrentUser, services: AppServices) -> Model
 
 @router.post("/models/{ref}/forecasts", openapi_extra=SERIES)
 async def forecast(
-    ref: Ref, body: ForecastRequest, request: Request, principal: CurrentUser, services: AppServices
+    ref: Ref,
+    body: ForecastRequest,
+    request: Request,
+    principal: CurrentUser,
+    services: AppServices,
+    idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
 ) -> ForecastResponse:
-    """Forecast: `ref` is a name (its champion), `name@alias` or `name:7`. Every series gets its entry."""
+    """Forecast: `ref` is a name (its champion), `name@alias` or `name:7`. Every series gets its entry.
+
+    The same request with the same Idempotency-Key gets the forecast that was issued first.
+    """
     deadlines.allow(request.scope, body.seconds + GRACE_SECONDS)
-    return await services.forecaster.forecast(principal.team, ref, body)
+    if not idempotency_key:
+        return await services.forecaster.forecast(principal.team, ref, body)
+    hashed = request_hash("forecast", ref, body.model_dump_json())
+    key = (principal.team, principal.user_name, idempotency_key, hashed)
+    first = await run_in_threadpool(services.idempotency.known, *key)
+    if first is None:
+        made = await services.forecaster.forecast(principal.team, ref, body)
+        first = await run_in_threadpool(services.idempotency.remember, *key, made.forecast_id)
+        if first == made.forecast_id:
+            return made
+    return await run_in_threadpool(services.vintages.get, principal.team, first)
 
 
 @router.get("/forecasts/{forecast_id}")

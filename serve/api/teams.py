@@ -11,6 +11,7 @@ from quantis.types.base import Name, Page
 from quantis.types.teams import NewTeam, Team, TeamChange, Usage
 from serve.access import AppServices, Audited, CurrentUser
 from serve.body import StrictRoute
+from serve.services import Services
 
 router = APIRouter(prefix="/v1", tags=["teams"], route_class=StrictRoute)
 
@@ -44,6 +45,16 @@ def change_team(
 @router.get("/usage")
 def usage(principal: CurrentUser, services: AppServices) -> Usage:
     """What the team uses of what it may use."""
-    count = services.limits.used(principal.team)
+    return _usage(principal.team, services)
+
+
+@router.get("/usage/teams")
+def usage_of_teams(principal: CurrentUser, services: AppServices) -> Page[Usage]:
+    """What every team uses of what it may use; for operators."""
+    return Page(items=[_usage(team.name, services) for team in services.teams.all()])
+
+
+def _usage(team: str, services: Services) -> Usage:
+    count = services.limits.used(team)
     resets_at = datetime.now(UTC) + timedelta(seconds=count.resets_in) if count.used else None
-    return services.quotas.usage(principal.team, count.used, resets_at)
+    return services.quotas.usage(team, count.used, resets_at)

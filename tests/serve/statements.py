@@ -40,9 +40,9 @@ def watching(engine: Engine) -> Iterator[dict[str, str]]:
     def look(connection: object, cursor: object, statement: str, *more: object) -> None:
         tables = set(_TABLE.findall(statement)) - PLATFORM
         verb, conditions = statement.split(None, 1)[0], statement.partition("WHERE")[2]
-        if verb in ("SELECT", "UPDATE", "DELETE") and tables and "team_id" not in conditions:
-            if asker := _asker():
-                found.setdefault(asker, statement)
+        names_none = verb in ("SELECT", "UPDATE", "DELETE") and tables and "team_id" not in conditions
+        if names_none and (asker := _asker()):
+            found.setdefault(asker, statement)
 
     event.listen(engine, "before_cursor_execute", look)
     yield found

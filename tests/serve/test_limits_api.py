@@ -10,8 +10,10 @@ from sqlalchemy import update
 
 from cluster.database.tables import JobRow
 from cluster.reconciler import Reconciler
+from quantis.types.accounts import Role
 from quantis.types.jobs import FeaturizeSpec, JobState
-from serve import limits
+from quantis.types.teams import Quota
+from serve import limits, tokens
 from tests.serve.world import PASSWORD
 
 
@@ -90,6 +92,25 @@ def test_when_strangers_flood_then_only_what_passed_the_limit_is_in_the_trail(wo
         world.client().post("/v1/jobs", json={})
     events = world.client("admin").get("/v1/audit-events").json()["items"]
     assert [one["status"] for one in events] == [401] * 3
+
+
+def test_when_an_operator_asks_then_every_team_s_usage_is_there_and_nobody_else_may(world, problem):
+    world.services.teams.create("rivals", Quota(cpu_seconds=50))
+    world.services.accounts.create("rivals", "spy", PASSWORD, Role.admin)
+    spec = {"spec": {"kind": "forecast", "dataset": "flights", "model": "demand"}}
+    job = world.client("ml_engineer").post("/v1/jobs", json=spec).json()["id"]
+    world.services.jobs.charge("default", job, 12.0)
+    items = world.client("admin").get("/v1/usage/teams").json()["items"]
+    used = {
+        one["team"]: {item["name"]: (item["used"], item["limit"]) for item in one["items"]} for one in items
+    }
+    assert used["default"]["cpu_seconds"] == (12.0, None)
+    assert used["rivals"]["cpu_seconds"] == (0.0, 50)
+    spy = next(user for user in world.services.accounts.all("rivals") if user.user_name == "spy")
+    client = world.client()
+    client.headers["Authorization"] = f"Bearer {tokens.issue(spy.id, world.services.token_keys[0], 600)}"
+    problem(client.get("/v1/usage/teams"), 403, "forbidden")
+    problem(world.client("ml_engineer").get("/v1/usage/teams"), 403, "forbidden")
 
 
 def test_when_the_seconds_of_the_month_are_used_up_then_jobs_are_refused_by_the_quota_s_name(world, problem):

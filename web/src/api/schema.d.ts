@@ -434,6 +434,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/usage/teams": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Usage Of Teams
+         * @description What every team uses of what it may use; for operators.
+         */
+        get: operations["usage_of_teams"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/audit-events": {
         parameters: {
             query?: never;
@@ -951,6 +971,8 @@ export interface paths {
         /**
          * Forecast
          * @description Forecast: `ref` is a name (its champion), `name@alias` or `name:7`. Every series gets its entry.
+         *
+         *     The same request with the same Idempotency-Key gets the forecast that was issued first.
          */
         post: operations["forecast"];
         delete?: never;
@@ -1490,12 +1512,12 @@ export interface components {
              *       "dropout": 0.05,
              *       "encoder_length": 48,
              *       "batch_size": 32,
-             *       "learning_rate": 0.01,
              *       "steps": 400,
              *       "seed": 7,
              *       "workers": 2,
              *       "precision": "float32",
-             *       "share_encoder": true
+             *       "share_encoder": true,
+             *       "short_start": true
              *     }
              */
             tft?: components["schemas"]["TftParams"];
@@ -2597,6 +2619,13 @@ export interface components {
             /** Next Cursor */
             next_cursor?: string | null;
         };
+        /** Page[Usage] */
+        Page_Usage_: {
+            /** Items */
+            items: components["schemas"]["Usage"][];
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
         /** Page[User] */
         Page_User_: {
             /** Items */
@@ -3133,9 +3162,9 @@ export interface components {
             batch_size?: number;
             /**
              * Learning Rate
-             * @default 0.01
+             * @description 0.25 over the hidden size, at most 0.01, when absent.
              */
-            learning_rate?: number;
+            learning_rate?: number | null;
             /**
              * Steps
              * @description Gradient steps; the budget.
@@ -3166,6 +3195,12 @@ export interface components {
              * @default true
              */
             share_encoder?: boolean;
+            /**
+             * Short Start
+             * @description Take the first four fifths of the steps on a short past, where the encoder is long.
+             * @default true
+             */
+            short_start?: boolean;
         };
         /** TokenResponse */
         TokenResponse: {
@@ -3287,12 +3322,12 @@ export interface components {
              *       "dropout": 0.05,
              *       "encoder_length": 48,
              *       "batch_size": 32,
-             *       "learning_rate": 0.01,
              *       "steps": 400,
              *       "seed": 7,
              *       "workers": 2,
              *       "precision": "float32",
-             *       "share_encoder": true
+             *       "share_encoder": true,
+             *       "short_start": true
              *     }
              */
             tft?: components["schemas"]["TftParams"];
@@ -3365,12 +3400,12 @@ export interface components {
              *       "dropout": 0.05,
              *       "encoder_length": 48,
              *       "batch_size": 32,
-             *       "learning_rate": 0.01,
              *       "steps": 400,
              *       "seed": 7,
              *       "workers": 2,
              *       "precision": "float32",
-             *       "share_encoder": true
+             *       "share_encoder": true,
+             *       "short_start": true
              *     }
              */
             tft?: components["schemas"]["TftParams"];
@@ -4603,6 +4638,44 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Usage"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    usage_of_teams: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Usage_"];
                 };
             };
             /** @description The request cannot be served; `code` says why. */
@@ -5895,7 +5968,9 @@ export interface operations {
     forecast: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                "idempotency-key"?: string | null;
+            };
             path: {
                 ref: string;
             };

@@ -27,6 +27,11 @@ export const teams = queryOptions({
   queryFn: async ({ signal }) => (await unwrap(api.GET("/v1/teams", { signal }))).items,
 });
 
+export const usageOfTeams = queryOptions({
+  queryKey: ["usage", "teams"],
+  queryFn: async ({ signal }) => (await unwrap(api.GET("/v1/usage/teams", { signal }))).items,
+});
+
 export const usage = queryOptions({
   queryKey: ["usage"],
   queryFn: ({ signal }) => unwrap(api.GET("/v1/usage", { signal })),
@@ -59,6 +64,13 @@ export const approvalPages = (state?: Approval["state"]) =>
     initialPageParam: undefined as string | undefined,
     getNextPageParam: (page) => page.next_cursor ?? undefined,
     refetchInterval: 15_000,
+  });
+
+export const modelTraffic = (name: string) =>
+  queryOptions({
+    queryKey: ["models", name, "traffic"],
+    queryFn: ({ signal }) =>
+      unwrap(api.GET("/v1/models/{name}/traffic", { signal, params: { path: { name } } })),
   });
 
 export const modelPolicy = (name: string) =>

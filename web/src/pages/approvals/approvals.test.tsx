@@ -56,6 +56,14 @@ test("when somebody else asked, then one may approve; one's own request can only
   await expect.poll(() => screen.queryByRole("row", { name: /version 3/ })).toBeNull();
 });
 
+test("when a change of traffic is asked for, then the list says who would get how much", async () => {
+  await signIn({ role: "ml_engineer" });
+  const shares = [{ version: 4, percent: 10 }];
+  waiting = [request("a3", "grace", { kind: "traffic", traffic: { shares }, instead_of: { shares: [] } })];
+  open();
+  await screen.findByRole("row", { name: /10 % to version 4, the rest to the champion/ });
+});
+
 test("when the gate stands in the way, then the reason is shown and the request waits on", async () => {
   await signIn({ role: "ml_engineer" });
   server.use(

@@ -27,6 +27,7 @@ beforeEach(async () => {
     http.post(at("/v1/oauth/token"), () => HttpResponse.json({ access_token: "t", expires_in: 900 })),
     get("/v1/users/me", { id: "u", user_name: "ada", role: "ml_engineer", team: "default" }),
     get("/v1/models/demand/policy", { policy: "gate" }),
+    get("/v1/models/demand/traffic", { shares: [{ version: 2, percent: 10 }] }),
     get("/v1/models/demand/versions", page([version(1, ["champion"]), version(2, ["candidate"])])),
   );
   await session.signIn("ada", "correct horse");
@@ -55,6 +56,11 @@ test("when the gate refuses a promotion, then its reason is shown and the champi
 test("when a version is shown, then its figures are named and written as people write them", async () => {
   renderPage(Component, "/models/:name", "/models/demand");
   expect((await screen.findAllByText("80 % covers"))[0]?.nextSibling).toHaveTextContent("81.0 %");
+});
+
+test("when traffic is divided, then the page says who answers how much", async () => {
+  renderPage(Component, "/models/:name", "/models/demand");
+  await screen.findByText(/are divided: 10 % to version 2, the rest to the champion\./);
 });
 
 test("when two people decide, then promoting asks for approval and says that it waits", async () => {

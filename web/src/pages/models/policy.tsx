@@ -2,17 +2,19 @@ import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link } from "react-router";
 import { api } from "../../api/client";
 import { unwrap } from "../../api/problem";
-import { modelPolicy } from "../../api/trust";
+import { modelPolicy, modelTraffic } from "../../api/trust";
 import type { Policy } from "../../api/types";
 import { useMay } from "../../auth/use-session";
 import { Confirm } from "../../components/confirm";
 import { Notice } from "../../components/feedback";
+import { trafficText } from "../approvals/words";
 
 /** Who decides which version serves, and for admins a way to change that. */
 export function PolicyNote({ model }: { model: string }) {
   const client = useQueryClient();
   const admin = useMay("admin");
   const policy = useQuery(modelPolicy(model));
+  const traffic = useQuery(modelTraffic(model));
   if (!policy.data) return null;
   const two = policy.data === "two_person";
   const set = async (to: Policy) => {
@@ -55,6 +57,9 @@ export function PolicyNote({ model }: { model: string }) {
           "A version that beats seasonal naive may be promoted by one person."
         )}
       </p>
+      {traffic.data && traffic.data.shares.length > 0 && (
+        <p>Requests that name no version are divided: {trafficText(traffic.data)}.</p>
+      )}
     </Notice>
   );
 }

@@ -2,8 +2,8 @@ import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
 import { api } from "../../api/client";
 import { unwrap } from "../../api/problem";
-import { teams } from "../../api/trust";
-import type { Quota, Team } from "../../api/types";
+import { teams, usageOfTeams } from "../../api/trust";
+import type { Quota, Team, Usage } from "../../api/types";
 import { PasswordField } from "../../auth/password-field";
 import { Button, Field } from "../../components/basics";
 import { Dialog, ProblemView } from "../../components/feedback";
@@ -26,15 +26,16 @@ const HEADS = [
   { name: "Actions", num: true, hidden: true },
 ];
 
-/** Every team with what it may use; for the platform's operators. */
+/** Every team with what it uses and may use; for the platform's operators. */
 export function Teams() {
   const list = useQuery(teams);
+  const used = useQuery(usageOfTeams);
   const [asked, setAsked] = useState<Team | "new" | null>(null);
   const close = () => setAsked(null);
   return (
     <>
       <ListCard
-        title="What every team may use"
+        title="What every team uses and may use"
         actions={
           <Button small icon="plus" onClick={() => setAsked("new")}>
             New team
@@ -42,7 +43,7 @@ export function Teams() {
         }
         of={list}
         items={list.data}
-        caption="Teams and their quotas"
+        caption="Teams, what they use and their quotas"
         heads={HEADS}
         empty={null}
       >
@@ -52,11 +53,7 @@ export function Teams() {
             <td className="num">{formatCount(team.users)}</td>
             {QUOTAS.map(({ name }) => (
               <td key={name} className="num">
-                {team.quota[name] === null ? (
-                  <span className="muted">default</span>
-                ) : (
-                  amount(name, team.quota[name])
-                )}
+                <UsedOf name={name} team={team} usage={used.data?.find((one) => one.team === team.name)} />
               </td>
             ))}
             <td className="num">
@@ -74,6 +71,21 @@ export function Teams() {
       >
         {asked && <TeamForm team={asked === "new" ? undefined : asked} onDone={close} />}
       </Dialog>
+    </>
+  );
+}
+
+/** `1 h 30 min of 10 h`; a limit that the platform sets for every team is marked. */
+function UsedOf({ name, team, usage }: { name: keyof Quota; team: Team; usage?: Usage }) {
+  const item = usage?.items.find((one) => one.name === name);
+  const limit = item ? item.limit : team.quota[name];
+  return (
+    <>
+      {item ? amount(name, item.used) : "–"}{" "}
+      <span className="muted">
+        {limit === null ? "· no limit" : `of ${amount(name, limit)}`}
+        {limit !== null && team.quota[name] === null && " (default)"}
+      </span>
     </>
   );
 }

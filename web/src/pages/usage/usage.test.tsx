@@ -49,7 +49,7 @@ test("when a team looks at its usage, then each figure stands against its limit,
   expect(await gauge("CPU time of jobs this month")).toHaveTextContent("counted anew on 1 Dec 2099");
   expect(await gauge("GPU time of jobs this month")).toHaveTextContent("none · no limit");
   expect(await gauge("Storage")).toHaveTextContent("1.2 GB of 5.0 GB");
-  expect(screen.queryByText("What every team may use")).not.toBeInTheDocument();
+  expect(screen.queryByText("What every team uses and may use")).not.toBeInTheDocument();
   await expectAccessible();
 });
 
@@ -59,13 +59,33 @@ test("when an operator changes a team's quota, then what is left empty falls bac
   const team = { name: "retail", created_at: "2026-11-01T06:00:00Z", users: 3, quota: QUOTA };
   server.use(
     get("/v1/teams", page([team])),
+    get(
+      "/v1/usage/teams",
+      page([
+        {
+          team: "retail",
+          at: "2026-11-23T06:00:00Z",
+          items: [
+            item("jobs_at_once", 1, 2),
+            item("cpu_seconds", 5400, 36_000),
+            item("gpu_seconds", 0, null),
+            item("storage_mb", 1234.5, null),
+            item("requests_per_minute", 12, 600),
+          ],
+        },
+      ]),
+    ),
     http.patch(at("/v1/teams/retail"), async ({ request }) => {
       sent.push(await request.json());
       return HttpResponse.json(team);
     }),
   );
   const { user } = open();
-  await user.click(await screen.findByRole("button", { name: "Change the quota of retail" }));
+  const row = await screen.findByRole("row", { name: /^retail/ });
+  await expect.poll(() => row.textContent).toContain("1 h 30 min of 10 h (default)");
+  expect(row).toHaveTextContent("1.2 GB · no limit");
+  expect(row).toHaveTextContent("12 of 600");
+  await user.click(screen.getByRole("button", { name: "Change the quota of retail" }));
   const dialog = screen.getByRole("dialog", { name: "What retail may use" });
   await user.clear(within(dialog).getByLabelText("Jobs at once"));
   await user.type(within(dialog).getByLabelText("Storage (MB)"), "2000");
