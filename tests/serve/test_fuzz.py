@@ -86,7 +86,7 @@ def test_when_the_document_is_fuzzed_without_a_token_then_every_check_holds(fuzz
 @pytest.mark.soak
 @pytest.mark.timeout(3 * 3600)
 def test_when_the_document_is_fuzzed_for_long_then_every_check_holds_and_most_requests_are_served(fuzzed):
-    report = fuzz_through(fuzzed, "admin", examples=520, seed=5, mode="positive")
+    report = fuzz_through(fuzzed, "admin", examples=400, seed=5, mode="positive")
     assert report.requests >= 20_000
     assert report.served > 0.5, report.by_operation
 
