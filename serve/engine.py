@@ -17,7 +17,7 @@ import pyarrow as pa
 from cluster.catalogue import Catalogue, OpenDataset
 from cluster.repositories.vintages import Vintages
 from features.snapshots import last_known, snapshot_at
-from models import ladder
+from models import coldstart, ladder
 from models.answers import as_answer
 from models.bundle import FAMILIES, read_bundle
 from models.forecaster import Forecaster
@@ -32,9 +32,11 @@ from serve.outage import LastKnown
 from serve.requests import (
     OwnHistory,
     as_datetime,
+    as_time,
     empty_snapshot,
     join,
     only,
+    start_of,
     wanted_quantiles,
     wanted_steps,
 )
@@ -127,7 +129,33 @@ class Engine:
                 loaded.forecaster, joined, task, requested=ids, unknown=set(ids) - loaded.known
             )
             found |= dict(zip(places, entries, strict=True))
-        return [found[place] for place in range(len(request.series))]
+        entries = [found[place] for place in range(len(request.series))]
+        return self._begun(dataset, loaded, request, entries, as_of)
+
+    def _begun(
+        self,
+        dataset: OpenDataset | None,
+        loaded: _Loaded,
+        request: ForecastRequest,
+        entries: list[ladder.Entry],
+        as_of: datetime,
+    ) -> list[ladder.Entry]:
+        """The entries, those of series that are said to have no value yet by what is typical of the panel.
+
+        An id that is merely unknown stays refused: it may be a slip.
+        """
+        new = [place for place, series in enumerate(request.series) if series.y == []]
+        if dataset is None or not new:
+            return entries
+        task = loaded.forecaster.task
+        asked = [SeriesRequest(unique_id=name) for name in coldstart.peers(loaded.known)]
+        stored = self._stored(dataset, asked, loaded.forecaster, as_of)
+        for place in new if stored else ():
+            series = request.series[place]
+            start = start_of(series, task)
+            made = coldstart.typical(stored[0], task, series.unique_id, start, series.stat_exog)
+            entries[place] = made or entries[place]
+        return entries
 
     def _stored(
         self,
@@ -152,7 +180,7 @@ class Engine:
         return [snapshot_at(panel, cutoff, task)] if panel.target.num_rows else []
 
     def _cutoff(self, dataset: OpenDataset, as_of: datetime, task: Task) -> np.datetime64:
-        last = np.datetime64(dataset.version.last_ds.astimezone(UTC).replace(tzinfo=None), "us")
+        last = as_time(dataset.version.last_ds)
         return task.frequency.floor(last_known(as_of, dataset.spec.publication_lag), last)
 
     def _dataset(self, team: str, name: str) -> OpenDataset | None:

@@ -45,6 +45,23 @@ def wanted_steps(request: ForecastRequest, task: Task) -> int:
     return h
 
 
+def as_time(moment: datetime) -> np.datetime64:
+    """A moment as panels hold times: UTC, without an offset."""
+    return np.datetime64(moment.astimezone(UTC).replace(tzinfo=None), "us")
+
+
+def start_of(series: SeriesRequest, task: Task) -> np.datetime64 | None:
+    """When the forecast of a series without a value is to begin; InvalidInput where it would pass the year 2261."""
+    if series.start is None:
+        return None
+    start = as_time(series.start)
+    if task.frequency.after(start, task.h)[-1] >= _LATEST:
+        raise InvalidInput(
+            f"series {series.unique_id!r}: a forecast from {start} would pass the year 2261; start earlier"
+        )
+    return start
+
+
 def _tails(level: float) -> tuple[float, float]:
     return (100 - level) / 200, (100 + level) / 200
 
@@ -102,10 +119,9 @@ class OwnHistory:
         if not request.y:
             return np.zeros(0, "datetime64[us]")
         if request.ds is not None:
-            plain = [moment.astimezone(UTC).replace(tzinfo=None) for moment in request.ds]
-            return np.array(plain, "datetime64[us]")
+            return np.array([as_time(moment) for moment in request.ds], "datetime64[us]")
         assert request.start is not None
-        start = np.datetime64(request.start.astimezone(UTC).replace(tzinfo=None), "us")
+        start = as_time(request.start)
         return self.task.frequency.shift(np.full(len(request.y), start), np.arange(len(request.y)))
 
     def _known_future(

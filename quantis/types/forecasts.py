@@ -21,6 +21,7 @@ class Rung(StrEnum):
     model = "model"
     seasonal_naive = "seasonal_naive"
     last_value = "last_value"
+    typical = "typical"
     none = "none"
 
 
@@ -40,7 +41,12 @@ class SeriesRequest(Sent):
     unique_id: SeriesId
     start: Moment | None = Field(default=None, description="Time of y[0], when `ds` is not given.")
     ds: list[Moment] | None = Field(default=None, max_length=100_000)
-    y: list[float | None] | None = Field(default=None, max_length=100_000)
+    y: list[float | None] | None = Field(
+        default=None,
+        max_length=100_000,
+        description="Absent: read from the store. Empty: a series without a value yet, forecast from `start` "
+        "by what is typical of its panel, of those series that share most of `stat_exog`.",
+    )
     hist_exog: dict[Column, Values] = Field(default={}, max_length=512)
     futr_exog: dict[Column, Values] = Field(
         default={},

@@ -2841,7 +2841,7 @@ export interface components {
          * @description The ladder: the model, or the best that can be said without it.
          * @enum {string}
          */
-        Rung: "model" | "seasonal_naive" | "last_value" | "none";
+        Rung: "model" | "seasonal_naive" | "last_value" | "typical" | "none";
         /**
          * Scope
          * @description What a key or a service account may do at most; its role must allow it too.
@@ -2905,7 +2905,10 @@ export interface components {
             start?: string | null;
             /** Ds */
             ds?: string[] | null;
-            /** Y */
+            /**
+             * Y
+             * @description Absent: read from the store. Empty: a series without a value yet, forecast from `start` by what is typical of its panel, of those series that share most of `stat_exog`.
+             */
             y?: (number | null)[] | null;
             /**
              * Hist Exog

@@ -9,6 +9,7 @@ const RUNGS: Record<string, string> = {
   model: "From the model",
   seasonal_naive: "From seasonal naive",
   last_value: "From the last value",
+  typical: "From the rest of the panel",
   none: "Refused",
 };
 
