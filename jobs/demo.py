@@ -179,6 +179,7 @@ class Demo:
                     SeriesRequest(unique_id=SHOWN),
                     SeriesRequest(unique_id="SFO/XX", ds=own.ds[-200:], y=own.y[-200:]),
                     SeriesRequest(unique_id="LGA/DL", ds=own.ds[-3:], y=own.y[-3:]),
+                    SeriesRequest(unique_id="JFK/ZZ", y=[], stat_exog={"origin": "JFK"}),
                     SeriesRequest(unique_id="nobody"),
                 ],
                 as_of=TRAIN_AS_OF,

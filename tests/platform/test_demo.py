@@ -28,6 +28,7 @@ def test_when_series_are_strange_then_each_gets_its_rung_in_the_requested_order(
         ("JFK/B6", "model", None),
         ("SFO/XX", "seasonal_naive", "unknown_series"),
         ("LGA/DL", "last_value", "short_history"),
+        ("JFK/ZZ", "typical", "no_history"),
         ("nobody", "none", "unknown_series"),
     ]
 
