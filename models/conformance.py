@@ -59,7 +59,7 @@ def check(model_class: type[Any], fit: Fit | None = None) -> list[Finding]:
     findings: list[Finding] = []
     fitting = fit or (lambda snapshot, task: model_class.fit(snapshot, task))
     with _promise(findings, "it can be named"):
-        _named(model_class)
+        _named(model_class, fitted_here=fit is None)
     task, snapshot = _task(), _snapshot(_task())
     fitted: list[Forecaster] = []
     before = _content(snapshot)
@@ -101,13 +101,14 @@ def _require(kept: bool, what: str) -> None:
         raise _Broken(what)
 
 
-def _named(model_class: type[Any]) -> None:
+def _named(model_class: type[Any], fitted_here: bool) -> None:
     family = getattr(model_class, "family", None)
     _require(
         isinstance(family, str) and re.fullmatch(r"[a-z][a-z0-9_]{0,39}", family) is not None,
         f"family is {family!r}; give the class a name of lower-case letters, digits and _",
     )
-    for name in ("fit", "predict", "parts", "from_parts", "min_history", "context_length"):
+    own = ("fit",) if fitted_here else ()
+    for name in (*own, "predict", "parts", "from_parts", "min_history", "context_length"):
         _require(hasattr(model_class, name), f"{name} is missing")
 
 

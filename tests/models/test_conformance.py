@@ -5,19 +5,32 @@ import pyarrow as pa
 import pytest
 
 from examples.own_model import Drift
-from models.boosting import Boosting
+from models.boosting import Boosting, PlainBoosting, RecentBoosting
 from models.bundle import family_class, known_families, read_bundle, write_bundle
 from models.conformance import check
+from models.ensemble import Ensemble
 from models.forecaster import Parts
 from models.naive import LastValue, SeasonalNaive
 from models.series import floats
 from models.statistical import Statistical
+from models.tft import training
+from models.tft.forecaster import TftForecaster
 from models.theta import Theta
 from quantis.errors import InvalidInput, Unavailable
+from quantis.types.jobs import TftParams
 
 
 def test_when_the_example_is_checked_then_it_keeps_every_promise():
     assert check(Drift) == []
+
+
+def _blended(snapshot, task):
+    return Ensemble(task, [(0.4, Theta.fit(snapshot, task)), (0.6, Boosting.fit(snapshot, task))])
+
+
+def _trained(snapshot, task):
+    params = TftParams(hidden_size=8, attention_heads=2, encoder_length=48, batch_size=16, steps=4)
+    return training.fit(snapshot, task, params)
 
 
 @pytest.mark.parametrize(
@@ -28,6 +41,10 @@ def test_when_the_example_is_checked_then_it_keeps_every_promise():
         (Theta, Theta.fit),
         (Statistical, Statistical.fit),
         (Boosting, Boosting.fit),
+        (RecentBoosting, RecentBoosting.fit),
+        (PlainBoosting, PlainBoosting.fit),
+        (Ensemble, _blended),
+        (TftForecaster, _trained),
     ],
     ids=lambda one: getattr(one, "family", ""),
 )
