@@ -86,7 +86,13 @@ class Settings(BaseSettings):
     )
     web_dist: Path = Field(default_factory=lambda: application_root() / "web" / "dist")
     access_token_seconds: int = Field(default=600, ge=1)
-    refresh_token_days: int = Field(default=14, ge=1)
+    refresh_token_days: int = Field(default=14, ge=1, description="Until a session that nobody uses ends.")
+    session_days: int = Field(
+        default=30, ge=1, description="Until any session ends, however much it is used."
+    )
+    require_second_factor: bool = Field(
+        default=False, description="Whoever signs in by password may do nothing before they have one."
+    )
     outage_seconds: int = Field(
         default=300,
         ge=0,

@@ -23,6 +23,9 @@ from serve.services import Services, services_of
 
 AppServices = Annotated[Services, Depends(services_of)]
 _READS = ("GET", "HEAD")
+OWN_ACCOUNT = "/v1/users/me"
+"""What is there for somebody who has yet to set up the second factor that is asked for."""
+
 _SECRET = re.compile(r"(q[ks]_)[\w-]{20,}")
 """A key or client secret that somebody took for its id."""
 _TOKEN = "/v1/oauth/token"  # noqa: S105 - where to get one  # nosec B105
@@ -58,6 +61,11 @@ async def admit(request: Request) -> None:
     if not rule.keeps:
         await begin(request, services, known.principal)
     check(rule, known.principal)
+    if known.principal.factor_missing and not request.scope["route"].path.startswith(OWN_ACCOUNT):
+        raise Forbidden(
+            "this platform asks for a second factor; set one up under Account, "
+            "or with POST /v1/users/me/second-factor"
+        )
     if known.stale and not (request.method in _READS or rule.scope == Scope.forecast):
         raise Unavailable("the database does not answer; until it does, only reads and forecasts are served")
     if rule.quota is not None:

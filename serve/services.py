@@ -119,7 +119,8 @@ class Services:
 
     @cached_property
     def identity(self) -> Identity:
-        return Identity(Principals(self.database), self.token_keys, self.settings.outage_seconds)
+        principals = Principals(self.database, self.settings.require_second_factor)
+        return Identity(principals, self.token_keys, self.settings.outage_seconds)
 
     @cached_property
     def provider(self) -> Provider | None:

@@ -11,9 +11,11 @@ from sqlalchemy.orm import Session
 from cluster.database.engine import Database
 from cluster.database.tables import ClientRow, TeamRow, UserRow
 from cluster.repositories.hashing import NOBODY, digest, hash_password, verify_password
+from cluster.repositories.passwords import check_password
 from cluster.repositories.sessions import end_all, user_of
 from quantis.errors import Conflict, NotFound, Unauthenticated
 from quantis.types.accounts import Role, User
+from quantis.types.teams import Quota
 
 DEFAULT_TEAM = "default"
 _REFUSED = "user name or password is wrong"
@@ -29,6 +31,7 @@ class Accounts:
 
     def create(self, team: str, user_name: str, password: str, role: Role, *, first: bool = False) -> User:
         """Add a user; Conflict when the name is taken, or `first` and somebody is there already."""
+        check_password(password, user_name)
         password_hash = hash_password(password)
         with self._database.write() as session:
             if first and session.scalar(select(func.count()).select_from(UserRow)):
@@ -36,6 +39,18 @@ class Accounts:
             if _taken(session, user_name):
                 raise Conflict(f"user name {user_name!r} is taken; choose another")
             return user_of(_insert(session, team, user_name, password_hash, role))
+
+    def found_team(self, team: str, quota: Quota, admin: str, password: str) -> None:
+        """A team and its first admin, both or none; Conflict when either name is taken."""
+        check_password(password, admin)
+        password_hash = hash_password(password)
+        with self._database.write() as session:
+            if session.get(TeamRow, team):
+                raise Conflict(f"team {team!r} exists already; choose another name")
+            if _taken(session, admin):
+                raise Conflict(f"user name {admin!r} is taken; choose another")
+            _insert(session, team, admin, password_hash, Role.admin)
+            session.get_one(TeamRow, team).quota = quota.model_dump(exclude_none=True)
 
     def change(
         self,
@@ -48,7 +63,11 @@ class Accounts:
         second_factor: bool | None = None,
     ) -> User:
         """Change a user; the last enabled admin of a team stays one."""
-        password_hash = hash_password(password) if password else None
+        password_hash = None
+        if password:
+            with self._database.read() as session:
+                check_password(password, _find(session, team, user_id).user_name)
+            password_hash = hash_password(password)
         with self._database.write() as session:
             row = _find(session, team, user_id)
             loses = disabled or role not in (None, Role.admin)
@@ -67,9 +86,10 @@ class Accounts:
         """Change one's own password; every session but `keep` ends. Unauthenticated when `current` is wrong."""
         with self._database.read() as session:
             row = session.get(UserRow, user_id)
-            expected = (row and row.password_hash) or NOBODY
+            expected, name = (row.password_hash or NOBODY, row.user_name) if row else (NOBODY, "")
         if not verify_password(expected, current):
             raise Unauthenticated("the current password is wrong")
+        check_password(new, name)
         password_hash = hash_password(new)
         with self._database.write() as session:
             session.get_one(UserRow, user_id).password_hash = password_hash

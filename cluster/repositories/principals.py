@@ -36,6 +36,8 @@ class Principal:
     credential: str = ""
     quota: Quota = field(default_factory=Quota)
     """What was set for the team."""
+    factor_missing: bool = False
+    """Whether this platform asks for a second factor that the person does not have yet."""
 
     def may(self, least: Role) -> bool:
         return RANK[self.role] >= RANK[least]
@@ -44,8 +46,8 @@ class Principal:
 class Principals:
     """Each method gives None for an account that is disabled, ended or gone."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, factor_required: bool = False) -> None:
+        self._database, self._factor_required = database, factor_required
 
     def user(self, user_id: str, session_id: str) -> Principal | None:
         """A signed-in user, as long as the session is not ended."""
@@ -58,7 +60,8 @@ class Principals:
             found = session.execute(query.where(UserRow.id == user_id)).first()
             if found is None or found[0].disabled or found.revoked_at is not None:
                 return None
-            return _principal(found[0], found.quota, credential=session_id)
+            missing = self._misses_factor(found[0])
+            return _principal(found[0], found.quota, credential=session_id, factor_missing=missing)
 
     def client(self, client_id: str) -> Principal | None:
         with self._database.read() as session:
@@ -86,11 +89,18 @@ class Principals:
             if user.disabled or key.revoked_at or key.expires_at <= now:
                 return None
             scopes = frozenset(Scope(scope) for scope in key.scopes)
-            principal = _principal(user, quota, kind="key", scopes=scopes, credential=key.id)
+            missing = self._misses_factor(user)
+            principal = _principal(
+                user, quota, kind="key", scopes=scopes, credential=key.id, factor_missing=missing
+            )
             stale = key.used_at is None or now - key.used_at > timedelta(minutes=1)
         if stale:
             self._mark_used(principal.credential, now)
         return principal
+
+    def _misses_factor(self, row: UserRow) -> bool:
+        """A provider that people sign in at asks for its own."""
+        return self._factor_required and not row.totp_on and row.external_id is None
 
     def _mark_used(self, key_id: str, now: datetime) -> None:
         try:

@@ -19,21 +19,37 @@ KEPT = timedelta(days=30)
 """How long what has ended is remembered, so that a token that returns late is known as one."""
 
 
+MOST_SESSIONS = 50
+"""Of one person; a further sign-in ends the one that was not used for longest."""
+
+
+class Lifetime(NamedTuple):
+    """Days until a session ends that is not used, and until it ends in any case."""
+
+    idle: int = 14
+    most: int = 30
+
+    def end(self, begun: datetime, now: datetime) -> datetime:
+        return min(now + timedelta(days=self.idle), begun + timedelta(days=self.most))
+
+
 class Rotation(NamedTuple):
     """The owner of a session, and its next refresh token, handed out once."""
 
     user: User
     token: str
     session_id: str
+    expires_at: datetime
 
 
 class Sessions:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def start(self, user: User, days: int, agent: str = "", address: str = "") -> Rotation:
+    def start(self, user: User, lifetime: Lifetime, agent: str = "", address: str = "") -> Rotation:
         now = datetime.now(UTC)
         with self._database.write() as session:
+            _make_room(session, user)
             row = SessionRow(
                 id=str(uuid4()),
                 team_id=user.team,
@@ -42,13 +58,13 @@ class Sessions:
                 address=address[:64],
                 created_at=now,
                 used_at=now,
-                expires_at=now + timedelta(days=days),
+                expires_at=lifetime.end(now, now),
             )
             session.add(row)
             session.flush()
-            return Rotation(user, _new_token(session, row), row.id)
+            return Rotation(user, _new_token(session, row), row.id, row.expires_at)
 
-    def rotate(self, token: str, days: int) -> Rotation:
+    def rotate(self, token: str, lifetime: Lifetime) -> Rotation:
         """Exchange a refresh token for the next of its session; a token that comes twice ends the session."""
         reused = False
         with self._database.write() as session:
@@ -61,12 +77,12 @@ class Sessions:
             if found.used_at:
                 row.revoked_at = now
                 reused = True
-            elif found.expires_at <= now:
+            elif min(found.expires_at, lifetime.end(row.created_at, now)) <= now:
                 raise Unauthenticated("the refresh token is not valid any more; sign in again")
             else:
                 found.used_at = row.used_at = now
-                row.expires_at = now + timedelta(days=days)
-                rotation = Rotation(user_of(user), _new_token(session, row), row.id)
+                row.expires_at = lifetime.end(row.created_at, now)
+                rotation = Rotation(user_of(user), _new_token(session, row), row.id, row.expires_at)
         if reused:
             raise Unauthenticated("the refresh token was used before; its session is ended, sign in again")
         return rotation
@@ -128,6 +144,15 @@ def user_of(row: UserRow) -> User:
 def end_all(session: Transaction, user_id: str, keep: str = "") -> None:
     """End every session of a user but one, within the caller's transaction."""
     _end(session, (SessionRow.user_id == user_id) & (SessionRow.id != keep))
+
+
+def _make_room(session: Transaction, user: User) -> None:
+    living = (
+        select(SessionRow.id)
+        .where(SessionRow.user_id == user.id, SessionRow.revoked_at.is_(None))
+        .order_by(SessionRow.used_at.desc(), SessionRow.id)
+    )
+    _end(session, SessionRow.id.in_(session.scalars(living.offset(MOST_SESSIONS - 1)).all()))
 
 
 def _end(session: Transaction, which: object) -> None:

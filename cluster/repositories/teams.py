@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from cluster.database.engine import Database
 from cluster.database.tables import JobRow, TeamRow, UserRow
-from quantis.errors import Conflict, NotFound
+from quantis.errors import NotFound
 from quantis.types.jobs import JobState
 from quantis.types.teams import Quota, Team
 
@@ -26,13 +26,6 @@ class Work(NamedTuple):
 class Teams:
     def __init__(self, database: Database) -> None:
         self._database = database
-
-    def create(self, name: str, quota: Quota) -> None:
-        """An empty team; Conflict when the name is taken."""
-        with self._database.write() as session:
-            if session.get(TeamRow, name):
-                raise Conflict(f"team {name!r} exists already; choose another name")
-            session.add(TeamRow(id=name, created_at=datetime.now(UTC), quota=_kept(quota)))
 
     def all(self) -> list[Team]:
         with self._database.read() as session:

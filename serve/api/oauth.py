@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Cookie, Form, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from cluster.repositories.audit import Call
-from cluster.repositories.sessions import Rotation
+from cluster.repositories.sessions import Lifetime, Rotation
 from monitoring import instruments
 from quantis.errors import InvalidInput, NotFound, SecondFactorRequired, Unauthenticated
 from quantis.types.accounts import Role, TokenResponse, User
@@ -55,20 +56,20 @@ def token(
     response.headers["Cache-Control"] = "no-store"
     if grant_type == "client_credentials":
         return _machine(request, services, call, client_id, client_secret)
-    days = services.settings.refresh_token_days
+    lifetime = _lifetime(services)
     if grant_type == "password":
         user = _sign_in(request, services, call, username, password, otp)
         session = services.sessions.start(
-            user, days, request.headers.get("User-Agent", ""), address_of(request)
+            user, lifetime, request.headers.get("User-Agent", ""), address_of(request)
         )
     else:
         given = cookie if client_id == WEB else refresh_token
         if not given:
             raise Unauthenticated("there is no refresh token; sign in with user name and password")
-        session = services.sessions.rotate(given, days)
+        session = services.sessions.rotate(given, lifetime)
         _by(call, session.user)
     if client_id == WEB:
-        _keep(response, session.token, days)
+        _keep(response, session)
     return _answer(services, session, show=client_id != WEB)
 
 
@@ -116,11 +117,11 @@ def oidc_callback(
         person.issuer, person.subject, person.name, settings.oidc_team, Role(settings.oidc_role)
     )
     _by(call, user)
-    days = settings.refresh_token_days
-    session = services.sessions.start(user, days, request.headers.get("User-Agent", ""), address_of(request))
+    agent = request.headers.get("User-Agent", "")
+    session = services.sessions.start(user, _lifetime(services), agent, address_of(request))
     instruments.count_sign_in("success")
     response = RedirectResponse("/", 302)
-    _keep(response, session.token, days)
+    _keep(response, session)
     response.delete_cookie(OIDC_COOKIE, path="/", secure=True, httponly=True, samesite="lax")
     return response
 
@@ -176,9 +177,14 @@ def _answer(services: Services, session: Rotation, *, show: bool) -> TokenRespon
     )
 
 
-def _keep(response: Response, token: str, days: int) -> None:
+def _lifetime(services: Services) -> Lifetime:
+    return Lifetime(services.settings.refresh_token_days, services.settings.session_days)
+
+
+def _keep(response: Response, session: Rotation) -> None:
+    seconds = max(0, round((session.expires_at - datetime.now(UTC)).total_seconds()))
     response.set_cookie(
-        COOKIE, token, max_age=days * 86400, path="/", secure=True, httponly=True, samesite="strict"
+        COOKIE, session.token, max_age=seconds, path="/", secure=True, httponly=True, samesite="strict"
     )
 
 

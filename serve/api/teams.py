@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 
 from fastapi import APIRouter
 
-from quantis.types.accounts import Role
 from quantis.types.base import Name, Page
 from quantis.types.teams import NewTeam, Team, TeamChange, Usage
 from serve.access import AppServices, Audited, CurrentUser
@@ -26,8 +25,8 @@ def teams(principal: CurrentUser, services: AppServices) -> Page[Team]:
 def create_team(new: NewTeam, principal: CurrentUser, services: AppServices, call: Audited) -> Team:
     """A team with its first admin, who adds the others."""
     call.detail = {"team": new.name, "admin": new.admin_name}
-    services.teams.create(new.name, new.quota)
-    services.accounts.create(new.name, new.admin_name, new.admin_password.get_secret_value(), Role.admin)
+    password = new.admin_password.get_secret_value()
+    services.accounts.found_team(new.name, new.quota, new.admin_name, password)
     return services.teams.get(new.name)
 
 

@@ -43,7 +43,6 @@ def services(tmp_path, monkeypatch):
     database = Database(settings.sql_url)
     database.migrate()
     services = Services(settings, database, Nobody(), FakeJobs())
-    services.teams.create("rivals", Quota())
     for team, name in (("default", "ann"), ("rivals", "spy")):
         services.accounts.create(team, name, PASSWORD, Role.admin)
     services.catalogue.datasets.create("default", "ann", DatasetSpec(name="shop", freq="D"))

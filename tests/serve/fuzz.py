@@ -24,6 +24,7 @@ CSV = st.builds(SERIES.format, day=st.integers(1, 28), y=st.integers(0, 99)).map
 """Files that a dataset of days takes."""
 
 _MOMENTS = "years from 1700 to 2261"
+_PASSWORDS = "a password that not many have"
 _CURSORS = "a cursor is one that this platform gave"
 BEYOND_THE_SCHEMA = {
     "/v1/datasets": "a column has one role and a name that is not reserved; a zone must be known",
@@ -43,7 +44,10 @@ BEYOND_THE_SCHEMA = {
     "/v1/audit-events": f"{_CURSORS}; {_MOMENTS}",
     "/v1/oauth/token": "each grant has fields of its own",
     "/v1/oauth/oidc/callback": "a sign-in that was begun here",
-    "/v1/users/me/password": "the old password",
+    "/v1/users": _PASSWORDS,
+    "/v1/users/{user_id}": _PASSWORDS,
+    "/v1/teams": _PASSWORDS,
+    "/v1/users/me/password": f"the old password; {_PASSWORDS}",
     "/v1/users/me/second-factor": "a code of this half-minute",
 }
 """Rules that a JSON schema cannot say; 422 may answer what fits the schema here, and nowhere else."""
@@ -113,6 +117,7 @@ def configuration(examples: int, seed: int, token: str | None, known: Known, mod
     nouns = ("datasets", "models")
     named = {f"path.{name}": binding(name) for name in known.mostly if name not in nouns}
     new = ("body.name", "body.user_name", "body.admin_name")
+    secret = ("body.password", "body.admin_password")
     return {
         "seed": seed,
         "headers": {"Authorization": f"Bearer {token}"} if token else {},
@@ -122,9 +127,11 @@ def configuration(examples: int, seed: int, token: str | None, known: Known, mod
         "suppress-health-check": ["filter_too_much", "too_slow"],
         "generation": {"max-examples": examples, "database": "none", "no-shrink": True, "mode": mode},
         "dictionaries": {name: {"values": values} for name, values in known.mostly.items()}
-        | {"new": {"values": [f"new-{number}" for number in range(50_000)]}},
+        | {"new": {"values": [f"new-{number}" for number in range(50_000)]},
+           "secret": {"values": ["green lamps of march", "seven quiet rivers"]}},
         "parameters": named | {f"path.{name}": value for name, value in known.always.items()} | {
             **{name: binding("new", 0.9) for name in new},
+            **{name: binding("secret", 0.9) for name in secret},
             "query.version": binding("version"), "body.version": binding("version"), "query.as_of": binding("as_of"),
             "body.spec.dataset": binding("datasets"), "body.series[*].unique_id": binding("unique_id"),
         },

@@ -15,6 +15,7 @@ from sqlalchemy import update
 from cluster.backtests import Backtests
 from cluster.database.tables import UserRow
 from cluster.repositories.factors import code_at
+from cluster.repositories.sessions import Lifetime
 from quantis.types.accounts import Role, User
 from quantis.types.approvals import AliasChange
 from quantis.types.forecasts import ForecastRequest, ForecastResponse, ModelRef
@@ -31,6 +32,7 @@ DATASETS = {"default": ("flights", "colleague"), "rivals": ("theirs", "theirs-to
 MODELS = {"default": "demand", "rivals": "secrets"}
 SERIES = "JFK/B6"
 COLLEAGUE = {"default": "colleague", "rivals": "rival-colleague"}
+LIFETIME = Lifetime(idle=1)
 MISSING = "00000000-0000-0000-0000-000000000000"
 _NUMBERS = count(1)
 
@@ -85,7 +87,7 @@ class Makers:
         return self.users[name]
 
     def _token(self, user: User) -> str:
-        session = self.services.sessions.start(user, 1).session_id
+        session = self.services.sessions.start(user, LIFETIME).session_id
         return f"Bearer {tokens.issue(user.id, self.services.token_keys[0], 600, session)}"
 
     # One of each kind
@@ -94,7 +96,7 @@ class Makers:
         return self.users[owner].id if owner in self.users else MISSING
 
     def session_id(self, team: str, owner: str) -> str:
-        return self.services.sessions.start(self.users[owner], 1).session_id
+        return self.services.sessions.start(self.users[owner], LIFETIME).session_id
 
     def key_id(self, team: str, owner: str) -> str:
         new = NewApiKey(name="one", scopes=frozenset({Scope.read}))

@@ -10,7 +10,6 @@ from sqlalchemy import update
 
 from cluster.database.tables import JobRow
 from cluster.reconciler import Reconciler
-from quantis.types.accounts import Role
 from quantis.types.jobs import FeaturizeSpec, JobState
 from quantis.types.teams import Quota
 from serve import limits, tokens
@@ -53,7 +52,7 @@ def test_when_many_call_at_once_then_exactly_the_limit_is_served(world):
 
 
 def test_when_another_team_is_busy_then_ours_is_not(world):
-    world.services.teams.create("rivals", world.settings.default_quota)
+    world.services.accounts.found_team("rivals", Quota(), "spy", PASSWORD)
     quota(world, "rivals", requests_per_minute=1)
     assert world.client("viewer").get("/v1/datasets").status_code == 200
 
@@ -95,8 +94,7 @@ def test_when_strangers_flood_then_only_what_passed_the_limit_is_in_the_trail(wo
 
 
 def test_when_an_operator_asks_then_every_team_s_usage_is_there_and_nobody_else_may(world, problem):
-    world.services.teams.create("rivals", Quota(cpu_seconds=50))
-    world.services.accounts.create("rivals", "spy", PASSWORD, Role.admin)
+    world.services.accounts.found_team("rivals", Quota(cpu_seconds=50), "spy", PASSWORD)
     spec = {"spec": {"kind": "forecast", "dataset": "flights", "model": "demand"}}
     job = world.client("ml_engineer").post("/v1/jobs", json=spec).json()["id"]
     world.services.jobs.charge("default", job, 12.0)

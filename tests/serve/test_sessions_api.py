@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import threading
 import time
 
@@ -250,3 +251,27 @@ def test_when_codes_are_computed_then_they_are_those_of_rfc_6238():
         2000000000: "279037",
     }
     assert {moment: code_at(key, moment) for moment in expected} == expected
+
+
+def test_when_a_second_factor_is_required_then_a_password_alone_opens_nothing_but_its_own_account(
+    world, problem
+):
+    world.settings = world.settings.model_copy(update={"require_second_factor": True})
+    client, _ = signed_in(world, "admin")
+    for method, path in (("GET", "/v1/datasets"), ("GET", "/v1/users"), ("POST", "/v1/api-keys")):
+        body = problem(client.request(method, path, json={"name": "key"}), 403, "forbidden")
+        assert "second factor" in body["detail"]
+    assert client.get("/v1/users/me").status_code == 200
+    secret = client.post("/v1/users/me/second-factor").json()["secret"]
+    code = code_at(base64.b32decode(secret), time.time())
+    assert client.put("/v1/users/me/second-factor", json={"code": code}).status_code in (200, 204)
+    world.services.identity.forget()
+    assert client.get("/v1/datasets").status_code == 200
+
+
+def test_when_a_session_is_short_then_its_cookie_is_no_longer(world):
+    world.settings = world.settings.model_copy(update={"session_days": 2})
+    form = {"grant_type": "password", "username": "viewer", "password": PASSWORD, "client_id": "web"}
+    cookie = world.client().post("/v1/oauth/token", data=form).headers["set-cookie"]
+    seconds = int(re.search(r"Max-Age=(\d+)", cookie)[1])
+    assert 2 * 86400 - 60 < seconds <= 2 * 86400

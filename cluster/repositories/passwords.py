@@ -1,0 +1,41 @@
+"""Which passwords are refused though they are long enough: those that many have, and those that tell whose they are."""
+
+from __future__ import annotations
+
+import gzip
+from functools import cache
+from pathlib import Path
+
+from quantis.errors import InvalidInput
+
+TELLING = ("quantis", "forecast", "password", "passwort")
+"""Words that a guesser tries here first; the user's own name is one as well."""
+
+LEAST_BESIDE, LEAST_DIFFERENT = 8, 5
+_REMEDY = "take another one, such as four words that do not belong together"
+
+
+def check_password(password: str, user_name: str) -> None:
+    """InvalidInput for one that is among the most used, says little beside telling words, or repeats itself."""
+    plain = password.casefold()
+    if len(set(plain)) < LEAST_DIFFERENT:
+        raise InvalidInput(f"this password has fewer than {LEAST_DIFFERENT} different characters; {_REMEDY}")
+    if plain in common() or "".join(plain.split()) in common():
+        raise InvalidInput(f"this password is among the most used ones; {_REMEDY}")
+    rest = plain
+    for word in (user_name.casefold(), *TELLING):
+        rest = rest.replace(word, "")
+    if len(rest) < min(LEAST_BESIDE, len(plain)):
+        raise InvalidInput(
+            f"this password is little more than a name or word that is guessed first; {_REMEDY}"
+        )
+
+
+@cache
+def common() -> frozenset[str]:
+    """The 10,000 most used passwords of 12 characters and more, in lower case.
+
+    From SecLists' `10-million-password-list-top-1000000.txt` (MIT licence), in whose order the first were taken.
+    """
+    text = gzip.decompress(Path(__file__).with_name("common-passwords.txt.gz").read_bytes())
+    return frozenset(text.decode("ascii").split("\n")[:-1])
