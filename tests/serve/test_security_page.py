@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from cluster.database.tables import Base
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "security.md").read_text()
 NUMBER = re.compile(r"\b(\d{1,2}\.\d{1,2}\.\d{1,2})\b")
@@ -57,6 +59,14 @@ def test_when_requirements_are_counted_then_each_of_levels_1_and_2_stands_once()
     assert sorted(stated) == sorted(required())
     unproven = [line for line in rows["Shown"] if line and not re.search(r"`(tests|web)/", line)]
     assert unproven == []
+
+
+def test_when_data_are_kept_then_the_page_says_of_what_level_they_are() -> None:
+    levels = PAGE.partition("**Levels of data**")[2].partition("\n#")[0]
+    assert re.findall(r"^\| (\w+) \|", levels, re.M)[1:] == ["secret", "personal", "confidential", "internal"]
+    named = set(re.findall(r"`(\w+)`", levels))
+    assert set(Base.metadata.tables) - named == set(), "a table without a level"
+    assert all(row.rstrip(" |").rpartition("|")[2].strip() for row in levels.splitlines() if row[:1] == "|")
 
 
 def test_when_the_top_ten_of_apis_are_counted_then_each_has_a_test() -> None:
