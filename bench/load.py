@@ -1,11 +1,13 @@
 """The held-out accuracy of the TFT benchmarks: a year of the hourly load of ten zones, then four weeks.
 
 GEFCom 2012's zones with the temperature known in advance; q-risk is the pinball loss of all quantiles, twice,
-over the sum of the loads, on a window of 24 hours from each midnight of the four weeks and each zone.
+over the sum of the loads, on a window of 24 hours from each midnight of the four weeks and each zone. Settings are
+chosen on the year's last eight weeks, after a training on those before (`bench.tft_settings`).
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,7 +23,6 @@ from models.windows.panel import Layout
 from quantis.panel import DS, ID, Snapshot, Task, Y
 from quantis.types.datasets import Roles
 
-TRAIN, HELD_OUT = 52 * 168, 4 * 168
 ROLES = Roles(futr_exog=("temp",), stat_exog=("zone",), categorical=("zone",))
 LAYOUT = Layout(
     "t", "y", "id", PAST, PAST, H, H, ("zone",), (), ("hour", "weekday"), ("temp",), unknown_reals=("y",),
@@ -30,16 +31,32 @@ LAYOUT = Layout(
 Floats = npt.NDArray[np.float64]
 
 
+@dataclass(frozen=True)
+class Weeks:
+    """Hours from `first` to before `end` that are forecast after a training on all before."""
+
+    first: int
+    end: int
+
+    @property
+    def origins(self) -> range:
+        return range(self.first, self.end, H)
+
+
+HELD_OUT = Weeks(52 * 168, 56 * 168)
+BEFORE = Weeks(44 * 168, 52 * 168)
+
+
 def load(folder: Path) -> pd.DataFrame:
-    """id, zone, t (hours from 0), ds, y, temp, hour, weekday; t < TRAIN is to be learned from."""
+    """id, zone, t (hours from 0), ds, y, temp, hour, weekday; the year and the held-out weeks."""
     frame = pd.read_parquet(folder / "gefcom2012_load_z01_10.parquet")
     frame["id"] = frame["unique_id"].astype(str)
     temperature = next(c for c in frame.columns if c.startswith("temp"))
     frame["temp"] = frame[temperature].astype(float)
     parts = []
     for name, rows in frame.sort_values(["id", "ds"]).groupby("id", sort=True):
-        last = rows.dropna(subset=["y"]).tail(TRAIN + HELD_OUT)
-        parts.append(last.assign(zone=str(name), t=np.arange(TRAIN + HELD_OUT)))
+        last = rows.dropna(subset=["y"]).tail(HELD_OUT.end)
+        parts.append(last.assign(zone=str(name), t=np.arange(HELD_OUT.end)))
     found = pd.concat(parts, ignore_index=True)
     found["hour"], found["weekday"] = found["ds"].dt.hour.astype(str), found["ds"].dt.dayofweek.astype(str)
     return found[["id", "zone", "t", "ds", "y", "temp", "hour", "weekday"]]
@@ -65,21 +82,17 @@ def snapshot(frame: pd.DataFrame, origin: int) -> Snapshot:
     return Snapshot(table(history, [Y, "temp"]), table(future, ["temp"]), pa.table({ID: ids, "zone": ids}))
 
 
-def origins() -> range:
-    return range(TRAIN, TRAIN + HELD_OUT, H)
-
-
-def actuals(frame: pd.DataFrame) -> Floats:
+def actuals(frame: pd.DataFrame, weeks: Weeks = HELD_OUT) -> Floats:
     """Shape [origins, zones x h]."""
     return np.stack([
-        frame[(frame["t"] >= o) & (frame["t"] < o + H)]["y"].to_numpy(np.float64) for o in origins()
+        frame[(frame["t"] >= o) & (frame["t"] < o + H)]["y"].to_numpy(np.float64) for o in weeks.origins
     ])  # fmt: skip
 
 
-def forecasts(model: TftForecaster, frame: pd.DataFrame) -> Floats:
+def forecasts(model: TftForecaster, frame: pd.DataFrame, weeks: Weeks = HELD_OUT) -> Floats:
     """Shape [origins, zones x h, quantiles]."""
     found = []
-    for origin in origins():
+    for origin in weeks.origins:
         recent = frame[frame["t"] >= origin - model.context_length]
         answer = model.predict(snapshot(recent, origin))
         found.append(np.column_stack([floats(answer[f"q{q:g}"]) for q in QUANTILES]))

@@ -16,29 +16,29 @@ from quantis.types.jobs import TftParams
 
 
 def stock_run(
-    train: pd.DataFrame, frame: pd.DataFrame, params: TftParams, seed: int, steps: int
+    frame: pd.DataFrame, params: TftParams, seed: int, steps: int, weeks: load.Weeks = load.HELD_OUT
 ) -> tuple[float, load.Floats]:
-    """pytorch-forecasting: CPU-seconds of training, forecasts of the held-out windows."""
-    dataset = reference_dataset(train, load.LAYOUT)
+    """pytorch-forecasting: CPU-seconds of training, forecasts of the weeks."""
+    dataset = reference_dataset(frame[frame["t"] < weeks.first], load.LAYOUT)
     torch.manual_seed(seed)
     model = stock_model(dataset, params, QUANTILES).train()
     loader = dataset.to_dataloader(train=True, batch_size=params.batch_size, num_workers=0)
     started = time.process_time()
     stock_trainer(steps).fit(model, loader)
     seconds = time.process_time() - started
-    held = frame[frame["t"] >= load.TRAIN - PAST]
+    held = frame[(frame["t"] >= weeks.first - PAST) & (frame["t"] < weeks.end)]
     windows = type(dataset).from_dataset(dataset, held, stop_randomization=True)
     found: dict[tuple[int, int], load.Floats] = {}
     with torch.inference_mode():
         for x, _ in windows.to_dataloader(train=False, batch_size=256, num_workers=0):
             first = x["decoder_time_idx"][:, 0]
-            wanted = ((first - load.TRAIN) % H == 0).nonzero()[:, 0]
+            wanted = ((first - weeks.first) % H == 0).nonzero()[:, 0]
             if len(wanted):
                 rows = model.eval()(x)["prediction"][wanted].double().numpy()
                 keys = zip(first[wanted].tolist(), x["groups"][wanted, 0].tolist(), strict=True)
                 found |= dict(zip(keys, rows, strict=True))
     ordered = np.stack([found[key] for key in sorted(found)])  # [origins x zones, h, quantiles]
-    return seconds, np.sort(ordered, -1).reshape(len(load.origins()), -1, len(QUANTILES))
+    return seconds, np.sort(ordered, -1).reshape(len(weeks.origins), -1, len(QUANTILES))
 
 
 def neuralforecast(
@@ -77,14 +77,15 @@ def neuralforecast_frame(frame: pd.DataFrame, columns: list[str]) -> pd.DataFram
 
 
 def neuralforecast_run(
-    train: pd.DataFrame, frame: pd.DataFrame, params: TftParams, seed: int, steps: int
+    frame: pd.DataFrame, params: TftParams, seed: int, steps: int, weeks: load.Weeks = load.HELD_OUT
 ) -> tuple[float, load.Floats]:
-    """neuralforecast: CPU-seconds of training, forecasts of the held-out windows."""
+    """neuralforecast: CPU-seconds of training, forecasts of the weeks."""
+    train = frame[frame["t"] < weeks.first]
     started = time.process_time()
     model, static = neuralforecast(train, params, steps, seed, ("temp",))
     seconds = time.process_time() - started
     found = []
-    for origin in load.origins():
+    for origin in weeks.origins:
         past = neuralforecast_frame(frame[(frame["t"] < origin) & (frame["t"] >= origin - PAST)], ["temp"])
         ahead = frame[(frame["t"] >= origin) & (frame["t"] < origin + H)]
         future = neuralforecast_frame(ahead, ["temp"]).drop(columns="y")

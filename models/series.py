@@ -98,6 +98,8 @@ def blocks(snapshot: Snapshot, size: int) -> list[Snapshot]:
 
 def recent(snapshot: Snapshot, steps: int) -> Snapshot:
     """The snapshot with at most the last `steps` rows of each history."""
+    if snapshot.history.num_rows <= steps:
+        return snapshot
     kept = np.zeros(snapshot.history.num_rows, bool)
     for _, rows in series_slices(snapshot.history[ID]):
         kept[max(rows.start, rows.stop - steps) : rows.stop] = True

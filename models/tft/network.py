@@ -6,6 +6,7 @@ Source: Lim et al., Temporal Fusion Transformers for interpretable multi-horizon
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import torch
 from torch import nn
@@ -17,6 +18,7 @@ from models.tft.stretches import ALONE, Sharing
 from quantis.types.jobs import TftParams
 
 Batch = dict[str, torch.Tensor]
+_FAINT = 0.1
 
 
 @dataclass(frozen=True)
@@ -220,10 +222,13 @@ class _Span:
 
 
 class QuantileNetwork(Network):
-    """The network of a task."""
+    """The network of a task. Before training it says about the quantiles of a normal target, which a scaled one is."""
 
     def __init__(self, params: TftParams, encoding: Encoding, quantiles: tuple[float, ...]) -> None:
         super().__init__(Sizes.of(params, encoding, quantiles))
+        with torch.no_grad():
+            self.output.weight.mul_(_FAINT)
+            self.output.bias.copy_(torch.tensor([NormalDist().inv_cdf(level) for level in quantiles]))
 
 
 def pinball(quantiles: tuple[float, ...], forecast: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

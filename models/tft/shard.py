@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -22,15 +23,19 @@ _ROWS = 250_000  # encoded at a time, so that float64 columns never stand beside
 
 @dataclass(frozen=True)
 class Shard:
-    """stretches [count, 2] of all workers; `own` are the series, from and to before, that this one visits,
-    `held` those in `windows`, at least one.
+    """stretches [stretches, 2] of all workers, and the windows `inside` of each; `own` are the series, from and to
+    before, that this one visits, `held` those in `windows`, at least one.
+
+    A place is a stretch, whose origins share a pass, or, where the shard is `apart`, one window.
     """
 
     windows: Windows
     stretches: torch.Tensor
-    sharing: Sharing
+    inside: torch.Tensor
+    tiling: Sharing
     own: tuple[int, int]
     held: tuple[int, int]
+    apart: bool = False
 
     @classmethod
     def of(
@@ -47,24 +52,48 @@ class Shard:
         held = first, max(own[1], first + 1)
         parts = (encode(part, task, encoding, scales) for part in _parts(snapshot, held, histories, task.h))
         windows = Windows.of(parts, params.encoder_length, task.h, sharing)
-        return cls(windows, stretches, sharing, own, held)
+        inside = histories.inside(stretches, task.h, sharing).to(torch.int8)
+        return cls(windows, stretches, inside, sharing, own, held)
 
     @property
     def count(self) -> int:
-        return len(self.stretches)
+        """How many places there are."""
+        return int(self._ends[-1]) if self.apart else len(self.stretches)
+
+    @property
+    def sharing(self) -> Sharing:
+        """How many windows of a place share a pass."""
+        return ALONE if self.apart else self.tiling
+
+    def cut(self, encoder_length: int) -> Shard:
+        """The same windows one by one, and no more of their past than this."""
+        return replace(self, windows=replace(self.windows, encoder_length=encoder_length), apart=True)
 
     def to(self, device: torch.device) -> Shard:
         return replace(self, windows=self.windows.to(device))
 
     def batch(self, places: torch.Tensor) -> tuple[Batch, torch.Tensor]:
-        """The part of these stretches [n] that lies in the own series. Without any, one window without a target."""
-        stretches = self.stretches[places]
+        """The part of these places [n] that lies in the own series. Without any, one window without a target."""
+        stretches = self._windows(places) if self.apart else self.stretches[places]
         series = stretches[:, 0]
         mine = stretches[(series >= self.own[0]) & (series < self.own[1])]
         chosen = mine if len(mine) else torch.tensor([[self.held[0], 1]])
         chosen = (chosen - torch.tensor([self.held[0], 0])).to(self.windows.first.device)
         batch, target = self.windows.batch(chosen, self.sharing, coarse=True)
         return batch, target if len(mine) else torch.full_like(target, torch.nan)
+
+    def _windows(self, places: torch.Tensor) -> torch.Tensor:
+        """The single windows at these places [n]. Shape [n, 2]."""
+        which = torch.searchsorted(self._ends, places, right=True)
+        later = places - self._ends[which] + self.inside[which]
+        found = self.stretches[which]
+        found[:, 1] += later * self.tiling.stride
+        return found
+
+    @cached_property
+    def _ends(self) -> torch.Tensor:
+        """How many windows there are as far as each stretch, it included. Shape [stretches]."""
+        return self.inside.cumsum(0)
 
 
 def _bounds(series: torch.Tensor, count: int, workers: int) -> list[int]:

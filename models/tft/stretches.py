@@ -80,6 +80,11 @@ class Histories:
         begin = np.flatnonzero(found & begins)
         return torch.from_numpy(np.stack([self.series[begin], self.place[begin]], axis=1))
 
+    def inside(self, stretches: torch.Tensor, h: int, sharing: Sharing) -> torch.Tensor:
+        """How many origins of each stretch have their whole horizon in the history. Shape [stretches]."""
+        room = torch.from_numpy(self.steps)[stretches[:, 0]] - h - stretches[:, 1]
+        return (room.div(sharing.stride, rounding_mode="floor") + 1).clamp(max=sharing.origins)
+
     def sharing(self, least: int, encoder_length: int, h: int) -> Sharing:
         """How many origins to share, a horizon apart: none, unless it halves the steps at the least.
 

@@ -29,6 +29,8 @@ Progress = Callable[[int, float], None]
 _CLIP = 1.0
 _REPORTS = 20
 _WARM_UP = 0.3  # of the steps
+_SHORT = 0.8  # of the steps, with a short past
+_RATE, _FASTEST = 0.25, 1e-2  # the learning rate of one unit, and the highest
 
 
 class Worker(Protocol):
@@ -112,12 +114,11 @@ class _Training:
         self.module, self.task, self.params, self.worker = module.train(), task, params, worker
         self.progress, self.journal = progress, journal
         self.device = next(module.parameters()).device
-        self.shard = shard.to(self.device)
-        self.optimizer = torch.optim.Adam(module.parameters(), lr=params.learning_rate, fused=True)
+        self.phases = phases(shard.to(self.device), task.h, params, worker.world_size)
+        self.rate = params.learning_rate or min(_FASTEST, _RATE / params.hidden_size)
+        self.optimizer = torch.optim.Adam(module.parameters(), lr=self.rate, fused=True)
         self.every = max(1, params.steps // _REPORTS)
         self.loss = torch.zeros((), device=self.device)  # since the last report
-        size = max(1, params.batch_size // shard.sharing.origins) * worker.world_size
-        self.order = Order(shard.count, params.seed, size)
         self.visited = ""
 
     def run(self) -> None:
@@ -126,27 +127,29 @@ class _Training:
             state.restore(self.module, self.optimizer)
             self.loss += state.loss
             self.visited = state.visited
-        first = state.step if state else 0
-        for step, places in zip(range(first, self.params.steps), self.order.batches(first), strict=False):
-            torch.manual_seed(mixed(self.params.seed, step, self.worker.rank))  # dropout
-            self.loss += self._step(step, places)
-            self.visited = sha256(self.visited.encode() + places.numpy().tobytes()).hexdigest()
-            self._tell(step + 1)
+        done = state.step if state else 0
+        for phase in self.phases:
+            first = max(done, phase.steps.start)
+            batches = phase.order.batches(first - phase.steps.start)
+            for step, places in zip(range(first, phase.steps.stop), batches, strict=False):
+                torch.manual_seed(mixed(self.params.seed, step, self.worker.rank))  # dropout
+                self.loss += self._step(step, phase.shard, places)
+                self.visited = sha256(self.visited.encode() + places.numpy().tobytes()).hexdigest()
+                self._tell(step + 1)
 
-    def _step(self, step: int, places: torch.Tensor) -> torch.Tensor:
+    def _step(self, step: int, shard: Shard, places: torch.Tensor) -> torch.Tensor:
         """Shape []: the mean loss of this step over all workers."""
-        batch, target = self.shard.batch(places)
+        batch, target = shard.batch(places)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.params.precision == "bfloat16"):
-            forecast = self.module(batch, self.shard.sharing)
+            forecast = self.module(batch, shard.sharing)
         loss = pinball(self.task.quantiles, forecast.float(), target)
         observed = torch.isfinite(target).sum()
         both = self.worker.total(torch.stack([loss.detach(), observed.to(loss.dtype)]))
         self.optimizer.zero_grad()
         (loss * (self.worker.world_size / both[1].clamp_min(1))).backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.module.parameters(), _CLIP, foreach=True)
-        rate, momentum = one_cycle(step, self.params.steps)
         for group in self.optimizer.param_groups:
-            group["lr"], group["betas"] = rate * self.params.learning_rate, (momentum, 0.999)
+            group["lr"] = one_cycle(step, self.params.steps) * self.rate
         self.optimizer.step()
         return both[0] / both[1].clamp_min(1)
 
@@ -162,14 +165,41 @@ class _Training:
             self.progress(done, loss / since)
 
 
-def one_cycle(step: int, steps: int) -> tuple[float, float]:
-    """The share of the learning rate, and the momentum, at a step from 0: up in a third, down to nothing.
+@dataclass(frozen=True)
+class Phase:
+    """What these steps visit, and in which order."""
 
-    Source: Smith, Super-convergence, 2018; the curve of torch's OneCycleLR.
+    steps: range
+    shard: Shard
+    order: Order
+
+
+def phases(shard: Shard, h: int, params: TftParams, workers: int) -> list[Phase]:
+    """Most steps see a short past, which is most of what decides a forecast, at a fraction of the work; the last
+    ones see it whole. Only these, where the encoder is short itself.
+    """
+    short = max(2 * h, params.encoder_length // 4)
+    begins = params.short_start and 2 * short <= params.encoder_length
+    begun = round(_SHORT * params.steps) if begins else 0
+    parts = ((range(begun), shard.cut(short)), (range(begun, params.steps), shard))
+    return [
+        Phase(
+            steps,
+            part,
+            Order(part.count, params.seed, max(1, params.batch_size // part.sharing.origins) * workers),
+        )
+        for steps, part in parts
+        if len(steps)
+    ]
+
+
+def one_cycle(step: int, steps: int) -> float:
+    """The share of the learning rate at a step from 0: up in a third, down to nothing.
+
+    Source: Smith, Super-convergence, 2018; the curve of torch's OneCycleLR, without its momentum.
     """
     peak = max(1.0, _WARM_UP * steps - 1)
     if step <= peak:
-        share = (1 - math.cos(math.pi * step / peak)) / 2
-        return 0.04 + 0.96 * share, 0.95 - 0.1 * share
+        return 0.04 + 0.96 * (1 - math.cos(math.pi * step / peak)) / 2
     share = (1 + math.cos(math.pi * (step - peak) / max(1.0, steps - 1 - peak))) / 2
-    return 4e-6 + (1 - 4e-6) * share, 0.95 - 0.1 * share
+    return 4e-6 + (1 - 4e-6) * share

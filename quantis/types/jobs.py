@@ -99,7 +99,9 @@ class TftParams(Sent):
     dropout: float = Field(default=0.05, ge=0, lt=1)
     encoder_length: int = Field(default=48, ge=2, le=4096)
     batch_size: int = Field(default=32, ge=1, le=8192, description="Windows per worker and step.")
-    learning_rate: float = Field(default=1e-2, gt=0, le=1)
+    learning_rate: float | None = Field(
+        default=None, gt=0, le=1, description="0.25 over the hidden size, at most 0.01, when absent."
+    )
     steps: int = Field(default=400, ge=1, le=1_000_000, description="Gradient steps; the budget.")
     seed: int = 7
     workers: int = Field(default=2, ge=1, le=64, description="Ray Train workers.")
@@ -108,6 +110,10 @@ class TftParams(Sent):
     )
     share_encoder: bool = Field(
         default=True, description="Train several forecast origins of a series on one pass over their past."
+    )
+    short_start: bool = Field(
+        default=True,
+        description="Take the first four fifths of the steps on a short past, where the encoder is long.",
     )
 
 

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from models.tft.encoding import Encoding, Scales
+from models.tft.network import QuantileNetwork
+from models.tft.shard import Shard
+from models.tft.stretches import ALONE, Histories, Sharing
+from models.tft.training import phases
+from quantis.types.jobs import TftParams
+
+PARAMS = TftParams(hidden_size=8, encoder_length=48, batch_size=16, steps=100)
+LENGTHS = {"a": 150, "b": 61, "c": 120, "short": 31}
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def case(make_task, make_snapshot):
+    task = make_task(h=6, season_lengths=(24,))
+    snapshot, _ = make_snapshot(task, LENGTHS)
+    encoding = Encoding.learn(snapshot, task)
+    histories = Histories.of(snapshot)
+    scales = Scales.learn(snapshot, encoding)
+    return histories, Shard.of(snapshot, task, PARAMS, encoding, scales, histories, (0, 1)), encoding
+
+
+def test_when_a_shard_is_cut_then_its_places_are_every_window_once(case):
+    histories, shard, _ = case
+    assert shard.sharing == Sharing(8, 6)
+    cut = shard.cut(12)
+    found = [tuple(window) for window in cut._windows(torch.arange(cut.count)).tolist()]
+    assert len(set(found)) == len(found) == cut.count
+    assert set(found) == {tuple(window) for window in histories.stretches(24, 6).tolist()}
+
+
+def test_when_a_shard_is_cut_then_a_window_has_the_end_of_its_past_and_the_same_target(case):
+    _, shard, _ = case
+    cut = shard.cut(12)
+    places = torch.tensor([0, 7, cut.count // 2, cut.count - 1])
+    batch, target = cut.batch(places)
+    whole, same = replace(cut, windows=shard.windows).batch(places)
+    assert batch["encoder_cont"].shape[1] == 12
+    assert batch["encoder_lengths"].tolist() == [12] * 4
+    assert torch.equal(target, same)
+    for name in ("encoder_cont", "encoder_cat"):
+        assert torch.equal(batch[name], whole[name][:, -12:])
+    for name in ("decoder_cont", "decoder_cat", "static_cont", "static_cat"):
+        assert torch.equal(batch[name], whole[name])
+
+
+def test_when_the_encoder_is_long_then_most_steps_see_a_short_past_and_the_last_ones_all_of_it(case):
+    _, shard, _ = case
+    first, last = phases(shard, 6, PARAMS, 1)
+    assert (first.steps, last.steps) == (range(80), range(80, 100))
+    assert (first.shard.windows.encoder_length, last.shard.windows.encoder_length) == (12, 48)
+    assert (first.shard.sharing, last.shard.sharing) == (ALONE, Sharing(8, 6))
+    assert (first.order.size, last.order.size) == (16, 2)  # windows, and stretches of eight
+
+
+@pytest.mark.parametrize(
+    ("h", "changes"),
+    [(6, {"short_start": False}), (24, {})],
+    ids=["not wanted", "no longer than two horizons would be"],
+)
+def test_when_a_short_past_is_not_wanted_or_saves_little_then_every_step_sees_the_whole(case, h, changes):
+    (only,) = phases(case[1], h, PARAMS.model_copy(update=changes), 1)
+    assert only.steps == range(100)
+    assert only.shard is case[1]
+
+
+def test_when_a_network_is_new_then_it_answers_about_the_quantiles_of_a_normal_target(case):
+    _, shard, encoding = case
+    with torch.random.fork_rng(), torch.inference_mode():
+        torch.manual_seed(0)
+        network = QuantileNetwork(PARAMS, encoding, (0.1, 0.5, 0.9)).eval()
+        batch, _ = shard.cut(12).batch(torch.arange(4))
+        found = network(batch)
+    assert torch.allclose(found, torch.tensor([-1.2816, 0.0, 1.2816]).expand_as(found), atol=0.5)
