@@ -207,7 +207,7 @@ def _find(session: Session, team: str, name: str) -> DatasetRow:
     return row
 
 
-def _versions(row: DatasetRow) -> Select[tuple[DatasetVersionRow]]:
+def _versions(row: DatasetRow) -> Select[DatasetVersionRow]:
     return select(DatasetVersionRow).where(
         DatasetVersionRow.team_id == row.team_id, DatasetVersionRow.dataset_id == row.id
     )
