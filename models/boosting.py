@@ -21,13 +21,15 @@ MAX_SAMPLES = 100_000
 """Samples that it trains on, drawn evenly from all there are: bounds the time on large panels."""
 MAX_ROWS = 2_000_000
 """The latest rows of history that samples are drawn from: bounds the memory."""
+LEAVES, VALUES_PER_LEAF = (31, 63), 500
+"""A tree of the centre has a leaf for so many observed values, within these bounds."""
 _SEED = 7
 _ROUNDS = 250
 _FAN_ROUNDS = 120
 _CLIP = 20.0  # spreads: one impossible value must not bend every tree
 _COMMON = {
     "learning_rate": 0.05,
-    "num_leaves": 31,
+    "num_leaves": LEAVES[0],
     "max_bin": 127,
     "feature_fraction": 0.7,
     "bagging_fraction": 0.8,
@@ -93,7 +95,8 @@ class Boosting:
         half_life = max(2 * task.h, _usual_length(frame) // 8) if cls.view.half_life else None
         weight = None if half_life is None else 0.5 ** (age / half_life)
         data = _Data(samples, spec, weight, num_threads, deadline)
-        boosters = {name: data.train(loss, name, _ROUNDS) for name, loss in CENTRES.items()}
+        size = {"num_leaves": int(np.clip(np.isfinite(frame.y).sum() // VALUES_PER_LEAF, *LEAVES))}
+        boosters = {name: data.train(loss | size, name, _ROUNDS) for name, loss in CENTRES.items()}
         for q in task.quantiles:
             if q != 0.5:
                 boosters[quantile_column(q)] = data.train(
