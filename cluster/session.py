@@ -109,12 +109,6 @@ class OnRay:
                 SPENT.cpu_seconds += self._cpus * running[stream].took()  # what was killed can say nothing
                 yield running[stream].number, running.pop(stream).overrun()
 
-    @staticmethod
-    def cpus_each(items: int) -> int:
-        """How many CPUs each of so few items can have when all run at once: at least 1, at most a node's."""
-        nodes = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
-        return max(1, min(max(nodes, default=1), sum(nodes) // max(items, 1)))
-
     @property
     def width(self) -> int:
         """How many items can run at once."""

@@ -33,8 +33,6 @@ ENOUGH_PAIRS, MOST_WINDOWS = 100, 12
 LOCAL = frozenset({Family.seasonal_naive, Family.theta, Family.statistical})
 """Families that look at one series at a time: blocks of series are forecast apart, with the same result."""
 
-THREADED = frozenset({Family.boosting, Family.boosting_recent, Family.boosting_plain})
-
 
 @runtime_checkable
 class Divisible(Protocol):
@@ -171,21 +169,18 @@ def fit(
     task: Task,
     families: Mapping[str, str] = FAMILIES,
     deadline: float | None = None,
-    threads: int = 1,
 ) -> Forecaster:
     """Fit a member in this process, until `deadline` (`time.monotonic()`); the transformer is trained by Ray Train.
 
-    The same comes out whatever the `threads`, which only some families can use. Families are imported where
-    they are used: each takes seconds that a training worker need not spend.
+    Families are imported where they are used: each takes seconds that a training worker need not spend.
     """
     match member.family:
         case Family.seasonal_naive:
             return SeasonalNaive.fit(snapshot, task, member.season)
         case str() if member.family == BASELINE:
             return ColumnForecast.fit(snapshot, task, member.column)
-    more = {"num_threads": threads} if member.family in THREADED else {}
     fitted: Forecaster = cast(Any, family_class(member.family, families)).fit(
-        snapshot, task, deadline=deadline, **more
+        snapshot, task, deadline=deadline
     )
     return fitted
 

@@ -182,20 +182,19 @@ def attempt(work: Callable[[], Result]) -> Result | Exception:
 def fit_within(
     trial: Trial, members: Sequence[Member], snapshot: Snapshot, seconds: float | None
 ) -> dict[str, Forecaster | Exception]:
-    """Members fitted as Ray tasks, by name, on all the CPUs there are; one that overruns is killed."""
+    """Members fitted as Ray tasks, by name; one that overruns is killed."""
     if not members:
         return {}
-    threads = OnRay.cpus_each(len(members))
-    shared = (snapshot, trial.task, trial.families, threads)
-    done = OnRay(cpus=threads).within(_fitted, shared, members, lambda waiting: seconds)
+    shared = (snapshot, trial.task, trial.families)
+    done = OnRay(cpus=1).within(_fitted, shared, members, lambda waiting: seconds)
     return {members[number].name: outcome for number, outcome in done}
 
 
 def _fitted(
-    shared: tuple[Snapshot, Task, Mapping[str, str], int], member: Member, seconds: float | None
+    shared: tuple[Snapshot, Task, Mapping[str, str]], member: Member, seconds: float | None
 ) -> Forecaster:
-    snapshot, task, families, threads = shared
-    return choose.fit(member, snapshot, task, families, choose.deadline_in(seconds), threads)
+    snapshot, task, families = shared
+    return choose.fit(member, snapshot, task, families, choose.deadline_in(seconds))
 
 
 def tft_seconds(spec: CompareSpec, h: int, windows: int) -> float:

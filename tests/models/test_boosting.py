@@ -56,11 +56,6 @@ def test_when_fitted_twice_then_the_trees_are_the_same(fitted):
     assert Boosting.fit(snapshot, task).parts().texts == model.parts().texts
 
 
-def test_when_fitted_by_two_threads_then_it_answers_the_same(fitted):
-    task, snapshot, _, model = fitted
-    assert Boosting.fit(snapshot, task, num_threads=2).predict(snapshot).equals(model.predict(snapshot))
-
-
 def test_when_kept_as_a_bundle_then_it_answers_the_same(fitted, tmp_path):
     _, snapshot, _, model = fitted
     again = read_bundle(write_bundle(tmp_path / "b", model, snapshot))
