@@ -61,14 +61,13 @@ def on_postgres(server, registry, template, tmp_path):
 
 @dataclass
 class Caller(threading.Thread):
-    """One client that sends the same request again and again, and notes what came back and when."""
+    """One client that sends the same request again and again, and notes when, and what came back when."""
 
     url: str
     token: str
     method: str
     path: str
-    bodies: list[dict] = field(default_factory=list)
-    answers: list[tuple[float, httpx.Response]] = field(default_factory=list)
+    answers: list[tuple[float, float, httpx.Response]] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -87,12 +86,16 @@ class Caller(threading.Thread):
                 sent = time.monotonic()
                 try:
                     extra = {} if self.method == "GET" else {"json": body}
-                    self.answers.append((sent, http.request(self.method, self.path, **extra)))
+                    answer = http.request(self.method, self.path, **extra)
+                    self.answers.append((sent, time.monotonic(), answer))
                 except httpx.HTTPError as error:
                     self.broken.append(repr(error))
 
     def statuses(self, since: float = 0.0, until: float = float("inf")) -> Counter[int]:
-        return Counter(answer.status_code for at, answer in self.answers if since <= at < until)
+        """Of what was sent and answered within this time."""
+        return Counter(
+            answer.status_code for sent, ended, answer in self.answers if since <= sent and ended < until
+        )
 
 
 @pytest.mark.timeout(120)
@@ -110,6 +113,8 @@ def test_when_the_database_crashes_under_load_then_known_callers_read_and_foreca
         forecasts, models, datasets, changes = callers = [Caller(url, token, *route) for route in routes]
         for caller in callers:
             caller.start()
+        while not all(caller.answers for caller in callers):
+            time.sleep(0.05)
         time.sleep(UP)
         crashed = time.monotonic()
         server.stop(signal.SIGQUIT)
@@ -130,7 +135,7 @@ def test_when_the_database_crashes_under_load_then_known_callers_read_and_foreca
         assert [caller.broken for caller in callers] == [[], [], [], []]
         assert {code for caller in callers for code in caller.statuses()} <= {200, 201, 503}
         for caller in callers:
-            for _, answer in caller.answers:
+            for _, _, answer in caller.answers:
                 if answer.status_code == 503:
                     problem(answer, 503, "unavailable")
         assert set(forecasts.statuses()) == {200}
@@ -141,9 +146,9 @@ def test_when_the_database_crashes_under_load_then_known_callers_read_and_foreca
             assert caller.statuses(0, crashed).keys() == {good}
             assert caller.statuses(back).keys() == {good}
         client = on_postgres.client("admin")
-        issued = [answer.json()["forecast_id"] for _, answer in forecasts.answers]
+        issued = [answer.json()["forecast_id"] for _, _, answer in forecasts.answers]
         for forecast in issued[:: max(1, len(issued) // 100)]:
             assert client.get(f"/v1/forecasts/{forecast}").status_code == 200
         kept = {key.id for key in on_postgres.services.keys.all(DEFAULT_TEAM)}
-        made = {answer.json()["id"] for _, answer in changes.answers if answer.status_code == 201}
+        made = {answer.json()["id"] for _, _, answer in changes.answers if answer.status_code == 201}
         assert made <= kept
