@@ -9,6 +9,7 @@ import { familyName, formatFigure, metricName } from "../../lib/format";
 import { formatMoment } from "../../lib/time";
 import { PolicyNote } from "./policy";
 import { Promote } from "./promote";
+import { TrafficShare } from "./traffic";
 
 const ALIAS_TONES: Record<string, Tone> = { champion: "good", candidate: "accent", challenger: "warn" };
 
@@ -71,7 +72,15 @@ function VersionCard({
           ))}
         </span>
       }
-      actions={may && !serving && <Promote version={v} champion={champion} />}
+      actions={
+        may &&
+        !serving && (
+          <>
+            {v.gate.passed === true && champion && <TrafficShare version={v} />}
+            <Promote version={v} champion={champion} />
+          </>
+        )
+      }
     >
       <div className="columns">
         <dl className="facts">

@@ -63,6 +63,38 @@ test("when traffic is divided, then the page says who answers how much", async (
   await screen.findByText(/are divided: 10 % to version 2, the rest to the champion\./);
 });
 
+test("when a version gets a share, then the others keep theirs and two people may have to agree", async () => {
+  const asked: unknown[] = [];
+  server.use(
+    get("/v1/models/demand/policy", { policy: "two_person" }),
+    get("/v1/models/demand/traffic", { shares: [{ version: 3, percent: 20 }] }),
+    get(
+      "/v1/models/demand/versions",
+      page([version(1, ["champion"]), { ...version(2, []), gate: { passed: true } }]),
+    ),
+    http.put(at("/v1/models/demand/traffic"), async ({ request }) => {
+      asked.push(await request.json());
+      return HttpResponse.json({ id: "a1", model: "demand", state: "pending" }, { status: 202 });
+    }),
+  );
+  const { user } = renderPage(Component, "/models/:name", "/models/demand");
+  await screen.findByText(/are divided: 20 % to version 3/);
+  await user.click(await screen.findByRole("button", { name: "Share of the traffic of version 2" }));
+  const dialog = screen.getByRole("dialog", { name: "How much does version 2 answer?" });
+  await user.clear(within(dialog).getByLabelText("Percent of the requests"));
+  await user.type(within(dialog).getByLabelText("Percent of the requests"), "5");
+  await user.click(await within(dialog).findByRole("button", { name: "Ask for approval" }));
+  expect(await screen.findByText(/Another person must approve it/)).toBeInTheDocument();
+  expect(asked).toEqual([
+    {
+      shares: [
+        { version: 3, percent: 20 },
+        { version: 2, percent: 5 },
+      ],
+    },
+  ]);
+});
+
 test("when two people decide, then promoting asks for approval and says that it waits", async () => {
   const asked: unknown[] = [];
   server.use(
