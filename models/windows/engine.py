@@ -63,8 +63,7 @@ class WindowEngine:
         past, ahead = self.encoder_lengths[windows], self.decoder_lengths[windows]
         begin, series = first + past, panel.series[first]
         before, after = self._side(first, past, self.shortest[0]), self._side(begin, ahead, self.shortest[1])
-        steps = torch.arange(before.codes.shape[1], device=first.device)
-        self._place_in_window(before.numbers, (steps - past[:, None]) / self.layout.max_encoder_length, past)
+        self._place_in_window(before.numbers, self._behind(past, before.codes.shape[1]), past)
         self._place_in_window(after.numbers, self.ahead[: after.codes.shape[1]], past)
         for side in (before, after):
             cleared(side.numbers, side.behind)
@@ -97,6 +96,16 @@ class WindowEngine:
             numbers[..., names.index("relative_time_idx")] = relative
         if "encoder_length" in names:
             numbers[..., names.index("encoder_length")] = ((past - 0.5 * longest) / longest * 2.0)[:, None]
+
+    def _behind(self, past: torch.Tensor, steps: int) -> torch.Tensor:
+        """Each step of the encoders, relative to the longest: -past, -past + 1 ... of it. Shape [batch, steps]."""
+        return blocks(self.relative, self.layout.max_encoder_length - past, steps)[..., 0]
+
+    @cached_property
+    def relative(self) -> torch.Tensor:
+        """From the longest encoder before the horizon to as much behind, relative to it. Shape [2 x longest, 1]."""
+        longest = self.layout.max_encoder_length
+        return (torch.arange(-longest, longest, device=self.first.device) / longest)[:, None]
 
     @cached_property
     def numbers(self) -> torch.Tensor:
