@@ -29,6 +29,7 @@ const WORDS: Record<string, string> = {
   "POST /v1/jobs/{job_id}/stop": "Stop a job",
   "PUT /v1/models/{name}/aliases/{alias}": "Promote a model version",
   "PUT /v1/models/{name}/policy": "Change who decides about a model",
+  "PUT /v1/models/{name}/traffic": "Divide a model's requests between versions",
   "POST /v1/approvals/{approval_id}/approve": "Approve a request",
   "POST /v1/approvals/{approval_id}/refuse": "Refuse a request",
 };

@@ -75,10 +75,10 @@ function VersionCard({
       actions={
         may &&
         !serving && (
-          <>
+          <div className="actions">
             {v.gate.passed === true && champion && <TrafficShare version={v} />}
             <Promote version={v} champion={champion} />
-          </>
+          </div>
         )
       }
     >
