@@ -15,7 +15,7 @@ from jobs import choose
 from jobs.choose import Trial
 from jobs.compare import REFITTED, Clock, Compared, attempt, compare, fit_within, trial_of
 from jobs.runtime import Context, run
-from jobs.transformer import train_tft
+from jobs.transformer import parent_of, train_tft
 from models.blending import ENSEMBLE
 from models.bundle import write_bundle
 from models.calibration import calibrated
@@ -40,7 +40,8 @@ def work(context: Context[TrainSpec]) -> dict[str, Any]:
     with context.step(f"refit {decision.chosen} on all that is known", 0.92):
         decision, forecaster = _refit(context, compared, decision, trial, now, clock)
     with context.step("publish", 0.99):
-        bundle = write_bundle(context.folder / "bundle", forecaster, now, context.lineage)
+        lineage = context.lineage.model_copy(update={"parent": parent_of(forecaster)})
+        bundle = write_bundle(context.folder / "bundle", forecaster, now, lineage)
         context.registry.log_leaderboard(board, params=spec.tft.model_dump())
         version = context.registry.publish(
             spec.model,

@@ -25,6 +25,7 @@ from cluster.settings import Settings
 from jobs.runtime import Context
 from models.bundle import read_bundle, write_bundle
 from models.calibration import bare
+from models.ensemble import Ensemble
 from models.forecaster import Forecaster
 from models.tft.checkpoint import Checkpoints, fingerprint
 from models.tft.continued import continued
@@ -62,6 +63,14 @@ def train_tft(
     )  # workers on other machines read the clock, too
     hear = Teller(context.team, context.job_id, what, params.steps, until)
     return on_ray(snapshot, task, params, context.folder / what, hear, parent)
+
+
+def parent_of(forecaster: Forecaster) -> str | None:
+    """The version, name:version, that the transformer in it went on from."""
+    inner = bare(forecaster)
+    members = [bare(one) for _, one in inner.members] if isinstance(inner, Ensemble) else [inner]
+    parents = [one.lineage.parent for one in members if isinstance(one, TftForecaster)]
+    return next((parent for parent in parents if parent), None)
 
 
 @dataclass(frozen=True)

@@ -106,6 +106,7 @@ def _origin(version: ModelVersion) -> list[tuple[str, object]]:
         ("lock file", f"`{lineage.environment_hash}`" if lineage.environment_hash else "none"),
         ("libraries", libraries),
         ("trained", f"{lineage.trained_at:%Y-%m-%d %H:%M} UTC"),
+        *([("went on from", lineage.parent)] if lineage.parent else []),
     ]
 
 

@@ -106,6 +106,7 @@ class Lineage(Frozen):
     environment_hash: str | None = Field(default=None, description="sha256 of the lock file.")
     libraries: dict[str, str] = Field(default={}, description="Versions of those that decide the numbers.")
     trained_at: Moment
+    parent: str | None = Field(default=None, description="The version whose weights it went on from.")
 
 
 class ModelCard(Frozen):

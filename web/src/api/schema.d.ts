@@ -2319,6 +2319,11 @@ export interface components {
              * Format: date-time
              */
             trained_at: string;
+            /**
+             * Parent
+             * @description The version whose weights it went on from.
+             */
+            parent?: string | null;
         };
         /** LogText */
         LogText: {
