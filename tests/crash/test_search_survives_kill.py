@@ -93,12 +93,12 @@ def start(tmp_path: Path, environment: dict[str, str], head: str) -> Callable[[]
 
 
 def _trials() -> list[str]:
-    """Processes that run a trial now."""
+    """Processes that run a trial now; Tune's name for a function that it runs is ImplicitFunc."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):
             text = path.read_text()
-            if text.startswith("ray::") and "_trial" in text:
+            if text.startswith("ray::") and "ImplicitFunc" in text:
                 found.append(text)
     return found
 
