@@ -133,28 +133,6 @@ def test_when_series_of_every_kind_are_mixed_then_each_gets_its_entry_in_the_req
         assert entry == alone
 
 
-def test_when_a_series_has_no_value_yet_then_it_begins_where_it_says_with_what_its_like_do(client):
-    new = {"unique_id": "NEW/N0", "y": []}
-    (entry, later) = ask(client, [new, new | {"start": moment(HOURS + 5)}])["forecasts"]
-    assert told(entry) == told(later) == ("NEW/N0", "fallback", "typical", "no_history")
-    assert entry["ds"] == [moment(HOURS + step) for step in range(24)]
-    assert later["ds"] == [moment(HOURS + 5 + step) for step in range(24)]
-    assert later["mean"][:19] == entry["mean"][5:]
-    fan = np.array(list(entry["quantiles"].values()))
-    assert (np.diff(fan, axis=0) >= 0).all()
-    assert len(ask(client, [new], h=3)["forecasts"][0]["mean"]) == 3
-
-
-@pytest.mark.parametrize(
-    ("start", "said"),
-    [("2024-01-01T00:30:00Z", "is not a step of h"), ("2261-12-31T23:00:00Z", "would pass the year 2261")],
-)
-def test_when_a_series_without_a_value_begins_at_an_impossible_time_then_it_is_422(client, start, said):
-    answer = client.post(URL, json={"series": [{"unique_id": "NEW/N0", "y": [], "start": start}]})
-    assert answer.status_code == 422
-    assert said in answer.json()["detail"]
-
-
 def test_when_one_id_comes_with_two_histories_then_each_entry_is_of_its_own(client):
     low, high = own(y=[1.0] * 48), own(y=[9.0] * 48)
     entries = ask(client, [low, GOOD, high, low])["forecasts"]
