@@ -110,6 +110,7 @@ def test_when_a_reader_runs_out_of_memory_then_the_next_one_has_limits_of_its_ow
 
 def test_when_a_reader_is_killed_then_it_is_said_and_the_next_file_is_read(good: Path, slow: Path) -> None:
     before = host()
+    assert eventually(lambda: readers(before) == [])  # those of the tests before are gone
     with ThreadPoolExecutor(1) as pool:
         reading = pool.submit(read_in_child, slow, name="slow.csv", limits=ReadLimits(seconds=60))
         assert eventually(lambda: readers(before) != [])
