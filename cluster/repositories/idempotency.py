@@ -23,7 +23,7 @@ def known(session: Session, team: str, user: str, key: str, hashed: str) -> str 
         return None
     if row.request_hash != hashed:
         raise Conflict(f"idempotency key {key!r} was used for another request; take a new key")
-    return row.job_id
+    return row.made
 
 
 def remember(session: Session, team: str, user: str, key: str, hashed: str, made: str) -> None:
@@ -33,7 +33,7 @@ def remember(session: Session, team: str, user: str, key: str, hashed: str, made
             user_name=user,
             key=key,
             request_hash=hashed,
-            job_id=made,
+            made=made,
             created_at=datetime.now(UTC),
         )
     )

@@ -35,7 +35,8 @@ def check_password(password: str, user_name: str) -> None:
 def common() -> frozenset[str]:
     """The 10,000 most used passwords of 12 characters and more, in lower case.
 
-    From SecLists' `10-million-password-list-top-1000000.txt` (MIT licence), in whose order the first were taken.
+    From SecLists' `10-million-password-list-top-1000000.txt` (Copyright (c) 2025 Daniel Miessler, MIT License), in
+    whose order the first were taken.
     """
     text = gzip.decompress(Path(__file__).with_name("common-passwords.txt.gz").read_bytes())
     return frozenset(text.decode("ascii").split("\n")[:-1])

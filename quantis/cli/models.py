@@ -104,10 +104,7 @@ def promote(
     if as_json:
         output.answer(promoted)
     elif isinstance(promoted, Approval):
-        output.say(
-            f"asked for: {model}@{alias} waits for a second person, who runs "
-            f"`quantis approvals approve {promoted.id}`"
-        )
+        _say_it_waits(f"{model}@{alias}", promoted)
     else:
         output.say(f"{model}@{alias} is now version {promoted.version} ({promoted.family})")
 
@@ -130,12 +127,15 @@ def traffic(
     if as_json:
         output.answer(found)
     elif isinstance(found, Approval):
-        output.say(
-            f"asked for: the traffic of {model} waits for a second person, who runs "
-            f"`quantis approvals approve {found.id}`"
-        )
+        _say_it_waits(f"the traffic of {model}", found)
     else:
         output.say(f"{model}: {describe(found)}")
+
+
+def _say_it_waits(what: str, approval: Approval) -> None:
+    output.say(
+        f"asked for: {what} waits for a second person, who runs `quantis approvals approve {approval.id}`"
+    )
 
 
 def _shares(texts: Sequence[str]) -> dict[int, int]:

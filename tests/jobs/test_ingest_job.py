@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -39,15 +38,6 @@ def rows(name: str, days: range, bump: float = 0.0) -> pa.Table:
 def as_csv(table: pa.Table) -> bytes:
     lines = [",".join(str(value) for value in row.values()) for row in table.to_pylist()]
     return "\n".join(["unique_id,ds,y", *lines, ""]).encode()
-
-
-@pytest.fixture(scope="module")
-def on_ray() -> Iterator[None]:
-    import ray
-
-    ray.init(address="local", num_cpus=2, object_store_memory=256 * 2**20, include_dashboard=False)
-    yield
-    ray.shutdown()
 
 
 @pytest.fixture

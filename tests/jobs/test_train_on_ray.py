@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from cluster.catalogue import Catalogue
 from cluster.database.engine import Database
 from cluster.repositories.jobs import Jobs
 from cluster.settings import Settings
@@ -19,39 +18,20 @@ from quantis.errors import InvalidInput
 from quantis.types.datasets import DatasetSpec, Roles
 from quantis.types.jobs import BacktestSpec, CompareSpec, TrainSpec
 from quantis.types.registry import Backtest, Dimension
+from tests.jobs.shops import HOURS, TEAM, shop, stored
 
-TEAM = "default"
-HOURS = 24 * 28
 OWN = ",".join(f"{name}=tests.jobs.odd_families:{name.title()}" for name in ("endless", "picky", "broken"))
 
 
 def shops() -> pa.Table:
-    """Eight hourly shops with a daily rhythm and a promotion known in advance; one began only lately."""
-    rng, start = np.random.default_rng(3), np.datetime64("2024-01-01", "us")
-    tables = []
-    for number in range(8):
-        hours = np.arange(0 if number else HOURS - 30, HOURS + 24)
-        promo = (rng.random(len(hours)) < 0.3).astype(float)
-        y = (20 + 5 * number) * (2 + np.sin(hours / 24 * 2 * np.pi) + promo) + rng.normal(0, 3, len(hours))
-        known = hours < HOURS
-        columns = {
-            "unique_id": [f"shop{number:02}"] * len(hours),
-            "ds": start + hours * np.timedelta64(1, "h"),
-            "y": pa.array(np.where(known, y, np.nan), from_pandas=True),
-            "promo": promo,
-            "region": ["north" if number % 2 else "south"] * len(hours),
-        }
-        tables.append(pa.table(columns))
-    return pa.concat_tables(tables)
-
-
-@pytest.fixture(scope="module")
-def on_ray() -> Iterator[None]:
-    import ray
-
-    ray.init(address="local", num_cpus=2, object_store_memory=256 * 2**20, include_dashboard=False)
-    yield
-    ray.shutdown()
+    """Eight shops of two regions; one began only lately."""
+    rng = np.random.default_rng(3)
+    found = [shop(number, rng, begins=0 if number else HOURS - 30) for number in range(8)]
+    regions = ["north" if number % 2 else "south" for number in range(8)]
+    return pa.concat_tables(
+        pa.table(columns | {"region": [region] * len(columns["unique_id"])})
+        for columns, region in zip(found, regions, strict=True)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -59,15 +39,8 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("QUANTIS_DATA_DIR", str(tmp_path_factory.mktemp("train") / "data"))
         patch.setenv("QUANTIS_MODEL_MODULES", OWN)
-        found = Settings()
-        found.storage.prepare()
-        database = Database(found.sql_url)
-        database.migrate()
-        catalogue = Catalogue(database, found.storage)
         roles = Roles(futr_exog=("promo",), stat_exog=("region",), categorical=("region",))
-        catalogue.datasets.create(TEAM, "ann", DatasetSpec(name="shops", freq="h", roles=roles))
-        catalogue.ingest(TEAM, "ann", "shops", shops(), "shops.parquet")
-        yield found
+        yield stored(DatasetSpec(name="shops", freq="h", roles=roles), shops())
 
 
 def context_for(settings: Settings, spec: CompareSpec) -> Context[Any]:

@@ -16,7 +16,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from cluster.catalogue import Catalogue
 from cluster.database.engine import Database
 from cluster.repositories.jobs import Jobs
 from cluster.settings import Settings
@@ -27,9 +26,8 @@ from models.card import card
 from models.tft.forecaster import TftForecaster
 from quantis.types.datasets import DatasetSpec, Roles
 from quantis.types.jobs import TftParams, TrainSpec
+from tests.jobs.shops import TEAM, shop, stored
 
-TEAM = "default"
-HOURS = 24 * 28
 TFT = TftParams(
     hidden_size=8, encoder_length=24, batch_size=16, steps=200, learning_rate=2e-2, dropout=0, workers=2
 )
@@ -37,48 +35,16 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
 
 def shops() -> pa.Table:
-    """Four hourly shops that a promotion, known in advance, decides: no seasonal naive foresees it."""
-    rng, start = np.random.default_rng(3), np.datetime64("2024-01-01", "us")
-    tables = []
-    for number in range(4):
-        hours = np.arange(HOURS + 24)
-        promo = (rng.random(len(hours)) < 0.3).astype(float)
-        y = (20 + 5 * number) * (2 + np.sin(hours / 24 * 2 * np.pi) + 2 * promo) + rng.normal(
-            0, 3, len(hours)
-        )
-        columns = {
-            "unique_id": [f"shop{number:02}"] * len(hours),
-            "ds": start + hours * np.timedelta64(1, "h"),
-            "y": pa.array(np.where(hours < HOURS, y, np.nan), from_pandas=True),
-            "promo": promo,
-        }
-        tables.append(pa.table(columns))
-    return pa.concat_tables(tables)
-
-
-@pytest.fixture(scope="module")
-def on_ray() -> Iterator[None]:
-    import ray
-
-    ray.init(address="local", num_cpus=2, object_store_memory=256 * 2**20, include_dashboard=False)
-    yield
-    ray.shutdown()
+    """Four shops that their promotion decides: no seasonal naive foresees it."""
+    rng = np.random.default_rng(3)
+    return pa.concat_tables(pa.table(shop(number, rng, promotion=2.0)) for number in range(4))
 
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("QUANTIS_DATA_DIR", str(tmp_path_factory.mktemp("transformer") / "data"))
-        found = Settings()
-        found.storage.prepare()
-        database = Database(found.sql_url)
-        database.migrate()
-        catalogue = Catalogue(database, found.storage)
-        catalogue.datasets.create(
-            TEAM, "ann", DatasetSpec(name="shops", freq="h", roles=Roles(futr_exog=("promo",)))
-        )
-        catalogue.ingest(TEAM, "ann", "shops", shops(), "shops.parquet")
-        yield found
+        yield stored(DatasetSpec(name="shops", freq="h", roles=Roles(futr_exog=("promo",))), shops())
 
 
 def context_for(settings: Settings, day: int, **more: Any) -> Context[TrainSpec]:

@@ -81,7 +81,7 @@ export function TrafficShare({ version: { model, version } }: { version: ModelVe
             {divide.error && <ProblemView error={divide.error} />}
             <footer>
               <Button onClick={close}>Cancel</Button>
-              <Button type="submit" variant="primary" disabled={divide.isPending}>
+              <Button type="submit" variant="primary" disabled={divide.isPending || !traffic.data}>
                 {two ? "Ask for approval" : "Divide the traffic"}
               </Button>
             </footer>
