@@ -27,7 +27,7 @@ class Door:
 
 
 RAY_DATA = ("features/dataset.py",)
-RAY_TRAIN = ("jobs/train.py", "jobs/transformer.py", "jobs/tune.py")
+RAY_TRAIN = ("jobs/train.py", "jobs/transformer.py", "jobs/tune.py", "jobs/worker.py")
 RAY_SERVE = ("serve/app.py", "serve/forecaster.py")
 RAY_CORE = ("cluster/session.py",)
 RAY_JOBS = ("cluster/submission.py",)

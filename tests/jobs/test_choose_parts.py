@@ -160,7 +160,7 @@ def test_when_a_preset_names_families_then_what_is_given_wins_and_naive_always_s
 
 
 def test_when_the_time_of_a_training_is_over_then_its_next_step_says_so() -> None:
-    from jobs.transformer import Teller
+    from jobs.worker import Teller
 
     with pytest.raises(TimedOut, match="timed out at step 40 of 100"):
         Teller("default", "job-1", "backtest", 100, until=time.time() - 1)(40, 0.5)

@@ -1,0 +1,110 @@
+"""What a worker of Ray Train runs to train the Temporal Fusion Transformer.
+
+A module of its own that imports no more than training needs: every worker that starts, or starts again after a
+kill, imports it first.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.train
+import torch
+from ray.train.torch import prepare_model
+
+from models.bundle import read_bundle, write_bundle
+from models.calibration import bare
+from models.tft.checkpoint import Checkpoints
+from models.tft.forecaster import TftForecaster
+from models.tft.training import Journal, fit
+from quantis.errors import TimedOut
+
+Hear = Callable[[int, float], None]
+_STATES = 20  # kept in the course of a training
+
+
+@dataclass(frozen=True)
+class Parent:
+    """A published model, name:version, and its bundle."""
+
+    name: str
+    bundle: Path
+
+
+@dataclass(frozen=True)
+class Teller:
+    """Tells the job's readers how training goes, from a worker; TimedOut after `until`, in seconds since 1970."""
+
+    team: str
+    job: str
+    what: str
+    steps: int
+    until: float | None = None
+
+    def __call__(self, step: int, loss: float) -> None:
+        if self.until is not None and time.time() > self.until:
+            raise TimedOut(f"timed out at step {step} of {self.steps}")
+        from cluster.database.engine import Database
+        from cluster.repositories.jobs import Jobs
+        from cluster.settings import Settings
+
+        database = Database(Settings().sql_url)
+        text = f"tft ({self.what}): step {step} of {self.steps}, loss {loss:.4f}"
+        data = {"step": step, "loss": round(loss, 5)}
+        Jobs(database).tell(self.team, self.job, "progress", text, data=data)
+        database.close()
+
+
+def train(config: dict[str, Any]) -> None:
+    """Train with the others of the group; rank 0 leaves the bundle in `folder`."""
+    torch.set_num_threads(1)
+    place = _RayWorker()
+    snapshot, folder, params = ray.get(config["snapshot"]), config["folder"], config["params"]
+    states = Checkpoints(folder / "states")
+    forecaster = fit(
+        snapshot, config["task"], params, worker=place,
+        progress=config["hear"] if place.rank == 0 else None,
+        journal=Journal(states.latest, states.keep, max(1, params.steps // _STATES)),
+        parent=_forecaster(config["parent"]), parent_name=config["parent"].name if config["parent"] else "",
+    )  # fmt: skip
+    if place.rank == 0:
+        shutil.rmtree(folder / "bundle", ignore_errors=True)  # of a worker that was killed after it
+        write_bundle(folder / "bundle", forecaster, snapshot)
+    ray.train.report({"done": 1})
+
+
+def _forecaster(parent: Parent | None) -> TftForecaster | None:
+    if parent is None:
+        return None
+    found = bare(read_bundle(parent.bundle))
+    assert isinstance(found, TftForecaster)  # `continued` has seen to it
+    return found
+
+
+class _RayWorker:
+    """The training loop's view of Ray Train."""
+
+    @property
+    def rank(self) -> int:
+        rank: int = ray.train.get_context().get_world_rank()
+        return rank
+
+    @property
+    def world_size(self) -> int:
+        size: int = ray.train.get_context().get_world_size()
+        return size
+
+    def wrap(self, module: torch.nn.Module) -> torch.nn.Module:
+        wrapped: torch.nn.Module = prepare_model(module)
+        return wrapped
+
+    def total(self, values: torch.Tensor) -> torch.Tensor:
+        if self.world_size > 1:
+            torch.distributed.all_reduce(values)
+        return values
