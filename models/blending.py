@@ -84,7 +84,8 @@ def _weights(
 
 
 def _calibration(forecasts: pa.Table, history: pa.Table, task: Task) -> Calibration | None:
-    return Calibration.of(Rows.of(forecasts, history, task.season_lengths[0]), task.h)
+    windows = len(np.unique(times_of(forecasts[CUTOFF])))
+    return Calibration.of(Rows.of(forecasts, history, task.season_lengths[0]), task.h, windows)
 
 
 def _mixed(members: Mapping[str, pa.Table], weights: Mapping[str, float]) -> pa.Table:

@@ -23,6 +23,8 @@ MAX_ROWS = 2_000_000
 """The latest rows of history that samples are drawn from: bounds the memory."""
 LEAVES, VALUES_PER_LEAF = (31, 63), 500
 """A tree of the centre has a leaf for so many observed values, within these bounds."""
+VALUES_IN_LEAF = 40
+"""Observed values that a leaf holds at least, on panels large enough: one that many samples forecast counts once."""
 _SEED = 7
 _ROUNDS = 250
 _FAN_ROUNDS = 120
@@ -34,6 +36,7 @@ _COMMON = {
     "feature_fraction": 0.7,
     "bagging_fraction": 0.8,
     "bagging_freq": 1,
+    "feature_pre_filter": False,
     "deterministic": True,
     "force_row_wise": True,
     "seed": _SEED,
@@ -94,8 +97,9 @@ class Boosting:
         samples, age = _drawn(frame, spec)
         half_life = max(2 * task.h, _usual_length(frame) // 8) if cls.view.half_life else None
         weight = None if half_life is None else 0.5 ** (age / half_life)
-        data = _Data(samples, spec, weight, num_threads, deadline)
-        size = {"num_leaves": int(np.clip(np.isfinite(frame.y).sum() // VALUES_PER_LEAF, *LEAVES))}
+        observed = int(np.isfinite(frame.y).sum())
+        data = _Data(samples, spec, observed, weight, num_threads, deadline)
+        size = {"num_leaves": int(np.clip(observed // VALUES_PER_LEAF, *LEAVES))}
         boosters = {name: data.train(loss | size, name, _ROUNDS) for name, loss in CENTRES.items()}
         for q in task.quantiles:
             if q != 0.5:
@@ -180,6 +184,7 @@ class _Data:
 
     samples: Samples
     spec: AnchoredSpec
+    observed: int  # values that the samples are drawn from
     weight: Floats | None
     num_threads: int
     deadline: float | None
@@ -189,12 +194,8 @@ class _Data:
         samples = self.samples
         around, unit = _scale(samples, about)
         z = np.clip((samples.y - around) / unit, -_CLIP, _CLIP)
-        params = {
-            **_COMMON,
-            **objective,
-            "num_threads": self.num_threads,
-            "min_data_in_leaf": min(40, max(5, len(z) // 200)),
-        }
+        params = {**_COMMON, **objective, "num_threads": self.num_threads}
+        params["min_data_in_leaf"] = _least_in_leaf(len(z), self.observed, params["num_leaves"])
         if self._binned is None:
             coded = [name for name in self.spec.names if name in self.spec.categorical]
             self._binned = lgb.Dataset(
@@ -202,6 +203,13 @@ class _Data:
                 categorical_feature=coded, params=params, free_raw_data=False,
             )  # fmt: skip
         return lgb.train(params, self._binned.set_label(z), rounds, callbacks=[_in_time(self.deadline)])
+
+
+def _least_in_leaf(samples: int, observed: int, leaves: int) -> int:
+    """How many samples a leaf holds at least; so few that half of the leaves can grow, where there is little to see."""
+    few = min(VALUES_IN_LEAF, max(5, samples // 200))
+    shared = max(1.0, samples / observed)  # samples that forecast the same value, from other origins
+    return max(few, min(round(VALUES_IN_LEAF * shared), samples // (2 * leaves)))
 
 
 def _in_time(deadline: float | None) -> Any:

@@ -1,11 +1,14 @@
 """Intervals that cover: quantiles moved about the median until they held what the backtest brought.
 
 Split conformal prediction (Vovk et al., 2005; Romano et al., 2019), multiplicative: the backtest says how many
-times a quantile's own distance from the median the actuals lay away, at each stretch of the horizon.
+times an interval's own width, on either side of the median, the actuals lay away, at each stretch of the horizon.
+One number moves all quantiles of a stretch: the few windows of a backtest share their accidents, so the tails, or
+the two sides apart, cannot be learned from them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Self, cast
 
 import numpy as np
@@ -18,9 +21,9 @@ from models.series import Floats, floats
 from quantis.panel import ID, Snapshot, Task, series_slices
 from quantis.types.base import Frozen
 
-_ROWS_A_STRETCH = 300
-_PAIRS_A_STRETCH = 30
-_PRIOR_PAIRS = 10  # so many (series, window) pairs weigh as much as the belief that nothing needs to change
+_STRETCHES, _PAIRS_A_STRETCH = 4, 40
+_COVERED = 0.8  # the interval that is measured is the one nearest to this
+_PRIOR_WINDOWS = 2  # so many windows weigh as much as the belief that nothing needs to change
 _WIDEST = 6.0
 
 
@@ -31,21 +34,21 @@ class Calibration(Frozen):
     factors: dict[str, tuple[float, ...]] = Field(description="Per quantile column, one for each stretch.")
 
     @classmethod
-    def of(cls, rows: Rows, h: int) -> Self | None:
-        """What these forecasts would have needed; None without quantiles beside the median, or actuals."""
-        levels = [level for level in rows.quantiles if level != 0.5]
-        if not levels or not len(rows.y):
+    def of(cls, rows: Rows, h: int, windows: int) -> Self | None:
+        """What these forecasts of so many windows would have needed; None without quantiles beside the median,
+        or actuals.
+        """
+        low, high = _measured(rows.quantiles)
+        if low == high or not len(rows.y):
             return None
         pairs = len(np.unique(rows.group))
-        stretches = min(h, len(rows.y) // _ROWS_A_STRETCH, max(1, pairs * h // (_PAIRS_A_STRETCH * 8)))
-        ends = np.unique(np.ceil(h * np.arange(1, max(stretches, 1) + 1) / max(stretches, 1)).astype(int))
+        stretches = int(np.clip(pairs // _PAIRS_A_STRETCH, 1, min(_STRETCHES, h)))
+        ends = np.ceil(h * np.arange(1, stretches + 1) / stretches).astype(int)
         stretch = np.searchsorted(ends, rows.step)
-        factors = {
-            quantile_column(level): tuple(
-                _factor(rows, rows.quantiles[level], level, stretch == part) for part in range(len(ends))
-            )
-            for level in levels
-        }
+        scores = _scores(rows, low, high)
+        covered = (high if high > 0.5 else 1.0) - (low if low < 0.5 else 0.0)
+        found = [_factor(scores[stretch == part], covered, pairs, windows) for part in range(stretches)]
+        factors = {quantile_column(level): tuple(found) for level in rows.quantiles if level != 0.5}
         return cls(ends=tuple(ends.tolist()), factors=factors)
 
     def apply(self, forecasts: pa.Table) -> pa.Table:
@@ -112,17 +115,37 @@ def bare(forecaster: Forecaster) -> Forecaster:
     return forecaster.inside if isinstance(forecaster, Calibrated) else forecaster
 
 
-def _factor(rows: Rows, quantile: Floats, level: float, part: np.ndarray) -> float:
-    """How many of its own distances away the quantile should have been, drawn to 1 where little was seen."""
-    distance = (quantile - rows.median)[part]
-    apart = (rows.y - rows.median)[part]
-    some = np.abs(distance) > 1e-9 * np.maximum(np.abs(rows.median[part]), 1e-9)
-    if not some.any():
+def _measured(levels: Collection[float]) -> tuple[float, float]:
+    """The two sides of the interval nearest to 80 %; the median where a side has no quantile."""
+    outer = (1 - _COVERED) / 2
+    low = min((level for level in levels if level < 0.5), key=lambda level: abs(level - outer), default=0.5)
+    high = min(
+        (level for level in levels if level > 0.5), key=lambda level: abs(1 - level - outer), default=0.5
+    )
+    return low, high
+
+
+def _scores(rows: Rows, low: float, high: float) -> Floats:
+    """How many times the interval's distance from the median, on its side, each actual lay away. Shape [rows].
+
+    Nothing lies outside of a side that has no quantile. NaN where a side has no width: scaling it would not help.
+    """
+    apart = rows.y - rows.median
+    side = np.where(apart > 0, high, low)
+    distance = np.where(apart > 0, rows.quantile(high), rows.quantile(low)) - rows.median
+    wide = np.abs(distance) > 1e-9 * np.maximum(np.abs(rows.median), 1e-9)
+    scores: Floats = np.where(wide, apart / np.where(wide, distance, 1.0), np.where(side == 0.5, 0.0, np.nan))
+    return scores
+
+
+def _factor(scores: Floats, covered: float, pairs: int, windows: int) -> float:
+    """The scale under which the interval had held its share of the actuals, drawn to 1 where little was seen."""
+    scores = scores[np.isfinite(scores)]
+    if not len(scores):
         return 1.0
-    pairs = len(np.unique(rows.group[part][some]))
-    found = np.quantile(apart[some] / distance[some], max(level, 1 - level))
-    drawn = (pairs * float(found) + _PRIOR_PAIRS) / (pairs + _PRIOR_PAIRS)
-    return float(np.clip(drawn, 0.0, _WIDEST))
+    found = float(np.quantile(scores, min(1.0, covered * (1 + 1 / pairs))))
+    found = float(np.clip(found, 1 / _WIDEST, _WIDEST))
+    return float(found ** (windows / (windows + _PRIOR_WINDOWS)))
 
 
 def _steps(forecasts: pa.Table) -> np.ndarray:

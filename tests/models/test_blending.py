@@ -19,6 +19,7 @@ from quantis.frequency import Frequency
 from quantis.panel import Task, timestamps
 
 H, SERIES, WINDOWS = 6, 40, 3
+MANY = 100_000  # windows: what was found is believed
 START = np.datetime64("2024-01-01", "us")
 LEVELS = (0.1, 0.5, 0.9)
 TASK = Task.model_validate(
@@ -101,11 +102,37 @@ def test_when_intervals_are_too_narrow_or_wide_then_those_of_other_data_cover_af
     history, judged = world
     middle = (judged(4, width, seed=2), judged(4, width, seed=5, sign=-1))
     both = pa.concat_tables(middle)
-    calibration = Calibration.of(_rows(both, history), H)
+    calibration = Calibration.of(_rows(both, history), H, MANY)
     fresh = pa.concat_tables([judged(4, width, seed=7), judged(4, width, seed=8, sign=-1)])
     assert not 0.75 < _coverage(fresh) < 0.85
     windows = [fresh.slice(i * SERIES * H, SERIES * H) for i in range(2 * WINDOWS)]
     assert 0.75 < _coverage(pa.concat_tables([calibration.apply(w) for w in windows])) < 0.85
+
+
+def test_when_there_are_few_windows_then_intervals_move_part_of_the_way_and_never_past_it(world):
+    history, judged = world
+    rows = _rows(judged(4, 1.5, seed=2), history)
+    few, more, all_the_way = (
+        Calibration.of(rows, H, windows).factors["q0.9"][0] for windows in (1, WINDOWS, MANY)
+    )
+    assert 1 < few < more < all_the_way
+    assert few == pytest.approx(all_the_way ** (1 / 3), rel=1e-3)
+
+
+def test_when_one_side_alone_has_quantiles_then_it_is_moved_until_it_holds_its_share(world):
+    history, judged = world
+    upper = [judged(4, 1.5, seed=s, sign=sign).drop_columns(["q0.1"]) for s, sign in ((2, 1), (5, -1))]
+    calibration = Calibration.of(_rows(pa.concat_tables(upper), history), H, MANY)
+    assert set(calibration.factors) == {"q0.9"}
+    fresh = [judged(4, 1.5, seed=s, sign=sign).drop_columns(["q0.1"]) for s, sign in ((7, 1), (8, -1))]
+    windows = [table.slice(i * SERIES * H, SERIES * H) for table in fresh for i in range(WINDOWS)]
+    moved = pa.concat_tables([calibration.apply(window) for window in windows])
+    assert np.mean(floats(moved["y"]) <= floats(moved["q0.9"])) == pytest.approx(0.9, abs=0.04)
+
+
+def test_when_there_is_the_median_alone_then_there_is_nothing_to_calibrate(world):
+    history, judged = world
+    assert Calibration.of(_rows(judged(4, 1, seed=2).drop_columns(["q0.1", "q0.9"]), history), H, MANY) is None
 
 
 def test_when_calibrated_then_quantiles_do_not_cross_and_nothing_becomes_negative(world):
