@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -12,42 +11,18 @@ import numpy as np
 import pyarrow as pa
 
 from features.anchored import AnchoredFrame, AnchoredSpec, Samples, anchored_spec
+from models.boosting_training import (
+    CENTRES,
+    MAX_ROWS,
+    Training,
+    drawn,
+    least_history,
+    scale,
+    usual_length,
+)
 from models.forecaster import Parts, quantile_column
 from models.series import Floats, predictions, recent
-from quantis.errors import InvalidInput
 from quantis.panel import Snapshot, Task
-
-MAX_SAMPLES = 100_000
-"""Samples that it trains on, drawn evenly from all there are: bounds the time on large panels."""
-MAX_ROWS = 2_000_000
-"""The latest rows of history that samples are drawn from: bounds the memory."""
-LEAVES, VALUES_PER_LEAF = (31, 63), 500
-"""A tree of the centre has a leaf for so many observed values, within these bounds."""
-VALUES_IN_LEAF = 40
-"""Observed values that a leaf holds at least, on panels large enough: one that many samples forecast counts once."""
-_SEED = 7
-_ROUNDS = 250
-_FAN_ROUNDS = 120
-_CLIP = 20.0  # spreads: one impossible value must not bend every tree
-_COMMON = {
-    "learning_rate": 0.05,
-    "num_leaves": LEAVES[0],
-    "max_bin": 127,
-    "feature_fraction": 0.7,
-    "bagging_fraction": 0.8,
-    "bagging_freq": 1,
-    "feature_pre_filter": False,
-    "deterministic": True,
-    "force_row_wise": True,
-    "seed": _SEED,
-    "verbosity": -1,
-}
-CENTRES: dict[str, dict[str, Any]] = {
-    "level": {"objective": "huber", "alpha": 1.0},
-    "median": {"objective": "regression_l1"},
-    "season": {"objective": "regression_l1"},
-}
-"""The views whose mean is the centre, and their losses; a Huber loss turns linear at one spread."""
 
 
 @dataclass(frozen=True)
@@ -63,20 +38,29 @@ class Boosting:
 
     The centre is the mean of boosters that err differently: two see a value from the series' level, between
     mean and median, one sees it from its last season. Each quantile is what its booster says, never on the
-    wrong side of the centre.
+    wrong side of the centre, and widened by what times that no booster was trained on have shown.
     """
 
     family: ClassVar[str] = "boosting"
     view: ClassVar[View] = View()
 
     def __init__(
-        self, task: Task, spec: AnchoredSpec, boosters: Mapping[str, lgb.Booster], non_negative: bool
+        self,
+        task: Task,
+        spec: AnchoredSpec,
+        boosters: Mapping[str, lgb.Booster],
+        non_negative: bool,
+        widening: float = 1.0,
     ) -> None:
-        """`boosters` by what they answer: views of the centre, and one per quantile but the median."""
+        """`boosters` by what they answer: views of the centre, and one per quantile but the median.
+
+        Quantiles lie `widening` times as far from the centre as their boosters say.
+        """
         self.task = task
         self.spec = spec
         self.boosters = dict(boosters)
         self.non_negative = non_negative
+        self.widening = widening
 
     @classmethod
     def fit(
@@ -94,19 +78,15 @@ class Boosting:
         rows = max(MAX_ROWS // max(snapshot.future.num_rows // task.h, 1), 4 * task.h)
         spec = anchored_spec(task, snapshot, cls.view.covariates)
         frame = AnchoredFrame(recent(snapshot, max(rows, 2 * spec.context_length)), task, spec)
-        samples, age = _drawn(frame, spec)
-        half_life = max(2 * task.h, _usual_length(frame) // 8) if cls.view.half_life else None
+        samples, age = drawn(frame, spec)
+        half_life = max(2 * task.h, usual_length(frame) // 8) if cls.view.half_life else None
         weight = None if half_life is None else 0.5 ** (age / half_life)
         observed = int(np.isfinite(frame.y).sum())
-        data = _Data(samples, spec, observed, weight, num_threads, deadline)
-        size = {"num_leaves": int(np.clip(observed // VALUES_PER_LEAF, *LEAVES))}
-        boosters = {name: data.train(loss | size, name, _ROUNDS) for name, loss in CENTRES.items()}
-        for q in task.quantiles:
-            if q != 0.5:
-                boosters[quantile_column(q)] = data.train(
-                    {"objective": "quantile", "alpha": q}, "level", _FAN_ROUNDS
-                )
-        return cls(task, spec, boosters, bool(np.nanmin(frame.y) >= 0))
+        training = Training(samples, age, spec, observed, weight, num_threads, deadline)
+        boosters = {name: training.centre(name) for name in CENTRES}
+        boosters |= {quantile_column(q): training.quantile(q) for q in task.quantiles if q != 0.5}
+        widening = training.widening(task.quantiles)
+        return cls(task, spec, boosters, bool(np.nanmin(frame.y) >= 0), widening)
 
     @property
     def min_history(self) -> int:
@@ -128,11 +108,12 @@ class Boosting:
     def _beside(self, q: float, centre: Floats, answers: Mapping[str, Floats]) -> Floats:
         if q == 0.5:
             return centre
-        return (np.minimum if q < 0.5 else np.maximum)(answers[quantile_column(q)], centre)
+        beside = (np.minimum if q < 0.5 else np.maximum)(answers[quantile_column(q)], centre)
+        return np.asarray(centre + self.widening * (beside - centre), np.float64)
 
     def _answer(self, name: str, samples: Samples) -> Floats:
         z = np.asarray(self.boosters[name].predict(samples.matrix, num_threads=1), dtype=np.float64)
-        around, unit = _scale(samples, name)
+        around, unit = scale(samples, name)
         return around + unit * z
 
     def _bounded(self, values: Floats) -> Floats:
@@ -142,6 +123,7 @@ class Boosting:
         config: dict[str, Any] = {
             "anchored": self.spec.model_dump(mode="json"),
             "non_negative": self.non_negative,
+            "widening": self.widening,
         }
         return Parts(config, texts={f"{name}.txt": b.model_to_string() for name, b in self.boosters.items()})
 
@@ -154,14 +136,8 @@ class Boosting:
             return DirectBoosting.from_parts(task, parts)
         boosters = {n.removesuffix(".txt"): lgb.Booster(model_str=text) for n, text in parts.texts.items()}
         spec = AnchoredSpec.model_validate(parts.config["anchored"])
-        return cls(task, spec, boosters, bool(parts.config["non_negative"]))
-
-
-def _scale(samples: Samples, about: str) -> tuple[Floats, Floats]:
-    """What a booster's answer is relative to, and in what unit. Shapes [samples]."""
-    if about == "season":
-        return samples.season, samples.unrest
-    return samples.level, samples.spread
+        widening = float(parts.config.get("widening", 1.0))  # bundles of before have none
+        return cls(task, spec, boosters, bool(parts.config["non_negative"]), widening)
 
 
 class RecentBoosting(Boosting):
@@ -176,75 +152,3 @@ class PlainBoosting(Boosting):
 
     family: ClassVar[str] = "boosting_plain"
     view: ClassVar[View] = View(covariates=False)
-
-
-@dataclass
-class _Data:
-    """What every booster of a model trains on."""
-
-    samples: Samples
-    spec: AnchoredSpec
-    observed: int  # values that the samples are drawn from
-    weight: Floats | None
-    num_threads: int
-    deadline: float | None
-    _binned: lgb.Dataset | None = None
-
-    def train(self, objective: Mapping[str, Any], about: str, rounds: int) -> lgb.Booster:
-        samples = self.samples
-        around, unit = _scale(samples, about)
-        z = np.clip((samples.y - around) / unit, -_CLIP, _CLIP)
-        params = {**_COMMON, **objective, "num_threads": self.num_threads}
-        params["min_data_in_leaf"] = _least_in_leaf(len(z), self.observed, params["num_leaves"])
-        if self._binned is None:
-            coded = [name for name in self.spec.names if name in self.spec.categorical]
-            self._binned = lgb.Dataset(
-                samples.matrix, z, weight=self.weight, feature_name=list(self.spec.names),
-                categorical_feature=coded, params=params, free_raw_data=False,
-            )  # fmt: skip
-        return lgb.train(params, self._binned.set_label(z), rounds, callbacks=[_in_time(self.deadline)])
-
-
-def _least_in_leaf(samples: int, observed: int, leaves: int) -> int:
-    """How many samples a leaf holds at least; so few that half of the leaves can grow, where there is little to see."""
-    few = min(VALUES_IN_LEAF, max(5, samples // 200))
-    shared = max(1.0, samples / observed)  # samples that forecast the same value, from other origins
-    return max(few, min(round(VALUES_IN_LEAF * shared), samples // (2 * leaves)))
-
-
-def _in_time(deadline: float | None) -> Any:
-    def callback(env: Any) -> None:
-        if deadline is not None and time.monotonic() > deadline:
-            raise TimeoutError(f"boosting ran out of time in round {env.iteration} of {env.end_iteration}")
-
-    return callback
-
-
-def least_history(spec: AnchoredSpec) -> int:
-    return max(2 * spec.season, 4)
-
-
-def _drawn(frame: AnchoredFrame, spec: AnchoredSpec) -> tuple[Samples, Floats]:
-    """Samples whose value is known, and the age of each: steps from its origin to the newest one."""
-    first, count = frame.origins(least_history(spec))
-    sums = np.append(0, np.cumsum(count * spec.h))
-    total = int(sums[-1])
-    picked = np.arange(total)
-    if total > MAX_SAMPLES:
-        picked = np.sort(np.random.default_rng(_SEED).choice(total, MAX_SAMPLES, replace=False))
-    series = np.searchsorted(sums, picked, side="right") - 1
-    within = picked - sums[series]
-    origin, step = first[series] + within // spec.h, within % spec.h + 1
-    known = np.isfinite(frame.y[origin + step])
-    series, origin, step = series[known], origin[known], step[known]
-    samples = frame.take(series, origin, step)
-    if not len(samples.y):
-        raise InvalidInput(
-            f"no observed value follows {least_history(spec)} steps of history within the horizon of "
-            f"{spec.h}; there is nothing to train on"
-        )
-    return samples, (frame.ends[series] - spec.h - 1 - origin).astype(np.float64)
-
-
-def _usual_length(frame: AnchoredFrame) -> int:
-    return int(np.median(frame.ends - frame.starts[:-1]))

@@ -23,7 +23,7 @@ from quantis.types.base import Frozen
 
 _STRETCHES, _PAIRS_A_STRETCH = 4, 40
 _COVERED = 0.8  # the interval that is measured is the one nearest to this
-_PRIOR_WINDOWS = 2  # so many windows weigh as much as the belief that nothing needs to change
+_PRIOR_WINDOWS = 12  # so many windows weigh as much as the belief that nothing needs to change
 _WIDEST = 6.0
 
 
@@ -38,15 +38,16 @@ class Calibration(Frozen):
         """What these forecasts of so many windows would have needed; None without quantiles beside the median,
         or actuals.
         """
-        low, high = _measured(rows.quantiles)
+        low, high = measured(rows.quantiles)
         if low == high or not len(rows.y):
             return None
         pairs = len(np.unique(rows.group))
         stretches = int(np.clip(pairs // _PAIRS_A_STRETCH, 1, min(_STRETCHES, h)))
         ends = np.ceil(h * np.arange(1, stretches + 1) / stretches).astype(int)
         stretch = np.searchsorted(ends, rows.step)
-        scores = _scores(rows, low, high)
-        covered = (high if high > 0.5 else 1.0) - (low if low < 0.5 else 0.0)
+        sides = (rows.quantile(level) if level != 0.5 else None for level in (low, high))
+        scores = beyond(rows.y, rows.median, *sides)
+        covered = share_within(low, high)
         found = [_factor(scores[stretch == part], covered, pairs, windows) for part in range(stretches)]
         factors = {quantile_column(level): tuple(found) for level in rows.quantiles if level != 0.5}
         return cls(ends=tuple(ends.tolist()), factors=factors)
@@ -115,7 +116,7 @@ def bare(forecaster: Forecaster) -> Forecaster:
     return forecaster.inside if isinstance(forecaster, Calibrated) else forecaster
 
 
-def _measured(levels: Collection[float]) -> tuple[float, float]:
+def measured(levels: Collection[float]) -> tuple[float, float]:
     """The two sides of the interval nearest to 80 %; the median where a side has no quantile."""
     outer = (1 - _COVERED) / 2
     low = min((level for level in levels if level < 0.5), key=lambda level: abs(level - outer), default=0.5)
@@ -125,16 +126,24 @@ def _measured(levels: Collection[float]) -> tuple[float, float]:
     return low, high
 
 
-def _scores(rows: Rows, low: float, high: float) -> Floats:
-    """How many times the interval's distance from the median, on its side, each actual lay away. Shape [rows].
+def share_within(low: float, high: float) -> float:
+    """The share of actuals that `measured`'s interval should hold; a side without a quantile has no end."""
+    return (high if high > 0.5 else 1.0) - (low if low < 0.5 else 0.0)
+
+
+def beyond(y: Floats, median: Floats, low: Floats | None, high: Floats | None) -> Floats:
+    """How many times the interval's distance from the median, on its side, each actual lies away. Shape [rows].
 
     Nothing lies outside of a side that has no quantile. NaN where a side has no width: scaling it would not help.
     """
-    apart = rows.y - rows.median
-    side = np.where(apart > 0, high, low)
-    distance = np.where(apart > 0, rows.quantile(high), rows.quantile(low)) - rows.median
-    wide = np.abs(distance) > 1e-9 * np.maximum(np.abs(rows.median), 1e-9)
-    scores: Floats = np.where(wide, apart / np.where(wide, distance, 1.0), np.where(side == 0.5, 0.0, np.nan))
+    apart = y - median
+    scores = np.zeros(len(y))
+    for side, quantile in ((apart < 0, low), (apart > 0, high)):
+        if quantile is not None:
+            distance = np.abs(quantile - median)
+            wide = distance > 1e-9 * np.maximum(np.abs(median), 1e-9)
+            scores[side & wide] = np.abs(apart[side & wide]) / distance[side & wide]
+            scores[side & ~wide] = np.nan
     return scores
 
 

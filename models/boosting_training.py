@@ -1,0 +1,186 @@
+"""What boosting trains on, how one of its boosters is trained, and how far its intervals must be widened."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import lightgbm as lgb
+import numpy as np
+import numpy.typing as npt
+
+from features.anchored import AnchoredFrame, AnchoredSpec, Samples
+from models.calibration import beyond, measured, share_within
+from models.series import Floats
+from quantis.errors import InvalidInput
+
+Indices = npt.NDArray[np.int64]
+
+MAX_SAMPLES = 100_000
+"""Samples that it trains on, drawn evenly from all there are: bounds the time on large panels."""
+MOST_SEEN = 5
+"""Samples for each observed value, from other origins: more add time, and trees that know the value by heart."""
+MAX_ROWS = 2_000_000
+"""The latest rows of history that samples are drawn from: bounds the memory."""
+LEAVES, VALUES_PER_LEAF = (31, 63), 500
+"""A tree of the centre has a leaf for so many observed values, within these bounds."""
+VALUES_IN_LEAF = 40
+"""Observed values that a leaf holds at least, on panels large enough: one that many samples forecast counts once."""
+_SEED = 7
+ROUNDS, FAN_ROUNDS = 250, 120
+_FOLDS, _FOLD_SAMPLES = 4, 30_000  # blocks of time that intervals are measured on, and samples of all of them
+_FEWEST, _HARDLY_MORE = 200, 2.0  # samples, in all and of a value, below which intervals stay as they are
+_WIDEST = 4.0
+_CLIP = 20.0  # spreads: one impossible value must not bend every tree
+_COMMON = {
+    "learning_rate": 0.05,
+    "num_leaves": LEAVES[0],
+    "max_bin": 127,
+    "feature_fraction": 0.7,
+    "bagging_fraction": 0.8,
+    "bagging_freq": 1,
+    "feature_pre_filter": False,
+    "deterministic": True,
+    "force_row_wise": True,
+    "seed": _SEED,
+    "verbosity": -1,
+}
+CENTRES: dict[str, dict[str, Any]] = {
+    "level": {"objective": "huber", "alpha": 1.0},
+    "median": {"objective": "regression_l1"},
+    "season": {"objective": "regression_l1"},
+}
+"""The views whose mean is the centre, and their losses; a Huber loss turns linear at one spread."""
+
+
+def scale(samples: Samples, about: str) -> tuple[Floats, Floats]:
+    """What a booster's answer is relative to, and in what unit. Shapes [samples]."""
+    if about == "season":
+        return samples.season, samples.unrest
+    return samples.level, samples.spread
+
+
+@dataclass
+class Training:
+    """What every booster of a model trains on."""
+
+    samples: Samples
+    age: Floats  # of each sample's origin, in steps before the newest one
+    spec: AnchoredSpec
+    observed: int  # values that the samples are drawn from
+    weight: Floats | None
+    num_threads: int
+    deadline: float | None
+    _binned: lgb.Dataset | None = None
+
+    def centre(self, name: str, only: Indices | None = None) -> lgb.Booster:
+        """A view of the centre, from `only` these samples where they are named."""
+        leaves = int(np.clip(self.observed // VALUES_PER_LEAF, *LEAVES))
+        return self._train(CENTRES[name] | {"num_leaves": leaves}, name, ROUNDS, only)
+
+    def quantile(self, level: float, only: Indices | None = None) -> lgb.Booster:
+        return self._train({"objective": "quantile", "alpha": level}, "level", FAN_ROUNDS, only)
+
+    def widening(self, levels: Sequence[float]) -> float:
+        """How many times wider intervals are on values of a time that boosters were not trained on; 1 at least.
+
+        Cross-conformal over blocks of time (Barber et al., 2021; Chernozhukov et al., 2018). 1 where a value is
+        seen from hardly more than one origin: there boosters cannot know it by heart.
+        """
+        low, high = measured(levels)
+        count = len(self.samples.y)
+        if low == high or count < _FEWEST or _shared(count, self.observed) < _HARDLY_MORE:
+            return 1.0
+        some = np.arange(0, count, -(-count // _FOLD_SAMPLES))
+        edges = np.quantile(self.age[some], np.arange(1, _FOLDS) / _FOLDS)
+        block = np.searchsorted(edges, self.age[some])
+        scores = [self._beyond(low, high, some[block != one], some[block == one]) for one in np.unique(block)]
+        found = np.nan_to_num(np.concatenate(scores), nan=_WIDEST)
+        return float(np.clip(np.quantile(found, share_within(low, high)), 1.0, _WIDEST))
+
+    def _beyond(self, low: float, high: float, train: Indices, test: Indices) -> Floats:
+        """How many times its interval's width each of `test` lies from the median, trained on `train`."""
+        matrix, z = self.samples.matrix[test], self._relative("level")[test]
+
+        def answer(booster: lgb.Booster) -> Floats:
+            return np.asarray(booster.predict(matrix, num_threads=1), np.float64)
+
+        middle = answer(self.centre("median", train))
+        below = np.minimum(answer(self.quantile(low, train)), middle) if low < 0.5 else None
+        above = np.maximum(answer(self.quantile(high, train)), middle) if high > 0.5 else None
+        return beyond(z, middle, below, above)
+
+    def _relative(self, about: str) -> Floats:
+        around, unit = scale(self.samples, about)
+        relative: Floats = np.clip((self.samples.y - around) / unit, -_CLIP, _CLIP)
+        return relative
+
+    def _train(
+        self, objective: Mapping[str, Any], about: str, rounds: int, only: Indices | None
+    ) -> lgb.Booster:
+        z = self._relative(about)
+        params = {**_COMMON, **objective, "num_threads": self.num_threads}
+        if self._binned is None:
+            coded = [name for name in self.spec.names if name in self.spec.categorical]
+            self._binned = lgb.Dataset(
+                self.samples.matrix, z, weight=self.weight, feature_name=list(self.spec.names),
+                categorical_feature=coded, params=params, free_raw_data=False,
+            ).construct()  # fmt: skip
+        data, count, observed = self._binned.set_label(z), len(z), self.observed
+        if only is not None:
+            data, count = data.subset(only.tolist()), len(only)
+            observed = round(observed * (1 - 1 / _FOLDS))
+        params["min_data_in_leaf"] = _least_in_leaf(count, observed, params["num_leaves"])
+        return lgb.train(params, data, rounds, callbacks=[_in_time(self.deadline)])
+
+
+def _least_in_leaf(samples: int, observed: int, leaves: int) -> int:
+    """How many samples a leaf holds at least; few enough for half of the leaves to grow, on small panels."""
+    few = min(VALUES_IN_LEAF, max(5, samples // 200))
+    return max(few, min(round(VALUES_IN_LEAF * _shared(samples, observed)), samples // (2 * leaves)))
+
+
+def _shared(samples: int, observed: int) -> float:
+    """Samples that forecast the same value, from other origins."""
+    return max(1.0, samples / observed)
+
+
+def _in_time(deadline: float | None) -> Any:
+    def callback(env: Any) -> None:
+        if deadline is not None and time.monotonic() > deadline:
+            raise TimeoutError(f"boosting ran out of time in round {env.iteration} of {env.end_iteration}")
+
+    return callback
+
+
+def least_history(spec: AnchoredSpec) -> int:
+    return max(2 * spec.season, 4)
+
+
+def drawn(frame: AnchoredFrame, spec: AnchoredSpec) -> tuple[Samples, Floats]:
+    """Samples whose value is known, and the age of each: steps from its origin to the newest one."""
+    first, count = frame.origins(least_history(spec))
+    sums = np.append(0, np.cumsum(count * spec.h))
+    total = int(sums[-1])
+    most = min(MAX_SAMPLES, MOST_SEEN * int(np.isfinite(frame.y).sum()))
+    picked = np.arange(total)
+    if total > most:
+        picked = np.sort(np.random.default_rng(_SEED).choice(total, most, replace=False))
+    series = np.searchsorted(sums, picked, side="right") - 1
+    within = picked - sums[series]
+    origin, step = first[series] + within // spec.h, within % spec.h + 1
+    known = np.isfinite(frame.y[origin + step])
+    series, origin, step = series[known], origin[known], step[known]
+    samples = frame.take(series, origin, step)
+    if not len(samples.y):
+        raise InvalidInput(
+            f"no observed value follows {least_history(spec)} steps of history within the horizon of "
+            f"{spec.h}; there is nothing to train on"
+        )
+    return samples, (frame.ends[series] - spec.h - 1 - origin).astype(np.float64)
+
+
+def usual_length(frame: AnchoredFrame) -> int:
+    return int(np.median(frame.ends - frame.starts[:-1]))
