@@ -132,11 +132,11 @@ class Training:
         if only is not None:
             data, count = data.subset(only.tolist()), len(only)
             observed = round(observed * (1 - 1 / _FOLDS))
-        params["min_data_in_leaf"] = _least_in_leaf(count, observed, params["num_leaves"])
+        params["min_data_in_leaf"] = least_in_leaf(count, observed, params["num_leaves"])
         return lgb.train(params, data, rounds, callbacks=[_in_time(self.deadline)])
 
 
-def _least_in_leaf(samples: int, observed: int, leaves: int) -> int:
+def least_in_leaf(samples: int, observed: int, leaves: int) -> int:
     """How many samples a leaf holds at least; few enough for half of the leaves to grow, on small panels."""
     few = min(VALUES_IN_LEAF, max(5, samples // 200))
     return max(few, min(round(VALUES_IN_LEAF * _shared(samples, observed)), samples // (2 * leaves)))

@@ -4,13 +4,21 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from features.anchored import AnchoredFrame, anchored_spec
+from features.snapshots import snapshot_at
+from models.backtest import backtest
 from models.boosting import Boosting
+from models.boosting_training import MOST_SEEN, drawn, least_in_leaf
 from models.bundle import read_bundle, write_bundle
 from models.metrics import evaluate
 from models.naive import SeasonalNaive
 from models.series import floats, keep_series, recent
 from quantis.errors import InvalidInput
-from quantis.panel import Snapshot
+from quantis.frequency import Frequency
+from quantis.panel import Panel, Snapshot, Task, timestamps
+from quantis.types.datasets import Roles
+
+START = np.datetime64("2024-01-01T00:00", "us")
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +95,73 @@ def test_when_nothing_was_observed_then_it_says_so(fitted):
     empty = _change(snapshot.history, "y", np.full(snapshot.history.num_rows, np.nan))
     with pytest.raises(InvalidInput, match="nothing to train on"):
         Boosting.fit(Snapshot(empty, snapshot.future, snapshot.static), task)
+
+
+def _wandering(make_task, seed: int, rows: int, series: int, h: int = 24) -> tuple[Task, Panel, pa.Table]:
+    """Series that drift about (autoregressive), whose new hours no tree has seen the like of; all their hours."""
+    draw, freq = np.random.default_rng(seed), Frequency.parse("h")
+    times = freq.grid(START, freq.shift(np.array([START]), rows - 1)[0])
+    shocks = draw.normal(0, 1, (series, rows))
+    y = np.zeros((series, rows))
+    for hour in range(1, rows):
+        y[:, hour] = 0.97 * y[:, hour - 1] + shocks[:, hour]
+    ids = np.repeat([f"s{i}" for i in range(series)], rows)
+    target = pa.table({"unique_id": ids, "ds": timestamps(np.tile(times, series)), "y": 100 + y.reshape(-1)})
+    static = pa.table({"unique_id": sorted(set(ids))})
+    task = make_task(h=h, quantiles=(0.1, 0.5, 0.9), roles=Roles(), holidays=None, season_lengths=(24,))
+    return task, Panel(target, target.select(["unique_id", "ds"]), static), target
+
+
+def test_when_series_wander_then_intervals_are_widened_until_they_cover_hours_that_nobody_trained_on(
+    make_task,
+):
+    task, panel, target = _wandering(make_task, seed=3, rows=800 + 40 * 24, series=3)
+    first = START + np.timedelta64(800, "h")
+    model = Boosting.fit(snapshot_at(panel, first, task), task)
+    origins = [first + np.timedelta64(24 * day, "h") for day in range(39)]
+
+    def coverage() -> float:
+        table = backtest(lambda _: model, lambda c: snapshot_at(panel, c, task), target, origins)
+        return evaluate(table, target, 24).metrics["coverage_80"]
+
+    assert model.widening > 1.1
+    covered = coverage()
+    model.widening = 1.0
+    assert coverage() < 0.7 < covered < 0.9
+
+
+def test_when_a_value_is_seen_from_one_origin_then_intervals_stay_as_the_boosters_say(make_task):
+    task, panel, _ = _wandering(make_task, seed=3, rows=400, series=3, h=1)
+    last = START + np.timedelta64(390, "h")
+    assert Boosting.fit(snapshot_at(panel, last, task), task).widening == 1.0
+
+
+def test_when_a_bundle_is_older_than_widening_then_its_intervals_are_as_they_were(fitted):
+    task, snapshot, _, model = fitted
+    parts = model.parts()
+    del parts.config["widening"]
+    older = Boosting.from_parts(task, parts)
+    assert older.widening == 1.0
+    bare = Boosting(task, model.spec, model.boosters, model.non_negative)
+    assert older.predict(snapshot).equals(bare.predict(snapshot))
+
+
+@pytest.mark.parametrize(
+    ("samples", "observed", "leaves", "least"),
+    [
+        (100_000, 400_000, 31, 40),  # each value once
+        (20_000, 4_000, 31, 200),  # five samples are one value
+        (6_000, 1_200, 31, 96),  # half of the leaves can grow
+        (300, 60, 31, 5),
+    ],
+)
+def test_when_samples_share_values_then_a_leaf_counts_values(samples, observed, leaves, least):
+    assert least_in_leaf(samples, observed, leaves) == least
+
+
+def test_when_the_panel_is_small_then_each_value_is_seen_five_times_at_most(make_task):
+    task, panel, _ = _wandering(make_task, seed=1, rows=500, series=2)
+    snapshot = snapshot_at(panel, START + np.timedelta64(499, "h"), task)
+    frame = AnchoredFrame(snapshot, task, anchored_spec(task, snapshot))
+    samples, age = drawn(frame, frame.spec)
+    assert len(samples.y) == len(age) == MOST_SEEN * 2 * 500
