@@ -17,6 +17,7 @@ from models.blending import ENSEMBLE, Candidate
 from models.forecaster import Forecaster
 from models.gate import Score
 from models.hierarchy import Levels, WithNodes
+from models.tft.training import SHORT, short_past
 from quantis.errors import TimedOut, Unavailable
 from quantis.panel import Snapshot, SnapshotProvider, Task
 from quantis.types.jobs import CompareSpec, Family
@@ -200,10 +201,9 @@ def _fitted(
 def tft_seconds(spec: CompareSpec, h: int, windows: int) -> float:
     """About how long the transformer trains on two shared cores; measured, good to a factor of two."""
     params, fits = spec.tft, windows if spec.refit else 1
-    values = (
-        params.steps * params.batch_size * params.workers * (params.encoder_length + h) * params.hidden_size
-    )
-    return fits * (15 + 1e-6 * values)
+    past = SHORT * short_past(h, params) + (1 - SHORT) * params.encoder_length
+    step = 0.012 + 2.2e-7 * params.batch_size * (past + h) * params.hidden_size
+    return fits * (15 + params.steps * params.workers * step)
 
 
 def _vintage(context: Context[Any], task: Task) -> VintageSnapshots | None:

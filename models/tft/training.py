@@ -29,7 +29,7 @@ Progress = Callable[[int, float], None]
 _CLIP = 1.0
 _REPORTS = 20
 _WARM_UP = 0.3  # of the steps
-_SHORT = 0.8  # of the steps, with a short past
+SHORT = 0.8  # of the steps, with a short past
 _RATE, _FASTEST = 0.25, 1e-2  # the learning rate of one unit, and the highest
 
 
@@ -178,9 +178,8 @@ def phases(shard: Shard, h: int, params: TftParams, workers: int) -> list[Phase]
     """Most steps see a short past, which is most of what decides a forecast, at a fraction of the work; the last
     ones see it whole. Only these, where the encoder is short itself.
     """
-    short = max(2 * h, params.encoder_length // 4)
-    begins = params.short_start and 2 * short <= params.encoder_length
-    begun = round(_SHORT * params.steps) if begins else 0
+    short = short_past(h, params)
+    begun = round(SHORT * params.steps) if short < params.encoder_length else 0
     parts = ((range(begun), shard.cut(short)), (range(begun, params.steps), shard))
     return [
         Phase(
@@ -191,6 +190,12 @@ def phases(shard: Shard, h: int, params: TftParams, workers: int) -> list[Phase]
         for steps, part in parts
         if len(steps)
     ]
+
+
+def short_past(h: int, params: TftParams) -> int:
+    """How much of the past the first steps see: the whole encoder, where a short one is not much less."""
+    short = max(2 * h, params.encoder_length // 4)
+    return short if params.short_start and 2 * short <= params.encoder_length else params.encoder_length
 
 
 def one_cycle(step: int, steps: int) -> float:

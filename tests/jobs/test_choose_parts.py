@@ -150,6 +150,14 @@ def test_when_a_transformer_gets_larger_then_it_is_thought_to_take_longer() -> N
     assert 15 < tft_seconds(spec, 24, 2) < 120 < tft_seconds(larger, 24, 2)
 
 
+def test_when_training_begins_with_a_short_past_then_it_is_thought_to_take_less_long() -> None:
+    def seconds(short: bool) -> float:
+        tft = {"encoder_length": 168, "hidden_size": 64, "short_start": short}
+        return tft_seconds(CompareSpec.model_validate({"dataset": "a", "tft": tft}), 24, 2)
+
+    assert 15 < seconds(True) < 0.7 * seconds(False)
+
+
 def test_when_a_preset_names_families_then_what_is_given_wins_and_naive_always_stands(task: Task) -> None:
     fast = CompareSpec(dataset="a", preset=Preset.fast)
     assert fast.families[:2] == ("seasonal_naive", "theta")
