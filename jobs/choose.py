@@ -150,17 +150,19 @@ def published(
 def units(candidates: Sequence[Member], trial: Trial, width: int) -> list[Unit]:
     """The members, those that look at one series at a time cut into blocks for `width` CPUs.
 
-    Nothing is cut where the series belong together, as in a hierarchy.
+    The whole ones come first, since blocks fill the time beside them. Nothing is cut where the series belong
+    together, as in a hierarchy.
     """
     series = len(trial.history[ID].unique())
     divisible = isinstance(trial.snapshots, Divisible)
     blocks = min(-(-series // SERIES_PER_BLOCK), 8 * width) if divisible else 1
-    return [
+    found = [
         Unit(member, part, parts)
         for member in candidates
         for parts in [blocks if member.family in LOCAL else 1]
         for part in range(parts)
     ]
+    return sorted(found, key=lambda unit: unit.parts)
 
 
 def fit(

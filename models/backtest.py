@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from models.forecaster import Forecaster
 from models.judged import CUTOFF
@@ -56,9 +57,11 @@ def _observed(snapshot: Snapshot) -> Snapshot:
 def with_actuals(forecasts: pa.Table, actuals: pa.Table, cutoff: np.datetime64) -> pa.Table:
     """Add `cutoff` and `y` (null where nothing was observed) without changing the order."""
     order = pa.array(np.arange(forecasts.num_rows))
+    ends = pc.min_max(forecasts[DS])  # a join costs by all that it is given
+    ahead = pc.and_(pc.greater_equal(actuals[DS], ends["min"]), pc.less_equal(actuals[DS], ends["max"]))
     joined = (
         forecasts.append_column("_order", order)
-        .join(actuals.select([ID, DS, Y]), keys=[ID, DS], join_type="left outer")
+        .join(actuals.select([ID, DS, Y]).filter(ahead), keys=[ID, DS], join_type="left outer")
         .sort_by("_order")
     )
     columns = {ID: joined[ID], DS: joined[DS], CUTOFF: timestamps(np.full(joined.num_rows, cutoff))}

@@ -77,13 +77,13 @@ def test_when_one_block_failed_then_the_member_has_its_reason(trial: Trial) -> N
     assert slow.failed == "timed out: 61 s of 60"
 
 
-def test_when_families_look_at_one_series_at_a_time_then_they_are_cut_and_others_are_not(
+def test_when_families_look_at_one_series_at_a_time_then_they_are_cut_and_others_come_whole_and_first(
     trial: Trial,
 ) -> None:
     many_series = choose.replace(trial, history=pa.table({"unique_id": [str(n) for n in range(1000)]}))
     found = choose.units([Member("theta", "theta"), Member("boosting", "boosting")], many_series, width=2)
-    assert [(unit.member.name, unit.parts) for unit in found] == [("theta", 4)] * 4 + [("boosting", 1)]
-    assert [unit.part for unit in found[:4]] == [0, 1, 2, 3]
+    assert [(unit.member.name, unit.parts) for unit in found] == [("boosting", 1)] + [("theta", 4)] * 4
+    assert [unit.part for unit in found[1:]] == [0, 1, 2, 3]
 
 
 def test_when_series_are_forecast_in_blocks_then_every_entry_is_as_without(trial: Trial, task: Task) -> None:
