@@ -18,8 +18,12 @@ from models.calibration import Calibration
 from models.ensemble import blend, weigh
 from models.judged import CUTOFF, Rows
 from quantis.panel import DS, ID, Task, times_of, timestamps
+from quantis.types.jobs import Family
 
 ENSEMBLE = "ensemble"
+_MEASURED = frozenset({Family.boosting, Family.boosting_recent, Family.boosting_plain})
+_PRIOR, _PRIOR_MEASURED = 2, 12
+"""Windows that weigh as much as a family's own intervals; the latter's were measured on times left out."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +68,11 @@ def _candidate(
     for cutoff in cutoffs:
         others = {name: _without(table, cutoff, cutoffs) for name, table in members.items()}
         weights = _weights(others, _without(reference, cutoff, cutoffs), history, task)
-        calibration = _calibration(_mixed(others, weights), history, task)
+        calibration = _calibration(others, weights, history, task)
         here = _mixed({name: _at(table, cutoff) for name, table in members.items()}, weights)
         windows.append(here if calibration is None else calibration.apply(here))
     weights = _weights(members, reference, history, task)
-    return Candidate(
-        weights, _calibration(_mixed(members, weights), history, task), pa.concat_tables(windows)
-    )
+    return Candidate(weights, _calibration(members, weights, history, task), pa.concat_tables(windows))
 
 
 def _weights(
@@ -83,9 +85,13 @@ def _weights(
     return weigh(rows, Rows.of(reference, history, season))
 
 
-def _calibration(forecasts: pa.Table, history: pa.Table, task: Task) -> Calibration | None:
+def _calibration(
+    members: Mapping[str, pa.Table], weights: Mapping[str, float], history: pa.Table, task: Task
+) -> Calibration | None:
+    forecasts = _mixed(members, weights)
     windows = len(np.unique(times_of(forecasts[CUTOFF])))
-    return Calibration.of(Rows.of(forecasts, history, task.season_lengths[0]), task.h, windows)
+    prior = sum(w * (_PRIOR_MEASURED if name in _MEASURED else _PRIOR) for name, w in weights.items())
+    return Calibration.of(Rows.of(forecasts, history, task.season_lengths[0]), task.h, windows, prior)
 
 
 def _mixed(members: Mapping[str, pa.Table], weights: Mapping[str, float]) -> pa.Table:

@@ -23,7 +23,6 @@ from quantis.types.base import Frozen
 
 _STRETCHES, _PAIRS_A_STRETCH = 4, 40
 _COVERED = 0.8  # the interval that is measured is the one nearest to this
-_PRIOR_WINDOWS = 12  # so many windows weigh as much as the belief that nothing needs to change
 _WIDEST = 6.0
 
 
@@ -34,9 +33,9 @@ class Calibration(Frozen):
     factors: dict[str, tuple[float, ...]] = Field(description="Per quantile column, one for each stretch.")
 
     @classmethod
-    def of(cls, rows: Rows, h: int, windows: int) -> Self | None:
+    def of(cls, rows: Rows, h: int, windows: int, prior: float) -> Self | None:
         """What these forecasts of so many windows would have needed; None without quantiles beside the median,
-        or actuals.
+        or actuals. `prior` windows weigh as much as the belief that nothing needs to change.
         """
         low, high = measured(rows.quantiles)
         if low == high or not len(rows.y):
@@ -48,7 +47,10 @@ class Calibration(Frozen):
         sides = (rows.quantile(level) if level != 0.5 else None for level in (low, high))
         scores = beyond(rows.y, rows.median, *sides)
         covered = share_within(low, high)
-        found = [_factor(scores[stretch == part], covered, pairs, windows) for part in range(stretches)]
+        found = [
+            _factor(scores[stretch == part], covered, pairs, windows / (windows + prior))
+            for part in range(stretches)
+        ]
         factors = {quantile_column(level): tuple(found) for level in rows.quantiles if level != 0.5}
         return cls(ends=tuple(ends.tolist()), factors=factors)
 
@@ -147,14 +149,14 @@ def beyond(y: Floats, median: Floats, low: Floats | None, high: Floats | None) -
     return scores
 
 
-def _factor(scores: Floats, covered: float, pairs: int, windows: int) -> float:
-    """The scale under which the interval had held its share of the actuals, drawn to 1 where little was seen."""
+def _factor(scores: Floats, covered: float, pairs: int, trust: float) -> float:
+    """The scale under which the interval had held its share of the actuals; of that, in its logarithm, `trust`."""
     scores = scores[np.isfinite(scores)]
     if not len(scores):
         return 1.0
     found = float(np.quantile(scores, min(1.0, covered * (1 + 1 / pairs))))
     found = float(np.clip(found, 1 / _WIDEST, _WIDEST))
-    return float(found ** (windows / (windows + _PRIOR_WINDOWS)))
+    return float(found**trust)
 
 
 def _steps(forecasts: pa.Table) -> np.ndarray:

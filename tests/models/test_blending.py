@@ -19,7 +19,6 @@ from quantis.frequency import Frequency
 from quantis.panel import Task, timestamps
 
 H, SERIES, WINDOWS = 6, 40, 3
-MANY = 100_000  # windows: what was found is believed
 START = np.datetime64("2024-01-01", "us")
 LEVELS = (0.1, 0.5, 0.9)
 TASK = Task.model_validate(
@@ -102,7 +101,7 @@ def test_when_intervals_are_too_narrow_or_wide_then_those_of_other_data_cover_af
     history, judged = world
     middle = (judged(4, width, seed=2), judged(4, width, seed=5, sign=-1))
     both = pa.concat_tables(middle)
-    calibration = Calibration.of(_rows(both, history), H, MANY)
+    calibration = Calibration.of(_rows(both, history), H, WINDOWS, 0)
     fresh = pa.concat_tables([judged(4, width, seed=7), judged(4, width, seed=8, sign=-1)])
     assert not 0.75 < _coverage(fresh) < 0.85
     windows = [fresh.slice(i * SERIES * H, SERIES * H) for i in range(2 * WINDOWS)]
@@ -113,16 +112,26 @@ def test_when_there_are_few_windows_then_intervals_move_part_of_the_way_and_neve
     history, judged = world
     rows = _rows(judged(4, 1.5, seed=2), history)
     few, more, all_the_way = (
-        Calibration.of(rows, H, windows).factors["q0.9"][0] for windows in (1, WINDOWS, MANY)
+        Calibration.of(rows, H, windows, prior).factors["q0.9"][0]
+        for windows, prior in ((1, 2), (3, 2), (3, 0))
     )
     assert 1 < few < more < all_the_way
-    assert few == pytest.approx(all_the_way ** (1 / 13), rel=1e-3)
+    assert few == pytest.approx(all_the_way ** (1 / 3), rel=1e-6)
+
+
+def test_when_a_family_has_measured_its_intervals_then_the_backtest_moves_them_less(world):
+    history, judged = world
+    table = judged(4, 1.5, seed=2)
+    found = candidates({"boosting": table, "theta": table}, table, history, TASK)
+    own, measured = (found[name].calibration.factors["q0.9"][0] for name in ("theta", "boosting"))
+    assert own == pytest.approx(measured ** ((3 + 12) / (3 + 2)))
+    assert 1 < measured < own
 
 
 def test_when_one_side_alone_has_quantiles_then_it_is_moved_until_it_holds_its_share(world):
     history, judged = world
     upper = [judged(4, 1.5, seed=s, sign=sign).drop_columns(["q0.1"]) for s, sign in ((2, 1), (5, -1))]
-    calibration = Calibration.of(_rows(pa.concat_tables(upper), history), H, MANY)
+    calibration = Calibration.of(_rows(pa.concat_tables(upper), history), H, WINDOWS, 0)
     assert set(calibration.factors) == {"q0.9"}
     fresh = [judged(4, 1.5, seed=s, sign=sign).drop_columns(["q0.1"]) for s, sign in ((7, 1), (8, -1))]
     windows = [table.slice(i * SERIES * H, SERIES * H) for table in fresh for i in range(WINDOWS)]
@@ -133,7 +142,8 @@ def test_when_one_side_alone_has_quantiles_then_it_is_moved_until_it_holds_its_s
 def test_when_there_is_the_median_alone_then_there_is_nothing_to_calibrate(world):
     history, judged = world
     assert (
-        Calibration.of(_rows(judged(4, 1, seed=2).drop_columns(["q0.1", "q0.9"]), history), H, MANY) is None
+        Calibration.of(_rows(judged(4, 1, seed=2).drop_columns(["q0.1", "q0.9"]), history), H, WINDOWS, 0)
+        is None
     )
 
 
