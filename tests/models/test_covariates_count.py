@@ -35,7 +35,7 @@ def test_when_a_covariate_that_matters_is_taken_away_then_the_forecast_gets_wors
     from bench.accuracy_sets import SETS
     from features.snapshots import snapshot_at
 
-    monkeypatch.setattr("models.boosting.MAX_SAMPLES", 40_000)
+    monkeypatch.setattr("models.boosting_training.MAX_SAMPLES", 40_000)
     trial = SETS[name]()
     few = pc.unique(trial.panel.target[ID]).slice(0, SERIES)
 
