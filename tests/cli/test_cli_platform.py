@@ -87,7 +87,7 @@ def test_when_control_c_is_typed_in_a_terminal_then_the_child_hears_it_once(appl
         environment = {**os.environ, "QUANTIS_APP_ROOT": str(application), "PYTHONPATH": str(ROOT)}
         os.execve(sys.executable, [sys.executable, "-m", "quantis", "demo"], environment)
     said = b""
-    while b"ready" not in said:
+    while b"ready\r\n" not in said:  # the whole line: a typed Control-C throws away what is not yet read
         said += os.read(terminal, 1000)
     os.write(terminal, b"\x03")
     deadline = time.monotonic() + 30
