@@ -15,7 +15,7 @@ from models.answers import as_table
 from models.backtest import backtest
 from models.blending import Candidate, candidates
 from models.bundle import FAMILIES, family_class, require_families, size_of
-from models.forecaster import Forecaster
+from models.forecaster import Forecaster, measures_intervals
 from models.gate import Score, errors_of
 from models.hierarchy import Levels
 from models.judged import Rows
@@ -90,12 +90,15 @@ class Fallen:
 
 @dataclass(frozen=True)
 class Judged:
-    """What a member answered: predictions beside actuals, its seconds on one CPU, its size in bytes."""
+    """What a member answered: predictions beside actuals, its seconds on one CPU, its size in bytes, and whether
+    its intervals were measured on values left out of the fit.
+    """
 
     predictions: pa.Table
     seconds: float
     size_bytes: int = 0
     fallen: tuple[Fallen, ...] = ()
+    measured: bool = False
 
 
 def windows(spec: CompareSpec, task: Task, history: pa.Table) -> int:
@@ -144,7 +147,8 @@ def published(
         return {}
     own = {m.name: one.predictions for m, one in judged.items() if m.family != BASELINE}
     mixed = {m.name for m in judged if blend and m.family in FAMILIES}
-    return candidates(own, floor.predictions, trial.history, trial.task, mixed)
+    measured = {m.name for m, one in judged.items() if one.measured}
+    return candidates(own, floor.predictions, trial.history, trial.task, mixed, measured)
 
 
 def units(candidates: Sequence[Member], trial: Trial, width: int) -> list[Unit]:
@@ -214,7 +218,8 @@ def judge(trial: Trial, fit_on: Callable[[Snapshot], Forecaster], baseline: bool
         return trial.levels.reconcile(table, snapshot, trial.task) if trial.levels else table
 
     predictions = backtest(fitted, trial.snapshots, trial.history, trial.cutoffs, trial.refit, answer)
-    return Judged(predictions, time.perf_counter() - started, size_of(last[0]), tuple(fallen))
+    seconds, model = time.perf_counter() - started, last[0]
+    return Judged(predictions, seconds, size_of(model), tuple(fallen), measures_intervals(model))
 
 
 def judge_unit(trial: Trial, unit: Unit, seconds: float | None) -> Judged:
@@ -244,6 +249,7 @@ def joined(parts: Sequence[Judged | Exception]) -> Judged | Exception:
         sum(part.seconds for part in done),
         max(part.size_bytes for part in done),
         tuple(one for part in done for one in part.fallen),
+        all(part.measured for part in done),
     )
 
 

@@ -18,12 +18,10 @@ from models.calibration import Calibration
 from models.ensemble import blend, weigh
 from models.judged import CUTOFF, Rows
 from quantis.panel import DS, ID, Task, times_of, timestamps
-from quantis.types.jobs import Family
 
 ENSEMBLE = "ensemble"
-_MEASURED = frozenset({Family.boosting, Family.boosting_recent, Family.boosting_plain})
 _PRIOR, _PRIOR_MEASURED = 2, 12
-"""Windows that weigh as much as a family's own intervals; the latter's were measured on times left out."""
+"""Windows that weigh as much as a model's own intervals, and as much as those that it has measured."""
 
 
 @dataclass(frozen=True)
@@ -41,57 +39,64 @@ def candidates(
     history: pa.Table,
     task: Task,
     blended: Collection[str] = (),
+    measured: Collection[str] = (),
 ) -> dict[str, Candidate]:
     """Each member calibrated, and the blend of those `blended` under `ensemble` where it has two or more.
 
     `members` and `naive` are predictions beside actuals (unique_id, ds, cutoff, y, mean, q...) of the same
-    series and windows.
+    series and windows. The `measured` have measured their intervals on values that they were not fitted on:
+    windows move these less, and make what consists of such alone no narrower.
     """
     ordered = {name: _ordered(table) for name, table in members.items()}
-    reference = _ordered(naive)
-    found = {name: _candidate({name: table}, reference, history, task) for name, table in ordered.items()}
+    judge = _Judge(_ordered(naive), history, task, frozenset(measured))
+    found = {name: judge.candidate({name: table}) for name, table in ordered.items()}
     same = {
-        name: table for name, table in ordered.items() if name in blended and _same_rows(table, reference)
+        name: table for name, table in ordered.items() if name in blended and _same_rows(table, judge.naive)
     }
     if len(same) > 1:
-        mixed = _candidate(same, reference, history, task)
+        mixed = judge.candidate(same)
         if len(mixed.weights) > 1:
             found[ENSEMBLE] = mixed
     return found
 
 
-def _candidate(
-    members: Mapping[str, pa.Table], reference: pa.Table, history: pa.Table, task: Task
-) -> Candidate:
-    cutoffs = np.unique(times_of(reference[CUTOFF]))
-    windows = []
-    for cutoff in cutoffs:
-        others = {name: _without(table, cutoff, cutoffs) for name, table in members.items()}
-        weights = _weights(others, _without(reference, cutoff, cutoffs), history, task)
-        calibration = _calibration(others, weights, history, task)
-        here = _mixed({name: _at(table, cutoff) for name, table in members.items()}, weights)
-        windows.append(here if calibration is None else calibration.apply(here))
-    weights = _weights(members, reference, history, task)
-    return Candidate(weights, _calibration(members, weights, history, task), pa.concat_tables(windows))
+@dataclass(frozen=True)
+class _Judge:
+    """What every candidate is held against."""
 
+    naive: pa.Table
+    history: pa.Table
+    task: Task
+    measured: frozenset[str]
 
-def _weights(
-    members: Mapping[str, pa.Table], reference: pa.Table, history: pa.Table, task: Task
-) -> dict[str, float]:
-    if len(members) == 1:
-        return dict.fromkeys(members, 1.0)
-    season = task.season_lengths[0]
-    rows = {name: Rows.of(table, history, season) for name, table in members.items()}
-    return weigh(rows, Rows.of(reference, history, season))
+    def candidate(self, members: Mapping[str, pa.Table]) -> Candidate:
+        cutoffs = np.unique(times_of(self.naive[CUTOFF]))
+        windows = []
+        for cutoff in cutoffs:
+            others = {name: _without(table, cutoff, cutoffs) for name, table in members.items()}
+            weights = self._weights(others, _without(self.naive, cutoff, cutoffs))
+            calibration = self._calibration(others, weights)
+            here = _mixed({name: _at(table, cutoff) for name, table in members.items()}, weights)
+            windows.append(here if calibration is None else calibration.apply(here))
+        weights = self._weights(members, self.naive)
+        return Candidate(weights, self._calibration(members, weights), pa.concat_tables(windows))
 
+    def _weights(self, members: Mapping[str, pa.Table], naive: pa.Table) -> dict[str, float]:
+        if len(members) == 1:
+            return dict.fromkeys(members, 1.0)
+        return weigh({name: self._rows(table) for name, table in members.items()}, self._rows(naive))
 
-def _calibration(
-    members: Mapping[str, pa.Table], weights: Mapping[str, float], history: pa.Table, task: Task
-) -> Calibration | None:
-    forecasts = _mixed(members, weights)
-    windows = len(np.unique(times_of(forecasts[CUTOFF])))
-    prior = sum(w * (_PRIOR_MEASURED if name in _MEASURED else _PRIOR) for name, w in weights.items())
-    return Calibration.of(Rows.of(forecasts, history, task.season_lengths[0]), task.h, windows, prior)
+    def _calibration(
+        self, members: Mapping[str, pa.Table], weights: Mapping[str, float]
+    ) -> Calibration | None:
+        forecasts = _mixed(members, weights)
+        windows = len(np.unique(times_of(forecasts[CUTOFF])))
+        prior = sum(w * (_PRIOR_MEASURED if name in self.measured else _PRIOR) for name, w in weights.items())
+        narrower = not self.measured.issuperset(weights)
+        return Calibration.of(self._rows(forecasts), self.task.h, windows, prior, narrower)
+
+    def _rows(self, table: pa.Table) -> Rows:
+        return Rows.of(table, self.history, self.task.season_lengths[0])
 
 
 def _mixed(members: Mapping[str, pa.Table], weights: Mapping[str, float]) -> pa.Table:

@@ -50,11 +50,11 @@ class Boosting:
         spec: AnchoredSpec,
         boosters: Mapping[str, lgb.Booster],
         non_negative: bool,
-        widening: float = 1.0,
+        widening: float | None = None,
     ) -> None:
         """`boosters` by what they answer: views of the centre, and one per quantile but the median.
 
-        Quantiles lie `widening` times as far from the centre as their boosters say.
+        Quantiles lie `widening` times as far from the centre as their boosters say; None where nobody measured.
         """
         self.task = task
         self.spec = spec
@@ -97,6 +97,10 @@ class Boosting:
     def context_length(self) -> int:
         return self.spec.context_length
 
+    @property
+    def intervals_measured(self) -> bool:
+        return self.widening is not None
+
     def predict(self, snapshot: Snapshot) -> pa.Table:
         samples = AnchoredFrame.horizon(recent(snapshot, self.context_length), self.task, self.spec)
         answers = {name: self._answer(name, samples) for name in self.boosters}
@@ -109,7 +113,7 @@ class Boosting:
         if q == 0.5:
             return centre
         beside = (np.minimum if q < 0.5 else np.maximum)(answers[quantile_column(q)], centre)
-        return np.asarray(centre + self.widening * (beside - centre), np.float64)
+        return np.asarray(centre + (self.widening or 1.0) * (beside - centre), np.float64)
 
     def _answer(self, name: str, samples: Samples) -> Floats:
         z = np.asarray(self.boosters[name].predict(samples.matrix, num_threads=1), dtype=np.float64)
@@ -136,7 +140,7 @@ class Boosting:
             return DirectBoosting.from_parts(task, parts)
         boosters = {n.removesuffix(".txt"): lgb.Booster(model_str=text) for n, text in parts.texts.items()}
         spec = AnchoredSpec.model_validate(parts.config["anchored"])
-        widening = float(parts.config.get("widening", 1.0))  # bundles of before have none
+        widening = parts.config.get("widening")  # bundles of before have none
         return cls(task, spec, boosters, bool(parts.config["non_negative"]), widening)
 
 

@@ -83,15 +83,18 @@ class Training:
     def quantile(self, level: float, only: Indices | None = None) -> lgb.Booster:
         return self._train({"objective": "quantile", "alpha": level}, "level", FAN_ROUNDS, only)
 
-    def widening(self, levels: Sequence[float]) -> float:
+    def widening(self, levels: Sequence[float]) -> float | None:
         """How many times wider intervals are on values of a time that boosters were not trained on; 1 at least.
 
         Cross-conformal over blocks of time (Barber et al., 2021; Chernozhukov et al., 2018). 1 where a value is
-        seen from hardly more than one origin: there boosters cannot know it by heart.
+        seen from hardly more than one origin: there boosters cannot know it by heart. None where samples are too
+        few to tell, or levels have no interval.
         """
         low, high = measured(levels)
         count = len(self.samples.y)
-        if low == high or count < _FEWEST or _shared(count, self.observed) < _HARDLY_MORE:
+        if low == high or count < _FEWEST:
+            return None
+        if _shared(count, self.observed) < _HARDLY_MORE:
             return 1.0
         some = np.arange(0, count, -(-count // _FOLD_SAMPLES))
         edges = np.quantile(self.age[some], np.arange(1, _FOLDS) / _FOLDS)

@@ -33,9 +33,10 @@ class Calibration(Frozen):
     factors: dict[str, tuple[float, ...]] = Field(description="Per quantile column, one for each stretch.")
 
     @classmethod
-    def of(cls, rows: Rows, h: int, windows: int, prior: float) -> Self | None:
+    def of(cls, rows: Rows, h: int, windows: int, prior: float, narrower: bool = True) -> Self | None:
         """What these forecasts of so many windows would have needed; None without quantiles beside the median,
-        or actuals. `prior` windows weigh as much as the belief that nothing needs to change.
+        or actuals. `prior` windows weigh as much as the belief that nothing needs to change. Intervals become
+        wider alone where they may not become `narrower`.
         """
         low, high = measured(rows.quantiles)
         if low == high or not len(rows.y):
@@ -51,6 +52,8 @@ class Calibration(Frozen):
             _factor(scores[stretch == part], covered, pairs, windows / (windows + prior))
             for part in range(stretches)
         ]
+        if not narrower:
+            found = [max(1.0, factor) for factor in found]
         factors = {quantile_column(level): tuple(found) for level in rows.quantiles if level != 0.5}
         return cls(ends=tuple(ends.tolist()), factors=factors)
 

@@ -112,6 +112,11 @@ def _named(model_class: type[Any], fitted_here: bool) -> None:
         _require(hasattr(model_class, name), f"{name} is missing")
 
 
+def _plain_word(forecaster: Forecaster, snapshot: Snapshot) -> None:
+    said = getattr(forecaster, "intervals_measured", False)
+    _require(isinstance(said, bool), f"intervals_measured is {said!r}; it is True or False, or left out")
+
+
 def _answers_all(forecaster: Forecaster, snapshot: Snapshot) -> None:
     answer = forecaster.predict(snapshot)
     wanted = snapshot.future.select([ID, DS])
@@ -172,6 +177,7 @@ _PROMISES: dict[str, Callable[[Forecaster, Snapshot], None]] = {
     "a series' answer does not depend on who else is asked for": _subset,
     "it looks no further back than context_length": _looks_back,
     "min_history is enough": _least_history,
+    "it says plainly whether it has measured its intervals": _plain_word,
 }
 
 

@@ -3,7 +3,8 @@
 A forecaster is fitted on a snapshot, predicts from a snapshot, and turns into parts (JSON, arrays,
 texts) that a bundle keeps. Predictions are an Arrow table `unique_id, ds, mean` and one column per
 quantile named by `quantile_column`, `h` rows per series, in the order of `snapshot.future`.
-Quantiles are finite and never cross.
+Quantiles are finite and never cross. One that has measured its intervals on values that it was not
+fitted on may say so by a property `intervals_measured`: a backtest then moves them less, and only wider.
 """
 
 from __future__ import annotations
@@ -49,6 +50,11 @@ class Forecaster(Protocol):
 
     @classmethod
     def from_parts(cls, task: Task, parts: Parts) -> Self: ...
+
+
+def measures_intervals(forecaster: Forecaster) -> bool:
+    """Whether it says, by `intervals_measured`, that it measured its intervals on values it was not fitted on."""
+    return bool(getattr(forecaster, "intervals_measured", False))
 
 
 def quantile_column(quantile: float) -> str:

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from cluster.session import InProcess
@@ -66,6 +67,28 @@ def test_when_a_local_family_is_judged_by_blocks_then_it_says_the_same_as_at_onc
     scores = [choose.score(member, outcome, trial) for outcome in (whole, joined)]
     assert scores[0].metrics == pytest.approx(scores[1].metrics)
     assert scores[0].errors == pytest.approx(scores[1].errors)
+
+
+def test_when_members_have_measured_their_intervals_then_they_are_published_no_narrower(trial: Trial) -> None:
+    floor, theta = Member("seasonal_naive_7", Family.seasonal_naive, season=7), Member("theta", Family.theta)
+    outcomes: dict[str, Judged | Exception] = {
+        member.name: choose.judge_unit(trial, Unit(member), None) for member in (floor, theta)
+    }
+    judged = outcomes["theta"]
+    assert isinstance(judged, Judged)
+    assert not judged.measured
+    wide = judged.predictions
+    for name in ("q0.1", "q0.9"):  # ten times as wide as they are
+        moved = pc.add(wide["q0.5"], pc.multiply(10.0, pc.subtract(wide[name], wide["q0.5"])))
+        wide = wide.set_column(wide.column_names.index(name), name, moved)
+    factors = {}
+    for measured in (False, True):
+        outcomes["theta"] = choose.replace(judged, predictions=wide, measured=measured)
+        found = choose.published([floor, theta], outcomes, trial, blend=False)["theta"].calibration
+        assert found is not None
+        factors[measured] = found.factors["q0.9"]
+    assert max(factors[False]) < 1
+    assert set(factors[True]) == {1.0}
 
 
 def test_when_one_block_failed_then_the_member_has_its_reason(trial: Trial) -> None:

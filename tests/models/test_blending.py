@@ -119,13 +119,28 @@ def test_when_there_are_few_windows_then_intervals_move_part_of_the_way_and_neve
     assert few == pytest.approx(all_the_way ** (1 / 3), rel=1e-6)
 
 
-def test_when_a_family_has_measured_its_intervals_then_the_backtest_moves_them_less(world):
+def test_when_a_member_has_measured_its_intervals_then_the_backtest_moves_them_less(world):
     history, judged = world
     table = judged(4, 1.5, seed=2)
-    found = candidates({"boosting": table, "theta": table}, table, history, TASK)
-    own, measured = (found[name].calibration.factors["q0.9"][0] for name in ("theta", "boosting"))
+    found = candidates({"sure": table, "other": table}, table, history, TASK, measured={"sure"})
+    own, measured = (found[name].calibration.factors["q0.9"][0] for name in ("other", "sure"))
     assert own == pytest.approx(measured ** ((3 + 12) / (3 + 2)))
     assert 1 < measured < own
+
+
+def test_when_members_have_measured_their_intervals_then_the_backtest_makes_none_narrower(world):
+    history, judged = world
+    members = {name: judged(4, 20.0, seed=s, sign=sign) for name, s, sign in (("a", 2, 1), ("b", 3, -1))}
+
+    def narrowed(measured: set[str]) -> dict[str, bool]:
+        found = candidates(members, members["a"], history, TASK, members, measured)
+        return {
+            name: min(min(factors) for factors in one.calibration.factors.values()) < 1
+            for name, one in found.items()
+        }
+
+    assert narrowed({"a", "b"}) == {"a": False, "b": False, ENSEMBLE: False}
+    assert narrowed({"a"}) == {"a": False, "b": True, ENSEMBLE: True}
 
 
 def test_when_one_side_alone_has_quantiles_then_it_is_moved_until_it_holds_its_share(world):

@@ -136,12 +136,21 @@ def test_when_a_value_is_seen_from_one_origin_then_intervals_stay_as_the_booster
     assert Boosting.fit(snapshot_at(panel, last, task), task).widening == 1.0
 
 
+def test_when_samples_are_too_few_to_tell_then_intervals_are_not_said_to_be_measured(make_task):
+    task, panel, _ = _wandering(make_task, seed=3, rows=90, series=1, h=3)
+    last = START + np.timedelta64(80, "h")
+    model = Boosting.fit(snapshot_at(panel, last, task), task)
+    assert not model.intervals_measured
+    again = Boosting.from_parts(task, model.parts())
+    assert again.predict(snapshot_at(panel, last, task)).equals(model.predict(snapshot_at(panel, last, task)))
+
+
 def test_when_a_bundle_is_older_than_widening_then_its_intervals_are_as_they_were(fitted):
     task, snapshot, _, model = fitted
     parts = model.parts()
     del parts.config["widening"]
     older = Boosting.from_parts(task, parts)
-    assert older.widening == 1.0
+    assert not older.intervals_measured
     bare = Boosting(task, model.spec, model.boosters, model.non_negative)
     assert older.predict(snapshot).equals(bare.predict(snapshot))
 

@@ -101,6 +101,10 @@ class Shouting(Drift):
     family = "Drift!"
 
 
+class Vague(Drift):
+    intervals_measured = "mostly"
+
+
 class Timeless(Drift):
     @classmethod
     def fit(cls, snapshot, task):
@@ -118,6 +122,7 @@ class Timeless(Drift):
         (Unfinished, "can be fitted", "RuntimeError: not written yet"),
         (Shouting, "can be named", "lower-case"),
         (Timeless, "keeps to the time", "deadline"),
+        (Vague, "measured its intervals", "'mostly'"),
     ],
 )
 def test_when_a_class_breaks_a_promise_then_the_finding_names_it(family, promise, what):
