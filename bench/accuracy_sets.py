@@ -1,4 +1,4 @@
-"""The six sets of the accuracy benchmark, as snapshots: how each is split stands in the data's own README.
+"""The sets of the accuracy benchmarks, as snapshots: how each is split stands in the data's own README.
 
 A series' histories end where its own test begins; where there are several origins they follow each other.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -30,10 +30,14 @@ class Trial:
     task: Task
     panel: Panel
     tests: tuple[np.datetime64, ...]
-    shift: dict[str, np.timedelta64]
 
     def snapshot(self, cutoff: np.datetime64) -> Snapshot:
         return snapshot_at(self.panel, cutoff, self.task)
+
+    def before(self, spans: int) -> Trial:
+        """The same, so many of its whole test spans earlier."""
+        steps = spans * len(self.tests) * self.task.h
+        return replace(self, tests=tuple(self.task.frequency.shift(np.array(self.tests), -steps)))
 
     @property
     def actuals(self) -> pa.Table:
@@ -83,7 +87,7 @@ def _trial(
     end = np.datetime64(last, "us")
     back = h * np.arange(origins, 0, -1)
     tests = task.frequency.shift(np.full(origins, end, "datetime64[us]"), -back)
-    return Trial(name, task, panel, tuple(tests), {})
+    return Trial(name, task, panel, tuple(tests))
 
 
 def rossmann() -> Trial:
@@ -142,3 +146,20 @@ SETS: dict[str, Callable[[], Trial]] = {
     "epf": epf,
     "tourism": tourism,
 }
+"""Those that accuracy is compared on."""
+
+
+def _plain(file: str, freq: str, h: int, origins: int = 1) -> Callable[[], Trial]:
+    def load() -> Trial:
+        frame = pd.read_parquet(folder() / f"{file}.parquet", columns=[ID, DS, Y])
+        return _trial(file, frame, freq, h, origins)
+
+    return load
+
+
+MORE: dict[str, Callable[[], Trial]] = {
+    "pedestrians": _plain("pedestrian_utc", "h", 24, origins=14),
+    "etth1": _plain("etth1", "h", 24, origins=14),
+    "retail": _plain("aus_retail", "MS", 12),
+}
+"""Others, on which nothing is compared."""

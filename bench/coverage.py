@@ -1,0 +1,94 @@
+"""Whether 80 % intervals hold 80 %: on each set's test span, and on the spans before it.
+
+`python -m bench.coverage [--quick] [--json] [--only SET]`, with QUANTIS_BENCH_DATA naming the data's folder. One span
+says little: its values share their accidents, as a week of high prices. So the family that a set's accuracy was
+best with is judged, fitted and calibrated anew before each of five spans, as a training job would, and asked at each
+of the span's origins. Beside it stand its intervals as they were fitted, without the calibration; the ratio is their
+WQL over ours: above 1 the calibration is worth having. `--quick` takes two sets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from bench.accuracy_sets import MORE, SETS, Trial
+from bench.harness import report
+from features.snapshots import cutoffs
+from jobs import choose
+from jobs.choose import Member, Unit
+from models.backtest import backtest
+from models.calibration import calibrated
+from models.forecaster import Forecaster
+from models.metrics import evaluate
+from quantis.types.jobs import CompareSpec, Family
+
+SPANS = 5
+QUICK = ("epf", "stallion")
+ALL = SETS | MORE
+STATISTICAL = ("tourism", "retail")
+
+
+def span(trial: Trial) -> dict[str, Any]:
+    """Coverage and WQL on the trial's test, as published and as fitted."""
+    task, now = trial.task, trial.snapshot(trial.tests[0])
+    family = Family.statistical if trial.name in STATISTICAL else Family.boosting
+    windows = choose.windows(CompareSpec(dataset=trial.name, h=task.h), task, now.history)
+    origins = tuple(cutoffs(trial.tests[0], task, windows, task.h))
+    judged = choose.Trial(task, trial.snapshot, now.history, origins)
+    member, floor = (
+        Member(family, family),
+        Member("floor", Family.seasonal_naive, season=task.season_lengths[0]),
+    )
+    outcomes = {one.name: choose.judge_unit(judged, Unit(one), None) for one in (member, floor)}
+    candidate = choose.published([member, floor], outcomes, judged, blend=False)[member.name]
+    fitted = choose.fit(member, now, task)
+    found = {"windows": len(origins)}
+    for name, model in (("published", calibrated(fitted, candidate.calibration)), ("fitted", fitted)):
+        found[name] = _figures(trial, model)
+    return found
+
+
+def _figures(trial: Trial, model: Forecaster) -> dict[str, float]:
+    table = backtest(lambda _: model, trial.snapshot, trial.actuals, trial.tests, False)
+    metrics = evaluate(table, trial.actuals, trial.task.season_lengths[0]).metrics
+    return {name: round(float(metrics[name] or 0.0), 4) for name in ("coverage_80", "wql")}
+
+
+def run(names: list[str], tell: Callable[[str], Any]) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for name in names:
+        whole = ALL[name]()
+        for back in range(SPANS):
+            found.setdefault(name, []).append(span(whole.before(back)))
+            tell(f"{name}, {back} spans before the test: {found[name][-1]}")
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="two sets")
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    parser.add_argument(
+        "--only", choices=sorted(ALL), action="append", help="this set alone; may be repeated"
+    )
+    asked = parser.parse_args()
+    names = asked.only or list(QUICK if asked.quick else ALL)
+    found = run(names, lambda text: print(text, file=sys.stderr, flush=True))
+
+    def mean(which: str) -> dict[str, float]:
+        return {
+            name: round(statistics.fmean(one[which]["coverage_80"] for one in spans), 3)
+            for name, spans in found.items()
+        }
+
+    gains = [one["fitted"]["wql"] / one["published"]["wql"] for spans in found.values() for one in spans]
+    ratios = {"wql_vs_as_fitted": statistics.geometric_mean(gains)}
+    report("coverage", mean("published"), {"as_fitted": mean("fitted")}, ratios, found, asked.json)
+
+
+if __name__ == "__main__":
+    main()
