@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from models.calibration import Calibration
 from models.ensemble import blend, weigh
-from models.judged import CUTOFF, Rows
+from models.judged import CUTOFF, Rows, mean_of
 from quantis.panel import DS, ID, Task, times_of, timestamps
 
 ENSEMBLE = "ensemble"
@@ -47,11 +49,13 @@ def candidates(
     series and windows. The `measured` have measured their intervals on values that they were not fitted on:
     windows move these less, and make what consists of such alone no narrower.
     """
-    ordered = {name: _ordered(table) for name, table in members.items()}
-    judge = _Judge(_ordered(naive), history, task, frozenset(measured))
-    found = {name: judge.candidate({name: table}) for name, table in ordered.items()}
+    judge = _Judge.of(naive, history, task, measured)
+    judged = {name: _Evidence.of(table, history, task) for name, table in members.items()}
+    found = {name: judge.candidate({name: one}) for name, one in judged.items()}
     same = {
-        name: table for name, table in ordered.items() if name in blended and _same_rows(table, judge.naive)
+        name: one
+        for name, one in judged.items()
+        if name in blended and _same_rows(one.table, judge.naive.table)
     }
     if len(same) > 1:
         mixed = judge.candidate(same)
@@ -61,50 +65,60 @@ def candidates(
 
 
 @dataclass(frozen=True)
+class _Evidence:
+    """A member's predictions in one order, and those of its rows that have an actual."""
+
+    table: pa.Table
+    rows: Rows
+    cutoffs: npt.NDArray[np.datetime64]  # of each row
+
+    @classmethod
+    def of(cls, table: pa.Table, history: pa.Table, task: Task) -> Self:
+        ordered = table.sort_by([(CUTOFF, "ascending"), (ID, "ascending"), (DS, "ascending")])
+        rows = Rows.of(ordered, history, task.season_lengths[0])
+        return cls(ordered, rows, times_of(ordered[CUTOFF])[rows.place])
+
+    def at(self, cutoff: np.datetime64) -> pa.Table:
+        return self.table.filter(pc.equal(self.table[CUTOFF], timestamps(np.array([cutoff]))[0]))
+
+    def without(self, cutoff: np.datetime64 | None) -> Rows:
+        """The rows of the other windows; all without a cutoff."""
+        return self.rows if cutoff is None else self.rows.only(self.cutoffs != cutoff)
+
+
+@dataclass(frozen=True)
 class _Judge:
     """What every candidate is held against."""
 
-    naive: pa.Table
-    history: pa.Table
+    naive: _Evidence
+    windows: npt.NDArray[np.datetime64]
     task: Task
     measured: frozenset[str]
 
-    def candidate(self, members: Mapping[str, pa.Table]) -> Candidate:
-        cutoffs = np.unique(times_of(self.naive[CUTOFF]))
-        windows = []
-        for cutoff in cutoffs:
-            others = {name: _without(table, cutoff, cutoffs) for name, table in members.items()}
-            weights = self._weights(others, _without(self.naive, cutoff, cutoffs))
-            calibration = self._calibration(others, weights)
-            here = _mixed({name: _at(table, cutoff) for name, table in members.items()}, weights)
-            windows.append(here if calibration is None else calibration.apply(here))
-        weights = self._weights(members, self.naive)
-        return Candidate(weights, self._calibration(members, weights), pa.concat_tables(windows))
+    @classmethod
+    def of(cls, naive: pa.Table, history: pa.Table, task: Task, measured: Collection[str]) -> Self:
+        reference = _Evidence.of(naive, history, task)
+        return cls(reference, np.unique(times_of(reference.table[CUTOFF])), task, frozenset(measured))
 
-    def _weights(self, members: Mapping[str, pa.Table], naive: pa.Table) -> dict[str, float]:
-        if len(members) == 1:
-            return dict.fromkeys(members, 1.0)
-        return weigh({name: self._rows(table) for name, table in members.items()}, self._rows(naive))
+    def candidate(self, members: Mapping[str, _Evidence]) -> Candidate:
+        judged = []
+        for cutoff in self.windows:
+            weights, calibration = self._fitted(members, cutoff if len(self.windows) > 1 else None)
+            here = blend([(weight, members[name].at(cutoff)) for name, weight in weights.items()])
+            judged.append(here if calibration is None else calibration.apply(here))
+        return Candidate(*self._fitted(members, None), pa.concat_tables(judged))
 
-    def _calibration(
-        self, members: Mapping[str, pa.Table], weights: Mapping[str, float]
-    ) -> Calibration | None:
-        forecasts = _mixed(members, weights)
-        windows = len(np.unique(times_of(forecasts[CUTOFF])))
+    def _fitted(
+        self, members: Mapping[str, _Evidence], left_out: np.datetime64 | None
+    ) -> tuple[dict[str, float], Calibration | None]:
+        """Weights and calibration from all windows but the one left out."""
+        rows = {name: one.without(left_out) for name, one in members.items()}
+        weights = dict.fromkeys(rows, 1.0) if len(rows) == 1 else weigh(rows, self.naive.without(left_out))
+        windows = len(self.windows) - (left_out is not None)
         prior = sum(w * (_PRIOR_MEASURED if name in self.measured else _PRIOR) for name, w in weights.items())
+        mixed = mean_of([(weight, rows[name]) for name, weight in weights.items()])
         narrower = not self.measured.issuperset(weights)
-        return Calibration.of(self._rows(forecasts), self.task.h, windows, prior, narrower)
-
-    def _rows(self, table: pa.Table) -> Rows:
-        return Rows.of(table, self.history, self.task.season_lengths[0])
-
-
-def _mixed(members: Mapping[str, pa.Table], weights: Mapping[str, float]) -> pa.Table:
-    return blend([(weight, members[name]) for name, weight in weights.items()])
-
-
-def _ordered(table: pa.Table) -> pa.Table:
-    return table.sort_by([(CUTOFF, "ascending"), (ID, "ascending"), (DS, "ascending")])
+        return weights, Calibration.of(mixed, self.task.h, windows, prior, narrower)
 
 
 def _same_rows(table: pa.Table, reference: pa.Table) -> bool:
@@ -112,14 +126,3 @@ def _same_rows(table: pa.Table, reference: pa.Table) -> bool:
     return bool(
         table.column_names == reference.column_names and table.select(keys).equals(reference.select(keys))
     )
-
-
-def _at(table: pa.Table, cutoff: np.datetime64) -> pa.Table:
-    return table.filter(pc.equal(table[CUTOFF], timestamps(np.array([cutoff]))[0]))
-
-
-def _without(table: pa.Table, cutoff: np.datetime64, cutoffs: np.ndarray) -> pa.Table:
-    """The other windows; this one where there is no other."""
-    if len(cutoffs) == 1:
-        return table
-    return table.filter(pc.not_equal(table[CUTOFF], timestamps(np.array([cutoff]))[0]))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -48,10 +49,37 @@ class Rows:
             step[kept], kept,
         )  # fmt: skip
 
+    def only(self, some: npt.NDArray[np.bool_]) -> Rows:
+        """Some of the rows; `some` has shape [rows]."""
+        quantiles = {level: values[some] for level, values in self.quantiles.items()}
+        return Rows(
+            self.y[some], self.mean[some], self.median[some], quantiles, self.group[some],
+            self.absolute_scale[some], self.squared_scale[some], self.step[some], self.place[some],
+        )  # fmt: skip
+
     def quantile(self, level: float) -> Floats:
         """The forecast of this quantile; NaN when it was not asked for."""
         found = (values for known, values in self.quantiles.items() if abs(known - level) < 1e-9)
         return next(found, np.full(len(self.y), np.nan))
+
+
+def mean_of(weighted: Sequence[tuple[float, Rows]]) -> Rows:
+    """The weighted mean of forecasts for the same rows; the weights need not sum to 1."""
+    weights, all_rows = [weight for weight, _ in weighted], [rows for _, rows in weighted]
+    first = all_rows[0]
+    if len(weighted) == 1:
+        return first
+
+    def mean(values: Iterable[Floats]) -> Floats:
+        total = sum(weight * one for weight, one in zip(weights, values, strict=True))
+        return np.asarray(total / sum(weights), np.float64)
+
+    return replace(
+        first,
+        mean=mean(rows.mean for rows in all_rows),
+        median=mean(rows.median for rows in all_rows),
+        quantiles={level: mean(rows.quantiles[level] for rows in all_rows) for level in first.quantiles},
+    )
 
 
 def quantile_columns(table: pa.Table) -> list[str]:
