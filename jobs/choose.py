@@ -146,9 +146,8 @@ def published(
     if floor is None or trial.levels is not None:
         return {}
     own = {m.name: one.predictions for m, one in judged.items() if m.family != BASELINE}
-    mixed = {m.name for m in judged if blend and m.family in FAMILIES}
     measured = {m.name for m, one in judged.items() if one.measured}
-    return candidates(own, floor.predictions, trial.history, trial.task, mixed, measured)
+    return candidates(own, floor.predictions, trial.history, trial.task, own if blend else (), measured)
 
 
 def units(candidates: Sequence[Member], trial: Trial, width: int) -> list[Unit]:

@@ -30,6 +30,7 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from models.calibration import Calibrated, Calibration, calibrated
+from models.ensemble import Ensemble
 from models.forecaster import Forecaster, Parts
 from models.series import floats, keep_series
 from quantis.errors import Conflict, InvalidInput, QuantisError, Unavailable
@@ -133,11 +134,22 @@ def read_bundle(folder: Path, families: Mapping[str, str] = FAMILIES) -> Forecas
     task = Task.model_validate_json(files["task.json"])
     texts = {name[6:]: data.decode() for name, data in files.items() if name.startswith("texts/")}
     parts = Parts(json.loads(files["config.json"]), load_tensors(files["tensors.safetensors"]), texts)
-    forecaster = family_class(family, families).from_parts(task, parts)
+    forecaster = restored(family, task, parts, families)
     if CALIBRATION in files:
         forecaster = calibrated(forecaster, Calibration.model_validate_json(files[CALIBRATION]))
     _conform(folder, forecaster, {name: _from_ipc(files[f"sample/{name}.arrow"]) for name in _SAMPLE_TABLES})
     return forecaster
+
+
+def restored(family: str, task: Task, parts: Parts, families: Mapping[str, str]) -> Forecaster:
+    """The forecaster of these parts; the members of an ensemble are of `families`, too."""
+    found = family_class(family, families)
+    if not issubclass(found, Ensemble):
+        return found.from_parts(task, parts)
+    members = [
+        (weight, restored(name, task, own, families)) for weight, name, own in Ensemble.members_of(parts)
+    ]
+    return found(task, members)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

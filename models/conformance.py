@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from models.bundle import read_bundle, write_bundle
+from models.bundle import FAMILIES, read_bundle, write_bundle
 from models.forecaster import Forecaster, quantile_column
 from models.series import floats, keep_series, recent
 from quantis.errors import TimedOut
@@ -186,7 +186,7 @@ def _round_trip(forecaster: Forecaster, model_class: type[Any], snapshot: Snapsh
     place = {family: f"{model_class.__module__}:{model_class.__qualname__}"}
     with tempfile.TemporaryDirectory() as folder:
         written = write_bundle(Path(folder) / "bundle", forecaster, snapshot)
-        read = read_bundle(written, place)
+        read = read_bundle(written, FAMILIES | place)
     _require(read.predict(snapshot).equals(forecaster.predict(snapshot)), "it predicts otherwise after it")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -133,17 +133,18 @@ class Ensemble:
             texts |= {f"{number}.{name}": text for name, text in own.texts.items()}
         return Parts(config, tensors, texts)
 
-    @classmethod
-    def from_parts(cls, task: Task, parts: Parts) -> Self:
-        from models.bundle import family_class
-
-        members = []
+    @staticmethod
+    def members_of(parts: Parts) -> Iterator[tuple[float, str, Parts]]:
+        """Each member's weight, family and parts; `models.bundle.restored` makes forecasters of them."""
         for number, one in enumerate(parts.config["members"]):
             prefix = f"{number}."
-            own = Parts(
-                one["config"],
-                {n.removeprefix(prefix): v for n, v in parts.tensors.items() if n.startswith(prefix)},
-                {n.removeprefix(prefix): v for n, v in parts.texts.items() if n.startswith(prefix)},
-            )
-            members.append((float(one["weight"]), family_class(one["family"]).from_parts(task, own)))
-        return cls(task, members)
+            tensors = {n.removeprefix(prefix): v for n, v in parts.tensors.items() if n.startswith(prefix)}
+            texts = {n.removeprefix(prefix): v for n, v in parts.texts.items() if n.startswith(prefix)}
+            yield float(one["weight"]), one["family"], Parts(one["config"], tensors, texts)
+
+    @classmethod
+    def from_parts(cls, task: Task, parts: Parts) -> Self:
+        """With members of the platform's own families."""
+        from models.bundle import FAMILIES, restored
+
+        return cls(task, [(w, restored(name, task, own, FAMILIES)) for w, name, own in cls.members_of(parts)])

@@ -18,6 +18,7 @@ from jobs import choose, many
 from jobs.choose import Judged, Member, Trial, Unit
 from jobs.compare import Clock, tft_seconds
 from models import ladder
+from models.bundle import known_families
 from models.naive import SeasonalNaive
 from models.theta import Theta
 from quantis.errors import InvalidInput, TimedOut
@@ -89,6 +90,25 @@ def test_when_members_have_measured_their_intervals_then_they_are_published_no_n
         factors[measured] = found.factors["q0.9"]
     assert max(factors[False]) < 1
     assert set(factors[True]) == {1.0}
+
+
+def test_when_families_are_blended_then_peoples_own_are_among_them(trial: Trial) -> None:
+    own = choose.replace(trial, families=known_families({"drift": "examples.own_model:Drift"}))
+    members = [Member("seasonal_naive_7", Family.seasonal_naive, season=7), Member("drift", "drift")]
+    naive = choose.judge_unit(own, Unit(members[0]), None)
+    mirrored = naive.predictions  # errs as much as naive, to the other side
+    for name in ("mean", "q0.1", "q0.5", "q0.9"):
+        other = pc.subtract(pc.multiply(2.0, mirrored["y"]), mirrored[name])
+        mirrored = mirrored.set_column(mirrored.column_names.index(name), name, other)
+    outcomes: dict[str, Judged | Exception] = {
+        "seasonal_naive_7": naive,
+        "drift": choose.replace(naive, predictions=mirrored),
+    }
+    assert set(choose.published(members, outcomes, own, blend=True)["ensemble"].weights) == {
+        "seasonal_naive_7",
+        "drift",
+    }
+    assert "ensemble" not in choose.published(members, outcomes, own, blend=False)
 
 
 def test_when_one_block_failed_then_the_member_has_its_reason(trial: Trial) -> None:

@@ -142,6 +142,20 @@ def test_when_a_bundle_is_of_an_own_family_then_it_loads_from_the_allowed_class_
     assert again.predict(snapshot).equals(Drift.fit(snapshot, task).predict(snapshot))
 
 
+def test_when_an_own_family_is_in_a_blend_then_the_bundle_comes_back_with_it(
+    make_task, make_snapshot, tmp_path
+):
+    task = make_task(h=6)
+    snapshot, _ = make_snapshot(task, {"a": 300, "b": 300})
+    members = [(0.5, Drift.fit(snapshot, task)), (0.5, SeasonalNaive.fit(snapshot, task, 24))]
+    model = Ensemble(task, members)
+    folder = write_bundle(tmp_path / "bundle", model, snapshot)
+    with pytest.raises(InvalidInput, match="'drift' is not one of"):
+        read_bundle(folder)
+    again = read_bundle(folder, known_families({"drift": "examples.own_model:Drift"}))
+    assert again.predict(snapshot).equals(model.predict(snapshot))
+
+
 def test_when_an_own_family_cannot_be_had_then_it_says_what_to_change():
     with pytest.raises(InvalidInput, match="platform's own"):
         known_families({"boosting": "examples.own_model:Drift"})
