@@ -8,7 +8,6 @@ blended and calibrated, the gate's choice fitted anew and asked at each test ori
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 import time
@@ -20,8 +19,7 @@ import pyarrow as pa
 
 from bench.accuracy_peers import PEERS
 from bench.accuracy_sets import SETS, Trial
-from bench.harness import report
-from features.snapshots import cutoffs
+from bench.harness import arguments, report
 from jobs import choose
 from jobs.choose import Judged, Member, Unit
 from models import ladder
@@ -51,8 +49,7 @@ def ours(trial: Trial, tell: Any) -> tuple[dict[str, float | None], dict[str, An
     started = time.monotonic()
     spec = CompareSpec(dataset=trial.name, h=trial.task.h)
     now = trial.snapshot(trial.tests[0])
-    origins = cutoffs(trial.tests[0], trial.task, choose.windows(spec, trial.task, now.history), trial.task.h)
-    judged = choose.Trial(trial.task, trial.snapshot, now.history, tuple(origins))
+    judged = trial.before_test(now)
     members = choose.members(spec, trial.task)
     outcomes: dict[str, Judged | Exception] = {}
     for member in members:
@@ -77,7 +74,7 @@ def ours(trial: Trial, tell: Any) -> tuple[dict[str, float | None], dict[str, An
     how = {
         "chosen": decision.chosen,
         "weights": {name: round(weight, 2) for name, weight in weights.items()},
-        "windows": len(origins),
+        "windows": len(judged.cutoffs),
         "backtest_mase": {s.model: round(s.metrics["mase"] or math.nan, 3) for s in scores if s.metrics},
         "failed": {s.model: s.failed for s in scores if s.failed},
         "seconds": round(time.monotonic() - started, 1),
@@ -144,13 +141,7 @@ def _mean(values: Mapping[str, float]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="the two sets that are done first")
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
-    parser.add_argument(
-        "--only", choices=sorted(SETS), action="append", help="this set alone; may be repeated"
-    )
-    asked = parser.parse_args()
+    asked = arguments(__doc__, SETS)
     names = asked.only or (list(QUICK) if asked.quick else list(SETS))
     found = run(names, lambda text: print(text, file=sys.stderr, flush=True))
     wapes = {name: row["quantis"]["wape"] for name, row in found.items()}

@@ -16,10 +16,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.snapshots import snapshot_at
+from features.snapshots import cutoffs, snapshot_at
+from jobs import choose
 from quantis.frequency import Frequency
 from quantis.panel import DS, ID, TIMESTAMP, Panel, Snapshot, Task, Y
 from quantis.types.datasets import Roles
+from quantis.types.jobs import CompareSpec
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,12 @@ class Trial:
         """The same, so many of its whole test spans earlier."""
         steps = spans * len(self.tests) * self.task.h
         return replace(self, tests=tuple(self.task.frequency.shift(np.array(self.tests), -steps)))
+
+    def before_test(self, now: Snapshot) -> choose.Trial:
+        """What families are judged on: the rolling origins that a training job would take from `now`."""
+        windows = choose.windows(CompareSpec(dataset=self.name, h=self.task.h), self.task, now.history)
+        origins = cutoffs(self.tests[0], self.task, windows, self.task.h)
+        return choose.Trial(self.task, self.snapshot, now.history, tuple(origins))
 
     @property
     def actuals(self) -> pa.Table:

@@ -9,22 +9,20 @@ WQL over ours: above 1 the calibration is worth having. `--quick` takes two sets
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 from collections.abc import Callable
 from typing import Any
 
 from bench.accuracy_sets import MORE, SETS, Trial
-from bench.harness import report
-from features.snapshots import cutoffs
+from bench.harness import arguments, report
 from jobs import choose
 from jobs.choose import Member, Unit
 from models.backtest import backtest
 from models.calibration import calibrated
 from models.forecaster import Forecaster
 from models.metrics import evaluate
-from quantis.types.jobs import CompareSpec, Family
+from quantis.types.jobs import Family
 
 SPANS = 5
 QUICK = ("epf", "stallion")
@@ -36,20 +34,18 @@ def span(trial: Trial) -> dict[str, Any]:
     """Coverage and WQL on the trial's test, as published and as fitted."""
     task, now = trial.task, trial.snapshot(trial.tests[0])
     family = Family.statistical if trial.name in STATISTICAL else Family.boosting
-    windows = choose.windows(CompareSpec(dataset=trial.name, h=task.h), task, now.history)
-    origins = tuple(cutoffs(trial.tests[0], task, windows, task.h))
-    judged = choose.Trial(task, trial.snapshot, now.history, origins)
-    member, floor = (
-        Member(family, family),
-        Member("floor", Family.seasonal_naive, season=task.season_lengths[0]),
-    )
+    season = task.season_lengths[0]
+    member, floor = Member(family, family), Member("floor", Family.seasonal_naive, season=season)
+    judged = trial.before_test(now)
     outcomes = {one.name: choose.judge_unit(judged, Unit(one), None) for one in (member, floor)}
     candidate = choose.published([member, floor], outcomes, judged, blend=False)[member.name]
     fitted = choose.fit(member, now, task)
-    found = {"windows": len(origins)}
-    for name, model in (("published", calibrated(fitted, candidate.calibration)), ("fitted", fitted)):
-        found[name] = _figures(trial, model)
-    return found
+    published = calibrated(fitted, candidate.calibration)
+    return {
+        "windows": len(judged.cutoffs),
+        "published": _figures(trial, published),
+        "fitted": _figures(trial, fitted),
+    }
 
 
 def _figures(trial: Trial, model: Forecaster) -> dict[str, float]:
@@ -69,13 +65,7 @@ def run(names: list[str], tell: Callable[[str], Any]) -> dict[str, list[dict[str
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="two sets")
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
-    parser.add_argument(
-        "--only", choices=sorted(ALL), action="append", help="this set alone; may be repeated"
-    )
-    asked = parser.parse_args()
+    asked = arguments(__doc__, ALL)
     names = asked.only or list(QUICK if asked.quick else ALL)
     found = run(names, lambda text: print(text, file=sys.stderr, flush=True))
 

@@ -8,7 +8,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -47,8 +47,13 @@ def report(
         sys.stdout.write(f"{key}: {json.dumps(result[key])}\n")
 
 
-def arguments(description: str | None) -> argparse.Namespace:
+def arguments(description: str | None, only: Iterable[str] = ()) -> argparse.Namespace:
+    """`--quick`, `--json`, and `--only` for the sets of a benchmark that has some."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="a smaller run")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    if choices := sorted(only):
+        parser.add_argument(
+            "--only", choices=choices, action="append", help="this set alone; may be repeated"
+        )
     return parser.parse_args()
