@@ -31,7 +31,7 @@ VALUES_IN_LEAF = 40
 _SEED = 7
 ROUNDS, FAN_ROUNDS = 250, 120
 _FOLDS, _FOLD_SAMPLES = 4, 30_000  # blocks of time that intervals are measured on, and samples of all of them
-_FEWEST, _HARDLY_MORE = 200, 2.0  # samples, in all and of a value, below which intervals stay as they are
+_FEWEST = 200  # samples, below which nothing can be told from a quarter of them
 _WIDEST = 4.0
 _CLIP = 20.0  # spreads: one impossible value must not bend every tree
 _COMMON = {
@@ -86,20 +86,23 @@ class Training:
     def widening(self, levels: Sequence[float]) -> float | None:
         """How many times wider intervals are on values of a time that boosters were not trained on; 1 at least.
 
-        Cross-conformal over blocks of time (Barber et al., 2021; Chernozhukov et al., 2018). 1 where a value is
-        seen from hardly more than one origin: there boosters cannot know it by heart. None where samples are too
-        few to tell, or levels have no interval.
+        Cross-conformal over blocks of time (Barber et al., 2021; Chernozhukov et al., 2018). 1 where there are
+        more values than samples may be: boosters cannot know them by heart. None where samples or origins are
+        too few to tell, or levels have no interval.
         """
         low, high = measured(levels)
         count = len(self.samples.y)
         if low == high or count < _FEWEST:
             return None
-        if _shared(count, self.observed) < _HARDLY_MORE:
+        if self.observed > MAX_SAMPLES:
             return 1.0
         some = np.arange(0, count, -(-count // _FOLD_SAMPLES))
         edges = np.quantile(self.age[some], np.arange(1, _FOLDS) / _FOLDS)
         block = np.searchsorted(edges, self.age[some])
-        scores = [self._beyond(low, high, some[block != one], some[block == one]) for one in np.unique(block)]
+        blocks = np.unique(block)
+        if len(blocks) < 2:
+            return None
+        scores = [self._beyond(low, high, some[block != one], some[block == one]) for one in blocks]
         found = np.nan_to_num(np.concatenate(scores), nan=_WIDEST)
         return float(np.clip(np.quantile(found, share_within(low, high)), 1.0, _WIDEST))
 

@@ -6,6 +6,7 @@ import pytest
 
 from features.anchored import AnchoredFrame, anchored_spec
 from features.snapshots import snapshot_at
+from models import boosting_training
 from models.backtest import backtest
 from models.boosting import Boosting
 from models.boosting_training import MOST_SEEN, drawn, least_in_leaf
@@ -130,10 +131,21 @@ def test_when_series_wander_then_intervals_are_widened_until_they_cover_hours_th
     assert coverage() < 0.7 < covered < 0.9
 
 
-def test_when_a_value_is_seen_from_one_origin_then_intervals_stay_as_the_boosters_say(make_task):
+def test_when_there_are_more_values_than_samples_then_intervals_stay_as_the_boosters_say(
+    make_task, monkeypatch
+):
     task, panel, _ = _wandering(make_task, seed=3, rows=400, series=3, h=1)
     last = START + np.timedelta64(390, "h")
-    assert Boosting.fit(snapshot_at(panel, last, task), task).widening == 1.0
+    assert Boosting.fit(snapshot_at(panel, last, task), task).widening > 1.0
+    monkeypatch.setattr(boosting_training, "MAX_SAMPLES", 500)
+    many = Boosting.fit(snapshot_at(panel, last, task), task)
+    assert (many.widening, many.intervals_measured) == (1.0, True)
+
+
+def test_when_all_samples_are_of_one_origin_then_nothing_is_measured(make_task):
+    task, panel, _ = _wandering(make_task, seed=3, rows=60, series=30, h=12)
+    model = Boosting.fit(snapshot_at(panel, START + np.timedelta64(59, "h"), task), task)
+    assert not model.intervals_measured
 
 
 def test_when_samples_are_too_few_to_tell_then_intervals_are_not_said_to_be_measured(make_task):
