@@ -16,7 +16,7 @@ from features.snapshots import cutoffs, snapshot_at
 from jobs import many
 from jobs.runtime import Context, run
 from models import ladder
-from models.answers import as_answer, as_table
+from models.answers import as_answer, as_table, wanted_steps
 from models.backtest import with_actuals
 from models.bundle import read_bundle
 from models.forecaster import Forecaster
@@ -48,23 +48,26 @@ def work(context: Context[ForecastSpec]) -> dict[str, Any]:
             raise InvalidInput(
                 f"model {spec.model!r} was trained on {task.dataset!r}, not on {spec.dataset!r}"
             )
+        h = wanted_steps(spec.h, task)
         last = context.last_cutoff(task)
-        origins = cutoffs(last, task, spec.origins, task.h) if spec.score else np.array([last])
+        origins = np.array([last])
+        if spec.score:
+            origins = cutoffs(last, task.model_copy(update={"h": h}), spec.origins, h)
         rivals = _rivals(spec, task) if spec.score else {}
     forecasts: dict[str, list[Issued]] = {spec.model: [], **{name: [] for name in rivals}}
     rungs: dict[str, int] = {}
-    with context.step(f"forecast from {len(origins)} origins, {task.h} steps each", 0.95):
+    with context.step(f"forecast from {len(origins)} origins, {h} steps each", 0.95):
         for number, origin in enumerate(origins, start=1):
             as_of = _known_at(context, origin)
             panel = context.dataset.panel(as_of)
             snapshot = snapshot_at(panel, origin, task)
             levels = _levels(spec, panel)
             snapshot = levels.extended(snapshot) if levels else snapshot
-            entries = many.forecast(forecaster, snapshot, task, OnRay(cpus=1))
+            entries = many.forecast(forecaster, snapshot, task, OnRay(cpus=1), steps=h)
             if levels:
                 table = as_table(entries, task.quantiles)
                 entries = ladder.replaced(entries, levels.reconcile(table, snapshot, task))
-            _keep(context, version, task, entries, as_of)
+            _keep(context, version, task, h, entries, as_of)
             for entry in entries:
                 rungs[entry.rung] = rungs.get(entry.rung, 0) + 1
             forecasts[spec.model].append((origin, as_table(entries, task.quantiles)))
@@ -72,11 +75,13 @@ def work(context: Context[ForecastSpec]) -> dict[str, Any]:
                 snapshot, [entry.unique_id for entry in entries if entry.status != "refused"]
             )
             for name, rival in rivals.items():
-                forecasts[name].append((origin, rival.predict(served)))
+                answer = rival.predict(served)
+                first = np.arange(answer.num_rows) % task.h < h
+                forecasts[name].append((origin, answer.filter(pa.array(first))))
             context.tell(f"origin {number} of {len(origins)}", 0.2 + 0.75 * number / len(origins))
     return {
         "model": version.model_dump(mode="json"),
-        "h": task.h,
+        "h": h,
         "origins": [_known_at(context, origin).isoformat() for origin in origins],
         "rungs": rungs,
         "reconciliation": spec.reconciliation if spec.hierarchy else None,
@@ -123,13 +128,14 @@ def _keep(
     context: Context[ForecastSpec],
     version: ModelVersion,
     task: Task,
+    h: int,
     entries: Sequence[Entry],
     as_of: datetime,
 ) -> None:
     for first in range(0, len(entries), SERIES_PER_VINTAGE):
         part = entries[first : first + SERIES_PER_VINTAGE]
         request = ForecastRequest(
-            series=[SeriesRequest(unique_id=entry.unique_id) for entry in part], h=task.h, as_of=as_of
+            series=[SeriesRequest(unique_id=entry.unique_id) for entry in part], h=h, as_of=as_of
         )
         response = ForecastResponse(
             forecast_id=str(uuid.uuid4()),
@@ -140,7 +146,7 @@ def _keep(
             freq=task.freq,
             as_of=as_of,
             issued_at=datetime.now(UTC),
-            forecasts=[as_answer(entry, task.quantiles, task.h) for entry in part],
+            forecasts=[as_answer(entry, task.quantiles, h) for entry in part],
         )
         context.vintages.keep(context.team, request, response)
 

@@ -13,7 +13,12 @@ SERIES_PER_BLOCK = 250
 
 
 def forecast(
-    forecaster: Forecaster, snapshot: Snapshot, task: Task, executor: Executor, size: int = SERIES_PER_BLOCK
+    forecaster: Forecaster,
+    snapshot: Snapshot,
+    task: Task,
+    executor: Executor,
+    size: int = SERIES_PER_BLOCK,
+    steps: int | None = None,
 ) -> list[Entry]:
     """One entry per series in the snapshot's order, each with its rung and reason; see `models.ladder`.
 
@@ -21,14 +26,16 @@ def forecast(
     """
     parts = blocks(snapshot, size)
     if len(parts) == 1:
-        return ladder.forecast(forecaster, snapshot, task)
-    answers = executor.map(_block, (forecaster, task), parts)
+        return ladder.forecast(forecaster, snapshot, task, steps=steps)
+    answers = executor.map(_block, (forecaster, task, steps), parts)
     found: list[Entry] = []
     for part, answer in zip(parts, answers, strict=True):
-        found += ladder.forecast(None, part, task) if isinstance(answer, Exception) else answer
+        if isinstance(answer, Exception):
+            answer = ladder.forecast(None, part, task, steps=steps)
+        found += answer
     return found
 
 
-def _block(shared: tuple[Forecaster, Task], part: Snapshot) -> list[Entry]:
-    forecaster, task = shared
-    return ladder.forecast(forecaster, part, task)
+def _block(shared: tuple[Forecaster, Task, int | None], part: Snapshot) -> list[Entry]:
+    forecaster, task, steps = shared
+    return ladder.forecast(forecaster, part, task, steps=steps)

@@ -12,8 +12,16 @@ import pyarrow as pa
 from models.forecaster import quantile_column
 from models.ladder import Entry
 from models.series import Floats
-from quantis.panel import DS, ID, timestamps
+from quantis.errors import InvalidInput
+from quantis.panel import DS, ID, Task, timestamps
 from quantis.types.forecasts import SeriesForecast
+
+
+def wanted_steps(h: int | None, task: Task) -> int:
+    """The steps asked for; InvalidInput beyond the model's horizon."""
+    if h is not None and h > task.h:
+        raise InvalidInput(f"h {h} is more than the model's horizon {task.h}; ask for {task.h} or less")
+    return h or task.h
 
 
 def as_answer(entry: Entry, quantiles: Sequence[float], h: int) -> SeriesForecast:

@@ -37,6 +37,11 @@ class Entry:
     mean: Floats = field(default_factory=lambda: np.zeros(0))
     quantiles: dict[float, Floats] = field(default_factory=dict)
 
+    def first(self, steps: int) -> Entry:
+        """The same, its first steps alone."""
+        quantiles = {level: values[:steps] for level, values in self.quantiles.items()}
+        return replace(self, ds=self.ds[:steps], mean=self.mean[:steps], quantiles=quantiles)
+
 
 @dataclass(frozen=True)
 class _Why:
@@ -51,24 +56,29 @@ def forecast(
     *,
     requested: Sequence[str] | None = None,
     unknown: Collection[str] = (),
+    steps: int | None = None,
 ) -> list[Entry]:
     """One entry per requested series, in that order; without `requested` in the snapshot's order.
 
-    `snapshot.future` holds `task.h` steps for each series that has a history. `unknown` names the
+    `snapshot.future` holds `task.h` steps for each series that has a history; the first `steps` are
+    answered, all without it, and what is known in advance is needed for these alone. `unknown` names the
     series that the model has never seen: they are answered below the model. A model that raises, or
     answers with something that is not finite, loses only the series that it fails on alone.
     """
+    steps = task.h if steps is None else steps
+    snapshot = _carried_on(snapshot, task, steps)
     series = {one.unique_id: one for one in each_series(snapshot)}
     wanted = list(series) if requested is None else list(requested)
     known = [series[name] for name in dict.fromkeys(wanted) if name in series and series[name].observed]
-    why = _unfit_for_model(forecaster, snapshot, task, known, set(unknown))
+    why = _unfit_for_model(forecaster, snapshot, task, known, set(unknown), steps)
     fit = [one.unique_id for one in known if one.unique_id not in why]
     entries: dict[str, Entry] = {}
     if forecaster is not None and fit:
         answered, failed = _from_model(forecaster, keep_series(snapshot, fit), fit, task.h)
         entries, why = entries | answered, why | failed
     entries |= _from_naive(snapshot, task, [one for one in known if one.unique_id in why], why)
-    return [entries.get(name) or _refusal(name, name in unknown) for name in wanted]
+    found = [entries.get(name) or _refusal(name, name in unknown) for name in wanted]
+    return [entry.first(steps) for entry in found] if steps < task.h else found
 
 
 def replaced(entries: Sequence[Entry], forecasts: pa.Table) -> list[Entry]:
@@ -82,10 +92,32 @@ def replaced(entries: Sequence[Entry], forecasts: pa.Table) -> list[Entry]:
     ]
 
 
+def _carried_on(snapshot: Snapshot, task: Task, steps: int) -> Snapshot:
+    """What is known of the first steps ahead goes on as it ended where nothing is known of those that follow.
+
+    The model forecasts its whole horizon; what follows the steps that are wanted is cut off again.
+    """
+    future = snapshot.future
+    names = [name for name in task.roles.futr_exog if name in future.column_names and future[name].null_count]
+    if steps >= task.h or not names:
+        return snapshot
+    rows = np.arange(future.num_rows)
+    last = pa.array(rows - np.maximum(rows % task.h - (steps - 1), 0))
+    for name in names:
+        column = pc.coalesce(future[name], future[name].take(last))
+        future = future.set_column(future.column_names.index(name), name, column)
+    return replace(snapshot, future=future)
+
+
 def _unfit_for_model(
-    forecaster: Forecaster | None, snapshot: Snapshot, task: Task, known: list[Series], unknown: set[str]
+    forecaster: Forecaster | None,
+    snapshot: Snapshot,
+    task: Task,
+    known: list[Series],
+    unknown: set[str],
+    steps: int,
 ) -> dict[str, _Why]:
-    lacking = _lacking_future(snapshot, task)
+    lacking = _lacking_future(snapshot, task, steps)
     found: dict[str, _Why] = {}
     for one in known:
         steps = _steps_known(one)
@@ -112,7 +144,7 @@ def _steps_known(series: Series) -> int:
     return int(len(seen) - np.argmax(seen)) if seen.any() else 0
 
 
-def _lacking_future(snapshot: Snapshot, task: Task) -> dict[str, str]:
+def _lacking_future(snapshot: Snapshot, task: Task, steps: int) -> dict[str, str]:
     """What each series lacks of the covariates that are known in advance, in words."""
     absent = [name for name in task.roles.futr_exog if name not in snapshot.future.column_names]
     gaps = {name: _null(snapshot.future[name]) for name in task.roles.futr_exog if name not in absent}
@@ -120,7 +152,7 @@ def _lacking_future(snapshot: Snapshot, task: Task) -> dict[str, str]:
     for unique_id, rows in series_slices(snapshot.future[ID]):
         missing = absent + [name for name, null in gaps.items() if null[rows].any()]
         if missing:
-            found[unique_id] = f"no value for {', '.join(missing)} in some of the {task.h} steps ahead"
+            found[unique_id] = f"no value for {', '.join(missing)} in some of the {steps} steps ahead"
     return found
 
 

@@ -18,7 +18,7 @@ from cluster.catalogue import Catalogue, OpenDataset
 from cluster.repositories.vintages import Vintages
 from features.snapshots import last_known, snapshot_at
 from models import coldstart, ladder
-from models.answers import as_answer
+from models.answers import as_answer, wanted_steps
 from models.bundle import FAMILIES, read_bundle
 from models.forecaster import Forecaster
 from models.registry import CHAMPION, Registry
@@ -38,7 +38,6 @@ from serve.requests import (
     only,
     start_of,
     wanted_quantiles,
-    wanted_steps,
 )
 
 ALIAS_SECONDS = 2.0
@@ -86,10 +85,10 @@ class Engine:
         version = self._resolve(team, ref)
         loaded = self._load(team, version)
         task = loaded.forecaster.task
-        quantiles, steps = wanted_quantiles(request, task), wanted_steps(request, task)
+        quantiles, steps = wanted_quantiles(request, task), wanted_steps(request.h, task)
         as_of = request.as_of or datetime.now(UTC)
         dataset = self._dataset(team, task.dataset)
-        entries = self._entries(dataset, loaded, request, task, as_of)
+        entries = self._entries(dataset, loaded, request, steps, as_of)
         response = ForecastResponse(
             forecast_id=str(uuid.uuid4()),
             model=ModelRef(
@@ -113,20 +112,21 @@ class Engine:
         dataset: OpenDataset | None,
         loaded: _Loaded,
         request: ForecastRequest,
-        task: Task,
+        steps: int,
         as_of: datetime,
     ) -> list[ladder.Entry]:
+        task = loaded.forecaster.task
         own = [series.unique_id for series in request.series if series.y is not None]
         panel = dataset.panel(as_of, series=own) if dataset and own else None
         found: dict[int, ladder.Entry] = {}
         for places in _rounds(request.series):
             asked = [request.series[place] for place in places]
             snapshots = self._stored(dataset, asked, loaded.forecaster, as_of)
-            snapshots += _own(panel, asked, task, request.h or task.h)
+            snapshots += _own(panel, asked, task, steps)
             joined = join(snapshots) if snapshots else empty_snapshot(task)
             ids = [series.unique_id for series in asked]
             entries = ladder.forecast(
-                loaded.forecaster, joined, task, requested=ids, unknown=set(ids) - loaded.known
+                loaded.forecaster, joined, task, requested=ids, unknown=set(ids) - loaded.known, steps=steps
             )
             found |= dict(zip(places, entries, strict=True))
         entries = [found[place] for place in range(len(request.series))]

@@ -37,14 +37,6 @@ def wanted_quantiles(request: ForecastRequest, task: Task) -> tuple[float, ...]:
     return tuple(asked)
 
 
-def wanted_steps(request: ForecastRequest, task: Task) -> int:
-    """The steps asked for; InvalidInput beyond the model's horizon."""
-    h = request.h or task.h
-    if h > task.h:
-        raise InvalidInput(f"h {h} is more than the model's horizon {task.h}; ask for {task.h} or less")
-    return h
-
-
 def as_time(moment: datetime) -> np.datetime64:
     """A moment as panels hold times: UTC, without an offset."""
     return np.datetime64(moment.astimezone(UTC).replace(tzinfo=None), "us")
@@ -131,8 +123,7 @@ class OwnHistory:
         if values is None:
             return self._from_store("future", name, grid), self._from_store("future", name, ahead)
         for steps in (len(ahead), self.steps):
-            # The model forecasts its whole horizon; what follows the steps asked for is cut off again.
-            rest = [values[-1]] * (len(ahead) - steps) if values else []
+            rest = [None] * (len(ahead) - steps)  # not asked for
             if len(values) == len(times) + steps:
                 past = self._spread(name, values[: len(times)], places, grid)
                 return past, self._typed(name, [*values[len(times) :], *rest])

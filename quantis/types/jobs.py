@@ -220,13 +220,17 @@ class TuneSpec(WorkSpec):
 
 
 class ForecastSpec(WorkSpec):
-    """A batch forecast: `origins` forecasts of `h` steps, the last `origins * h` steps before the end."""
+    """A batch forecast of `h` steps: `origins` of them, over the last `origins * h` steps before the end, to be
+    scored; or one that begins at the end, where nothing is to be scored.
+    """
 
     kind: Literal["forecast"] = "forecast"
     model: Name
     alias: Name = "champion"
     origins: int = Field(default=1, ge=1, le=1000)
-    h: Horizon | None = Field(default=None, description="The model's own horizon when absent.")
+    h: Horizon | None = Field(
+        default=None, description="Steps; the model's own horizon when absent, and no more."
+    )
     score: bool = Field(default=True, description="Compare with the actuals that are stored.")
     baselines: tuple[Column, ...] = Field(default=(), max_length=50)
     hierarchy: Hierarchy = ()

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from sqlalchemy import select
 
 from cluster.database.engine import Database
+from cluster.database.tables import ForecastRow
 from cluster.repositories.jobs import Jobs
 from cluster.settings import Settings
 from jobs.runtime import Context
 from quantis.errors import InvalidInput
 from quantis.types.datasets import DatasetSpec, Roles
-from quantis.types.jobs import BacktestSpec, CompareSpec, TrainSpec
+from quantis.types.jobs import BacktestSpec, ForecastSpec, TrainSpec, WorkSpec
 from quantis.types.registry import Backtest, Dimension
 from tests.jobs.shops import HOURS, TEAM, shop, stored
 
@@ -43,7 +45,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
         yield stored(DatasetSpec(name="shops", freq="h", roles=roles), shops())
 
 
-def context_for(settings: Settings, spec: CompareSpec) -> Context[Any]:
+def context_for(settings: Settings, spec: WorkSpec) -> Context[Any]:
     database = Database(settings.sql_url)
     jobs = Jobs(database)
     job = jobs.adopt(TEAM, "ann", spec, None)  # type: ignore[arg-type]
@@ -84,6 +86,35 @@ def test_when_families_fail_and_overrun_then_the_rest_is_judged_and_the_best_ser
     assert champion.lineage.environment_hash is not None
     said = [event.message for event in context.jobs.events(TEAM, context.job_id)]
     assert any("picky" in line and "1 series fell to a lower rung" in line for line in said), said
+
+
+@pytest.mark.ray
+def test_when_levels_and_fewer_steps_are_named_then_a_batch_forecast_keeps_what_adds_up(
+    settings: Settings, on_ray: None
+) -> None:
+    from jobs.forecast import work
+
+    asked: dict[str, Any] = {"dataset": "shops", "model": "demand", "origins": 2, "hierarchy": (("region",),)}
+    context = context_for(settings, ForecastSpec(**asked, h=6))  # of the model's 12
+    found = work(context)
+    first, second = (datetime.fromisoformat(origin) for origin in found["origins"])
+    assert (found["h"], second - first) == (6, timedelta(hours=6))
+    assert found["reconciliation"] == "mint_shrink"
+    assert found["rungs"] == {"model": 2 * (7 + 3), "seasonal_naive": 1, "last_value": 1}  # of the young shop
+    assert found["scores"]["demand"]["mase"] < found["scores"]["seasonal_naive_24"]["mase"]
+    with context.database.read() as session:
+        ids = session.scalars(select(ForecastRow.id).order_by(ForecastRow.issued_at)).all()
+    kept = [context.vintages.get(TEAM, forecast_id) for forecast_id in ids]
+    assert len(kept) == 2
+    for vintage in kept:
+        mean = {entry.unique_id: np.array(entry.mean) for entry in vintage.forecasts}
+        assert {len(entry.ds) for entry in vintage.forecasts} == {6}
+        shops = [name for name in mean if name.startswith("shop")]
+        north = sum(mean[name] for name in shops if int(name[-1]) % 2)
+        assert np.abs(sum(mean[name] for name in shops) - mean["total"]).max() < 1e-6
+        assert np.abs(north - mean["region=north"]).max() < 1e-6
+    with pytest.raises(InvalidInput, match="h 13 is more than the model's horizon 12"):
+        work(context_for(settings, ForecastSpec(**asked, h=13)))
 
 
 @pytest.mark.ray

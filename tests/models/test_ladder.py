@@ -78,6 +78,40 @@ def test_when_series_differ_then_each_is_answered_from_its_own_rung_in_the_reque
     assert entries[4].detail == "no value for scheduled in some of the 24 steps ahead"
 
 
+class Answering(SeasonalNaive):
+    """Says its covariate: what it was given for each step."""
+
+    min_history = 48
+
+    def predict(self, snapshot):
+        table = super().predict(snapshot)
+        return table.set_column(table.column_names.index("mean"), "mean", snapshot.future["scheduled"])
+
+
+def test_when_few_steps_are_wanted_then_what_is_known_ahead_is_needed_for_these_alone(
+    make_task, make_snapshot
+):
+    task = make_task()
+    snapshot, _ = make_snapshot(task, {"gap": 60, "good": 60})
+    values = snapshot.future["scheduled"].to_pylist()
+    values[6 : task.h] = [None] * (task.h - 6)  # of "gap": its first six steps are known
+    known = snapshot.future.set_column(2, "scheduled", pa.array(values, pa.float64()))
+    known = Snapshot(snapshot.history, known, snapshot.static)
+
+    def answered(steps: int | None) -> list:
+        return forecast(Answering(task, 24), known, task, steps=steps)
+
+    gap, good = answered(6)
+    assert [gap.rung, good.rung] == [Rung.model, Rung.model]
+    assert (gap.mean.tolist(), good.mean.tolist()) == (values[:6], values[task.h : task.h + 6])
+    assert {len(gap.ds), *map(len, gap.quantiles.values())} == {6}
+    gap, good = answered(7)
+    assert (gap.reason, good.rung) == (Reason.missing_future, Rung.model)
+    assert gap.detail == "no value for scheduled in some of the 7 steps ahead"
+    assert len(gap.mean) == 7
+    assert [len(entry.mean) for entry in answered(None)] == [task.h, task.h]
+
+
 @pytest.mark.parametrize(
     ("how", "detail"),
     [

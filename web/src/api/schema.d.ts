@@ -2017,7 +2017,8 @@ export interface components {
         };
         /**
          * ForecastSpec
-         * @description A batch forecast: `origins` forecasts of `h` steps, the last `origins * h` steps before the end.
+         * @description A batch forecast of `h` steps: `origins` of them, over the last `origins * h` steps before the end, to be
+         *     scored; or one that begins at the end, where nothing is to be scored.
          */
         ForecastSpec: {
             /** Dataset */
@@ -2051,7 +2052,7 @@ export interface components {
             origins?: number;
             /**
              * H
-             * @description The model's own horizon when absent.
+             * @description Steps; the model's own horizon when absent, and no more.
              */
             h?: number | null;
             /**
