@@ -100,18 +100,25 @@ def test_when_a_user_is_changed_elsewhere_then_it_takes_effect_within_five_secon
         assert time.monotonic() - changed < 5
 
 
-def test_when_a_reader_of_a_stream_is_disabled_then_the_stream_ends(world):
+def test_when_a_reader_of_a_stream_is_disabled_then_the_stream_ends(world, monkeypatch):
     job = world.services.jobs.request("default", "viewer", FeaturizeSpec(dataset="flights"))
     client, _ = signed_in(world)
-    lines, ended = [], []
+    lines, ended, asked, told = [], [], threading.Event(), world.services.jobs.events
+
+    def events(*arguments):
+        found = told(*arguments)
+        asked.set()
+        return found
 
     def read():
         with client.stream("GET", f"/v1/jobs/{job.id}/events") as answer:
             lines.extend(answer.iter_lines())
         ended.append(time.monotonic())
 
+    monkeypatch.setattr(world.services.jobs, "events", events)
     reader = threading.Thread(target=read, daemon=True)
     reader.start()
+    assert asked.wait(60)  # the stream has begun
     time.sleep(1.0)
     assert not ended
     with world.database.write() as session:
