@@ -63,14 +63,14 @@ def counters(request, tmp_path):
 
 
 def test_when_takes_are_counted_then_exactly_the_limit_succeeds_and_the_window_ends(counters):
-    found = [counters.take("a", 3, 0.4) for _ in range(5)]
+    found = [counters.take("a", 3, 1.5) for _ in range(5)]
     assert [one.allowed for one in found] == [True, True, True, False, False]
     assert [one.used for one in found] == [1, 2, 3, 3, 3]
-    assert 0 < found[-1].resets_in <= 0.4
-    assert found[-1].retry_after == 1
-    assert counters.take("b", 3, 0.4).used == 1
-    time.sleep(0.45)
-    assert counters.take("a", 3, 0.4).used == 1
+    assert 0 < found[-1].resets_in <= 1.5
+    assert found[-1].retry_after in (1, 2)
+    assert counters.take("b", 3, 1.5).used == 1
+    time.sleep(1.55)
+    assert counters.take("a", 3, 1.5).used == 1
 
 
 def test_when_one_only_looks_or_gives_back_then_the_count_says_so(counters):

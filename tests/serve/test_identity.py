@@ -106,11 +106,11 @@ def test_when_the_outage_lasts_longer_than_the_stated_time_then_nobody_is_believ
     monkeypatch.setattr(identity, "RETRY_SECONDS", 0.0)
     answer = signed_in(world)[1]
     flaky = Flaky(world.services.identity._principals)
-    known = Identity(flaky, world.services.token_keys, outage_seconds=0.3)
+    known = Identity(flaky, world.services.token_keys, outage_seconds=1.5)
     assert not asyncio.run(known.of(answer["access_token"])).stale
     flaky.down = True
     assert asyncio.run(known.of(answer["access_token"])).stale
-    time.sleep(0.35)
+    time.sleep(1.55)
     with pytest.raises(Unavailable):
         asyncio.run(known.of(answer["access_token"]))
 
