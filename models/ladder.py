@@ -120,15 +120,15 @@ def _unfit_for_model(
     lacking = _lacking_future(snapshot, task, steps)
     found: dict[str, _Why] = {}
     for one in known:
-        steps = _steps_known(one)
+        seen = _steps_known(one)
         if one.unique_id in unknown:
             found[one.unique_id] = _Why(
                 Reason.unknown_series, "the model has not been trained on this series"
             )
         elif forecaster is None:
             found[one.unique_id] = _Why(Reason.model_failed, "no model is loaded")
-        elif steps < forecaster.min_history:
-            detail = f"{steps} steps of history; the model needs {forecaster.min_history}"
+        elif seen < forecaster.min_history:
+            detail = f"{seen} steps of history; the model needs {forecaster.min_history}"
             found[one.unique_id] = _Why(Reason.short_history, detail)
         elif not np.isfinite(one.y[-forecaster.context_length :]).any():
             detail = f"no observed value in the last {forecaster.context_length} steps"
