@@ -217,12 +217,16 @@ def _exchange(connection: socket.socket, request: bytes, until: float) -> bytes:
     connection.settimeout(max(until - time.monotonic(), 0.01))
     connection.sendall(request)
     connection.shutdown(socket.SHUT_WR)
-    said: list[bytes] = []
-    while True:
-        connection.settimeout(max(until - time.monotonic(), 0.01))
-        said.append(connection.recv(_CHUNK))
-        if not said[-1]:
-            return b"".join(said)
+    said = b""
+    with suppress(ConnectionResetError):  # so it ends when the reader was killed before it read the request
+        while more := _more(connection, until):
+            said += more
+    return said
+
+
+def _more(connection: socket.socket, until: float) -> bytes:
+    connection.settimeout(max(until - time.monotonic(), 0.01))
+    return connection.recv(_CHUNK)
 
 
 def _environment() -> dict[str, str]:

@@ -120,6 +120,22 @@ def test_when_a_reader_is_killed_then_it_is_said_and_the_next_file_is_read(good:
     assert (rows(good), host()) == (28, before)
 
 
+def test_when_a_reader_is_killed_before_it_knows_its_file_then_it_is_said_and_the_host_stays(
+    slow: Path,
+) -> None:
+    before = host()
+    assert eventually(lambda: readers(before) == [])
+    for _ in range(30):
+        with ThreadPoolExecutor(1) as pool:
+            reading = pool.submit(read_in_child, slow, name="slow.csv", limits=ReadLimits(seconds=60))
+            while not (working := readers(before)):
+                pass
+            os.kill(working[0], signal.SIGKILL)
+            with pytest.raises(TooLarge, match="its reader ended"):
+                reading.result()
+    assert host() == before
+
+
 def test_when_the_host_is_killed_then_the_next_file_gets_another(good: Path) -> None:
     before = host()
     os.kill(before, signal.SIGKILL)
