@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 import ray
 
-from cluster.settings import Settings
+from cluster.settings import SERVING, Settings
 from quantis.errors import TimedOut
 
 Shared = TypeVar("Shared")
@@ -74,6 +75,12 @@ class OnRay:
     def __init__(self, cpus: float = 0.5) -> None:
         self._cpus = cpus
 
+    @classmethod
+    def few(cls, items: int) -> OnRay:
+        """For so few items that each may have several CPUs of one node; OMP_NUM_THREADS tells how many."""
+        largest = max((node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]), default=0)
+        return cls(cpus=max(1, min(int(largest) - SERVING, cls(cpus=1).width // max(1, items))))
+
     def map(
         self, function: Callable[[Shared, Item], Result], shared: Shared, items: Sequence[Item]
     ) -> list[Result | Exception]:
@@ -96,7 +103,8 @@ class OnRay:
             while waiting and len(running) < self.width:
                 number, item = waiting.popleft()
                 seconds = allowance(len(waiting) + 1)
-                running[task.remote(function, stored, item, seconds)] = _Running(number, seconds)
+                told = task.remote(function, stored, item, seconds, self._cpus)
+                running[told] = _Running(number, seconds)
             ready, _ = ray.wait(list(running), timeout=_patience(running.values()), fetch_local=False)
             for stream in ready:
                 outcome = _collect(next(stream))
@@ -112,7 +120,7 @@ class OnRay:
     @property
     def width(self) -> int:
         """How many items can run at once."""
-        return max(1, int(ray.cluster_resources().get("CPU", 1) / self._cpus))
+        return max(1, int((ray.cluster_resources().get("CPU", 1) - SERVING) / self._cpus))
 
 
 @dataclass
@@ -170,10 +178,25 @@ def _announced(
     shared: Shared,
     item: Item,
     seconds: float | None,
+    cpus: float,
 ) -> Iterator[Any]:
     """Says that it has begun, then the result."""
     yield _BEGUN
-    yield _metered(function, shared, item, seconds)
+    with _threads(max(1, int(cpus))):
+        yield _metered(function, shared, item, seconds)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Tells what runs meanwhile how many are its own; Ray leaves a process that it uses again what it had."""
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = str(count)
+    try:
+        yield
+    finally:
+        os.environ.pop("OMP_NUM_THREADS")
+        if before is not None:
+            os.environ["OMP_NUM_THREADS"] = before
 
 
 def _patience(running: Iterable[_Running]) -> float | None:
@@ -218,7 +241,7 @@ def session(settings: Settings) -> Iterator[None]:
     else:
         ray.init(
             address="local",
-            num_cpus=max(2, settings.cpus),
+            num_cpus=settings.ray_cpus,
             object_store_memory=settings.object_store_mb * 1024 * 1024,
             include_dashboard=False,
             logging_level="warning",

@@ -26,6 +26,8 @@ MINIMUM_SECRET = 32
 MINIMUM_DISTINCT = 10
 DEFAULT_PORT = 8000
 DEFAULT_TLS_PORT = 8443
+SERVING = 1
+"""CPUs of a cluster that Serve's replicas share; counted in with a machine's own, or its last one takes no task."""
 
 
 class Settings(BaseSettings):
@@ -120,6 +122,11 @@ class Settings(BaseSettings):
     api_replicas: int = Field(default=1, ge=1)
     forecaster_replicas: int = Field(default=1, ge=1)
     forecaster_max_replicas: int = Field(default=4, ge=1)
+
+    @property
+    def ray_cpus(self) -> int:
+        """What a head of this machine's own tells Ray that it has: work for two at least, and serving."""
+        return max(2, self.cpus) + SERVING
 
     @property
     def storage(self) -> Storage:

@@ -136,7 +136,7 @@ def _start_ray(settings: Settings, platform: Platform, environment: dict[str, st
         "--include-dashboard=true", "--dashboard-host=127.0.0.1",
         f"--ray-client-server-port={client}", f"--dashboard-agent-listen-port={agent}",
         f"--runtime-env-agent-port={runtime_env}",
-        f"--num-cpus={max(2, settings.cpus)}",
+        f"--num-cpus={settings.ray_cpus}",
         f"--object-store-memory={settings.object_store_mb * 1024 * 1024}",
         f"--temp-dir={platform.ray_temp}",
     ]  # fmt: skip

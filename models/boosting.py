@@ -17,6 +17,7 @@ from models.boosting_training import (
     Training,
     drawn,
     least_history,
+    own_share,
     scale,
     usual_length,
 )
@@ -68,10 +69,11 @@ class Boosting:
         snapshot: Snapshot,
         task: Task,
         view: View = View(),
-        num_threads: int = 1,
+        threads: int | None = None,
         deadline: float | None = None,
     ) -> Self:
-        """Fit on the snapshot's histories; the same rows give the same trees.
+        """Fit on the snapshot's histories in `threads`, its share of the CPUs when absent; the same rows give the
+        same trees, however many.
 
         InvalidInput without a single origin to learn from. TimeoutError past `deadline` (`time.monotonic()`).
         """
@@ -82,9 +84,8 @@ class Boosting:
         half_life = max(2 * task.h, usual_length(frame) // 8) if cls.view.half_life else None
         weight = None if half_life is None else 0.5 ** (age / half_life)
         observed = int(np.isfinite(frame.y).sum())
-        training = Training(samples, age, spec, observed, weight, num_threads, deadline)
-        boosters = {name: training.centre(name) for name in CENTRES}
-        boosters |= {quantile_column(q): training.quantile(q) for q in task.quantiles if q != 0.5}
+        training = Training(samples, age, spec, observed, weight, threads or own_share(), deadline)
+        boosters = training.boosters(task.quantiles)
         widening = training.widening(task.quantiles)
         return cls(task, spec, boosters, bool(np.nanmin(frame.y) >= 0), widening)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeVar
 
 import lightgbm as lgb
 import numpy as np
@@ -13,10 +16,13 @@ import numpy.typing as npt
 
 from features.anchored import AnchoredFrame, AnchoredSpec, Samples
 from models.calibration import beyond, measured, share_within
+from models.forecaster import quantile_column
 from models.series import Floats
 from quantis.errors import InvalidInput
 
 Indices = npt.NDArray[np.int64]
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 
 MAX_SAMPLES = 100_000
 """Samples that it trains on, drawn evenly from all there are: bounds the time on large panels."""
@@ -45,6 +51,7 @@ _COMMON = {
     "deterministic": True,
     "force_row_wise": True,
     "seed": _SEED,
+    "num_threads": 1,
     "verbosity": -1,
 }
 CENTRES: dict[str, dict[str, Any]] = {
@@ -62,18 +69,40 @@ def scale(samples: Samples, about: str) -> tuple[Floats, Floats]:
     return samples.level, samples.spread
 
 
+def own_share() -> int:
+    """CPUs that are this process's, as OMP_NUM_THREADS tells a task; 1 where nobody says."""
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    return max(1, int(said)) if said.isdecimal() else 1
+
+
 @dataclass
 class Training:
-    """What every booster of a model trains on."""
+    """What every booster of a model trains on; `threads` of them at a time, each in one thread.
+
+    LightGBM's own threads share a tree: they wait for each other at every leaf, and for whatever else the
+    machine does.
+    """
 
     samples: Samples
     age: Floats  # of each sample's origin, in steps before the newest one
     spec: AnchoredSpec
     observed: int  # values that the samples are drawn from
     weight: Floats | None
-    num_threads: int
+    threads: int
     deadline: float | None
-    _binned: lgb.Dataset | None = None
+    _binned: dict[str, lgb.Dataset] = field(init=False)  # by what a booster's values are relative to
+
+    def __post_init__(self) -> None:
+        level = self._dataset("level")
+        self._binned = {"level": level, "median": level, "season": self._dataset("season")}
+
+    def boosters(self, levels: Sequence[float]) -> dict[str, lgb.Booster]:
+        """The views of the centre by name, and one booster for each of `levels` but the median by column."""
+        beside = [level for level in levels if level != 0.5]
+        wanted: list[Callable[[], lgb.Booster]] = [partial(self.centre, name) for name in CENTRES]
+        wanted += [partial(self.quantile, level) for level in beside]  # those of the centre take longest
+        made = self._at_once(lambda train: train(), wanted)
+        return dict(zip([*CENTRES, *map(quantile_column, beside)], made, strict=True))
 
     def centre(self, name: str, only: Indices | None = None) -> lgb.Booster:
         """A view of the centre, from `only` these samples where they are named."""
@@ -102,7 +131,9 @@ class Training:
         blocks = np.unique(block)
         if len(blocks) < 2:
             return None
-        scores = [self._beyond(low, high, some[block != one], some[block == one]) for one in blocks]
+        scores = self._at_once(
+            lambda one: self._beyond(low, high, some[block != one], some[block == one]), blocks
+        )
         found = np.nan_to_num(np.concatenate(scores), nan=_WIDEST)
         return float(np.clip(np.quantile(found, share_within(low, high)), 1.0, _WIDEST))
 
@@ -118,23 +149,27 @@ class Training:
         above = np.maximum(answer(self.quantile(high, train)), middle) if high > 0.5 else None
         return beyond(z, middle, below, above)
 
+    def _at_once(self, make: Callable[[Given], Made], of: Iterable[Given]) -> list[Made]:
+        with ThreadPoolExecutor(self.threads) as pool:
+            return list(pool.map(make, of))
+
     def _relative(self, about: str) -> Floats:
         around, unit = scale(self.samples, about)
         relative: Floats = np.clip((self.samples.y - around) / unit, -_CLIP, _CLIP)
         return relative
 
+    def _dataset(self, about: str) -> lgb.Dataset:
+        coded = [name for name in self.spec.names if name in self.spec.categorical]
+        return lgb.Dataset(
+            self.samples.matrix, self._relative(about), weight=self.weight, feature_name=list(self.spec.names),
+            categorical_feature=coded, params=_COMMON, free_raw_data=False,
+        ).construct()  # fmt: skip
+
     def _train(
         self, objective: Mapping[str, Any], about: str, rounds: int, only: Indices | None
     ) -> lgb.Booster:
-        z = self._relative(about)
-        params = {**_COMMON, **objective, "num_threads": self.num_threads}
-        if self._binned is None:
-            coded = [name for name in self.spec.names if name in self.spec.categorical]
-            self._binned = lgb.Dataset(
-                self.samples.matrix, z, weight=self.weight, feature_name=list(self.spec.names),
-                categorical_feature=coded, params=params, free_raw_data=False,
-            ).construct()  # fmt: skip
-        data, count, observed = self._binned.set_label(z), len(z), self.observed
+        params = {**_COMMON, **objective}
+        data, count, observed = self._binned[about], len(self.samples.y), self.observed
         if only is not None:
             data, count = data.subset(only.tolist()), len(only)
             observed = round(observed * (1 - 1 / _FOLDS))

@@ -48,7 +48,7 @@ def on_ray():
     import ray
 
     ray.init(
-        address="local", num_cpus=2, include_dashboard=False, object_store_memory=100 * 2**20, logging_level="error",
+        address="local", num_cpus=3, include_dashboard=False, object_store_memory=100 * 2**20, logging_level="error",
         log_to_driver=False,
     )  # fmt: skip
     yield OnRay()
@@ -142,6 +142,20 @@ def test_when_a_task_overruns_its_allowance_then_it_is_killed_and_named_and_the_
     assert "timed out after 3 s of its 2 s" in done[1].message
     assert isinstance(done[2], ZeroDivisionError)
     assert isinstance(done[3], Exception)
+
+
+def threads(shared, item, seconds):
+    return os.environ["OMP_NUM_THREADS"]
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize(("items", "told"), [(1, "2"), (2, "1"), (5, "1")])
+def test_when_items_are_few_then_they_share_the_cpus_but_the_one_for_serving_and_are_told(
+    on_ray, items, told
+):
+    assert dict(OnRay.few(items).within(threads, None, ["a"] * items, lambda left: None)) == dict.fromkeys(
+        range(items), told
+    )
 
 
 @pytest.mark.ray

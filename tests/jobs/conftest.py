@@ -9,6 +9,6 @@ import pytest
 def on_ray() -> Iterator[None]:
     import ray
 
-    ray.init(address="local", num_cpus=2, object_store_memory=256 * 2**20, include_dashboard=False)
+    ray.init(address="local", num_cpus=3, object_store_memory=256 * 2**20, include_dashboard=False)
     yield
     ray.shutdown()
