@@ -6,6 +6,7 @@ job that is submitted again, go on where the last whole state is.
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ from quantis.panel import Snapshot, Task
 from quantis.types.jobs import TftParams, TrainSpec
 
 _FAILURES = 3
+_LOOK = ("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
+"""How often Ray Train looks whether its workers are done, in seconds; its default of 2 is half of a short end."""
 
 
 def train_tft(
@@ -76,6 +79,7 @@ def on_ray(
 
     Call it again with the same arguments to go on. Ray Train's own errors say why it gave up.
     """
+    os.environ.setdefault(*_LOOK)
     own = folder / fingerprint(snapshot, task, params, parent.name if parent else "")
     trainer = TorchTrainer(
         train,

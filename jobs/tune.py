@@ -35,7 +35,7 @@ from quantis.panel import Snapshot
 from quantis.types.jobs import TftParams, TuneSpec
 
 REPORTS = 20  # how often training tells its loss
-CPUS_PER_TRIAL = 0.5
+CPUS_PER_TRIAL = 1
 Hear = Callable[[int, Outcome], None]
 
 
