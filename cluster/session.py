@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -75,12 +74,6 @@ class OnRay:
     def __init__(self, cpus: float = 0.5) -> None:
         self._cpus = cpus
 
-    @classmethod
-    def few(cls, items: int) -> OnRay:
-        """For so few items that each may have several CPUs of one node; OMP_NUM_THREADS tells how many."""
-        largest = max((node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]), default=0)
-        return cls(cpus=max(1, min(int(largest) - SERVING, cls(cpus=1).width // max(1, items))))
-
     def map(
         self, function: Callable[[Shared, Item], Result], shared: Shared, items: Sequence[Item]
     ) -> list[Result | Exception]:
@@ -103,8 +96,7 @@ class OnRay:
             while waiting and len(running) < self.width:
                 number, item = waiting.popleft()
                 seconds = allowance(len(waiting) + 1)
-                told = task.remote(function, stored, item, seconds, self._cpus)
-                running[told] = _Running(number, seconds)
+                running[task.remote(function, stored, item, seconds)] = _Running(number, seconds)
             ready, _ = ray.wait(list(running), timeout=_patience(running.values()), fetch_local=False)
             for stream in ready:
                 outcome = _collect(next(stream))
@@ -178,25 +170,10 @@ def _announced(
     shared: Shared,
     item: Item,
     seconds: float | None,
-    cpus: float,
 ) -> Iterator[Any]:
     """Says that it has begun, then the result."""
     yield _BEGUN
-    with _threads(max(1, int(cpus))):
-        yield _metered(function, shared, item, seconds)
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Tells what runs meanwhile how many are its own; Ray leaves a process that it uses again what it had."""
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = str(count)
-    try:
-        yield
-    finally:
-        os.environ.pop("OMP_NUM_THREADS")
-        if before is not None:
-            os.environ["OMP_NUM_THREADS"] = before
+    yield _metered(function, shared, item, seconds)
 
 
 def _patience(running: Iterable[_Running]) -> float | None:

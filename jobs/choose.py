@@ -90,7 +90,7 @@ class Fallen:
 
 @dataclass(frozen=True)
 class Judged:
-    """What a member answered: predictions beside actuals, its seconds on one CPU, its size in bytes, and whether
+    """What a member answered: predictions beside actuals, the seconds it took, its size in bytes, and whether
     its intervals were measured on values left out of the fit.
     """
 

@@ -132,8 +132,8 @@ def _judged(
     context: Context[Any], trial: Trial, group: Sequence[Member], clock: Clock, part: float | None
 ) -> dict[str, Judged | Exception]:
     """The outcomes of these members by name; as long as they take without a `part` of the time."""
-    units = choose.units(group, trial, OnRay(cpus=1).width)
-    executor = OnRay.few(len(units))
+    executor = OnRay(cpus=1)
+    units = choose.units(group, trial, executor.width)
     allowance = clock.shares(units, executor.width, part) if part else _unlimited
     found: dict[str, list[Judged | Exception]] = {member.name: [] for member in group}
     for number, outcome in executor.within(choose.judge_unit, trial, units, allowance):
@@ -187,7 +187,7 @@ def fit_within(
     if not members:
         return {}
     shared = (snapshot, trial.task, trial.families)
-    done = OnRay.few(len(members)).within(_fitted, shared, members, lambda waiting: seconds)
+    done = OnRay(cpus=1).within(_fitted, shared, members, lambda waiting: seconds)
     return {members[number].name: outcome for number, outcome in done}
 
 

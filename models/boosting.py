@@ -17,8 +17,8 @@ from models.boosting_training import (
     Training,
     drawn,
     least_history,
-    own_share,
     scale,
+    usable_cpus,
     usual_length,
 )
 from models.forecaster import Parts, quantile_column
@@ -72,8 +72,8 @@ class Boosting:
         threads: int | None = None,
         deadline: float | None = None,
     ) -> Self:
-        """Fit on the snapshot's histories in `threads`, its share of the CPUs when absent; the same rows give the
-        same trees, however many.
+        """Fit on the snapshot's histories in `threads`, as many as there are CPUs when absent; the same rows give
+        the same trees, however many.
 
         InvalidInput without a single origin to learn from. TimeoutError past `deadline` (`time.monotonic()`).
         """
@@ -84,7 +84,7 @@ class Boosting:
         half_life = max(2 * task.h, usual_length(frame) // 8) if cls.view.half_life else None
         weight = None if half_life is None else 0.5 ** (age / half_life)
         observed = int(np.isfinite(frame.y).sum())
-        training = Training(samples, age, spec, observed, weight, threads or own_share(), deadline)
+        training = Training(samples, age, spec, observed, weight, threads or usable_cpus(), deadline)
         boosters = training.boosters(task.quantiles)
         widening = training.widening(task.quantiles)
         return cls(task, spec, boosters, bool(np.nanmin(frame.y) >= 0), widening)

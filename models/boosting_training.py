@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import os
+import sys
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import lightgbm as lgb
@@ -69,15 +75,9 @@ def scale(samples: Samples, about: str) -> tuple[Floats, Floats]:
     return samples.level, samples.spread
 
 
-def own_share() -> int:
-    """CPUs that are this process's, as OMP_NUM_THREADS tells a task; 1 where nobody says."""
-    said = os.environ.get("OMP_NUM_THREADS", "")
-    return max(1, int(said)) if said.isdecimal() else 1
-
-
 @dataclass
 class Training:
-    """What every booster of a model trains on; `threads` of them at a time, each in one thread.
+    """What every booster of a model trains on; `threads` of them at a time, of which all but one use what is idle.
 
     LightGBM's own threads share a tree: they wait for each other at every leaf, and for whatever else the
     machine does.
@@ -150,7 +150,7 @@ class Training:
         return beyond(z, middle, below, above)
 
     def _at_once(self, make: Callable[[Given], Made], of: Iterable[Given]) -> list[Made]:
-        with ThreadPoolExecutor(self.threads) as pool:
+        with ThreadPoolExecutor(self.threads, initializer=_give_way, initargs=(itertools.count(),)) as pool:
             return list(pool.map(make, of))
 
     def _relative(self, about: str) -> Floats:
@@ -175,6 +175,22 @@ class Training:
             observed = round(observed * (1 - 1 / _FOLDS))
         params["min_data_in_leaf"] = least_in_leaf(count, observed, params["num_leaves"])
         return lgb.train(params, data, rounds, callbacks=[_in_time(self.deadline)])
+
+
+def usable_cpus() -> int:
+    """CPUs that this process may run on, at most what its container may use of them."""
+    cpus = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    with suppress(OSError, ValueError):  # no container, or no limit
+        used, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        cpus = min(cpus, math.ceil(int(used) / int(period)))
+    return cpus
+
+
+def _give_way(begun: Iterator[int]) -> None:
+    """Let every thread but the first run where nothing else wants to, if the system knows priorities of threads."""
+    if next(begun):
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
 
 
 def least_in_leaf(samples: int, observed: int, leaves: int) -> int:

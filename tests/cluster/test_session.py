@@ -96,20 +96,6 @@ def test_when_a_worker_dies_then_its_item_is_an_error_and_the_others_are_done_el
     assert os.getpid() not in results
 
 
-def threads(shared, item, seconds):
-    return os.environ["OMP_NUM_THREADS"]
-
-
-@pytest.mark.ray
-@pytest.mark.parametrize(("items", "told"), [(1, "2"), (2, "1"), (5, "1")])
-def test_when_items_are_few_then_they_share_the_cpus_but_the_one_for_serving_and_are_told(
-    on_ray, items, told
-):
-    assert dict(OnRay.few(items).within(threads, None, ["a"] * items, lambda left: None)) == dict.fromkeys(
-        range(items), told
-    )
-
-
 @pytest.mark.ray
 def test_when_no_head_is_configured_then_a_session_has_its_own_and_ends_with_it(tmp_path, on_ray):
     import ray

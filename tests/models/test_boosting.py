@@ -65,6 +65,15 @@ def test_when_fitted_twice_then_the_trees_are_the_same(fitted):
     assert Boosting.fit(snapshot, task).parts().texts == model.parts().texts
 
 
+def test_when_the_cpus_are_several_then_trees_and_widening_are_as_with_one(make_task):
+    task, panel, _ = _wandering(make_task, 3, 900, 4)
+    now = snapshot_at(panel, START + np.timedelta64(700, "h"), task)
+    one, three = (Boosting.fit(now, task, threads=threads) for threads in (1, 3))
+    assert three.parts() == one.parts()
+    assert one.widening
+    assert one.widening > 1
+
+
 def test_when_kept_as_a_bundle_then_it_answers_the_same(fitted, tmp_path):
     _, snapshot, _, model = fitted
     again = read_bundle(write_bundle(tmp_path / "b", model, snapshot))
