@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import threading
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -72,6 +75,23 @@ def test_when_the_cpus_are_several_then_trees_and_widening_are_as_with_one(make_
     assert three.parts() == one.parts()
     assert one.widening
     assert one.widening > 1
+
+
+def test_when_boosters_train_side_by_side_then_all_threads_but_one_give_way(fitted, monkeypatch):
+    task, snapshot, _, _ = fitted
+    train, seen, together = boosting_training.lgb.train, {}, threading.Barrier(3, timeout=60)
+
+    def watched(*arguments, **options):
+        if len(seen) < 3:
+            seen[threading.get_native_id()] = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+            together.wait()
+        return train(*arguments, **options)
+
+    monkeypatch.setattr(boosting_training.lgb, "train", watched)
+    Boosting.fit(snapshot, task, threads=3)
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    assert sorted(seen.values()) == [own, 10, 10]
+    assert 1 <= boosting_training.usable_cpus() <= os.cpu_count()
 
 
 def test_when_kept_as_a_bundle_then_it_answers_the_same(fitted, tmp_path):
