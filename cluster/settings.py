@@ -258,6 +258,11 @@ def ray_environment(settings: Settings) -> dict[str, str]:
     }
 
 
+def look_at_training_often() -> None:
+    """Have Ray Train ask twice a second whether its workers are done; by its default of 2 s a training ends later."""
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
+
+
 def ray_submission_id() -> str | None:
     """The submission id of the Ray job that this process is the driver of; None outside of one."""
     text = os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR")

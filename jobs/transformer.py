@@ -6,7 +6,6 @@ job that is submitted again, go on where the last whole state is.
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import torch
 from ray.train.torch import TorchTrainer
 
 from cluster.session import SPENT
+from cluster.settings import look_at_training_often
 from jobs.runtime import Context
 from jobs.worker import Hear, Parent, Teller, train
 from models.bundle import read_bundle
@@ -31,8 +31,6 @@ from quantis.panel import Snapshot, Task
 from quantis.types.jobs import TftParams, TrainSpec
 
 _FAILURES = 3
-_LOOK = ("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
-"""How often Ray Train looks whether its workers are done, in seconds; its default of 2 is half of a short end."""
 
 
 def train_tft(
@@ -79,7 +77,7 @@ def on_ray(
 
     Call it again with the same arguments to go on. Ray Train's own errors say why it gave up.
     """
-    os.environ.setdefault(*_LOOK)
+    look_at_training_often()
     own = folder / fingerprint(snapshot, task, params, parent.name if parent else "")
     trainer = TorchTrainer(
         train,
