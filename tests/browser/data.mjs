@@ -8,21 +8,9 @@
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { parseArgs } from "node:util";
+import { checkAccessible, checkDrawn, openBrowser, signIn } from "./steps.mjs";
 
-const fromWeb = createRequire(new URL("../../web/package.json", import.meta.url));
-const { chromium } = fromWeb("playwright-core");
-
-const QUIET = [
-  "--no-sandbox",
-  "--disable-gpu",
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-];
 const DAY = 86_400_000;
 const FIRST = Date.UTC(2024, 0, 1);
 const DAYS = 60;
@@ -52,13 +40,6 @@ function csv({ conflict }) {
 }
 
 const fileOf = (text) => ({ name: `${dataset}.csv`, mimeType: "text/csv", buffer: Buffer.from(text) });
-
-async function signIn(page, login) {
-  await page.getByLabel("User name").fill(login.user_name);
-  await page.getByLabel("Password").fill(login.password);
-  await page.getByRole("button", { name: "Sign in" }).click();
-  await page.getByRole("navigation", { name: "Main" }).waitFor();
-}
 
 const codesOn = (page) =>
   page
@@ -159,30 +140,11 @@ async function checkChanges(page) {
   await page.getByRole("radio", { name: "Changed 0" }).waitFor();
 }
 
-async function checkChart(page) {
-  const chart = page.getByRole("img", { name: /^north as known at/ });
-  await chart.waitFor();
-  const colours = await chart.evaluate((canvas) => {
-    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-    return new Set(new Uint32Array(data.buffer)).size;
-  });
-  assert.ok(colours > 20, `the chart is blank: ${colours} colours`);
-}
-
-async function checkAccessible(page, what) {
-  await page.evaluate(readFileSync(fromWeb.resolve("axe-core/axe.min.js"), "utf8"));
-  const violations = await page.evaluate(async () => {
-    const found = await axe.run(document, { resultTypes: ["violations"] });
-    return found.violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.target.join(" ")).join(", ")}`);
-  });
-  assert.deepEqual(violations, [], `the page is not accessible, ${what}`);
-}
-
 /** Nothing sticks out of a phone's screen, and the dark theme reads as well. */
 async function checkNarrowAndDark(page) {
   await page.setViewportSize({ width: 390, height: 844 });
   await page.getByRole("button", { name: /dark/i }).click();
-  await checkAccessible(page, "dark, on a phone");
+  await checkAccessible(page, "the dataset's page, dark, on a phone");
   const width = await page.evaluate(() => document.documentElement.scrollWidth);
   assert.ok(width <= 390, `the page is ${width} pixels wide on a phone`);
 }
@@ -190,10 +152,7 @@ async function checkNarrowAndDark(page) {
 async function main() {
   assert.ok(base && loginFile, "usage: data.mjs BASE_URL LOGIN_FILE [options]");
   const login = JSON.parse(readFileSync(loginFile, "utf8"));
-  const browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-    args: QUIET,
-  });
+  const browser = await openBrowser();
   try {
     const page = await browser.newPage({ viewport: { width: 1440, height: 1000 }, colorScheme: "light" });
     page.setDefaultTimeout(30_000);
@@ -212,8 +171,8 @@ async function main() {
     await checkSlider(page);
     await checkChanges(page);
     await page.goto(new URL(`/datasets/${dataset}?series=north&as_of=${iso(KNOWN - 5)}&later=1`, base).href);
-    await checkChart(page);
-    await checkAccessible(page, "light");
+    await checkDrawn(page.getByRole("img", { name: /^north as known at/ }));
+    await checkAccessible(page, "the dataset's page");
     if (options.screenshot) await page.screenshot({ path: options.screenshot });
     await checkNarrowAndDark(page);
     assert.deepEqual(complaints, [], "the console is not clean");

@@ -8,21 +8,8 @@
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { parseArgs } from "node:util";
-
-const fromWeb = createRequire(new URL("../../web/package.json", import.meta.url));
-const { chromium } = fromWeb("playwright-core");
-
-const QUIET = [
-  "--no-sandbox",
-  "--disable-gpu",
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-];
+import { checkAccessible, checkDrawn, openBrowser, signIn } from "./steps.mjs";
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
@@ -38,13 +25,6 @@ const { values: options, positionals } = parseArgs({
 const base = positionals[0] ?? process.env.QUANTIS_URL;
 const loginFile = positionals[1] ?? process.env.QUANTIS_LOGIN_FILE;
 const steps = Number(options.steps);
-
-async function signIn(page, login) {
-  await page.getByLabel("User name").fill(login.user_name);
-  await page.getByLabel("Password").fill(login.password);
-  await page.getByRole("button", { name: "Sign in" }).click();
-  await page.getByRole("navigation", { name: "Main" }).waitFor();
-}
 
 function addressOf(path) {
   const address = new URL(path, base);
@@ -85,26 +65,6 @@ function checkForecast(rows) {
   );
 }
 
-/** A canvas can have a name and still be blank: count the colours that were drawn. */
-async function checkChart(page) {
-  const chart = page.getByRole("img", { name: new RegExp(`^${options.series}: .*forecast`) });
-  await chart.waitFor();
-  const colours = await chart.evaluate((canvas) => {
-    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-    return new Set(new Uint32Array(data.buffer)).size;
-  });
-  assert.ok(colours > 20, `the chart is blank: ${colours} colours`);
-}
-
-async function checkAccessible(page) {
-  await page.evaluate(readFileSync(fromWeb.resolve("axe-core/axe.min.js"), "utf8"));
-  const violations = await page.evaluate(async () => {
-    const found = await axe.run(document, { resultTypes: ["violations"] });
-    return found.violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.target.join(" ")).join(", ")}`);
-  });
-  assert.deepEqual(violations, [], "the page is not accessible");
-}
-
 async function checkNothingKept(page) {
   const kept = await page.evaluate(() => ({
     local: localStorage.length,
@@ -119,10 +79,7 @@ async function checkNothingKept(page) {
 async function main() {
   assert.ok(base && loginFile, "usage: explorer.mjs BASE_URL LOGIN_FILE [options]");
   const login = JSON.parse(readFileSync(loginFile, "utf8"));
-  const browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-    args: QUIET,
-  });
+  const browser = await openBrowser();
   try {
     const page = await browser.newPage({ viewport: { width: 1440, height: 900 }, colorScheme: "light" });
     page.setDefaultTimeout(30_000);
@@ -146,8 +103,8 @@ async function main() {
     ]);
     const rows = await rowsOf(table);
     checkForecast(rows);
-    await checkChart(page);
-    await checkAccessible(page);
+    await checkDrawn(page.getByRole("img", { name: new RegExp(`^${options.series}: .*forecast`) }));
+    await checkAccessible(page, "the explorer");
     await checkNothingKept(page);
 
     // A reload signs in by the cookie and shows the forecast that was issued, not a new one.

@@ -8,22 +8,9 @@
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { parseArgs } from "node:util";
+import { checkAccessible, openBrowser, signIn } from "./steps.mjs";
 
-const fromWeb = createRequire(new URL("../../web/package.json", import.meta.url));
-const { chromium } = fromWeb("playwright-core");
-const AXE = readFileSync(fromWeb.resolve("axe-core/axe.min.js"), "utf8");
-
-const QUIET = [
-  "--no-sandbox",
-  "--disable-gpu",
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-];
 const PAGES = ["Approvals", "Usage", "Users", "Machines", "Audit trail"];
 const STOPS_WITHIN_MS = 5000;
 
@@ -34,22 +21,6 @@ const { values: options, positionals } = parseArgs({
 const base = positionals[0] ?? process.env.QUANTIS_URL;
 const loginFile = positionals[1] ?? process.env.QUANTIS_LOGIN_FILE;
 const name = `browser-${Date.now().toString(36)}`;
-
-async function signIn(page, login) {
-  await page.getByLabel("User name").fill(login.user_name);
-  await page.getByLabel("Password").fill(login.password);
-  await page.getByRole("button", { name: "Sign in" }).click();
-  await page.getByRole("navigation", { name: "Main" }).waitFor();
-}
-
-async function checkAccessible(page, where) {
-  await page.evaluate(AXE);
-  const violations = await page.evaluate(async () => {
-    const found = await axe.run(document, { resultTypes: ["violations"] });
-    return found.violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.target.join(" ")).join(", ")}`);
-  });
-  assert.deepEqual(violations, [], `${where} is not accessible`);
-}
 
 /** What the API answers to whoever holds the key. */
 const asked = async (key) =>
@@ -96,10 +67,7 @@ async function visit(page, place) {
 async function main() {
   assert.ok(base && loginFile, "usage: trust.mjs BASE_URL LOGIN_FILE [--screenshot FILE.png]");
   const login = JSON.parse(readFileSync(loginFile, "utf8"));
-  const browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-    args: QUIET,
-  });
+  const browser = await openBrowser();
   try {
     const page = await browser.newPage({ viewport: { width: 1440, height: 900 }, colorScheme: "dark" });
     page.setDefaultTimeout(30_000);
