@@ -1,4 +1,7 @@
-"""Which families stand for election, and how each does on the rolling origins."""
+"""Which families stand for election, and how each does on the rolling origins.
+
+What Ray's tasks run is here, and not where Ray Train and MLflow are: a worker that begins imports it in 0.2 s.
+"""
 
 from __future__ import annotations
 
@@ -124,10 +127,7 @@ def members(spec: CompareSpec, task: Task, families: Mapping[str, str] = FAMILIE
             )
         found.append(Member(column, BASELINE, column=column))
     require_families(spec.families, families)
-    apart = {
-        Family.seasonal_naive,
-        Family.ensemble,
-    }  # the floor stands already, a blend is made of the others
+    apart = {Family.seasonal_naive, Family.ensemble}  # one stands already, a blend is made of the others
     if not task.roles.futr_exog + task.roles.hist_exog:
         apart.add(Family.boosting_plain)  # the same as boosting
     rivals = dict.fromkeys(family for family in spec.families if family not in apart)
@@ -230,6 +230,14 @@ def judge_unit(trial: Trial, unit: Unit, seconds: float | None) -> Judged:
         return fit(unit.member, snapshot, trial.task, trial.families, deadline)
 
     return judge(mine, fit_on, baseline=unit.member.family == BASELINE)
+
+
+def fit_shared(
+    shared: tuple[Snapshot, Task, Mapping[str, str]], member: Member, seconds: float | None
+) -> Forecaster:
+    """A member fitted on the snapshot that it shares with others, within `seconds`."""
+    snapshot, task, families = shared
+    return fit(member, snapshot, task, families, deadline_in(seconds))
 
 
 def deadline_in(seconds: float | None) -> float | None:

@@ -187,15 +187,8 @@ def fit_within(
     if not members:
         return {}
     shared = (snapshot, trial.task, trial.families)
-    done = OnRay(cpus=1).within(_fitted, shared, members, lambda waiting: seconds)
+    done = OnRay(cpus=1).within(choose.fit_shared, shared, members, lambda waiting: seconds)
     return {members[number].name: outcome for number, outcome in done}
-
-
-def _fitted(
-    shared: tuple[Snapshot, Task, Mapping[str, str]], member: Member, seconds: float | None
-) -> Forecaster:
-    snapshot, task, families = shared
-    return choose.fit(member, snapshot, task, families, choose.deadline_in(seconds))
 
 
 def tft_seconds(spec: CompareSpec, h: int, windows: int) -> float:
