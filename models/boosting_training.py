@@ -93,8 +93,8 @@ class Training:
     _binned: dict[str, lgb.Dataset] = field(init=False)  # by what a booster's values are relative to
 
     def __post_init__(self) -> None:
-        level = self._dataset("level")
-        self._binned = {"level": level, "median": level, "season": self._dataset("season")}
+        level, season = self._at_once(self._dataset, ("level", "season"))
+        self._binned = {"level": level, "median": level, "season": season}
 
     def boosters(self, levels: Sequence[float]) -> dict[str, lgb.Booster]:
         """The views of the centre by name, and one booster for each of `levels` but the median by column."""
