@@ -105,7 +105,7 @@ class Search:
             tune_config=tune.TuneConfig(
                 metric="loss", mode="min", num_samples=left, search_alg=search,
                 scheduler=ASHAScheduler(max_t=REPORTS + 1, grace_period=5, reduction_factor=2),
-                time_budget_s=self.limit,
+                time_budget_s=self.limit, reuse_actors=True,
             ),
             run_config=tune.RunConfig(
                 name=f"tune-{len(done)}", storage_path=str(self.folder), verbose=0,
