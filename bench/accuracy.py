@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from bench.accuracy_peers import PEERS
+from bench.accuracy_optional import OPTIONAL
+from bench.accuracy_peers import ALWAYS
 from bench.accuracy_sets import SETS, Trial
 from bench.harness import arguments, report
 from jobs import choose
@@ -35,6 +36,7 @@ from models.naive import SeasonalNaive
 from quantis.panel import Snapshot
 from quantis.types.jobs import CompareSpec, Family
 
+PEERS = ALWAYS | OPTIONAL
 QUICK = ("epf", "tourism")
 BEFORE = {
     "rossmann_a": 0.0903, "m4_hourly": 0.0445, "gefcom": 0.0631, "stallion": 0.1588, "epf": 0.1650,
@@ -141,7 +143,7 @@ def _mean(values: Mapping[str, float]) -> float:
 
 
 def main() -> None:
-    asked = arguments(__doc__, SETS)
+    asked = arguments(__doc__, SETS, needs=["mlforecast"])
     names = asked.only or (list(QUICK) if asked.quick else list(SETS))
     found = run(names, lambda text: print(text, file=sys.stderr, flush=True))
     wapes = {name: row["quantis"]["wape"] for name, row in found.items()}

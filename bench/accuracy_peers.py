@@ -34,7 +34,7 @@ def statsforecast(trial: Trial) -> pa.Table:
         answers = [np.asarray(model.forecast(y=kept, h=trial.task.h)["mean"]) for model in models]
         return np.maximum(np.mean(answers, axis=0), 0.0 if np.nanmin(y) >= 0 else -np.inf)
 
-    return _by_origin(trial, lambda snapshot: np.concatenate([one(y) for y in _histories(snapshot)]))
+    return by_origin(trial, lambda snapshot: np.concatenate([one(y) for y in _histories(snapshot)]))
 
 
 def lightgbm(trial: Trial) -> pa.Table:
@@ -74,23 +74,28 @@ def _mlforecast(trial: Trial, transforms: list[Any]) -> pa.Table:
 
     def at(snapshot: Snapshot) -> np.ndarray:
         known = list(task.roles.futr_exog)
-        future = _pandas(snapshot.future, task.roles.categorical)[[ID, DS, *known]] if known else None
+        future = plain(snapshot.future, task.roles.categorical)[[ID, DS, *known]] if known else None
         told = model.predict(task.h, new_df=_frame(trial, snapshot), X_df=future)
         values = told.sort_values([ID, DS])["lgb"].to_numpy()
         return np.maximum(values, 0.0) if np.nanmin(floats(snapshot.history[Y])) >= 0 else values
 
-    return _by_origin(trial, at)
+    return by_origin(trial, at)
 
 
 def _frame(trial: Trial, snapshot: Snapshot) -> pd.DataFrame:
     """History and statics as mlforecast takes them: no gaps in y, no observed covariates."""
     roles = trial.task.roles
-    frame = _pandas(snapshot.history, roles.categorical)[[ID, DS, Y, *roles.futr_exog]]
-    frame[Y] = frame.groupby(ID)[Y].transform(lambda y: y.interpolate(limit_direction="both"))
-    return frame.merge(_pandas(snapshot.static, roles.categorical), on=ID) if roles.stat_exog else frame
+    frame = filled(plain(snapshot.history, roles.categorical)[[ID, DS, Y, *roles.futr_exog]])
+    return frame.merge(plain(snapshot.static, roles.categorical), on=ID) if roles.stat_exog else frame
 
 
-def _pandas(table: pa.Table, categorical: tuple[str, ...]) -> pd.DataFrame:
+def filled(frame: pd.DataFrame) -> pd.DataFrame:
+    """Without gaps in y: a line between its neighbours."""
+    y = frame.groupby(ID)[Y].transform(lambda y: y.interpolate(limit_direction="both"))
+    return frame.assign(**{Y: y})
+
+
+def plain(table: pa.Table, categorical: tuple[str, ...]) -> pd.DataFrame:
     frame = table.to_pandas()
     if DS in frame:
         frame[DS] = frame[DS].dt.tz_localize(None)
@@ -105,7 +110,7 @@ def _histories(snapshot: Snapshot) -> list[np.ndarray]:
     return [y[rows[name]] for name, _ in series_slices(snapshot.future[ID])]
 
 
-def _by_origin(trial: Trial, predict: Callable[[Snapshot], np.ndarray]) -> pa.Table:
+def by_origin(trial: Trial, predict: Callable[[Snapshot], np.ndarray]) -> pa.Table:
     windows = []
     for cutoff in trial.tests:
         snapshot = trial.snapshot(cutoff)
@@ -114,7 +119,7 @@ def _by_origin(trial: Trial, predict: Callable[[Snapshot], np.ndarray]) -> pa.Ta
     return pa.concat_tables(windows)
 
 
-PEERS: dict[str, Callable[[Trial], pa.Table]] = {
+ALWAYS: dict[str, Callable[[Trial], pa.Table]] = {
     "statsforecast": statsforecast,
     "lightgbm": lightgbm,
     "lightgbm_differences": lightgbm_differences,

@@ -8,7 +8,6 @@ to a fresh process that holds the input, over the bytes of the columns that it c
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -24,7 +23,7 @@ import pandas as pd
 import pyarrow as pa
 from coreforecast.grouped_array import GroupedArray
 
-from bench.harness import arguments, interleaved, report
+from bench.harness import arguments, installed, interleaved, report
 from features.kernel_program import COMPILED_FROM, warm_up
 from features.pipeline import FeatureSpec, Rolling, design
 from quantis.panel import DS, ID, Snapshot, Task, Y, timestamps
@@ -74,7 +73,7 @@ def systems(snapshot: Snapshot) -> dict[str, Callable[[], Any]]:
     grouped = GroupedArray(
         frame[Y].to_numpy(), np.arange(0, len(frame) + 1, SERIES_LENGTH, dtype=np.int32), num_threads=1
     )
-    if importlib.util.find_spec("polars"):
+    if installed("polars"):
         found["polars"] = _polars(snapshot)
     return found
 

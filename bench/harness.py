@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import platform
 import statistics
@@ -47,8 +48,13 @@ def report(
         sys.stdout.write(f"{key}: {json.dumps(result[key])}\n")
 
 
-def arguments(description: str | None, only: Iterable[str] = ()) -> argparse.Namespace:
-    """`--quick`, `--json`, and `--only` for the sets of a benchmark that has some."""
+def arguments(
+    description: str | None, only: Iterable[str] = (), needs: Iterable[str] = ()
+) -> argparse.Namespace:
+    """`--quick`, `--json`, and `--only` for the sets of a benchmark that has some.
+
+    Ends here, before anything is measured, when a peer of `needs` (a module's name) is not installed.
+    """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="a smaller run")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
@@ -56,4 +62,13 @@ def arguments(description: str | None, only: Iterable[str] = ()) -> argparse.Nam
         parser.add_argument(
             "--only", choices=choices, action="append", help="this set alone; may be repeated"
         )
-    return parser.parse_args()
+    asked = parser.parse_args()
+    if missing := [name for name in needs if not installed(name)]:
+        parser.error(
+            f"{', '.join(missing)} not installed, which this compares with: `make bench` installs the peers"
+        )
+    return asked
+
+
+def installed(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None

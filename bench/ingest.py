@@ -8,7 +8,6 @@ and answers with the same as-of rule; it neither checks the panel nor hashes it.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import resource
@@ -26,7 +25,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bench.harness import arguments, report
+from bench.harness import arguments, installed, report
 from quantis.panel import DS, ID, Y, timestamps
 
 HOURS = 4_000
@@ -181,7 +180,7 @@ def main() -> None:
         write_panel(file, series)
         ours = figures(in_child("ingest", file, folder), in_child("reads", file, folder), series * HOURS)
         peers, ratios = {}, {}
-        if importlib.util.find_spec("duckdb"):
+        if installed("duckdb"):
             theirs = in_child("duckdb_ingest", file, folder), in_child("duckdb_reads", file, folder)
             peers["duckdb"] = figures(*theirs, series * HOURS)
             ratios = compared(ours, peers["duckdb"])

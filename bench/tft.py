@@ -18,7 +18,6 @@ made anew.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import logging
 import os
@@ -32,7 +31,7 @@ from typing import Any
 import torch
 
 from bench import load, peers
-from bench.harness import arguments, report
+from bench.harness import arguments, installed, report
 from bench.request import LAYOUT, PAST, QUANTILES, ROLES, panel
 from models.tft.reference import reference_dataset, stock_model, stock_trainer
 from models.tft.training import fit
@@ -70,15 +69,11 @@ def systems() -> dict[str, Train]:
         "quantis_alone": ours(short_start=False, share_encoder=False),
         "pytorch_forecasting": stock,
     }
-    if _installed():
+    if installed("neuralforecast"):
         found["neuralforecast"] = lambda steps: peers.neuralforecast(
             frame, PARAMS, steps, 0, ("price", "temp")
         )
     return found
-
-
-def _installed() -> bool:
-    return importlib.util.find_spec("neuralforecast") is not None
 
 
 def rate(train: Train, short: int, long: int) -> float:
@@ -107,7 +102,7 @@ def cost() -> list[dict[str, Any]]:
         return []
     frame = load.load(Path(folder))
     y = load.actuals(frame)
-    names = [name for name in SHARES if name != "neuralforecast" or _installed()]
+    names = [name for name in SHARES if name != "neuralforecast" or installed("neuralforecast")]
     wanted = [
         (name, seed, share)
         for seed in LONG_SEEDS
