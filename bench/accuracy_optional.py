@@ -1,6 +1,7 @@
 """Peers of the accuracy benchmark that run where they are installed: AutoGluon and neuralforecast's TFT.
 
-Neither is in the lock: both bring a stack of their own. Each learns once, from what was known at the first origin,
+Neither is in the lock: both bring a stack of their own. AutoGluon brings an mlforecast that refuses the gaps in
+rossmann_a's statics: install the lock's again after it. Each learns once, from what was known at the first origin,
 and is asked at every origin. No model is fetched: AutoGluon's pretrained ones are left out.
 """
 
@@ -77,9 +78,9 @@ def neuralforecast_tft(trial: Trial) -> pa.Table:
 
     def past(snapshot: Snapshot) -> pd.DataFrame:
         coded = _coded(filled(plain(snapshot.history, ())), values)
-        return coded[[ID, DS, Y, *known, *observed]]
+        return _carried(coded[[ID, DS, Y, *known, *observed]])
 
-    statics = _coded(plain(first.static, ()), values)[[ID, *static]] if static else None
+    statics = _carried(_coded(plain(first.static, ()), values)[[ID, *static]]) if static else None
 
     model = TFT(
         h=task.h, input_size=max(2 * task.h, task.season_lengths[-1]), hidden_size=64, max_steps=500,
@@ -93,7 +94,7 @@ def neuralforecast_tft(trial: Trial) -> pa.Table:
     network.fit(past(first), static_df=statics)
 
     def at(snapshot: Snapshot) -> np.ndarray:
-        future = _coded(plain(snapshot.future, ()), values)[[ID, DS, *known]] if known else None
+        future = _carried(_coded(plain(snapshot.future, ()), values)[[ID, DS, *known]]) if known else None
         told = network.predict(past(snapshot), static_df=statics, futr_df=future)
         return told.sort_values([ID, DS])["TFT-median"].to_numpy(float)
 
@@ -121,6 +122,14 @@ def _coded(frame: pd.DataFrame, values: dict[str, list[str]]) -> pd.DataFrame:
         for value in seen
     }
     return frame.assign(**coded)
+
+
+def _carried(frame: pd.DataFrame) -> pd.DataFrame:
+    """Without gaps in its numbers: a series' last value, else its first, else the median of all."""
+    for name in frame.select_dtypes("number"):
+        near = frame.groupby(ID)[name].transform(lambda values: values.ffill().bfill())
+        frame = frame.assign(**{name: near.fillna(near.median())})
+    return frame
 
 
 OPTIONAL: dict[str, Callable[[Trial], pa.Table]] = {
