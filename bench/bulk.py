@@ -70,7 +70,7 @@ def _role(pid: int) -> str:
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return "ray"
-    return "readers" if b"quantis.child_host" in command else "ray"
+    return "readers" if b"quantis.sandbox.host" in command else "ray"
 
 
 def _pss(pid: int) -> float:

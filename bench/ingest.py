@@ -65,9 +65,9 @@ def ingest(file: Path, folder: Path) -> dict[str, float]:
     """CPU-seconds of reading, checking, and writing with the content hash; one thread."""
     from features.content import Content
     from features.store import PanelStore
-    from quantis.check import check_panel
     from quantis.reading import ReadLimits, read_table
     from quantis.types.datasets import DatasetSpec
+    from quantis.validation.panel_check import check_panel
 
     started = time.process_time()
     limits = ReadLimits(memory=4 * 2**30, rows=100_000_000, cells=10**9, file_bytes=4 * 2**30)

@@ -15,13 +15,13 @@ from cluster.storage import Storage
 from features.content import Content
 from features.ingest import Added
 from features.store import PanelStore, Pins, Written
-from quantis.check import check_panel
 from quantis.errors import Conflict, InvalidInput, NotFound, RejectedPanel
 from quantis.frequency import Frequency
 from quantis.panel import Panel, Task
 from quantis.types.datasets import CheckReport, DatasetSpec, DatasetVersion, UploadResult, VersionAction
 from quantis.types.forecasts import DatasetRef
 from quantis.types.observations import AppendResult
+from quantis.validation.panel_check import check_panel
 
 _FINDINGS = 200  # that are kept with a version
 _ATTEMPTS = 4  # of a write whose base another writer has changed

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from features.dataset import map_files
-from quantis.child import check_in_child
 from quantis.errors import InvalidInput, NotFound, QuantisError
 from quantis.reading import ReadLimits, printable
+from quantis.sandbox.client import check_in_child
 from quantis.types.datasets import CheckReport, DatasetSpec
 from quantis.types.reading import ReadOptions
 

@@ -14,9 +14,9 @@ from typing import Any
 from jobs.bulk import Checked, check_files, files_in, frequency_of
 from jobs.overlaps import disagreements
 from jobs.runtime import Context, run
-from quantis.child import kept_panel
 from quantis.errors import RejectedPanel
 from quantis.panel import Panel
+from quantis.sandbox.client import kept_panel
 from quantis.types.datasets import Finding
 from quantis.types.jobs import IngestSpec
 

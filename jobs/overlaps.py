@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 from features.asof import ticks
 from features.store import GROUPS
 from jobs.bulk import Checked
-from quantis.child import kept_panel
 from quantis.panel import DS, ID, KNOWN_AT
+from quantis.sandbox.client import kept_panel
 
 Integers = npt.NDArray[np.int64]
 

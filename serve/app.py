@@ -20,7 +20,7 @@ from cluster.settings import Settings
 from cluster.submission import RayJobs
 from cluster.sweeper import Sweeper
 from monitoring import instruments, logs
-from quantis import child
+from quantis.sandbox import client
 from serve import forecaster
 from serve.api.application import create_app
 from serve.forecaster import RemoteForecaster
@@ -42,7 +42,7 @@ class Ingress:
         self._services.check_secrets()
         self._reconciler = Reconciler(database, server, self._services.quotas)
         self._sweeper = Sweeper(database, settings.storage)
-        child.begin()
+        client.begin()
         for name, run in (("reconciler", self._reconciler.run), ("sweeper", self._sweeper.run)):
             threading.Thread(target=run, name=name, daemon=True).start()
 

@@ -46,7 +46,7 @@ def check(
     as_json: Json = False,
 ) -> None:
     """What an upload of FILE would find; works without a server."""
-    from quantis.child import check_in_child
+    from quantis.sandbox.client import check_in_child
 
     options = reading.options(delimiter, decimal, encoding, dates, mapping, time_zone)
     spec = reading.declared(futr, hist, static, categorical, freq)
@@ -79,10 +79,10 @@ def clean(
     as_json: Json = False,
 ) -> None:
     """Repair what FILE's findings name, and say what was done; FILE stays as it is."""
-    from quantis.check import check_panel, detect_spec
-    from quantis.child import read_in_child
-    from quantis.cleaning import REPAIRS
-    from quantis.cleaning import clean as repaired
+    from quantis.sandbox.client import read_in_child
+    from quantis.validation.panel_check import check_panel, detect_spec
+    from quantis.validation.repair import REPAIRS
+    from quantis.validation.repair import clean as repaired
 
     options = reading.options(delimiter, decimal, encoding, dates, mapping, time_zone)
     table = read_in_child(file, name=file.name, options=options)
@@ -225,7 +225,7 @@ def _ensure_dataset(
 
 
 def _detected_roles(file: Path, options: ReadOptions) -> dict[str, Any]:
-    from quantis.child import check_in_child
+    from quantis.sandbox.client import check_in_child
 
     _, _, spec = check_in_child(file, name=file.name, options=options)
     roles = spec.roles

@@ -22,8 +22,8 @@ from quantis.client.connection import Connection, Request
 from quantis.client.credentials import CredentialsFile, read_login_file
 from quantis.client.events import Follower, OnEvent
 from quantis.client.frames import series_requests
+from quantis.client.governance import Verdicts
 from quantis.client.problems import checked
-from quantis.client.verdicts import Verdicts
 from quantis.types.base import Page
 from quantis.types.datasets import (
     CheckReport,

@@ -1,7 +1,7 @@
 """Reading an uploaded file safely: CSV, Parquet, Arrow IPC or columnar JSON, each also as gzip or zstd.
 
 What a file says about its own size is not believed: batches are counted as they come. What comes
-from strangers is read by `quantis.child`, in a process of its own with limits of its own.
+from strangers is read by `quantis.sandbox.client`, in a process of its own with limits of its own.
 """
 
 from __future__ import annotations

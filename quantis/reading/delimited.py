@@ -11,9 +11,9 @@ import pyarrow.csv as pacsv
 
 from quantis.errors import InvalidInput, TooLarge
 from quantis.reading.batches import Batches
+from quantis.reading.column_aliases import is_key
 from quantis.reading.dialect import Dialect, dialect_of
 from quantis.reading.limits import MIB, ReadLimits, check_names
-from quantis.reading.names import is_key
 from quantis.reading.sources import Source
 from quantis.types.reading import ReadOptions
 

@@ -12,11 +12,11 @@ from pydantic import ValidationError
 
 from quantis.client.problems import invalid
 from quantis.errors import NotFound, QuantisError
+from quantis.testing.accounts import People, allow
 from quantis.testing.answers import missing, ok, page, problem
-from quantis.testing.data import Shelf
-from quantis.testing.desk import Desk
+from quantis.testing.datasets import Shelf
 from quantis.testing.forecasts import answered
-from quantis.testing.people import People, allow
+from quantis.testing.jobs import Desk
 from quantis.types.accounts import Role, User
 from quantis.types.datasets import DatasetSpec
 from quantis.types.forecasts import ForecastRequest, ForecastResponse

@@ -10,7 +10,7 @@ import numpy as np
 
 from quantis.errors import NotFound
 from quantis.frequency import Frequency
-from quantis.testing.data import Shelf
+from quantis.testing.datasets import Shelf
 from quantis.types.forecasts import (
     ForecastRequest,
     ForecastResponse,

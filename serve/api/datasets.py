@@ -11,9 +11,9 @@ from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from monitoring import instruments
-from quantis.child import check_in_child
 from quantis.errors import InvalidInput, NotFound
 from quantis.panel import DS, ID, Y
+from quantis.sandbox.client import check_in_child
 from quantis.types.base import Moment, Name, Number, Page, SeriesId
 from quantis.types.datasets import (
     CheckReport,

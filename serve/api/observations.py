@@ -5,10 +5,10 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 
 from monitoring import instruments
-from quantis.observations import panel_of
 from quantis.types.base import Name, SeriesId
 from quantis.types.datasets import DatasetVersion
 from quantis.types.observations import AppendResult, Observations
+from quantis.validation.observations import panel_of
 from serve.access import AppServices, CurrentUser
 from serve.api.uploads import SAME
 from serve.body import SERIES, StrictRoute

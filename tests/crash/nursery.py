@@ -17,8 +17,8 @@ from cluster.catalogue import Catalogue
 from cluster.database.engine import Database
 from cluster.storage import Storage
 from cluster.sweeper import Sweeper
-from quantis.check import check_panel
 from quantis.types.datasets import DatasetVersion
+from quantis.validation.panel_check import check_panel
 from tests.crash.blocks import OPERATIONS, Operation, spec
 from tests.crash.book import TEAM
 

@@ -14,7 +14,7 @@ import uvicorn
 
 from cluster.database.engine import Database
 from cluster.submission import FakeJobs
-from quantis import child
+from quantis.sandbox import client
 from serve.api.application import create_app
 from serve.services import Services
 from tests.crash.nursery import say
@@ -30,7 +30,7 @@ def main() -> None:
         pid = os.fork()
         if pid == 0:
             say(f"pid {os.getpid()}")
-            child.begin()
+            client.begin()
             server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
             server.run(sockets=[listening])
             os._exit(0)

@@ -19,9 +19,9 @@ import pytest
 
 from features.store import content_hash
 from jobs import flights
-from quantis.check import check_panel, detect_spec
 from quantis.errors import NotInstalled
 from quantis.reading import read_table
+from quantis.validation.panel_check import check_panel, detect_spec
 
 NEW_YORK = ZoneInfo("America/New_York")
 

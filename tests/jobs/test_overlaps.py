@@ -21,7 +21,7 @@ Row = tuple[str, int, float | None]
 
 def kept(folder: Path, name: str, rows: list[Row], static: dict[str, str] | None = None) -> Checked:
     """A checked file with these rows (series, day, y), as a child keeps it."""
-    from quantis.child_worker import _write
+    from quantis.sandbox.worker import _write
 
     place = folder / name
     place.mkdir()

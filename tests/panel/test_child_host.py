@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from quantis import child
-from quantis.child import check_in_child, read_in_child
 from quantis.errors import TooLarge
 from quantis.reading import ReadLimits
+from quantis.sandbox import client
+from quantis.sandbox.client import check_in_child, read_in_child
 
 ROOT = Path(__file__).resolve().parents[2]
 GOOD = b"unique_id,ds,y\n" + b"".join(b"a,2024-01-%02d,%d\n" % (day, day) for day in range(1, 29))
@@ -49,8 +49,8 @@ def slow(tmp_path: Path) -> Path:
 
 
 def host() -> int:
-    child.begin()
-    found = child._READERS._host
+    client.begin()
+    found = client._READERS._host
     assert found is not None
     return found.process.pid
 
@@ -162,7 +162,7 @@ def test_when_the_caller_was_forked_then_it_gets_a_host_of_its_own(good: Path) -
     if pid == 0:
         try:
             os.write(writing, f"{rows(good)} {host()}".encode())
-            child._READERS.end()
+            client._READERS.end()
         finally:
             os._exit(0)
     os.waitpid(pid, 0)

@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from quantis.child import check_in_child, read_in_child
 from quantis.errors import InvalidInput, QuantisError, TooLarge
 from quantis.reading import ReadLimits
+from quantis.sandbox.client import check_in_child, read_in_child
 from quantis.types.datasets import DatasetSpec
 
 MB = 10**6
@@ -193,7 +193,7 @@ def test_when_a_good_file_is_read_apart_then_it_is_the_same_table(tmp_path: Path
 def test_when_a_child_works_then_it_sees_nothing_of_the_callers_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from quantis import child
+    from quantis.sandbox import client
 
     monkeypatch.setenv("QUANTIS_SECRET", "canary")
-    assert "canary" not in json.dumps(child._environment())
+    assert "canary" not in json.dumps(client._environment())

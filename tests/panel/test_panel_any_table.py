@@ -9,8 +9,8 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantis.check import check_panel, detect_spec
 from quantis.types.datasets import CheckReport, DatasetSpec, Roles, Severity
+from quantis.validation.panel_check import check_panel, detect_spec
 
 SPEC = DatasetSpec(
     name="any",

@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from quantis.check import check_panel, detect_spec
-from quantis.findings import RULES, SHOWN_PER_CODE
 from quantis.panel import TIMESTAMP, Panel
 from quantis.types.datasets import CheckReport, DatasetSpec, Roles, Severity
+from quantis.validation.findings import RULES, SHOWN_PER_CODE
+from quantis.validation.panel_check import check_panel, detect_spec
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 SPEC = DatasetSpec(

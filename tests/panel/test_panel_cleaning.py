@@ -10,12 +10,12 @@ import pyarrow.csv as pacsv
 import pytest
 from typer.testing import CliRunner
 
-from quantis.check import check_panel, detect_spec
-from quantis.cleaning import LOSSLESS, REPAIRS, clean
 from quantis.cli.main import app
 from quantis.errors import InvalidInput
-from quantis.findings import RULES
 from quantis.types.reading import ReadOptions
+from quantis.validation.findings import RULES
+from quantis.validation.panel_check import check_panel, detect_spec
+from quantis.validation.repair import LOSSLESS, REPAIRS, clean
 
 DAYS = [f"2024-01-{day:02}" for day in range(1, 31)]
 

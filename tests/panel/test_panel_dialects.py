@@ -7,11 +7,11 @@ import json
 import pyarrow as pa
 import pytest
 
-from quantis.check import check_panel, detect_spec
 from quantis.errors import InvalidInput, TooLarge
 from quantis.reading import notes_of, read_table
 from quantis.types.datasets import DatasetSpec, Roles
 from quantis.types.reading import ReadOptions
+from quantis.validation.panel_check import check_panel, detect_spec
 
 ROWS = [("Zürich", f"2024-01-{day:02}", day * 1.25) for day in range(1, 31)]
 SPEC = DatasetSpec(name="x")

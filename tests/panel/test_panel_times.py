@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 import pytest
 
-from quantis.check import check_panel
 from quantis.panel import Panel
 from quantis.types.datasets import CheckReport, DatasetSpec
 from quantis.types.reading import ReadOptions
+from quantis.validation.panel_check import check_panel
 
 PARIS = DatasetSpec(name="x", time_zone="Europe/Paris")
 START = datetime(2013, 1, 25, tzinfo=UTC)

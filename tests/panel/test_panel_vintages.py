@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 
-from quantis.check import check_panel
 from quantis.panel import TIMESTAMP
 from quantis.types.datasets import DatasetSpec, Roles
+from quantis.validation.panel_check import check_panel
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 SPEC = DatasetSpec(

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from cluster.repositories import paging
-from quantis.check import check_panel, detect_spec
-from quantis.dates import parse_dates
 from quantis.errors import InvalidInput, QuantisError
 from quantis.frequency import Frequency
 from quantis.reading import read_table
 from quantis.types.base import Duration, Moment
 from quantis.types.reading import DateOrder, Delimiter, Encoding, ReadOptions
+from quantis.validation.date_formats import parse_dates
+from quantis.validation.panel_check import check_panel, detect_spec
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 datelike = st.text("0123456789-/:. TZ+JanFebsept年,", max_size=30)

@@ -6,11 +6,11 @@ import re
 
 import pyarrow as pa
 
-from quantis.findings import Findings
 from quantis.panel import DS, ID, KNOWN_AT, Y
-from quantis.reading.names import USUAL, folded
+from quantis.reading.column_aliases import USUAL, folded
 from quantis.types.datasets import RESERVED_COLUMNS, Roles
 from quantis.types.reading import ReadOptions
+from quantis.validation.findings import Findings
 
 _OURS = RESERVED_COLUMNS - {ID, DS, Y, KNOWN_AT} | {"given"}
 _DATE = re.compile(r"\d{4}[-/.]?\d{2}([-/.]?\d{2})?([T ].*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}")

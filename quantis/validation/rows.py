@@ -11,16 +11,16 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from quantis.columns import Mask, Numbers, numbers, texts
-from quantis.findings import Findings
 from quantis.frequency import Times
-from quantis.moments import Times as Moments
-from quantis.moments import times
 from quantis.panel import DS, ID, KNOWN_AT, TIMESTAMP, Y, times_of
 from quantis.reading import printable
 from quantis.types.datasets import Roles
 from quantis.types.reading import DateOrder
-from quantis.zones import to_utc
+from quantis.validation.findings import Findings
+from quantis.validation.time_zones import to_utc
+from quantis.validation.timestamps import Times as Moments
+from quantis.validation.timestamps import times
+from quantis.validation.value_parsing import Mask, Numbers, numbers, texts
 
 Integers = npt.NDArray[np.int64]
 

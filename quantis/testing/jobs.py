@@ -9,9 +9,9 @@ from typing import Any
 import httpx
 
 from quantis.errors import Conflict
+from quantis.testing.accounts import People, allow
 from quantis.testing.answers import missing, ok, page
-from quantis.testing.data import Shelf
-from quantis.testing.people import People, allow
+from quantis.testing.datasets import Shelf
 from quantis.types.accounts import Role
 from quantis.types.jobs import Job, JobEvent, JobRequest, JobState, LogText
 

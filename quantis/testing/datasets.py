@@ -10,7 +10,6 @@ from typing import Any
 import httpx
 import pyarrow as pa
 
-from quantis.check import check_panel, detect_spec
 from quantis.errors import Conflict, NotFound, RejectedPanel
 from quantis.panel import DS, ID, KNOWN_AT, Panel, Y
 from quantis.reading import read_table
@@ -24,6 +23,7 @@ from quantis.types.datasets import (
     UploadResult,
 )
 from quantis.types.reading import ReadOptions
+from quantis.validation.panel_check import check_panel, detect_spec
 
 Record = dict[str, Any]
 

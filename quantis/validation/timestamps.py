@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from quantis.columns import Mask, texts
-from quantis.dates import ISO, parse_dates
 from quantis.panel import TIMESTAMP
 from quantis.types.reading import DateOrder
+from quantis.validation.date_formats import ISO, parse_dates
+from quantis.validation.value_parsing import Mask, texts
 
 _DAY = 86_400_000_000  # microseconds
 

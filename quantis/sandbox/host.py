@@ -1,6 +1,6 @@
 """The process that the readers of strangers' files are forked from: all is loaded in it, and it reads none.
 
-`python -m quantis.child_host` gets connections through its standard input, a socket. On each a fork of
+`python -m quantis.sandbox.host` gets connections through its standard input, a socket. On each a fork of
 its own reads a request, answers, and ends. The host has one thread and stays as it was at its start,
 so that no file can harm the next one. It ends with its caller, and ends the readers whose caller left.
 """
@@ -19,7 +19,7 @@ from importlib import import_module
 from importlib.abc import MetaPathFinder
 from typing import NoReturn
 
-from quantis.child_worker import answer
+from quantis.sandbox.worker import answer
 
 DONE, DIED = b"\n", b"\n!"
 """What ends an answer; what stands before the exit code of a reader that gave none."""

@@ -1,4 +1,4 @@
-"""What a reader does with one file, within limits; see `quantis.child_host` for where it comes from.
+"""What a reader does with one file, within limits; see `quantis.sandbox.host` for where it comes from.
 
 A request and an answer, each one JSON object.
 """
@@ -16,12 +16,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from quantis.check import check_panel, detect_spec
 from quantis.errors import InsufficientStorage, QuantisError, TooLarge, Unavailable
 from quantis.panel import Panel
 from quantis.reading import ReadLimits, printable, read_table, write_arrow
 from quantis.types.datasets import DatasetSpec
 from quantis.types.reading import ReadOptions
+from quantis.validation.panel_check import check_panel, detect_spec
 
 _PAGE = 4096
 _DISK = {

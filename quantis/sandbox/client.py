@@ -24,14 +24,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from quantis.child_host import DIED, DONE
 from quantis.errors import InvalidInput, QuantisError, TooLarge, Unavailable, all_errors
 from quantis.panel import Panel
 from quantis.reading import ReadLimits, printable
+from quantis.sandbox.host import DIED, DONE
 from quantis.types.datasets import CheckReport, DatasetSpec
 from quantis.types.reading import ReadOptions
 
-HOST = "quantis.child_host"
+HOST = "quantis.sandbox.host"
 _AT_A_TIME = max(2, os.cpu_count() or 1)
 _CHUNK = 65_536
 _HOSTS = 3  # that are tried for a file

@@ -1,4 +1,4 @@
-"""Columns as read turned into what a panel holds: ids, quantities, categories (times: `quantis.moments`).
+"""Columns as read turned into what a panel holds: ids, quantities, categories (times: `quantis.validation.timestamps`).
 
 Each function says which rows it could not turn; none raises over a value.
 """

@@ -9,18 +9,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from quantis.columns import Mask
-from quantis.covariates import any_valid, check_known_future, check_leaks, check_static
-from quantis.findings import Findings
 from quantis.frequency import Frequency
-from quantis.naming import check_names, is_reserved, named
 from quantis.panel import DS, ID, KNOWN_AT, TIMESTAMP, Panel, Y, timestamps
 from quantis.reading import notes_of
-from quantis.rows import Integers, Reading, Rows, parse_rows
-from quantis.series_check import check_series
-from quantis.shapes import check_values
 from quantis.types.datasets import CheckReport, DatasetSpec, Roles
 from quantis.types.reading import ReadOptions
+from quantis.validation.column_mapping import check_names, is_reserved, named
+from quantis.validation.covariate_rules import any_valid, check_known_future, check_leaks, check_static
+from quantis.validation.findings import Findings
+from quantis.validation.frequency_rules import check_series
+from quantis.validation.rows import Integers, Reading, Rows, parse_rows
+from quantis.validation.value_parsing import Mask
+from quantis.validation.value_rules import check_values
 
 
 def check_panel(

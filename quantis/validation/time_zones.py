@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from quantis.columns import Mask
 from quantis.frequency import Times
+from quantis.validation.value_parsing import Mask
 
 Integers = npt.NDArray[np.int64]
 

@@ -8,11 +8,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from quantis.columns import Mask
-from quantis.findings import Findings
 from quantis.frequency import Frequency
 from quantis.panel import Y
-from quantis.rows import Integers, Rows
+from quantis.validation.findings import Findings
+from quantis.validation.rows import Integers, Rows
+from quantis.validation.value_parsing import Mask
 
 Floats = npt.NDArray[np.float64]
 

@@ -6,9 +6,9 @@ from collections import Counter
 
 import numpy as np
 
-from quantis.findings import Findings
 from quantis.frequency import Frequency, infer, infer_counts
-from quantis.rows import Rows
+from quantis.validation.findings import Findings
+from quantis.validation.rows import Rows
 
 _SAMPLED = 1000  # series whose own frequency is inferred
 _SURE = 8  # rows from which a series' own coarser step is not taken for gaps

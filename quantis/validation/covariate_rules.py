@@ -6,12 +6,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from quantis.columns import Mask
-from quantis.findings import Findings
 from quantis.frequency import Frequency
 from quantis.panel import Y
-from quantis.rows import Integers, Rows
 from quantis.types.datasets import Roles
+from quantis.validation.findings import Findings
+from quantis.validation.rows import Integers, Rows
+from quantis.validation.value_parsing import Mask
 
 Floats = npt.NDArray[np.float64]
 
