@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.snapshots import cutoffs, snapshot_at
+from features.store.snapshots import cutoffs, snapshot_at
 from jobs import choose
 from quantis.frequency import Frequency
 from quantis.panel import DS, ID, TIMESTAMP, Panel, Snapshot, Task, Y

@@ -63,8 +63,8 @@ def name(number: int) -> str:
 
 def ingest(file: Path, folder: Path) -> dict[str, float]:
     """CPU-seconds of reading, checking, and writing with the content hash; one thread."""
-    from features.content import Content
-    from features.store import PanelStore
+    from features.store.content_hash import Content
+    from features.store.panel_store import PanelStore
     from quantis.reading import ReadLimits, read_table
     from quantis.types.datasets import DatasetSpec
     from quantis.validation.panel_check import check_panel
@@ -87,7 +87,7 @@ def ingest(file: Path, folder: Path) -> dict[str, float]:
 
 def reads(file: Path, folder: Path) -> dict[str, float]:
     """Wall-clock milliseconds of as-of reads; the first one also opens the tables."""
-    from features.store import PanelStore, Pins
+    from features.store.panel_store import PanelStore, Pins
 
     store = PanelStore(folder)
     pins = Pins.of(json.loads((folder / "pins.json").read_text()))

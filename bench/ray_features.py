@@ -21,8 +21,8 @@ import ray
 
 from bench.features import panel, specification
 from bench.harness import arguments, report
-from features.dataset import design_file, design_files
-from features.kernel_program import warm_up
+from features.ray_data import design_file, design_files
+from features.rolling.dispatch import warm_up
 
 FILE_ROWS = 1_000_000
 ROUNDS = 3

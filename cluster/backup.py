@@ -23,7 +23,7 @@ from cluster.database.engine import Database
 from cluster.repositories.inventory import Inventory, StoredDataset
 from cluster.settings import Settings, child_environment
 from cluster.storage import Storage
-from features import table_files
+from features.store import delta_files
 from quantis import __version__
 from quantis.errors import NotFound, QuantisError
 from quantis.progress import Steps
@@ -111,18 +111,18 @@ def _dataset(storage: Storage, dataset: StoredDataset, writer: Writer, done: Bac
     folder = storage.dataset(dataset.team, dataset.name)
     for version in dataset.versions:
         try:
-            tables = table_files.pinned(folder, [version.pins])
+            tables = delta_files.pinned(folder, [version.pins])
             files = [
-                path for table, (number,) in tables.items() for path in table_files.data_files(table, number)
+                path for table, (number,) in tables.items() for path in delta_files.data_files(table, number)
             ]
             for path in files:
                 writer.add(_name(storage, path), path)
             done.versions += 1
         except Exception as error:
             done.unreadable.append(f"{dataset.team}/{dataset.name} version {version.number}: {error}"[:300])
-    pins = table_files.pinned(folder, [version.pins for version in dataset.versions])
+    pins = delta_files.pinned(folder, [version.pins for version in dataset.versions])
     for table, versions in pins.items():
-        for path in sorted(table_files.log_files(table, versions[-1])):
+        for path in sorted(delta_files.log_files(table, versions[-1])):
             writer.add(_name(storage, path), path)
 
 

@@ -12,9 +12,9 @@ import pyarrow as pa
 from cluster.database.engine import Database
 from cluster.repositories.datasets import Datasets, NewVersion, Pinned
 from cluster.storage import Storage
-from features.content import Content
-from features.ingest import Added
-from features.store import PanelStore, Pins, Written
+from features.store.append import Added
+from features.store.content_hash import Content
+from features.store.panel_store import PanelStore, Pins, Written
 from quantis.errors import Conflict, InvalidInput, NotFound, RejectedPanel
 from quantis.frequency import Frequency
 from quantis.panel import Panel, Task

@@ -14,10 +14,10 @@ from datetime import UTC, datetime, timedelta
 from cluster.catalogue import Catalogue
 from cluster.repositories.datasets import Pinned, Repinned
 from cluster.storage import Storage
-from features import table_files
-from features.asof import ticks_of
-from features.content import Content
-from features.store import PanelStore, Pins
+from features.store import delta_files
+from features.store.as_of import ticks_of
+from features.store.content_hash import Content
+from features.store.panel_store import PanelStore, Pins
 from quantis.errors import Conflict, NotFound, Unavailable
 
 PURGING = ".purging"
@@ -59,8 +59,8 @@ def compact(
         purged = store.deleted(old, now - purge_after)
         if purged:
             (store.folder / PURGING).touch()
-            table_files.sync(store.folder)
-        table_files.keep_unread(store.folder, retention)
+            delta_files.sync(store.folder)
+        delta_files.keep_unread(store.folder, retention)
         new = store.rewrite(old, purged)
         moved = {one.version.number: _moved(store, one, new, purged, now) for one in versions}
         _check(store, versions, moved)
@@ -118,11 +118,11 @@ def _remove(store: PanelStore, storage: Storage, pins: Sequence[Pins], retention
             marker.unlink()
             return removed
         before = datetime.now(UTC) - retention
-        by_table = table_files.pinned(store.folder, [one.kept() for one in pins])
+        by_table = delta_files.pinned(store.folder, [one.kept() for one in pins])
         unneeded = [
             path
             for table, versions in by_table.items()
-            for path in table_files.unneeded(table, versions, before.timestamp())
+            for path in delta_files.unneeded(table, versions, before.timestamp())
         ]
         for path in unneeded:
             path.unlink(missing_ok=True)

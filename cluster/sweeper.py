@@ -23,8 +23,8 @@ from cluster.database.engine import Database
 from cluster.repositories.inventory import Inventory, StoredDataset
 from cluster.repositories.leases import Leases
 from cluster.storage import Storage
-from features import table_files
-from features.store import PanelStore
+from features.store import delta_files
+from features.store.panel_store import PanelStore
 
 GRACE = timedelta(hours=24)
 EVERY = timedelta(hours=1)
@@ -104,11 +104,11 @@ class Sweeper:
 
     def _unneeded(self, dataset: StoredDataset, before: float) -> list[Path]:
         folder, pins = self._pinned(dataset)
-        before = min(before, time.time() - table_files.unread_kept(folder).total_seconds())
+        before = min(before, time.time() - delta_files.unread_kept(folder).total_seconds())
         return [
             path
-            for table in table_files.tables(folder)
-            for path in table_files.unneeded(table, pins.get(table, []), before)
+            for table in delta_files.tables(folder)
+            for path in delta_files.unneeded(table, pins.get(table, []), before)
         ]
 
     def _sweep_dataset(self, dataset: StoredDataset, before: float) -> list[Path]:
@@ -119,17 +119,17 @@ class Sweeper:
         with PanelStore(folder).alone():
             current = replace(dataset, versions=self._inventory.versions(dataset.team, dataset.name))
             found = self._unneeded(current, before)
-            latest = table_files.pinned(folder, [version.pins for version in current.versions[-1:]])
+            latest = delta_files.pinned(folder, [version.pins for version in current.versions[-1:]])
             for table, (version,) in latest.items():
-                if not set(found).isdisjoint(table_files.data_files(table)):
-                    table_files.take_back(table, version)
+                if not set(found).isdisjoint(delta_files.data_files(table)):
+                    delta_files.take_back(table, version)
             for path in found:
                 _remove(path)
         return found
 
     def _pinned(self, dataset: StoredDataset) -> tuple[Path, dict[Path, list[int]]]:
         folder = self._storage.dataset(dataset.team, dataset.name)
-        return folder, table_files.pinned(folder, [version.pins for version in dataset.versions])
+        return folder, delta_files.pinned(folder, [version.pins for version in dataset.versions])
 
     def _uploads(self, before: float) -> list[Path]:
         folders = self._storage.incoming.glob("*")

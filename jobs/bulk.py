@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from features.dataset import map_files
+from features.ray_data import map_files
 from quantis.errors import InvalidInput, NotFound, QuantisError
 from quantis.reading import ReadLimits, printable
 from quantis.sandbox.client import check_in_child

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from cluster.session import OnRay
-from features.snapshots import PlainSnapshots, VintageSnapshots, cutoffs
+from features.store.snapshots import PlainSnapshots, VintageSnapshots, cutoffs
 from jobs import choose
 from jobs.choose import Judged, Member, Trial, Unit
 from jobs.runtime import Context

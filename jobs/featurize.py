@@ -8,9 +8,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from features.dataset import design_blocks
-from features.pipeline import default_spec, learn_categories
-from features.snapshots import PlainSnapshots
+from features.design.design_frame import default_spec, learn_categories
+from features.ray_data import design_blocks
+from features.store.snapshots import PlainSnapshots
 from jobs.runtime import Context, run
 from quantis.types.jobs import DEFAULT_QUANTILES, FeaturizeSpec
 

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from cluster.session import OnRay
-from features.snapshots import cutoffs, snapshot_at
+from features.store.snapshots import cutoffs, snapshot_at
 from jobs import many
 from jobs.runtime import Context, run
 from models import ladder

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.asof import ticks
-from features.store import GROUPS
+from features.store.as_of import ticks
+from features.store.panel_store import GROUPS
 from jobs.bulk import Checked
 from quantis.panel import DS, ID, KNOWN_AT
 from quantis.sandbox.client import kept_panel

@@ -13,7 +13,7 @@ from cluster.database.engine import Database
 from cluster.repositories.accounts import DEFAULT_TEAM
 from cluster.repositories.jobs import Jobs
 from cluster.settings import Settings
-from features.snapshots import PlainSnapshots
+from features.store.snapshots import PlainSnapshots
 from jobs.runtime import Context
 from models.tft.preflight import RULES, Report, preflight
 from quantis.errors import QuantisError

@@ -29,7 +29,7 @@ from cluster.repositories.jobs import Jobs
 from cluster.repositories.vintages import Vintages
 from cluster.session import SPENT, session
 from cluster.settings import Settings, application_root, ray_submission_id
-from features.snapshots import last_known
+from features.store.snapshots import last_known
 from jobs.config import read_config
 from models.bundle import known_families
 from models.registry import Registry

@@ -20,7 +20,7 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
-from features.snapshots import PlainSnapshots, cutoffs
+from features.store.snapshots import PlainSnapshots, cutoffs
 from jobs import choose
 from jobs.choose import Trial
 from jobs.runtime import Context, run

@@ -10,7 +10,7 @@ import lightgbm as lgb
 import numpy as np
 import pyarrow as pa
 
-from features.anchored import AnchoredFrame, AnchoredSpec, Samples, anchored_spec
+from features.design.direct_frame import AnchoredFrame, AnchoredSpec, Samples, anchored_spec
 from models.boosting_training import (
     CENTRES,
     MAX_ROWS,

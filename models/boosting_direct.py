@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from features.pipeline import FeatureSpec, design, horizon_rows
+from features.design.design_frame import FeatureSpec, design, horizon_rows
 from models.forecaster import Parts, quantile_column
 from models.series import Floats, floats, predictions, recent
 from quantis.panel import ID, Snapshot, Task, series_slices

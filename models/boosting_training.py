@@ -20,7 +20,7 @@ import lightgbm as lgb
 import numpy as np
 import numpy.typing as npt
 
-from features.anchored import AnchoredFrame, AnchoredSpec, Samples
+from features.design.direct_frame import AnchoredFrame, AnchoredSpec, Samples
 from models.calibration import beyond, measured, share_within
 from models.forecaster import quantile_column
 from models.series import Floats

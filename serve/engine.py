@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from cluster.catalogue import Catalogue, OpenDataset
 from cluster.repositories.vintages import Vintages
-from features.snapshots import last_known, snapshot_at
+from features.store.snapshots import last_known, snapshot_at
 from models import coldstart, ladder
 from models.answers import as_answer, wanted_steps
 from models.bundle import FAMILIES, read_bundle

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.calendar import CalendarField
+from features.design.calendar import CalendarField
 from models.series import Floats, floats
 from quantis.panel import ID, Snapshot, Task, Y, series_slices
 from quantis.types.base import Frozen

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.calendar import calendar
+from features.design.calendar import calendar
 from models.series import Floats, floats
 from models.tft.encoding import Encoding, Scales
 from quantis.frequency import Times

@@ -26,7 +26,7 @@ class Door:
         return any(fnmatch(path, pattern) for pattern in self.files)
 
 
-RAY_DATA = ("features/dataset.py",)
+RAY_DATA = ("features/ray_data.py",)
 RAY_TRAIN = ("jobs/train.py", "jobs/transformer.py", "jobs/tune.py", "jobs/worker.py")
 RAY_SERVE = ("serve/app.py", "serve/forecaster.py")
 RAY_CORE = ("cluster/session.py",)
@@ -53,7 +53,7 @@ DOORS = (
     Door("ray.tune", ("ray.tune", "ray.air"), ("jobs/tune.py",)),
     Door("ray.serve", ("ray.serve",), RAY_SERVE),
     Door("SQL", ("sqlalchemy", "alembic", "sqlite3", "psycopg"), SQL),
-    Door("Delta", ("deltalake",), ("features/tables.py", "features/table_files.py")),
+    Door("Delta", ("deltalake",), ("features/store/delta_table.py", "features/store/delta_files.py")),
     Door(
         "pytorch-forecasting and Lightning",
         ("pytorch_forecasting", "lightning", "pytorch_lightning"),
@@ -127,13 +127,13 @@ def test_when_doors_name_files_then_the_files_are_there(product: list[Any]) -> N
         ("cluster/session.py", "import ray\nray.data.range(3)"),
         ("cluster/session.py", "from ray import data"),
         ("cluster/session.py", "import ray.data as rd"),
-        ("features/dataset.py", "from ray.job_submission import JobSubmissionClient"),
-        ("features/dataset.py", "from ray import train"),
+        ("features/ray_data.py", "from ray.job_submission import JobSubmissionClient"),
+        ("features/ray_data.py", "from ray import train"),
         ("jobs/train.py", "from ray.tune import Tuner"),
         ("serve/api/app.py", "def late():\n    from ray import serve\n    return serve"),
         ("serve/accounts.py", "from sqlalchemy import select"),
         ("jobs/score.py", "import sqlite3"),
-        ("features/pipeline.py", "import deltalake"),
+        ("features/design/design_frame.py", "import deltalake"),
         ("models/backtest.py", "import lightning.pytorch as pl"),
         ("jobs/train.py", "from mlflow.tracking import MlflowClient"),
         ("serve/access.py", "from jose import jwt"),
@@ -161,7 +161,7 @@ def test_when_a_file_goes_around_a_door_then_the_check_says_so(
     [
         ("cluster/settings.py", "import os\nos.environ['X']"),
         ("cluster/session.py", "import ray\nray.init(address='local')"),
-        ("features/dataset.py", "import ray.data\nray.data.range(3)"),
+        ("features/ray_data.py", "import ray.data\nray.data.range(3)"),
         ("jobs/tune.py", "from ray import train, tune"),
         ("serve/app.py", "from ray import serve\nfrom ray.exceptions import RayActorError"),
         ("models/tft/network.py", "import torch\ntorch.nn.Linear(1, 1).eval()"),

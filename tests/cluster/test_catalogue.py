@@ -15,7 +15,7 @@ from cluster.catalogue import Catalogue
 from cluster.database.engine import Database
 from cluster.repositories.datasets import Datasets, Repinned
 from cluster.storage import Storage
-from features.store import Pins
+from features.store.panel_store import Pins
 from quantis.errors import Conflict, NotFound
 from quantis.panel import TIMESTAMP
 from quantis.types.datasets import DatasetSpec, Roles, VersionAction

@@ -16,7 +16,7 @@ from cluster.compaction import Compacted, compact
 from cluster.database.engine import Database
 from cluster.repositories.datasets import Datasets
 from cluster.storage import Storage
-from features.store import PanelStore, Pins
+from features.store.panel_store import PanelStore, Pins
 from quantis.errors import Conflict, NotFound
 from quantis.panel import TIMESTAMP, Panel
 from quantis.types.datasets import DatasetSpec, Roles

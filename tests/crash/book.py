@@ -23,10 +23,10 @@ from cluster.catalogue import Catalogue
 from cluster.database.engine import Database
 from cluster.storage import Storage
 from cluster.sweeper import Sweeper
-from features import table_files
-from features.asof import ranks
-from features.content import Content
-from features.store import GROUPS, Pins
+from features.store import delta_files
+from features.store.as_of import ranks
+from features.store.content_hash import Content
+from features.store.panel_store import GROUPS, Pins
 from tests.crash.blocks import OPERATIONS, Fault, History, spec
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,7 +57,7 @@ def files_by_version(table: Path) -> list[frozenset[Path]]:
     """The data files that each version of a table reads, told from the table's log alone."""
     files: frozenset[Path] = frozenset()
     versions = []
-    for commit in sorted((table / table_files.LOG).glob("*.json")):
+    for commit in sorted((table / delta_files.LOG).glob("*.json")):
         actions = [json.loads(line) for line in commit.read_text().splitlines()]
         files -= {table / action["remove"]["path"] for action in actions if "remove" in action}
         files |= {table / action["add"]["path"] for action in actions if "add" in action}
@@ -170,7 +170,7 @@ class Book:
 
     def _torn(self, name: str) -> list[Fault]:
         """Versions whose content, taken anew from the files that the tables' logs name, is not as recorded."""
-        tables = {path.name: path for path in table_files.tables(self.storage.dataset(TEAM, name))}
+        tables = {path.name: path for path in delta_files.tables(self.storage.dataset(TEAM, name))}
         files = {group: files_by_version(table) for group, table in tables.items()}
         read = cache(pq.read_table)
         found = []
@@ -203,8 +203,8 @@ class Book:
         if not self.catalogue.datasets.versions(TEAM, name):
             return []  # a first write that died: its files are gone, its commit reads nothing
         found = []
-        for table in table_files.tables(self.storage.dataset(TEAM, name)):
-            records = pa.concat_tables(pq.read_table(path) for path in table_files.data_files(table))
+        for table in delta_files.tables(self.storage.dataset(TEAM, name)):
+            records = pa.concat_tables(pq.read_table(path) for path in delta_files.data_files(table))
             columns = [column for column in records.column_names if column not in ("recorded_at", "known_at")]
             rows = Counter(tuple(row.values()) for row in records.select(columns).to_pylist())
             found += [

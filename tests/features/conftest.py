@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from features.pipeline import FeatureSpec
-from features.windows import ClockLag, Difference, Fourier, Lag, Last, Term
+from features.design.design_frame import FeatureSpec
+from features.rolling.terms import ClockLag, Difference, Fourier, Lag, Last, Term
 from quantis.panel import Panel, Task, timestamps
 from quantis.types.datasets import Roles
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.anchored import AnchoredFrame, anchored_spec
+from features.design.direct_frame import AnchoredFrame, anchored_spec
 from models.series import floats, recent
 from quantis.frequency import Frequency
 from quantis.panel import Snapshot, Task, timestamps

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.calendar import calendar, local_times
+from features.design.calendar import calendar, local_times
 from quantis.errors import InvalidInput
 from quantis.panel import Task
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from features import kernel_program
-from features.pipeline import FeatureSpec, Rolling, default_spec, design, horizon_rows
-from features.snapshots import snapshot_at
+from features.design.design_frame import FeatureSpec, Rolling, default_spec, design, horizon_rows
+from features.rolling import dispatch
+from features.store.snapshots import snapshot_at
 from quantis.errors import InvalidInput
 from quantis.panel import Panel, Snapshot, Task
 
@@ -134,7 +134,7 @@ def test_when_one_request_has_enough_history_then_its_features_are_those_of_trai
     context = min(spec.context_length + more, history.num_rows)
     tail = Snapshot(history.slice(history.num_rows - context), of(snapshot.future), of(snapshot.static))
     with monkeypatch.context() as patch:
-        patch.setattr(kernel_program, "COMPILED_FROM", trained_by)
+        patch.setattr(dispatch, "COMPILED_FROM", trained_by)
         whole = of(design(snapshot, task, spec))
     online = design(tail, task, spec)
     for feature in spec.names:

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from features.dataset import design_blocks, design_file, design_files, write_design
-from features.pipeline import FeatureSpec, Rolling, default_spec, design
-from features.snapshots import snapshot_at
+from features.design.design_frame import FeatureSpec, Rolling, default_spec, design
+from features.ray_data import design_blocks, design_file, design_files, write_design
+from features.store.snapshots import snapshot_at
 from quantis.errors import InvalidInput
 from quantis.panel import Panel, Snapshot, Task
 

@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from features import kernel_program
-from features.kernel_state import SeriesState, advance
-from features.layout import ticks_of
-from features.pipeline import FeatureSpec, default_spec, design
-from features.snapshots import snapshot_at
-from features.windows import ClockLag, Difference, Expanding, Lag, Last, Term
+from features.design.design_frame import FeatureSpec, default_spec, design
+from features.design.row_layout import ticks_of
+from features.rolling import dispatch
+from features.rolling.state import SeriesState, advance
+from features.rolling.terms import ClockLag, Difference, Expanding, Lag, Last, Term
+from features.store.snapshots import snapshot_at
 from quantis.panel import Panel, Snapshot, Task, times_of, timestamps
 
 Rich = Callable[[FeatureSpec], FeatureSpec]
@@ -55,7 +55,7 @@ def test_when_the_pass_is_compiled_then_the_frame_is_the_same(
     history = pa.concat_tables([snapshot.history.slice(i * size, size) for i in range(chunks)])
     given = Snapshot(history, future, snapshot.static)
     expected = design(given, task, with_terms(spec))
-    monkeypatch.setattr(kernel_program, "COMPILED_FROM", 0)
+    monkeypatch.setattr(dispatch, "COMPILED_FROM", 0)
     assert_same(design(given, task, with_terms(spec)), expected)
 
 
@@ -214,7 +214,7 @@ def test_when_a_request_crosses_a_day_of_23_or_25_hours_then_it_gets_the_bits_th
     )
     keys, static = rows.select(["unique_id", "ds"]), pa.table({"unique_id": ["a"]})
     with monkeypatch.context() as patch:
-        patch.setattr(kernel_program, "COMPILED_FROM", trained_by)
+        patch.setattr(dispatch, "COMPILED_FROM", trained_by)
         trained = design(Snapshot(rows, keys.slice(0, 0), static), bare, spec)
     for cutoff in range(495, 530, 5):
         context = spec.context_length

@@ -17,7 +17,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
 
-from features.store import content_hash
+from features.store.panel_store import content_hash
 from jobs import flights
 from quantis.errors import NotInstalled
 from quantis.reading import read_table

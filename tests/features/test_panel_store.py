@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.store import PanelStore, Pins, content_hash
+from features.store.panel_store import PanelStore, Pins, content_hash
 from quantis.errors import NotFound
 from quantis.panel import TIMESTAMP, Panel
 
@@ -334,7 +334,7 @@ def test_when_one_series_of_many_rows_is_read_then_it_takes_milliseconds(store: 
 def test_when_only_a_later_chunk_meets_what_is_stored_then_it_is_compared_all_the_same(
     store: PanelStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("features.ingest.CHUNK", 4)
+    monkeypatch.setattr("features.store.append.CHUNK", 4)
     write(store, panel({"m": [1.0, 2.0, 3.0], "n": [4.0, 5.0, 6.0]}))
     both = {"a": [0.0, 0.0, 0.0], "b": [0.0, 0.0, 0.0], "m": [1.0, 2.0, 9.0], "n": [4.0, 5.0, 6.0]}
     pins = write(store, panel(both), NOW + timedelta(days=1))

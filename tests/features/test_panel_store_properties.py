@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.content import Content
-from features.pipeline import FeatureSpec, Rolling, design
-from features.snapshots import VintageSnapshots, snapshot_at
-from features.store import PanelStore, Pins, content_hash
+from features.design.design_frame import FeatureSpec, Rolling, design
+from features.store.content_hash import Content
+from features.store.panel_store import PanelStore, Pins, content_hash
+from features.store.snapshots import VintageSnapshots, snapshot_at
 from quantis.errors import Conflict
 from quantis.panel import TIMESTAMP, Panel, Task, times_of
 from quantis.types.datasets import Roles

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features import kernel_program
-from features.kernel_program import no_carry, operations, run
-from features.kernel_state import SeriesState, advance
-from features.pipeline import FeatureSpec, Rolling
-from features.rolling import Floats, rolling
-from features.windows import ClockLag, Difference, Expanding, Lag, Last, Statistic, Term
+from features.design.design_frame import FeatureSpec, Rolling
+from features.rolling import dispatch
+from features.rolling.dispatch import no_carry, operations, run
+from features.rolling.numpy_kernel import Floats, rolling
+from features.rolling.state import SeriesState, advance
+from features.rolling.terms import ClockLag, Difference, Expanding, Lag, Last, Statistic, Term
 from quantis.errors import InvalidInput
 
 NAMES: tuple[Statistic, ...] = ("mean", "std", "min", "max")
@@ -85,7 +85,7 @@ def test_when_the_pass_is_compiled_then_it_gives_the_bits_of_numpy(
     )
     found = []
     for rows in (0, 10**9):
-        monkeypatch.setattr(kernel_program, "COMPILED_FROM", rows)
+        monkeypatch.setattr(dispatch, "COMPILED_FROM", rows)
         out, carry = np.full((12, len(values)), 7e77), no_carry(ops, len(ticks))
         run(values, starts, ticks, ops, out, carry)
         found.append((out, carry))
@@ -124,7 +124,7 @@ def test_when_new_hours_are_added_to_the_state_then_their_features_are_those_of_
     whole = {name: np.array(column[:length]) for name, column in zip(("y", "temp"), values, strict=True)}
     ends = [0, *sorted(min(cut, length) for cut in cuts), length]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kernel_program, "COMPILED_FROM", compiled_from)
+        patch.setattr(dispatch, "COMPILED_FROM", compiled_from)
         _, expected = advance(SeriesState.before(SPEC, 1000), SPEC, whole)
         state, parts = SeriesState.before(SPEC, 1000), []
         for start, end in pairwise(ends):

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from features.snapshots import PlainSnapshots, VintageSnapshots, cutoffs, last_known, snapshot_at
-from features.store import PanelStore, Pins
+from features.store.panel_store import PanelStore, Pins
+from features.store.snapshots import PlainSnapshots, VintageSnapshots, cutoffs, last_known, snapshot_at
 from quantis.panel import Panel, Snapshot, Task, times_of, timestamps
 
 FIRST = np.datetime64("2013-03-01T05:00", "us")

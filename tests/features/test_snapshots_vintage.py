@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from features.snapshots import PlainSnapshots, VintageSnapshots, cutoffs
-from features.store import PanelStore, Pins
+from features.store.panel_store import PanelStore, Pins
+from features.store.snapshots import PlainSnapshots, VintageSnapshots, cutoffs
 from models.backtest import backtest
 from quantis.panel import TIMESTAMP, Panel, Snapshot, Task
 from quantis.types.datasets import Roles

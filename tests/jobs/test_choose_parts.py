@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pytest
 
 from cluster.session import InProcess
-from features.snapshots import PlainSnapshots, cutoffs
+from features.store.snapshots import PlainSnapshots, cutoffs
 from jobs import choose, many
 from jobs.choose import Judged, Member, Trial, Unit
 from jobs.compare import Clock, tft_seconds

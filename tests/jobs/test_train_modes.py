@@ -9,8 +9,8 @@ from typing import Any, cast
 
 import pytest
 
-from features.snapshots import VintageSnapshots
-from features.store import PanelStore, Pins
+from features.store.panel_store import PanelStore, Pins
+from features.store.snapshots import VintageSnapshots
 from jobs import compare
 from quantis.panel import Task
 from quantis.types.datasets import DatasetSpec

@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from features.anchored import AnchoredFrame, anchored_spec
-from features.snapshots import snapshot_at
+from features.design.direct_frame import AnchoredFrame, anchored_spec
+from features.store.snapshots import snapshot_at
 from models import boosting_training
 from models.backtest import backtest
 from models.boosting import Boosting

@@ -33,7 +33,7 @@ def _without(task: Task, *columns: str) -> Task:
 )
 def test_when_a_covariate_that_matters_is_taken_away_then_the_forecast_gets_worse(name, columns, monkeypatch):
     from bench.accuracy_sets import SETS
-    from features.snapshots import snapshot_at
+    from features.store.snapshots import snapshot_at
 
     monkeypatch.setattr("models.boosting_training.MAX_SAMPLES", 40_000)
     trial = SETS[name]()

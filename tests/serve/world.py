@@ -21,7 +21,7 @@ from cluster.database.engine import Database
 from cluster.repositories.accounts import DEFAULT_TEAM
 from cluster.settings import Settings
 from cluster.submission import FakeJobs
-from features.snapshots import snapshot_at
+from features.store.snapshots import snapshot_at
 from models.bundle import write_bundle
 from models.gate import GateDecision
 from models.naive import SeasonalNaive

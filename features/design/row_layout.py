@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.kernel_program import compiled, copy_tables, unwritable
-from features.rolling import Floats, Integers
+from features.rolling.dispatch import compiled, copy_tables, unwritable
+from features.rolling.numpy_kernel import Floats, Integers
 from quantis.frequency import Frequency, Times
 from quantis.panel import DS, ID, Snapshot, times_of
 
@@ -145,8 +145,8 @@ def _firsts(names: pa.StringArray) -> npt.NDArray[np.int64]:
     if not compiled(len(names)):
         ends = pc.run_end_encode(names, run_end_type=pa.int64()).run_ends.to_numpy()
         return np.append(0, ends[:-1])
-    from features import kernel_rows
+    from features.rolling import run_lengths
 
     _, offsets, data = names.buffers()
     begin = np.frombuffer(offsets, np.int32)[names.offset : names.offset + len(names) + 1]
-    return kernel_rows.run_ends(unwritable(begin), unwritable(np.frombuffer(data, np.uint8)))[:-1]  # type: ignore[no-any-return]
+    return run_lengths.run_ends(unwritable(begin), unwritable(np.frombuffer(data, np.uint8)))[:-1]  # type: ignore[no-any-return]

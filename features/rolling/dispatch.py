@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from features.rolling import Floats, Integers, expanding, rolling
-from features.windows import Difference, Expanding, Lag, Last, Statistic, Window
+from features.rolling.numpy_kernel import Floats, Integers, expanding, rolling
+from features.rolling.terms import Difference, Expanding, Lag, Last, Statistic, Window
 
 COMPILED_FROM = 500_000
 """Rows from which the compiled pass is used: NumPy takes about a tenth of a second for as many."""
@@ -67,9 +67,9 @@ def run(
     """
     carry = no_carry(ops, len(ticks)) if carry is None else carry
     if compiled(len(values)):
-        from features import kernel
+        from features.rolling import numba_kernel
 
-        kernel.run(unwritable(values), starts, ticks, fresh, ops, out, carry)
+        numba_kernel.run(unwritable(values), starts, ticks, fresh, ops, out, carry)
         return
     steps = np.arange(len(values)) - np.repeat(starts[:-1], np.diff(starts))
     for number, (kind, offset, window, *rows) in enumerate(ops.tolist()):
@@ -90,9 +90,9 @@ def run(
 def copy_tables(tables: Floats, offsets: Integers, starts: Integers, rows: Integers, out: Floats) -> None:
     """Copy each table [fields, ticks] into its row of `out` [columns, rows], from each series' offset on."""
     if compiled(int(starts[-1])):
-        from features import kernel_rows
+        from features.rolling import run_lengths
 
-        kernel_rows.spread(tables, offsets, starts, rows, out)
+        run_lengths.spread(tables, offsets, starts, rows, out)
         return
     place = np.repeat(offsets - starts[:-1], np.diff(starts)) + np.arange(starts[-1])
     for table, row in zip(tables, rows, strict=True):
@@ -111,14 +111,14 @@ def warm_up() -> None:
 
     For an image's build or a worker's start; nothing needs it for the values to be right.
     """
-    from features import kernel, kernel_rows
+    from features.rolling import numba_kernel, run_lengths
 
     out = np.empty((4, 4))
     starts, ticks = np.array([0, 4]), np.zeros(1, np.int64)
     ops = operations([(Last(offset=1, window=2), range(4))])
-    kernel.run(unwritable(np.arange(4.0)), starts, ticks, 0, ops, out, no_carry(ops, 1))
-    kernel_rows.spread(np.zeros((1, 4)), ticks, starts, ticks, out)
-    kernel_rows.run_ends(unwritable(np.array([0, 1], np.int32)), unwritable(np.zeros(1, np.uint8)))
+    numba_kernel.run(unwritable(np.arange(4.0)), starts, ticks, 0, ops, out, no_carry(ops, 1))
+    run_lengths.spread(np.zeros((1, 4)), ticks, starts, ticks, out)
+    run_lengths.run_ends(unwritable(np.array([0, 1], np.int32)), unwritable(np.zeros(1, np.uint8)))
 
 
 def _named(rows: Sequence[int]) -> dict[Statistic, int]:

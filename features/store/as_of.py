@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.content import GIVEN
+from features.store.content_hash import GIVEN
 from quantis.panel import KNOWN_AT, RECORDED_AT, TIMESTAMP
 
 Integers = npt.NDArray[np.int64]

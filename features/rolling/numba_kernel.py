@@ -4,7 +4,7 @@ Sums are kept per block of `window` steps, the blocks aligned to absolute steps:
 of one block and the beginning of the next (van Herk 1992), so a row costs O(1) and its value depends
 on its window alone, bit for bit. Within a block deviations are taken from a value of that block that
 lies in every window which reaches it, so that no digits are lost far from zero; the two halves are
-merged as by Chan et al. (1979). `features.rolling` does the same operations in NumPy. All of it is one
+merged as by Chan et al. (1979). `features.rolling.numpy_kernel` does the same operations in NumPy. All of it is one
 file, since numba looks at the date of a function's own file alone when it asks for its machine code.
 
 Importing this module imports numba; machine code is kept on disk beside the source, or in the
@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from features.kernel_rows import compiled
+from features.rolling.run_lengths import compiled
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -28,7 +28,7 @@ _AT_ONCE = 512
 def run(
     values: Floats, starts: Integers, ticks: Integers, fresh: int, ops: Integers, out: Floats, carry: Floats
 ) -> None:
-    """Fill the rows of `out` [columns, rows] that `ops` [operations, 7] names; see `features.kernel_program`.
+    """Fill the rows of `out` [columns, rows] that `ops` [operations, 7] names; see `features.rolling.dispatch`.
 
     Series lie end to end from `starts` [series + 1]; `ticks` [series] is the absolute step of each
     one's first row. `carry` [operations, series, 6] holds the expanding statistics before row `fresh`

@@ -16,10 +16,10 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import Field
 
-from features.layout import Layout, ticks_of
-from features.pipeline import FeatureSpec, default_spec, design
-from features.rolling import Floats, rolling
-from features.windows import Last, Statistic, Term
+from features.design.design_frame import FeatureSpec, default_spec, design
+from features.design.row_layout import Layout, ticks_of
+from features.rolling.numpy_kernel import Floats, rolling
+from features.rolling.terms import Last, Statistic, Term
 from quantis.frequency import Times
 from quantis.panel import ID, Snapshot, Task, Y
 from quantis.types.base import Frozen

@@ -15,11 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
-from features.calendar import CalendarField, calendar, clock_days_before, country_holidays, fourier
-from features.kernel_program import operations, run
-from features.layout import Layout, Moments, ticks_of, whole
-from features.rolling import Floats
-from features.windows import ClockLag, Fourier, Lag, Last, Rolling, Term, Window
+from features.design.calendar import CalendarField, calendar, clock_days_before, country_holidays, fourier
+from features.design.row_layout import Layout, Moments, ticks_of, whole
+from features.rolling.dispatch import operations, run
+from features.rolling.numpy_kernel import Floats
+from features.rolling.terms import ClockLag, Fourier, Lag, Last, Rolling, Term, Window
 from quantis.errors import InvalidInput
 from quantis.frequency import Times
 from quantis.panel import DS, ID, TIMESTAMP, Snapshot, Task, Y, timestamps

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from features.kernel_program import no_carry, operations, run
-from features.pipeline import FeatureSpec
-from features.rolling import Floats, Integers
-from features.windows import ClockLag, Window
+from features.design.design_frame import FeatureSpec
+from features.rolling.dispatch import no_carry, operations, run
+from features.rolling.numpy_kernel import Floats, Integers
+from features.rolling.terms import ClockLag, Window
 from quantis.errors import InvalidInput
 
 
@@ -18,7 +18,7 @@ from quantis.errors import InvalidInput
 class SeriesState:
     """What the features of later steps need to know of a series, per source column (y, hist, futr).
 
-    tick: the absolute step of the next row, as `features.layout.ticks_of` counts; tails: the latest
+    tick: the absolute step of the next row, as `features.design.row_layout.ticks_of` counts; tails: the latest
     values, [at most context]; carries: expanding statistics of what has left every offset,
     [operations, 1, 6].
     """

@@ -1,4 +1,4 @@
-"""Windows in NumPy, for the few rows of a request: bit for bit what `features.kernel` compiles.
+"""Windows in NumPy, for the few rows of a request: bit for bit what `features.rolling.numba_kernel` compiles.
 
 A window's value depends on the values in it alone, wherever the array begins: sums are kept per block
 of `window` steps, aligned to absolute steps, never as a running total. So one online request gives
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from features.windows import Statistic
+from features.rolling.terms import Statistic
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.store import PanelStore, Pins
+from features.store.panel_store import PanelStore, Pins
 from quantis.frequency import Frequency, Times
 from quantis.panel import DS, ID, Panel, Snapshot, Task, Y, times_of, timestamps
 

@@ -19,11 +19,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.asof import distinct, in_order, latest, ranks, ticks, ticks_of
-from features.content import GIVEN, Content
-from features.ingest import Added, Stamp, append_records, chunks_of
-from features.table_files import data_files
-from features.tables import TIMES, GroupTable
+from features.store.append import Added, Stamp, append_records, chunks_of
+from features.store.as_of import distinct, in_order, latest, ranks, ticks, ticks_of
+from features.store.content_hash import GIVEN, Content
+from features.store.delta_files import data_files
+from features.store.delta_table import TIMES, GroupTable
 from quantis.errors import Conflict
 from quantis.panel import DS, ID, KNOWN_AT, RECORDED_AT, TIMESTAMP, Panel
 

@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import ray.data
 
-from features.kernel_program import warm_up
-from features.pipeline import FeatureSpec, design
+from features.design.design_frame import FeatureSpec, design
+from features.rolling.dispatch import warm_up
 from quantis.errors import InvalidInput
 from quantis.panel import DS, ID, Snapshot, Task
 

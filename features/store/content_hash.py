@@ -47,7 +47,7 @@ class Content:
         return {group: list(sums) for group, sums in self.groups.items()}
 
     def plus(self, group: str, records: pa.Table, ranks: Integers, sign: int = 1) -> Content:
-        """With more records; `sign=-1` takes them away. `ranks` as `features.asof.ranks` gives them."""
+        """With more records; `sign=-1` takes them away. `ranks` as `features.store.as_of.ranks` gives them."""
         count, *lanes = self.groups.get(group, (0, 0, 0))
         added = _sums(records, ranks)
         first, second = ((lane + sign * more) & _MASK for lane, more in zip(lanes, added, strict=True))

@@ -16,9 +16,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.asof import Fresh, in_order, unknown_to
-from features.content import GIVEN, Content
-from features.tables import GroupTable
+from features.store.as_of import Fresh, in_order, unknown_to
+from features.store.content_hash import GIVEN, Content
+from features.store.delta_table import GroupTable
 from quantis.panel import DS, ID, KNOWN_AT, RECORDED_AT, TIMESTAMP
 
 ALWAYS = datetime(1900, 1, 1, tzinfo=UTC)

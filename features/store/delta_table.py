@@ -30,8 +30,8 @@ from deltalake import (
 )
 from deltalake.exceptions import CommitFailedError, DeltaError
 
-from features.content import GIVEN
-from features.table_files import LOG, data_files, latest_version, make_durable, sync
+from features.store.content_hash import GIVEN
+from features.store.delta_files import LOG, data_files, latest_version, make_durable, sync
 from quantis.errors import Conflict, NotFound
 from quantis.panel import DS, ID, KNOWN_AT, RECORDED_AT, TIMESTAMP, Y
 
