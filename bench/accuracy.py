@@ -23,16 +23,16 @@ from bench.accuracy_sets import SETS, Trial
 from bench.harness import arguments, report
 from jobs import choose
 from jobs.choose import Judged, Member, Unit
-from models import ladder
-from models.answers import as_table
-from models.backtest import backtest
-from models.blending import ENSEMBLE
-from models.calibration import calibrated
-from models.ensemble import Ensemble
+from models.evaluation.metrics import evaluate
+from models.evaluation.promotion_gate import gate
+from models.evaluation.rolling_origin import backtest
+from models.families.ensemble import Ensemble
+from models.families.naive import SeasonalNaive
 from models.forecaster import Forecaster
-from models.gate import gate
-from models.metrics import evaluate
-from models.naive import SeasonalNaive
+from models.postprocessing.calibration import calibrated
+from models.postprocessing.ensembling import ENSEMBLE
+from models.prediction import fallback
+from models.prediction.response import as_table
 from quantis.panel import Snapshot
 from quantis.types.jobs import CompareSpec, Family
 
@@ -88,7 +88,7 @@ def _figures(trial: Trial, fit: Any, through_ladder: bool = False) -> dict[str, 
     def answer(model: Forecaster, snapshot: Snapshot, cutoff: np.datetime64) -> pa.Table:
         if not through_ladder:
             return model.predict(snapshot)
-        return as_table(ladder.forecast(model, snapshot, trial.task), trial.task.quantiles)
+        return as_table(fallback.forecast(model, snapshot, trial.task), trial.task.quantiles)
 
     table = backtest(fit, trial.snapshot, trial.actuals, trial.tests, False, answer)
     return _rounded(evaluate(table, trial.actuals, trial.task.season_lengths[0]).metrics)

@@ -10,9 +10,9 @@ import pandas as pd
 import pyarrow as pa
 
 from bench.accuracy_sets import Trial
-from models.backtest import with_actuals
-from models.series import floats
-from models.statistical import without_gaps
+from models.arrays import floats
+from models.evaluation.rolling_origin import with_actuals
+from models.families.statistical import without_gaps
 from quantis.panel import DS, ID, Snapshot, Y, series_slices
 
 _LONGEST_FOR_ETS = 24

@@ -18,10 +18,10 @@ from bench.accuracy_sets import MORE, SETS, Trial
 from bench.harness import arguments, report
 from jobs import choose
 from jobs.choose import Member, Unit
-from models.backtest import backtest
-from models.calibration import calibrated
+from models.evaluation.metrics import evaluate
+from models.evaluation.rolling_origin import backtest
 from models.forecaster import Forecaster
-from models.metrics import evaluate
+from models.postprocessing.calibration import calibrated
 from quantis.types.jobs import Family
 
 SPANS = 5

@@ -17,9 +17,9 @@ import pandas as pd
 import pyarrow as pa
 
 from bench.request import PAST, QUANTILES, H
-from models.series import floats
-from models.tft.forecaster import TftForecaster
-from models.windows.panel import Layout
+from models.arrays import floats
+from models.families.tft.forecaster import TftForecaster
+from models.families.tft.pytorch_forecasting.panel import Layout
 from quantis.panel import DS, ID, Snapshot, Task, Y
 from quantis.types.datasets import Roles
 

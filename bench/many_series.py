@@ -27,11 +27,11 @@ import ray
 from bench.harness import arguments, report
 from cluster.session import OnRay
 from jobs import many
-from models.boosting import Boosting
+from models.arrays import keep_series
+from models.families.boosting.model import Boosting
+from models.families.theta import Theta
 from models.forecaster import Forecaster
-from models.ladder import Entry
-from models.series import keep_series
-from models.theta import Theta
+from models.prediction.fallback import Entry
 from quantis.panel import DS, ID, Snapshot, Task, Y, timestamps
 
 LENGTH, H, SEASON = 200, 14, 7

@@ -11,7 +11,7 @@ import torch
 
 from bench import load
 from bench.request import PAST, QUANTILES, H
-from models.tft.reference import reference_dataset, stock_model, stock_trainer
+from models.families.tft.pytorch_forecasting.reference import reference_dataset, stock_model, stock_trainer
 from quantis.types.jobs import TftParams
 
 

@@ -19,11 +19,11 @@ import pyarrow as pa
 import torch
 
 from bench.harness import arguments, interleaved, report
-from models.tft.encoding import Encoding, Scales
-from models.tft.forecaster import TftForecaster
-from models.tft.network import QuantileNetwork
-from models.tft.reference import reference_dataset, stock_model
-from models.windows.panel import Layout
+from models.families.tft.forecaster import TftForecaster
+from models.families.tft.input_encoding import Encoding, Scales
+from models.families.tft.network import QuantileNetwork
+from models.families.tft.pytorch_forecasting.panel import Layout
+from models.families.tft.pytorch_forecasting.reference import reference_dataset, stock_model
 from quantis.panel import DS, ID, Snapshot, Task, Y, timestamps
 from quantis.types.datasets import Roles
 from quantis.types.jobs import TftParams

@@ -33,8 +33,8 @@ import torch
 from bench import load, peers
 from bench.harness import arguments, installed, report
 from bench.request import LAYOUT, PAST, QUANTILES, ROLES, panel
-from models.tft.reference import reference_dataset, stock_model, stock_trainer
-from models.tft.training import fit
+from models.families.tft.pytorch_forecasting.reference import reference_dataset, stock_model, stock_trainer
+from models.families.tft.training import fit
 from quantis.types.jobs import TftParams
 
 BATCH = 64

@@ -17,9 +17,9 @@ import pyarrow as pa
 import torch
 
 from bench.harness import arguments, interleaved, report
-from models.tft.reference import reference_dataset
-from models.windows.engine import WindowEngine
-from models.windows.panel import Layout
+from models.families.tft.pytorch_forecasting.loader import WindowEngine
+from models.families.tft.pytorch_forecasting.panel import Layout
+from models.families.tft.pytorch_forecasting.reference import reference_dataset
 
 BATCH = 64
 LAYOUT = Layout(

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from cluster.repositories.approvals import Approvals
-from models.registry import CHAMPION, Registry
+from models.registry.mlflow_registry import CHAMPION, Registry
 from quantis.errors import Conflict, NotFound, QuantisError
 from quantis.types.approvals import (
     AliasChange,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cluster.settings import Settings
-from models.registry import Registry
+from models.registry.mlflow_registry import Registry
 
 
 def open_registry(settings: Settings, team: str) -> Registry:

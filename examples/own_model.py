@@ -14,8 +14,8 @@ from typing import ClassVar, Self
 import numpy as np
 import pyarrow as pa
 
+from models.arrays import Floats, Series, each_series, predictions, require_observed
 from models.forecaster import Parts
-from models.series import Floats, Series, each_series, predictions, require_observed
 from quantis.panel import Snapshot, Task
 
 

@@ -13,11 +13,11 @@ from cluster.backtests import FORECASTS, Backtests
 from jobs.choose import Judged, Trial
 from jobs.compare import Clock, Compared, compare, trial_of
 from jobs.runtime import Context, run
-from models.bundle import read_bundle
-from models.gate import leaderboard
-from models.hierarchy import Levels
-from models.judged import Rows
-from models.report import DIMENSIONS, by_dimension, overall, segments_of
+from models.evaluation.breakdown import DIMENSIONS, by_dimension, overall, segments_of
+from models.evaluation.evaluated import Rows
+from models.evaluation.promotion_gate import leaderboard
+from models.postprocessing.reconciliation import Levels
+from models.registry.bundle import read_bundle
 from quantis.errors import InvalidInput
 from quantis.panel import Task
 from quantis.types.jobs import BacktestSpec, Family, TftParams

@@ -13,18 +13,18 @@ from typing import Any, Protocol, cast, runtime_checkable
 import numpy as np
 import pyarrow as pa
 
-from models import ladder
-from models.answers import as_table
-from models.backtest import backtest
-from models.blending import Candidate, candidates
-from models.bundle import FAMILIES, family_class, require_families, size_of
+from models.evaluation.evaluated import Rows
+from models.evaluation.metrics import Parts, figures
+from models.evaluation.promotion_gate import Score, errors_of
+from models.evaluation.rolling_origin import backtest
+from models.families.naive import ColumnForecast, SeasonalNaive
 from models.forecaster import Forecaster, measures_intervals
-from models.gate import Score, errors_of
-from models.hierarchy import Levels
-from models.judged import Rows
-from models.ladder import Entry
-from models.metrics import Parts, figures
-from models.naive import ColumnForecast, SeasonalNaive
+from models.postprocessing.ensembling import Candidate, candidates
+from models.postprocessing.reconciliation import Levels
+from models.prediction import fallback
+from models.prediction.fallback import Entry
+from models.prediction.response import as_table
+from models.registry.bundle import FAMILIES, family_class, require_families, size_of
 from quantis.errors import InvalidInput, Unavailable
 from quantis.panel import ID, Snapshot, SnapshotProvider, Task, series_slices
 from quantis.types.forecasts import Reason, Rung
@@ -206,7 +206,7 @@ def judge(trial: Trial, fit_on: Callable[[Snapshot], Forecaster], baseline: bool
     def answer(forecaster: Forecaster, snapshot: Snapshot, cutoff: np.datetime64) -> pa.Table:
         if baseline:
             return forecaster.predict(snapshot)
-        entries = ladder.forecast(forecaster, snapshot, trial.task)
+        entries = fallback.forecast(forecaster, snapshot, trial.task)
         _check_some_answer(entries)
         fallen.extend(
             Fallen(entry.unique_id, cutoff, entry.rung, entry.detail or str(entry.reason))

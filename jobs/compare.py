@@ -13,11 +13,11 @@ from jobs import choose
 from jobs.choose import Judged, Member, Trial, Unit
 from jobs.runtime import Context
 from jobs.transformer import train_tft
-from models.blending import ENSEMBLE, Candidate
+from models.evaluation.promotion_gate import Score
+from models.families.tft.training import SHORT, short_past
 from models.forecaster import Forecaster
-from models.gate import Score
-from models.hierarchy import Levels, WithNodes
-from models.tft.training import SHORT, short_past
+from models.postprocessing.ensembling import ENSEMBLE, Candidate
+from models.postprocessing.reconciliation import Levels, WithNodes
 from quantis.errors import TimedOut, Unavailable
 from quantis.panel import Snapshot, SnapshotProvider, Task
 from quantis.types.jobs import CompareSpec, Family

@@ -15,16 +15,16 @@ from cluster.session import OnRay
 from features.store.snapshots import cutoffs, snapshot_at
 from jobs import many
 from jobs.runtime import Context, run
-from models import ladder
-from models.answers import as_answer, as_table, wanted_steps
-from models.backtest import with_actuals
-from models.bundle import read_bundle
+from models.arrays import keep_series
+from models.evaluation.metrics import evaluate
+from models.evaluation.rolling_origin import with_actuals
+from models.families.naive import ColumnForecast, SeasonalNaive
 from models.forecaster import Forecaster
-from models.hierarchy import Levels
-from models.ladder import Entry
-from models.metrics import evaluate
-from models.naive import ColumnForecast, SeasonalNaive
-from models.series import keep_series
+from models.postprocessing.reconciliation import Levels
+from models.prediction import fallback
+from models.prediction.fallback import Entry
+from models.prediction.response import as_answer, as_table, wanted_steps
+from models.registry.bundle import read_bundle
 from quantis.errors import InvalidInput
 from quantis.panel import Panel, Task
 from quantis.types.forecasts import ForecastRequest, ForecastResponse, ModelRef, SeriesRequest
@@ -66,7 +66,7 @@ def work(context: Context[ForecastSpec]) -> dict[str, Any]:
             entries = many.forecast(forecaster, snapshot, task, OnRay(cpus=1), steps=h)
             if levels:
                 table = as_table(entries, task.quantiles)
-                entries = ladder.replaced(entries, levels.reconcile(table, snapshot, task))
+                entries = fallback.replaced(entries, levels.reconcile(table, snapshot, task))
             _keep(context, version, task, h, entries, as_of)
             for entry in entries:
                 rungs[entry.rung] = rungs.get(entry.rung, 0) + 1

@@ -15,7 +15,7 @@ from cluster.repositories.jobs import Jobs
 from cluster.settings import Settings
 from features.store.snapshots import PlainSnapshots
 from jobs.runtime import Context
-from models.tft.preflight import RULES, Report, preflight
+from models.families.tft.preflight import RULES, Report, preflight
 from quantis.errors import QuantisError
 from quantis.types.jobs import TftParams, TrainSpec
 

@@ -31,8 +31,8 @@ from cluster.session import SPENT, session
 from cluster.settings import Settings, application_root, ray_submission_id
 from features.store.snapshots import last_known
 from jobs.config import read_config
-from models.bundle import known_families
-from models.registry import Registry
+from models.registry.bundle import known_families
+from models.registry.mlflow_registry import Registry
 from monitoring import instruments, logs
 from quantis.errors import Conflict, InvalidInput, QuantisError, Unavailable
 from quantis.panel import Task

@@ -16,12 +16,12 @@ from jobs.choose import Trial
 from jobs.compare import REFITTED, Clock, Compared, attempt, compare, fit_within, trial_of
 from jobs.runtime import Context, run
 from jobs.transformer import parent_of, train_tft
-from models.blending import ENSEMBLE
-from models.bundle import write_bundle
-from models.calibration import calibrated
-from models.ensemble import Ensemble
+from models.evaluation.promotion_gate import GateDecision, fall_back, gate, leaderboard
+from models.families.ensemble import Ensemble
 from models.forecaster import Forecaster
-from models.gate import GateDecision, fall_back, gate, leaderboard
+from models.postprocessing.calibration import calibrated
+from models.postprocessing.ensembling import ENSEMBLE
+from models.registry.bundle import write_bundle
 from quantis.panel import Snapshot
 from quantis.types.approvals import Approval
 from quantis.types.jobs import Family, TrainSpec

@@ -19,14 +19,14 @@ from cluster.session import SPENT
 from cluster.settings import look_at_training_often
 from jobs.runtime import Context
 from jobs.worker import Hear, Parent, Teller, train
-from models.bundle import read_bundle
-from models.calibration import bare
-from models.ensemble import Ensemble
+from models.families.ensemble import Ensemble
+from models.families.tft.checkpoint import fingerprint
+from models.families.tft.forecaster import TftForecaster
+from models.families.tft.preflight import preflight
+from models.families.tft.warm_start import continued
 from models.forecaster import Forecaster
-from models.tft.checkpoint import fingerprint
-from models.tft.continued import continued
-from models.tft.forecaster import TftForecaster
-from models.tft.preflight import preflight
+from models.postprocessing.calibration import bare
+from models.registry.bundle import read_bundle
 from quantis.panel import Snapshot, Task
 from quantis.types.jobs import TftParams, TrainSpec
 

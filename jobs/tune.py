@@ -25,11 +25,11 @@ from jobs import choose
 from jobs.choose import Trial
 from jobs.runtime import Context, run
 from jobs.trials import Ledger, Outcome
-from models.metrics import evaluate
-from models.tft.checkpoint import Checkpoints, fingerprint
-from models.tft.training import Journal
-from models.tft.training import fit as fit_tft
-from models.windows.order import mixed
+from models.evaluation.metrics import evaluate
+from models.families.tft.checkpoint import Checkpoints, fingerprint
+from models.families.tft.sampling_order import mixed
+from models.families.tft.training import Journal
+from models.families.tft.training import fit as fit_tft
 from quantis.errors import Unavailable
 from quantis.panel import Snapshot
 from quantis.types.jobs import TftParams, TuneSpec

@@ -18,11 +18,11 @@ import ray.train
 import torch
 from ray.train.torch import prepare_model
 
-from models.bundle import read_bundle, write_bundle
-from models.calibration import bare
-from models.tft.checkpoint import Checkpoints
-from models.tft.forecaster import TftForecaster
-from models.tft.training import Journal, fit
+from models.families.tft.checkpoint import Checkpoints
+from models.families.tft.forecaster import TftForecaster
+from models.families.tft.training import Journal, fit
+from models.postprocessing.calibration import bare
+from models.registry.bundle import read_bundle, write_bundle
 from quantis.errors import TimedOut
 
 Hear = Callable[[int, float], None]

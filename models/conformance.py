@@ -26,9 +26,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from models.bundle import FAMILIES, read_bundle, write_bundle
+from models.arrays import floats, keep_series, recent
 from models.forecaster import Forecaster, quantile_column
-from models.series import floats, keep_series, recent
+from models.registry.bundle import FAMILIES, read_bundle, write_bundle
 from quantis.errors import TimedOut
 from quantis.frequency import Frequency
 from quantis.panel import DS, ID, Snapshot, Task, timestamps

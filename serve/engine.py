@@ -17,17 +17,17 @@ import pyarrow as pa
 from cluster.catalogue import Catalogue, OpenDataset
 from cluster.repositories.vintages import Vintages
 from features.store.snapshots import last_known, snapshot_at
-from models import coldstart, ladder
-from models.answers import as_answer, wanted_steps
-from models.bundle import FAMILIES, read_bundle
 from models.forecaster import Forecaster
-from models.registry import CHAMPION, Registry
-from models.traffic import drawn
+from models.prediction import cold_start, fallback
+from models.prediction.response import as_answer, wanted_steps
+from models.registry.bundle import FAMILIES, read_bundle
+from models.registry.mlflow_registry import CHAMPION, Registry
 from monitoring import instruments
 from quantis.errors import NotFound
 from quantis.panel import ID, Panel, Snapshot, Task
 from quantis.types.forecasts import ForecastRequest, ForecastResponse, ModelRef, SeriesRequest
 from quantis.types.registry import ModelVersion, Traffic
+from serve.forecasting.traffic_split import drawn
 from serve.outage import LastKnown
 from serve.requests import (
     OwnHistory,
@@ -114,18 +114,18 @@ class Engine:
         request: ForecastRequest,
         steps: int,
         as_of: datetime,
-    ) -> list[ladder.Entry]:
+    ) -> list[fallback.Entry]:
         task = loaded.forecaster.task
         own = [series.unique_id for series in request.series if series.y is not None]
         panel = dataset.panel(as_of, series=own) if dataset and own else None
-        found: dict[int, ladder.Entry] = {}
+        found: dict[int, fallback.Entry] = {}
         for places in _rounds(request.series):
             asked = [request.series[place] for place in places]
             snapshots = self._stored(dataset, asked, loaded.forecaster, as_of)
             snapshots += _own(panel, asked, task, steps)
             joined = join(snapshots) if snapshots else empty_snapshot(task)
             ids = [series.unique_id for series in asked]
-            entries = ladder.forecast(
+            entries = fallback.forecast(
                 loaded.forecaster, joined, task, requested=ids, unknown=set(ids) - loaded.known, steps=steps
             )
             found |= dict(zip(places, entries, strict=True))
@@ -137,9 +137,9 @@ class Engine:
         dataset: OpenDataset | None,
         loaded: _Loaded,
         request: ForecastRequest,
-        entries: list[ladder.Entry],
+        entries: list[fallback.Entry],
         as_of: datetime,
-    ) -> list[ladder.Entry]:
+    ) -> list[fallback.Entry]:
         """The entries, those of series that are said to have no value yet by what is typical of the panel.
 
         An id that is merely unknown stays refused: it may be a slip.
@@ -148,12 +148,12 @@ class Engine:
         if dataset is None or not new:
             return entries
         task = loaded.forecaster.task
-        asked = [SeriesRequest(unique_id=name) for name in coldstart.peers(loaded.known)]
+        asked = [SeriesRequest(unique_id=name) for name in cold_start.peers(loaded.known)]
         stored = self._stored(dataset, asked, loaded.forecaster, as_of)
         for place in new if stored else ():
             series = request.series[place]
             start = start_of(series, task)
-            made = coldstart.typical(stored[0], task, series.unique_id, start, series.stat_exog)
+            made = cold_start.typical(stored[0], task, series.unique_id, start, series.stat_exog)
             entries[place] = made or entries[place]
         return entries
 

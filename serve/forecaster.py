@@ -15,7 +15,7 @@ from cluster.database.engine import Database
 from cluster.registries import open_registry
 from cluster.repositories.vintages import Vintages
 from cluster.settings import Settings
-from models.bundle import known_families
+from models.registry.bundle import known_families
 from monitoring import instruments, logs
 from quantis.errors import QuantisError, TimedOut, all_errors
 from quantis.types.forecasts import ForecastRequest, ForecastResponse

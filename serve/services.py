@@ -31,7 +31,7 @@ from cluster.repositories.vintages import Vintages
 from cluster.sealing import Sealer
 from cluster.settings import Settings
 from cluster.submission import JobServer
-from models.registry import Registry
+from models.registry.mlflow_registry import Registry
 from quantis.errors import InvalidInput
 from quantis.types.approvals import Policy
 from quantis.types.forecasts import ForecastRequest, ForecastResponse

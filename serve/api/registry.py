@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Path, Request
 from starlette.concurrency import run_in_threadpool
 
 from cluster.repositories.idempotency import request_hash
-from models.card import card
+from models.registry.model_card import card
 from quantis.errors import NotFound
 from quantis.types.base import Id, Name, Page
 from quantis.types.forecasts import ForecastRequest, ForecastResponse

@@ -18,7 +18,7 @@ from cluster.database.engine import Database
 from cluster.restore import restore
 from cluster.settings import Settings
 from cluster.verify import verify
-from models.registry import Registry
+from models.registry.mlflow_registry import Registry
 from quantis.errors import Conflict, InvalidInput
 from tests.crash.blocks import Operation, spec
 from tests.crash.book import TEAM

@@ -20,8 +20,8 @@ from cluster.repositories.jobs import Jobs
 from cluster.storage import Storage
 from cluster.sweeper import Sweeper
 from cluster.verify import verify
-from models.bundle import write_bundle
-from models.registry import Registry
+from models.registry.bundle import write_bundle
+from models.registry.mlflow_registry import Registry
 from quantis.types.datasets import DatasetSpec
 from quantis.types.jobs import FeaturizeSpec, JobState
 from tests.crash.test_disk_full import small_model

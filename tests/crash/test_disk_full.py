@@ -25,8 +25,8 @@ from cluster.storage import trouble, write_private
 from cluster.submission import FakeJobs
 from cluster.sweeper import Sweeper
 from cluster.verify import verify
-from models.bundle import read_bundle, write_bundle
-from models.naive import SeasonalNaive
+from models.families.naive import SeasonalNaive
+from models.registry.bundle import read_bundle, write_bundle
 from quantis.errors import InsufficientStorage, QuantisError, Unavailable
 from quantis.panel import Snapshot, Task, timestamps
 from quantis.types.accounts import Role

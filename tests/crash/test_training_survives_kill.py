@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np, ray
 from cluster.settings import Settings
 from jobs.transformer import on_ray
-from models.series import floats
-from models.tft.checkpoint import Checkpoints, fingerprint
+from models.arrays import floats
+from models.families.tft.checkpoint import Checkpoints, fingerprint
 from quantis.types.jobs import TftParams
 
 spec = importlib.util.spec_from_file_location("toy", sys.argv[1])

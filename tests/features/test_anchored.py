@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.design.direct_frame import AnchoredFrame, anchored_spec
-from models.series import floats, recent
+from models.arrays import floats, recent
 from quantis.frequency import Frequency
 from quantis.panel import Snapshot, Task, timestamps
 from quantis.types.datasets import Roles

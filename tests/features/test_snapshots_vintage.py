@@ -12,7 +12,7 @@ import pytest
 
 from features.store.panel_store import PanelStore, Pins
 from features.store.snapshots import PlainSnapshots, VintageSnapshots, cutoffs
-from models.backtest import backtest
+from models.evaluation.rolling_origin import backtest
 from quantis.panel import TIMESTAMP, Panel, Snapshot, Task
 from quantis.types.datasets import Roles
 

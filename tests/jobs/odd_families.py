@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from examples.own_model import Drift
-from models.series import floats
+from models.arrays import floats
 from quantis.errors import InvalidInput
 from quantis.panel import ID
 

@@ -17,10 +17,10 @@ from features.store.snapshots import PlainSnapshots, cutoffs
 from jobs import choose, many
 from jobs.choose import Judged, Member, Trial, Unit
 from jobs.compare import Clock, tft_seconds
-from models import ladder
-from models.bundle import known_families
-from models.naive import SeasonalNaive
-from models.theta import Theta
+from models.families.naive import SeasonalNaive
+from models.families.theta import Theta
+from models.prediction import fallback
+from models.registry.bundle import known_families
 from quantis.errors import InvalidInput, TimedOut
 from quantis.panel import Panel, Task, timestamps
 from quantis.types.forecasts import Rung
@@ -132,7 +132,7 @@ def test_when_families_look_at_one_series_at_a_time_then_they_are_cut_and_others
 def test_when_series_are_forecast_in_blocks_then_every_entry_is_as_without(trial: Trial, task: Task) -> None:
     snapshot = trial.snapshots(trial.cutoffs[1])
     theta = Theta(task)
-    whole = ladder.forecast(theta, snapshot, task)
+    whole = fallback.forecast(theta, snapshot, task)
     blocks = many.forecast(theta, snapshot, task, InProcess(), size=7)
     assert [entry.unique_id for entry in blocks] == [entry.unique_id for entry in whole]
     for one, other in zip(whole, blocks, strict=True):

@@ -122,7 +122,7 @@ def test_when_no_family_beats_naive_then_the_best_seasonal_naive_is_published_an
     settings: Settings, on_ray: None
 ) -> None:
     from jobs.train import work
-    from models.bundle import read_bundle
+    from models.registry.bundle import read_bundle
 
     context = context_for(settings, TrainSpec.model_validate(spec_of(["picky"], model="plain")))
     result = work(context)

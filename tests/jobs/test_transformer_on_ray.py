@@ -20,10 +20,10 @@ from cluster.database.engine import Database
 from cluster.repositories.jobs import Jobs
 from cluster.settings import Settings
 from jobs.runtime import Context
-from models.bundle import read_bundle
-from models.calibration import bare
-from models.card import card
-from models.tft.forecaster import TftForecaster
+from models.families.tft.forecaster import TftForecaster
+from models.postprocessing.calibration import bare
+from models.registry.bundle import read_bundle
+from models.registry.model_card import card
 from quantis.types.datasets import DatasetSpec, Roles
 from quantis.types.jobs import TftParams, TrainSpec
 from tests.jobs.shops import TEAM, shop, stored

@@ -5,9 +5,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from models.backtest import backtest
-from models.naive import LastValue, SeasonalNaive
-from models.series import floats
+from models.arrays import floats
+from models.evaluation.rolling_origin import backtest
+from models.families.naive import LastValue, SeasonalNaive
 from quantis.errors import InvalidInput
 from quantis.panel import Snapshot, times_of, timestamps
 

@@ -6,14 +6,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from models.blending import ENSEMBLE, candidates
-from models.bundle import read_bundle, write_bundle
-from models.calibration import Calibration, bare, calibrated
-from models.ensemble import Ensemble, weigh
-from models.judged import Rows
-from models.naive import SeasonalNaive
-from models.series import floats
-from models.statistical import Statistical
+from models.arrays import floats
+from models.evaluation.evaluated import Rows
+from models.families.ensemble import Ensemble, weigh
+from models.families.naive import SeasonalNaive
+from models.families.statistical import Statistical
+from models.postprocessing.calibration import Calibration, bare, calibrated
+from models.postprocessing.ensembling import ENSEMBLE, candidates
+from models.registry.bundle import read_bundle, write_bundle
 from quantis.errors import InvalidInput
 from quantis.frequency import Frequency
 from quantis.panel import Task, timestamps

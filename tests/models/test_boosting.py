@@ -9,14 +9,14 @@ import pytest
 
 from features.design.direct_frame import AnchoredFrame, anchored_spec
 from features.store.snapshots import snapshot_at
-from models import boosting_training
-from models.backtest import backtest
-from models.boosting import Boosting
-from models.boosting_training import MOST_SEEN, drawn, least_in_leaf
-from models.bundle import read_bundle, write_bundle
-from models.metrics import evaluate
-from models.naive import SeasonalNaive
-from models.series import floats, keep_series, recent
+from models.arrays import floats, keep_series, recent
+from models.evaluation.metrics import evaluate
+from models.evaluation.rolling_origin import backtest
+from models.families.boosting import training
+from models.families.boosting.model import Boosting
+from models.families.boosting.training import MOST_SEEN, drawn, least_in_leaf
+from models.families.naive import SeasonalNaive
+from models.registry.bundle import read_bundle, write_bundle
 from quantis.errors import InvalidInput
 from quantis.frequency import Frequency
 from quantis.panel import Panel, Snapshot, Task, timestamps
@@ -79,7 +79,7 @@ def test_when_the_cpus_are_several_then_trees_and_widening_are_as_with_one(make_
 
 def test_when_boosters_train_side_by_side_then_all_threads_but_one_give_way(fitted, monkeypatch):
     task, snapshot, _, _ = fitted
-    train, seen, together = boosting_training.lgb.train, {}, threading.Barrier(3, timeout=60)
+    train, seen, together = training.lgb.train, {}, threading.Barrier(3, timeout=60)
 
     def watched(*arguments, **options):
         if len(seen) < 3:
@@ -87,11 +87,11 @@ def test_when_boosters_train_side_by_side_then_all_threads_but_one_give_way(fitt
             together.wait()
         return train(*arguments, **options)
 
-    monkeypatch.setattr(boosting_training.lgb, "train", watched)
+    monkeypatch.setattr(training.lgb, "train", watched)
     Boosting.fit(snapshot, task, threads=3)
     own = os.getpriority(os.PRIO_PROCESS, 0)
     assert sorted(seen.values()) == [own, 10, 10]
-    assert 1 <= boosting_training.usable_cpus() <= os.cpu_count()
+    assert 1 <= training.usable_cpus() <= os.cpu_count()
 
 
 def test_when_kept_as_a_bundle_then_it_answers_the_same(fitted, tmp_path):
@@ -166,7 +166,7 @@ def test_when_there_are_more_values_than_samples_then_intervals_stay_as_the_boos
     task, panel, _ = _wandering(make_task, seed=3, rows=400, series=3, h=1)
     last = START + np.timedelta64(390, "h")
     assert Boosting.fit(snapshot_at(panel, last, task), task).widening > 1.0
-    monkeypatch.setattr(boosting_training, "MAX_SAMPLES", 500)
+    monkeypatch.setattr(training, "MAX_SAMPLES", 500)
     many = Boosting.fit(snapshot_at(panel, last, task), task)
     assert (many.widening, many.intervals_measured) == (1.0, True)
 

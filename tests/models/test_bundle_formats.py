@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from models.bundle import READABLE, read_bundle
+from models.registry.bundle import READABLE, read_bundle
 
 FIXTURES = Path(__file__).with_name("fixtures")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from models.card import card
+from models.registry.model_card import card
 from quantis.types.registry import Leaderboard, LeaderboardRow, Lineage, ModelVersion
 
 NOW = datetime(2024, 5, 6, 7, 8, tzinfo=UTC)

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from models.coldstart import MOST_PEERS, peers, typical
-from models.series import floats
+from models.arrays import floats
+from models.prediction.cold_start import MOST_PEERS, peers, typical
 from quantis.errors import InvalidInput
 from quantis.frequency import Frequency
 from quantis.panel import Snapshot, Task, series_slices, times_of, timestamps

@@ -5,17 +5,17 @@ import pyarrow as pa
 import pytest
 
 from examples.own_model import Drift
-from models.boosting import Boosting, PlainBoosting, RecentBoosting
-from models.bundle import family_class, known_families, read_bundle, write_bundle
+from models.arrays import floats
 from models.conformance import check
-from models.ensemble import Ensemble
+from models.families.boosting.model import Boosting, PlainBoosting, RecentBoosting
+from models.families.ensemble import Ensemble
+from models.families.naive import LastValue, SeasonalNaive
+from models.families.statistical import Statistical
+from models.families.tft import training
+from models.families.tft.forecaster import TftForecaster
+from models.families.theta import Theta
 from models.forecaster import Parts
-from models.naive import LastValue, SeasonalNaive
-from models.series import floats
-from models.statistical import Statistical
-from models.tft import training
-from models.tft.forecaster import TftForecaster
-from models.theta import Theta
+from models.registry.bundle import family_class, known_families, read_bundle, write_bundle
 from quantis.errors import InvalidInput, Unavailable
 from quantis.types.jobs import TftParams
 

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from models.backtest import backtest
-from models.boosting import Boosting
-from models.metrics import evaluate
+from models.evaluation.metrics import evaluate
+from models.evaluation.rolling_origin import backtest
+from models.families.boosting.model import Boosting
 from quantis.panel import DS, ID, Panel, Task, Y
 
 pytestmark = pytest.mark.skipif(
@@ -35,7 +35,7 @@ def test_when_a_covariate_that_matters_is_taken_away_then_the_forecast_gets_wors
     from bench.accuracy_sets import SETS
     from features.store.snapshots import snapshot_at
 
-    monkeypatch.setattr("models.boosting_training.MAX_SAMPLES", 40_000)
+    monkeypatch.setattr("models.families.boosting.training.MAX_SAMPLES", 40_000)
     trial = SETS[name]()
     few = pc.unique(trial.panel.target[ID]).slice(0, SERIES)
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.gate import Score, compare, fall_back, gate, leaderboard
+from models.evaluation.promotion_gate import Score, compare, fall_back, gate, leaderboard
 from quantis.errors import InvalidInput
 
 WINDOWS = [np.datetime64("2024-01-01", "us"), np.datetime64("2024-01-02", "us")]

@@ -10,12 +10,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from models.backtest import backtest
-from models.hierarchy import TOTAL, Levels, WithNodes
-from models.metrics import evaluate
-from models.naive import SeasonalNaive
-from models.series import floats, keep_series
-from models.statistical import Statistical
+from models.arrays import floats, keep_series
+from models.evaluation.metrics import evaluate
+from models.evaluation.rolling_origin import backtest
+from models.families.naive import SeasonalNaive
+from models.families.statistical import Statistical
+from models.postprocessing.reconciliation import TOTAL, Levels, WithNodes
 from quantis.errors import InvalidInput
 from quantis.panel import Snapshot, Task, series_slices, times_of, timestamps
 from quantis.types.datasets import Roles

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.ladder import forecast
-from models.naive import SeasonalNaive
-from models.series import keep_series
+from models.arrays import keep_series
+from models.families.naive import SeasonalNaive
+from models.prediction.fallback import forecast
 from quantis.errors import InvalidInput
 from quantis.frequency import Frequency
 from quantis.panel import Snapshot, series_slices, timestamps

@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from models.metrics import evaluate
-from models.naive import SeasonalNaive
+from models.evaluation.metrics import evaluate
+from models.families.naive import SeasonalNaive
 from quantis.frequency import Frequency
 from quantis.panel import Snapshot, timestamps
 

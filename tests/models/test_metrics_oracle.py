@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.judged import Rows
-from models.metrics import METRICS, Parts, evaluate, figures, pair_errors
+from models.evaluation.evaluated import Rows
+from models.evaluation.metrics import METRICS, Parts, evaluate, figures, pair_errors
 from quantis.panel import timestamps
 
 QUANTILES = (0.025, 0.1, 0.5, 0.8, 0.9, 0.975)

@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from models.naive import ColumnForecast, LastValue, SeasonalNaive, repeat_season
-from models.series import floats, keep_series
+from models.arrays import floats, keep_series
+from models.families.naive import ColumnForecast, LastValue, SeasonalNaive, repeat_season
 from quantis.errors import InvalidInput
 from quantis.panel import Snapshot
 

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from models.bundle import read_bundle, write_bundle
-from models.gate import GateDecision
-from models.naive import SeasonalNaive
-from models.registry import Registry
+from models.evaluation.promotion_gate import GateDecision
+from models.families.naive import SeasonalNaive
+from models.registry.bundle import read_bundle, write_bundle
+from models.registry.mlflow_registry import Registry
 from quantis.errors import Conflict, InvalidInput, NotFound
 from quantis.types.registry import Leaderboard, LeaderboardRow
 

@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from models.judged import Rows
-from models.metrics import evaluate
-from models.report import by_dimension, overall, segments_of
+from models.evaluation.breakdown import by_dimension, overall, segments_of
+from models.evaluation.evaluated import Rows
+from models.evaluation.metrics import evaluate
 from quantis.errors import InvalidInput
 from quantis.panel import Panel, Task, timestamps
 from quantis.types.datasets import Roles

@@ -4,11 +4,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from models.bundle import read_bundle, write_bundle
-from models.metrics import evaluate
-from models.naive import SeasonalNaive
-from models.series import floats, keep_series, recent
-from models.statistical import Statistical
+from models.arrays import floats, keep_series, recent
+from models.evaluation.metrics import evaluate
+from models.families.naive import SeasonalNaive
+from models.families.statistical import Statistical
+from models.registry.bundle import read_bundle, write_bundle
 from quantis.errors import InvalidInput
 from quantis.panel import Snapshot
 

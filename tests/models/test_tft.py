@@ -7,17 +7,17 @@ import pyarrow as pa
 import pytest
 import torch
 
-from models.bundle import read_bundle, write_bundle
-from models.metrics import evaluate
-from models.naive import SeasonalNaive
-from models.series import floats, keep_series, recent
-from models.tft.encoding import Encoding, Scales
-from models.tft.forecaster import mean_of
-from models.tft.grid import encode
-from models.tft.network import QuantileNetwork, pinball
-from models.tft.stretches import Histories
-from models.tft.training import fit
-from models.tft.windows import Windows
+from models.arrays import floats, keep_series, recent
+from models.evaluation.metrics import evaluate
+from models.families.naive import SeasonalNaive
+from models.families.tft.forecaster import mean_of
+from models.families.tft.input_encoding import Encoding, Scales
+from models.families.tft.network import QuantileNetwork, pinball
+from models.families.tft.shared_encoder import Histories
+from models.families.tft.time_grid import encode
+from models.families.tft.training import fit
+from models.families.tft.windows import Windows
+from models.registry.bundle import read_bundle, write_bundle
 from quantis.errors import InvalidInput
 from quantis.panel import Snapshot
 from quantis.types.jobs import TftParams

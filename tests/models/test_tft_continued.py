@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.bundle import read_bundle, write_bundle
-from models.naive import SeasonalNaive
-from models.series import keep_series
-from models.tft.continued import continued, last_seen
-from models.tft.training import fit
+from models.arrays import keep_series
+from models.families.naive import SeasonalNaive
+from models.families.tft.training import fit
+from models.families.tft.warm_start import continued, last_seen
+from models.registry.bundle import read_bundle, write_bundle
 from quantis.errors import Conflict
 from quantis.panel import Snapshot
 from quantis.types.jobs import TftParams

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models.bundle import read_bundle
-from models.series import floats
-from models.tft import convert
+from models.arrays import floats
+from models.families.tft.pytorch_forecasting import convert
+from models.registry.bundle import read_bundle
 from quantis.errors import InvalidInput
 
 pytestmark = [

@@ -4,10 +4,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-import models.tft.forecaster as forecaster_module
-from models.series import keep_series
-from models.tft.explanation import SCHEMA, variables
-from models.tft.training import fit
+import models.families.tft.forecaster as forecaster_module
+from models.arrays import keep_series
+from models.families.tft.explanation import SCHEMA, variables
+from models.families.tft.training import fit
 from quantis.panel import Snapshot
 from quantis.types.jobs import TftParams
 

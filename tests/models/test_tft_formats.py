@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from models.bundle import read_bundle
+from models.registry.bundle import read_bundle
 
 FIXTURES = Path(__file__).with_name("fixtures")
 

@@ -11,7 +11,7 @@ TRAIN = """
 import sys, threading, time
 from datetime import UTC, datetime
 import numpy as np, pyarrow as pa, torch
-from models.tft.training import fit
+from models.families.tft.training import fit
 from quantis.panel import DS, ID, Snapshot, Task, Y, timestamps
 from quantis.types.datasets import Roles
 from quantis.types.jobs import TftParams

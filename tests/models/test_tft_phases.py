@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from models.tft.encoding import Encoding, Scales
-from models.tft.network import QuantileNetwork
-from models.tft.shard import Shard
-from models.tft.stretches import ALONE, Histories, Sharing
-from models.tft.training import phases
+from models.families.tft.input_encoding import Encoding, Scales
+from models.families.tft.network import QuantileNetwork
+from models.families.tft.shard import Shard
+from models.families.tft.shared_encoder import ALONE, Histories, Sharing
+from models.families.tft.training import phases
 from quantis.types.jobs import TftParams
 
 PARAMS = TftParams(hidden_size=8, encoder_length=48, batch_size=16, steps=100)

@@ -5,10 +5,10 @@ import pyarrow as pa
 import pytest
 import torch
 
-from models.series import floats
-from models.tft.preflight import Proposal, preflight, shortest_past
-from models.tft.stretches import Histories
-from models.tft.training import fit
+from models.arrays import floats
+from models.families.tft.preflight import Proposal, preflight, shortest_past
+from models.families.tft.shared_encoder import Histories
+from models.families.tft.training import fit
 from quantis.errors import InvalidInput
 from quantis.panel import Snapshot
 from quantis.types.jobs import TftParams

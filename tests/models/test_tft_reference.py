@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from models.tft.network import Network, Sizes
-from models.tft.reference import own_state, reference_network
+from models.families.tft.network import Network, Sizes
+from models.families.tft.pytorch_forecasting.reference import own_state, reference_network
 from quantis.errors import InvalidInput
 
 QUANTILES = (0.1, 0.5, 0.9)
@@ -106,7 +106,7 @@ def test_when_there_is_no_dropout_then_the_gradients_agree_too():
 
 
 def test_when_values_are_dropped_then_the_share_and_the_mean_are_right():
-    from models.tft.layers import Dropout
+    from models.families.tft.layers import Dropout
 
     with torch.random.fork_rng():
         torch.manual_seed(0)

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from models.tft.checkpoint import Checkpoints, fingerprint
-from models.tft.training import Journal, fit
+from models.families.tft.checkpoint import Checkpoints, fingerprint
+from models.families.tft.training import Journal, fit
 from quantis.types.jobs import TftParams
 
 PARAMS = TftParams(hidden_size=8, attention_heads=2, dropout=0.1, encoder_length=48, batch_size=16, steps=30)

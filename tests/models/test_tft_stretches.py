@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from models.tft.encoding import Encoding, Scales
-from models.tft.forecaster import TftForecaster
-from models.tft.grid import encode
-from models.tft.network import QuantileNetwork
-from models.tft.stretches import ALONE, Histories, Sharing
-from models.tft.windows import Windows
+from models.families.tft.forecaster import TftForecaster
+from models.families.tft.input_encoding import Encoding, Scales
+from models.families.tft.network import QuantileNetwork
+from models.families.tft.shared_encoder import ALONE, Histories, Sharing
+from models.families.tft.time_grid import encode
+from models.families.tft.windows import Windows
 from quantis.types.jobs import TftParams
 
 PARAMS = TftParams(hidden_size=8, attention_heads=2, dropout=0.0, encoder_length=24)

@@ -9,10 +9,10 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from models.tft.encoding import Encoding, Scales
-from models.tft.shard import Shard
-from models.tft.stretches import Histories
-from models.tft.training import fit
+from models.families.tft.input_encoding import Encoding, Scales
+from models.families.tft.shard import Shard
+from models.families.tft.shared_encoder import Histories
+from models.families.tft.training import fit
 from quantis.types.jobs import TftParams
 
 PARAMS = TftParams(hidden_size=8, dropout=0, encoder_length=48, batch_size=8, steps=4, seed=3)
@@ -22,7 +22,7 @@ WORKER = """
 import importlib.util, sys
 import torch
 from safetensors.numpy import save_file
-from models.tft.training import fit
+from models.families.tft.training import fit
 from quantis.types.jobs import TftParams
 
 class Gloo:

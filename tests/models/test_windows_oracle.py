@@ -12,9 +12,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.tft.reference import reference_loader
-from models.windows.engine import WindowEngine
-from models.windows.panel import Layout
+from models.families.tft.pytorch_forecasting.loader import WindowEngine
+from models.families.tft.pytorch_forecasting.panel import Layout
+from models.families.tft.pytorch_forecasting.reference import reference_loader
 from quantis.errors import InvalidInput
 
 PLAIN = Layout("t", "y", "id", 12, 6, 4, 4, unknown_reals=("y",))

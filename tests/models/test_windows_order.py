@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.windows.order import Order
+from models.families.tft.sampling_order import Order
 
 ORDERS = st.builds(Order, st.integers(1, 60), st.integers(0, 2**31), st.integers(1, 20))
 

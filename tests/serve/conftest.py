@@ -19,7 +19,7 @@ from cluster.database.engine import Database
 from cluster.repositories.accounts import DEFAULT_TEAM
 from cluster.repositories.vintages import Vintages
 from cluster.submission import FakeJobs
-from models.registry import Registry
+from models.registry.mlflow_registry import Registry
 from quantis.types.accounts import Role
 from quantis.types.datasets import DatasetSpec
 from serve import limits

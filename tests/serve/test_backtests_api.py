@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from cluster.backtests import Backtests
-from models.metrics import METRICS
-from models.report import SCHEMA
+from models.evaluation.breakdown import SCHEMA
+from models.evaluation.metrics import METRICS
 from quantis.types.jobs import JobState
 from quantis.types.registry import Backtest, LeaderboardRow, ModelCard
 from tests.serve.world import START

@@ -17,7 +17,7 @@ from cluster.catalogue import Catalogue
 from cluster.database.engine import Database
 from cluster.repositories.vintages import Vintages
 from cluster.submission import FakeJobs
-from models.registry import Registry
+from models.registry.mlflow_registry import Registry
 from quantis.types.accounts import Role
 from quantis.types.approvals import Policy
 from quantis.types.datasets import DatasetSpec

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from models.traffic import drawn
 from quantis.types.accounts import Role
 from quantis.types.registry import Share, Traffic
+from serve.forecasting.traffic_split import drawn
 from tests.serve.world import PASSED, PASSWORD
 
 ADDRESS = "/v1/models/demand/traffic"

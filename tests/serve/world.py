@@ -22,10 +22,10 @@ from cluster.repositories.accounts import DEFAULT_TEAM
 from cluster.settings import Settings
 from cluster.submission import FakeJobs
 from features.store.snapshots import snapshot_at
-from models.bundle import write_bundle
-from models.gate import GateDecision
-from models.naive import SeasonalNaive
-from models.registry import Registry
+from models.evaluation.promotion_gate import GateDecision
+from models.families.naive import SeasonalNaive
+from models.registry.bundle import write_bundle
+from models.registry.mlflow_registry import Registry
 from quantis.panel import timestamps
 from quantis.types.datasets import Roles
 from quantis.types.forecasts import ForecastRequest, ForecastResponse

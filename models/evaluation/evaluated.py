@@ -1,0 +1,132 @@
+"""Forecasts beside their actuals as numpy, with the scales that the history gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from models.arrays import Floats, floats
+from quantis.panel import DS, ID, Y, series_slices, times_of
+
+CUTOFF = "cutoff"
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Forecasts beside their actuals, all [rows]; `group` numbers the (series, cutoff) pairs.
+
+    The scales are those of the seasonal naive on the history before the cutoff: mean absolute and
+    mean squared seasonal difference. NaN marks a group without a scale. `step` counts from 1 within
+    a group, `place` is the row of the table that each came from.
+    """
+
+    y: Floats
+    mean: Floats
+    median: Floats
+    quantiles: dict[float, Floats]
+    group: Integers
+    absolute_scale: Floats
+    squared_scale: Floats
+    step: Integers
+    place: Integers
+
+    @classmethod
+    def of(cls, forecasts: pa.Table, history: pa.Table, season_length: int) -> Rows:
+        """The rows of `forecasts` that have an actual; see `models.evaluation.metrics.evaluate`."""
+        y, mean = floats(forecasts[Y]), floats(forecasts["mean"])
+        quantiles = {float(name[1:]): floats(forecasts[name]) for name in quantile_columns(forecasts)}
+        group, step, absolute, squared = _groups(forecasts, history, season_length)
+        kept = np.flatnonzero(np.isfinite(y))
+        some = {quantile: values[kept] for quantile, values in quantiles.items()}
+        return cls(
+            y[kept], mean[kept], some.get(0.5, mean[kept]), some, group[kept], absolute[kept], squared[kept],
+            step[kept], kept,
+        )  # fmt: skip
+
+    def only(self, some: npt.NDArray[np.bool_]) -> Rows:
+        """Some of the rows; `some` has shape [rows]."""
+        quantiles = {level: values[some] for level, values in self.quantiles.items()}
+        return Rows(
+            self.y[some], self.mean[some], self.median[some], quantiles, self.group[some],
+            self.absolute_scale[some], self.squared_scale[some], self.step[some], self.place[some],
+        )  # fmt: skip
+
+    def quantile(self, level: float) -> Floats:
+        """The forecast of this quantile; NaN when it was not asked for."""
+        found = (values for known, values in self.quantiles.items() if abs(known - level) < 1e-9)
+        return next(found, np.full(len(self.y), np.nan))
+
+
+def mean_of(weighted: Sequence[tuple[float, Rows]]) -> Rows:
+    """The weighted mean of forecasts for the same rows; the weights need not sum to 1."""
+    weights, all_rows = [weight for weight, _ in weighted], [rows for _, rows in weighted]
+    first = all_rows[0]
+    if len(weighted) == 1:
+        return first
+
+    def mean(values: Iterable[Floats]) -> Floats:
+        total = sum(weight * one for weight, one in zip(weights, values, strict=True))
+        return np.asarray(total / sum(weights), np.float64)
+
+    return replace(
+        first,
+        mean=mean(rows.mean for rows in all_rows),
+        median=mean(rows.median for rows in all_rows),
+        quantiles={level: mean(rows.quantiles[level] for rows in all_rows) for level in first.quantiles},
+    )
+
+
+def quantile_columns(table: pa.Table) -> list[str]:
+    """The columns named q<number>, lowest first."""
+    names = [name for name in table.column_names if name.startswith("q") and _is_number(name[1:])]
+    return sorted(names, key=lambda name: float(name[1:]))
+
+
+def _groups(
+    forecasts: pa.Table, history: pa.Table, season_length: int
+) -> tuple[Integers, Integers, Floats, Floats]:
+    """For each row its group, its step within the group and the group's two scales. Shapes [rows]."""
+    past, past_times = floats(history[Y]), times_of(history[DS])
+    past_rows = dict(series_slices(history[ID]))
+    cutoffs = times_of(forecasts[CUTOFF]) if CUTOFF in forecasts.column_names else None
+    group, step = np.zeros((2, forecasts.num_rows), np.int64)
+    scales = np.full((2, forecasts.num_rows), np.nan)
+    for number, (unique_id, rows) in enumerate(_runs(forecasts, cutoffs)):
+        group[rows] = number
+        step[rows] = np.arange(1, rows.stop - rows.start + 1)
+        known = past_rows.get(unique_id, slice(0, 0))
+        end = known.stop
+        if cutoffs is not None:
+            end = known.start + np.searchsorted(past_times[known], cutoffs[rows.start], side="right")
+        scales[:, rows] = np.array(_scale(past[known.start : end], season_length))[:, None]
+    return group, step, scales[0], scales[1]
+
+
+def _runs(forecasts: pa.Table, cutoffs: npt.NDArray[np.datetime64] | None) -> list[tuple[str, slice]]:
+    runs = []
+    for unique_id, rows in series_slices(forecasts[ID]):
+        if cutoffs is None:
+            runs.append((unique_id, rows))
+            continue
+        within = cutoffs[rows]
+        edges = [0, *(np.flatnonzero(within[1:] != within[:-1]) + 1).tolist(), len(within)]
+        runs += [(unique_id, slice(rows.start + start, rows.start + end)) for start, end in pairwise(edges)]
+    return runs
+
+
+def _scale(y: Floats, season_length: int) -> tuple[float, float]:
+    differences = y[season_length:] - y[:-season_length]
+    differences = differences[np.isfinite(differences)]
+    if not len(differences) or not np.any(differences):
+        return np.nan, np.nan
+    return float(np.abs(differences).mean()), float((differences**2).mean())
+
+
+def _is_number(text: str) -> bool:
+    return text.replace(".", "", 1).isdigit()

@@ -1,0 +1,159 @@
+"""Gradient boosting over the anchored frame: three views of the centre, and one booster per quantile."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import lightgbm as lgb
+import numpy as np
+import pyarrow as pa
+
+from features.design.direct_frame import AnchoredFrame, AnchoredSpec, Samples, anchored_spec
+from models.arrays import Floats, predictions, recent
+from models.families.boosting.training import (
+    CENTRES,
+    MAX_ROWS,
+    Training,
+    drawn,
+    least_history,
+    scale,
+    usable_cpus,
+    usual_length,
+)
+from models.forecaster import Parts, quantile_column
+from quantis.panel import Snapshot, Task
+
+
+@dataclass(frozen=True)
+class View:
+    """What a variant of the model looks at."""
+
+    covariates: bool = True
+    half_life: bool = False  # whether an old sample counts for less: halves over an eighth of the history
+
+
+class Boosting:
+    """A global model: every series trains the same trees, each on its own scale.
+
+    The centre is the mean of boosters that err differently: two see a value from the series' level, between
+    mean and median, one sees it from its last season. Each quantile is what its booster says, never on the
+    wrong side of the centre, and widened by what times that no booster was trained on have shown.
+    """
+
+    family: ClassVar[str] = "boosting"
+    view: ClassVar[View] = View()
+
+    def __init__(
+        self,
+        task: Task,
+        spec: AnchoredSpec,
+        boosters: Mapping[str, lgb.Booster],
+        non_negative: bool,
+        widening: float | None = None,
+    ) -> None:
+        """`boosters` by what they answer: views of the centre, and one per quantile but the median.
+
+        Quantiles lie `widening` times as far from the centre as their boosters say; None where nobody measured.
+        """
+        self.task = task
+        self.spec = spec
+        self.boosters = dict(boosters)
+        self.non_negative = non_negative
+        self.widening = widening
+
+    @classmethod
+    def fit(
+        cls,
+        snapshot: Snapshot,
+        task: Task,
+        view: View = View(),
+        threads: int | None = None,
+        deadline: float | None = None,
+    ) -> Self:
+        """Fit on the snapshot's histories in `threads`, as many as there are CPUs when absent; the same rows give
+        the same trees, however many.
+
+        InvalidInput without a single origin to learn from. TimeoutError past `deadline` (`time.monotonic()`).
+        """
+        rows = max(MAX_ROWS // max(snapshot.future.num_rows // task.h, 1), 4 * task.h)
+        spec = anchored_spec(task, snapshot, cls.view.covariates)
+        frame = AnchoredFrame(recent(snapshot, max(rows, 2 * spec.context_length)), task, spec)
+        samples, age = drawn(frame, spec)
+        half_life = max(2 * task.h, usual_length(frame) // 8) if cls.view.half_life else None
+        weight = None if half_life is None else 0.5 ** (age / half_life)
+        observed = int(np.isfinite(frame.y).sum())
+        training = Training(samples, age, spec, observed, weight, threads or usable_cpus(), deadline)
+        boosters = training.boosters(task.quantiles)
+        widening = training.widening(task.quantiles)
+        return cls(task, spec, boosters, bool(np.nanmin(frame.y) >= 0), widening)
+
+    @property
+    def min_history(self) -> int:
+        """Two seasons; longer lags may be missing, the trees have learned to do without."""
+        return least_history(self.spec)
+
+    @property
+    def context_length(self) -> int:
+        return self.spec.context_length
+
+    @property
+    def intervals_measured(self) -> bool:
+        return self.widening is not None
+
+    def predict(self, snapshot: Snapshot) -> pa.Table:
+        samples = AnchoredFrame.horizon(recent(snapshot, self.context_length), self.task, self.spec)
+        answers = {name: self._answer(name, samples) for name in self.boosters}
+        # Bundles of before the third view have two.
+        centre = np.mean([answers[name] for name in CENTRES if name in answers], axis=0)
+        fan = [self._bounded(self._beside(q, centre, answers)) for q in self.task.quantiles]
+        return predictions(snapshot.future, self._bounded(centre), self.task.quantiles, np.column_stack(fan))
+
+    def _beside(self, q: float, centre: Floats, answers: Mapping[str, Floats]) -> Floats:
+        if q == 0.5:
+            return centre
+        beside = (np.minimum if q < 0.5 else np.maximum)(answers[quantile_column(q)], centre)
+        return np.asarray(centre + (self.widening or 1.0) * (beside - centre), np.float64)
+
+    def _answer(self, name: str, samples: Samples) -> Floats:
+        z = np.asarray(self.boosters[name].predict(samples.matrix, num_threads=1), dtype=np.float64)
+        around, unit = scale(samples, name)
+        return around + unit * z
+
+    def _bounded(self, values: Floats) -> Floats:
+        return np.maximum(values, 0.0) if self.non_negative else values
+
+    def parts(self) -> Parts:
+        config: dict[str, Any] = {
+            "anchored": self.spec.model_dump(mode="json"),
+            "non_negative": self.non_negative,
+            "widening": self.widening,
+        }
+        return Parts(config, texts={f"{name}.txt": b.model_to_string() for name, b in self.boosters.items()})
+
+    @classmethod
+    def from_parts(cls, task: Task, parts: Parts) -> Any:
+        """The model, or the one of an older bundle, which had another frame."""
+        if "anchored" not in parts.config:
+            from models.families.boosting.legacy import DirectBoosting
+
+            return DirectBoosting.from_parts(task, parts)
+        boosters = {n.removesuffix(".txt"): lgb.Booster(model_str=text) for n, text in parts.texts.items()}
+        spec = AnchoredSpec.model_validate(parts.config["anchored"])
+        widening = parts.config.get("widening")  # bundles of before have none
+        return cls(task, spec, boosters, bool(parts.config["non_negative"]), widening)
+
+
+class RecentBoosting(Boosting):
+    """Boosting that lets old samples fade: for panels whose ways have changed."""
+
+    family: ClassVar[str] = "boosting_recent"
+    view: ClassVar[View] = View(half_life=True)
+
+
+class PlainBoosting(Boosting):
+    """Boosting without covariates: for those that mislead."""
+
+    family: ClassVar[str] = "boosting_plain"
+    view: ClassVar[View] = View(covariates=False)

@@ -1,0 +1,144 @@
+"""A trained Temporal Fusion Transformer as a forecaster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import ClassVar, Self, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from models.arrays import Floats, predictions, recent
+from models.families.tft.explanation import explanation
+from models.families.tft.fast_predict import Quick
+from models.families.tft.input_encoding import Encoding, Scales
+from models.families.tft.network import Batch, QuantileNetwork
+from models.families.tft.pytorch_forecasting.reference import own_state
+from models.families.tft.time_grid import encode
+from models.families.tft.windows import Windows
+from models.forecaster import Parts
+from quantis.panel import Snapshot, Task
+from quantis.types.base import Frozen, Moment
+from quantis.types.jobs import TftParams
+
+_BATCH = 256
+Found = TypeVar("Found")
+
+
+class Lineage(Frozen):
+    """What a model has seen: the last `ds` of its training, and the model whose weights it went on from."""
+
+    trained_until: Moment | None = None
+    parent: str = ""
+
+
+class TftForecaster:
+    """Quantiles come from the network; the mean is the area under the quantile function they draw."""
+
+    family: ClassVar[str] = "tft"
+
+    def __init__(
+        self, task: Task, params: TftParams, encoding: Encoding, scales: Scales, network: QuantileNetwork,
+        lineage: Lineage | None = None,
+    ) -> None:  # fmt: skip
+        self.task = task
+        self.params = params
+        self.encoding = encoding
+        self.scales = scales
+        self.network = network
+        self.lineage = lineage or Lineage()
+
+    @property
+    def min_history(self) -> int:
+        """Half an encoder (training saw as little), or as far as the seasonal lags of the horizon reach."""
+        return max(self.params.encoder_length // 2, *self.encoding.lags, 1)
+
+    @property
+    def context_length(self) -> int:
+        """The encoder, and the seasonal lags of its first step."""
+        return self.params.encoder_length + max(self.encoding.lags, default=0)
+
+    def predict(self, snapshot: Snapshot) -> pa.Table:
+        tail = recent(snapshot, self.context_length)
+        encoded = encode(tail, self.task, self.encoding, self.scales)
+        windows = Windows.of([encoded], self.params.encoder_length, self.task.h)
+        scaled = np.concatenate([found.numpy() for found in self._each(windows, self._quantiles)])
+        fan = np.sort(scaled * encoded.scale[:, None, 1:] + encoded.scale[:, None, :1], axis=2)
+        positive = encoded.lowest >= 0
+        fan[positive] = np.maximum(fan[positive], 0.0)
+        flat = fan.reshape(-1, len(self.task.quantiles))
+        return predictions(
+            snapshot.future, mean_of(flat, self.task.quantiles), sorted(self.task.quantiles), flat
+        )
+
+    def explain(self, snapshot: Snapshot) -> pa.Table:
+        """Importances of the variables, and attention by lag, of every series and horizon step.
+
+        Columns as `explanation.SCHEMA`; the weights of one kind sum to 1 in each step.
+        """
+        tail = recent(snapshot, self.context_length)
+        encoded = encode(tail, self.task, self.encoding, self.scales)
+        windows = Windows.of([encoded], self.params.encoder_length, self.task.h)
+        return explanation(tail, self.encoding, windows, list(self._each(windows, self.network.look)))
+
+    def _each(self, windows: Windows, ask: Callable[[Batch], Found]) -> Iterator[Found]:
+        """What the network says of every series, some at a time."""
+        wanted = windows.prediction_windows()
+        with torch.inference_mode():
+            for first in range(0, len(wanted), _BATCH):
+                batch, _ = windows.batch(wanted[first : first + _BATCH])
+                yield ask(batch)
+
+    def _quantiles(self, batch: Batch) -> torch.Tensor:
+        if len(batch["encoder_lengths"]) == 1 and self._quick.fits(batch):
+            return self._quick(batch)
+        return self.network(batch)
+
+    @cached_property
+    def _quick(self) -> Quick:
+        return Quick(self.network, self.params.encoder_length, self.task.h)
+
+    def parts(self) -> Parts:
+        config = {
+            "params": self.params.model_dump(mode="json"),
+            "encoding": self.encoding.model_dump(mode="json"),
+            "ids": list(self.scales.ids),
+            "lineage": self.lineage.model_dump(mode="json"),
+        }
+        tensors = {f"network.{n}": t.detach().cpu().numpy() for n, t in self.network.state_dict().items()}
+        tensors |= {f"scales.{n}": getattr(self.scales, n) for n in ("series", "overall", "static")}
+        return Parts(config, tensors)
+
+    @classmethod
+    def from_parts(cls, task: Task, parts: Parts) -> Self:
+        params = TftParams.model_validate(parts.config["params"])
+        encoding = Encoding.model_validate(parts.config["encoding"])
+        arrays = parts.tensors
+        with torch.random.fork_rng():  # the weights drawn here are replaced at once
+            network = QuantileNetwork(params, encoding, task.quantiles).eval()
+        state = {n[8:]: torch.from_numpy(a.copy()) for n, a in arrays.items() if n.startswith("network.")}
+        network.load_state_dict(_of_any_age(state, network))
+        series, overall, static = (
+            arrays[f"scales.{n}"].astype(np.float64) for n in ("series", "overall", "static")
+        )
+        scales = Scales(tuple(parts.config["ids"]), series, overall, static)
+        lineage = Lineage.model_validate(parts.config.get("lineage", {}))
+        return cls(task, params, encoding, scales, network, lineage)
+
+
+def _of_any_age(state: dict[str, torch.Tensor], network: QuantileNetwork) -> dict[str, torch.Tensor]:
+    """The network's state; older bundles hold pytorch-forecasting's names under `transformer.`."""
+    older = {name[12:]: value for name, value in state.items() if name.startswith("transformer.")}
+    return own_state(older, network.sizes) if older else state
+
+
+def mean_of(fan: Floats, quantiles: tuple[float, ...]) -> Floats:
+    """The area under the quantile function, straight between the quantiles and flat beyond them.
+
+    `fan` [rows, quantiles] is sorted. Shape [rows].
+    """
+    levels = np.array([0.0, *sorted(quantiles), 1.0])
+    padded = np.column_stack([fan[:, :1], fan, fan[:, -1:]])
+    return np.trapezoid(padded, levels, axis=1)

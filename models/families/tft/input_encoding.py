@@ -1,0 +1,173 @@
+"""What the network reads, and on which scale: learned once from the training snapshot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from features.design.calendar import CalendarField
+from models.arrays import Floats, floats
+from quantis.panel import ID, Snapshot, Task, Y, series_slices
+from quantis.types.base import Frozen
+
+_CYCLES: dict[str, tuple[CalendarField, ...]] = {
+    "s": ("minute", "hour"),
+    "min": ("hour", "weekday"),
+    "h": ("hour", "weekday"),
+    "D": ("weekday", "month"),
+    "W": ("month",),
+    "MS": ("month",),
+    "QS": ("month",),
+    "YS": (),
+    "B": ("weekday", "month"),
+    "ME": ("month",),
+    "QE": ("month",),
+    "YE": (),
+    "i": (),
+}
+_SIZES = {"minute": 60, "hour": 24, "weekday": 7, "month": 12}
+_TINY = 1e-8
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Names of the network's inputs by role, in the order of their tensors."""
+
+    static: tuple[str, ...]
+    known: tuple[str, ...]
+    observed: tuple[str, ...]
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        return self.static + self.known + self.observed
+
+
+class Encoding(Frozen):
+    """Which inputs the network has; everything but the scales, as JSON. Code 0 means unknown."""
+
+    stat_numbers: tuple[str, ...]
+    stat_codes: tuple[str, ...]
+    futr_numbers: tuple[str, ...]
+    futr_codes: tuple[str, ...]
+    hist_numbers: tuple[str, ...]
+    hist_codes: tuple[str, ...]
+    calendar: tuple[CalendarField, ...]
+    holiday: bool
+    lags: tuple[int, ...]
+    categories: dict[str, tuple[str, ...]]
+
+    @property
+    def reals(self) -> Inputs:
+        known = (
+            *self.futr_numbers,
+            *(f"{Y}-{lag}" for lag in self.lags),
+            *(("calendar is_holiday",) if self.holiday else ()),
+        )
+        return Inputs((*self.stat_numbers, "spread"), known, (Y, *self.hist_numbers))
+
+    @property
+    def codes(self) -> Inputs:
+        cycles = tuple(f"calendar {field}" for field in self.calendar)
+        return Inputs(self.stat_codes, cycles + self.futr_codes, self.hist_codes)
+
+    @property
+    def code_sizes(self) -> list[int]:
+        """How many codes each categorical input has, the unknown one included."""
+        sizes = {f"calendar {field}": count for field, count in _SIZES.items()}
+        sizes |= {name: len(values) for name, values in self.categories.items()}
+        return [sizes[name] + 1 for name in self.codes.all]
+
+    @property
+    def scaled(self) -> tuple[str, ...]:
+        """The columns that have a scale per series."""
+        return (Y, *self.futr_numbers, *self.hist_numbers)
+
+    @classmethod
+    def learn(cls, snapshot: Snapshot, task: Task) -> Encoding:
+        roles, categorical = task.roles, set(task.roles.categorical)
+        tables = (snapshot.history, snapshot.future, snapshot.static)
+        categories = {name: _distinct(name, tables) for name in roles.columns if name in categorical}
+        return cls(
+            stat_numbers=tuple(c for c in roles.stat_exog if c not in categorical),
+            stat_codes=tuple(c for c in roles.stat_exog if c in categorical),
+            futr_numbers=tuple(c for c in roles.futr_exog if c not in categorical),
+            futr_codes=tuple(c for c in roles.futr_exog if c in categorical),
+            hist_numbers=tuple(c for c in roles.hist_exog if c not in categorical),
+            hist_codes=tuple(c for c in roles.hist_exog if c in categorical),
+            calendar=_CYCLES[task.frequency.unit],
+            holiday=task.holidays is not None and task.frequency.unit in ("min", "h", "D"),
+            lags=tuple(sorted({m * -(-task.h // m) for m in task.season_lengths if m > 1})),
+            categories=categories,
+        )
+
+
+@dataclass(frozen=True)
+class Scales:
+    """Mean and spread of each series' columns [series, columns, 2], of all series together
+    [columns, 2], and of the static numbers with the spread of y [static + 1, 2].
+    """
+
+    ids: tuple[str, ...]
+    series: Floats
+    overall: Floats
+    static: Floats
+
+    @classmethod
+    def learn(cls, snapshot: Snapshot, encoding: Encoding) -> Scales:
+        slices = dict(series_slices(snapshot.history[ID]))
+        columns = [floats(snapshot.history[name]) for name in encoding.scaled]
+        overall = np.array([_scale(column, np.array([0.0, 1.0])) for column in columns])
+        series = np.array(
+            [[_scale(c[r], o) for c, o in zip(columns, overall, strict=True)] for r in slices.values()]
+        )
+        spread = np.log(series[:, 0, 1])
+        plain = np.array([0.0, 1.0])
+        numbers = [_scale(floats(snapshot.static[name]), plain) for name in encoding.stat_numbers]
+        return cls(tuple(slices), series, overall, np.array([*numbers, _scale(spread, plain)]))
+
+    def grown(self, snapshot: Snapshot, encoding: Encoding) -> Scales:
+        """These, and those of the series that are new in the snapshot."""
+        known = set(self.ids)
+        new = [name for name, _ in series_slices(snapshot.future[ID]) if name not in known]
+        added = self.of(new, snapshot.history, encoding)
+        return Scales((*self.ids, *new), np.concatenate([self.series, added]), self.overall, self.static)
+
+    def of(self, names: list[str], history: pa.Table, encoding: Encoding) -> Floats:
+        """The scales of these series, from their own history where they are new. Shape [series, columns, 2]."""
+        place = {name: index for index, name in enumerate(self.ids)}
+        slices: dict[str, slice] = {}
+        found = np.empty((len(names), *self.overall.shape))
+        for index, name in enumerate(names):
+            if name in place:
+                found[index] = self.series[place[name]]
+                continue
+            slices = slices or dict(series_slices(history[ID]))
+            rows = slices.get(name, slice(0, 0))
+            values = [
+                floats(history[column].slice(rows.start, rows.stop - rows.start))
+                for column in encoding.scaled
+            ]
+            found[index] = [_scale(v, o) for v, o in zip(values, self.overall, strict=True)]
+        return found
+
+
+def _scale(values: Floats, otherwise: Floats) -> Floats:
+    """Mean and standard deviation of what is there; the fallback where there is nothing, or no spread."""
+    seen = values[np.isfinite(values)]
+    if not len(seen):
+        return otherwise
+    mean, spread = seen.mean(), seen.std()
+    return np.array([mean, spread if spread > _TINY * max(1.0, abs(mean)) else otherwise[1]])
+
+
+def _distinct(name: str, tables: tuple[pa.Table, ...]) -> tuple[str, ...]:
+    found = {
+        value
+        for table in tables
+        if name in table.column_names
+        for value in pc.unique(table[name]).to_pylist()
+    }
+    return tuple(sorted(str(value) for value in found if value is not None))

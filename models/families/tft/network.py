@@ -1,0 +1,245 @@
+"""The Temporal Fusion Transformer: pytorch-forecasting's arithmetic with less work (`reference.py` maps its weights).
+
+Source: Lim et al., Temporal Fusion Transformers for interpretable multi-horizon forecasting, 2021.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import torch
+from torch import nn
+
+from models.families.tft.input_encoding import Encoding
+from models.families.tft.layers import Attention, Gate, GatedResidual, Recurrence
+from models.families.tft.shared_encoder import ALONE, Sharing
+from models.families.tft.variable_selection import Selection
+from quantis.types.jobs import TftParams
+
+Batch = dict[str, torch.Tensor]
+_FAINT = 0.1
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How wide everything is; `codes` are (how many, embedding) of every categorical input, static ones first."""
+
+    hidden: int
+    continuous: int
+    heads: int
+    dropout: float
+    quantiles: int
+    reals: tuple[int, int, int]  # static, known, observed
+    codes_by_role: tuple[int, int, int]
+    codes: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def of(cls, params: TftParams, encoding: Encoding, quantiles: tuple[float, ...]) -> Sizes:
+        reals, codes = (
+            (len(inputs.static), len(inputs.known), len(inputs.observed))
+            for inputs in (encoding.reals, encoding.codes)
+        )
+        embeddings = tuple((size, min(size, params.hidden_size)) for size in encoding.code_sizes)
+        return cls(
+            params.hidden_size, max(2, params.hidden_size // 2), params.attention_heads, params.dropout,
+            len(quantiles), reals, codes, embeddings,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the network says and what it looked at; weights are by variable, categories first.
+
+    quantiles [batch, h, quantiles], attention [batch, h, heads, encoder + h], static [batch, variables],
+    encoder [batch, encoder, variables], decoder [batch, h, variables].
+    """
+
+    quantiles: torch.Tensor
+    attention: torch.Tensor
+    static: torch.Tensor
+    encoder: torch.Tensor
+    decoder: torch.Tensor
+
+
+class Network(nn.Module):
+    """The transformer from explicit sizes; horizons are all of one length, histories may be shorter."""
+
+    def __init__(self, sizes: Sizes) -> None:
+        super().__init__()
+        self.sizes = sizes
+        hidden, dropout = sizes.hidden, sizes.dropout
+        self.embeddings = nn.ParameterList([torch.randn(size) for size in sizes.codes])
+        self.slope = nn.Parameter(torch.empty(sum(sizes.reals), sizes.continuous).uniform_(-1, 1))
+        self.level = nn.Parameter(torch.empty(sum(sizes.reals), sizes.continuous).uniform_(-1, 1))
+        self.static_selection, self.encoder_selection, self.decoder_selection = (
+            self._selection(first, last) for first, last in ((0, 1), (1, 3), (1, 2))
+        )
+        self.selection_context = GatedResidual(hidden, dropout) if self.encoder_selection.count > 1 else None
+        self.initial_hidden, self.initial_cell = (
+            GatedResidual(hidden, dropout),
+            GatedResidual(hidden, dropout),
+        )
+        self.enrichment_context = GatedResidual(hidden, dropout)
+        self.encoder_lstm, self.decoder_lstm = Recurrence(hidden), Recurrence(hidden)
+        self.local_gate = Gate(hidden, hidden, dropout)
+        self.enrichment = GatedResidual(hidden, dropout, context=True)
+        self.attention = Attention(hidden, sizes.heads, dropout)
+        self.attention_gate = Gate(hidden, hidden, dropout)
+        self.feed_forward = GatedResidual(hidden, dropout)
+        self.last_gate = Gate(hidden, hidden, None)
+        self.output = nn.Linear(hidden, sizes.quantiles)
+
+    def _selection(self, first: int, last: int) -> Selection:
+        """Over the inputs of the roles from `first` to before `last`."""
+        sizes = self.sizes
+        embeddings = [width for _, width in sizes.codes[_span(sizes.codes_by_role, first, last)]]
+        return Selection(
+            embeddings, sum(sizes.reals[first:last]), sizes.continuous, sizes.hidden, sizes.dropout,
+            context=first > 0,
+        )  # fmt: skip
+
+    def forward(self, batch: Batch, sharing: Sharing = ALONE) -> torch.Tensor:
+        """Scaled quantiles. Shape [batch x origins, h, quantiles]."""
+        local, steps, span, before, _ = self._before_attention(batch, sharing)
+        ahead = span.by_origin(steps)
+        found = self.attention(ahead, span.seen(self.attention.key_value(steps)), span.hidden(before))
+        return self._after_attention(found, ahead, local, span)
+
+    def look(self, batch: Batch) -> Answer:
+        """The quantiles, and where they come from."""
+        local, steps, span, before, weights = self._before_attention(batch, ALONE)
+        ahead = span.by_origin(steps)
+        found, attention = self.attention.look(ahead, self.attention.key_value(steps), span.hidden(before))
+        return Answer(self._after_attention(found, ahead, local, span), attention, *weights)
+
+    def _before_attention(
+        self, batch: Batch, sharing: Sharing
+    ) -> tuple[torch.Tensor, torch.Tensor, _Span, torch.Tensor, list[torch.Tensor]]:
+        """The steps after the LSTM and after enrichment, where they lie, padding in front, variables' weights."""
+        past = batch["encoder_cont"].shape[1] - sharing.reach
+        before = past - batch["encoder_lengths"]
+        static, static_weights = self._static(batch)
+        context = None if self.selection_context is None else self.selection_context(static)
+        encoded, encoder_weights = self._select(self.encoder_selection, batch, "encoder", 3, context)
+        decoded, decoder_weights = self._select(self.decoder_selection, batch, "decoder", 2, context)
+        span = _Span(len(static), past, decoded.shape[1] - sharing.reach, sharing)
+        chosen = torch.cat([encoded, span.horizons(decoded)], dim=1)
+        local = self.local_gate(self._recurrent(chosen, static, before, span), chosen)
+        steps = self.enrichment(local, self.enrichment_context(static))
+        return local, steps, span, before, [static_weights, encoder_weights, decoder_weights]
+
+    def _after_attention(
+        self, found: torch.Tensor, ahead: torch.Tensor, local: torch.Tensor, span: _Span
+    ) -> torch.Tensor:
+        mixed = self.feed_forward(self.attention_gate(found, ahead))
+        quantiles: torch.Tensor = self.output(self.last_gate(mixed, span.by_origin(local)))
+        return quantiles
+
+    def _static(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """One vector per sample. Shapes [batch, hidden] and [batch, variables]."""
+        x, codes = batch["static_cont"][:, None], batch["static_cat"][:, None]
+        rows = list(self.embeddings)[: self.sizes.codes_by_role[0]]
+        if self.training:  # a batch has fewer rows than there are codes, of series above all
+            rows = [row[codes[:, 0, i]] for i, row in enumerate(rows)]
+            codes = torch.arange(len(x), device=x.device)[:, None, None].expand(-1, 1, len(rows))
+        folded = self.static_selection.folded(rows, *self._affine(0, 1))
+        found, weights = self.static_selection(x, codes, rows, folded)
+        return found[:, 0], weights[:, 0]
+
+    def _select(
+        self, selection: Selection, batch: Batch, side: str, last: int, context: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        reals, codes = (_span(by_role, 1, last) for by_role in (self.sizes.reals, self.sizes.codes_by_role))
+        x = batch[f"{side}_cont"][..., : reals.stop - reals.start]
+        given = batch[f"{side}_cat"][..., : codes.stop - codes.start]
+        rows = list(self.embeddings)[codes]
+        folded = selection.folded(rows, *self._affine(1, last))
+        chosen, weights = selection(x, given, rows, folded, context)
+        return chosen, weights
+
+    def _affine(self, first: int, last: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """How the numbers of these roles enter: slope and level [numbers, continuous]."""
+        reals = _span(self.sizes.reals, first, last)
+        return self.slope[reals], self.level[reals]
+
+    def _recurrent(
+        self, chosen: torch.Tensor, static: torch.Tensor, before: torch.Tensor, span: _Span
+    ) -> torch.Tensor:
+        """Shape as `chosen` [batch, encoder + reach + origins x h, hidden]."""
+        state = (self.initial_hidden(static)[None], self.initial_cell(static)[None])
+        encoder, state = self.encoder_lstm.run(chosen[:, : span.encoder], state, before, span.stops)
+        decoder, _ = self.decoder_lstm(span.by_origin(chosen), state)
+        return torch.cat([encoder, decoder.reshape(span.batch, -1, encoder.shape[2])], dim=1)
+
+
+@dataclass(frozen=True)
+class _Span:
+    """Where origins and horizons lie among the steps: `past` before the first origin, `h` ahead of each."""
+
+    batch: int
+    past: int
+    h: int
+    sharing: Sharing
+
+    @property
+    def encoder(self) -> int:
+        """Steps until the last origin."""
+        return self.past + self.sharing.reach
+
+    @property
+    def stops(self) -> range:
+        """Every origin, as a step of the encoder."""
+        return range(self.past, self.encoder + 1, self.sharing.stride)
+
+    def horizons(self, decoded: torch.Tensor) -> torch.Tensor:
+        """[batch, reach + h, n] to every origin's horizon after the other: [batch, origins x h, n]."""
+        if self.sharing.origins == 1:
+            return decoded
+        return decoded.unfold(1, self.h, self.sharing.stride).transpose(2, 3).flatten(1, 2)
+
+    def by_origin(self, steps: torch.Tensor) -> torch.Tensor:
+        """The horizons of [batch, encoder + origins x h, n]. Shape [batch x origins, h, n]."""
+        return steps[:, self.encoder :].reshape(-1, self.h, steps.shape[2])
+
+    def seen(self, steps: torch.Tensor) -> torch.Tensor:
+        """What each origin may look at: its encoder and its horizon. Shape [batch x origins, past + h, n]."""
+        if self.sharing.origins == 1:
+            return steps
+        before = steps[:, : self.encoder].unfold(1, self.past, self.sharing.stride).transpose(2, 3)
+        return torch.cat([before.flatten(0, 1), self.by_origin(steps)], dim=1)
+
+    def hidden(self, before: torch.Tensor) -> torch.Tensor:
+        """Where not to look: padding, the step itself and all after it. Shape [batch x origins or 1, h, past + h]."""
+        device = before.device
+        ahead = torch.ones(self.h, self.h, dtype=torch.bool, device=device).triu()
+        origins = torch.arange(self.sharing.origins, device=device) * self.sharing.stride
+        unused = (before[:, None] - origins).flatten()[:, None, None]
+        padding = torch.arange(self.past, device=device) < unused  # [batch x origins, 1, past]
+        if not bool(before.any()):
+            padding = padding[:1]
+        return torch.cat([padding.expand(-1, self.h, -1), ahead.expand(len(padding), -1, -1)], dim=2)
+
+
+class QuantileNetwork(Network):
+    """The network of a task. Before training it says about the quantiles of a normal target, which a scaled one is."""
+
+    def __init__(self, params: TftParams, encoding: Encoding, quantiles: tuple[float, ...]) -> None:
+        super().__init__(Sizes.of(params, encoding, quantiles))
+        with torch.no_grad():
+            self.output.weight.mul_(_FAINT)
+            self.output.bias.copy_(torch.tensor([NormalDist().inv_cdf(level) for level in quantiles]))
+
+
+def pinball(quantiles: tuple[float, ...], forecast: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Twice the pinball loss, summed over observed targets and averaged over quantiles.
+
+    `forecast` [batch, h, quantiles], `target` [batch, h].
+    """
+    levels = torch.tensor(quantiles, dtype=forecast.dtype, device=forecast.device)
+    errors = (target[..., None] - forecast).nan_to_num(0.0)
+    return 2 / len(quantiles) * torch.maximum((levels - 1) * errors, levels * errors).sum()
+
+
+def _span(counts: tuple[int, int, int], first: int, last: int) -> slice:
+    return slice(sum(counts[:first]), sum(counts[:last]))

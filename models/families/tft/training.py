@@ -1,0 +1,210 @@
+"""Training: a fixed number of gradient steps over windows in an order that the seed decides."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Protocol
+
+import torch
+from torch import nn
+
+from models.families.tft.checkpoint import State
+from models.families.tft.forecaster import Lineage, TftForecaster
+from models.families.tft.input_encoding import Encoding, Scales
+from models.families.tft.network import QuantileNetwork, pinball
+from models.families.tft.preflight import preflight, shortest_past
+from models.families.tft.sampling_order import Order, mixed
+from models.families.tft.shard import Shard
+from models.families.tft.shared_encoder import Histories
+from models.families.tft.warm_start import last_seen
+from quantis.errors import InvalidInput
+from quantis.panel import Snapshot, Task
+from quantis.types.jobs import TftParams
+
+Progress = Callable[[int, float], None]
+
+_CLIP = 1.0
+_REPORTS = 20
+_WARM_UP = 0.3  # of the steps
+SHORT = 0.8  # of the steps, with a short past
+_RATE, _FASTEST = 0.25, 1e-2  # the learning rate of one unit, and the highest
+
+
+class Worker(Protocol):
+    """One of `world_size` processes that train the same network."""
+
+    @property
+    def rank(self) -> int: ...
+
+    @property
+    def world_size(self) -> int: ...
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """The module, on its device, averaging gradients over the workers (DistributedDataParallel)."""
+        ...
+
+    def total(self, values: torch.Tensor) -> torch.Tensor:
+        """The sum of every worker's values."""
+        ...
+
+
+@dataclass(frozen=True)
+class Alone:
+    rank: int = 0
+    world_size: int = 1
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        return module
+
+    def total(self, values: torch.Tensor) -> torch.Tensor:
+        return values
+
+
+@dataclass(frozen=True)
+class Journal:
+    """Where training leaves its state, every `every` steps, and where it goes on after a kill."""
+
+    latest: Callable[[], State | None]
+    keep: Callable[[State], object]
+    every: int
+
+
+def fit(
+    snapshot: Snapshot,
+    task: Task,
+    params: TftParams,
+    worker: Worker | None = None,
+    progress: Progress | None = None,
+    journal: Journal | None = None,
+    parent: TftForecaster | None = None,
+    parent_name: str = "",
+) -> TftForecaster:
+    """Train on the snapshot's histories for `params.steps` steps; every worker returns the same model.
+
+    A step takes `params.batch_size` windows per worker, those of each worker's own series; `progress` hears the
+    step and the mean loss since it was last told. With a `parent` its weights, inputs and scales go on. The same seed
+    gives the same weights on CPU with the same number of threads, whether training was interrupted or not.
+    InvalidInput when no history is long enough for a window.
+    """
+    worker = worker or Alone()
+    encoding = parent.encoding if parent else Encoding.learn(snapshot, task)
+    scales = parent.scales.grown(snapshot, encoding) if parent else Scales.learn(snapshot, encoding)
+    histories, least = Histories.of(snapshot), shortest_past(params)
+    if not histories.windows(least, task.h).any():
+        raise InvalidInput(preflight(snapshot, task, params).sentence)
+    shard = Shard.of(snapshot, task, params, encoding, scales, histories, (worker.rank, worker.world_size))
+    with torch.random.fork_rng():
+        torch.manual_seed(params.seed)
+        network = QuantileNetwork(params, encoding, task.quantiles)
+        if parent:
+            network.load_state_dict(parent.network.state_dict())
+        _Training(worker.wrap(network), shard, task, params, worker, progress, journal).run()
+    lineage = Lineage(trained_until=last_seen(snapshot), parent=parent_name)
+    return TftForecaster(task, params, encoding, scales, network.cpu().eval(), lineage)
+
+
+class _Training:
+    def __init__(
+        self, module: nn.Module, shard: Shard, task: Task, params: TftParams, worker: Worker,
+        progress: Progress | None, journal: Journal | None,
+    ) -> None:  # fmt: skip
+        self.module, self.task, self.params, self.worker = module.train(), task, params, worker
+        self.progress, self.journal = progress, journal
+        self.device = next(module.parameters()).device
+        self.phases = phases(shard.to(self.device), task.h, params, worker.world_size)
+        self.rate = params.learning_rate or min(_FASTEST, _RATE / params.hidden_size)
+        self.optimizer = torch.optim.Adam(module.parameters(), lr=self.rate, fused=True)
+        self.every = max(1, params.steps // _REPORTS)
+        self.loss = torch.zeros((), device=self.device)  # since the last report
+        self.visited = ""
+
+    def run(self) -> None:
+        state = self.journal.latest() if self.journal else None
+        if state is not None:
+            state.restore(self.module, self.optimizer)
+            self.loss += state.loss
+            self.visited = state.visited
+        done = state.step if state else 0
+        for phase in self.phases:
+            first = max(done, phase.steps.start)
+            batches = phase.order.batches(first - phase.steps.start)
+            for step, places in zip(range(first, phase.steps.stop), batches, strict=False):
+                torch.manual_seed(mixed(self.params.seed, step, self.worker.rank))  # dropout
+                self.loss += self._step(step, phase.shard, places)
+                self.visited = sha256(self.visited.encode() + places.numpy().tobytes()).hexdigest()
+                self._tell(step + 1)
+
+    def _step(self, step: int, shard: Shard, places: torch.Tensor) -> torch.Tensor:
+        """Shape []: the mean loss of this step over all workers."""
+        batch, target = shard.batch(places)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.params.precision == "bfloat16"):
+            forecast = self.module(batch, shard.sharing)
+        loss = pinball(self.task.quantiles, forecast.float(), target)
+        observed = torch.isfinite(target).sum()
+        both = self.worker.total(torch.stack([loss.detach(), observed.to(loss.dtype)]))
+        self.optimizer.zero_grad()
+        (loss * (self.worker.world_size / both[1].clamp_min(1))).backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.module.parameters(), _CLIP, foreach=True)
+        for group in self.optimizer.param_groups:
+            group["lr"] = one_cycle(step, self.params.steps) * self.rate
+        self.optimizer.step()
+        return both[0] / both[1].clamp_min(1)
+
+    def _tell(self, done: int) -> None:
+        last, since = done == self.params.steps, done % self.every or self.every
+        loss = float(self.loss) if last or since == self.every else 0.0
+        if last or since == self.every:
+            self.loss.zero_()
+        if self.journal and self.worker.rank == 0 and (last or done % self.journal.every == 0):
+            state = State.of(done, float(self.loss), self.visited, self.module, self.optimizer)
+            self.journal.keep(state)
+        if self.progress and (last or since == self.every):
+            self.progress(done, loss / since)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What these steps visit, and in which order."""
+
+    steps: range
+    shard: Shard
+    order: Order
+
+
+def phases(shard: Shard, h: int, params: TftParams, workers: int) -> list[Phase]:
+    """Most steps see a short past, which is most of what decides a forecast, at a fraction of the work; the last
+    ones see it whole. Only these, where the encoder is short itself.
+    """
+    short = short_past(h, params)
+    begun = round(SHORT * params.steps) if short < params.encoder_length else 0
+    parts = ((range(begun), shard.cut(short)), (range(begun, params.steps), shard))
+    return [
+        Phase(
+            steps,
+            part,
+            Order(part.count, params.seed, max(1, params.batch_size // part.sharing.origins) * workers),
+        )
+        for steps, part in parts
+        if len(steps)
+    ]
+
+
+def short_past(h: int, params: TftParams) -> int:
+    """How much of the past the first steps see: the whole encoder, where a short one is not much less."""
+    short = max(2 * h, params.encoder_length // 4)
+    return short if params.short_start and 2 * short <= params.encoder_length else params.encoder_length
+
+
+def one_cycle(step: int, steps: int) -> float:
+    """The share of the learning rate at a step from 0: up in a third, down to nothing.
+
+    Source: Smith, Super-convergence, 2018; the curve of torch's OneCycleLR, without its momentum.
+    """
+    peak = max(1.0, _WARM_UP * steps - 1)
+    if step <= peak:
+        return 0.04 + 0.96 * (1 - math.cos(math.pi * step / peak)) / 2
+    share = (1 + math.cos(math.pi * (step - peak) / max(1.0, steps - 1 - peak))) / 2
+    return 4e-6 + (1 - 4e-6) * share

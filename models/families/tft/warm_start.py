@@ -1,0 +1,49 @@
+"""Warm start: which trainings may go on from a model's weights."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pyarrow.compute as pc
+
+from models.families.tft.forecaster import TftForecaster
+from models.forecaster import Forecaster
+from quantis.errors import Conflict
+from quantis.panel import DS, Snapshot, Task
+from quantis.types.jobs import TftParams
+
+
+def last_seen(snapshot: Snapshot) -> datetime | None:
+    """The last `ds` of a snapshot's histories, in UTC."""
+    last = pc.max(snapshot.history[DS]).as_py()
+    return None if last is None else last.astimezone(UTC)
+
+
+def continued(
+    parent: Forecaster, name: str, snapshot: Snapshot, task: Task, params: TftParams
+) -> tuple[TftForecaster, TftParams]:
+    """The parent, and the parameters with its sizes: a network goes on as wide as it is.
+
+    Conflict when it is another family, has other inputs or quantiles, or has seen what lies behind the snapshot,
+    which would be a leak.
+    """
+    if not isinstance(parent, TftForecaster):
+        raise Conflict(f"{name} is of family {parent.family!r}; a warm start needs a tft, or leave it out")
+    for what, theirs, ours in (
+        ("quantiles", parent.task.quantiles, task.quantiles),
+        ("roles", parent.task.roles, task.roles),
+        ("frequency", parent.task.freq, task.freq),
+        ("horizon", parent.task.h, task.h),
+    ):
+        if theirs != ours:
+            raise Conflict(f"{name} has {what} {theirs}, this job has {ours}; make them agree, or train anew")
+    seen, last = parent.lineage.trained_until or parent.task.as_of, last_seen(snapshot)
+    if last is None or seen > last:
+        raise Conflict(
+            f"{name} has seen data until {seen:%Y-%m-%d %H:%M}, a training until {last:%Y-%m-%d %H:%M} must not go on "
+            "from it: what it would be judged on is known to it; bring newer data, or judge on fewer windows"
+            if last
+            else f"{name} cannot go on from a snapshot without history"
+        )
+    sizes = ("hidden_size", "attention_heads", "encoder_length")
+    return parent, params.model_copy(update={size: getattr(parent.params, size) for size in sizes})

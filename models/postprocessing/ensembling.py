@@ -1,0 +1,128 @@
+"""From judged members to a blend: weights, intervals that cover, and what both would have scored.
+
+Everything that a score is made of was fitted on the other windows of the backtest, so that blending and
+calibration are judged as honestly as the members are. With a single window there are no others: its scores
+are then too good by what a few numbers can learn from one window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from models.evaluation.evaluated import CUTOFF, Rows, mean_of
+from models.families.ensemble import blend, weigh
+from models.postprocessing.calibration import Calibration
+from quantis.panel import DS, ID, Task, times_of, timestamps
+
+ENSEMBLE = "ensemble"
+_PRIOR, _PRIOR_MEASURED = 2, 12
+"""Windows that weigh as much as a model's own intervals, and as much as those that it has measured."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What can be published: the weights of its members, its calibration, and its predictions as judged."""
+
+    weights: dict[str, float]
+    calibration: Calibration | None
+    predictions: pa.Table
+
+
+def candidates(
+    members: Mapping[str, pa.Table],
+    naive: pa.Table,
+    history: pa.Table,
+    task: Task,
+    blended: Collection[str] = (),
+    measured: Collection[str] = (),
+) -> dict[str, Candidate]:
+    """Each member calibrated, and the blend of those `blended` under `ensemble` where it has two or more.
+
+    `members` and `naive` are predictions beside actuals (unique_id, ds, cutoff, y, mean, q...) of the same
+    series and windows. The `measured` have measured their intervals on values that they were not fitted on:
+    windows move these less, and make what consists of such alone no narrower.
+    """
+    judge = _Judge.of(naive, history, task, measured)
+    judged = {name: _Evidence.of(table, history, task) for name, table in members.items()}
+    found = {name: judge.candidate({name: one}) for name, one in judged.items()}
+    same = {
+        name: one
+        for name, one in judged.items()
+        if name in blended and _same_rows(one.table, judge.naive.table)
+    }
+    if len(same) > 1:
+        mixed = judge.candidate(same)
+        if len(mixed.weights) > 1:
+            found[ENSEMBLE] = mixed
+    return found
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """A member's predictions in one order, and those of its rows that have an actual."""
+
+    table: pa.Table
+    rows: Rows
+    cutoffs: npt.NDArray[np.datetime64]  # of each row
+
+    @classmethod
+    def of(cls, table: pa.Table, history: pa.Table, task: Task) -> Self:
+        ordered = table.sort_by([(CUTOFF, "ascending"), (ID, "ascending"), (DS, "ascending")])
+        rows = Rows.of(ordered, history, task.season_lengths[0])
+        return cls(ordered, rows, times_of(ordered[CUTOFF])[rows.place])
+
+    def at(self, cutoff: np.datetime64) -> pa.Table:
+        return self.table.filter(pc.equal(self.table[CUTOFF], timestamps(np.array([cutoff]))[0]))
+
+    def without(self, cutoff: np.datetime64 | None) -> Rows:
+        """The rows of the other windows; all without a cutoff."""
+        return self.rows if cutoff is None else self.rows.only(self.cutoffs != cutoff)
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """What every candidate is held against."""
+
+    naive: _Evidence
+    windows: npt.NDArray[np.datetime64]
+    task: Task
+    measured: frozenset[str]
+
+    @classmethod
+    def of(cls, naive: pa.Table, history: pa.Table, task: Task, measured: Collection[str]) -> Self:
+        reference = _Evidence.of(naive, history, task)
+        return cls(reference, np.unique(times_of(reference.table[CUTOFF])), task, frozenset(measured))
+
+    def candidate(self, members: Mapping[str, _Evidence]) -> Candidate:
+        judged = []
+        for cutoff in self.windows:
+            weights, calibration = self._fitted(members, cutoff if len(self.windows) > 1 else None)
+            here = blend([(weight, members[name].at(cutoff)) for name, weight in weights.items()])
+            judged.append(here if calibration is None else calibration.apply(here))
+        return Candidate(*self._fitted(members, None), pa.concat_tables(judged))
+
+    def _fitted(
+        self, members: Mapping[str, _Evidence], left_out: np.datetime64 | None
+    ) -> tuple[dict[str, float], Calibration | None]:
+        """Weights and calibration from all windows but the one left out."""
+        rows = {name: one.without(left_out) for name, one in members.items()}
+        weights = dict.fromkeys(rows, 1.0) if len(rows) == 1 else weigh(rows, self.naive.without(left_out))
+        windows = len(self.windows) - (left_out is not None)
+        prior = sum(w * (_PRIOR_MEASURED if name in self.measured else _PRIOR) for name, w in weights.items())
+        mixed = mean_of([(weight, rows[name]) for name, weight in weights.items()])
+        narrower = not self.measured.issuperset(weights)
+        return weights, Calibration.of(mixed, self.task.h, windows, prior, narrower)
+
+
+def _same_rows(table: pa.Table, reference: pa.Table) -> bool:
+    keys = [CUTOFF, ID, DS]
+    return bool(
+        table.column_names == reference.column_names and table.select(keys).equals(reference.select(keys))
+    )

@@ -1,0 +1,66 @@
+"""What the ladder says, as the API's answer and as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC
+from itertools import pairwise
+
+import numpy as np
+import pyarrow as pa
+
+from models.arrays import Floats
+from models.forecaster import quantile_column
+from models.prediction.fallback import Entry
+from quantis.errors import InvalidInput
+from quantis.panel import DS, ID, Task, timestamps
+from quantis.types.forecasts import SeriesForecast
+
+
+def wanted_steps(h: int | None, task: Task) -> int:
+    """The steps asked for; InvalidInput beyond the model's horizon."""
+    if h is not None and h > task.h:
+        raise InvalidInput(f"h {h} is more than the model's horizon {task.h}; ask for {task.h} or less")
+    return h or task.h
+
+
+def as_answer(entry: Entry, quantiles: Sequence[float], h: int) -> SeriesForecast:
+    """The entry of one series with just the steps and quantiles that were asked for."""
+    times = [moment.replace(tzinfo=UTC) for moment in entry.ds[:h].astype("datetime64[us]").tolist()]
+    return SeriesForecast(
+        unique_id=entry.unique_id,
+        status=entry.status,
+        rung=entry.rung,
+        reason=entry.reason,
+        detail=entry.detail,
+        ds=times,
+        mean=entry.mean[:h].tolist(),
+        quantiles={f"{q:g}": _quantile(entry, q)[:h].tolist() for q in quantiles} if entry.quantiles else {},
+    )
+
+
+def _quantile(entry: Entry, quantile: float) -> Floats:
+    """A quantile of the entry, linear between the two nearest that it has. Shape [h]."""
+    if quantile in entry.quantiles:
+        return entry.quantiles[quantile]
+    known = sorted(entry.quantiles)
+    for low, high in pairwise(known):
+        if low < quantile < high:
+            share = (quantile - low) / (high - low)
+            return entry.quantiles[low] * (1 - share) + entry.quantiles[high] * share
+    return entry.quantiles[known[-1] if quantile > known[-1] else known[0]]
+
+
+def as_table(entries: Sequence[Entry], quantiles: Sequence[float]) -> pa.Table:
+    """`unique_id, ds, mean` and a column per quantile; refused entries have no rows."""
+    said = [entry for entry in entries if len(entry.ds)]
+    empty = np.zeros(0)
+    columns = {
+        ID: pa.array([entry.unique_id for entry in said for _ in entry.ds], pa.string()),
+        DS: timestamps(np.concatenate([np.zeros(0, "datetime64[us]"), *(entry.ds for entry in said)])),
+        "mean": pa.array(np.concatenate([empty, *(entry.mean for entry in said)])),
+    }
+    for quantile in quantiles:
+        values = np.concatenate([empty, *(_quantile(entry, quantile) for entry in said)])
+        columns[quantile_column(quantile)] = pa.array(values)
+    return pa.table(columns)

@@ -1,0 +1,295 @@
+"""Bundle format 3: a trained model on disk, without pickle, verified before and after it is loaded.
+
+manifest.json         format_version, family, and the sha256 of every other file
+task.json             the task
+lineage.json          the code, the libraries and the time that made it; not in format 1
+config.json           Parts.config
+calibration.json      what its intervals need to cover, where a backtest told; not in formats 1 and 2
+tensors.safetensors   Parts.tensors
+texts/<name>          Parts.texts
+sample/*.arrow        two short series and what the model must predict for them
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from models.arrays import floats, keep_series
+from models.families.ensemble import Ensemble
+from models.forecaster import Forecaster, Parts
+from models.postprocessing.calibration import Calibrated, Calibration, calibrated
+from quantis.errors import Conflict, InvalidInput, QuantisError, Unavailable
+from quantis.panel import DS, ID, Snapshot, Task, Y, series_slices
+from quantis.types.jobs import Family
+from quantis.types.registry import Lineage
+
+FORMAT_VERSION = 3
+READABLE = (1, 2, 3)
+FAMILIES = {
+    "seasonal_naive": "models.families.naive:SeasonalNaive",
+    "last_value": "models.families.naive:LastValue",
+    "baseline": "models.families.naive:ColumnForecast",
+    "theta": "models.families.theta:Theta",
+    "statistical": "models.families.statistical:Statistical",
+    "boosting": "models.families.boosting.model:Boosting",
+    "boosting_recent": "models.families.boosting.model:RecentBoosting",
+    "boosting_plain": "models.families.boosting.model:PlainBoosting",
+    "ensemble": "models.families.ensemble:Ensemble",
+    "tft": "models.families.tft.forecaster:TftForecaster",
+    "tft_converted": "models.families.tft.pytorch_forecasting.converted:ConvertedTft",
+}
+NEVER_ASKED_FOR = frozenset({"baseline", "last_value", "tft_converted"})
+CALIBRATION = "calibration.json"
+_TOLERANCE = 1e-4
+_SAMPLE_SERIES = 2
+_SAMPLE_TABLES = ("history", "future", "static", "expected")
+
+
+class BundleBroken(QuantisError):
+    """The files are not what was written, or no longer predict what they did."""
+
+    status, code, title = 500, "bundle_broken", "The model's bundle is broken"
+
+
+def known_families(own: Mapping[str, str]) -> dict[str, str]:
+    """The families of the platform and the operator's own, each as `module:Class`."""
+    if taken := sorted(own.keys() & FAMILIES.keys()):
+        raise InvalidInput(f"family {taken[0]!r} is one of the platform's own; give yours another name")
+    return FAMILIES | dict(own)
+
+
+def require_families(names: Iterable[str], families: Mapping[str, str]) -> None:
+    """InvalidInput for a family that cannot be asked for here."""
+    choice = [*Family, *(name for name in families if name not in FAMILIES)]
+    for name in names:
+        if name not in choice:
+            raise InvalidInput(
+                f"family {name!r} is not known here; choose among {', '.join(sorted(choice))}, "
+                "or have an operator allow it with QUANTIS_MODEL_MODULES"
+            )
+
+
+def family_class(family: str, families: Mapping[str, str] = FAMILIES) -> type[Forecaster]:
+    """The forecaster of a family; imports its libraries now and not earlier."""
+    if family not in families:
+        raise InvalidInput(f"family {family!r} is not one of {', '.join(families)}")
+    module, _, name = families[family].partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise Unavailable(f"family {family!r} cannot be loaded from {families[family]}: {error}") from error
+    if found.family != family:
+        raise Unavailable(f"{families[family]} calls itself {found.family!r}, not {family!r}; use one name")
+    return cast(type[Forecaster], found)
+
+
+def size_of(forecaster: Forecaster) -> int:
+    """The bytes of a fitted model: its configuration, arrays and texts."""
+    parts = forecaster.parts()
+    arrays = sum(values.nbytes for values in parts.tensors.values())
+    return len(json.dumps(parts.config)) + arrays + sum(len(text.encode()) for text in parts.texts.values())
+
+
+def write_bundle(
+    folder: Path, forecaster: Forecaster, snapshot: Snapshot, lineage: Lineage | None = None
+) -> Path:
+    """Write the whole bundle or nothing; two series of `snapshot` become its conformance sample.
+
+    Conflict when the folder is there already.
+    """
+    if folder.exists():
+        raise Conflict(f"bundle {folder.name!r} exists; bundles are written once, choose another folder")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        _write_files(temporary, _contents(forecaster, snapshot, lineage))
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    _sync_folder(folder.parent)
+    return folder
+
+
+def read_bundle(folder: Path, families: Mapping[str, str] = FAMILIES) -> Forecaster:
+    """Verify every file, restore the forecaster, and check that it still predicts its sample.
+
+    BundleBroken names what does not agree. Code is loaded from `families` alone, never from the bundle.
+    """
+    family, files = _verified(folder)
+    task = Task.model_validate_json(files["task.json"])
+    texts = {name[6:]: data.decode() for name, data in files.items() if name.startswith("texts/")}
+    parts = Parts(json.loads(files["config.json"]), load_tensors(files["tensors.safetensors"]), texts)
+    forecaster = restored(family, task, parts, families)
+    if CALIBRATION in files:
+        forecaster = calibrated(forecaster, Calibration.model_validate_json(files[CALIBRATION]))
+    _conform(folder, forecaster, {name: _from_ipc(files[f"sample/{name}.arrow"]) for name in _SAMPLE_TABLES})
+    return forecaster
+
+
+def restored(family: str, task: Task, parts: Parts, families: Mapping[str, str]) -> Forecaster:
+    """The forecaster of these parts; the members of an ensemble are of `families`, too."""
+    found = family_class(family, families)
+    if not issubclass(found, Ensemble):
+        return found.from_parts(task, parts)
+    members = [
+        (weight, restored(name, task, own, families)) for weight, name, own in Ensemble.members_of(parts)
+    ]
+    return found(task, members)
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a format that this code understands; BundleBroken otherwise."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_bytes())
+        version, files = manifest["format_version"], manifest["files"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BundleBroken(
+            f"bundle {folder.name!r} has no readable manifest.json; publish it again"
+        ) from error
+    if version not in READABLE:
+        raise BundleBroken(
+            f"bundle {folder.name!r} has format {version}, this code reads {READABLE[0]} to {READABLE[-1]}; "
+            "a newer Quantis wrote it, run that one"
+        )
+    for name in files:
+        if not re.fullmatch(r"(\w[\w.-]*/)?\w[\w.-]*", name):
+            raise BundleBroken(f"bundle {folder.name!r} names a file {name!r} outside itself")
+    return cast(dict[str, Any], manifest)
+
+
+def read_lineage(folder: Path) -> Lineage | None:
+    """What made the bundle; None for one of format 1."""
+    path = folder / "lineage.json"
+    return Lineage.model_validate_json(path.read_bytes()) if path.is_file() else None
+
+
+def conformance_sample(forecaster: Forecaster, snapshot: Snapshot) -> Snapshot:
+    """The two series that were best observed of late, each cut to twice what the model needs."""
+    steps = 2 * max(forecaster.min_history, forecaster.task.h)
+    present = snapshot.history[Y].is_valid().to_numpy()
+    quality = {
+        name: (
+            -int(present[max(rows.start, rows.stop - steps) : rows.stop].sum()),
+            rows.start - rows.stop,
+            name,
+        )
+        for name, rows in series_slices(snapshot.history[ID])
+    }
+    best = sorted(quality, key=quality.__getitem__)[:_SAMPLE_SERIES]
+    kept = keep_series(snapshot, best)
+    tails = [
+        kept.history.slice(max(rows.start, rows.stop - steps), min(steps, rows.stop - rows.start))
+        for _, rows in series_slices(kept.history[ID])
+    ]
+    return Snapshot(pa.concat_tables([kept.history.slice(0, 0), *tails]), kept.future, kept.static)
+
+
+def _contents(forecaster: Forecaster, snapshot: Snapshot, lineage: Lineage | None) -> dict[str, bytes]:
+    parts, sample = forecaster.parts(), conformance_sample(forecaster, snapshot)
+    tensors = {name: np.ascontiguousarray(values) for name, values in parts.tensors.items()}
+    tables = {"history": sample.history, "future": sample.future, "static": sample.static}
+    tables["expected"] = forecaster.predict(sample)
+    files = {
+        "task.json": forecaster.task.model_dump_json(indent=2).encode(),
+        "config.json": json.dumps(parts.config, indent=2, allow_nan=False).encode(),
+        "tensors.safetensors": save_tensors(tensors),
+    }
+    if isinstance(forecaster, Calibrated):
+        files[CALIBRATION] = forecaster.calibration.model_dump_json(indent=2).encode()
+    if lineage is not None:
+        files["lineage.json"] = lineage.model_dump_json(indent=2).encode()
+    files |= {f"texts/{name}": text.encode() for name, text in parts.texts.items()}
+    files |= {f"sample/{name}.arrow": _to_ipc(table) for name, table in tables.items()}
+    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    manifest = {"format_version": FORMAT_VERSION, "family": forecaster.family, "files": hashes}
+    return files | {"manifest.json": json.dumps(manifest, indent=2, sort_keys=True).encode()}
+
+
+def _verified(folder: Path) -> tuple[str, dict[str, bytes]]:
+    """The family and every file's content, hashes checked before anything is parsed."""
+    manifest = read_manifest(folder)
+    files: dict[str, bytes] = {}
+    for name, expected in manifest["files"].items():
+        path = folder / name
+        data = path.read_bytes() if path.is_file() else None
+        if data is None or hashlib.sha256(data).hexdigest() != expected:
+            what = "is missing" if data is None else "was changed after it was written"
+            raise BundleBroken(f"bundle {folder.name!r}: {name} {what}; publish the model again")
+        files[name] = data
+    required = {
+        "task.json",
+        "config.json",
+        "tensors.safetensors",
+        *(f"sample/{n}.arrow" for n in _SAMPLE_TABLES),
+    }
+    if missing := required - files.keys():
+        raise BundleBroken(
+            f"bundle {folder.name!r} lacks {', '.join(sorted(missing))}; publish the model again"
+        )
+    return manifest["family"], files
+
+
+def _conform(folder: Path, forecaster: Forecaster, tables: dict[str, pa.Table]) -> None:
+    expected = tables.pop("expected")
+    found = forecaster.predict(Snapshot(**tables))
+    names = [name for name in expected.column_names if name not in (ID, DS)]
+    same_rows = found.select([ID, DS]).equals(expected.select([ID, DS]))
+    if not same_rows or not set(names) <= set(found.column_names):
+        raise BundleBroken(f"bundle {folder.name!r} answers other series, times or quantiles than it did")
+    gap = max((_gap(floats(found[name]), floats(expected[name])) for name in names), default=0.0)
+    if not gap <= _TOLERANCE:
+        raise BundleBroken(
+            f"bundle {folder.name!r} predicts its sample {gap:.2g} off, allowed are {_TOLERANCE:g}; "
+            "the libraries differ from those that trained it: install the locked ones, or train again"
+        )
+
+
+def _gap(found: npt.NDArray[np.float64], expected: npt.NDArray[np.float64]) -> float:
+    """The largest difference, relative to values above 1."""
+    return float(np.max(np.abs(found - expected) / np.maximum(1.0, np.abs(expected)), initial=0.0))
+
+
+def _to_ipc(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    return cast(bytes, sink.getvalue().to_pybytes())
+
+
+def _from_ipc(data: bytes) -> pa.Table:
+    return pa.ipc.open_file(pa.BufferReader(data)).read_all()
+
+
+def _write_files(folder: Path, files: dict[str, bytes]) -> None:
+    for name, data in files.items():
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        with path.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    for path in (*(p for p in folder.iterdir() if p.is_dir()), folder):
+        _sync_folder(path)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

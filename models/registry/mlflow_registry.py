@@ -1,0 +1,304 @@
+"""The model registry: the only door to MLflow. Runs, leaderboards, versions and the aliases that serving follows."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import unquote, urlparse
+
+from mlflow import MlflowClient
+from mlflow.artifacts import download_artifacts
+from mlflow.entities.model_registry import ModelVersion as StoredVersion
+from mlflow.entities.model_registry import RegisteredModel
+from mlflow.exceptions import MlflowException
+
+from models.evaluation.promotion_gate import GateDecision
+from models.registry.bundle import read_lineage, read_manifest
+from quantis.errors import Conflict, InvalidInput, NotFound
+from quantis.panel import Task
+from quantis.types.registry import Leaderboard, Lineage, Model, ModelVersion, Traffic
+
+CHAMPION, CANDIDATE = "champion", "candidate"
+_REFERENCE = re.compile(
+    r"(?P<name>[a-z][a-z0-9_-]{0,62})(@(?P<alias>[a-z][a-z0-9_-]{0,62})|:(?P<version>\d{1,9}))?"
+)
+_ALIAS = re.compile(r"(?!v\d+$|latest$)[a-z][a-z0-9_-]{0,62}")
+_PAGE = 1000
+_BUNDLE = "bundle"
+_TRAFFIC = "quantis.traffic"
+
+Found = TypeVar("Found")
+
+
+class Registry:
+    """One team's models. Cheap to use, slow to make (MLflow opens and migrates its database): make one."""
+
+    def __init__(self, tracking_uri: str, artifacts_root: str, team: str, cache: Path | None = None) -> None:
+        """`cache` keeps bundles that are fetched from an object store; local ones are read in place."""
+        self.team = team
+        self._artifacts_root = artifacts_root.rstrip("/")
+        self._cache = cache
+        self._client = MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+
+    def log_run(
+        self,
+        experiment: str,
+        name: str,
+        *,
+        params: Mapping[str, object] | None = None,
+        metrics: Mapping[str, float | None] | None = None,
+        tags: Mapping[str, str] | None = None,
+        texts: Mapping[str, str] | None = None,
+        folders: Mapping[str, Path] | None = None,
+    ) -> str:
+        """Write one finished run into the team's experiment; its id. `texts` and `folders` are artifacts by name."""
+        run = self._client.create_run(
+            self._experiment(experiment), run_name=name, tags={"quantis.team": self.team, **(tags or {})}
+        )
+        run_id = str(run.info.run_id)
+        for key, value in (params or {}).items():
+            self._client.log_param(run_id, key, value)
+        for key, figure in (metrics or {}).items():
+            if figure is not None:
+                self._client.log_metric(run_id, key, figure)
+        for path, text in (texts or {}).items():
+            self._client.log_text(run_id, text, path)
+        for path, folder in (folders or {}).items():
+            self._client.log_artifacts(run_id, str(folder), path)
+        self._client.set_terminated(run_id)
+        return run_id
+
+    def log_leaderboard(self, board: Leaderboard, params: Mapping[str, object] | None = None) -> str:
+        """One run with the whole leaderboard as an artifact, and one child run per row; the parent's id."""
+        facts = {"dataset": board.dataset, "dataset_version": board.dataset_version, "h": board.h}
+        tags = {"quantis.experiment": board.experiment}
+        parent = self.log_run(
+            board.model,
+            f"leaderboard {board.experiment}",
+            params={**facts, **(params or {})},
+            tags=tags,
+            texts={"leaderboard.json": board.model_dump_json(indent=2)},
+        )
+        for row in board.rows:
+            figures = row.model_dump(include={"mase", "wql", "wape", "coverage_80", "seconds", "skill"})
+            child = {"mlflow.parentRunId": parent, "quantis.family": row.family}
+            child |= {"quantis.failed": row.failed[:5000]} if row.failed else {}
+            self.log_run(
+                board.model, row.model, params={"family": row.family}, metrics=figures, tags=tags | child
+            )
+        return parent
+
+    def publish(
+        self,
+        model: str,
+        bundle: Path,
+        *,
+        metrics: Mapping[str, float | None],
+        gate: GateDecision,
+        experiment: str | None = None,
+    ) -> ModelVersion:
+        """Keep a copy of the bundle as the model's next version and make it the candidate."""
+        task = Task.model_validate_json((bundle / "task.json").read_bytes())
+        known = {name: figure for name, figure in metrics.items() if figure is not None}
+        tags = {
+            "team": self.team,
+            "family": read_manifest(bundle)["family"],
+            "dataset": task.dataset,
+            "dataset_version": str(task.version),
+            "content_hash": task.content_hash,
+            "h": str(task.h),
+            "freq": task.freq,
+            "experiment": experiment or "",
+            "as_of": task.as_of.isoformat(),
+            "metrics": json.dumps(known),
+            "gate": json.dumps(asdict(gate)),
+        }
+        if lineage := read_lineage(bundle):
+            tags["lineage"] = lineage.model_dump_json()
+        run_id = self.log_run(
+            model, f"publish {tags['family']}", metrics=known, tags=tags, folders={_BUNDLE: bundle}
+        )
+        source = f"{self._client.get_run(run_id).info.artifact_uri}/{_BUNDLE}"
+        self._register(model)
+        version = self._client.create_model_version(
+            self._full(model), source, run_id=run_id, tags=tags
+        ).version
+        self._client.set_registered_model_alias(self._full(model), CANDIDATE, str(version))
+        return self.get(model, int(version))
+
+    def promote(self, model: str, version: int, alias: str = CHAMPION) -> ModelVersion:
+        """Point an alias at a version. Conflict when it is the champion's and the gate said no."""
+        self.check_promotion(model, version, alias)
+        self._client.set_registered_model_alias(self._full(model), alias, str(version))
+        return self.get(model, version)
+
+    def check_promotion(self, model: str, version: int, alias: str = CHAMPION) -> ModelVersion:
+        """The version, if the alias may mean it."""
+        if not _ALIAS.fullmatch(alias):
+            raise InvalidInput(
+                f"alias {alias!r} is not a name such as champion; v1, 7 and latest are reserved"
+            )
+        found = self.get(model, version)
+        if alias == CHAMPION and not found.gate.get("passed"):
+            reason = found.gate.get("reason", "it was never compared")
+            raise Conflict(
+                f"{model}:{version} did not pass the gate ({reason}); train one that does, or keep it"
+            )
+        return found
+
+    def traffic(self, model: str) -> Traffic:
+        """How the requests for the model's name are divided; one cheap look-up, safe to poll."""
+        stored = self._registered(model).tags.get(_TRAFFIC)
+        return Traffic.model_validate_json(stored) if stored else Traffic()
+
+    def set_traffic(self, model: str, traffic: Traffic) -> Traffic:
+        """Divide them anew. Conflict when the gate said no to a version."""
+        self.check_traffic(model, traffic)
+        self._client.set_registered_model_tag(self._full(model), _TRAFFIC, traffic.model_dump_json())
+        return traffic
+
+    def check_traffic(self, model: str, traffic: Traffic) -> None:
+        """Requests that do not ask for a version get one that could be the champion."""
+        self._registered(model)
+        for share in traffic.shares:
+            self.check_promotion(model, share.version)
+
+    def resolve(self, reference: str) -> ModelVersion:
+        """The version behind `name` (its champion), `name@alias` or `name:7`. One cheap look-up: safe to poll."""
+        parsed = _REFERENCE.fullmatch(reference)
+        if parsed is None:
+            raise NotFound(f"model {reference!r} is not of the form name, name@alias or name:7")
+        if parsed["version"]:
+            return self.get(parsed["name"], int(parsed["version"]))
+        alias = parsed["alias"] or CHAMPION
+        remedy = (
+            f"no model {parsed['name']!r} with a version called {alias!r}; train one, or promote a version"
+        )
+        stored = self._find(
+            lambda: self._client.get_model_version_by_alias(self._full(parsed["name"]), alias), remedy
+        )
+        return self._version(stored)
+
+    def get(self, model: str, version: int) -> ModelVersion:
+        return self._version(self._stored(model, version))
+
+    def versions(self, model: str) -> list[ModelVersion]:
+        """Newest first; NotFound for a model that does not exist."""
+        registered = self._registered(model)
+        aliases: dict[int, list[str]] = {}
+        for alias, version in registered.aliases.items():
+            aliases.setdefault(int(version), []).append(alias)
+        stored = self._every(lambda token: self._client.search_model_versions(
+            f"name='{self._full(model)}'", max_results=_PAGE, page_token=token
+        ))  # fmt: skip
+        found = [self._version(one, aliases.get(int(one.version), [])) for one in stored]
+        return sorted(found, key=lambda one: -one.version)
+
+    def models(self) -> list[Model]:
+        """The team's models by name."""
+        registered = self._every(lambda token: self._client.search_registered_models(
+            f"name LIKE '{self.team}.%'", max_results=_PAGE, page_token=token
+        ))  # fmt: skip
+        # LIKE takes _ for any letter, so another team's names can be among them.
+        names = [
+            one.name.removeprefix(self._full("")) for one in registered if one.name.startswith(self._full(""))
+        ]
+        return [self._model(name) for name in sorted(names)]
+
+    def download(self, version: ModelVersion) -> Path:
+        """The version's bundle as a local folder."""
+        source = str(self._stored(version.model, version.version).source)
+        address = urlparse(source)
+        if address.scheme in ("", "file"):
+            return Path(unquote(address.path))
+        if self._cache is None:
+            raise InvalidInput(
+                f"bundle {source!r} is remote and the registry has no cache folder; give it one"
+            )
+        return _fetch(source, self._cache / self.team / version.model / str(version.version))
+
+    def _model(self, name: str) -> Model:
+        versions = self.versions(name)
+        champion = next((one.version for one in versions if CHAMPION in one.aliases), None)
+        latest = versions[0].version if versions else 0
+        return Model(name=name, champion=champion, latest=latest, versions=len(versions))
+
+    def _version(self, stored: StoredVersion, aliases: Sequence[str] | None = None) -> ModelVersion:
+        tags: dict[str, str] = stored.tags
+        return ModelVersion(
+            model=stored.name.removeprefix(self._full("")),
+            version=int(stored.version),
+            family=tags["family"],
+            aliases=sorted(stored.aliases if aliases is None else aliases),
+            created_at=datetime.fromtimestamp(stored.creation_timestamp / 1000, UTC),
+            experiment=tags["experiment"] or None,
+            dataset=tags["dataset"],
+            dataset_version=int(tags["dataset_version"]),
+            content_hash=tags["content_hash"],
+            h=int(tags["h"]),
+            freq=tags["freq"],
+            metrics=json.loads(tags["metrics"]),
+            gate=json.loads(tags["gate"]),
+            as_of=datetime.fromisoformat(tags["as_of"]) if "as_of" in tags else None,
+            lineage=Lineage.model_validate_json(tags["lineage"]) if "lineage" in tags else None,
+        )
+
+    def _registered(self, model: str) -> RegisteredModel:
+        remedy = f"no model {model!r}; train one"
+        return self._find(lambda: self._client.get_registered_model(self._full(model)), remedy)
+
+    def _stored(self, model: str, version: int) -> StoredVersion:
+        remedy = f"no version {version} of model {model!r}; list them to see which there are"
+        return self._find(lambda: self._client.get_model_version(self._full(model), str(version)), remedy)
+
+    def _full(self, model: str) -> str:
+        return f"{self.team}.{model}"
+
+    def _register(self, model: str) -> None:
+        try:
+            self._client.create_registered_model(self._full(model))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+
+    def _experiment(self, name: str) -> str:
+        full = self._full(name)
+        try:
+            return str(self._client.create_experiment(full, f"{self._artifacts_root}/{self.team}/{name}"))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        return str(self._client.get_experiment_by_name(full).experiment_id)
+
+    def _find(self, look: Callable[[], Found], remedy: str) -> Found:
+        try:
+            return look()
+        except MlflowException as error:
+            # An unknown alias comes as an invalid parameter.
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                raise NotFound(remedy) from error
+            raise
+
+    def _every(self, search: Callable[[str | None], Any]) -> Iterator[Any]:
+        token: str | None = None
+        while True:
+            page = search(token)
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+
+def _fetch(source: str, folder: Path) -> Path:
+    """Download once; a half download never gets the final name."""
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+            Path(download_artifacts(artifact_uri=source, dst_path=temporary)).rename(folder)
+    return folder
