@@ -18,8 +18,8 @@ import ray
 
 from bench.harness import arguments, report
 from bench.ingest import HOURS, write_panel
-from cluster.catalogue import Catalogue
 from cluster.database.engine import Database
+from cluster.datasets.catalogue import Catalogue
 from cluster.repositories.jobs import Jobs
 from cluster.settings import Settings
 from jobs.ingest import work

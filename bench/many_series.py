@@ -25,7 +25,7 @@ import pyarrow as pa
 import ray
 
 from bench.harness import arguments, report
-from cluster.session import OnRay
+from cluster.ray.session import OnRay
 from jobs import many
 from models.arrays import keep_series
 from models.families.boosting.model import Boosting

@@ -17,12 +17,12 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cluster.archive import SUFFIX, Writer, create
+from cluster.backup_archive import SUFFIX, Writer, create
+from cluster.data_layout import Storage
 from cluster.database.dumps import copy_sqlite, dump_postgres, exported_snapshot, is_sqlite
 from cluster.database.engine import Database
 from cluster.repositories.inventory import Inventory, StoredDataset
 from cluster.settings import Settings, child_environment
-from cluster.storage import Storage
 from features.store import delta_files
 from quantis import __version__
 from quantis.errors import NotFound, QuantisError

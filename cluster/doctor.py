@@ -13,10 +13,10 @@ from importlib.metadata import PackageNotFoundError, version
 
 import httpx
 
-from cluster import processes
 from cluster.database.engine import Database
+from cluster.datasets.orphan_sweeper import Sweeper
+from cluster.local import processes
 from cluster.settings import Settings, application_root
-from cluster.sweeper import Sweeper
 from quantis.errors import QuantisError
 
 LEAST_DISK_GB = 2

@@ -8,7 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from cluster import processes
+from cluster.local import processes
 from cluster.settings import Settings
 from quantis.progress import Steps
 

@@ -11,13 +11,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from cluster.archive import BackupBroken, remove, unpack
 from cluster.backup import DATABASE, FORMAT, MLFLOW, POSTGRES, fail
+from cluster.backup_archive import BackupBroken, remove, unpack
+from cluster.data_layout import Storage, sync_folder
 from cluster.database.dumps import check_sqlite, relocate_artifacts, restore_postgres
 from cluster.database.engine import Database
+from cluster.datasets.integrity import Verified, verify
 from cluster.settings import Settings, child_environment
-from cluster.storage import Storage, sync_folder
-from cluster.verify import Verified, verify
 from quantis.errors import Conflict, InvalidInput, QuantisError
 from quantis.progress import Steps
 

@@ -18,7 +18,7 @@ from typing import Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from cluster.storage import Storage, write_private
+from cluster.data_layout import Storage, write_private
 from quantis.errors import InvalidInput
 from quantis.types.teams import Quota
 

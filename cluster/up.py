@@ -13,15 +13,15 @@ from pathlib import Path
 
 import httpx
 
-from cluster import front, processes
+from cluster.data_layout import write_private
 from cluster.database.engine import Database
-from cluster.front import Front
-from cluster.processes import Platform
+from cluster.encryption import Sealer
+from cluster.local import haproxy, processes
+from cluster.local.haproxy import Front
+from cluster.local.processes import Platform
 from cluster.repositories.accounts import Accounts
 from cluster.repositories.factors import SecondFactors
-from cluster.sealing import Sealer
 from cluster.settings import Settings, application_root, child_environment, ray_environment
-from cluster.storage import write_private
 from monitoring import instruments
 from quantis.errors import Conflict, QuantisError, Unavailable
 from quantis.progress import Steps
@@ -109,7 +109,7 @@ def _open_front(settings: Settings, platform: Platform) -> None:
     opened = Front(
         platform.host, platform.port, platform.serve_port, settings.max_upload_mb, platform.tls_port
     )
-    front.start(settings, opened, _environment(settings, platform))
+    haproxy.start(settings, opened, _environment(settings, platform))
 
 
 def _environment(settings: Settings, platform: Platform) -> dict[str, str]:

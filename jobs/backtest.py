@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from cluster.backtests import FORECASTS, Backtests
+from cluster.repositories.backtests import FORECASTS, Backtests
 from jobs.choose import Judged, Trial
 from jobs.compare import Clock, Compared, compare, trial_of
 from jobs.runtime import Context, run

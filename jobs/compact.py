@@ -6,7 +6,7 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from cluster.compaction import compact
+from cluster.datasets.compaction import compact
 from jobs.runtime import Context, run
 from quantis.types.jobs import CompactSpec
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from cluster.session import OnRay
+from cluster.ray.session import OnRay
 from features.store.snapshots import PlainSnapshots, VintageSnapshots, cutoffs
 from jobs import choose
 from jobs.choose import Judged, Member, Trial, Unit

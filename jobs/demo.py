@@ -18,9 +18,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cluster.processes import MemoryWatch, Platform
+from cluster.data_layout import write_private
+from cluster.local.processes import MemoryWatch, Platform
 from cluster.settings import Settings
-from cluster.storage import write_private
 from cluster.up import fail, up
 from jobs.flights import HELD_OUT, TRAIN_AS_OF, co2_csv, flights_panel
 from quantis.client import Client

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from cluster.session import OnRay
+from cluster.ray.session import OnRay
 from features.store.snapshots import cutoffs, snapshot_at
 from jobs import many
 from jobs.runtime import Context, run

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cluster.session import Executor
+from cluster.ray.session import Executor
 from models.arrays import blocks
 from models.forecaster import Forecaster
 from models.prediction import fallback

@@ -18,16 +18,16 @@ from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 
-from cluster.catalogue import Catalogue, OpenDataset
 from cluster.database.engine import Database
-from cluster.lineage import lineage
-from cluster.promotion import Promotion
-from cluster.registries import open_registry
+from cluster.datasets.catalogue import Catalogue, OpenDataset
+from cluster.model_ops.lineage import lineage
+from cluster.model_ops.open_registry import open_registry
+from cluster.model_ops.promotion import Promotion
+from cluster.ray.session import SPENT, session
 from cluster.repositories.accounts import DEFAULT_TEAM
 from cluster.repositories.approvals import Approvals
 from cluster.repositories.jobs import Jobs
 from cluster.repositories.vintages import Vintages
-from cluster.session import SPENT, session
 from cluster.settings import Settings, application_root, ray_submission_id
 from features.store.snapshots import last_known
 from jobs.config import read_config

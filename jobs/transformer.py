@@ -15,7 +15,7 @@ import ray.train
 import torch
 from ray.train.torch import TorchTrainer
 
-from cluster.session import SPENT
+from cluster.ray.session import SPENT
 from cluster.settings import look_at_training_often
 from jobs.runtime import Context
 from jobs.worker import Hear, Parent, Teller, train

@@ -14,11 +14,11 @@ from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
 from cluster.database.engine import Database
-from cluster.reconciler import Reconciler
-from cluster.session import session
+from cluster.datasets.orphan_sweeper import Sweeper
+from cluster.ray.reconciler import Reconciler
+from cluster.ray.session import session
+from cluster.ray.submission import RayJobs
 from cluster.settings import Settings
-from cluster.submission import RayJobs
-from cluster.sweeper import Sweeper
 from monitoring import instruments, logs
 from quantis.sandbox import client
 from serve import forecaster

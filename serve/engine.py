@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pyarrow as pa
 
-from cluster.catalogue import Catalogue, OpenDataset
+from cluster.datasets.catalogue import Catalogue, OpenDataset
 from cluster.repositories.vintages import Vintages
 from features.store.snapshots import last_known, snapshot_at
 from models.forecaster import Forecaster

@@ -10,9 +10,9 @@ from typing import Any
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from cluster.catalogue import Catalogue
 from cluster.database.engine import Database
-from cluster.registries import open_registry
+from cluster.datasets.catalogue import Catalogue
+from cluster.model_ops.open_registry import open_registry
 from cluster.repositories.vintages import Vintages
 from cluster.settings import Settings
 from models.registry.bundle import known_families

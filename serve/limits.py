@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
-from cluster.counters import Count, Counters
+from cluster.tenancy.rate_counters import Count, Counters
 from quantis.errors import TooManyRequests
 
 MINUTE = 60.0

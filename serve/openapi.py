@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from cluster.database.engine import Database
+from cluster.ray.submission import FakeJobs
 from cluster.settings import Settings
-from cluster.submission import FakeJobs
 from quantis.errors import Unavailable
 from quantis.types.forecasts import ForecastRequest, ForecastResponse
 from serve.api.application import create_app

@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from cluster.storage import trouble
+from cluster.data_layout import trouble
 from quantis.errors import NotFound, QuantisError, RejectedPanel, TooManyRequests, Unavailable
 from quantis.types.base import Problem
 from serve.policy import methods_at

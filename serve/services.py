@@ -9,13 +9,13 @@ from typing import Protocol
 
 from fastapi import Request
 
-from cluster.catalogue import Catalogue
-from cluster.counters import open_counters
 from cluster.database.engine import Database
-from cluster.imports import Imports
-from cluster.promotion import Promotion
-from cluster.quotas import Quotas
-from cluster.registries import open_registry
+from cluster.datasets.catalogue import Catalogue
+from cluster.datasets.object_import import Imports
+from cluster.encryption import Sealer
+from cluster.model_ops.open_registry import open_registry
+from cluster.model_ops.promotion import Promotion
+from cluster.ray.submission import JobServer
 from cluster.repositories.accounts import Accounts
 from cluster.repositories.approvals import Approvals
 from cluster.repositories.audit import AuditTrail
@@ -28,9 +28,9 @@ from cluster.repositories.principals import Principals
 from cluster.repositories.sessions import Sessions
 from cluster.repositories.teams import Teams
 from cluster.repositories.vintages import Vintages
-from cluster.sealing import Sealer
 from cluster.settings import Settings
-from cluster.submission import JobServer
+from cluster.tenancy.quotas import Quotas
+from cluster.tenancy.rate_counters import open_counters
 from models.registry.mlflow_registry import Registry
 from quantis.errors import InvalidInput
 from quantis.types.approvals import Policy

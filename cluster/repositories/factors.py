@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 
 from cluster.database.engine import Database
 from cluster.database.tables import UserRow
-from cluster.sealing import Sealer
+from cluster.encryption import Sealer
 from quantis.errors import Conflict, NotFound, Unauthenticated
 from quantis.types.accounts import SecondFactorSecret
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import zstandard
 
+from cluster.data_layout import write_private
 from cluster.database.engine import Database
 from cluster.database.tables import ForecastRow
-from cluster.storage import write_private
 from quantis.errors import NotFound, Unavailable
 from quantis.types.forecasts import ForecastRequest, ForecastResponse
 

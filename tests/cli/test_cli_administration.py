@@ -12,11 +12,11 @@ import pytest
 import uvicorn
 
 from cluster.database.engine import Database
-from cluster.processes import free_ports
+from cluster.local.processes import free_ports
+from cluster.ray.submission import FakeJobs
 from cluster.repositories.accounts import Accounts
 from cluster.repositories.factors import code_at
 from cluster.settings import Settings
-from cluster.submission import FakeJobs
 from quantis.client import Client
 from quantis.types.accounts import Role
 from quantis.types.approvals import AliasChange, Policy

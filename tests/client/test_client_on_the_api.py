@@ -13,10 +13,10 @@ from fastapi.testclient import TestClient
 pytest.register_assert_rewrite("tests.client.contract")
 
 from cluster.database.engine import Database  # noqa: E402
-from cluster.reconciler import Reconciler  # noqa: E402
+from cluster.ray.reconciler import Reconciler  # noqa: E402
+from cluster.ray.submission import FakeJobs  # noqa: E402
 from cluster.repositories.accounts import DEFAULT_TEAM, Accounts  # noqa: E402
 from cluster.settings import Settings  # noqa: E402
-from cluster.submission import FakeJobs  # noqa: E402
 from quantis.client import Client  # noqa: E402
 from quantis.errors import Forbidden, InvalidInput  # noqa: E402
 from quantis.types.accounts import Role  # noqa: E402

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.processes import free_ports
+from cluster.local.processes import free_ports
 
 
 class Server:

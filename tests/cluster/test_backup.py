@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from cluster.archive import SUFFIX, BackupBroken
 from cluster.backup import backup
-from cluster.catalogue import Catalogue
+from cluster.backup_archive import SUFFIX, BackupBroken
+from cluster.data_layout import Storage
 from cluster.database.engine import Database
+from cluster.datasets.catalogue import Catalogue
+from cluster.datasets.integrity import verify
 from cluster.restore import restore
 from cluster.settings import Settings
-from cluster.storage import Storage
-from cluster.verify import verify
 from quantis.errors import Conflict, NotFound
 from tests.crash.blocks import Operation, spec
 from tests.crash.book import TEAM, Book, nursery

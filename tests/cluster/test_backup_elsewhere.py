@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, text
 
-from cluster.archive import SUFFIX
 from cluster.backup import backup
-from cluster.catalogue import Catalogue
+from cluster.backup_archive import SUFFIX
 from cluster.database.dumps import relocate_artifacts
 from cluster.database.engine import Database
+from cluster.datasets.catalogue import Catalogue
+from cluster.datasets.integrity import verify
 from cluster.restore import restore
 from cluster.settings import Settings
-from cluster.verify import verify
 from models.registry.mlflow_registry import Registry
 from quantis.errors import Conflict, InvalidInput
 from tests.crash.blocks import Operation, spec

@@ -11,10 +11,10 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from cluster.catalogue import Catalogue
+from cluster.data_layout import Storage
 from cluster.database.engine import Database
+from cluster.datasets.catalogue import Catalogue
 from cluster.repositories.datasets import Datasets, Repinned
-from cluster.storage import Storage
 from features.store.panel_store import Pins
 from quantis.errors import Conflict, NotFound
 from quantis.panel import TIMESTAMP

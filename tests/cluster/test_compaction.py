@@ -11,11 +11,11 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from cluster.catalogue import Catalogue
-from cluster.compaction import Compacted, compact
+from cluster.data_layout import Storage
 from cluster.database.engine import Database
+from cluster.datasets.catalogue import Catalogue
+from cluster.datasets.compaction import Compacted, compact
 from cluster.repositories.datasets import Datasets
-from cluster.storage import Storage
 from features.store.panel_store import PanelStore, Pins
 from quantis.errors import Conflict, NotFound
 from quantis.panel import TIMESTAMP, Panel

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from cluster.counters import _BUCKET, BUCKETS, WAYS, FileCounters, RedisCounters, open_counters
-from cluster.processes import free_ports
+from cluster.local.processes import free_ports
+from cluster.tenancy.rate_counters import _BUCKET, BUCKETS, WAYS, FileCounters, RedisCounters, open_counters
 
 ROOT = Path(__file__).parents[2]
 MANY = """
 import sys
 from pathlib import Path
-from cluster.counters import open_counters
+from cluster.tenancy.rate_counters import open_counters
 counters = open_counters(Path(sys.argv[1]), sys.argv[2] or None)
 sys.stdin.readline()
 print(sum(counters.take("team a", 500, 60.0).allowed for _ in range(300)))
@@ -127,10 +127,10 @@ def test_when_redis_does_not_answer_then_the_node_counts_alone(tmp_path):
 def test_when_the_clock_was_set_back_then_a_window_from_the_future_does_not_last(tmp_path, monkeypatch):
     counters = FileCounters(tmp_path / "limits")
     real = time.time
-    monkeypatch.setattr("cluster.counters.time.time", lambda: real() + 86_400)
+    monkeypatch.setattr("cluster.tenancy.rate_counters.time.time", lambda: real() + 86_400)
     for _ in range(3):
         counters.take("a", 2, 60)
-    monkeypatch.setattr("cluster.counters.time.time", real)
+    monkeypatch.setattr("cluster.tenancy.rate_counters.time.time", real)
     assert counters.take("a", 2, 60).allowed
 
 

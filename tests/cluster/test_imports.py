@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.imports import Imports, place_of
+from cluster.datasets.object_import import Imports, place_of
 from quantis.errors import Forbidden, InvalidInput, NotFound, QuantisError, TooLarge, Unavailable
 
 MOST = 10_000

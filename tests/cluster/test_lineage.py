@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import shutil
 
-from cluster.lineage import lineage
+from cluster.model_ops.lineage import lineage
 from cluster.settings import application_root
 from quantis import __version__
 

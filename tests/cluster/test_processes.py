@@ -11,9 +11,9 @@ from contextlib import suppress
 
 import pytest
 
-from cluster import processes
-from cluster.processes import MARK, MemoryWatch, Platform, family, living, marked, stop
-from cluster.storage import Storage
+from cluster.data_layout import Storage
+from cluster.local import processes
+from cluster.local.processes import MARK, MemoryWatch, Platform, family, living, marked, stop
 
 SLEEP = "import time; print('ready', flush=True); time.sleep(60)"
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + SLEEP

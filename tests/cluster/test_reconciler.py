@@ -5,13 +5,13 @@ from datetime import timedelta
 
 import pytest
 
-from cluster import reconciler as module
-from cluster.reconciler import LEASE, LEASE_TIME, MOST_ATTEMPTS, Reconciler
+from cluster.ray import reconciler as module
+from cluster.ray.reconciler import LEASE, LEASE_TIME, MOST_ATTEMPTS, Reconciler
+from cluster.ray.submission import FakeJobs
 from cluster.repositories import jobs as jobs_module
 from cluster.repositories import leases as leases_module
 from cluster.repositories.jobs import Jobs
 from cluster.repositories.leases import Leases
-from cluster.submission import FakeJobs
 from quantis.types.jobs import JobState, TrainSpec
 
 TEAM = "default"

@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from cluster.encryption import Sealer
 from cluster.repositories import hashing
 from cluster.repositories.accounts import Accounts
 from cluster.repositories.factors import SecondFactors
-from cluster.sealing import Sealer
 from quantis.errors import InvalidInput, NotInstalled, TooManyRequests
 from quantis.types.accounts import Role
 

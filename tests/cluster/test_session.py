@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from cluster.session import InProcess, OnRay, session
+from cluster.ray.session import InProcess, OnRay, session
 from cluster.settings import Settings
 from quantis.errors import InvalidInput, QuantisError, RejectedPanel, TimedOut
 
@@ -132,7 +132,7 @@ def test_when_items_have_allowances_here_then_each_is_told_its_own():
 def test_when_a_task_overruns_its_allowance_then_it_is_killed_and_named_and_the_others_go_on(
     on_ray, monkeypatch
 ):
-    monkeypatch.setattr("cluster.session.GRACE", 0.5)
+    monkeypatch.setattr("cluster.ray.session.GRACE", 0.5)
     started = time.monotonic()
     items = ["0.1", "600", "fail", "die", "0.2"]
     done = dict(OnRay(cpus=1).within(takes, None, items, lambda left: 2.0))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from cluster.data_layout import Storage, write_private
 from cluster.settings import (
     MINIMUM_SECRET,
     Settings,
@@ -15,7 +16,6 @@ from cluster.settings import (
     ray_environment,
     ray_submission_id,
 )
-from cluster.storage import Storage, write_private
 from quantis.errors import InvalidInput
 
 STRONG = "the strong one: 0123456789abcdef"
@@ -199,7 +199,7 @@ def test_when_writing_breaks_then_the_old_content_stays_whole(tmp_path, monkeypa
     def full(descriptor):
         raise OSError("disk full")
 
-    monkeypatch.setattr("cluster.storage.os.fsync", full)
+    monkeypatch.setattr("cluster.data_layout.os.fsync", full)
     with pytest.raises(OSError, match="disk full"):
         write_private(tmp_path / "secret", "new" * 1000)
     assert (tmp_path / "secret").read_text() == "old"

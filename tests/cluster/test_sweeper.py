@@ -12,14 +12,14 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from cluster.catalogue import Catalogue
-from cluster.compaction import compact
+from cluster.data_layout import Storage
 from cluster.database.engine import Database
+from cluster.datasets.catalogue import Catalogue
+from cluster.datasets.compaction import compact
+from cluster.datasets.integrity import verify
+from cluster.datasets.orphan_sweeper import Sweeper
 from cluster.repositories.datasets import Datasets
 from cluster.repositories.jobs import Jobs
-from cluster.storage import Storage
-from cluster.sweeper import Sweeper
-from cluster.verify import verify
 from models.registry.bundle import write_bundle
 from models.registry.mlflow_registry import Registry
 from quantis.types.datasets import DatasetSpec

@@ -11,10 +11,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from cluster.catalogue import Catalogue
+from cluster.data_layout import Storage
 from cluster.database.engine import Database
+from cluster.datasets.catalogue import Catalogue
 from cluster.repositories.datasets import Datasets
-from cluster.storage import Storage
 from quantis.types.datasets import DatasetSpec
 
 TEAM = "default"

@@ -19,10 +19,10 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cluster.catalogue import Catalogue
+from cluster.data_layout import Storage
 from cluster.database.engine import Database
-from cluster.storage import Storage
-from cluster.sweeper import Sweeper
+from cluster.datasets.catalogue import Catalogue
+from cluster.datasets.orphan_sweeper import Sweeper
 from features.store import delta_files
 from features.store.as_of import ranks
 from features.store.content_hash import Content

@@ -20,10 +20,10 @@ import pyarrow.parquet as pq
 from fastapi.testclient import TestClient
 
 from cluster.database.engine import Database
+from cluster.datasets.integrity import verify
+from cluster.datasets.orphan_sweeper import Sweeper
+from cluster.ray.submission import FakeJobs
 from cluster.repositories.accounts import Accounts
-from cluster.submission import FakeJobs
-from cluster.sweeper import Sweeper
-from cluster.verify import verify
 from quantis.types.accounts import Role
 from serve import tokens
 from serve.api.application import create_app

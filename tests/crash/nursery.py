@@ -13,10 +13,10 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
-from cluster.catalogue import Catalogue
+from cluster.data_layout import Storage
 from cluster.database.engine import Database
-from cluster.storage import Storage
-from cluster.sweeper import Sweeper
+from cluster.datasets.catalogue import Catalogue
+from cluster.datasets.orphan_sweeper import Sweeper
 from quantis.types.datasets import DatasetVersion
 from quantis.validation.panel_check import check_panel
 from tests.crash.blocks import OPERATIONS, Operation, spec

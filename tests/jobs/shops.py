@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from cluster.catalogue import Catalogue
 from cluster.database.engine import Database
+from cluster.datasets.catalogue import Catalogue
 from cluster.settings import Settings
 from quantis.types.datasets import DatasetSpec
 

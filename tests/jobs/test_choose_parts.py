@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from cluster.session import InProcess
+from cluster.ray.session import InProcess
 from features.store.snapshots import PlainSnapshots, cutoffs
 from jobs import choose, many
 from jobs.choose import Judged, Member, Trial, Unit

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cluster.catalogue import Catalogue
 from cluster.database.engine import Database
+from cluster.datasets.catalogue import Catalogue
 from cluster.repositories.jobs import Jobs
 from cluster.settings import Settings
 from jobs.bulk import files_in

@@ -15,8 +15,8 @@ from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
 from cluster.database.engine import Database
+from cluster.ray.submission import FakeJobs
 from cluster.settings import Settings, application_root
-from cluster.submission import FakeJobs
 from quantis.types.accounts import Role
 from quantis.types.datasets import DatasetSpec
 from quantis.types.jobs import BacktestSpec, JobState

@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from cluster.catalogue import Catalogue
 from cluster.database.engine import Database
+from cluster.datasets.catalogue import Catalogue
 from cluster.settings import Settings
 from jobs import preflight
 from quantis.types.datasets import DatasetSpec

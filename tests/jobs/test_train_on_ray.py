@@ -139,7 +139,7 @@ def test_when_a_panel_is_backtested_then_every_cut_is_kept_and_a_model_is_judged
 ) -> None:
     import pyarrow.parquet as pq
 
-    from cluster.backtests import FORECASTS, Backtests
+    from cluster.repositories.backtests import FORECASTS, Backtests
     from jobs.backtest import work
 
     spec = spec_of(["picky", "boosting"], segments=("region", "promo"), backtest_mode="vintage", refit=True)
@@ -172,7 +172,7 @@ def test_when_levels_are_named_then_the_forecasts_of_a_backtest_add_up(
 ) -> None:
     import pyarrow.parquet as pq
 
-    from cluster.backtests import FORECASTS
+    from cluster.repositories.backtests import FORECASTS
     from jobs.backtest import work
 
     spec = spec_of(["statistical"], hierarchy=(("region",),))

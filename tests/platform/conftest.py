@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from cluster import processes
-from cluster.processes import free_ports
-from cluster.storage import Storage
+from cluster.data_layout import Storage
+from cluster.local import processes
+from cluster.local.processes import free_ports
 from tests.platform.live import Live
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from cluster import processes
-from cluster.processes import Platform
-from cluster.storage import Storage
+from cluster.data_layout import Storage
+from cluster.local import processes
+from cluster.local.processes import Platform
 from tests.platform.live import Live
 from tests.serve import fronted
 from tests.serve.fronted import Open

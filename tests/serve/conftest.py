@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from cluster.catalogue import Catalogue
 from cluster.database.engine import Database
+from cluster.datasets.catalogue import Catalogue
+from cluster.ray.submission import FakeJobs
 from cluster.repositories.accounts import DEFAULT_TEAM
 from cluster.repositories.vintages import Vintages
-from cluster.submission import FakeJobs
 from models.registry.mlflow_registry import Registry
 from quantis.types.accounts import Role
 from quantis.types.datasets import DatasetSpec

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from cluster import front
-from cluster.front import Front
-from cluster.processes import free_ports
+from cluster.local import haproxy
+from cluster.local.haproxy import Front
+from cluster.local.processes import free_ports
 from cluster.settings import Settings
 from tests.serve import fuzz
 
@@ -70,7 +70,7 @@ def opened(
         shape = Front(
             "127.0.0.1", port, int(url.rpartition(":")[2]), settings.max_upload_mb, tls_port if cert else None
         )
-        process = front.start(settings, shape, dict(os.environ))
+        process = haproxy.start(settings, shape, dict(os.environ))
         try:
             yield Open(port, tls_port if cert else None, process.pid)
         finally:

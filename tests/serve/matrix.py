@@ -12,8 +12,8 @@ from typing import Any
 import pyarrow as pa
 from sqlalchemy import update
 
-from cluster.backtests import Backtests
 from cluster.database.tables import UserRow
+from cluster.repositories.backtests import Backtests
 from cluster.repositories.factors import code_at
 from cluster.repositories.sessions import Lifetime
 from quantis.types.accounts import Role, User

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cluster.backtests import Backtests
+from cluster.repositories.backtests import Backtests
 from models.evaluation.breakdown import SCHEMA
 from models.evaluation.metrics import METRICS
 from quantis.types.jobs import JobState

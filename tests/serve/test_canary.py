@@ -12,9 +12,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from cluster.database.engine import Database
+from cluster.ray.submission import FakeJobs
 from cluster.repositories.factors import code_at
 from cluster.settings import Settings
-from cluster.submission import FakeJobs
 from monitoring import logs
 from serve.api.application import create_app
 from serve.services import Services

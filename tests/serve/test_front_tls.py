@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from cluster import front
-from cluster.front import Front
+from cluster.local import haproxy
+from cluster.local.haproxy import Front
 from quantis import Client
 from quantis.errors import Forbidden, InvalidInput, Unavailable
 from tests.serve import fronted
@@ -158,4 +158,4 @@ def test_when_certificate_and_key_do_not_fit_then_nothing_starts_and_the_reason_
     settings = module_world.settings.model_copy(update=given)
     settings.storage.prepare()
     with pytest.raises(InvalidInput, match=said):
-        front.start(settings, Front("127.0.0.1", 1, 2, 1, 3), {})
+        haproxy.start(settings, Front("127.0.0.1", 1, 2, 1, 3), {})

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from cluster.reconciler import Reconciler
+from cluster.ray.reconciler import Reconciler
 from quantis.types.jobs import JobState
 from quantis.types.registry import Leaderboard, LeaderboardRow
 from tests.serve.world import START

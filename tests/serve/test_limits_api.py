@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import update
 
 from cluster.database.tables import JobRow
-from cluster.reconciler import Reconciler
+from cluster.ray.reconciler import Reconciler
 from quantis.types.jobs import FeaturizeSpec, JobState
 from quantis.types.teams import Quota
 from serve import limits, tokens

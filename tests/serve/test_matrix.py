@@ -13,10 +13,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from cluster.catalogue import Catalogue
 from cluster.database.engine import Database
+from cluster.datasets.catalogue import Catalogue
+from cluster.ray.submission import FakeJobs
 from cluster.repositories.vintages import Vintages
-from cluster.submission import FakeJobs
 from models.registry.mlflow_registry import Registry
 from quantis.types.accounts import Role
 from quantis.types.approvals import Policy

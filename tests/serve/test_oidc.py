@@ -13,7 +13,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from cluster.processes import free_ports
+from cluster.local.processes import free_ports
 from cluster.settings import Settings
 from quantis.errors import InvalidInput, Unavailable
 from serve.api.oauth import COOKIE, OIDC_COOKIE

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 import httpx
 import pytest
 
-from cluster.catalogue import Catalogue
 from cluster.database.engine import Database
+from cluster.datasets.catalogue import Catalogue
+from cluster.ray.submission import FakeJobs
 from cluster.repositories.accounts import DEFAULT_TEAM
 from cluster.repositories.vintages import Vintages
-from cluster.submission import FakeJobs
 from quantis.types.accounts import Role
 from quantis.types.datasets import DatasetSpec
 from serve.engine import Engine

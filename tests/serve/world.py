@@ -16,11 +16,11 @@ from fastapi.testclient import TestClient
 from pydantic import SecretStr
 from starlette.concurrency import run_in_threadpool
 
-from cluster.catalogue import Catalogue
 from cluster.database.engine import Database
+from cluster.datasets.catalogue import Catalogue
+from cluster.ray.submission import FakeJobs
 from cluster.repositories.accounts import DEFAULT_TEAM
 from cluster.settings import Settings
-from cluster.submission import FakeJobs
 from features.store.snapshots import snapshot_at
 from models.evaluation.promotion_gate import GateDecision
 from models.families.naive import SeasonalNaive

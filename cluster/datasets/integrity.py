@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cluster.catalogue import Catalogue
+from cluster.data_layout import Storage
 from cluster.database.engine import Database
+from cluster.datasets.catalogue import Catalogue
 from cluster.repositories.inventory import Inventory, StoredVersion
-from cluster.storage import Storage
 
 
 @dataclass(frozen=True)

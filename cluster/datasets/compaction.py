@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from cluster.catalogue import Catalogue
+from cluster.data_layout import Storage
+from cluster.datasets.catalogue import Catalogue
 from cluster.repositories.datasets import Pinned, Repinned
-from cluster.storage import Storage
 from features.store import delta_files
 from features.store.as_of import ticks_of
 from features.store.content_hash import Content

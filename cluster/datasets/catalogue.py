@@ -9,9 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from cluster.data_layout import Storage
 from cluster.database.engine import Database
 from cluster.repositories.datasets import Datasets, NewVersion, Pinned
-from cluster.storage import Storage
 from features.store.append import Added
 from features.store.content_hash import Content
 from features.store.panel_store import PanelStore, Pins, Written

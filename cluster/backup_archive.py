@@ -15,7 +15,7 @@ from typing import IO, Any, Protocol
 
 import zstandard
 
-from cluster.storage import sync_folder
+from cluster.data_layout import sync_folder
 from quantis.errors import Conflict, NotFound, QuantisError
 
 MANIFEST = "manifest.json"

@@ -14,12 +14,12 @@ import uuid
 from datetime import timedelta
 
 from cluster.database.engine import Database
-from cluster.quotas import Quotas
+from cluster.ray.submission import JobServer
 from cluster.repositories.audit import AuditTrail
 from cluster.repositories.jobs import STOP, SUBMIT, Jobs, OutboxItem
 from cluster.repositories.leases import Leases
 from cluster.repositories.sessions import Sessions
-from cluster.submission import JobServer
+from cluster.tenancy.quotas import Quotas
 from monitoring import instruments
 from quantis.errors import QuantisError
 from quantis.types.jobs import Job, JobState

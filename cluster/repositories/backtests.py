@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from cluster.data_layout import Storage, sync_folder
 from cluster.repositories import paging
-from cluster.storage import Storage, sync_folder
 from quantis.errors import InvalidInput, NotFound
 from quantis.types.base import Page
 from quantis.types.registry import Dimension, Figures

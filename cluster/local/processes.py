@@ -12,7 +12,7 @@ from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from cluster.storage import Storage, write_private
+from cluster.data_layout import Storage, write_private
 
 MARK = "QUANTIS_INSTANCE"
 

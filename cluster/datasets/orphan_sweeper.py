@@ -18,11 +18,11 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
+from cluster.data_layout import Storage
 from cluster.database.dumps import registered_runs
 from cluster.database.engine import Database
 from cluster.repositories.inventory import Inventory, StoredDataset
 from cluster.repositories.leases import Leases
-from cluster.storage import Storage
 from features.store import delta_files
 from features.store.panel_store import PanelStore
 
