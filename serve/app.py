@@ -21,9 +21,9 @@ from cluster.ray.submission import RayJobs
 from cluster.settings import Settings
 from monitoring import instruments, logs
 from quantis.sandbox import client
-from serve import forecaster
 from serve.api.application import create_app
-from serve.forecaster import RemoteForecaster
+from serve.forecasting import deployment
+from serve.forecasting.deployment import RemoteForecaster
 from serve.services import Services
 
 APPLICATION = "quantis"
@@ -60,7 +60,7 @@ def app(args: dict[str, str]) -> Application:
         max_ongoing_requests=100,
         health_check_period_s=5,
     )(serve.ingress()(Ingress))
-    bound: Application = ingress.bind(forecaster.deployment(settings).bind())
+    bound: Application = ingress.bind(deployment.deployment(settings).bind())
     return bound
 
 

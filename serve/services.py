@@ -35,9 +35,9 @@ from models.registry.mlflow_registry import Registry
 from quantis.errors import InvalidInput
 from quantis.types.approvals import Policy
 from quantis.types.forecasts import ForecastRequest, ForecastResponse
-from serve.identity import Identity
-from serve.limits import Limits
-from serve.oidc import Provider
+from serve.security.authentication import Identity
+from serve.security.oidc import Provider
+from serve.security.rate_limits import Limits
 
 
 class ForecastPort(Protocol):

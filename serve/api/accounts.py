@@ -20,9 +20,9 @@ from quantis.types.accounts import (
     UserChange,
 )
 from quantis.types.base import Id, Page
-from serve.access import AppServices, Audited, CurrentUser
-from serve.body import StrictRoute
-from serve.limits import address_of
+from serve.api.dependencies import AppServices, Audited, CurrentUser
+from serve.api.strict_route import StrictRoute
+from serve.security.rate_limits import address_of
 
 router = APIRouter(prefix="/v1", tags=["accounts"], route_class=StrictRoute)
 

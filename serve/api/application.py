@@ -10,8 +10,6 @@ from monitoring import instruments
 from quantis import __version__
 from quantis.errors import NotFound, NotInstalled, Unavailable
 from quantis.types.base import Frozen, Problem
-from serve import browsers, description, problems
-from serve.access import AppServices, authorise
 from serve.api import (
     accounts,
     approvals,
@@ -26,11 +24,13 @@ from serve.api import (
     sessions,
     teams,
 )
-from serve.audit import AuditedAnswers
-from serve.body import StrictRoute
-from serve.hangup import HangUp
-from serve.middleware import Observed
-from serve.policy import methods_at
+from serve.api.dependencies import AppServices, authorise
+from serve.api.strict_route import StrictRoute
+from serve.http import cors, openapi_document, problems
+from serve.http.connection_close import HangUp
+from serve.http.observability import Observed
+from serve.security.audit_middleware import AuditedAnswers
+from serve.security.policy import methods_at
 from serve.services import Services
 
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -71,10 +71,10 @@ def create_app(services: Services) -> FastAPI:
     if (services.settings.web_dist / "index.html").exists():
         app.frontend("/", directory=services.settings.web_dist, fallback="index.html")
     app.add_middleware(AuditedAnswers, trail=services.audit)
-    browsers.install(app, services.settings.cors_origins)
+    cors.install(app, services.settings.cors_origins)
     app.add_middleware(Observed, seconds=services.settings.request_seconds)
     app.add_middleware(HangUp)
-    description.install(app)
+    openapi_document.install(app)
     return app
 
 

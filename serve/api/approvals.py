@@ -10,8 +10,8 @@ from cluster.repositories.audit import Call
 from quantis.types.approvals import Approval, ApprovalState, ModelPolicy
 from quantis.types.base import Id, Name, Page
 from quantis.types.registry import AliasRequest, ModelVersion, Traffic
-from serve.access import AppServices, Audited, CurrentUser
-from serve.body import StrictRoute
+from serve.api.dependencies import AppServices, Audited, CurrentUser
+from serve.api.strict_route import StrictRoute
 
 Decided = TypeVar("Decided", ModelVersion | Approval, ModelPolicy | Approval, Traffic | Approval)
 router = APIRouter(prefix="/v1", tags=["models"], route_class=StrictRoute)

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Query
 from cluster.repositories.accounts import DEFAULT_TEAM
 from quantis.types.audit import AuditEvent, AuditVerdict, Outcome
 from quantis.types.base import Moment, Page
-from serve.access import AppServices, CurrentUser
-from serve.body import StrictRoute
+from serve.api.dependencies import AppServices, CurrentUser
+from serve.api.strict_route import StrictRoute
 
 router = APIRouter(prefix="/v1/audit-events", tags=["audit"], route_class=StrictRoute)
 

@@ -10,8 +10,8 @@ from cluster.repositories.backtests import Backtests
 from quantis.errors import NotFound
 from quantis.types.base import Id, Page
 from quantis.types.registry import Backtest, Dimension, Figures
-from serve.access import AppServices, CurrentUser, Principal
-from serve.body import StrictRoute
+from serve.api.dependencies import AppServices, CurrentUser, Principal
+from serve.api.strict_route import StrictRoute
 from serve.services import Services
 
 router = APIRouter(prefix="/v1", tags=["backtests"], route_class=StrictRoute)

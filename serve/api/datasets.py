@@ -26,9 +26,9 @@ from quantis.types.datasets import (
     UploadResult,
 )
 from quantis.types.imports import ImportRequest
-from serve.access import AppServices, CurrentUser, Principal
+from serve.api.dependencies import AppServices, CurrentUser, Principal
+from serve.api.strict_route import MAX_SECONDS, StrictRoute
 from serve.api.uploads import SAME, UPLOADS, HowToRead, Reading, received
-from serve.body import MAX_SECONDS, StrictRoute
 from serve.services import Services
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=StrictRoute)

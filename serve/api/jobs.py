@@ -16,8 +16,8 @@ from quantis.errors import NotFound
 from quantis.types.base import MAX_INTEGER, Id, Page
 from quantis.types.jobs import CompareSpec, IngestSpec, Job, JobEvent, JobKind, JobRequest, JobState, LogText
 from quantis.types.registry import Leaderboard
-from serve.access import AppServices, CurrentUser, check_job, still_admitted
-from serve.body import StrictRoute
+from serve.api.dependencies import AppServices, CurrentUser, check_job, still_admitted
+from serve.api.strict_route import StrictRoute
 
 POLL_SECONDS = 0.5
 MAX_LOG = 1_000_000

@@ -17,8 +17,8 @@ from quantis.types.keys import (
     ServiceAccount,
     ServiceAccountChange,
 )
-from serve.access import AppServices, Audited, CurrentUser
-from serve.body import StrictRoute
+from serve.api.dependencies import AppServices, Audited, CurrentUser
+from serve.api.strict_route import StrictRoute
 
 router = APIRouter(prefix="/v1", tags=["keys"], route_class=StrictRoute)
 

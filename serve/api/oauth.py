@@ -13,12 +13,12 @@ from cluster.repositories.sessions import Lifetime, Rotation
 from monitoring import instruments
 from quantis.errors import InvalidInput, NotFound, SecondFactorRequired, Unauthenticated
 from quantis.types.accounts import Role, TokenResponse, User
-from serve import tokens
-from serve.access import AppServices, Audited
-from serve.body import StrictRoute
-from serve.identity import CLIENT
-from serve.limits import address_of
-from serve.oidc import Begun, Provider
+from serve.api.dependencies import AppServices, Audited
+from serve.api.strict_route import StrictRoute
+from serve.security import tokens
+from serve.security.authentication import CLIENT
+from serve.security.oidc import Begun, Provider
+from serve.security.rate_limits import address_of
 from serve.services import Services
 
 COOKIE = "__Host-quantis-refresh"

@@ -9,9 +9,9 @@ from quantis.types.base import Name, SeriesId
 from quantis.types.datasets import DatasetVersion
 from quantis.types.observations import AppendResult, Observations
 from quantis.validation.observations import panel_of
-from serve.access import AppServices, CurrentUser
+from serve.api.dependencies import AppServices, CurrentUser
+from serve.api.strict_route import SERIES, StrictRoute
 from serve.api.uploads import SAME
-from serve.body import SERIES, StrictRoute
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=StrictRoute)
 

@@ -14,9 +14,9 @@ from quantis.errors import NotFound
 from quantis.types.base import Id, Name, Page
 from quantis.types.forecasts import ForecastRequest, ForecastResponse
 from quantis.types.registry import Leaderboard, Model, ModelCard, ModelVersion
-from serve import deadlines
-from serve.access import AppServices, CurrentUser
-from serve.body import SERIES, StrictRoute
+from serve.api.dependencies import AppServices, CurrentUser
+from serve.api.strict_route import SERIES, StrictRoute
+from serve.http import deadlines
 
 GRACE_SECONDS = 5
 """How much longer a forecast has on its way out than its deadline, so that the forecaster can say so itself."""

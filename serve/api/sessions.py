@@ -6,8 +6,8 @@ from fastapi import APIRouter
 
 from quantis.types.accounts import Session
 from quantis.types.base import Id, Page
-from serve.access import AppServices, CurrentUser
-from serve.body import StrictRoute
+from serve.api.dependencies import AppServices, CurrentUser
+from serve.api.strict_route import StrictRoute
 
 router = APIRouter(prefix="/v1/users/me/sessions", tags=["accounts"], route_class=StrictRoute)
 

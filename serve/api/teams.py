@@ -8,8 +8,8 @@ from fastapi import APIRouter
 
 from quantis.types.base import Name, Page
 from quantis.types.teams import NewTeam, Team, TeamChange, Usage
-from serve.access import AppServices, Audited, CurrentUser
-from serve.body import StrictRoute
+from serve.api.dependencies import AppServices, Audited, CurrentUser
+from serve.api.strict_route import StrictRoute
 from serve.services import Services
 
 router = APIRouter(prefix="/v1", tags=["teams"], route_class=StrictRoute)

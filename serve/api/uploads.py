@@ -14,7 +14,7 @@ from pydantic import StringConstraints, ValidationError
 
 from quantis.errors import InvalidInput, TooLarge
 from quantis.types.reading import DateOrder, Delimiter, Encoding, ReadOptions
-from serve.body import MAX_SECONDS
+from serve.api.strict_route import MAX_SECONDS
 from serve.services import Services
 
 SAME: dict[int | str, dict[str, Any]] = {

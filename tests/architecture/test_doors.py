@@ -28,7 +28,7 @@ class Door:
 
 RAY_DATA = ("features/ray_data.py",)
 RAY_TRAIN = ("jobs/train.py", "jobs/transformer.py", "jobs/tune.py", "jobs/worker.py")
-RAY_SERVE = ("serve/app.py", "serve/forecaster.py")
+RAY_SERVE = ("serve/app.py", "serve/forecasting/deployment.py")
 RAY_CORE = ("cluster/ray/session.py",)
 RAY_JOBS = ("cluster/ray/submission.py",)
 SQL = ("cluster/database.py", "cluster/database/*.py", "cluster/repositories/*.py")
@@ -60,7 +60,7 @@ DOORS = (
         ("models/families/tft/pytorch_forecasting/*.py",),
     ),
     Door("MLflow", ("mlflow",), ("models/registry/mlflow_registry.py",)),
-    Door("python-jose", ("jose",), ("serve/tokens.py",)),
+    Door("python-jose", ("jose",), ("serve/security/tokens.py",)),
     Door("password hashes", ("argon2",), ("cluster/repositories/hashing.py",)),
     Door("encryption", ("cryptography",), ("cluster/encryption.py",)),
     Door("Redis", ("redis",), ("cluster/tenancy/rate_counters.py",)),
@@ -136,10 +136,10 @@ def test_when_doors_name_files_then_the_files_are_there(product: list[Any]) -> N
         ("features/design/design_frame.py", "import deltalake"),
         ("models/evaluation/rolling_origin.py", "import lightning.pytorch as pl"),
         ("jobs/train.py", "from mlflow.tracking import MlflowClient"),
-        ("serve/access.py", "from jose import jwt"),
-        ("serve/access.py", "from argon2 import PasswordHasher"),
+        ("serve/api/dependencies.py", "from jose import jwt"),
+        ("serve/api/dependencies.py", "from argon2 import PasswordHasher"),
         ("cluster/repositories/accounts.py", "from cryptography.fernet import Fernet"),
-        ("serve/limits.py", "import redis"),
+        ("serve/security/rate_limits.py", "import redis"),
         ("serve/api/app.py", "from prometheus_client import Counter"),
         ("models/families/tft/forecaster.py", "import torch\ntorch.load('x')"),
         ("models/registry/bundle.py", "import numpy as np\nnp.load('x', allow_pickle=True)"),

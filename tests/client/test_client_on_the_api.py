@@ -23,7 +23,7 @@ from quantis.types.accounts import Role  # noqa: E402
 from quantis.types.datasets import DatasetSpec  # noqa: E402
 from quantis.types.forecasts import ForecastRequest, ForecastResponse  # noqa: E402
 from serve.api.application import create_app  # noqa: E402
-from serve.engine import Engine  # noqa: E402
+from serve.forecasting.engine import Engine  # noqa: E402
 from serve.services import Services  # noqa: E402
 from tests.client.contract import *  # noqa: E402, F403
 from tests.client.contract import SignIn  # noqa: E402

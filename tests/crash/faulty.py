@@ -25,8 +25,8 @@ from cluster.datasets.orphan_sweeper import Sweeper
 from cluster.ray.submission import FakeJobs
 from cluster.repositories.accounts import Accounts
 from quantis.types.accounts import Role
-from serve import tokens
 from serve.api.application import create_app
+from serve.security import tokens
 from serve.services import Services
 from tests.crash.blocks import Operation, spec
 from tests.crash.book import TEAM

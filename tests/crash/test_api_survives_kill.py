@@ -16,7 +16,7 @@ import pytest
 
 from cluster.repositories.accounts import Accounts
 from quantis.types.accounts import Role
-from serve import tokens
+from serve.security import tokens
 from tests.crash.blocks import Operation
 from tests.crash.book import TEAM, Book, nursery
 from tests.serve.world import SECRET

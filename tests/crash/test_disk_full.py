@@ -32,8 +32,8 @@ from quantis.panel import Snapshot, Task, timestamps
 from quantis.types.accounts import Role
 from quantis.types.datasets import Roles
 from quantis.types.forecasts import ForecastRequest, ForecastResponse, ModelRef, SeriesRequest
-from serve import tokens
 from serve.api.application import create_app
+from serve.security import tokens
 from serve.services import Services
 from tests.crash.blocks import Operation, spec
 from tests.crash.book import TEAM

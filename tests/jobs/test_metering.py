@@ -21,8 +21,8 @@ from quantis.types.accounts import Role
 from quantis.types.datasets import DatasetSpec
 from quantis.types.jobs import BacktestSpec, JobState
 from quantis.types.teams import Quota
-from serve import tokens
 from serve.api.application import create_app
+from serve.security import tokens
 from serve.services import Services
 
 PASSWORD = "correct horse battery"

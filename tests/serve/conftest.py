@@ -22,8 +22,8 @@ from cluster.repositories.vintages import Vintages
 from models.registry.mlflow_registry import Registry
 from quantis.types.accounts import Role
 from quantis.types.datasets import DatasetSpec
-from serve import limits
-from serve.engine import Engine
+from serve.forecasting.engine import Engine
+from serve.security import rate_limits
 from serve.services import Services
 from tests.serve import world as worlds
 from tests.serve.world import Failing, InThisProcess, World
@@ -83,7 +83,7 @@ def module_world(
     folder = shutil.copytree(template, tmp_path_factory.mktemp("module") / "data")
     with pytest.MonkeyPatch.context() as patch, _world(folder, registry) as world:
         for name in ("STRANGER", "WRONG_PER_ADDRESS", "WRONG_PER_PAIR", "WRONG_PER_ACCOUNT"):
-            patch.setattr(limits, name, 1_000_000)  # all that they send comes from one address
+            patch.setattr(rate_limits, name, 1_000_000)  # all that they send comes from one address
         yield world
 
 

@@ -22,8 +22,8 @@ from quantis.types.forecasts import ForecastRequest, ForecastResponse, ModelRef
 from quantis.types.jobs import FeaturizeSpec, JobState
 from quantis.types.keys import NewApiKey, NewServiceAccount, Scope
 from quantis.types.registry import Backtest, Leaderboard
-from serve import tokens
-from serve.identity import CLIENT
+from serve.security import tokens
+from serve.security.authentication import CLIENT
 from serve.services import Services
 from tests.serve.world import PASSWORD, START
 

@@ -5,8 +5,8 @@ from fastapi import Depends
 from fastapi.routing import iter_route_contexts
 
 from quantis.types.accounts import Role
-from serve.access import authorise
-from serve.policy import JOB_POLICY, POLICY
+from serve.api.dependencies import authorise
+from serve.security.policy import JOB_POLICY, POLICY
 
 ROLES = [None, *Role]
 RANK = {None: -1, Role.viewer: 0, Role.analyst: 1, Role.ml_engineer: 2, Role.admin: 3}
@@ -150,7 +150,7 @@ def test_when_the_authorization_header_is_odd_then_it_is_401_and_says_how(world,
 def test_when_another_team_asks_then_it_sees_nothing_of_ours(world, problem):
     user = world.services.accounts.create("rivals", "spy", "correct horse battery", Role.admin)
     spy = world.client("admin")
-    from serve import tokens
+    from serve.security import tokens
 
     spy.headers["Authorization"] = f"Bearer {tokens.issue(user.id, world.services.token_keys[0], 60)}"
     job = (

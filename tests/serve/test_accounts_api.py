@@ -11,7 +11,7 @@ from sqlalchemy import update
 
 from cluster.database.tables import RefreshTokenRow, SessionRow
 from quantis.errors import Unauthenticated
-from serve import tokens
+from serve.security import tokens
 from tests.serve.world import PASSWORD
 
 COOKIE = "__Host-quantis-refresh"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantis.errors import InvalidInput
-from serve.strict_json import MAX_DEPTH, parse
+from serve.http.strict_json import MAX_DEPTH, parse
 
 text = st.text(st.characters(exclude_categories=["Cs"]))
 numbers = st.one_of(st.integers(-(2**63), 2**63), st.floats(allow_nan=False, allow_infinity=False))

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from quantis.errors import TimedOut
-from serve import deadlines
+from serve.http import deadlines
 from tests.serve.world import InThisProcess, problem
 
 

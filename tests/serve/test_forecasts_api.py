@@ -287,7 +287,7 @@ def test_when_the_champion_changes_then_replicas_follow_within_seconds_and_old_f
     try:
         world.registry.promote("demand", third.version)
         clock = time.monotonic
-        monkeypatch.setattr("serve.engine.time.monotonic", lambda: clock() + 3)
+        monkeypatch.setattr("serve.forecasting.engine.time.monotonic", lambda: clock() + 3)
         assert ask(client, [GOOD])["model"]["version"] == third.version
         assert client.get(f"/v1/forecasts/{old['forecast_id']}").json() == old
     finally:

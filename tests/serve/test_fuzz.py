@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from quantis.types.jobs import JobState
-from serve import tokens
+from serve.security import tokens
 from tests.serve import fuzz
 from tests.serve.fuzz import Known
 from tests.serve.matrix import Makers
@@ -19,7 +19,7 @@ from tests.serve.world import PASSWORD
 def fuzzed(world, monkeypatch):
     """The API over a socket; whoever asks may ask, and be wrong, as often as the run needs."""
     for name in ("STRANGER", "WRONG_PER_ADDRESS", "WRONG_PER_PAIR", "WRONG_PER_ACCOUNT"):
-        monkeypatch.setattr(f"serve.limits.{name}", 10**9)
+        monkeypatch.setattr(f"serve.security.rate_limits.{name}", 10**9)
     settings = world.settings.model_copy(update={"stream_seconds": 0.3, "quota_requests_per_minute": None})
     world = replace(world, settings=settings)
     with fuzz.served(world.app) as url:

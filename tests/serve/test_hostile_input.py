@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from quantis.types.accounts import Role
-from serve.access import POLICY
-from serve.body import FORM_BYTES, JSON_BYTES, SERIES_BYTES
+from serve.api.dependencies import POLICY
+from serve.api.strict_route import FORM_BYTES, JSON_BYTES, SERIES_BYTES
 from tests.serve.test_access import VALUES
 from tests.serve.world import problem
 

@@ -11,8 +11,8 @@ from sqlalchemy import event
 from cluster.database.engine import Database
 from cluster.repositories.principals import Principals
 from quantis.errors import Unauthenticated, Unavailable
-from serve import identity
-from serve.identity import Identity
+from serve.security import authentication
+from serve.security.authentication import Identity
 from tests.serve.test_sessions_api import signed_in
 
 
@@ -68,8 +68,8 @@ def test_when_an_authenticated_forecast_is_asked_for_then_knowing_the_caller_cos
 def test_when_the_database_is_out_of_reach_then_reads_and_forecasts_go_on_and_changes_do_not(
     world, flaky, problem, monkeypatch
 ):
-    monkeypatch.setattr(identity, "HELD_SECONDS", 0.0)
-    monkeypatch.setattr(identity, "RETRY_SECONDS", 0.2)
+    monkeypatch.setattr(authentication, "HELD_SECONDS", 0.0)
+    monkeypatch.setattr(authentication, "RETRY_SECONDS", 0.2)
     client, _ = signed_in(world, "ml_engineer")
     stranger, _ = signed_in(world, "analyst")
     assert client.get("/v1/datasets").status_code == 200
@@ -90,7 +90,7 @@ def test_when_no_server_listens_where_the_database_was_then_known_callers_read_o
     world, problem, monkeypatch
 ):
     """A real connection that fails, instead of a stand-in."""
-    monkeypatch.setattr(identity, "HELD_SECONDS", 0.0)
+    monkeypatch.setattr(authentication, "HELD_SECONDS", 0.0)
     client, _ = signed_in(world, "ml_engineer")
     assert client.get("/v1/models").status_code == 200
     gone = Database("postgresql+psycopg://quantis@127.0.0.1:1/gone")
@@ -102,8 +102,8 @@ def test_when_no_server_listens_where_the_database_was_then_known_callers_read_o
 
 
 def test_when_the_outage_lasts_longer_than_the_stated_time_then_nobody_is_believed(world, monkeypatch):
-    monkeypatch.setattr(identity, "HELD_SECONDS", 0.0)
-    monkeypatch.setattr(identity, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(authentication, "HELD_SECONDS", 0.0)
+    monkeypatch.setattr(authentication, "RETRY_SECONDS", 0.0)
     answer = signed_in(world)[1]
     flaky = Flaky(world.services.identity._principals)
     known = Identity(flaky, world.services.token_keys, outage_seconds=1.5)
@@ -118,7 +118,7 @@ def test_when_the_outage_lasts_longer_than_the_stated_time_then_nobody_is_believ
 def test_when_an_account_was_gone_before_the_outage_then_the_outage_does_not_bring_it_back(
     world, monkeypatch
 ):
-    monkeypatch.setattr(identity, "HELD_SECONDS", 0.0)
+    monkeypatch.setattr(authentication, "HELD_SECONDS", 0.0)
     client, answer = signed_in(world)
     assert client.get("/v1/users/me").status_code == 200
     world.client("admin").patch(f"/v1/users/{world.user_id('viewer')}", json={"disabled": True})

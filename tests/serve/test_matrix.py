@@ -22,8 +22,8 @@ from quantis.types.accounts import Role
 from quantis.types.approvals import Policy
 from quantis.types.datasets import DatasetSpec
 from serve.api.application import create_app
-from serve.engine import Engine
-from serve.policy import ANY, PERSON, POLICY, Rule
+from serve.forecasting.engine import Engine
+from serve.security.policy import ANY, PERSON, POLICY, Rule
 from serve.services import Services
 from tests.serve import matrix, statements
 from tests.serve import world as worlds

@@ -22,7 +22,7 @@ from cluster.database.engine import Database
 from cluster.repositories.accounts import DEFAULT_TEAM, Accounts
 from quantis.panel import timestamps
 from quantis.types.accounts import Role
-from serve import tokens
+from serve.security import tokens
 from tests.panel.test_hostile_files import HOSTILE
 from tests.serve.world import SECRET, settings_for
 

@@ -17,7 +17,7 @@ from cluster.local.processes import free_ports
 from cluster.settings import Settings
 from quantis.errors import InvalidInput, Unavailable
 from serve.api.oauth import COOKIE, OIDC_COOKIE
-from serve.oidc import Provider
+from serve.security.oidc import Provider
 from tests.serve.issuer import CLIENT_ID, CLIENT_SECRET
 
 ROOT = Path(__file__).parents[2]
@@ -128,7 +128,7 @@ def test_when_an_external_user_tries_a_password_then_there_is_none(federated, is
 
 @pytest.mark.parametrize("key", ["RS256", "ES256"])
 def test_when_the_provider_rotates_its_keys_then_the_new_one_is_found(federated, issuer, monkeypatch, key):
-    monkeypatch.setattr("serve.oidc.NEW_KEYS_SECONDS", 0.0)
+    monkeypatch.setattr("serve.security.oidc.NEW_KEYS_SECONDS", 0.0)
     client = federated.client()
     come_back(client, begin(client), issuer)
     httpx.post(f"{issuer}/next", json={"rotate": key})

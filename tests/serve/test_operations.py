@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from quantis.errors import Unavailable
-from serve.middleware import HEADERS
+from serve.http.observability import HEADERS
 
 FORECAST = ("POST", "/v1/models/demand/forecasts", {"series": [{"unique_id": "JFK/B6"}]})
 ANSWERS = [

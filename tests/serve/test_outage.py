@@ -8,9 +8,9 @@ import pytest
 
 from cluster.database.engine import Database
 from quantis.errors import Unavailable
-from serve import identity
-from serve.engine import Engine
-from serve.outage import LastKnown
+from serve.forecasting.engine import Engine
+from serve.forecasting.stale_cache import LastKnown
+from serve.security import authentication
 from tests.serve.test_sessions_api import signed_in
 from tests.serve.world import InThisProcess
 
@@ -21,8 +21,8 @@ BODY = {"series": [{"unique_id": "JFK/B6"}], "as_of": "2024-01-20T00:00:00Z"}
 @pytest.fixture
 def lasting(world, monkeypatch):
     """The platform as it serves: with an engine that goes on for a minute."""
-    monkeypatch.setattr(identity, "HELD_SECONDS", 0.0)
-    monkeypatch.setattr("serve.engine.ALIAS_SECONDS", 0.0)  # before the engine is made
+    monkeypatch.setattr(authentication, "HELD_SECONDS", 0.0)
+    monkeypatch.setattr("serve.forecasting.engine.ALIAS_SECONDS", 0.0)  # before the engine is made
     services = world.services
     services.vintages._waiting = world.settings.storage.waiting
     engine = Engine(lambda team: world.registry, services.catalogue, services.vintages, outage_seconds=60.0)

@@ -19,7 +19,7 @@ from cluster.repositories.accounts import DEFAULT_TEAM
 from cluster.repositories.vintages import Vintages
 from quantis.types.accounts import Role
 from quantis.types.datasets import DatasetSpec
-from serve.engine import Engine
+from serve.forecasting.engine import Engine
 from tests.cluster import postgres
 from tests.serve import fuzz
 from tests.serve import world as worlds

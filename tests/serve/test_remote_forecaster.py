@@ -9,7 +9,7 @@ import pytest
 
 from quantis.errors import QuantisError, RejectedPanel, TimedOut, all_errors
 from quantis.types.forecasts import ForecastRequest, ForecastResponse
-from serve.forecaster import RemoteForecaster
+from serve.forecasting.deployment import RemoteForecaster
 
 GOOD = "JFK/B6"
 

@@ -12,7 +12,7 @@ from cluster.database.tables import UserRow
 from cluster.repositories.factors import code_at
 from quantis.errors import InvalidInput
 from quantis.types.jobs import FeaturizeSpec
-from serve import identity
+from serve.security import authentication
 from tests.serve.test_accounts_api import refresh, sign_in
 from tests.serve.world import PASSWORD
 
@@ -64,7 +64,7 @@ def test_when_a_used_refresh_token_returns_then_the_access_tokens_of_its_session
     refresh(client, answer["refresh_token"])
     assert client.get("/v1/users/me").status_code == 200
     problem(refresh(world.client(), answer["refresh_token"]), 401, "unauthenticated")
-    deadline = time.monotonic() + identity.HELD_SECONDS + 0.5
+    deadline = time.monotonic() + authentication.HELD_SECONDS + 0.5
     while client.get("/v1/users/me").status_code == 200:
         assert time.monotonic() < deadline
         time.sleep(0.05)

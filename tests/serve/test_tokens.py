@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantis.errors import InvalidInput, Unauthenticated
-from serve import tokens
+from serve.security import tokens
 
 KEY = b"k" * 32
 OTHER = b"o" * 32

@@ -17,7 +17,7 @@ BODY = {"series": [{"unique_id": "JFK/B6"}]}
 @pytest.fixture
 def two(world, monkeypatch, folder, template):
     """A champion and another version that passed the gate; its number is `second`."""
-    monkeypatch.setattr("serve.engine.ALIAS_SECONDS", -1.0)
+    monkeypatch.setattr("serve.forecasting.engine.ALIAS_SECONDS", -1.0)
     world.forecaster.engine._traffic._fresh = world.forecaster.engine._versions._fresh = -1.0
     found = world.registry.publish("demand", template / "bundle", metrics={"mase": 0.4}, gate=PASSED)
     world.second = found.version

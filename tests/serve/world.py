@@ -29,9 +29,9 @@ from models.registry.mlflow_registry import Registry
 from quantis.panel import timestamps
 from quantis.types.datasets import Roles
 from quantis.types.forecasts import ForecastRequest, ForecastResponse
-from serve import tokens
 from serve.api.application import create_app
-from serve.engine import Engine
+from serve.forecasting.engine import Engine
+from serve.security import tokens
 from serve.services import ForecastPort, Services
 
 PASSWORD = "correct horse battery"

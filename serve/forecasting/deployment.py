@@ -19,7 +19,7 @@ from models.registry.bundle import known_families
 from monitoring import instruments, logs
 from quantis.errors import QuantisError, TimedOut, all_errors
 from quantis.types.forecasts import ForecastRequest, ForecastResponse
-from serve.engine import Engine
+from serve.forecasting.engine import Engine
 
 _BY_CODE = {kind.code: kind for kind in all_errors()}
 

@@ -27,9 +27,7 @@ from quantis.errors import NotFound
 from quantis.panel import ID, Panel, Snapshot, Task
 from quantis.types.forecasts import ForecastRequest, ForecastResponse, ModelRef, SeriesRequest
 from quantis.types.registry import ModelVersion, Traffic
-from serve.forecasting.traffic_split import drawn
-from serve.outage import LastKnown
-from serve.requests import (
+from serve.forecasting.request_history import (
     OwnHistory,
     as_datetime,
     as_time,
@@ -39,6 +37,8 @@ from serve.requests import (
     start_of,
     wanted_quantiles,
 )
+from serve.forecasting.stale_cache import LastKnown
+from serve.forecasting.traffic_split import drawn
 
 ALIAS_SECONDS = 2.0
 MOST_MODELS = 8

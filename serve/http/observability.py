@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from monitoring import instruments, logs
-from serve import deadlines, problems
+from serve.http import deadlines, problems
 
 _CLEAN_ID = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
 _CSP = (

@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from cluster.data_layout import trouble
 from quantis.errors import NotFound, QuantisError, RejectedPanel, TooManyRequests, Unavailable
 from quantis.types.base import Problem
-from serve.policy import methods_at
+from serve.security.policy import methods_at
 
 MEDIA_TYPE = "application/problem+json"
 _MAX_ERRORS = 20

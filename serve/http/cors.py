@@ -8,7 +8,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from quantis.errors import Forbidden, InvalidInput
-from serve import problems
+from serve.http import problems
 
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _OURS = ("same-origin", "none")

@@ -17,7 +17,7 @@ import httpx
 
 from cluster.settings import Settings
 from quantis.errors import InvalidInput, Unauthenticated, Unavailable
-from serve import tokens
+from serve.security import tokens
 
 CALLBACK = "/v1/oauth/oidc/callback"
 KEYS_SECONDS, NEW_KEYS_SECONDS = 3600.0, 10.0

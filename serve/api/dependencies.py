@@ -16,9 +16,9 @@ from quantis.errors import Forbidden, NotFound, TooManyRequests, Unauthenticated
 from quantis.types.accounts import Role
 from quantis.types.jobs import JobSpec
 from quantis.types.keys import Scope
-from serve.identity import Known
-from serve.limits import address_of
-from serve.policy import ANY, CHANGING_READS, JOB_POLICY, PERSON, POLICY, Rule
+from serve.security.authentication import Known
+from serve.security.policy import ANY, CHANGING_READS, JOB_POLICY, PERSON, POLICY, Rule
+from serve.security.rate_limits import address_of
 from serve.services import Services, services_of
 
 AppServices = Annotated[Services, Depends(services_of)]

@@ -10,9 +10,9 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from quantis.errors import QuantisError, TooLarge
-from serve import deadlines
-from serve.access import admit
-from serve.strict_json import parse
+from serve.api.dependencies import admit
+from serve.http import deadlines
+from serve.http.strict_json import parse
 
 JSON_BYTES = 1024 * 1024
 SERIES_BYTES = 8 * 1024 * 1024

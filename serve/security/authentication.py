@@ -19,7 +19,7 @@ from cluster.repositories.hashing import digest
 from cluster.repositories.keys import PREFIX
 from cluster.repositories.principals import Principal, Principals
 from quantis.errors import Unauthenticated, Unavailable
-from serve import tokens
+from serve.security import tokens
 
 HELD_SECONDS = 1.0
 """How long a principal is believed without looking; a change of role or a disabled account shows after it."""

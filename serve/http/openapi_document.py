@@ -8,8 +8,8 @@ from typing import Any
 from fastapi import FastAPI
 
 from quantis.types.jobs import JobEvent
-from serve import problems
-from serve.policy import POLICY
+from serve.http import problems
+from serve.security.policy import POLICY
 
 STREAM = "text/event-stream"
 _PROBLEM = {"$ref": "#/components/schemas/Problem"}
