@@ -21,8 +21,8 @@ from bench.accuracy_optional import OPTIONAL
 from bench.accuracy_peers import ALWAYS
 from bench.accuracy_sets import SETS, Trial
 from bench.harness import arguments, report
-from jobs import choose
-from jobs.choose import Judged, Member, Unit
+from jobs.evaluation import candidates
+from jobs.evaluation.candidates import Judged, Member, Unit
 from models.evaluation.metrics import evaluate
 from models.evaluation.promotion_gate import gate
 from models.evaluation.rolling_origin import backtest
@@ -52,24 +52,24 @@ def ours(trial: Trial, tell: Any) -> tuple[dict[str, float | None], dict[str, An
     spec = CompareSpec(dataset=trial.name, h=trial.task.h)
     now = trial.snapshot(trial.tests[0])
     judged = trial.before_test(now)
-    members = choose.members(spec, trial.task)
+    members = candidates.members(spec, trial.task)
     outcomes: dict[str, Judged | Exception] = {}
     for member in members:
         try:
-            outcomes[member.name] = choose.judge_unit(judged, Unit(member), None)
+            outcomes[member.name] = candidates.judge_unit(judged, Unit(member), None)
         except Exception as error:
             outcomes[member.name] = error
         tell(f"{trial.name}: {member.name} judged, {time.monotonic() - started:.0f} s")
-    published = choose.published(members, outcomes, judged, Family.ensemble in spec.families)
+    published = candidates.published(members, outcomes, judged, Family.ensemble in spec.families)
     for name, candidate in published.items():
         outcomes[name] = Judged(candidate.predictions, 0.0)
     if ENSEMBLE in published:
         members = [*members, Member(ENSEMBLE, Family.ensemble)]
-    scores = [choose.score(member, outcomes[member.name], judged) for member in members]
+    scores = [candidates.score(member, outcomes[member.name], judged) for member in members]
     decision = gate(scores)
     weights = published[decision.chosen].weights
     by_name = {member.name: member for member in members}
-    fitted = [(weight, choose.fit(by_name[name], now, trial.task)) for name, weight in weights.items()]
+    fitted = [(weight, candidates.fit(by_name[name], now, trial.task)) for name, weight in weights.items()]
     model = Ensemble(trial.task, fitted) if decision.chosen == ENSEMBLE else fitted[0][1]
     model = calibrated(model, published[decision.chosen].calibration)
     found = _figures(trial, lambda snapshot: model, through_ladder=True)

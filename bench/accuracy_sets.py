@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.store.snapshots import cutoffs, snapshot_at
-from jobs import choose
+from jobs.evaluation import candidates
 from quantis.frequency import Frequency
 from quantis.panel import DS, ID, TIMESTAMP, Panel, Snapshot, Task, Y
 from quantis.types.datasets import Roles
@@ -41,11 +41,11 @@ class Trial:
         steps = spans * len(self.tests) * self.task.h
         return replace(self, tests=tuple(self.task.frequency.shift(np.array(self.tests), -steps)))
 
-    def before_test(self, now: Snapshot) -> choose.Trial:
+    def before_test(self, now: Snapshot) -> candidates.Trial:
         """What families are judged on: the rolling origins that a training job would take from `now`."""
-        windows = choose.windows(CompareSpec(dataset=self.name, h=self.task.h), self.task, now.history)
+        windows = candidates.windows(CompareSpec(dataset=self.name, h=self.task.h), self.task, now.history)
         origins = cutoffs(self.tests[0], self.task, windows, self.task.h)
-        return choose.Trial(self.task, self.snapshot, now.history, tuple(origins))
+        return candidates.Trial(self.task, self.snapshot, now.history, tuple(origins))
 
     @property
     def actuals(self) -> pa.Table:

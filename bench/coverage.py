@@ -16,8 +16,8 @@ from typing import Any
 
 from bench.accuracy_sets import MORE, SETS, Trial
 from bench.harness import arguments, report
-from jobs import choose
-from jobs.choose import Member, Unit
+from jobs.evaluation import candidates
+from jobs.evaluation.candidates import Member, Unit
 from models.evaluation.metrics import evaluate
 from models.evaluation.rolling_origin import backtest
 from models.forecaster import Forecaster
@@ -37,9 +37,9 @@ def span(trial: Trial) -> dict[str, Any]:
     season = task.season_lengths[0]
     member, floor = Member(family, family), Member("floor", Family.seasonal_naive, season=season)
     judged = trial.before_test(now)
-    outcomes = {one.name: choose.judge_unit(judged, Unit(one), None) for one in (member, floor)}
-    candidate = choose.published([member, floor], outcomes, judged, blend=False)[member.name]
-    fitted = choose.fit(member, now, task)
+    outcomes = {one.name: candidates.judge_unit(judged, Unit(one), None) for one in (member, floor)}
+    candidate = candidates.published([member, floor], outcomes, judged, blend=False)[member.name]
+    fitted = candidates.fit(member, now, task)
     published = calibrated(fitted, candidate.calibration)
     return {
         "windows": len(judged.cutoffs),

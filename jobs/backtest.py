@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from cluster.repositories.backtests import FORECASTS, Backtests
-from jobs.choose import Judged, Trial
-from jobs.compare import Clock, Compared, compare, trial_of
+from jobs.evaluation.candidates import Judged, Trial
+from jobs.evaluation.runner import Clock, Compared, compare, trial_of
 from jobs.runtime import Context, run
 from models.evaluation.breakdown import DIMENSIONS, by_dimension, overall, segments_of
 from models.evaluation.evaluated import Rows

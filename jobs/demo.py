@@ -22,7 +22,7 @@ from cluster.data_layout import write_private
 from cluster.local.processes import MemoryWatch, Platform
 from cluster.settings import Settings
 from cluster.up import fail, up
-from jobs.flights import HELD_OUT, TRAIN_AS_OF, co2_csv, flights_panel
+from jobs.demo_data import HELD_OUT, TRAIN_AS_OF, co2_csv, flights_panel
 from quantis.client import Client
 from quantis.errors import Conflict, QuantisError, Unavailable
 from quantis.progress import Steps

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from cluster.ray.session import OnRay
 from features.store.snapshots import cutoffs, snapshot_at
-from jobs import many
+from jobs import batch_forecast
 from jobs.runtime import Context, run
 from models.arrays import keep_series
 from models.evaluation.metrics import evaluate
@@ -63,7 +63,7 @@ def work(context: Context[ForecastSpec]) -> dict[str, Any]:
             snapshot = snapshot_at(panel, origin, task)
             levels = _levels(spec, panel)
             snapshot = levels.extended(snapshot) if levels else snapshot
-            entries = many.forecast(forecaster, snapshot, task, OnRay(cpus=1), steps=h)
+            entries = batch_forecast.forecast(forecaster, snapshot, task, OnRay(cpus=1), steps=h)
             if levels:
                 table = as_table(entries, task.quantiles)
                 entries = fallback.replaced(entries, levels.reconcile(table, snapshot, task))

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from jobs.bulk import Checked, check_files, files_in, frequency_of
-from jobs.overlaps import disagreements
+from jobs.ingestion.file_checks import Checked, check_files, files_in, frequency_of
+from jobs.ingestion.overlaps import disagreements
 from jobs.runtime import Context, run
 from quantis.errors import RejectedPanel
 from quantis.panel import Panel

@@ -1,6 +1,6 @@
 """`python -m jobs.train`: judge the families on rolling origins, refit the best and publish it.
 
-This runs in the job's driver, or as Ray tasks; `jobs.transformer` trains on Ray Train.
+This runs in the job's driver, or as Ray tasks; `jobs.tft.ray_trainer` trains on Ray Train.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from dataclasses import asdict
 from datetime import UTC
 from typing import Any
 
-from jobs import choose
-from jobs.choose import Trial
-from jobs.compare import REFITTED, Clock, Compared, attempt, compare, fit_within, trial_of
+from jobs.evaluation import candidates
+from jobs.evaluation.candidates import Trial
+from jobs.evaluation.runner import REFITTED, Clock, Compared, attempt, compare, fit_within, trial_of
 from jobs.runtime import Context, run
-from jobs.transformer import parent_of, train_tft
+from jobs.tft.ray_trainer import parent_of, train_tft
 from models.evaluation.promotion_gate import GateDecision, fall_back, gate, leaderboard
 from models.families.ensemble import Ensemble
 from models.forecaster import Forecaster
@@ -85,10 +85,10 @@ def _refit(
         for member in wanted
         if member.family == Family.tft
     }
-    outcomes |= fit_within(trial, choose.local(wanted), now, clock.left(REFITTED))
+    outcomes |= fit_within(trial, candidates.local(wanted), now, clock.left(REFITTED))
     fitted = [(weights[n], found) for n, found in outcomes.items() if not isinstance(found, Exception)]
     failed = [
-        f"{name}: {choose.reason_of(outcome)}"
+        f"{name}: {candidates.reason_of(outcome)}"
         for name, outcome in outcomes.items()
         if isinstance(outcome, Exception)
     ]
@@ -96,7 +96,7 @@ def _refit(
         context.tell(f"the refit failed of {'; '.join(failed)}")
     if not fitted:
         decision = fall_back(compared.scores, f"the refit of {decision.chosen} failed: {'; '.join(failed)}")
-        return decision, choose.fit(members[decision.chosen], now, trial.task)
+        return decision, candidates.fit(members[decision.chosen], now, trial.task)
     blended = decision.chosen == ENSEMBLE
     forecaster = Ensemble(trial.task, fitted) if blended else fitted[0][1]
     return decision, calibrated(forecaster, candidate.calibration if candidate else None)

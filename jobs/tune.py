@@ -21,10 +21,10 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
 from features.store.snapshots import PlainSnapshots, cutoffs
-from jobs import choose
-from jobs.choose import Trial
+from jobs.evaluation import candidates
+from jobs.evaluation.candidates import Trial
 from jobs.runtime import Context, run
-from jobs.trials import Ledger, Outcome
+from jobs.tft.trial_ledger import Ledger, Outcome
 from models.evaluation.metrics import evaluate
 from models.families.tft.checkpoint import Checkpoints, fingerprint
 from models.families.tft.sampling_order import mixed
@@ -140,7 +140,7 @@ def _trial(config: dict[str, Any], trial: Trial, params: TftParams, folder: Path
         journal = Journal(states.latest, states.keep, max(1, params.steps // REPORTS))
         return fit_tft(snapshot, trial.task, params, progress=progress, journal=journal)
 
-    judged = choose.judge(trial, fitted)
+    judged = candidates.judge(trial, fitted)
     metrics = evaluate(judged.predictions, trial.history, trial.task.season_lengths[0]).metrics
     tune.report({"loss": last, "wql": metrics["wql"]})
 

@@ -27,7 +27,7 @@ class Door:
 
 
 RAY_DATA = ("features/ray_data.py",)
-RAY_TRAIN = ("jobs/train.py", "jobs/transformer.py", "jobs/tune.py", "jobs/worker.py")
+RAY_TRAIN = ("jobs/train.py", "jobs/tft/ray_trainer.py", "jobs/tune.py", "jobs/tft/train_worker.py")
 RAY_SERVE = ("serve/app.py", "serve/forecasting/deployment.py")
 RAY_CORE = ("cluster/ray/session.py",)
 RAY_JOBS = ("cluster/ray/submission.py",)

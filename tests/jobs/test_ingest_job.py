@@ -15,8 +15,8 @@ from cluster.database.engine import Database
 from cluster.datasets.catalogue import Catalogue
 from cluster.repositories.jobs import Jobs
 from cluster.settings import Settings
-from jobs.bulk import files_in
 from jobs.ingest import work
+from jobs.ingestion.file_checks import files_in
 from jobs.runtime import Context
 from quantis.errors import InvalidInput, NotFound, RejectedPanel
 from quantis.types.datasets import DatasetSpec

@@ -9,9 +9,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from jobs import overlaps
-from jobs.bulk import Checked
-from jobs.overlaps import disagreements
+from jobs.ingestion import overlaps
+from jobs.ingestion.file_checks import Checked
+from jobs.ingestion.overlaps import disagreements
 from quantis.panel import Panel
 from quantis.types.datasets import CheckReport
 

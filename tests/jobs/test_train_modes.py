@@ -11,7 +11,7 @@ import pytest
 
 from features.store.panel_store import PanelStore, Pins
 from features.store.snapshots import VintageSnapshots
-from jobs import compare
+from jobs.evaluation import runner
 from quantis.panel import Task
 from quantis.types.datasets import DatasetSpec
 from quantis.types.jobs import TrainSpec
@@ -27,6 +27,6 @@ def test_when_a_job_asks_for_vintages_then_its_origins_read_the_pinned_store(
     opened = SimpleNamespace(
         store=PanelStore(tmp_path), pins=Pins(1, 2, 3), spec=DatasetSpec(name="a", publication_lag=lag)
     )
-    found = compare._vintage(cast("Any", SimpleNamespace(spec=spec, dataset=opened)), task)
+    found = runner._vintage(cast("Any", SimpleNamespace(spec=spec, dataset=opened)), task)
     expected = VintageSnapshots(opened.store, opened.pins, task, lag)
     assert found == (expected if mode == "vintage" else None)

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from features.store.as_of import ticks
 from features.store.panel_store import GROUPS
-from jobs.bulk import Checked
+from jobs.ingestion.file_checks import Checked
 from quantis.panel import DS, ID, KNOWN_AT
 from quantis.sandbox.client import kept_panel
 

@@ -1,4 +1,4 @@
-"""Training the Temporal Fusion Transformer on Ray Train's workers (`jobs.worker`), through kills.
+"""Training the Temporal Fusion Transformer on Ray Train's workers (`jobs.tft.train_worker`), through kills.
 
 The state of training is committed to the job's folder as it goes, so that workers that Ray starts again, or a
 job that is submitted again, go on where the last whole state is.
@@ -18,7 +18,7 @@ from ray.train.torch import TorchTrainer
 from cluster.ray.session import SPENT
 from cluster.settings import look_at_training_often
 from jobs.runtime import Context
-from jobs.worker import Hear, Parent, Teller, train
+from jobs.tft.train_worker import Hear, Parent, Teller, train
 from models.families.ensemble import Ensemble
 from models.families.tft.checkpoint import fingerprint
 from models.families.tft.forecaster import TftForecaster

@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 from cluster.ray.session import OnRay
 from features.store.snapshots import PlainSnapshots, VintageSnapshots, cutoffs
-from jobs import choose
-from jobs.choose import Judged, Member, Trial, Unit
+from jobs.evaluation import candidates as choose
+from jobs.evaluation.candidates import Judged, Member, Trial, Unit
 from jobs.runtime import Context
-from jobs.transformer import train_tft
+from jobs.tft.ray_trainer import train_tft
 from models.evaluation.promotion_gate import Score
 from models.families.tft.training import SHORT, short_past
 from models.forecaster import Forecaster
