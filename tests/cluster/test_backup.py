@@ -22,7 +22,7 @@ from cluster.restore import restore
 from cluster.settings import Settings
 from quantis.errors import Conflict, NotFound
 from tests.crash.blocks import Operation, spec
-from tests.crash.book import TEAM, Book, nursery
+from tests.crash.crash_ledger import TEAM, Book, nursery
 
 SECRET = "a-secret-that-only-its-file-holds"
 

@@ -21,7 +21,7 @@ from cluster.settings import Settings
 from models.registry.mlflow_registry import Registry
 from quantis.errors import Conflict, InvalidInput
 from tests.crash.blocks import Operation, spec
-from tests.crash.book import TEAM
+from tests.crash.crash_ledger import TEAM
 
 
 def test_when_the_database_is_postgresql_then_a_dump_of_one_moment_is_restored_into_an_empty_one(

@@ -29,8 +29,8 @@ from serve.api.application import create_app
 from serve.security import tokens
 from serve.services import Services
 from tests.crash.blocks import Operation, spec
-from tests.crash.book import TEAM
-from tests.serve.world import SECRET, Failing, settings_for
+from tests.crash.crash_ledger import TEAM
+from tests.serve.api_under_test import SECRET, Failing, settings_for
 
 MOST = 400
 

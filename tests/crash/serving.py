@@ -17,8 +17,8 @@ from cluster.ray.submission import FakeJobs
 from quantis.sandbox import client
 from serve.api.application import create_app
 from serve.services import Services
-from tests.crash.nursery import say
-from tests.serve.world import Failing, settings_for
+from tests.crash.writer_host import say
+from tests.serve.api_under_test import Failing, settings_for
 
 
 def main() -> None:

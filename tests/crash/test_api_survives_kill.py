@@ -18,8 +18,8 @@ from cluster.repositories.accounts import Accounts
 from quantis.types.accounts import Role
 from serve.security import tokens
 from tests.crash.blocks import Operation
-from tests.crash.book import TEAM, Book, nursery
-from tests.serve.world import SECRET
+from tests.crash.crash_ledger import TEAM, Book, nursery
+from tests.serve.api_under_test import SECRET
 
 _PARQUET = {"Content-Type": "application/vnd.apache.parquet"}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash.book import Book, Counts, nursery
+from tests.crash.crash_ledger import Book, Counts, nursery
 
 
 def _one_life(book: Book, parent: subprocess.Popen[str], longest: float) -> None:
@@ -29,7 +29,7 @@ def _one_life(book: Book, parent: subprocess.Popen[str], longest: float) -> None
 
 
 def _kills(book: Book, *, kills: int, acknowledged: int, longest: float) -> Counts:
-    with nursery("nursery", book.storage.root) as parent:
+    with nursery("writer_host", book.storage.root) as parent:
         began = time.monotonic()
         while book.kills < kills or book.acknowledged < acknowledged:
             _one_life(book, parent, longest)

@@ -20,7 +20,7 @@ from quantis.errors import InvalidInput
 from quantis.types.datasets import DatasetSpec, Roles
 from quantis.types.jobs import BacktestSpec, ForecastSpec, TrainSpec, WorkSpec
 from quantis.types.registry import Backtest, Dimension
-from tests.jobs.shops import HOURS, TEAM, shop, stored
+from tests.jobs.shop_panel import HOURS, TEAM, shop, stored
 
 OWN = ",".join(f"{name}=tests.jobs.odd_families:{name.title()}" for name in ("endless", "picky", "broken"))
 

@@ -15,7 +15,7 @@ from cluster.local.processes import Platform
 from tests.platform.live import Live
 from tests.serve import fronted
 from tests.serve.fronted import Open
-from tests.serve.test_raw_sockets import REFUSED, statuses
+from tests.serve.http.test_raw_sockets import REFUSED, statuses
 
 
 @pytest.fixture(scope="module")

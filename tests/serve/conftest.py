@@ -25,10 +25,10 @@ from quantis.types.datasets import DatasetSpec
 from serve.forecasting.engine import Engine
 from serve.security import rate_limits
 from serve.services import Services
-from tests.serve import world as worlds
-from tests.serve.world import Failing, InThisProcess, World
+from tests.serve import api_under_test as worlds
+from tests.serve.api_under_test import Failing, InThisProcess, World
 
-pytest.register_assert_rewrite("tests.serve.world")
+pytest.register_assert_rewrite("tests.serve.api_under_test")
 
 
 @pytest.fixture(autouse=True)

@@ -25,7 +25,7 @@ from quantis.types.registry import Backtest, Leaderboard
 from serve.security import tokens
 from serve.security.authentication import CLIENT
 from serve.services import Services
-from tests.serve.world import PASSWORD, START
+from tests.serve.api_under_test import PASSWORD, START
 
 OTHER = {"default": "rivals", "rivals": "default"}
 DATASETS = {"default": ("flights", "colleague"), "rivals": ("theirs", "theirs-too")}

@@ -10,9 +10,9 @@ import pytest
 from quantis.types.jobs import JobState
 from serve.security import tokens
 from tests.serve import fuzz
+from tests.serve.api_under_test import PASSWORD
 from tests.serve.fuzz import Known
 from tests.serve.matrix import Makers
-from tests.serve.world import PASSWORD
 
 
 @pytest.fixture

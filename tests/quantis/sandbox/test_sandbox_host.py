@@ -1,0 +1,189 @@
+"""The host of readers: fast, untouched by any file, gone with its caller, and there again when it was killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from quantis.errors import TooLarge
+from quantis.reading import ReadLimits
+from quantis.sandbox import client
+from quantis.sandbox.client import check_in_child, read_in_child
+
+ROOT = Path(__file__).resolve().parents[3]
+GOOD = b"unique_id,ds,y\n" + b"".join(b"a,2024-01-%02d,%d\n" % (day, day) for day in range(1, 29))
+SLOW = b"unique_id,ds,y\n" + b"a,2024-01-01,1\n" * 10_000_000
+CALLER = """
+import sys, threading, time
+from pathlib import Path
+from quantis import child
+child.check_in_child(Path(sys.argv[1]), name="good")
+slow = lambda: child.check_in_child(Path(sys.argv[2]), name="slow")
+threading.Thread(target=slow, daemon=True).start()
+time.sleep(0.3)
+print(child._READERS._host.process.pid, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    path = tmp_path / "good.csv"
+    path.write_bytes(GOOD)
+    return path
+
+
+@pytest.fixture
+def slow(tmp_path: Path) -> Path:
+    path = tmp_path / "slow.csv"
+    path.write_bytes(SLOW)
+    return path
+
+
+def host() -> int:
+    client.begin()
+    found = client._READERS._host
+    assert found is not None
+    return found.process.pid
+
+
+def readers(of: int) -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/{of}/task/{of}/children").read_text().split()]
+
+
+def eventually(holds: Callable[[], bool], seconds: float = 20) -> bool:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if holds():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def rows(path: Path) -> int:
+    return read_in_child(path, name=path.name).num_rows
+
+
+def test_when_many_files_are_read_then_one_host_with_one_thread_forks_a_reader_for_each(good: Path) -> None:
+    before = host()
+    assert [rows(good) for _ in range(5)] == [28] * 5
+    assert host() == before
+    assert len(list(Path(f"/proc/{before}/task").iterdir())) == 1
+    assert eventually(lambda: readers(before) == [])
+
+
+def test_when_files_come_at_once_then_each_gets_its_own_answer(tmp_path: Path) -> None:
+    paths = []
+    for count in range(1, 13):
+        paths.append(tmp_path / f"{count}.csv")
+        paths[-1].write_bytes(b"unique_id,ds,y\n" + b"a,2024-01-01,1\n" * count)
+    with ThreadPoolExecutor(12) as pool:
+        assert list(pool.map(rows, paths)) == list(range(1, 13))
+
+
+def test_when_a_file_takes_too_long_then_its_reader_is_killed_and_the_next_file_is_read(
+    good: Path, slow: Path
+) -> None:
+    before = host()
+    with pytest.raises(TooLarge, match="takes more than"):
+        read_in_child(slow, name="slow.csv", limits=ReadLimits(seconds=0.2))
+    assert eventually(lambda: readers(before) == [])
+    assert (rows(good), host()) == (28, before)
+
+
+def test_when_a_reader_runs_out_of_memory_then_the_next_one_has_limits_of_its_own(
+    good: Path, slow: Path
+) -> None:
+    before = host()
+    with pytest.raises(TooLarge, match="memory"):
+        check_in_child(slow, name="slow.csv", limits=ReadLimits(working_memory=8 * 2**20))
+    assert (rows(good), host()) == (28, before)
+
+
+def test_when_a_reader_is_killed_then_it_is_said_and_the_next_file_is_read(good: Path, slow: Path) -> None:
+    before = host()
+    assert eventually(lambda: readers(before) == [])  # those of the tests before are gone
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(read_in_child, slow, name="slow.csv", limits=ReadLimits(seconds=60))
+        assert eventually(lambda: readers(before) != [])
+        os.kill(readers(before)[0], signal.SIGKILL)
+        with pytest.raises(TooLarge, match="its reader ended"):
+            reading.result()
+    assert (rows(good), host()) == (28, before)
+
+
+def test_when_a_reader_is_killed_before_it_knows_its_file_then_it_is_said_and_the_host_stays(
+    slow: Path,
+) -> None:
+    before = host()
+    assert eventually(lambda: readers(before) == [])
+    for _ in range(30):
+        with ThreadPoolExecutor(1) as pool:
+            reading = pool.submit(read_in_child, slow, name="slow.csv", limits=ReadLimits(seconds=60))
+            while not (working := readers(before)):
+                pass
+            os.kill(working[0], signal.SIGKILL)
+            with pytest.raises(TooLarge, match="its reader ended"):
+                reading.result()
+    assert host() == before
+
+
+def test_when_the_host_is_killed_then_the_next_file_gets_another(good: Path) -> None:
+    before = host()
+    os.kill(before, signal.SIGKILL)
+    assert rows(good) == 28
+    assert eventually(lambda: host() != before)
+
+
+def test_when_the_caller_is_killed_then_its_host_and_its_readers_are_gone(good: Path, slow: Path) -> None:
+    command = [sys.executable, "-c", CALLER, str(good), str(slow)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as caller:
+        assert caller.stdout is not None
+        theirs = int(caller.stdout.readline())
+        working = readers(theirs)
+        assert working
+        caller.kill()
+    assert eventually(lambda: not any(_runs(pid) for pid in (theirs, *working)))
+
+
+def test_when_the_caller_was_forked_then_it_gets_a_host_of_its_own(good: Path) -> None:
+    before = host()
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.write(writing, f"{rows(good)} {host()}".encode())
+            client._READERS.end()
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+    found, theirs = os.read(reading, 100).decode().split()
+    assert (found, host()) == ("28", before)
+    assert int(theirs) != before
+    assert eventually(lambda: not _runs(int(theirs)))
+
+
+def test_when_the_callers_environment_holds_a_secret_then_its_host_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("QUANTIS_SECRET", "canary")
+    before = host()
+    os.kill(before, signal.SIGKILL)
+    assert eventually(lambda: not _runs(before))
+    assert b"canary" not in Path(f"/proc/{host()}/environ").read_bytes()
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
