@@ -1,5 +1,5 @@
-// Keys, machines and the trail of both, in a real browser: a key is made and works, is revoked and stops
-// working, and the audit trail tells; every page about people, machines and decisions is accessible.
+// Keys, service accounts and the trail of both, in a real browser: a key is made and works, is revoked and stops
+// working, and the audit trail tells; every page about users, service accounts and decisions is accessible.
 //
 //   node tests/browser/trust.mjs BASE_URL LOGIN_FILE [--screenshot FILE.png]
 //
@@ -11,7 +11,7 @@ import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { checkAccessible, openBrowser, signIn } from "./steps.mjs";
 
-const PAGES = ["Approvals", "Usage", "Users", "Machines", "Audit trail"];
+const PAGES = ["Approvals", "Usage", "Users", "Service accounts", "Audit trail"];
 const STOPS_WITHIN_MS = 5000;
 
 const { values: options, positionals } = parseArgs({

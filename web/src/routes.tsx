@@ -1,5 +1,5 @@
 import { createBrowserRouter, isRouteErrorResponse, Navigate, useRouteError } from "react-router";
-import { Only } from "./auth/only";
+import { RequireRole } from "./auth/require-role";
 import { ButtonLink, Card, Page } from "./components/basics";
 import { Empty, ProblemView } from "./components/feedback";
 import { ExplorerPage } from "./pages/explorer/page";
@@ -47,18 +47,20 @@ export const router = createBrowserRouter([
       { path: "usage", lazy: () => import("./pages/usage/page") },
       { path: "account", lazy: () => import("./pages/account/page") },
       {
-        element: <Only least="analyst" />,
+        element: <RequireRole least="analyst" />,
         children: [{ path: "datasets/new", lazy: () => import("./pages/datasets/create") }],
       },
       {
-        element: <Only least="ml_engineer" />,
+        element: <RequireRole least="ml_engineer" />,
         children: [{ path: "jobs/new", lazy: () => import("./pages/jobs/train") }],
       },
       {
-        element: <Only least="admin" />,
+        element: <RequireRole least="admin" />,
         children: [
           { path: "users", lazy: () => import("./pages/users/list") },
-          { path: "machines", lazy: () => import("./pages/machines/page") },
+          { path: "service-accounts", lazy: () => import("./pages/service-accounts/page") },
+          // The page's address until it was named after what it lists.
+          { path: "machines", element: <Navigate to="/service-accounts" replace /> },
           { path: "audit", lazy: () => import("./pages/audit/page") },
         ],
       },

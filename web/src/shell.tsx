@@ -26,7 +26,7 @@ const TEAM: Place[] = [
 ];
 const ADMIN: Place[] = [
   { to: "/users", name: "Users", icon: "users" },
-  { to: "/machines", name: "Machines", icon: "machines" },
+  { to: "/service-accounts", name: "Service accounts", icon: "service-accounts" },
   { to: "/audit", name: "Audit trail", icon: "audit" },
 ];
 

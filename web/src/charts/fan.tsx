@@ -1,8 +1,8 @@
 import { type PointerEvent, useMemo, useRef } from "react";
 import { useTheme } from "../components/theme";
 import type { Point } from "../lib/accuracy";
+import type { Step, View } from "../lib/forecast-view";
 import { formatStep } from "../lib/time";
-import type { Step, View } from "../pages/explorer/view";
 import { drawAsOf, drawCursor, drawDot, drawShade, nearest, timeScale, valueScale } from "./axes";
 import { type Chart, ChartCanvas, type ChartConfiguration, type Overlay } from "./canvas";
 import { type Palette, palette } from "./palette";

@@ -66,5 +66,5 @@ export const MAY: Record<Role, string> = {
   viewer: "Looks, and asks for forecasts.",
   analyst: "Also uploads data, and runs backtests and batch forecasts.",
   ml_engineer: "Also trains, promotes, approves and stops jobs.",
-  admin: "Also manages users and machines, and reads the audit trail.",
+  admin: "Also manages users and service accounts, and reads the audit trail.",
 };

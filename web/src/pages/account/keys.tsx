@@ -2,7 +2,7 @@ import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
 import { api } from "../../api/client";
 import { unwrap } from "../../api/problem";
-import { apiKeys } from "../../api/trust";
+import { apiKeys } from "../../api/queries-admin";
 import type { ApiKey, NewApiKey } from "../../api/types";
 import { Badge, Button, Field } from "../../components/basics";
 import { Confirm } from "../../components/confirm";

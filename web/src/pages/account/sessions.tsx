@@ -1,7 +1,7 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { api } from "../../api/client";
 import { unwrap } from "../../api/problem";
-import { sessions as sessionsQuery } from "../../api/trust";
+import { sessions as sessionsQuery } from "../../api/queries-admin";
 import { Badge } from "../../components/basics";
 import { Confirm } from "../../components/confirm";
 import { Empty } from "../../components/feedback";

@@ -2,7 +2,7 @@ import { useInfiniteQuery, useQueryClient } from "@tanstack/react-query";
 import { Link, useSearchParams } from "react-router";
 import { api } from "../../api/client";
 import { unwrap } from "../../api/problem";
-import { approvalPages } from "../../api/trust";
+import { approvalPages } from "../../api/queries-admin";
 import type { Approval } from "../../api/types";
 import { useMay, useUser } from "../../auth/use-session";
 import { Badge, Page, type Tone } from "../../components/basics";
@@ -10,7 +10,7 @@ import { Confirm } from "../../components/confirm";
 import { Empty } from "../../components/feedback";
 import { ListCard } from "../../components/list";
 import { formatAge } from "../../lib/time";
-import { changeText } from "./words";
+import { changeText } from "./labels";
 
 const STATES = ["pending", "approved", "refused", "withdrawn"] as const;
 const TONES: Record<Approval["state"], Tone | undefined> = {

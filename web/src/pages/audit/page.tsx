@@ -1,16 +1,16 @@
 import { useInfiniteQuery } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 import { useSearchParams } from "react-router";
-import { type AuditFilter, auditPages } from "../../api/trust";
+import { type AuditFilter, auditPages } from "../../api/queries-admin";
 import type { AuditEvent } from "../../api/types";
 import { useUser } from "../../auth/use-session";
 import { Badge, CopyText, Page, type Tone } from "../../components/basics";
 import { Empty } from "../../components/feedback";
 import { ListCard } from "../../components/list";
 import { formatDate, formatTime, parseField } from "../../lib/time";
+import { ChainCheck } from "./chain-check";
 import { Filters } from "./filters";
-import { Verdict } from "./verdict";
-import { detailText, inWords } from "./words";
+import { detailText, inWords } from "./labels";
 
 /** The team that runs the platform; its admins may walk the whole chain. */
 const OPERATORS = "default";
@@ -37,7 +37,7 @@ export function Component() {
     <Page
       title="Audit trail"
       intro="Every call that changed something, or tried to: who, what, and how it ended. Nothing here can be edited."
-      actions={operator && <Verdict />}
+      actions={operator && <ChainCheck />}
     >
       <ListCard
         head={<Filters />}

@@ -2,7 +2,7 @@ import { type KeyboardEvent, useId, useMemo } from "react";
 import { Field } from "../../components/basics";
 import { formatMoment, parseField, toField } from "../../lib/time";
 import { marksOf, placeAfter } from "./as-of-scale";
-import type { Known } from "./use-known";
+import type { Known } from "./use-as-of";
 
 const MARKS = 7;
 

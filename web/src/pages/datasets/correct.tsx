@@ -5,9 +5,9 @@ import { unwrap } from "../../api/problem";
 import { Button, Field } from "../../components/basics";
 import { Dialog, ProblemView } from "../../components/feedback";
 import { formatValue } from "../../lib/format";
+import type { Row } from "../../lib/series-diff";
 import { parseField, toIso } from "../../lib/time";
-import type { Row } from "./knowledge";
-import { timeOf } from "./known-table";
+import { timeOf } from "./as-of-table";
 
 interface CorrectDialogProps {
   dataset: string;

@@ -9,7 +9,7 @@ import { at, get, page, problem, server } from "../../testing/server";
 import { Component } from "./detail";
 
 // jsdom has no canvas; the drawing itself is looked at in tests/browser.
-vi.mock("../../charts/known", () => ({
+vi.mock("../../charts/as-of", () => ({
   default: ({ label }: { label: string }) => <div role="img" aria-label={label} />,
 }));
 vi.mock("./sparkline", () => ({ SPARK_STEPS: 96, Sparkline: () => null }));

@@ -3,7 +3,7 @@ import { revisionsOf } from "../../api/queries";
 import { Button } from "../../components/basics";
 import { formatCount, plural } from "../../lib/format";
 import { formatDate, formatMoment } from "../../lib/time";
-import type { Known } from "./use-known";
+import type { Known } from "./use-as-of";
 
 /** As many as fit beside each other; the others are reached through the first and the last. */
 const MOST = 6;

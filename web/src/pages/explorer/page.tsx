@@ -3,16 +3,17 @@ import { Badge, Button, Card, LoadingRows, Page, Skeleton } from "../../componen
 import { CopyButton } from "../../components/copy";
 import { Empty, Notice, ProblemView } from "../../components/feedback";
 import { download, toCsv } from "../../lib/csv";
+import type { Step } from "../../lib/forecast-view";
 import { plural } from "../../lib/format";
 import { season } from "../../lib/frequency";
+import { historyChoices } from "../../lib/history";
 import { formatMoment, toIso } from "../../lib/time";
+import { Verdict } from "./accuracy-card";
 import { Controls } from "./controls";
+import { ForecastTable } from "./forecast-table";
 import { Readout } from "./readout";
-import { historyChoices, type Selection } from "./selection";
-import { ForecastTable } from "./twin";
+import type { Selection } from "./selection";
 import { type Choices, useChoices, useExplorer } from "./use-explorer";
-import { Verdict } from "./verdict";
-import type { Step } from "./view";
 
 const FanChart = lazy(() => import("../../charts/fan"));
 

@@ -1,5 +1,5 @@
+import type { View } from "../../lib/forecast-view";
 import { formatValue } from "../../lib/format";
-import type { View } from "./view";
 
 interface ReadoutProps {
   view: View;

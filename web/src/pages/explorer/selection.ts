@@ -1,8 +1,8 @@
 import type { Dataset, DatasetVersion, Model, ModelVersion } from "../../api/types";
-import { type Frequency, parseFrequency, shift } from "../../lib/frequency";
+import { parseFrequency, shift } from "../../lib/frequency";
 import { DAY, durationMs, floorHour, toIso } from "../../lib/time";
 
-/** What the explorer's address says. */
+/** Question that the explorer's address holds. */
 export interface Selection {
   dataset: string;
   series: string;
@@ -14,62 +14,17 @@ export interface Selection {
   forecast: string | null;
 }
 
-export interface HistoryChoice {
-  steps: number;
-  label: string;
-}
-
-const HISTORY: Record<string, [number, string][]> = {
-  h: [
-    [72, "3 d"],
-    [168, "7 d"],
-    [336, "14 d"],
-    [672, "28 d"],
-  ],
-  D: [
-    [28, "4 w"],
-    [91, "13 w"],
-    [365, "1 y"],
-    [1095, "3 y"],
-  ],
-  W: [
-    [26, "½ y"],
-    [52, "1 y"],
-    [156, "3 y"],
-    [520, "10 y"],
-  ],
-  MS: [
-    [24, "2 y"],
-    [60, "5 y"],
-    [120, "10 y"],
-    [360, "30 y"],
-  ],
-};
-
-export function historyChoices(freq: Frequency): HistoryChoice[] {
-  const usual = freq.count === 1 ? HISTORY[freq.unit] : undefined;
-  const choices = usual ?? [50, 100, 200, 400].map((steps): [number, string] => [steps, `${steps} steps`]);
-  return choices.map(([steps, label]) => ({ steps, label }));
-}
-
-/** The least history that leaves the horizon a quarter of the chart. */
-export const defaultHistory = (freq: Frequency, h: number) => {
-  const choices = historyChoices(freq);
-  return (choices.find(({ steps }) => steps >= 3 * h) ?? choices.at(-1))?.steps ?? 3 * h;
-};
-
 /**
- * Where to look first: now for a living dataset; for one that ended, a week (or one horizon of longer
- * steps) before its end as it became known, so that there are actuals to compare with.
+ * Return the as-of to open with: now for a dataset that still grows; for one that ended, a week (or one
+ * horizon of longer steps) before its end became known, so that there are actuals to compare with.
  */
 export function defaultAsOf(dataset: Dataset, version: DatasetVersion, h: number, now = Date.now()): string {
-  const last = Date.parse(version.last_ds);
-  const known = last + durationMs(dataset.publication_lag);
+  const known = Date.parse(version.last_ds) + durationMs(dataset.publication_lag);
   const freq = parseFrequency(version.freq);
-  const living = now - known < 2 * Math.abs(shift(0, freq, 1)) + DAY;
-  if (living) return toIso(floorHour(now));
-  const fine = ["s", "min", "h"].includes(freq.unit);
-  return toIso(floorHour(fine ? known - 7 * DAY : shift(known, freq, -h)));
+  const growing = now - known < 2 * Math.abs(shift(0, freq, 1)) + DAY;
+  if (growing) return toIso(floorHour(now));
+  const subdaily = ["s", "min", "h"].includes(freq.unit);
+  return toIso(floorHour(subdaily ? known - 7 * DAY : shift(known, freq, -h)));
 }
 
 export interface ModelOption {
@@ -78,28 +33,37 @@ export interface ModelOption {
   version: ModelVersion;
 }
 
-/** Every way to name a model of this dataset: by alias first, then by version. */
+/** List every reference to a model of this dataset: by alias first, then by version. */
 export function modelOptions(
   models: readonly Model[],
   versions: readonly ModelVersion[],
   dataset: string,
 ): ModelOption[] {
   const fitting = versions.filter((v) => !v.dataset || v.dataset === dataset);
-  return models.flatMap((model) => {
-    const own = fitting.filter((v) => v.model === model.name);
-    const aliased = own.flatMap((version) =>
-      version.aliases.map((alias) => ({
-        ref: alias === "champion" ? model.name : `${model.name}@${alias}`,
-        label: `${model.name} (${alias})`,
-        version,
-      })),
-    );
-    aliased.sort((a, b) => a.ref.length - b.ref.length);
-    const numbered = own.map((version) => ({
-      ref: `${model.name}:${version.version}`,
-      label: `${model.name} v${version.version}`,
-      version,
-    }));
-    return [...aliased, ...numbered];
-  });
+  return models.flatMap((model) => referencesTo(model, fitting));
+}
+
+function referencesTo(model: Model, versions: readonly ModelVersion[]): ModelOption[] {
+  const aliased: ModelOption[] = [];
+  const numbered: ModelOption[] = [];
+  for (const version of versions.filter((v) => v.model === model.name)) {
+    for (const alias of version.aliases) {
+      const ref = alias === "champion" ? model.name : `${model.name}@${alias}`;
+      aliased.push({ ref, label: `${model.name} (${alias})`, version });
+    }
+    const number = version.version;
+    numbered.push({ ref: `${model.name}:${number}`, label: `${model.name} v${number}`, version });
+  }
+  aliased.sort((a, b) => a.ref.length - b.ref.length);
+  return [...aliased, ...numbered];
+}
+
+/** Encode a selection as an address; what is empty is left for the defaults. */
+export function paramsOf(selection: Selection): URLSearchParams {
+  const { dataset, series, model, asOf, h, history, forecast } = selection;
+  const params = new URLSearchParams();
+  for (const [name, value] of Object.entries({ dataset, series, model, as_of: asOf, h, history, forecast })) {
+    if (value) params.set(name, String(value));
+  }
+  return params;
 }

@@ -4,10 +4,11 @@ import { useSearchParams } from "react-router";
 import { api } from "../../api/client";
 import { unwrap } from "../../api/problem";
 import * as queries from "../../api/queries";
+import { buildView } from "../../lib/forecast-view";
 import { parseFrequency, season, shift } from "../../lib/frequency";
+import { defaultHistory } from "../../lib/history";
 import { toIso } from "../../lib/time";
-import { defaultAsOf, defaultHistory, modelOptions, type Selection } from "./selection";
-import { buildView } from "./view";
+import { defaultAsOf, modelOptions, paramsOf, type Selection } from "./selection";
 
 const QUANTILES = [0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975];
 
@@ -146,20 +147,4 @@ export function useExplorer(choices: Choices) {
     [selection?.asOf, freq, known.data, now.data, entry, from],
   );
   return { view, entry, issued, known, now, ask, choose };
-}
-
-/** The address of a selection; what is empty is left for the defaults. */
-export function paramsOf(selection: Selection): URLSearchParams {
-  const params = {
-    dataset: selection.dataset,
-    series: selection.series,
-    model: selection.model,
-    as_of: selection.asOf,
-    h: selection.h,
-    history: selection.history,
-    forecast: selection.forecast,
-  };
-  return new URLSearchParams(
-    Object.entries(params).flatMap(([name, value]) => (value ? [[name, String(value)]] : [])),
-  );
 }

@@ -11,10 +11,10 @@ import { Dialog, Notice, ProblemView } from "../../components/feedback";
 import { Icon } from "../../components/icons";
 import { useNow } from "../../components/use-now";
 import { formatMoment, formatSeconds } from "../../lib/time";
+import type { Story } from "./progress";
 import { Figures, Result } from "./result";
 import { ProgressBar, StateBadge, subjectOf } from "./state";
-import type { Story } from "./story";
-import { useStory } from "./use-story";
+import { useStory } from "./use-progress";
 
 export function Component() {
   const id = useParams().id ?? "";

@@ -9,7 +9,7 @@ import { Button, Card, Field, LoadingRows, Page } from "../../components/basics"
 import { Empty, ProblemView } from "../../components/feedback";
 import { NAME_PATTERN } from "../../lib/roles";
 import { parseField } from "../../lib/time";
-import { type Effort, EffortFields, FAMILY_NAMES, minutesOf } from "./effort";
+import { type Effort, EffortFields, FAMILY_NAMES, minutesOf } from "./budget";
 
 const TFT: { name: keyof TftParams; label: string; min: number; max?: number; step?: string }[] = [
   { name: "steps", label: "Steps (the budget)", min: 1 },

@@ -2,12 +2,12 @@ import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link } from "react-router";
 import { api } from "../../api/client";
 import { unwrap } from "../../api/problem";
-import { modelPolicy, modelTraffic } from "../../api/trust";
+import { modelPolicy, modelTraffic } from "../../api/queries-admin";
 import type { Policy } from "../../api/types";
 import { useMay } from "../../auth/use-session";
 import { Confirm } from "../../components/confirm";
 import { Notice } from "../../components/feedback";
-import { trafficText } from "../approvals/words";
+import { trafficText } from "../approvals/labels";
 
 /** Who decides which version serves, and for admins a way to change that. */
 export function PolicyNote({ model }: { model: string }) {

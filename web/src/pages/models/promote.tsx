@@ -3,7 +3,7 @@ import { useState } from "react";
 import { Link } from "react-router";
 import { api } from "../../api/client";
 import { unwrap } from "../../api/problem";
-import { modelPolicy } from "../../api/trust";
+import { modelPolicy } from "../../api/queries-admin";
 import type { ModelVersion } from "../../api/types";
 import { Button } from "../../components/basics";
 import { Dialog, Notice, ProblemView } from "../../components/feedback";

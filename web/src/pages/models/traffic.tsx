@@ -3,7 +3,7 @@ import { type FormEvent, useState } from "react";
 import { Link } from "react-router";
 import { api } from "../../api/client";
 import { unwrap } from "../../api/problem";
-import { modelPolicy, modelTraffic } from "../../api/trust";
+import { modelPolicy, modelTraffic } from "../../api/queries-admin";
 import type { ModelVersion } from "../../api/types";
 import { Button, Field } from "../../components/basics";
 import { Dialog, Notice, ProblemView } from "../../components/feedback";

@@ -1,13 +1,13 @@
 import { useQuery } from "@tanstack/react-query";
-import { usage } from "../../api/trust";
+import { usage } from "../../api/queries-admin";
 import type { Usage } from "../../api/types";
 import { useMay, useUser } from "../../auth/use-session";
 import { Card, LoadingRows, Page } from "../../components/basics";
 import { ProblemView } from "../../components/feedback";
 import { useNow } from "../../components/use-now";
 import { formatDate, formatWait } from "../../lib/time";
+import { amount, QUOTA_NAMES, share } from "./labels";
 import { Teams } from "./teams";
-import { amount, QUOTA_NAMES, share } from "./words";
 
 /** The team that runs the platform; its admins set what every team may use. */
 const OPERATORS = "default";

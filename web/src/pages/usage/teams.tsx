@@ -2,7 +2,7 @@ import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
 import { api } from "../../api/client";
 import { unwrap } from "../../api/problem";
-import { teams, usageOfTeams } from "../../api/trust";
+import { teams, usageOfTeams } from "../../api/queries-admin";
 import type { Quota, Team, Usage } from "../../api/types";
 import { PasswordField } from "../../auth/password-field";
 import { Button, Field } from "../../components/basics";
@@ -10,7 +10,7 @@ import { Dialog, ProblemView } from "../../components/feedback";
 import { ListCard } from "../../components/list";
 import { formatCount } from "../../lib/format";
 import { NAME_PATTERN } from "../../lib/roles";
-import { amount } from "./words";
+import { amount } from "./labels";
 
 const QUOTAS: { name: keyof Quota; label: string; unit?: string; min: number }[] = [
   { name: "jobs_at_once", label: "Jobs at once", min: 0 },

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { detailText, inWords } from "./words";
+import { detailText, inWords } from "./labels";
 
 const CHANGES = ["post", "put", "patch", "delete"];
 /** Calls that change nothing, so the trail never names them. */

@@ -1,6 +1,6 @@
+import type { Step } from "../../lib/forecast-view";
 import { formatValue } from "../../lib/format";
 import { formatStep } from "../../lib/time";
-import type { Step } from "./view";
 
 interface TwinProps {
   steps: Step[];

@@ -6,7 +6,7 @@ import { isFinal, job as jobQuery } from "../../api/queries";
 import type { JobEvent } from "../../api/types";
 import { session } from "../../auth/session";
 import { follow } from "../../lib/sse";
-import { NO_STORY, type Story, tell } from "./story";
+import { NO_STORY, type Story, tell } from "./progress";
 
 /** A job's story as it is told, and whether the line is up. */
 export function useStory(id: string) {

@@ -2,9 +2,9 @@ import { screen } from "@testing-library/react";
 import { expect, test } from "vitest";
 import { renderPage } from "../testing/render";
 import { signIn } from "../testing/signed-in";
-import { Only } from "./only";
+import { RequireRole } from "./require-role";
 
-const Admins = () => <Only least="admin" />;
+const Admins = () => <RequireRole least="admin" />;
 
 test("when a page is for a higher role, then it says which one instead of failing", async () => {
   await signIn({ role: "analyst" });

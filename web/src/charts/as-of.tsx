@@ -1,7 +1,7 @@
 import { type PointerEvent, useMemo, useRef } from "react";
 import { useTheme } from "../components/theme";
+import type { Row } from "../lib/series-diff";
 import { formatStep } from "../lib/time";
-import type { Row } from "../pages/datasets/knowledge";
 import {
   drawAsOf,
   drawCursor,

@@ -5,17 +5,17 @@ import { Badge, Button, ButtonLink, Field, Skeleton } from "../../components/bas
 import { Combobox } from "../../components/combobox";
 import { Notice, ProblemView } from "../../components/feedback";
 import { formatCount, formatValue, plural } from "../../lib/format";
+import type { Counts, Row } from "../../lib/series-diff";
 import { formatMoment, toIso } from "../../lib/time";
 import { AsOfField, AsOfSlider } from "./as-of-slider";
+import { KnownTable } from "./as-of-table";
 import { CorrectDialog } from "./correct";
 import { Deleted, DeleteSeries } from "./delete-series";
-import type { Counts, Row } from "./knowledge";
-import { KnownTable } from "./known-table";
 import { Revisions } from "./revisions";
-import { type Known, useKnown } from "./use-known";
+import { type Known, useKnown } from "./use-as-of";
 import type { SeriesChoice } from "./use-series";
 
-const KnownChart = lazy(() => import("../../charts/known"));
+const KnownChart = lazy(() => import("../../charts/as-of"));
 
 interface KnownPanelProps {
   dataset: Dataset;

@@ -7,7 +7,7 @@ import { Empty, ProblemView } from "../components/feedback";
 import { allows, ROLE_NAMES } from "../lib/roles";
 
 /** The pages below it are for this role and those above. The server decides; this only says it early. */
-export function Only({ least }: { least: Role }) {
+export function RequireRole({ least }: { least: Role }) {
   const user = useQuery(me);
   if (user.error) return <ProblemView error={user.error} retry={() => user.refetch()} />;
   if (!user.data) return <LoadingRows />;

@@ -2,7 +2,7 @@ import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { api } from "../../api/client";
 import { unwrap } from "../../api/problem";
-import { serviceAccounts } from "../../api/trust";
+import { serviceAccounts } from "../../api/queries-admin";
 import type { ServiceAccount, ServiceAccountChange } from "../../api/types";
 import { Badge, Button, CopyText } from "../../components/basics";
 import { Confirm } from "../../components/confirm";
@@ -12,7 +12,7 @@ import { ScopeBadges } from "../../components/scopes";
 import { Secret } from "../../components/secret";
 import { ROLE_NAMES } from "../../lib/roles";
 import { formatAge } from "../../lib/time";
-import { AccountForm } from "./form";
+import { AccountForm } from "./account-form";
 
 const HEADS = ["Name", "Client id", "Role", "May", "State", { name: "Actions", num: true, hidden: true }];
 type Asked =

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { JobEvent } from "../../api/types";
-import { NO_STORY, tell } from "./story";
+import { NO_STORY, tell } from "./progress";
 
 let seq = 0;
 const event = (kind: JobEvent["kind"], message: string, data: JobEvent["data"] = {}): JobEvent => {

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import type { StoredSeries } from "../../api/types";
-import { chosen, compare, countFates } from "./knowledge";
+import type { StoredSeries } from "../api/types";
+import { chosen, compare, countFates } from "./series-diff";
 
 const day = (n: number) => `2024-01-0${n}T00:00:00Z`;
 const stored = (y: Record<number, number | null>, temp: (number | string | null)[] = []): StoredSeries => ({

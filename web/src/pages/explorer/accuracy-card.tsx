@@ -1,9 +1,9 @@
 import type { Forecast, SeriesForecast } from "../../api/types";
 import { Badge, Card, CopyText } from "../../components/basics";
 import { Notice } from "../../components/feedback";
+import type { Accuracy } from "../../lib/forecast-view";
 import { familyName, formatPercent, plural } from "../../lib/format";
 import { formatMoment } from "../../lib/time";
-import type { Accuracy } from "./view";
 
 const RUNGS: Record<string, string> = {
   model: "From the model",

@@ -1,6 +1,6 @@
-import type { SeriesForecast, StoredSeries } from "../../api/types";
-import { coverage, type Point, seasonalNaive, wape } from "../../lib/accuracy";
-import { type Frequency, stepMs } from "../../lib/frequency";
+import type { SeriesForecast, StoredSeries } from "../api/types";
+import { coverage, type Point, seasonalNaive, wape } from "./accuracy";
+import { type Frequency, stepMs } from "./frequency";
 
 /** One step of the horizon, as the chart, the table and the CSV show it. */
 export interface Step {

@@ -7,7 +7,7 @@ import { Dialog, Notice, ProblemView } from "../../components/feedback";
 import { plural } from "../../lib/format";
 
 /** Walks the chain of hashes and says whether anything was altered. */
-export function Verdict() {
+export function ChainCheck() {
   const [open, setOpen] = useState(false);
   const walk = useMutation({ mutationFn: () => unwrap(api.GET("/v1/audit-events/verdict")) });
   const start = () => {

@@ -4,10 +4,10 @@ import { ProblemError } from "../../api/problem";
 import { storedSeries } from "../../api/queries";
 import type { Dataset, DatasetVersion } from "../../api/types";
 import { parseFrequency, shift, stepMs } from "../../lib/frequency";
+import { historyChoices } from "../../lib/history";
+import { compare, countFates } from "../../lib/series-diff";
 import { toIso } from "../../lib/time";
-import { historyChoices } from "../explorer/selection";
 import { asOfScale, placeOf, timeAt } from "./as-of-scale";
-import { compare, countFates } from "./knowledge";
 import { pinnedIn, useAddress } from "./use-address";
 
 /** A series of at most this many rows is shown whole unless somebody asks otherwise. */

@@ -1,4 +1,4 @@
-import type { StoredSeries } from "../../api/types";
+import type { StoredSeries } from "../api/types";
 
 /** What became of a row between then and now. */
 export type Fate = "same" | "changed" | "appeared" | "vanished";

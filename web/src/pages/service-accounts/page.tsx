@@ -4,7 +4,7 @@ import { ServiceAccounts } from "./accounts";
 
 export function Component() {
   return (
-    <Page title="Machines" intro="Service accounts and API keys: what programs sign in with.">
+    <Page title="Service accounts" intro="Accounts and API keys that programs sign in with.">
       <ServiceAccounts />
       <ApiKeys of="team" />
     </Page>

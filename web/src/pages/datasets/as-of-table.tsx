@@ -1,8 +1,8 @@
 import { useState } from "react";
 import { Badge, Button, Card, type Tone } from "../../components/basics";
 import { formatCount, formatValue } from "../../lib/format";
+import { type Choice, type Counts, chosen, type Fate, type Row } from "../../lib/series-diff";
 import { DAY, formatMoment, formatStep } from "../../lib/time";
-import { type Choice, type Counts, chosen, type Fate, type Row } from "./knowledge";
 
 const SHOWN = 100;
 

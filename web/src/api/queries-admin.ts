@@ -1,4 +1,4 @@
-/** What the pages about people, machines and decisions ask for. */
+/** Queries behind the pages of accounts, teams, quotas, the audit trail and approvals. */
 
 import { infiniteQueryOptions, queryOptions } from "@tanstack/react-query";
 import { api } from "./client";

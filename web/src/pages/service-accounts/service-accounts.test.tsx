@@ -40,7 +40,7 @@ beforeEach(async () => {
   );
 });
 
-const open = () => renderPage(Component, "/machines", "/machines");
+const open = () => renderPage(Component, "/service-accounts", "/service-accounts");
 
 test("when an admin looks, then accounts and everybody's keys are there, with what they may do", async () => {
   open();
