@@ -10,11 +10,11 @@ export const sessions = queryOptions({
   queryFn: async ({ signal }) => (await unwrap(api.GET("/v1/users/me/sessions", { signal }))).items,
 });
 
-export const apiKeys = (of: "me" | "team") =>
+export const apiKeys = (owner: "me" | "team") =>
   queryOptions({
-    queryKey: ["api-keys", of],
+    queryKey: ["api-keys", owner],
     queryFn: async ({ signal }) =>
-      (await unwrap(api.GET("/v1/api-keys", { params: { query: { of } }, signal }))).items,
+      (await unwrap(api.GET("/v1/api-keys", { params: { query: { of: owner } }, signal }))).items,
   });
 
 export const serviceAccounts = queryOptions({

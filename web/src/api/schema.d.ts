@@ -1892,8 +1892,8 @@ export interface components {
              * Format: date-time
              */
             cutoff: string;
-            /** Rung */
-            rung: string;
+            /** Method */
+            method: string;
             /** Reason */
             reason: string;
         };
@@ -2843,11 +2843,11 @@ export interface components {
             categorical?: string[];
         };
         /**
-         * Rung
+         * ForecastMethod
          * @description The ladder: the model, or the best that can be said without it.
          * @enum {string}
          */
-        Rung: "model" | "seasonal_naive" | "last_value" | "typical" | "none";
+        ForecastMethod: "model" | "seasonal_naive" | "last_value" | "typical" | "none";
         /**
          * Scope
          * @description What a key or a service account may do at most; its role must allow it too.
@@ -2884,7 +2884,7 @@ export interface components {
             unique_id: string;
             /** Status */
             status: string;
-            rung: components["schemas"]["Rung"];
+            method: components["schemas"]["ForecastMethod"];
             reason?: components["schemas"]["Reason"] | null;
             /** Detail */
             detail?: string | null;

@@ -1,8 +1,8 @@
 import type { components, paths } from "./schema";
 
-/** Names for the API's types, taken from its routes: a renamed field or route fails the type check. */
+/** Named types of the API, taken from its routes: a renamed field or route fails the type check. */
 
-/** What the server wrote: every field is there, with its default if need be. */
+/** Type of a response: every field is there, with its default if need be. */
 export type Complete<T> = T extends readonly (infer Item)[]
   ? Complete<Item>[]
   : T extends object
@@ -66,6 +66,8 @@ export type ModelVersion = Answer<paths["/v1/models/{name}/versions/{version}"][
 export type ForecastRequest = Body<paths["/v1/models/{ref}/forecasts"]["post"]>;
 export type Forecast = Answer<paths["/v1/forecasts/{forecast_id}"]["get"]>;
 export type SeriesForecast = Forecast["forecasts"][number];
+/** Method of the fallback chain that answered. */
+export type ForecastMethod = SeriesForecast["method"];
 
 /** One line of a job's event stream. */
 export type JobEvent = Complete<components["schemas"]["JobEvent"]>;

@@ -1,25 +1,21 @@
-import { Field } from "../components/basics";
+import { TextField } from "../components/fields";
 
-/** A code of the second factor, the way phones and password managers fill it in. */
+/** Code of the second factor, in a form that phones and password managers fill in. */
 export function CodeField({ autoFocus }: { autoFocus?: boolean }) {
   return (
-    <Field label="Code" hint="The six digits that your authenticator app shows now.">
-      {(id, describedBy) => (
-        <input
-          id={id}
-          name="code"
-          className="input code"
-          required
-          ref={autoFocus ? focus : undefined}
-          inputMode="numeric"
-          autoComplete="one-time-code"
-          pattern="[0-9]{3} ?[0-9]{3}"
-          title="Six digits"
-          maxLength={7}
-          aria-describedby={describedBy}
-        />
-      )}
-    </Field>
+    <TextField
+      label="Code"
+      hint="The six digits that your authenticator app shows now."
+      name="code"
+      className="code"
+      required
+      ref={autoFocus ? focus : undefined}
+      inputMode="numeric"
+      autoComplete="one-time-code"
+      pattern="[0-9]{3} ?[0-9]{3}"
+      title="Six digits"
+      maxLength={7}
+    />
   );
 }
 

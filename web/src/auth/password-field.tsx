@@ -1,5 +1,6 @@
 import { useState } from "react";
-import { Button, Field } from "../components/basics";
+import { Button } from "../components/basics";
+import { Field } from "../components/fields";
 
 interface PasswordFieldProps {
   label?: string;
@@ -7,16 +8,16 @@ interface PasswordFieldProps {
   autoComplete: "current-password" | "new-password";
 }
 
-/** A password that can be shown while it is typed. */
+/** Password that can be shown while it is typed. */
 export function PasswordField({ label = "Password", name = "password", autoComplete }: PasswordFieldProps) {
   const [shown, setShown] = useState(false);
   const fresh = autoComplete === "new-password";
   return (
     <Field label={label} hint={fresh ? "At least 12 characters." : undefined}>
-      {(id, describedBy) => (
+      {(control) => (
         <span className="password">
           <input
-            id={id}
+            {...control}
             name={name}
             className="input"
             type={shown ? "text" : "password"}
@@ -24,7 +25,6 @@ export function PasswordField({ label = "Password", name = "password", autoCompl
             minLength={fresh ? 12 : undefined}
             maxLength={256}
             autoComplete={autoComplete}
-            aria-describedby={describedBy}
           />
           <Button variant="ghost" small aria-pressed={shown} onClick={() => setShown(!shown)}>
             {shown ? "Hide" : "Show"}

@@ -2,10 +2,10 @@ import { useMutation, useQuery } from "@tanstack/react-query";
 import { type FormEvent, type ReactNode, useState } from "react";
 import { api } from "../api/client";
 import { asProblem, unwrap } from "../api/problem";
-import { Button, Field } from "../components/basics";
+import { Button } from "../components/basics";
 import { Notice, ProblemView } from "../components/feedback";
+import { NameField, TextField } from "../components/fields";
 import { Logo } from "../components/icons";
-import { NAME_PATTERN } from "../lib/roles";
 import { formatWait } from "../lib/time";
 import { CodeField } from "./code-field";
 import { PasswordField } from "./password-field";
@@ -17,7 +17,7 @@ const setupState = {
   retry: false,
 };
 
-/** Stands where the page would, so that the address survives signing in. */
+/** Sign-in in place of the page, so that the address survives it. */
 export function Gate() {
   const setup = useQuery(setupState);
   return (
@@ -41,22 +41,22 @@ export function Gate() {
 }
 
 function SignIn({ oidc }: { oidc: boolean }) {
-  const [asksCode, setAsksCode] = useState(false);
+  const [needsCode, setNeedsCode] = useState(false);
   const signIn = useMutation({
     mutationFn: (form: FormData) => {
       const code = String(form.get("code") ?? "").replace(/\s/g, "");
       return session.signIn(String(form.get("user")), String(form.get("password")), code);
     },
     onError: (error) => {
-      if (asProblem(error).code === "second_factor_required") setAsksCode(true);
+      if (asProblem(error).code === "second_factor_required") setNeedsCode(true);
     },
   });
   return (
     <>
       <CredentialForm title="Sign in" pending={signIn.isPending} action="Sign in" onSubmit={signIn.mutate}>
-        <UserField onChange={() => setAsksCode(false)} />
+        <UserField onChange={() => setNeedsCode(false)} />
         <PasswordField autoComplete="current-password" />
-        {asksCode && <CodeField autoFocus />}
+        {needsCode && <CodeField autoFocus />}
         {signIn.error && <Refused error={signIn.error} />}
       </CredentialForm>
       {oidc && (
@@ -68,7 +68,7 @@ function SignIn({ oidc }: { oidc: boolean }) {
   );
 }
 
-/** Why one did not get in; that a code is asked for is no error. */
+/** Reason of a refused sign-in; a request for the code is none. */
 function Refused({ error }: { error: unknown }) {
   const problem = asProblem(error);
   if (problem.code === "second_factor_required") return null;
@@ -104,9 +104,7 @@ function FirstAdmin({ onDone }: { onDone: () => void }) {
         This platform has no account yet. <code>quantis up</code> wrote a one-time secret; it opens this form
         once.
       </p>
-      <Field label="One-time secret">
-        {(id) => <input id={id} name="secret" className="input mono" required autoComplete="off" />}
-      </Field>
+      <TextField label="One-time secret" name="secret" className="mono" required autoComplete="off" />
       <UserField />
       <PasswordField autoComplete="new-password" />
       {create.error && <ProblemView error={create.error} />}
@@ -140,26 +138,18 @@ function CredentialForm({ title, action, pending, onSubmit, children }: Credenti
 
 function UserField({ onChange }: { onChange?: () => void }) {
   return (
-    <Field label="User name">
-      {(id) => (
-        <input
-          id={id}
-          name="user"
-          className="input"
-          required
-          autoComplete="username"
-          onChange={onChange}
-          autoCapitalize="none"
-          spellCheck={false}
-          pattern={NAME_PATTERN}
-          title="Lower-case letters, digits, - and _, starting with a letter"
-        />
-      )}
-    </Field>
+    <NameField
+      label="User name"
+      name="user"
+      autoComplete="username"
+      onChange={onChange}
+      autoCapitalize="none"
+      spellCheck={false}
+    />
   );
 }
 
-/** The gate's picture: a history that opens into its quantiles. */
+/** Picture of the gate: a history that opens into its quantiles. */
 function Fan() {
   return (
     <svg className="gate-art" viewBox="0 0 1200 800" preserveAspectRatio="xMidYMid slice" aria-hidden="true">

@@ -1,4 +1,4 @@
-import { type ReactNode, useId } from "react";
+import type { ReactNode } from "react";
 import { Link, type LinkProps } from "react-router";
 import { classOf, type Look } from "./button";
 import { CopyButton } from "./copy";
@@ -12,28 +12,6 @@ export function ButtonLink({ variant, small, icon, children, ...rest }: Look & L
       {icon && <Icon name={icon} />}
       {children}
     </Link>
-  );
-}
-
-interface FieldProps {
-  label: string;
-  hint?: ReactNode;
-  children: (id: string, describedBy: string | undefined) => ReactNode;
-}
-
-export function Field({ label, hint, children }: FieldProps) {
-  const id = useId();
-  const hintId = `${id}-hint`;
-  return (
-    <div className="field">
-      <label htmlFor={id}>{label}</label>
-      {children(id, hint ? hintId : undefined)}
-      {hint && (
-        <span id={hintId} className="hint">
-          {hint}
-        </span>
-      )}
-    </div>
   );
 }
 
@@ -121,5 +99,15 @@ export function CopyText({ text, label, short }: { text: string; label: string; 
       <code title={text}>{short ?? text}</code>
       <CopyButton text={text} label={label} />
     </span>
+  );
+}
+
+/** Name and value in a list of facts (`dl.facts`). */
+export function Fact({ name, children }: { name: string; children: ReactNode }) {
+  return (
+    <>
+      <dt>{name}</dt>
+      <dd>{children}</dd>
+    </>
   );
 }

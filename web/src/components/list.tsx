@@ -35,8 +35,8 @@ export function Table({ caption, heads, children }: TableProps) {
   );
 }
 
-/** What a list needs of the query that it shows; both kinds of query have it. */
-interface Asked {
+/** Part of a query that a list needs; plain and infinite queries have it. */
+interface ListQuery {
   error: unknown;
   isPending: boolean;
   refetch: () => unknown;
@@ -46,9 +46,9 @@ interface Asked {
 }
 
 interface ListCardProps<T> extends Omit<TableProps, "children"> {
-  of: Asked;
+  query: ListQuery;
   items: readonly T[] | undefined;
-  /** Stands where the table would when there is nothing. */
+  /** Shown instead of the table when there is nothing. */
   empty: ReactNode;
   /** On the button that fetches the next page. */
   more?: string;
@@ -59,20 +59,20 @@ interface ListCardProps<T> extends Omit<TableProps, "children"> {
   children: (item: T) => ReactNode;
 }
 
-/** The frame of every list: an error, a loading state, an empty one, the table, and older rows on demand. */
+/** Frame of every list: error, loading state, empty state, table, and further rows on demand. */
 export function ListCard<T>(props: ListCardProps<T>) {
-  const { of, items, empty, more, title, actions, head, children, ...table } = props;
+  const { query, items, empty, more, title, actions, head, children, ...table } = props;
   return (
     <>
-      {Boolean(of.error) && <ProblemView error={of.error} retry={() => of.refetch()} />}
+      {Boolean(query.error) && <ProblemView error={query.error} retry={() => query.refetch()} />}
       <Card flush title={title} actions={actions}>
         {head}
-        {of.isPending && <LoadingRows />}
+        {query.isPending && <LoadingRows />}
         {items?.length === 0 && empty}
         {items && items.length > 0 && <Table {...table}>{items.map(children)}</Table>}
-        {of.hasNextPage && (
+        {query.hasNextPage && (
           <div className="card-body">
-            <Button disabled={of.isFetchingNextPage} onClick={() => of.fetchNextPage?.()}>
+            <Button disabled={query.isFetchingNextPage} onClick={() => query.fetchNextPage?.()}>
               {more ?? "Show more"}
             </Button>
           </div>

@@ -1,29 +1,19 @@
 import { useState } from "react";
 import type { Role } from "../api/types";
-import { MAY, ROLES } from "../lib/roles";
-import { Field } from "./basics";
+import { ROLE_ABILITIES, ROLES } from "../lib/roles";
+import { SelectField } from "./fields";
 
-/** A choice of role named `role`, which says what it lets one do. */
+/** Control named `role`, with the abilities of the chosen role as its hint. */
 export function RoleField({ initial = "viewer" }: { initial?: Role }) {
   const [role, setRole] = useState<Role>(initial);
   return (
-    <Field label="Role" hint={MAY[role]}>
-      {(id, d) => (
-        <select
-          id={id}
-          aria-describedby={d}
-          name="role"
-          className="input"
-          value={role}
-          onChange={(e) => setRole(e.target.value as Role)}
-        >
-          {ROLES.map(([value, name]) => (
-            <option key={value} value={value}>
-              {name}
-            </option>
-          ))}
-        </select>
-      )}
-    </Field>
+    <SelectField
+      label="Role"
+      hint={ROLE_ABILITIES[role]}
+      name="role"
+      value={role}
+      options={ROLES}
+      onChange={(event) => setRole(event.target.value as Role)}
+    />
   );
 }

@@ -11,22 +11,32 @@ const SCOPES: Record<Scope, string> = {
 };
 const NAMES = Object.entries(SCOPES) as [Scope, string][];
 
+interface ScopeChoicesProps {
+  chosen?: readonly Scope[];
+  error?: string;
+}
+
 /** Checkboxes named `scope`. */
-export function ScopeChoices({ chosen = ["read", "forecast"] }: { chosen?: readonly Scope[] }) {
+export function ScopeChoices({ chosen = ["read", "forecast"], error }: ScopeChoicesProps) {
   return (
     <fieldset>
       <legend>What it may do at most</legend>
       <div className="choices tight">
-        {NAMES.map(([scope, what]) => (
+        {NAMES.map(([scope, ability]) => (
           <label key={scope} className="choice">
             <input type="checkbox" name="scope" value={scope} defaultChecked={chosen.includes(scope)} />
             <span>
               <b>{scope}</b>
-              <small>{what}</small>
+              <small>{ability}</small>
             </span>
           </label>
         ))}
       </div>
+      {error && (
+        <p className="field-error" role="alert">
+          {error}
+        </p>
+      )}
     </fieldset>
   );
 }

@@ -3,22 +3,22 @@ import { CopyButton } from "./copy";
 import { Notice } from "./feedback";
 
 interface SecretProps {
-  /** What it is, in a word or two: "key". */
-  what: string;
+  /** Name of the thing, in a word or two: "key". */
+  name: string;
   text: string;
   onDone: () => void;
 }
 
-/** A secret that is shown this once. */
-export function Secret({ what, text, onDone }: SecretProps) {
+/** Secret that is shown this once. */
+export function Secret({ name, text, onDone }: SecretProps) {
   return (
     <div className="stack">
-      <Notice tone="warn" title={`Copy the ${what} now`}>
+      <Notice tone="warn" title={`Copy the ${name} now`}>
         <p>It is shown this once and cannot be read again. Keep it where you keep passwords.</p>
       </Notice>
       <div className="secret">
         <code>{text}</code>
-        <CopyButton text={text} label={`Copy the ${what}`} name="Copy" />
+        <CopyButton text={text} label={`Copy the ${name}`} name="Copy" />
       </div>
       <footer>
         <Button variant="primary" onClick={onDone}>

@@ -22,7 +22,7 @@ const stored = (from: number, values: (number | null)[]): StoredSeries => ({
 const entry: SeriesForecast = {
   unique_id: "JFK/B6",
   status: "ok",
-  rung: "model",
+  method: "model",
   reason: null,
   detail: null,
   ds: [300, 301].map((i) => toIso(START + i * HOUR)),

@@ -4,7 +4,7 @@ import { allows, guessRoles, NAME_PATTERN, nameFromFile, rolesOf } from "./roles
 const COLUMNS = { unique_id: "string", ds: "timestamp[us]", y: "double", temp: "double", origin: "string" };
 
 describe("roles of a file's columns", () => {
-  test("when nothing is said, then numbers are observed, text is a fixed category, the panel's own columns have none", () => {
+  test("when nothing is declared, then numbers are observed, text is a fixed category, the panel's own columns have none", () => {
     expect(rolesOf(guessRoles({ columns: COLUMNS }))).toEqual({
       futr_exog: [],
       hist_exog: ["temp"],

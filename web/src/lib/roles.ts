@@ -1,6 +1,6 @@
 import type { CheckReport, Role, Roles } from "../api/types";
 
-/** What a column of a file may be declared as. */
+/** Declarations that a column of a file may get. */
 export type ColumnRole = "futr_exog" | "hist_exog" | "stat_exog" | "ignore";
 
 export interface ColumnChoice {
@@ -13,7 +13,7 @@ export interface ColumnChoice {
 const RESERVED = new Set(["unique_id", "ds", "y", "known_at", "recorded_at", "cutoff"]);
 const TEXT = /str|utf8|object|categor|bool/i;
 
-/** A first guess for each covariate: numbers are observed, text is fixed and a category. */
+/** Guess a role for each covariate: numbers are observed, text is fixed and a category. */
 export function guessRoles(report: Pick<CheckReport, "columns">): ColumnChoice[] {
   return Object.entries(report.columns ?? {})
     .filter(([column]) => !RESERVED.has(column))
@@ -23,7 +23,7 @@ export function guessRoles(report: Pick<CheckReport, "columns">): ColumnChoice[]
     });
 }
 
-/** The declaration that the choices amount to; ignored columns have no role. */
+/** Turn the choices into a declaration; ignored columns have no role. */
 export function rolesOf(choices: readonly ColumnChoice[]): Roles {
   const withRole = (role: ColumnRole) => choices.filter((c) => c.role === role).map((c) => c.column);
   return {
@@ -34,7 +34,7 @@ export function rolesOf(choices: readonly ColumnChoice[]): Roles {
   };
 }
 
-/** A legal dataset name from a file name; `data` when nothing is left. */
+/** Derive a legal dataset name from a file name; `data` when nothing is left. */
 export function nameFromFile(fileName: string): string {
   const stem = fileName.replace(/\.[^.]*$/, "").toLowerCase();
   const name = stem
@@ -55,14 +55,14 @@ export const ROLE_NAMES: Record<Role, string> = {
   admin: "Admin",
 };
 
-/** Whether a role includes another; roles are a ladder. */
+/** Tell whether a role includes another; each includes the ones before it in `ORDER`. */
 export const allows = (role: Role | undefined, least: Role) =>
   role !== undefined && ORDER.indexOf(role) >= ORDER.indexOf(least);
 
 export const ROLES = Object.entries(ROLE_NAMES) as [Role, string][];
 
-/** What each role adds to the one below it. */
-export const MAY: Record<Role, string> = {
+/** Abilities that each role adds to the one before it. */
+export const ROLE_ABILITIES: Record<Role, string> = {
   viewer: "Looks, and asks for forecasts.",
   analyst: "Also uploads data, and runs backtests and batch forecasts.",
   ml_engineer: "Also trains, promotes, approves and stops jobs.",

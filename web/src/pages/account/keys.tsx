@@ -4,13 +4,13 @@ import { api } from "../../api/client";
 import { unwrap } from "../../api/problem";
 import { apiKeys } from "../../api/queries-admin";
 import type { ApiKey, NewApiKey } from "../../api/types";
-import { Badge, Button, Field } from "../../components/basics";
+import { Badge, Button } from "../../components/basics";
 import { Confirm } from "../../components/confirm";
 import { Dialog, Empty, ProblemView } from "../../components/feedback";
+import { NameField, SelectField } from "../../components/fields";
 import { ListCard } from "../../components/list";
 import { ScopeBadges, ScopeChoices, scopesOf } from "../../components/scopes";
 import { Secret } from "../../components/secret";
-import { NAME_PATTERN } from "../../lib/roles";
 import { formatAge, formatDate } from "../../lib/time";
 
 const LIFETIMES = [
@@ -22,34 +22,34 @@ const LIFETIMES = [
 const HEADS = ["Name", "Begins with", "May", "Last used", "State"];
 const ACTIONS = { name: "Actions", num: true, hidden: true };
 
-/** One's own keys, with a way to make more; `of` team: those of everybody, for admins. */
-export function ApiKeys({ of = "me" }: { of?: "me" | "team" }) {
+/** API keys of the user, with a way to make more, or of the whole team, for admins. */
+export function ApiKeys({ owner = "me" }: { owner?: "me" | "team" }) {
   const [adding, setAdding] = useState(false);
-  const list = useQuery(apiKeys(of));
-  const mine = of === "me";
+  const list = useQuery(apiKeys(owner));
+  const personal = owner === "me";
   return (
     <>
       <ListCard
-        title={mine ? "Your API keys" : "API keys of the team"}
+        title={personal ? "Your API keys" : "API keys of the team"}
         actions={
-          mine && (
+          personal && (
             <Button small icon="plus" onClick={() => setAdding(true)}>
               New key
             </Button>
           )
         }
-        of={list}
+        query={list}
         items={list.data}
         caption="API keys, newest first"
-        heads={mine ? [...HEADS, ACTIONS] : [...HEADS.slice(0, 1), "Owner", ...HEADS.slice(1), ACTIONS]}
+        heads={personal ? [...HEADS, ACTIONS] : [...HEADS.slice(0, 1), "Owner", ...HEADS.slice(1), ACTIONS]}
         empty={
           <Empty title="No API key yet">
-            A key lets a program act for {mine ? "you" : "its owner"} within the scopes that it was given,
+            A key lets a program act for {personal ? "you" : "its owner"} within the scopes that it was given,
             until it ends.
           </Empty>
         }
       >
-        {(key) => <KeyRow key={key.id} of={key} owner={!mine} />}
+        {(key) => <KeyRow key={key.id} apiKey={key} showOwner={!personal} />}
       </ListCard>
       <Dialog title="New API key" open={adding} onClose={() => setAdding(false)}>
         <NewKey onDone={() => setAdding(false)} />
@@ -58,7 +58,7 @@ export function ApiKeys({ of = "me" }: { of?: "me" | "team" }) {
   );
 }
 
-function KeyRow({ of: key, owner }: { of: ApiKey; owner: boolean }) {
+function KeyRow({ apiKey: key, showOwner }: { apiKey: ApiKey; showOwner: boolean }) {
   const client = useQueryClient();
   const state = stateOf(key);
   const revoke = async () => {
@@ -68,7 +68,7 @@ function KeyRow({ of: key, owner }: { of: ApiKey; owner: boolean }) {
   return (
     <tr>
       <th scope="row">{key.name}</th>
-      {owner && <td>{key.owner}</td>}
+      {showOwner && <td>{key.owner}</td>}
       <td>
         <code>{key.hint}…</code>
       </td>
@@ -116,45 +116,27 @@ function NewKey({ onDone }: { onDone: () => void }) {
     mutationFn: (body: NewApiKey) => unwrap(api.POST("/v1/api-keys", { body })),
     onSuccess: () => client.invalidateQueries({ queryKey: ["api-keys"] }),
   });
-  const [none, setNone] = useState(false);
-  if (create.data) return <Secret what="key" text={create.data.key} onDone={onDone} />;
+  const [lacksScope, setLacksScope] = useState(false);
+  if (create.data) return <Secret name="key" text={create.data.key} onDone={onDone} />;
   const submit = (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
     const form = new FormData(event.currentTarget);
     const scopes = scopesOf(form);
-    setNone(scopes.length === 0);
+    setLacksScope(scopes.length === 0);
     if (scopes.length === 0) return;
     create.mutate({ name: String(form.get("name")), scopes, expires_in: String(form.get("lifetime")) });
   };
   return (
     <form className="stack plain" onSubmit={submit}>
-      <Field label="Name" hint="What will use it, such as nightly-report.">
-        {(id, d) => (
-          <input
-            id={id}
-            aria-describedby={d}
-            name="name"
-            className="input"
-            required
-            pattern={NAME_PATTERN}
-            title="Lower-case letters, digits, - and _, starting with a letter"
-            autoComplete="off"
-          />
-        )}
-      </Field>
-      <ScopeChoices />
-      <Field label="Works for" hint="Your role must allow what the key does, too.">
-        {(id, d) => (
-          <select id={id} aria-describedby={d} name="lifetime" className="input" defaultValue="P90D">
-            {LIFETIMES.map(([value, name]) => (
-              <option key={value} value={value}>
-                {name}
-              </option>
-            ))}
-          </select>
-        )}
-      </Field>
-      {none && <p role="alert">Choose at least one thing that the key may do.</p>}
+      <NameField label="Name" hint="What will use it, such as nightly-report." name="name" />
+      <ScopeChoices error={lacksScope ? "Choose at least one thing that the key may do." : undefined} />
+      <SelectField
+        label="Works for"
+        hint="Your role must allow what the key does, too."
+        name="lifetime"
+        options={LIFETIMES}
+        defaultValue="P90D"
+      />
       {create.error && <ProblemView error={create.error} />}
       <footer>
         <Button onClick={onDone}>Cancel</Button>

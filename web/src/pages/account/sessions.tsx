@@ -47,7 +47,7 @@ export function Sessions() {
           </Confirm>
         )
       }
-      of={list}
+      query={list}
       items={list.data}
       caption="Sessions, last used first"
       heads={HEADS}

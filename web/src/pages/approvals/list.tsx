@@ -49,7 +49,7 @@ export function Component() {
             ))}
           </fieldset>
         }
-        of={pages}
+        query={pages}
         items={pages.data?.pages.flatMap((page) => page.items)}
         caption="Requests, newest first"
         heads={HEADS}

@@ -1,66 +1,55 @@
 import { useEffect, useState } from "react";
 import { useSearchParams } from "react-router";
-import { Button, Field } from "../../components/basics";
+import { Button } from "../../components/basics";
+import { SelectField, TextField, TimeField } from "../../components/fields";
 
-const OUTCOMES = ["done", "refused", "failed", "interrupted"] as const;
+const OUTCOMES = [["", "any"], "done", "refused", "failed", "interrupted"] as const;
 const TYPING_MS = 350;
 
-/** The filters live in the address, so that what was found can be shared. */
+/** Filters of the audit trail; they live in the address, so that a result can be shared. */
 export function Filters() {
   const [params, setParams] = useSearchParams();
   const set = (name: string, value: string) =>
     setParams(
-      (now) => {
-        if (value) now.set(name, value);
-        else now.delete(name);
-        return now;
+      (current) => {
+        if (value) current.set(name, value);
+        else current.delete(name);
+        return current;
       },
       { replace: true },
     );
-  const given = (name: string) => params.get(name) ?? "";
+  const valueOf = (name: string) => params.get(name) ?? "";
   return (
     <fieldset className="filters fields">
       <legend className="sr-only">Filters</legend>
-      <Typed
+      <TypedFilter
         label="Who"
         placeholder="User or account name"
-        value={given("actor")}
-        onChange={(v) => set("actor", v)}
+        value={valueOf("actor")}
+        onChange={(actor) => set("actor", actor)}
       />
-      <Typed
+      <TypedFilter
         label="What"
         placeholder="Such as api-keys"
-        value={given("action")}
-        onChange={(v) => set("action", v)}
+        value={valueOf("action")}
+        onChange={(action) => set("action", action)}
       />
-      <Field label="Outcome">
-        {(id) => (
-          <select
-            id={id}
-            className="input"
-            value={given("outcome")}
-            onChange={(e) => set("outcome", e.target.value)}
-          >
-            <option value="">any</option>
-            {OUTCOMES.map((outcome) => (
-              <option key={outcome}>{outcome}</option>
-            ))}
-          </select>
-        )}
-      </Field>
-      {(["since", "until"] as const).map((name) => (
-        <Field key={name} label={name === "since" ? "From (UTC)" : "Until (UTC)"}>
-          {(id) => (
-            <input
-              id={id}
-              type="datetime-local"
-              className="input"
-              value={given(name)}
-              onChange={(e) => set(name, e.target.value)}
-            />
-          )}
-        </Field>
-      ))}
+      <SelectField
+        label="Outcome"
+        value={valueOf("outcome")}
+        options={OUTCOMES}
+        onChange={(event) => set("outcome", event.target.value)}
+      />
+      <TimeField
+        label="From (UTC)"
+        value={valueOf("since")}
+        onChange={(event) => set("since", event.target.value)}
+      />
+      <TimeField
+        label="Until (UTC)"
+        value={valueOf("until")}
+        onChange={(event) => set("until", event.target.value)}
+      />
       {params.size > 0 && (
         <Button variant="ghost" onClick={() => setParams({}, { replace: true })}>
           Clear
@@ -70,15 +59,15 @@ export function Filters() {
   );
 }
 
-interface TypedProps {
+interface TypedFilterProps {
   label: string;
   placeholder: string;
   value: string;
   onChange: (value: string) => void;
 }
 
-/** A text filter that takes effect when typing pauses. */
-function Typed({ label, placeholder, value, onChange }: TypedProps) {
+/** Text filter that takes effect when typing pauses. */
+function TypedFilter({ label, placeholder, value, onChange }: TypedFilterProps) {
   const [text, setText] = useState(value);
   useEffect(() => setText(value), [value]);
   useEffect(() => {
@@ -87,18 +76,13 @@ function Typed({ label, placeholder, value, onChange }: TypedProps) {
     return () => clearTimeout(timer);
   });
   return (
-    <Field label={label}>
-      {(id) => (
-        <input
-          id={id}
-          className="input"
-          placeholder={placeholder}
-          value={text}
-          spellCheck={false}
-          autoCapitalize="none"
-          onChange={(e) => setText(e.target.value)}
-        />
-      )}
-    </Field>
+    <TextField
+      label={label}
+      placeholder={placeholder}
+      value={text}
+      spellCheck={false}
+      autoCapitalize="none"
+      onChange={(event) => setText(event.target.value)}
+    />
   );
 }

@@ -41,7 +41,7 @@ export function Component() {
     >
       <ListCard
         head={<Filters />}
-        of={pages}
+        query={pages}
         items={pages.data?.pages.flatMap((page) => page.items)}
         caption="Audit events, newest first"
         heads={HEADS}

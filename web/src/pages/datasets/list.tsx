@@ -34,7 +34,7 @@ export function Component() {
       }
     >
       <ListCard
-        of={list}
+        query={list}
         items={list.data}
         caption="Datasets"
         heads={HEADS}

@@ -58,7 +58,7 @@ test("when some models failed, then the board ranks the rest, marks the chosen o
     "auto_ets out of memory",
   ]);
   expect(rows[0]).toHaveTextContent("+33.3 %");
-  expect(rows[0]).toHaveTextContent("better, p = 0.012; 2 series by a lower rung");
+  expect(rows[0]).toHaveTextContent("better, p = 0.012; 2 series by the fallback chain");
   expect(rows[0]).toHaveTextContent("34 kB");
   expect(rows[2]).toHaveTextContent("−33.3 %");
   expect(rows[3]).toHaveTextContent("failed");

@@ -149,7 +149,7 @@ function Verdict({ row }: { row: LeaderboardRow }) {
   const parts = [
     row.verdict &&
       (typeof row.p_value !== "number" ? row.verdict : `${row.verdict}, p = ${formatP(row.p_value)}`),
-    row.fallbacks > 0 && `${plural(row.fallbacks, "series", "series")} by a lower rung`,
+    row.fallbacks > 0 && `${plural(row.fallbacks, "series", "series")} by the fallback chain`,
   ].filter(Boolean);
   return parts.length > 0 ? <div className="hint">{parts.join("; ")}</div> : null;
 }

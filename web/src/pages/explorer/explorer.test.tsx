@@ -54,7 +54,7 @@ function platform() {
           {
             unique_id: body.series[0]?.unique_id,
             status: "fallback",
-            rung: "seasonal_naive",
+            method: "seasonal_naive",
             reason: "short_history",
             detail: null,
             ds,

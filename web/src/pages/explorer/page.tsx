@@ -8,8 +8,9 @@ import { plural } from "../../lib/format";
 import { season } from "../../lib/frequency";
 import { historyChoices } from "../../lib/history";
 import { formatMoment, toIso } from "../../lib/time";
-import { Verdict } from "./accuracy-card";
+import { AccuracyCard } from "./accuracy-card";
 import { Controls } from "./controls";
+import { ForecastCard } from "./forecast-card";
 import { ForecastTable } from "./forecast-table";
 import { Readout } from "./readout";
 import type { Selection } from "./selection";
@@ -135,7 +136,10 @@ function Explorer({ choices, selection }: { choices: Choices; selection: Selecti
           {!entry && !ask.isPending && <Invitation choices={choices} />}
         </section>
         {entry && issued.data && (
-          <Verdict forecast={issued.data} entry={entry} accuracy={view.accuracy} naiveName={naive} />
+          <div className="stack">
+            <AccuracyCard accuracy={view.accuracy} naiveLabel={naive} />
+            <ForecastCard forecast={issued.data} entry={entry} />
+          </div>
         )}
       </div>
       {entry?.status === "refused" && (

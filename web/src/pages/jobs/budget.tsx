@@ -1,86 +1,109 @@
+import type { ReactNode } from "react";
 import type { Preset } from "../../api/types";
 import { familyName } from "../../lib/format";
 
-/** How much a training job tries: a preset, or families of one's own choice. */
-export interface Effort {
+/** Amount of work of a training job: a preset, or families of one's own choice. */
+export interface Budget {
   preset: Preset | "own";
   families: string[];
 }
 
-const FAMILIES: { family: string; what: string }[] = [
-  { family: "seasonal_naive", what: "The floor: the same hour of the last season." },
-  { family: "theta", what: "A cheap classical model for each series." },
-  { family: "statistical", what: "A thorough classical model for each series." },
-  { family: "boosting", what: "LightGBM on lags, rolling statistics and calendar." },
-  { family: "boosting_recent", what: "The same, for data whose ways have changed." },
-  { family: "boosting_plain", what: "The same without covariates, for those that mislead." },
-  { family: "tft", what: "A deep network over all series, with attention." },
-  { family: "ensemble", what: "A weighted mean of those that did best." },
+const FAMILIES: { family: string; note: string }[] = [
+  { family: "seasonal_naive", note: "The baseline: the same hour of the last season." },
+  { family: "theta", note: "A cheap classical model for each series." },
+  { family: "statistical", note: "A thorough classical model for each series." },
+  { family: "boosting", note: "LightGBM on lags, rolling statistics and calendar." },
+  { family: "boosting_recent", note: "The same, for data whose ways have changed." },
+  { family: "boosting_plain", note: "The same without covariates, for those that mislead." },
+  { family: "tft", note: "A deep network over all series, with attention." },
+  { family: "ensemble", note: "A weighted mean of those that did best." },
 ];
-export const FAMILY_NAMES = FAMILIES.map((f) => f.family);
+export const FAMILY_NAMES = FAMILIES.map(({ family }) => family);
 
-/** The platform knows what each stands for; here it is told in words. */
-const PRESETS: { preset: Effort["preset"]; name: string; what: string; minutes?: number }[] = [
-  { preset: "fast", name: "Fast", what: "Naive, theta, one boosting and their blend.", minutes: 2 },
-  { preset: "balanced", name: "Balanced", what: "Every family but the deep network.", minutes: 10 },
-  { preset: "best", name: "Best", what: "Every family, the deep network included.", minutes: 60 },
+/** Descriptions of the presets; the platform knows the families and the time limit of each. */
+const PRESETS: { preset: Budget["preset"]; name: string; note: string; minutes?: number }[] = [
+  { preset: "fast", name: "Fast", note: "Naive, theta, one boosting and their blend.", minutes: 2 },
+  { preset: "balanced", name: "Balanced", note: "Every family but the deep network.", minutes: 10 },
+  { preset: "best", name: "Best", note: "Every family, the deep network included.", minutes: 60 },
   {
     preset: "own",
     name: "My own choice",
-    what: "You choose the families; no time limit unless you set one.",
+    note: "You choose the families; no time limit unless you set one.",
   },
 ];
 
-/** The time limit that comes with it, if any. */
-export const minutesOf = ({ preset }: Effort) => PRESETS.find((p) => p.preset === preset)?.minutes;
+/** Return the time limit that comes with the preset, if any. */
+export const timeLimitMinutes = (budget: Budget): number | undefined =>
+  PRESETS.find(({ preset }) => preset === budget.preset)?.minutes;
 
-export function EffortFields({ effort, onChange }: { effort: Effort; onChange: (effort: Effort) => void }) {
-  const { preset, families } = effort;
-  const toggle = (family: string, on: boolean) =>
-    onChange({ preset, families: FAMILY_NAMES.filter((f) => (f === family ? on : families.includes(f))) });
+interface BudgetFieldsProps {
+  budget: Budget;
+  onChange: (budget: Budget) => void;
+}
+
+export function BudgetFields({ budget, onChange }: BudgetFieldsProps) {
   return (
     <>
       <fieldset>
         <legend>How much to try</legend>
         <div className="choices">
-          {PRESETS.map((p) => (
-            <label key={p.preset} className="choice">
+          {PRESETS.map(({ preset, name, note, minutes }) => (
+            <Choice key={preset} name={name} note={`${note} ${minutes ? `At most ${minutes} minutes.` : ""}`}>
               <input
                 type="radio"
                 name="preset"
-                checked={preset === p.preset}
-                onChange={() => onChange({ preset: p.preset, families })}
+                checked={budget.preset === preset}
+                onChange={() => onChange({ ...budget, preset })}
               />
-              <span>
-                <b>{p.name}</b>
-                <small>
-                  {p.what} {p.minutes && `At most ${p.minutes} minutes.`}
-                </small>
-              </span>
-            </label>
+            </Choice>
           ))}
         </div>
       </fieldset>
-      {preset === "own" && (
-        <fieldset>
-          <legend>Families</legend>
-          <div className="choices">
-            {FAMILIES.map(({ family, what }) => (
-              <label key={family} className="choice">
-                <input
-                  type="checkbox"
-                  checked={families.includes(family)}
-                  onChange={(e) => toggle(family, e.target.checked)}
-                />
-                <span>
-                  <b>{familyName(family)}</b>
-                  <small>{what}</small>
-                </span>
-              </label>
-            ))}
-          </div>
-        </fieldset>
+      {budget.preset === "own" && (
+        <FamilyChoices
+          families={budget.families}
+          onChange={(families) => onChange({ ...budget, families })}
+        />
       )}
     </>
+  );
+}
+
+interface FamilyChoicesProps {
+  families: string[];
+  onChange: (families: string[]) => void;
+}
+
+function FamilyChoices({ families, onChange }: FamilyChoicesProps) {
+  const toggle = (family: string, checked: boolean) =>
+    onChange(FAMILY_NAMES.filter((name) => (name === family ? checked : families.includes(name))));
+  return (
+    <fieldset>
+      <legend>Families</legend>
+      <div className="choices">
+        {FAMILIES.map(({ family, note }) => (
+          <Choice key={family} name={familyName(family)} note={note}>
+            <input
+              type="checkbox"
+              checked={families.includes(family)}
+              onChange={(event) => toggle(family, event.target.checked)}
+            />
+          </Choice>
+        ))}
+      </div>
+    </fieldset>
+  );
+}
+
+function Choice({ name, note, children }: { name: string; note: string; children: ReactNode }) {
+  return (
+    // biome-ignore lint/a11y/noLabelWithoutControl: the control is the child
+    <label className="choice">
+      {children}
+      <span>
+        <b>{name}</b>
+        <small>{note}</small>
+      </span>
+    </label>
   );
 }

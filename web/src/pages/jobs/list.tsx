@@ -6,6 +6,7 @@ import { useMay } from "../../auth/use-session";
 import { ButtonLink, Page } from "../../components/basics";
 import { Empty } from "../../components/feedback";
 import { ListCard } from "../../components/list";
+import { Segments } from "../../components/segments";
 import { useNow } from "../../components/use-now";
 import { formatAge, formatSeconds } from "../../lib/time";
 import { ProgressBar, STATES, StateBadge, stateName, subjectOf } from "./state";
@@ -16,7 +17,6 @@ export function Component() {
   const [params, setParams] = useSearchParams();
   const state = STATES.find((s) => s === params.get("state"));
   const pages = useInfiniteQuery(jobPages({ state }));
-  const jobs = pages.data?.pages.flatMap((page) => page.items);
   const now = useNow(true, 5000);
   const may = useMay("ml_engineer");
   return (
@@ -33,23 +33,16 @@ export function Component() {
     >
       <ListCard
         actions={
-          <fieldset className="segments">
-            <legend className="sr-only">State</legend>
-            {[undefined, ...STATES].map((s) => (
-              <label key={s ?? "all"}>
-                <input
-                  type="radio"
-                  name="state"
-                  checked={state === s}
-                  onChange={() => setParams(s ? { state: s } : {}, { replace: true })}
-                />
-                {s ? stateName(s) : "All"}
-              </label>
-            ))}
-          </fieldset>
+          <Segments
+            legend="State"
+            name="state"
+            value={state ?? ""}
+            options={[["", "All"], ...STATES.map((s) => [s, stateName(s)] as const)]}
+            onChange={(s) => setParams(s ? { state: s } : {}, { replace: true })}
+          />
         }
-        of={pages}
-        items={jobs}
+        query={pages}
+        items={pages.data?.pages.flatMap((page) => page.items)}
         caption="Jobs, newest first"
         heads={HEADS}
         more="Show older jobs"
@@ -62,31 +55,36 @@ export function Component() {
           </Empty>
         }
       >
-        {(job) => (
-          <tr key={job.id}>
-            <th scope="row">
-              <span className="kind">{job.kind}</span>
-              <Link to={`/jobs/${job.id}`}>{subjectOf(job)}</Link>
-            </th>
-            <td>
-              <StateBadge state={job.state} />
-            </td>
-            <td className="progress-cell">
-              <ProgressBar job={job} label={`Progress of ${subjectOf(job)}`} />
-              <small className="muted">{isFinal(job.state) ? "" : job.message}</small>
-            </td>
-            <td title={job.created_at}>
-              {formatAge(job.created_at, now)} <span className="muted">by {job.created_by}</span>
-            </td>
-            <td className="num">{took(job, now)}</td>
-          </tr>
-        )}
+        {(job) => <JobRow key={job.id} job={job} now={now} />}
       </ListCard>
     </Page>
   );
 }
 
-function took(job: Job, now: number): string {
+function JobRow({ job, now }: { job: Job; now: number }) {
+  const subject = subjectOf(job);
+  return (
+    <tr>
+      <th scope="row">
+        <span className="kind">{job.kind}</span>
+        <Link to={`/jobs/${job.id}`}>{subject}</Link>
+      </th>
+      <td>
+        <StateBadge state={job.state} />
+      </td>
+      <td className="progress-cell">
+        <ProgressBar job={job} label={`Progress of ${subject}`} />
+        <small className="muted">{isFinal(job.state) ? "" : job.message}</small>
+      </td>
+      <td title={job.created_at}>
+        {formatAge(job.created_at, now)} <span className="muted">by {job.created_by}</span>
+      </td>
+      <td className="num">{elapsed(job, now)}</td>
+    </tr>
+  );
+}
+
+function elapsed(job: Job, now: number): string {
   if (!job.started_at) return "–";
   return formatSeconds(((job.ended_at ? Date.parse(job.ended_at) : now) - Date.parse(job.started_at)) / 1000);
 }

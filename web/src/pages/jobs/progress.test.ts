@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { JobEvent } from "../../api/types";
-import { NO_STORY, tell } from "./progress";
+import { addEvent, NO_PROGRESS } from "./progress";
 
 let seq = 0;
 const event = (kind: JobEvent["kind"], message: string, data: JobEvent["data"] = {}): JobEvent => {
@@ -17,26 +17,26 @@ const EVENTS = [
   event("metric", "tft", { mase: 0.7, failed: null }),
 ];
 
-test("when events come in, then the first word opens a step and the rest are its notes", () => {
-  const story = EVENTS.reduce(tell, NO_STORY);
-  expect(story.steps.map(({ name, seconds }) => [name, seconds])).toEqual([
+test("when events come in, then the first message opens a step and the rest are its notes", () => {
+  const progress = EVENTS.reduce(addEvent, NO_PROGRESS);
+  expect(progress.steps.map(({ name, seconds }) => [name, seconds])).toEqual([
     ["read the panel", 1.5],
     ["backtest tft on 2 workers", null],
   ]);
-  expect(story.progressNote).toBe("tft (backtest): step 20 of 200, loss 0.4");
-  expect(story.metrics.tft).toEqual({ mase: 0.7, failed: null });
-  expect(story.state).toBe("RUNNING");
+  expect(progress.note).toBe("tft (backtest): step 20 of 200, loss 0.4");
+  expect(progress.metrics.tft).toEqual({ mase: 0.7, failed: null });
+  expect(progress.state).toBe("RUNNING");
 });
 
-test("when the line was dropped and events are told twice, then the story is the same", () => {
-  const once = EVENTS.reduce(tell, NO_STORY);
-  expect([...EVENTS, ...EVENTS.slice(2)].reduce(tell, NO_STORY)).toEqual(once);
+test("when the connection was dropped and events come twice, then the progress is the same", () => {
+  const once = EVENTS.reduce(addEvent, NO_PROGRESS);
+  expect([...EVENTS, ...EVENTS.slice(2)].reduce(addEvent, NO_PROGRESS)).toEqual(once);
 });
 
 test("when a step ends, then nothing stays open", () => {
-  const story = [...EVENTS, event("step", "backtest tft on 2 workers", { seconds: 41 })].reduce(
-    tell,
-    NO_STORY,
+  const progress = [...EVENTS, event("step", "backtest tft on 2 workers", { seconds: 41 })].reduce(
+    addEvent,
+    NO_PROGRESS,
   );
-  expect(story.steps.map((step) => step.seconds)).toEqual([1.5, 41]);
+  expect(progress.steps.map((step) => step.seconds)).toEqual([1.5, 41]);
 });

@@ -1,55 +1,57 @@
 import type { Job, JobEvent } from "../../api/types";
 
-export interface StoryStep {
+export interface ProgressStep {
   name: string;
   at: string;
   /** Null while it runs. */
   seconds: number | null;
 }
 
-export interface Story {
-  steps: StoryStep[];
-  /** By what was measured: figure by name. */
+/** Progress of a job, as far as its events report it. */
+export interface JobProgress {
+  steps: ProgressStep[];
+  /** Figures by name, by what was measured. */
   metrics: Record<string, Record<string, unknown>>;
   state: Job["state"] | null;
-  progressNote: string;
+  /** Last message of the step that runs. */
+  note: string;
   lastSeq: number;
 }
 
-export const NO_STORY: Story = { steps: [], metrics: {}, state: null, progressNote: "", lastSeq: 0 };
+export const NO_PROGRESS: JobProgress = { steps: [], metrics: {}, state: null, note: "", lastSeq: 0 };
 
 const STATES = new Set(["PENDING", "RUNNING", "STOPPED", "SUCCEEDED", "FAILED"]);
 
-/** Adds one event; an event that was told before changes nothing. */
-export function tell(story: Story, event: JobEvent): Story {
-  if (event.seq <= story.lastSeq) return story;
-  return { ...story, ...change(story, event), lastSeq: event.seq };
+/** Add one event; an event that came before changes nothing. */
+export function addEvent(progress: JobProgress, event: JobEvent): JobProgress {
+  if (event.seq <= progress.lastSeq) return progress;
+  return { ...progress, ...changeBy(event, progress), lastSeq: event.seq };
 }
 
-function change(story: Story, event: JobEvent): Partial<Story> {
+function changeBy(event: JobEvent, progress: JobProgress): Partial<JobProgress> {
   switch (event.kind) {
     case "state": {
       const state = String(event.data.state ?? "");
       return STATES.has(state) ? { state: state as Job["state"] } : {};
     }
     case "progress":
-      return { progressNote: event.message, steps: begun(story.steps, event) };
+      return { note: event.message, steps: withStartedStep(progress.steps, event) };
     case "step": {
       const seconds = typeof event.data.seconds === "number" ? event.data.seconds : 0;
-      const done = story.steps.filter((step) => step.seconds !== null);
-      return { progressNote: "", steps: [...done, { name: event.message, at: event.at, seconds }] };
+      const done = progress.steps.filter((step) => step.seconds !== null);
+      return { note: "", steps: [...done, { name: event.message, at: event.at, seconds }] };
     }
     case "metric": {
-      const figures = { ...story.metrics[event.message], ...event.data };
-      return { metrics: { ...story.metrics, [event.message]: figures } };
+      const figures = { ...progress.metrics[event.message], ...event.data };
+      return { metrics: { ...progress.metrics, [event.message]: figures } };
     }
     default:
       return {};
   }
 }
 
-/** The first word after a finished step names the next one; what follows are its notes. */
-function begun(steps: StoryStep[], event: JobEvent): StoryStep[] {
+/** Open a step with the first message after a finished one; later messages are its notes. */
+function withStartedStep(steps: ProgressStep[], event: JobEvent): ProgressStep[] {
   if (steps.at(-1)?.seconds === null) return steps;
   return [...steps, { name: event.message, at: event.at, seconds: null }];
 }

@@ -6,43 +6,42 @@ import { isFinal, job as jobQuery } from "../../api/queries";
 import type { JobEvent } from "../../api/types";
 import { session } from "../../auth/session";
 import { follow } from "../../lib/sse";
-import { NO_STORY, type Story, tell } from "./progress";
+import { addEvent, NO_PROGRESS } from "./progress";
 
-/** A job's story as it is told, and whether the line is up. */
-export function useStory(id: string) {
+/** Follow a job's event stream: its progress so far, and whether the connection is live. */
+export function useProgress(id: string) {
   const client = useQueryClient();
-  const [story, add] = useReducer((told: Story, event: JobEvent) => tell(told, event), NO_STORY);
-  const [line, setLine] = useState<"live" | "waiting" | "ended">("waiting");
+  const [progress, add] = useReducer(addEvent, NO_PROGRESS);
+  const [connection, setConnection] = useState<"live" | "waiting" | "ended">("waiting");
   const [error, setError] = useState<ProblemError | null>(null);
 
   useEffect(() => {
     const stop = new AbortController();
-    const refetch = () => client.invalidateQueries({ queryKey: ["jobs", id], exact: true });
     follow({
       signal: stop.signal,
-      connect: (lastId, signal) => {
-        const headers: HeadersInit = { Accept: "text/event-stream" };
-        if (lastId) headers["Last-Event-ID"] = lastId;
-        return session.fetch(new URL(`/v1/jobs/${encodeURIComponent(id)}/events`, location.origin), {
-          headers,
-          signal,
-        });
-      },
+      connect: (lastId, signal) => openEvents(id, lastId, signal),
       onMessage: (message) => {
         add(JSON.parse(message.data) as JobEvent);
-        refetch();
+        client.invalidateQueries({ queryKey: ["jobs", id], exact: true });
       },
-      onState: setLine,
+      onState: setConnection,
       isOver: async () => {
-        const now = await unwrap(api.GET("/v1/jobs/{job_id}", { params: { path: { job_id: id } } }));
-        client.setQueryData(jobQuery(id).queryKey, now);
-        return isFinal(now.state);
+        const job = await unwrap(api.GET("/v1/jobs/{job_id}", { params: { path: { job_id: id } } }));
+        client.setQueryData(jobQuery(id).queryKey, job);
+        return isFinal(job.state);
       },
     })
-      .then(() => setLine("ended"))
+      .then(() => setConnection("ended"))
       .catch((thrown) => setError(asProblem(thrown)));
     return () => stop.abort();
   }, [id, client]);
 
-  return { story, line, error };
+  return { progress, connection, error };
+}
+
+function openEvents(id: string, lastId: string | null, signal: AbortSignal): Promise<Response> {
+  const headers: HeadersInit = { Accept: "text/event-stream" };
+  if (lastId) headers["Last-Event-ID"] = lastId;
+  const url = new URL(`/v1/jobs/${encodeURIComponent(id)}/events`, location.origin);
+  return session.fetch(url, { headers, signal });
 }

@@ -26,7 +26,7 @@ export function Component() {
   return (
     <Page title="Models" intro="Every trained version, with what it learned from and which one serves.">
       <ListCard
-        of={list}
+        query={list}
         items={list.data}
         caption="Models"
         heads={HEADS}

@@ -1,36 +1,37 @@
 import { type FormEvent, useState } from "react";
 import type { Role, Scope, ServiceAccount } from "../../api/types";
-import { Button, Field } from "../../components/basics";
+import { Button } from "../../components/basics";
 import { ProblemView } from "../../components/feedback";
+import { NameField } from "../../components/fields";
 import { RoleField } from "../../components/role-field";
 import { ScopeChoices, scopesOf } from "../../components/scopes";
-import { NAME_PATTERN } from "../../lib/roles";
 
-interface Given {
+export interface AccountValues {
   name: string;
   role: Role;
   scopes: Scope[];
-  disabled?: boolean;
+  disabled: boolean;
 }
 
 interface AccountFormProps {
+  /** Account to change; without one, a new account is made. */
   account?: ServiceAccount;
-  asked: { mutate: (given: Given) => void; isPending: boolean; error: unknown };
-  onDone: () => void;
+  save: (values: AccountValues) => void;
+  pending: boolean;
+  error: unknown;
+  onCancel: () => void;
 }
 
-/** A new service account, or another role, scopes or state for one. */
-export function AccountForm({ account, asked, onDone }: AccountFormProps) {
-  const [none, setNone] = useState(false);
+export function AccountForm({ account, save, pending, error, onCancel }: AccountFormProps) {
+  const [lacksScope, setLacksScope] = useState(false);
   const submit = (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
     const form = new FormData(event.currentTarget);
     const scopes = scopesOf(form);
-    setNone(scopes.length === 0);
-    if (scopes.length > 0) {
-      const role = form.get("role") as Role;
-      asked.mutate({ name: String(form.get("name")), role, scopes, disabled: form.has("disabled") });
-    }
+    setLacksScope(scopes.length === 0);
+    if (scopes.length === 0) return;
+    const role = form.get("role") as Role;
+    save({ name: String(form.get("name")), role, scopes, disabled: form.has("disabled") });
   };
   return (
     <form className="stack plain" onSubmit={submit}>
@@ -39,34 +40,23 @@ export function AccountForm({ account, asked, onDone }: AccountFormProps) {
           <b>{account.name}</b> · what is changed here holds within seconds.
         </p>
       ) : (
-        <Field label="Name" hint="What signs in with it, such as warehouse-sync.">
-          {(id, d) => (
-            <input
-              id={id}
-              aria-describedby={d}
-              name="name"
-              className="input"
-              required
-              pattern={NAME_PATTERN}
-              title="Lower-case letters, digits, - and _, starting with a letter"
-              autoComplete="off"
-            />
-          )}
-        </Field>
+        <NameField label="Name" hint="What signs in with it, such as warehouse-sync." name="name" />
       )}
       <RoleField initial={account?.role} />
-      <ScopeChoices chosen={account?.scopes} />
+      <ScopeChoices
+        chosen={account?.scopes}
+        error={lacksScope ? "Choose at least one thing that it may do." : undefined}
+      />
       {account && (
         <label className="check">
           <input type="checkbox" name="disabled" defaultChecked={account.disabled} />
           Disabled: it cannot sign in
         </label>
       )}
-      {none && <p role="alert">Choose at least one thing that it may do.</p>}
-      {Boolean(asked.error) && <ProblemView error={asked.error} />}
+      {Boolean(error) && <ProblemView error={error} />}
       <footer>
-        <Button onClick={onDone}>Cancel</Button>
-        <Button type="submit" variant="primary" disabled={asked.isPending}>
+        <Button onClick={onCancel}>Cancel</Button>
+        <Button type="submit" variant="primary" disabled={pending}>
           {account ? "Save" : "Create the account"}
         </Button>
       </footer>

@@ -6,7 +6,7 @@ export function Component() {
   return (
     <Page title="Service accounts" intro="Accounts and API keys that programs sign in with.">
       <ServiceAccounts />
-      <ApiKeys of="team" />
+      <ApiKeys owner="team" />
     </Page>
   );
 }

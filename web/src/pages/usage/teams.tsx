@@ -41,7 +41,7 @@ export function Teams() {
             New team
           </Button>
         }
-        of={list}
+        query={list}
         items={list.data}
         caption="Teams, what they use and their quotas"
         heads={HEADS}

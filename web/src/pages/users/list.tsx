@@ -6,12 +6,13 @@ import { users } from "../../api/queries";
 import type { NewUser, Role, User, UserChange } from "../../api/types";
 import { PasswordField } from "../../auth/password-field";
 import { useUser } from "../../auth/use-session";
-import { Badge, Button, Field, Page } from "../../components/basics";
+import { Badge, Button, Page } from "../../components/basics";
 import { Confirm } from "../../components/confirm";
 import { Dialog, ProblemView } from "../../components/feedback";
+import { NameField } from "../../components/fields";
 import { ListCard } from "../../components/list";
 import { RoleField } from "../../components/role-field";
-import { NAME_PATTERN, ROLES } from "../../lib/roles";
+import { ROLES } from "../../lib/roles";
 import { formatAge } from "../../lib/time";
 
 const HEADS = [
@@ -44,7 +45,7 @@ export function Component() {
       }
     >
       {change.error && <ProblemView error={change.error} />}
-      <ListCard of={list} items={list.data} caption="Users" heads={HEADS} empty={null}>
+      <ListCard query={list} items={list.data} caption="Users" heads={HEADS} empty={null}>
         {(user) => (
           <UserRow
             key={user.id}
@@ -187,19 +188,7 @@ function AddUser({ onDone }: { onDone: () => void }) {
   };
   return (
     <form className="stack plain" onSubmit={submit}>
-      <Field label="User name">
-        {(id) => (
-          <input
-            id={id}
-            name="user"
-            className="input"
-            required
-            pattern={NAME_PATTERN}
-            title="Lower-case letters, digits, - and _, starting with a letter"
-            autoComplete="off"
-          />
-        )}
-      </Field>
+      <NameField label="User name" name="user" />
       <PasswordField label="First password" autoComplete="new-password" />
       <RoleField />
       {add.error && <ProblemView error={add.error} />}
