@@ -72,7 +72,7 @@ def ours(trial: Trial, tell: Any) -> tuple[dict[str, float | None], dict[str, An
     fitted = [(weight, candidates.fit(by_name[name], now, trial.task)) for name, weight in weights.items()]
     model = Ensemble(trial.task, fitted) if decision.chosen == ENSEMBLE else fitted[0][1]
     model = calibrated(model, published[decision.chosen].calibration)
-    found = _figures(trial, lambda snapshot: model, through_ladder=True)
+    found = _figures(trial, lambda snapshot: model, with_fallback=True)
     how = {
         "chosen": decision.chosen,
         "weights": {name: round(weight, 2) for name, weight in weights.items()},
@@ -84,9 +84,9 @@ def ours(trial: Trial, tell: Any) -> tuple[dict[str, float | None], dict[str, An
     return found, how
 
 
-def _figures(trial: Trial, fit: Any, through_ladder: bool = False) -> dict[str, float | None]:
+def _figures(trial: Trial, fit: Any, with_fallback: bool = False) -> dict[str, float | None]:
     def answer(model: Forecaster, snapshot: Snapshot, cutoff: np.datetime64) -> pa.Table:
-        if not through_ladder:
+        if not with_fallback:
             return model.predict(snapshot)
         return as_table(fallback.forecast(model, snapshot, trial.task), trial.task.quantiles)
 

@@ -2,7 +2,7 @@
 
 10,000 daily series of 200 points, 14 steps ahead, seven quantiles (`--quick`: 500 series). The cheap
 statistical family of the preset, Theta, forecasts every series through Ray, with an entry per series that
-says which rung answered and why; statsforecast alone forecasts them with the same model on as many
+says which method answered and why; statsforecast alone forecasts them with the same model on as many
 processes. A hundredth of the series are broken on purpose: empty, constant, or with three points. The
 sides alternate by rounds, and the ratio is the median of the rounds'. What Ray takes to start, and the
 first call of both, are apart. Then boosting, the preset's other family, is fitted on all of them and
@@ -141,8 +141,8 @@ def main() -> None:
             "series": count,
             "rounds": [round(taken, 1) for taken in ours],
             "peer_rounds": [round(taken, 1) for taken in peer],
-            "theta_rungs": Counter(str(entry.rung) for entry in entries),
-            "boosting_rungs": Counter(str(entry.rung) for entry in more),
+            "theta_methods": Counter(str(entry.method) for entry in entries),
+            "boosting_methods": Counter(str(entry.method) for entry in more),
             "reasons": Counter(str(entry.reason) for entry in entries if entry.reason),
         },
         options.json,

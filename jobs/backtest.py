@@ -113,7 +113,7 @@ def _fallbacks(compared: Compared) -> list[Fallback]:
             model=member.name,
             unique_id=one.unique_id,
             cutoff=_moment(one.cutoff),
-            rung=one.rung,
+            method=one.method,
             reason=one.reason,
         )
         for member, outcome in zip(compared.members, compared.outcomes, strict=True)

@@ -20,7 +20,7 @@ def forecast(
     size: int = SERIES_PER_BLOCK,
     steps: int | None = None,
 ) -> list[Entry]:
-    """One entry per series in the snapshot's order, each with its rung and reason; see `models.prediction.fallback`.
+    """One entry per series in the snapshot's order, each with its method and reason; see `models.prediction.fallback`.
 
     A block whose task dies is forecast here without the model.
     """

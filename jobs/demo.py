@@ -189,9 +189,9 @@ class Demo:
             step.note = f"forecast {response.forecast_id}"
         for entry in response.forecasts:
             self.report.answers.append(
-                entry.model_dump(mode="json", include={"unique_id", "status", "rung", "reason"})
+                entry.model_dump(mode="json", include={"unique_id", "status", "method", "reason"})
             )
-            self.steps.say(f"      {entry.unique_id:8} {entry.rung:15} {entry.reason or ''}")
+            self.steps.say(f"      {entry.unique_id:8} {entry.method:15} {entry.reason or ''}")
 
     def _score(self, client: Client) -> None:
         spec = ForecastSpec(

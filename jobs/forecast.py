@@ -55,7 +55,7 @@ def work(context: Context[ForecastSpec]) -> dict[str, Any]:
             origins = cutoffs(last, task.model_copy(update={"h": h}), spec.origins, h)
         rivals = _rivals(spec, task) if spec.score else {}
     forecasts: dict[str, list[Issued]] = {spec.model: [], **{name: [] for name in rivals}}
-    rungs: dict[str, int] = {}
+    methods: dict[str, int] = {}
     with context.step(f"forecast from {len(origins)} origins, {h} steps each", 0.95):
         for number, origin in enumerate(origins, start=1):
             as_of = _known_at(context, origin)
@@ -69,7 +69,7 @@ def work(context: Context[ForecastSpec]) -> dict[str, Any]:
                 entries = fallback.replaced(entries, levels.reconcile(table, snapshot, task))
             _keep(context, version, task, h, entries, as_of)
             for entry in entries:
-                rungs[entry.rung] = rungs.get(entry.rung, 0) + 1
+                methods[entry.method] = methods.get(entry.method, 0) + 1
             forecasts[spec.model].append((origin, as_table(entries, task.quantiles)))
             served = keep_series(
                 snapshot, [entry.unique_id for entry in entries if entry.status != "refused"]
@@ -83,7 +83,7 @@ def work(context: Context[ForecastSpec]) -> dict[str, Any]:
         "model": version.model_dump(mode="json"),
         "h": h,
         "origins": [_known_at(context, origin).isoformat() for origin in origins],
-        "rungs": rungs,
+        "methods": methods,
         "reconciliation": spec.reconciliation if spec.hierarchy else None,
         "scores": _scores(context, task, last, forecasts) if spec.score else {},
     }

@@ -233,7 +233,7 @@ def _rows(name: str, ds: Any, columns: dict[str, Any]) -> pa.Table:
 
 
 def _long_enough(snapshot: Snapshot, forecaster: Forecaster) -> list[str]:
-    """The series that the ladder would give it: those as long as it says it needs."""
+    """Keep the series that the fallback chain would give it: those as long as it says it needs."""
     return [name for name, length in sorted(_LENGTHS.items()) if length >= forecaster.min_history]
 
 

@@ -34,7 +34,7 @@ class Forecaster(Protocol):
 
     @property
     def min_history(self) -> int:
-        """Steps of history that a series needs; a shorter one belongs on a lower rung."""
+        """Steps of history that a series needs; a shorter one falls back to a simpler method."""
         ...
 
     @property

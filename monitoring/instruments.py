@@ -53,7 +53,11 @@ class _Instruments:
         self.http_seconds = histogram("http_request_seconds", "Seconds to answer a request.", _FAST, "route")
 
         self.forecast_entries = counter(
-            "forecast_entries", "Series answered, by rung of the ladder.", "model", "rung", "reason"
+            "forecast_entries",
+            "Series answered, by method of the fallback chain.",
+            "model",
+            "method",
+            "reason",
         )
         self.forecast_seconds = histogram("forecast_seconds", "Seconds in the forecaster.", _FAST, "model")
         self.forecast_series = histogram("forecast_series", "Series in one request.", _SERIES)
@@ -185,9 +189,9 @@ def observe_request(route: str, method: str, status: int, seconds: float) -> Non
     own.http_seconds.labels(route).observe(seconds)
 
 
-def count_entry(model: str, rung: str, reason: str | None, entries: int = 1) -> None:
-    """Series of one answer that share rung and reason; `model` is a registered name."""
-    _process.get().forecast_entries.labels(model, rung, reason or "none").inc(entries)
+def count_entry(model: str, method: str, reason: str | None, entries: int = 1) -> None:
+    """Series of one answer that share method and reason; `model` is a registered name."""
+    _process.get().forecast_entries.labels(model, method, reason or "none").inc(entries)
 
 
 def observe_forecast(model: str, series: int, seconds: float) -> None:

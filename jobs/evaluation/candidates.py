@@ -27,7 +27,7 @@ from models.prediction.response import as_table
 from models.registry.bundle import FAMILIES, family_class, require_families, size_of
 from quantis.errors import InvalidInput, Unavailable
 from quantis.panel import ID, Snapshot, SnapshotProvider, Task, series_slices
-from quantis.types.forecasts import Reason, Rung
+from quantis.types.forecasts import ForecastMethod, Reason
 from quantis.types.jobs import CompareSpec, Family
 
 BASELINE = "baseline"
@@ -83,11 +83,11 @@ class Unit:
 
 @dataclass(frozen=True)
 class Fallen:
-    """A series that a lower rung forecast at a window, and why."""
+    """A series that a simpler method forecast at a window, and why."""
 
     unique_id: str
     cutoff: np.datetime64
-    rung: Rung
+    method: ForecastMethod
     reason: str
 
 
@@ -191,7 +191,7 @@ def fit(
 
 
 def judge(trial: Trial, fit_on: Callable[[Snapshot], Forecaster], baseline: bool = False) -> Judged:
-    """Predictions from every origin, fitted on the first, as they would be served: down the ladder.
+    """Predictions from every origin, fitted on the first, as they would be served: through the fallback chain.
 
     Unavailable when the model answers for no series at all.
     """
@@ -209,9 +209,9 @@ def judge(trial: Trial, fit_on: Callable[[Snapshot], Forecaster], baseline: bool
         entries = fallback.forecast(forecaster, snapshot, trial.task)
         _check_some_answer(entries)
         fallen.extend(
-            Fallen(entry.unique_id, cutoff, entry.rung, entry.detail or str(entry.reason))
+            Fallen(entry.unique_id, cutoff, entry.method, entry.detail or str(entry.reason))
             for entry in entries
-            if entry.rung != Rung.model
+            if entry.method != ForecastMethod.model
         )
         table = as_table(entries, trial.task.quantiles)
         return trial.levels.reconcile(table, snapshot, trial.task) if trial.levels else table
@@ -300,7 +300,7 @@ def _block(trial: Trial, unit: Unit) -> Trial:
 
 
 def _check_some_answer(entries: Sequence[Entry]) -> None:
-    """A model that fails on every series is not judged by what the rungs below it answer."""
+    """A model that fails on every series is not judged by what the methods behind it answer."""
     failed = [entry for entry in entries if entry.reason == Reason.model_failed]
     if failed and len(failed) == len(entries):
         raise Unavailable(f"no series could be forecast: {failed[0].detail}")

@@ -152,7 +152,7 @@ def _said(outcome: Judged | Exception) -> str:
     if isinstance(outcome, Exception):
         return choose.reason_of(outcome)
     fallen = len({one.unique_id for one in outcome.fallen})
-    return f"{outcome.seconds:.1f} s" + (f", {fallen} series fell to a lower rung" if fallen else "")
+    return f"{outcome.seconds:.1f} s" + (f", {fallen} series fell back to a simpler method" if fallen else "")
 
 
 def _judge_tft(context: Context[Any], member: Member, trial: Trial, clock: Clock) -> Judged | Exception:

@@ -11,7 +11,7 @@ from models.prediction.fallback import Entry
 from quantis.errors import InvalidInput
 from quantis.panel import ID, Snapshot, Task
 from quantis.types.base import Cell
-from quantis.types.forecasts import Reason, Rung
+from quantis.types.forecasts import ForecastMethod, Reason
 
 MOST_PEERS = 200
 """As many other series are looked at: enough for a distribution, little enough for a request."""
@@ -51,7 +51,9 @@ def typical(
     mean = np.array([column.mean() for column in values])
     quantiles = {q: np.array([np.quantile(column, q) for column in values]) for q in task.quantiles}
     detail = f"it has no observed value; {len(chosen)} other series of its panel at the same phase say this"
-    return Entry(unique_id, "fallback", Rung.typical, Reason.no_history, detail, ahead, mean, quantiles)
+    return Entry(
+        unique_id, "fallback", ForecastMethod.typical, Reason.no_history, detail, ahead, mean, quantiles
+    )
 
 
 def _steps(task: Task, after: np.datetime64, start: np.datetime64, unique_id: str) -> int:

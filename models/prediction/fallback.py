@@ -1,4 +1,4 @@
-"""The ladder: the model where it can speak, else seasonal naive, else the last value, else a refusal."""
+"""The fallback chain: the model, else seasonal naive, else the last value, else a refusal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from models.forecaster import Forecaster
 from quantis.errors import QuantisError
 from quantis.frequency import Times
 from quantis.panel import DS, ID, Snapshot, Task, series_slices, times_of
-from quantis.types.forecasts import Reason, Rung
+from quantis.types.forecasts import ForecastMethod, Reason
 
 _LOG = logging.getLogger(__name__)
 _TRIED_ALONE = 20
@@ -30,7 +30,7 @@ class Entry:
 
     unique_id: str
     status: str
-    rung: Rung
+    method: ForecastMethod
     reason: Reason | None = None
     detail: str | None = None
     ds: Times = field(default_factory=lambda: _NO_TIMES)
@@ -83,7 +83,7 @@ def forecast(
 
 def replaced(entries: Sequence[Entry], forecasts: pa.Table) -> list[Entry]:
     """The entries with the means and quantiles of these forecasts; refused ones stay as they are."""
-    made = {entry.unique_id: entry for entry in _entries(forecasts, Rung.model, {})}
+    made = {entry.unique_id: entry for entry in _entries(forecasts, ForecastMethod.model, {})}
     return [
         replace(entry, mean=made[entry.unique_id].mean, quantiles=made[entry.unique_id].quantiles)
         if entry.unique_id in made
@@ -190,7 +190,10 @@ def _attempt(
     forecaster: Forecaster, snapshot: Snapshot, ids: Iterable[str], h: int, first: bool = False
 ) -> tuple[dict[str, Entry], dict[str, _Why]]:
     try:
-        answers = {entry.unique_id: entry for entry in _entries(forecaster.predict(snapshot), Rung.model, {})}
+        answers = {
+            entry.unique_id: entry
+            for entry in _entries(forecaster.predict(snapshot), ForecastMethod.model, {})
+        }
     except Exception as error:  # whatever the model does, every series gets its answer
         _LOG.log(
             logging.WARNING if first else logging.DEBUG,
@@ -218,27 +221,27 @@ def _from_naive(
     found: dict[str, Entry] = {}
     if seasonal:
         table = SeasonalNaive(task, max(seasons)).predict(keep_series(snapshot, seasonal))
-        found |= {entry.unique_id: entry for entry in _entries(table, Rung.seasonal_naive, why)}
+        found |= {entry.unique_id: entry for entry in _entries(table, ForecastMethod.seasonal_naive, why)}
     if rest:
         table = LastValue(task).predict(keep_series(snapshot, rest))
-        found |= {entry.unique_id: entry for entry in _entries(table, Rung.last_value, why)}
+        found |= {entry.unique_id: entry for entry in _entries(table, ForecastMethod.last_value, why)}
     return found
 
 
-def _entries(table: pa.Table, rung: Rung, why: dict[str, _Why]) -> list[Entry]:
+def _entries(table: pa.Table, method: ForecastMethod, why: dict[str, _Why]) -> list[Entry]:
     ds, mean = times_of(table[DS]), floats(table["mean"])
     fan = {float(name[1:]): floats(table[name]) for name in quantile_columns(table)}
-    status = "ok" if rung is Rung.model else "fallback"
+    status = "ok" if method is ForecastMethod.model else "fallback"
     found = []
     for unique_id, rows in series_slices(table[ID]):
         cause = why.get(unique_id)
         reason, detail = (cause.reason, cause.detail) if cause else (None, None)
         quantiles = {q: values[rows] for q, values in fan.items()}
-        found.append(Entry(unique_id, status, rung, reason, detail, ds[rows], mean[rows], quantiles))
+        found.append(Entry(unique_id, status, method, reason, detail, ds[rows], mean[rows], quantiles))
     return found
 
 
 def _refusal(unique_id: str, unknown: bool) -> Entry:
     reason = Reason.unknown_series if unknown else Reason.no_history
     detail = "no observed value, neither given nor stored; send a history with at least one"
-    return Entry(unique_id, "refused", Rung.none, reason, detail)
+    return Entry(unique_id, "refused", ForecastMethod.none, reason, detail)

@@ -1,4 +1,4 @@
-"""What the ladder says, as the API's answer and as a table."""
+"""Entries of the fallback chain as the response of the API and as a table."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def as_answer(entry: Entry, quantiles: Sequence[float], h: int) -> SeriesForecas
     return SeriesForecast(
         unique_id=entry.unique_id,
         status=entry.status,
-        rung=entry.rung,
+        method=entry.method,
         reason=entry.reason,
         detail=entry.detail,
         ds=times,

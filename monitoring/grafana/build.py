@@ -48,7 +48,7 @@ def rate(metric: str, *by: str, where: str = "") -> str:
 REQUESTS = "quantis_http_requests_total"
 ENTRIES = "quantis_forecast_entries_total"
 FAILING = "({} or vector(0)) / {}".format(rate(REQUESTS, where='{status=~"5.."}'), rate(REQUESTS))
-FROM_MODEL = "{} / {}".format(rate(ENTRIES, where='{rung="model"}'), rate(ENTRIES))
+FROM_MODEL = "{} / {}".format(rate(ENTRIES, where='{method="model"}'), rate(ENTRIES))
 
 ROWS = (
     Row(
@@ -63,7 +63,7 @@ ROWS = (
             Panel("Requests failing", ((FAILING, "5xx"),), unit="percentunit", kind="stat", width=5, alarm=0.01),
             Panel("Answers from the model", ((FROM_MODEL, "model"),),
                   unit="percentunit", kind="stat", width=5,
-                  about="The rest came from a lower rung of the ladder."),
+                  about="The others came from a simpler method of the fallback chain."),
         ),
     ),
     Row(
@@ -83,7 +83,7 @@ ROWS = (
     Row(
         "Forecasts",
         (
-            Panel("Entries by rung and reason", ((rate(ENTRIES, "rung", "reason"), "{{rung}} {{reason}}"),),
+            Panel("Entries by method and reason", ((rate(ENTRIES, "method", "reason"), "{{method}} {{reason}}"),),
                   unit="short", stacked=True),
             Panel("Forecaster latency by model", (
                 (quantile(0.5, "quantis_forecast_seconds", "model"), "p50 {{model}}"),

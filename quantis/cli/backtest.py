@@ -126,9 +126,9 @@ def _show(found: Backtest) -> None:
         f"{len(found.cutoffs)} windows{', fitted anew at each' if found.refit else ''}; sMAPE: {overall}"
     )
     for one in found.fallbacks[:5]:
-        output.say(f"{one.unique_id} at {output.moment(one.cutoff)}, {one.model}: {one.rung}, {one.reason}")
+        output.say(f"{one.unique_id} at {output.moment(one.cutoff)}, {one.model}: {one.method}, {one.reason}")
     if len(found.fallbacks) > 5:
-        output.say(f"and {len(found.fallbacks) - 5} more that a lower rung forecast; --json names them")
+        output.say(f"and {len(found.fallbacks) - 5} more that a simpler method forecast; --json names them")
     cuts = ", ".join(found.dimensions)
     output.say(f"more: quantis backtest show {found.id} --by {found.dimensions[0]} (or another of {cuts})")
 

@@ -78,7 +78,7 @@ def _tell(response: ForecastResponse) -> None:
     for entry in response.forecasts:
         if entry.status != "ok":
             why = entry.detail or (entry.reason.value.replace("_", " ") if entry.reason else "")
-            output.say(f"{entry.unique_id}: {entry.status}, {entry.rung.value.replace('_', ' ')}: {why}")
+            output.say(f"{entry.unique_id}: {entry.status}, {entry.method.value.replace('_', ' ')}: {why}")
     for warning in response.warnings:
         output.say(f"warning: {warning}")
 

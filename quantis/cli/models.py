@@ -175,7 +175,7 @@ def show_rows(rows: Sequence[LeaderboardRow]) -> None:
 
 
 def _verdict(row: LeaderboardRow) -> str:
-    fallen = f", {row.fallbacks} series by a lower rung" if row.fallbacks else ""
+    fallen = f", {row.fallbacks} series by a simpler method" if row.fallbacks else ""
     return f"{row.verdict}{fallen}"
 
 

@@ -12,11 +12,11 @@ from quantis.errors import NotFound
 from quantis.frequency import Frequency
 from quantis.testing.datasets import Shelf
 from quantis.types.forecasts import (
+    ForecastMethod,
     ForecastRequest,
     ForecastResponse,
     ModelRef,
     Reason,
-    Rung,
     SeriesForecast,
     SeriesRequest,
 )
@@ -53,7 +53,7 @@ def _entry(
         return SeriesForecast(
             unique_id=series.unique_id,
             status="refused",
-            rung=Rung.none,
+            method=ForecastMethod.none,
             reason=Reason.no_history,
             detail="no value is given or stored",
             ds=[],
@@ -66,7 +66,7 @@ def _entry(
     return SeriesForecast(
         unique_id=series.unique_id,
         status="fallback",
-        rung=Rung.last_value,
+        method=ForecastMethod.last_value,
         reason=Reason.model_failed,
         detail="there is no model in memory",
         ds=_following(times[-1], version.freq, h),

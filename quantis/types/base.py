@@ -40,6 +40,17 @@ def _no_number(value: Any) -> Any:
     return value
 
 
+def rename_keys(**names: str) -> Callable[[Any], Any]:
+    """Return a validator that reads records stored under a field's old name: `rename_keys(old="new")`."""
+
+    def renamed(data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        return {names.get(key, key): value for key, value in data.items()}
+
+    return renamed
+
+
 Moment = Annotated[AwareDatetime, BeforeValidator(_no_number), AfterValidator(_as_utc)]
 """A point in time with its offset; kept in UTC."""
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from quantis.types.base import Cell, Frozen, Moment, Sent, SeriesId
+from quantis.types.base import Cell, Frozen, Moment, Sent, SeriesId, rename_keys
 from quantis.types.datasets import Column
 from quantis.types.jobs import Horizon, Quantile
 
@@ -15,8 +15,8 @@ Values = Annotated[list[Cell], Field(max_length=110_000)]
 """Over a history and a horizon at most."""
 
 
-class Rung(StrEnum):
-    """The ladder: the model, or the best that can be said without it."""
+class ForecastMethod(StrEnum):
+    """The fallback chain: the model, then the simpler methods that stand in for it."""
 
     model = "model"
     seasonal_naive = "seasonal_naive"
@@ -118,12 +118,14 @@ class SeriesForecast(Frozen):
 
     unique_id: str
     status: str = Field(pattern="^(ok|fallback|refused)$")
-    rung: Rung
+    method: ForecastMethod
     reason: Reason | None = None
     detail: str | None = None
     ds: list[Moment]
     mean: list[float]
     quantiles: dict[str, list[float]]
+
+    _old_names = model_validator(mode="before")(rename_keys(rung="method"))
 
 
 class ForecastResponse(Frozen):

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from quantis.types.base import Frozen, Moment, Number, Sent
+from quantis.types.base import Frozen, Moment, Number, Sent, rename_keys
 
 
 class LeaderboardRow(Frozen):
@@ -28,7 +28,7 @@ class LeaderboardRow(Frozen):
         default=None, description="Of the test that it is no better than seasonal naive; null if not tested."
     )
     verdict: str = Field(default="", description="What the comparison with seasonal naive says, in words.")
-    fallbacks: int = Field(default=0, description="Series that it could not forecast; a lower rung did.")
+    fallbacks: int = Field(default=0, description="Series that it could not forecast; a simpler method did.")
 
 
 class Leaderboard(Frozen):
@@ -59,8 +59,10 @@ class Fallback(Frozen):
     model: str
     unique_id: str
     cutoff: Moment
-    rung: str
+    method: str
     reason: str
+
+    _old_names = model_validator(mode="before")(rename_keys(rung="method"))
 
 
 class Backtest(Frozen):

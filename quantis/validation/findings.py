@@ -72,7 +72,9 @@ RULES: dict[str, Rule] = {
     "D042": Rule(_ERROR, "times off the grid", "round ds to the frequency, or declare another one"),
     "D043": Rule(_WARNING, "gaps", "missing steps count as missing values; fill them when they are zeros"),
     "D044": Rule(_WARNING, "rows not sorted", "they were sorted by unique_id and ds"),
-    "D050": Rule(_WARNING, "series too short", "give two seasons or more; until then a simpler rung answers"),
+    "D050": Rule(
+        _WARNING, "series too short", "give two seasons or more; until then a simpler method answers"
+    ),
     "D051": Rule(_WARNING, "constant series", "check that it is alive; its forecast is the constant"),
     "D052": Rule(_WARNING, "series without a value", "give values, or leave the series out"),
     "D053": Rule(_ERROR, "no value at all", "fill column y"),

@@ -1,4 +1,4 @@
-"""Answers forecast requests: history, model, ladder, ledger. It knows nothing of Ray or HTTP."""
+"""Answer forecast requests: history, model, fallback chain, ledger. Free of Ray and HTTP."""
 
 from __future__ import annotations
 
@@ -238,7 +238,7 @@ class Engine:
 
     def _measure(self, version: ModelVersion, response: ForecastResponse, seconds: float) -> None:
         for entry in response.forecasts:
-            instruments.count_entry(version.model, entry.rung, entry.reason)
+            instruments.count_entry(version.model, entry.method, entry.reason)
         instruments.observe_forecast(version.model, len(response.forecasts), seconds)
         instruments.count_vintages()
 

@@ -85,7 +85,7 @@ def test_when_families_fail_and_overrun_then_the_rest_is_judged_and_the_best_ser
     assert champion.lineage is not None
     assert champion.lineage.environment_hash is not None
     said = [event.message for event in context.jobs.events(TEAM, context.job_id)]
-    assert any("picky" in line and "1 series fell to a lower rung" in line for line in said), said
+    assert any("picky" in line and "1 series fell back to a simpler method" in line for line in said), said
 
 
 @pytest.mark.ray
@@ -100,7 +100,11 @@ def test_when_levels_and_fewer_steps_are_named_then_a_batch_forecast_keeps_what_
     first, second = (datetime.fromisoformat(origin) for origin in found["origins"])
     assert (found["h"], second - first) == (6, timedelta(hours=6))
     assert found["reconciliation"] == "mint_shrink"
-    assert found["rungs"] == {"model": 2 * (7 + 3), "seasonal_naive": 1, "last_value": 1}  # of the young shop
+    assert found["methods"] == {
+        "model": 2 * (7 + 3),
+        "seasonal_naive": 1,
+        "last_value": 1,
+    }  # of the young shop
     assert found["scores"]["demand"]["mase"] < found["scores"]["seasonal_naive_24"]["mase"]
     with context.database.read() as session:
         ids = session.scalars(select(ForecastRow.id).order_by(ForecastRow.issued_at)).all()

@@ -18,7 +18,7 @@ import yaml
 
 from monitoring import queries
 from monitoring.grafana import build
-from quantis.types.forecasts import Rung
+from quantis.types.forecasts import ForecastMethod
 from quantis.types.jobs import JobState
 
 ROOT = Path(__file__).parents[2]
@@ -97,7 +97,7 @@ def test_when_a_query_filters_or_groups_by_a_label_then_the_metric_has_it(scrape
 def test_when_a_query_names_a_state_or_rung_then_it_is_one_of_ours() -> None:
     text = " ".join(queries.queries().values())
     assert set(re.findall(r'state="(\w+)"', text)) <= {state.value for state in JobState}
-    assert set(re.findall(r'rung!?="(\w+)"', text)) <= {rung.value for rung in Rung}
+    assert set(re.findall(r'method!?="(\w+)"', text)) <= {method.value for method in ForecastMethod}
 
 
 def test_when_every_family_is_declared_then_the_dashboard_or_a_rule_asks_for_it(scrape: str) -> None:

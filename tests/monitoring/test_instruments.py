@@ -95,7 +95,7 @@ def test_when_three_processes_count_then_one_scrape_has_their_sum(tmp_path: Path
     for worker in workers:
         finish(worker)
     seen = scrape(tmp_path)
-    assert seen['quantis_forecast_entries_total{model="demand",reason="none",rung="model"}'] == 51
+    assert seen['quantis_forecast_entries_total{method="model",model="demand",reason="none"}'] == 51
     assert seen["quantis_rows_ingested_total"] == 3000
     assert seen['quantis_http_request_seconds_bucket{le="0.025",route="/v1/jobs/{id}"}'] == 3
     assert seen['quantis_http_request_seconds_bucket{le="0.01",route="/v1/jobs/{id}"}'] == 0

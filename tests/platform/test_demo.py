@@ -24,7 +24,7 @@ def test_when_the_demo_has_run_then_every_family_was_judged_and_the_champion_bea
 
 
 def test_when_series_are_strange_then_each_gets_its_rung_in_the_requested_order(live: Live) -> None:
-    assert [(a["unique_id"], a["rung"], a["reason"]) for a in live.report["answers"]] == [
+    assert [(a["unique_id"], a["method"], a["reason"]) for a in live.report["answers"]] == [
         ("JFK/B6", "model", None),
         ("SFO/XX", "seasonal_naive", "unknown_series"),
         ("LGA/DL", "last_value", "short_history"),

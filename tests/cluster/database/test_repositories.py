@@ -17,7 +17,14 @@ from cluster.repositories.vintages import Vintages
 from quantis.errors import Conflict, InvalidInput, NotFound, QuantisError, Unauthenticated
 from quantis.types.accounts import Role
 from quantis.types.datasets import DatasetSpec, Roles, VersionAction
-from quantis.types.forecasts import ForecastRequest, ForecastResponse, ModelRef, Reason, Rung, SeriesForecast
+from quantis.types.forecasts import (
+    ForecastMethod,
+    ForecastRequest,
+    ForecastResponse,
+    ModelRef,
+    Reason,
+    SeriesForecast,
+)
 
 PASSWORD = "correct horse battery"
 NOW = datetime(2024, 5, 1, 12, 30, 15, 123456, tzinfo=UTC)
@@ -186,7 +193,8 @@ def test_when_a_dataset_is_declared_at_once_then_once(datasets):
 
 def issued(forecast_id="f-1", **changes):
     entry = SeriesForecast(
-        unique_id="JFK/B6 é", status="fallback", rung=Rung.last_value, reason=Reason.short_history, detail="'\"\\",
+        unique_id="JFK/B6 é", status="fallback", method=ForecastMethod.last_value, reason=Reason.short_history,
+        detail="'\"\\",
         ds=[NOW], mean=[0.1 + 0.2], quantiles={"0.5": [1e-17]},
     )  # fmt: skip
     values = {

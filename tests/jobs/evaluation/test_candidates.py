@@ -24,7 +24,7 @@ from models.prediction import fallback
 from models.registry.bundle import known_families
 from quantis.errors import InvalidInput, TimedOut
 from quantis.panel import Panel, Task, timestamps
-from quantis.types.forecasts import Rung
+from quantis.types.forecasts import ForecastMethod
 from quantis.types.jobs import CompareSpec, Family, Preset
 
 DAYS, SERIES = 60, 30
@@ -137,7 +137,7 @@ def test_when_series_are_forecast_in_blocks_then_every_entry_is_as_without(trial
     blocks = batch_forecast.forecast(theta, snapshot, task, InProcess(), size=7)
     assert [entry.unique_id for entry in blocks] == [entry.unique_id for entry in whole]
     for one, other in zip(whole, blocks, strict=True):
-        assert one.rung == other.rung == Rung.model
+        assert one.method == other.method == ForecastMethod.model
         assert np.array_equal(one.mean, other.mean)
 
 
@@ -153,9 +153,9 @@ class Dying(InProcess):
 def test_when_the_task_of_a_block_dies_then_its_series_fall_to_a_lower_rung(trial: Trial, task: Task) -> None:
     snapshot = trial.snapshots(trial.cutoffs[1])
     found = batch_forecast.forecast(SeasonalNaive(task, 7), snapshot, task, Dying(), size=10)
-    assert [entry.rung for entry in found] == [Rung.model] * 10 + [Rung.seasonal_naive] * 10 + [
-        Rung.model
-    ] * 10
+    assert [entry.method for entry in found] == [ForecastMethod.model] * 10 + [
+        ForecastMethod.seasonal_naive
+    ] * 10 + [ForecastMethod.model] * 10
 
 
 def test_when_time_is_shared_then_each_member_gets_an_equal_part_of_what_is_left() -> None:

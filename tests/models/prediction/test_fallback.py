@@ -12,7 +12,7 @@ from models.prediction.fallback import forecast
 from quantis.errors import InvalidInput
 from quantis.frequency import Frequency
 from quantis.panel import Snapshot, series_slices, timestamps
-from quantis.types.forecasts import Reason, Rung
+from quantis.types.forecasts import ForecastMethod, Reason
 
 
 class Model(SeasonalNaive):
@@ -64,15 +64,15 @@ def test_when_series_differ_then_each_is_answered_from_its_own_rung_in_the_reque
         requested=["tiny", "absent", "good", "new", "gap", "short", "good", "stranger"],
         unknown={"new", "stranger"},
     )
-    assert [(e.unique_id, e.status, e.rung, e.reason) for e in entries] == [
-        ("tiny", "fallback", Rung.last_value, Reason.short_history),
-        ("absent", "refused", Rung.none, Reason.no_history),
-        ("good", "ok", Rung.model, None),
-        ("new", "fallback", Rung.seasonal_naive, Reason.unknown_series),
-        ("gap", "fallback", Rung.seasonal_naive, Reason.missing_future),
-        ("short", "fallback", Rung.seasonal_naive, Reason.short_history),
-        ("good", "ok", Rung.model, None),
-        ("stranger", "refused", Rung.none, Reason.unknown_series),
+    assert [(e.unique_id, e.status, e.method, e.reason) for e in entries] == [
+        ("tiny", "fallback", ForecastMethod.last_value, Reason.short_history),
+        ("absent", "refused", ForecastMethod.none, Reason.no_history),
+        ("good", "ok", ForecastMethod.model, None),
+        ("new", "fallback", ForecastMethod.seasonal_naive, Reason.unknown_series),
+        ("gap", "fallback", ForecastMethod.seasonal_naive, Reason.missing_future),
+        ("short", "fallback", ForecastMethod.seasonal_naive, Reason.short_history),
+        ("good", "ok", ForecastMethod.model, None),
+        ("stranger", "refused", ForecastMethod.none, Reason.unknown_series),
     ]
     assert entries[0].detail == "2 steps of history; the model needs 48"
     assert entries[4].detail == "no value for scheduled in some of the 24 steps ahead"
@@ -102,11 +102,11 @@ def test_when_few_steps_are_wanted_then_what_is_known_ahead_is_needed_for_these_
         return forecast(Answering(task, 24), known, task, steps=steps)
 
     gap, good = answered(6)
-    assert [gap.rung, good.rung] == [Rung.model, Rung.model]
+    assert [gap.method, good.method] == [ForecastMethod.model, ForecastMethod.model]
     assert (gap.mean.tolist(), good.mean.tolist()) == (values[:6], values[task.h : task.h + 6])
     assert {len(gap.ds), *map(len, gap.quantiles.values())} == {6}
     gap, good = answered(7)
-    assert (gap.reason, good.rung) == (Reason.missing_future, Rung.model)
+    assert (gap.reason, good.method) == (Reason.missing_future, ForecastMethod.model)
     assert gap.detail == "no value for scheduled in some of the 7 steps ahead"
     assert len(gap.mean) == 7
     assert [len(entry.mean) for entry in answered(None)] == [task.h, task.h]
@@ -125,7 +125,11 @@ def test_when_the_model_fails_on_one_series_then_only_that_one_falls(make_task, 
     task = make_task()
     snapshot, _ = make_snapshot(task, {"a": 60, "bad": 60, "c": 60})
     entries = forecast(Model(task, {"bad": how}), snapshot, task)
-    assert [e.rung for e in entries] == [Rung.model, Rung.seasonal_naive, Rung.model]
+    assert [e.method for e in entries] == [
+        ForecastMethod.model,
+        ForecastMethod.seasonal_naive,
+        ForecastMethod.model,
+    ]
     assert entries[1].reason is Reason.model_failed
     assert entries[1].detail == detail
     expected = SeasonalNaive(task, 24).predict(keep_series(snapshot, ["bad"]))
@@ -149,10 +153,10 @@ def test_when_nothing_was_observed_where_the_model_looks_then_the_floor_answers(
     model = Model(task)
     model.context_length = 31
     (entry,) = forecast(model, Snapshot(ended, snapshot.future, snapshot.static), task)
-    assert entry.rung is Rung.model
+    assert entry.method is ForecastMethod.model
     model.context_length = 30
     (entry,) = forecast(model, Snapshot(ended, snapshot.future, snapshot.static), task)
-    assert (entry.rung, entry.reason) == (Rung.seasonal_naive, Reason.short_history)
+    assert (entry.method, entry.reason) == (ForecastMethod.seasonal_naive, Reason.short_history)
     assert entry.detail == "no observed value in the last 30 steps"
 
 
@@ -160,7 +164,7 @@ def test_when_no_model_is_loaded_then_the_floor_answers(make_task, make_snapshot
     task = make_task()
     snapshot, _ = make_snapshot(task, {"a": 200})
     (entry,) = forecast(None, snapshot, task)
-    assert (entry.rung, entry.reason) == (Rung.seasonal_naive, Reason.model_failed)
+    assert (entry.method, entry.reason) == (ForecastMethod.seasonal_naive, Reason.model_failed)
     assert entry.mean.tolist() == SeasonalNaive(task, 168).predict(snapshot)["mean"].to_pylist()
 
 
@@ -189,7 +193,7 @@ def test_when_any_mixture_is_requested_then_there_is_one_finite_uncrossed_entry_
     for entry in entries:
         observed = any(v is not None for v in series.get(entry.unique_id, {"y": []})["y"])
         assert (entry.status == "refused") == (not observed)
-        assert (entry.reason is None) == (entry.rung is Rung.model)
+        assert (entry.reason is None) == (entry.method is ForecastMethod.model)
         if entry.status != "refused":
             _assert_sound(entry, task)
 

@@ -27,7 +27,7 @@ def judged(server: str, api: FakeApi, csv: Path, quantis: Any) -> None:
     found = Backtest(
         id="job-1", dataset="hourly", dataset_version=1, mode="vintage", cutoffs=[CUTOFF], h=24, refit=True,
         rows=leaderboard("job-1").rows, overall=[figures("boosting", "all", 0.8)], dimensions=["series", "step"],
-        fallbacks=[Fallback(model="boosting", unique_id="LGA/DL", cutoff=CUTOFF, rung="last_value", reason="short")],
+        fallbacks=[Fallback(model="boosting", unique_id="LGA/DL", cutoff=CUTOFF, method="last_value", reason="short")],
     )  # fmt: skip
     rows = [
         figures("boosting", "JFK/B6", 0.7),

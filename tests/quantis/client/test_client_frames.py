@@ -19,7 +19,7 @@ from quantis.errors import InvalidInput
 from quantis.testing import FakeApi
 from quantis.types.accounts import Role
 from quantis.types.datasets import DatasetSpec, Roles
-from quantis.types.forecasts import ForecastResponse, ModelRef, Rung, SeriesForecast, SeriesRequest
+from quantis.types.forecasts import ForecastMethod, ForecastResponse, ModelRef, SeriesForecast, SeriesRequest
 from quantis.types.registry import ModelVersion
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -41,14 +41,16 @@ def entry(unique_id: str, at: float, **quantiles: float) -> SeriesForecast:
     return SeriesForecast(
         unique_id=unique_id,
         status="ok",
-        rung=Rung.model,
+        method=ForecastMethod.model,
         ds=DAYS,
         mean=[at] * 3,
         quantiles={text.replace("_", "."): [at + d] * 3 for text, d in quantiles.items()},
     )
 
 
-REFUSED = SeriesForecast(unique_id="z", status="refused", rung=Rung.none, ds=[], mean=[], quantiles={})
+REFUSED = SeriesForecast(
+    unique_id="z", status="refused", method=ForecastMethod.none, ds=[], mean=[], quantiles={}
+)
 
 
 def test_when_quantiles_pair_up_then_they_become_nixtlas_columns() -> None:

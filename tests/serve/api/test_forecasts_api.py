@@ -39,7 +39,7 @@ def day_before(unique_id, hour, steps=24):
 
 
 def told(entry):
-    return entry["unique_id"], entry["status"], entry["rung"], entry["reason"]
+    return entry["unique_id"], entry["status"], entry["method"], entry["reason"]
 
 
 def test_when_a_stored_series_is_named_then_its_last_day_is_repeated_after_its_last_hour(client):

@@ -73,7 +73,7 @@ def test_when_requests_were_answered_then_the_metrics_count_them_by_route_and_st
     after = metrics(client)
     assert [after[one] - before.get(one, 0) for one in watched] == [1, 1, 1, 1, 1]
     assert not any("secret-id" in one or "wp-login" in one for one in after)
-    entries = 'quantis_forecast_entries_total{model="demand",reason="none",rung="model"}'
+    entries = 'quantis_forecast_entries_total{method="model",model="demand",reason="none"}'
     assert after[entries] - before.get(entries, 0) == 1
     assert after["quantis_vintages_written_total"] - before["quantis_vintages_written_total"] == 1
 

@@ -1961,6 +1961,12 @@ export interface components {
             /** Message */
             message: string;
         };
+        /**
+         * ForecastMethod
+         * @description The fallback chain: the model, then the simpler methods that stand in for it.
+         * @enum {string}
+         */
+        ForecastMethod: "model" | "seasonal_naive" | "last_value" | "typical" | "none";
         /** ForecastRequest */
         ForecastRequest: {
             /**
@@ -2282,7 +2288,7 @@ export interface components {
             verdict?: string;
             /**
              * Fallbacks
-             * @description Series that it could not forecast; a lower rung did.
+             * @description Series that it could not forecast; a simpler method did.
              * @default 0
              */
             fallbacks?: number;
@@ -2842,12 +2848,6 @@ export interface components {
              */
             categorical?: string[];
         };
-        /**
-         * ForecastMethod
-         * @description The ladder: the model, or the best that can be said without it.
-         * @enum {string}
-         */
-        ForecastMethod: "model" | "seasonal_naive" | "last_value" | "typical" | "none";
         /**
          * Scope
          * @description What a key or a service account may do at most; its role must allow it too.
