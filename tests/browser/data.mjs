@@ -80,10 +80,10 @@ async function rowsOf(table) {
   );
 }
 
-/** The slider by keyboard: the table twin holds what was known at each stop, and no more. */
+/** The slider by keyboard: the table holds what was known at each stop, and no more. */
 async function checkSlider(page) {
   await page.goto(new URL(`/datasets/${dataset}?series=north&as_of=${iso(KNOWN - 1)}`, base).href);
-  const table = page.getByTestId("known-table");
+  const table = page.getByTestId("as-of-table");
   await table.waitFor();
   const before = await rowsOf(table);
   assert.equal(before.length, KNOWN, "a row for each day until then");
@@ -126,7 +126,7 @@ async function checkChanges(page) {
   await page.getByRole("button", { name: "Store the correction" }).click();
   await page.getByText("Version 2 holds the correction").waitFor();
   await page.getByRole("radio", { name: "Changed 1" }).check({ force: true });
-  const [row] = await rowsOf(page.getByTestId("known-table"));
+  const [row] = await rowsOf(page.getByTestId("as-of-table"));
   assert.deepEqual([row.was, row.is], ["2.00", "77.00"]);
 
   await page.getByRole("button", { name: "Delete series" }).click();

@@ -68,20 +68,21 @@ export const revisionsOf = (name: string, series: string, version?: number) =>
     },
   });
 
-export interface Window {
+/** Part of a stored series: its as-of, times and version. */
+export interface SeriesRange {
   as_of?: string;
   start?: string;
   end?: string;
   version?: number;
 }
 
-export const storedSeries = (name: string, id: string, window: Window) =>
+export const storedSeries = (name: string, id: string, range: SeriesRange) =>
   queryOptions({
-    queryKey: ["datasets", name, "series", id, window],
+    queryKey: ["datasets", name, "series", id, range],
     queryFn: ({ signal }) => {
       const path = { name, unique_id: id };
       return unwrap(
-        api.GET("/v1/datasets/{name}/series/{unique_id}", { params: { path, query: window }, signal }),
+        api.GET("/v1/datasets/{name}/series/{unique_id}", { params: { path, query: range }, signal }),
       );
     },
     staleTime: 60_000,
@@ -146,7 +147,7 @@ export const forecast = (id: string) =>
     staleTime: Number.POSITIVE_INFINITY,
   });
 
-/** Only a server that failed or did not answer is asked again. */
+/** Tell whether to repeat a request: only when the server failed or did not respond. */
 export function worthRetrying(failures: number, error: Error): boolean {
   const refused = error instanceof ProblemError && error.status > 0 && error.status < 500;
   return !refused && failures < 2;

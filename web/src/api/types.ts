@@ -47,6 +47,7 @@ export type UploadResult = Answer<paths["/v1/datasets/{name}/versions"]["post"]>
 export type DatasetVersion = UploadResult["version"];
 export type SeriesPage = Answer<paths["/v1/datasets/{name}/series"]["get"]>;
 export type SeriesSummary = SeriesPage["items"][number];
+export type Revision = Answer<paths["/v1/datasets/{name}/revisions"]["get"]>["items"][number];
 export type StoredSeries = Answer<paths["/v1/datasets/{name}/series/{unique_id}"]["get"]>;
 
 export type JobRequest = Body<paths["/v1/jobs"]["post"]>;

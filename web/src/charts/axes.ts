@@ -1,10 +1,27 @@
 import type { Tick } from "chart.js";
 import { timeTicks } from "../lib/time";
-import type { Chart } from "./canvas";
+import type { Chart, ChartConfiguration } from "./canvas";
 import type { Palette } from "./palette";
 
-/** What the charts over time share: their axes, and what is drawn by hand. */
+/** Options of a chart that draws its points as they are, without animation or events of its own. */
+export const STILL = {
+  responsive: true,
+  maintainAspectRatio: false,
+  animation: false,
+  parsing: false,
+  normalized: true,
+  events: [],
+} as const satisfies ChartConfiguration["options"];
 
+/** Look of a line without points. */
+export const THIN_LINE = {
+  pointRadius: 0,
+  pointHitRadius: 0,
+  borderJoinStyle: "round" as const,
+  tension: 0,
+};
+
+/** Axis of times in UTC, with round ticks as far as there is room. */
 export function timeScale(min: number, max: number, c: Palette) {
   const ticks = (width: number) => timeTicks(min, max, Math.max(3, Math.floor(width / 78)));
   return {
@@ -26,7 +43,7 @@ export function timeScale(min: number, max: number, c: Palette) {
   };
 }
 
-/** From zero, unless the values keep far away from it. */
+/** Axis of values: from zero, unless the values keep far away from it. */
 export function valueScale(values: readonly (number | null)[], c: Palette) {
   let [low, high] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
   for (const y of values) {
@@ -46,7 +63,7 @@ export function valueScale(values: readonly (number | null)[], c: Palette) {
 
 export const pixelOf = (chart: Chart, time: number) => chart.scales.x?.getPixelForValue(time) ?? 0;
 
-/** Shades what lies after a moment. */
+/** Shade everything after a time. */
 export function drawShade(chart: Chart, after: number, c: Palette) {
   const { top, left, right, bottom } = chart.chartArea;
   const from = Math.max(left, pixelOf(chart, after));
@@ -65,7 +82,7 @@ export function drawVertical({ ctx, chartArea }: Chart, x: number, colour: strin
   ctx.setLineDash([]);
 }
 
-/** The line of as-of; none when it lies outside the chart. */
+/** Draw the line of as-of, unless it lies outside the chart. */
 export function drawAsOf(chart: Chart, time: number, c: Palette) {
   const { ctx, chartArea } = chart;
   const x = pixelOf(chart, time);
@@ -78,7 +95,7 @@ export function drawAsOf(chart: Chart, time: number, c: Palette) {
   ctx.fillText("as of", left ? x - 6 : x + 6, chartArea.top + 3);
 }
 
-/** A line at the cursor with its time below. */
+/** Draw a line at the cursor with its time below. */
 export function drawCursor(chart: Chart, time: number, text: string, c: Palette) {
   const { ctx, chartArea } = chart;
   const x = pixelOf(chart, time);
@@ -108,10 +125,11 @@ export function drawDot(chart: Chart, time: number, value: number, colour: strin
   ctx.stroke();
 }
 
-export function nearest(times: readonly number[], at: number): number | null {
+/** Return the time that is nearest to another; null without any. */
+export function nearest(times: readonly number[], target: number): number | null {
   let best: number | null = null;
   for (const time of times) {
-    if (best === null || Math.abs(time - at) < Math.abs(best - at)) best = time;
+    if (best === null || Math.abs(time - target) < Math.abs(best - target)) best = time;
   }
   return best;
 }

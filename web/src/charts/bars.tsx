@@ -1,7 +1,6 @@
 import { useMemo } from "react";
-import { useTheme } from "../components/theme";
 import { type Chart, ChartCanvas, type ChartConfiguration, type Overlay } from "./canvas";
-import { type Palette, palette } from "./palette";
+import { type Palette, usePalette } from "./palette";
 
 export interface Bar {
   name: string;
@@ -11,7 +10,7 @@ export interface Bar {
 
 interface BarChartProps {
   bars: Bar[];
-  /** A value to be measured against, drawn as a line. */
+  /** Value to be measured against, drawn as a line. */
   reference: number | null;
   referenceName: string;
   label: string;
@@ -19,9 +18,7 @@ interface BarChartProps {
 
 /** Horizontal bars, best first, with one reference line. */
 export default function BarChart({ bars, reference, referenceName, label }: BarChartProps) {
-  const theme = useTheme();
-  // biome-ignore lint/correctness/useExhaustiveDependencies: the theme decides what palette() reads
-  const colours = useMemo(() => palette(), [theme]);
+  const colours = usePalette();
   const config = useMemo(() => barConfig(bars, reference, colours), [bars, reference, colours]);
   const overlay = useMemo<Overlay>(
     () => ({

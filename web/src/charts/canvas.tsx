@@ -25,7 +25,7 @@ Chart.register(
 
 export type { Chart, ChartConfiguration };
 
-/** What is drawn around the data: shading below it; reference lines, labels, a cursor above it. */
+/** Drawings around the data: shading below it; reference lines, labels, a cursor above it. */
 export interface Overlay {
   below?: (chart: Chart) => void;
   above?: (chart: Chart) => void;
@@ -33,22 +33,22 @@ export interface Overlay {
 
 interface CanvasProps {
   config: ChartConfiguration;
-  /** What the chart shows, in words. */
+  /** Description of the chart, for those who do not see it. */
   label: string;
   overlay?: Overlay;
   chart?: RefObject<Chart | null>;
 }
 
-/** A Chart.js chart: made once, then given new data and options. */
+/** Chart.js chart: created once, then given new data and options. */
 export function ChartCanvas({ config, label, overlay, chart }: CanvasProps) {
   const canvas = useRef<HTMLCanvasElement>(null);
-  const own = useRef<Chart | null>(null);
+  const instance = useRef<Chart | null>(null);
   const latest = useRef({ config, overlay });
   latest.current = { config, overlay };
 
   useEffect(() => {
     if (!canvas.current) return;
-    const made = new Chart(canvas.current, {
+    const created = new Chart(canvas.current, {
       ...latest.current.config,
       plugins: [
         {
@@ -58,25 +58,25 @@ export function ChartCanvas({ config, label, overlay, chart }: CanvasProps) {
         },
       ],
     });
-    own.current = made;
-    if (chart) chart.current = made;
+    instance.current = created;
+    if (chart) chart.current = created;
     return () => {
-      made.destroy();
-      own.current = null;
+      created.destroy();
+      instance.current = null;
       if (chart) chart.current = null;
     };
   }, [chart]);
 
   useEffect(() => {
-    const made = own.current;
-    if (!made) return;
-    made.data = config.data;
-    made.options = config.options ?? {};
-    made.update("none");
+    const current = instance.current;
+    if (!current) return;
+    current.data = config.data;
+    current.options = config.options ?? {};
+    current.update("none");
   }, [config]);
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: a new overlay is what needs drawing
-  useEffect(() => own.current?.draw(), [overlay]);
+  useEffect(() => instance.current?.draw(), [overlay]);
 
   return <canvas ref={canvas} role="img" aria-label={label} />;
 }

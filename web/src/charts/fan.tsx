@@ -1,14 +1,14 @@
-import { type PointerEvent, useMemo, useRef } from "react";
-import { useTheme } from "../components/theme";
+import { useMemo } from "react";
 import type { Point } from "../lib/accuracy";
-import type { Step, View } from "../lib/forecast-view";
+import type { ForecastStep, ForecastView } from "../lib/forecast-view";
 import { formatStep } from "../lib/time";
-import { drawAsOf, drawCursor, drawDot, drawShade, nearest, timeScale, valueScale } from "./axes";
-import { type Chart, ChartCanvas, type ChartConfiguration, type Overlay } from "./canvas";
-import { type Palette, palette } from "./palette";
+import { drawAsOf, drawCursor, drawDot, drawShade, STILL, THIN_LINE, timeScale, valueScale } from "./axes";
+import type { Chart, ChartConfiguration, Overlay } from "./canvas";
+import { type Palette, usePalette } from "./palette";
+import { TimePlot } from "./time-plot";
 
 export interface FanChartProps {
-  view: View;
+  view: ForecastView;
   asOf: number;
   label: string;
   showNaive: boolean;
@@ -16,121 +16,103 @@ export interface FanChartProps {
   onCursor: (time: number | null) => void;
 }
 
-type XY = { x: number; y: number };
-const NONE = Number.NaN;
-const xy = ([x, y]: Point): XY => ({ x, y: y ?? NONE });
-
-/** History, the fan of quantiles that opens from it, and what came true. */
+/** History, the fan of quantiles that opens from it, and the actuals that followed. */
 export default function FanChart(props: FanChartProps) {
   const { view, asOf, label, showNaive, cursor, onCursor } = props;
-  const theme = useTheme();
-  const chart = useRef<Chart | null>(null);
-  const times = useMemo(
-    () =>
-      [
-        ...new Set([...view.history, ...view.followed].map(([t]) => t).concat(view.steps.map((s) => s.time))),
-      ].sort((a, b) => a - b),
-    [view],
-  );
-  // biome-ignore lint/correctness/useExhaustiveDependencies: the theme decides what palette() reads
-  const colours = useMemo(() => palette(), [theme]);
+  const colours = usePalette();
+  const times = useMemo(() => [...new Set(timesOf(view))].sort((a, b) => a - b), [view]);
   const config = useMemo(() => fanConfig(view, showNaive, colours), [view, showNaive, colours]);
-  const overlay = useMemo(() => marks(asOf, cursor, view, colours), [asOf, cursor, view, colours]);
-
-  const move = (event: PointerEvent<HTMLDivElement>) => {
-    const scale = chart.current?.scales.x;
-    if (!scale) return;
-    const box = event.currentTarget.getBoundingClientRect();
-    const at = scale.getValueForPixel(event.clientX - box.left);
-    if (at !== undefined) onCursor(nearest(times, at));
-  };
-
-  return (
-    <div className="plot" onPointerMove={move} onPointerLeave={() => onCursor(null)}>
-      <ChartCanvas config={config} label={label} overlay={overlay} chart={chart} />
-    </div>
-  );
+  const overlay = useMemo(() => fanOverlay(asOf, cursor, view, colours), [asOf, cursor, view, colours]);
+  return <TimePlot config={config} overlay={overlay} label={label} times={times} onCursor={onCursor} />;
 }
 
-function fanConfig(view: View, naive: boolean, c: Palette): ChartConfiguration {
-  const { history, steps, followed } = view;
-  const root = history.at(-1);
-  const along = (pick: (step: Step) => number | null, rooted = true): XY[] => [
-    ...(rooted && root && steps.length ? [xy(root)] : []),
-    ...steps.map((step) => ({ x: step.time, y: pick(step) ?? NONE })),
-  ];
-  const line = { pointRadius: 0, pointHitRadius: 0, borderJoinStyle: "round" as const, tension: 0 };
-  const edge = { ...line, borderWidth: 0 };
-  const all = [...history, ...followed].map(([time]) => time).concat(steps.map((step) => step.time));
+interface XY {
+  x: number;
+  y: number;
+}
+
+const GAP = Number.NaN;
+const xy = ([x, y]: Point): XY => ({ x, y: y ?? GAP });
+
+function timesOf({ history, actuals, steps }: ForecastView): number[] {
+  return [...history, ...actuals].map(([time]) => time).concat(steps.map((step) => step.time));
+}
+
+function valuesOf({ history, actuals, steps }: ForecastView): (number | null)[] {
+  return [...history, ...actuals].map(([, y]) => y).concat(steps.map((step) => step.low95));
+}
+
+function fanConfig(view: ForecastView, showNaive: boolean, c: Palette): ChartConfiguration {
+  const times = timesOf(view);
   return {
     type: "line",
-    data: {
-      // The first is painted last, on top.
-      datasets: [
-        {
-          ...line,
-          data: (root ? [root, ...followed] : followed).map(xy),
-          borderColor: c.actual,
-          borderWidth: 2.2,
-          borderDash: [1.5, 4],
-          borderCapStyle: "round",
-        },
-        { ...line, data: along((s) => s.median), borderColor: c.forecast, borderWidth: 2.4 },
-        { ...line, data: history.map(xy), borderColor: c.history, borderWidth: 1.6 },
-        {
-          ...line,
-          data: naive ? along((s) => s.naive, false) : [],
-          borderColor: c.naive,
-          borderWidth: 1.6,
-          borderDash: [5, 4],
-        },
-        { ...edge, data: along((s) => s.high80), backgroundColor: c.band80, fill: "+1" },
-        { ...edge, data: along((s) => s.low80) },
-        { ...edge, data: along((s) => s.high95), backgroundColor: c.band95, fill: "+1" },
-        { ...edge, data: along((s) => s.low95) },
-      ],
-    },
+    data: { datasets: fanLines(view, showNaive, c) },
     options: {
-      responsive: true,
-      maintainAspectRatio: false,
-      animation: false,
-      parsing: false,
-      normalized: true,
-      events: [],
+      ...STILL,
       layout: { padding: { top: 20, right: 4 } },
-      scales: { x: timeScale(Math.min(...all), Math.max(...all), c), y: valueScale(valuesOf(view), c) },
+      scales: { x: timeScale(Math.min(...times), Math.max(...times), c), y: valueScale(valuesOf(view), c) },
     },
   };
 }
 
-const valuesOf = ({ history, followed, steps }: View) =>
-  [...history, ...followed].map(([, y]) => y).concat(steps.map((s) => s.low95));
+/** Lines and bands; the first is painted last, on top. */
+function fanLines({ history, steps, actuals }: ForecastView, showNaive: boolean, c: Palette) {
+  const last = history.at(-1);
+  const stepLine = (pick: (step: ForecastStep) => number | null): XY[] =>
+    steps.map((step) => ({ x: step.time, y: pick(step) ?? GAP }));
+  // The median and the bands open from the last value of the history.
+  const opening = (pick: (step: ForecastStep) => number | null): XY[] =>
+    last && steps.length ? [xy(last), ...stepLine(pick)] : stepLine(pick);
+  const edge = { ...THIN_LINE, borderWidth: 0 };
+  return [
+    {
+      ...THIN_LINE,
+      data: (last ? [last, ...actuals] : actuals).map(xy),
+      borderColor: c.actual,
+      borderWidth: 2.2,
+      borderDash: [1.5, 4],
+      borderCapStyle: "round" as const,
+    },
+    { ...THIN_LINE, data: opening((step) => step.median), borderColor: c.forecast, borderWidth: 2.4 },
+    { ...THIN_LINE, data: history.map(xy), borderColor: c.history, borderWidth: 1.6 },
+    {
+      ...THIN_LINE,
+      data: showNaive ? stepLine((step) => step.naive) : [],
+      borderColor: c.naive,
+      borderWidth: 1.6,
+      borderDash: [5, 4],
+    },
+    { ...edge, data: opening((step) => step.high80), backgroundColor: c.band80, fill: "+1" },
+    { ...edge, data: opening((step) => step.low80) },
+    { ...edge, data: opening((step) => step.high95), backgroundColor: c.band95, fill: "+1" },
+    { ...edge, data: opening((step) => step.low95) },
+  ];
+}
 
-/** The line of as-of and the shade after it; the cursor, its time, and a dot on every line it crosses. */
-function marks(asOf: number, cursor: number | null, view: View, c: Palette): Overlay {
+/** Shade after as-of and its line; the cursor, its time, and a dot on every line it crosses. */
+function fanOverlay(asOf: number, cursor: number | null, view: ForecastView, c: Palette): Overlay {
   return {
     below: (chart) => drawShade(chart, asOf, c),
     above: (chart) => {
       chart.ctx.save();
       drawAsOf(chart, asOf, c);
-      if (cursor !== null) drawAt(chart, cursor, view, c);
+      if (cursor !== null) drawValuesAt(chart, cursor, view, c);
       chart.ctx.restore();
     },
   };
 }
 
-function drawAt(chart: Chart, cursor: number, view: View, c: Palette) {
-  drawCursor(chart, cursor, formatStep(cursor, view.stepMs), c);
-  for (const [value, colour] of valuesAt(view, cursor, c)) drawDot(chart, cursor, value, colour, c.surface);
+function drawValuesAt(chart: Chart, time: number, view: ForecastView, c: Palette) {
+  drawCursor(chart, time, formatStep(time, view.stepMs), c);
+  for (const [value, colour] of valuesAt(view, time, c)) drawDot(chart, time, value, colour, c.surface);
 }
 
-function valuesAt(view: View, time: number, c: Palette): [number, string][] {
-  const step = view.steps.find((s) => s.time === time);
-  const at = (points: Point[]) => points.find(([t]) => t === time)?.[1];
+function valuesAt(view: ForecastView, time: number, c: Palette): [number, string][] {
+  const valueAt = (points: Point[]) => points.find(([t]) => t === time)?.[1];
   const pairs: [number | null | undefined, string][] = [
-    [at(view.history), c.history],
-    [at(view.followed), c.actual],
-    [step?.median, c.forecast],
+    [valueAt(view.history), c.history],
+    [valueAt(view.actuals), c.actual],
+    [view.steps.find((step) => step.time === time)?.median, c.forecast],
   ];
   return pairs.filter((pair): pair is [number, string] => typeof pair[0] === "number");
 }

@@ -1,5 +1,8 @@
-/** The chart's colours, read from the design tokens, so that both themes share one source. */
-export function palette() {
+import { useMemo } from "react";
+import { useTheme } from "../components/theme";
+
+/** Read the chart's colours from the design tokens, so that both themes share one source. */
+function readPalette() {
   const style = getComputedStyle(document.documentElement);
   const token = (name: string) => style.getPropertyValue(name).trim();
   return {
@@ -20,4 +23,11 @@ export function palette() {
   };
 }
 
-export type Palette = ReturnType<typeof palette>;
+export type Palette = ReturnType<typeof readPalette>;
+
+/** Palette of the theme in use. */
+export function usePalette(): Palette {
+  const theme = useTheme();
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the theme decides what the tokens are
+  return useMemo(() => readPalette(), [theme]);
+}

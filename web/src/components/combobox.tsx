@@ -1,16 +1,17 @@
-import { type KeyboardEvent, useEffect, useId, useRef, useState } from "react";
+import { type ReactNode, useEffect, useId, useRef } from "react";
+import { useCombobox } from "./use-combobox";
 
 export interface Option {
   value: string;
   note?: string;
 }
 
-interface ComboboxProps {
+export interface ComboboxProps {
   label: string;
   value: string;
   options: Option[];
   loading?: boolean;
-  /** Called with what was typed, so that the options can be searched for. */
+  /** Called with the typed text, so that the options can be searched for. */
   onSearch: (text: string) => void;
   onSelect: (value: string) => void;
   /** Called when the end of the list comes into sight. */
@@ -18,64 +19,11 @@ interface ComboboxProps {
   disabled?: boolean;
 }
 
-/** A text field with a list below it, by the ARIA combobox pattern: arrows, Enter, Escape, Home, End. */
+/** Text field with a list below it, by the ARIA combobox pattern: arrows, Page Up and Down, Enter, Escape. */
 export function Combobox(props: ComboboxProps) {
-  const { label, value, options, onSearch, onSelect } = props;
+  const { label, value, options, loading, disabled, onMore } = props;
   const id = useId();
-  const [open, setOpen] = useState(false);
-  const [text, setText] = useState<string | null>(null);
-  const [active, setActive] = useState(0);
-  const list = useRef<HTMLDivElement>(null);
-
-  useEffect(() => {
-    list.current?.querySelector(".active")?.scrollIntoView?.({ block: "nearest" });
-  });
-
-  const show = () => {
-    setOpen(true);
-    setActive(
-      Math.max(
-        0,
-        options.findIndex((option) => option.value === value),
-      ),
-    );
-  };
-  const close = () => {
-    setOpen(false);
-    setText(null);
-    onSearch("");
-  };
-  const choose = (option: Option | undefined) => {
-    if (option) onSelect(option.value);
-    close();
-  };
-  const onKeyDown = (event: KeyboardEvent) => {
-    const last = options.length - 1;
-    const moves: Record<string, number> = {
-      ArrowDown: Math.min(active + 1, last),
-      ArrowUp: Math.max(active - 1, 0),
-      PageDown: Math.min(active + 8, last),
-      PageUp: Math.max(active - 8, 0),
-    };
-    const move = moves[event.key];
-    if (move !== undefined) {
-      event.preventDefault();
-      if (open) setActive(move);
-      else show();
-      if (move > last - 5) props.onMore?.();
-    } else if (event.key === "Enter" && open) {
-      event.preventDefault();
-      choose(options[active]);
-    } else if (event.key === "Escape" && open) {
-      event.preventDefault();
-      close();
-    }
-  };
-  const onScroll = () => {
-    const box = list.current;
-    if (box && box.scrollTop + box.clientHeight > box.scrollHeight - 60) props.onMore?.();
-  };
-
+  const { open, text, active, setActive, type, show, close, choose, onKeyDown } = useCombobox(props);
   return (
     <div className="field combobox">
       <label htmlFor={id}>{label}</label>
@@ -89,52 +37,93 @@ export function Combobox(props: ComboboxProps) {
         aria-activedescendant={open && options.length ? `${id}-${active}` : undefined}
         autoComplete="off"
         spellCheck={false}
-        disabled={props.disabled}
+        disabled={disabled}
         placeholder={value || "Search…"}
         value={text ?? value}
-        onChange={(event) => {
-          setText(event.target.value);
-          setActive(0);
-          setOpen(true);
-          onSearch(event.target.value);
-        }}
+        onChange={(event) => type(event.target.value)}
         onFocus={(event) => event.target.select()}
         onClick={show}
         onBlur={close}
         onKeyDown={onKeyDown}
       />
       {open && (
-        // The list never takes focus: a press in it must not blur the field.
-        <div
-          ref={list}
-          id={`${id}-list`}
-          role="listbox"
-          aria-label={label}
-          className="listbox"
-          onMouseDown={(event) => event.preventDefault()}
-          onScroll={onScroll}
-        >
+        <ListBox id={`${id}-list`} label={label} onEnd={onMore}>
           {options.map((option, i) => (
-            // biome-ignore lint/a11y/useFocusableInteractive: as above
-            // biome-ignore lint/a11y/useKeyWithClickEvents: keys are handled by the field
-            <div
+            <OptionRow
               key={option.value}
               id={`${id}-${i}`}
-              role="option"
-              aria-selected={option.value === value}
-              className={i === active ? "option active" : "option"}
-              onMouseMove={() => setActive(i)}
-              onClick={() => choose(option)}
-            >
-              <span>{option.value}</span>
-              {option.note && <small>{option.note}</small>}
-            </div>
+              option={option}
+              selected={option.value === value}
+              active={i === active}
+              onHover={() => setActive(i)}
+              onChoose={() => choose(option)}
+            />
           ))}
           {options.length === 0 && (
-            <div className="option muted">{props.loading ? "Searching…" : "Nothing matches."}</div>
+            <div className="option muted">{loading ? "Searching…" : "Nothing matches."}</div>
           )}
-        </div>
+        </ListBox>
       )}
+    </div>
+  );
+}
+
+interface ListBoxProps {
+  id: string;
+  label: string;
+  /** Called when the end comes into sight. */
+  onEnd?: () => void;
+  children: ReactNode;
+}
+
+/** List that never takes focus, since a press in it must not blur the field. */
+function ListBox({ id, label, onEnd, children }: ListBoxProps) {
+  const list = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    list.current?.querySelector(".active")?.scrollIntoView?.({ block: "nearest" });
+  });
+  const onScroll = () => {
+    const box = list.current;
+    if (box && box.scrollTop + box.clientHeight > box.scrollHeight - 60) onEnd?.();
+  };
+  return (
+    <div
+      ref={list}
+      id={id}
+      role="listbox"
+      aria-label={label}
+      className="listbox"
+      onMouseDown={(event) => event.preventDefault()}
+      onScroll={onScroll}
+    >
+      {children}
+    </div>
+  );
+}
+
+interface OptionRowProps {
+  id: string;
+  option: Option;
+  selected: boolean;
+  active: boolean;
+  onHover: () => void;
+  onChoose: () => void;
+}
+
+function OptionRow({ id, option, selected, active, onHover, onChoose }: OptionRowProps) {
+  return (
+    // biome-ignore lint/a11y/useFocusableInteractive: the field keeps the focus
+    // biome-ignore lint/a11y/useKeyWithClickEvents: keys are handled by the field
+    <div
+      id={id}
+      role="option"
+      aria-selected={selected}
+      className={active ? "option active" : "option"}
+      onMouseMove={onHover}
+      onClick={onChoose}
+    >
+      <span>{option.value}</span>
+      {option.note && <small>{option.note}</small>}
     </div>
   );
 }

@@ -20,7 +20,7 @@ export function wape(
   return pairs > 0 && total > 0 ? error / total : null;
 }
 
-/** The share of actuals inside [low, high]. Null without any pair. */
+/** Return the share of actuals inside [low, high]; null without any pair. */
 export function coverage(
   actual: readonly (number | null)[],
   low: readonly (number | null)[],
@@ -33,7 +33,7 @@ export function coverage(
   return inside.length ? inside.filter(Boolean).length / inside.length : null;
 }
 
-/** The value one season earlier, or as many seasons earlier as it takes to find a known one. */
+/** Forecast each time by the value one season earlier, or as many seasons earlier as it takes to find one. */
 export function seasonalNaive(
   known: readonly Point[],
   times: readonly number[],
@@ -43,8 +43,8 @@ export function seasonalNaive(
   const first = known[0]?.[0] ?? Number.POSITIVE_INFINITY;
   const { steps } = season(freq);
   return times.map((time) => {
-    for (let at = shift(time, freq, -steps); at >= first; at = shift(at, freq, -steps)) {
-      const value = values.get(at);
+    for (let past = shift(time, freq, -steps); past >= first; past = shift(past, freq, -steps)) {
+      const value = values.get(past);
       if (value !== undefined && value !== null) return value;
     }
     return null;

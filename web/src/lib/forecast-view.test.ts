@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { SeriesForecast, StoredSeries } from "../api/types";
-import { buildView, quantile } from "./forecast-view";
+import { forecastView, quantileValues } from "./forecast-view";
 import { parseFrequency } from "./frequency";
 import { HOUR, toIso } from "./time";
 
@@ -35,10 +35,17 @@ test("when a forecast is set against what followed, then steps, actuals, naive a
     0,
     Array.from({ length: 300 }, (_, i) => i),
   );
-  const now = stored(297, [297, 298, 299, 11, 14]);
-  const view = buildView({ asOf: toIso(AS_OF), freq, known, now, forecast: entry, from: START + 200 * HOUR });
+  const latest = stored(297, [297, 298, 299, 11, 14]);
+  const view = forecastView({
+    asOf: toIso(AS_OF),
+    freq,
+    known,
+    latest,
+    forecast: entry,
+    from: START + 200 * HOUR,
+  });
   expect(view.history).toHaveLength(100);
-  expect(view.followed.map(([, y]) => y)).toEqual([11, 14]);
+  expect(view.actuals.map(([, y]) => y)).toEqual([11, 14]);
   expect(view.steps).toEqual([
     { time: AS_OF, median: 10, low80: 8, high80: 12, low95: 7, high95: 13, actual: 11, naive: 132 },
     { time: AS_OF + HOUR, median: 10, low80: 8, high80: 12, low95: 7, high95: 13, actual: 14, naive: 133 },
@@ -50,11 +57,11 @@ test("when a forecast is set against what followed, then steps, actuals, naive a
 });
 
 test("when nothing has followed yet, then there is no score and no actual", () => {
-  const view = buildView({
+  const view = forecastView({
     asOf: toIso(AS_OF),
     freq,
     known: stored(0, [1, 2, 3]),
-    now: stored(0, [1, 2, 3]),
+    latest: stored(0, [1, 2, 3]),
     forecast: entry,
     from: START,
   });
@@ -64,17 +71,17 @@ test("when nothing has followed yet, then there is no score and no actual", () =
 
 test("when quantile keys are written in another way, then they are found all the same", () => {
   const odd = { ...entry, quantiles: { "0.10": [1, 2], "0.5": [3, 4] } };
-  expect(quantile(odd, 0.1)).toEqual([1, 2]);
-  expect(quantile(odd, 0.9)).toBeUndefined();
+  expect(quantileValues(odd, 0.1)).toEqual([1, 2]);
+  expect(quantileValues(odd, 0.9)).toBeUndefined();
 });
 
 test("when no median was asked for, then the mean stands in", () => {
   const bare = { ...entry, quantiles: {} };
-  const view = buildView({
+  const view = forecastView({
     asOf: toIso(AS_OF),
     freq,
     known: undefined,
-    now: undefined,
+    latest: undefined,
     forecast: bare,
     from: START,
   });

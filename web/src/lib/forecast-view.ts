@@ -3,7 +3,7 @@ import { coverage, type Point, seasonalNaive, wape } from "./accuracy";
 import { type Frequency, stepMs } from "./frequency";
 
 /** One step of the horizon, as the chart, the table and the CSV show it. */
-export interface Step {
+export interface ForecastStep {
   time: number;
   median: number | null;
   low80: number | null;
@@ -21,54 +21,62 @@ export interface Accuracy {
   pairs: number;
 }
 
-export interface View {
+export interface ForecastView {
   history: Point[];
-  /** What happened after as-of, in so far as it is stored by now. */
-  followed: Point[];
-  steps: Step[];
+  /** Values after as-of, as far as they are stored by now. */
+  actuals: Point[];
+  steps: ForecastStep[];
   stepMs: number;
   accuracy: Accuracy;
 }
 
-interface Inputs {
+interface ViewInputs {
   asOf: string;
   freq: Frequency;
+  /** Series as of then. */
   known: StoredSeries | undefined;
-  now: StoredSeries | undefined;
+  /** Series as of now. */
+  latest: StoredSeries | undefined;
   forecast: SeriesForecast | undefined;
-  /** Where the shown history begins; more of it is read for the naive forecast. */
+  /** Start of the history on display; more of it is read for the naive forecast. */
   from: number;
 }
 
 const pointsOf = (series: StoredSeries | undefined): Point[] =>
   series ? series.ds.map((ds, i) => [Date.parse(ds), series.y[i] ?? null] as const) : [];
 
-/** The values of one quantile level, whatever way its key is written. */
-export function quantile(forecast: SeriesForecast, level: number): number[] | undefined {
+/** Return the values of one quantile level, whatever way its key is written. */
+export function quantileValues(forecast: SeriesForecast, level: number): number[] | undefined {
   const key = Object.keys(forecast.quantiles).find((name) => Math.abs(Number(name) - level) < 1e-9);
   return key === undefined ? undefined : forecast.quantiles[key];
 }
 
-export function buildView({ asOf, freq, known, now, forecast, from }: Inputs): View {
+/** Join the two reads of a series and its forecast into what is on display. */
+export function forecastView({ asOf, freq, known, latest, forecast, from }: ViewInputs): ForecastView {
   const all = pointsOf(known).filter(([time]) => time <= Date.parse(asOf));
   const last = all.at(-1)?.[0] ?? Number.NEGATIVE_INFINITY;
-  const followed = pointsOf(now).filter(([time]) => time > last);
-  const steps = forecast ? stepsOf(forecast, all, followed, freq) : [];
+  const actuals = pointsOf(latest).filter(([time]) => time > last);
+  const steps = forecast ? stepsOf(forecast, all, actuals, freq) : [];
   return {
     history: all.filter(([time]) => time >= from),
-    followed,
+    actuals,
     steps,
     stepMs: stepMs(freq),
     accuracy: accuracyOf(steps),
   };
 }
 
-function stepsOf(forecast: SeriesForecast, known: Point[], followed: Point[], freq: Frequency): Step[] {
+function stepsOf(
+  forecast: SeriesForecast,
+  known: Point[],
+  actuals: Point[],
+  freq: Frequency,
+): ForecastStep[] {
   const times = forecast.ds.map((ds) => Date.parse(ds));
-  const actuals = new Map(followed);
+  const actualAt = new Map(actuals);
   const naive = seasonalNaive(known, times, freq);
   const [median, low80, high80, low95, high95] = [0.5, 0.1, 0.9, 0.025, 0.975].map((q) =>
-    quantile(forecast, q),
+    quantileValues(forecast, q),
   );
   return times.map((time, i) => ({
     time,
@@ -77,12 +85,12 @@ function stepsOf(forecast: SeriesForecast, known: Point[], followed: Point[], fr
     high80: high80?.[i] ?? null,
     low95: low95?.[i] ?? null,
     high95: high95?.[i] ?? null,
-    actual: actuals.get(time) ?? null,
+    actual: actualAt.get(time) ?? null,
     naive: naive[i] ?? null,
   }));
 }
 
-function accuracyOf(steps: Step[]): Accuracy {
+function accuracyOf(steps: ForecastStep[]): Accuracy {
   const actual = steps.map((s) => s.actual);
   return {
     wape: wape(

@@ -18,36 +18,36 @@ export function Filters() {
       },
       { replace: true },
     );
-  const valueOf = (name: string) => params.get(name) ?? "";
+  const textOf = (name: string) => params.get(name) ?? "";
   return (
     <fieldset className="filters fields">
       <legend className="sr-only">Filters</legend>
       <TypedFilter
         label="Who"
         placeholder="User or account name"
-        value={valueOf("actor")}
+        value={textOf("actor")}
         onChange={(actor) => set("actor", actor)}
       />
       <TypedFilter
         label="What"
         placeholder="Such as api-keys"
-        value={valueOf("action")}
+        value={textOf("action")}
         onChange={(action) => set("action", action)}
       />
       <SelectField
         label="Outcome"
-        value={valueOf("outcome")}
+        value={textOf("outcome")}
         options={OUTCOMES}
         onChange={(event) => set("outcome", event.target.value)}
       />
       <TimeField
         label="From (UTC)"
-        value={valueOf("since")}
+        value={textOf("since")}
         onChange={(event) => set("since", event.target.value)}
       />
       <TimeField
         label="Until (UTC)"
-        value={valueOf("until")}
+        value={textOf("until")}
         onChange={(event) => set("until", event.target.value)}
       />
       {params.size > 0 && (

@@ -2,54 +2,61 @@ import type { DatasetVersion } from "../../api/types";
 import { type Frequency, parseFrequency, season, shift, stepMs } from "../../lib/frequency";
 import { DAY, durationMs, formatDate, HOUR, timeTicks } from "../../lib/time";
 
-/** A moment after the last value became known that is worth a stop: a later version, or now. */
+/** Time after the last value became known that is worth a stop: a later version, or now. */
 export interface Anchor {
   time: number;
   name: string;
 }
 
 /**
- * The places of the as-of slider. One place for each step, at the moment when its value became known;
+ * Positions of the as-of slider. One position for each step, at the time when its value became known;
  * then, much closed up, the time from the last of them to now, with a stretch for each anchor.
  */
 export interface AsOfScale {
   first: number;
   lag: number;
   freq: Frequency;
-  /** Places of the steps are 0 to this. */
+  /** Positions 0 to this are steps. */
   steps: number;
   anchors: Anchor[];
-  /** Places in the stretch of one anchor, a multiple of `STOPS`. */
+  /** Positions in the stretch of one anchor, a multiple of `STOPS`. */
   stretch: number;
   max: number;
 }
 
 const STOPS = 10;
-const MOST_ANCHORS = 6;
+const MAX_ANCHORS = 6;
 
 type Span = Pick<DatasetVersion, "first_ds" | "last_ds" | "freq">;
-type Written = Pick<DatasetVersion, "number" | "created_at">;
+type VersionTime = Pick<DatasetVersion, "number" | "created_at">;
 
-export function asOfScale(span: Span, publicationLag: string, versions: Written[], now: number): AsOfScale {
-  const [first, lag, freq] = [
-    Date.parse(span.first_ds),
-    durationMs(publicationLag),
-    parseFrequency(span.freq),
-  ];
+export function asOfScale(
+  span: Span,
+  publicationLag: string,
+  versions: VersionTime[],
+  now: number,
+): AsOfScale {
+  const first = Date.parse(span.first_ds);
+  const lag = durationMs(publicationLag);
+  const freq = parseFrequency(span.freq);
   const last = Math.max(first, Math.min(Date.parse(span.last_ds), now - lag));
   const steps = wholeSteps(first, last, freq);
-  const end = shift(first, freq, steps) + lag;
-  const later = versions
-    .map((v) => ({ time: Date.parse(v.created_at), name: `v${v.number}` }))
-    .filter(({ time }) => time > end && time < now)
-    .sort((a, b) => a.time - b.time)
-    .slice(-MOST_ANCHORS);
-  const anchors = now > end ? [...later, { time: now, name: "now" }] : [];
+  const anchors = anchorsAfter(shift(first, freq, steps) + lag, versions, now);
   const stretch = STOPS * Math.max(1, Math.round(steps / 160));
   return { first, lag, freq, steps, anchors, stretch, max: steps + anchors.length * stretch };
 }
 
-/** How many whole steps lead from one time to another. */
+/** List the latest versions between the end of the steps and now, then now itself. */
+function anchorsAfter(end: number, versions: VersionTime[], now: number): Anchor[] {
+  if (now <= end) return [];
+  const later = versions
+    .map((version) => ({ time: Date.parse(version.created_at), name: `v${version.number}` }))
+    .filter(({ time }) => time > end && time < now)
+    .sort((a, b) => a.time - b.time);
+  return [...later.slice(-MAX_ANCHORS), { time: now, name: "now" }];
+}
+
+/** Count the whole steps that lead from one time to another. */
 function wholeSteps(from: number, to: number, freq: Frequency): number {
   let steps = Math.max(0, Math.round((to - from) / stepMs(freq)));
   while (steps > 0 && shift(from, freq, steps) > to) steps -= 1;
@@ -57,36 +64,45 @@ function wholeSteps(from: number, to: number, freq: Frequency): number {
   return steps;
 }
 
-const stepTime = (s: AsOfScale, step: number) => shift(s.first, s.freq, step) + s.lag;
+const stepTime = (scale: AsOfScale, step: number) => shift(scale.first, scale.freq, step) + scale.lag;
 
-/** Where the stretch of an anchor begins and ends in time. */
-const stretchOf = (s: AsOfScale, i: number): [number, number] => [
-  s.anchors[i - 1]?.time ?? stepTime(s, s.steps),
-  s.anchors[i]?.time ?? stepTime(s, s.steps),
+/** Return the times at the two ends of an anchor's stretch. */
+const stretchTimes = (scale: AsOfScale, i: number): [number, number] => [
+  scale.anchors[i - 1]?.time ?? stepTime(scale, scale.steps),
+  scale.anchors[i]?.time ?? stepTime(scale, scale.steps),
 ];
 
-/** The moment at a place. Between anchors it is a round one. */
-export function timeAt(s: AsOfScale, place: number): number {
-  const at = Math.max(0, Math.min(s.max, Math.round(place)));
-  if (at <= s.steps) return stepTime(s, at);
-  const i = Math.ceil((at - s.steps) / s.stretch) - 1;
-  const [from, to] = stretchOf(s, i);
-  const share = (at - s.steps - i * s.stretch) / s.stretch;
+/** Return the time at a position; between anchors it is a round one. */
+export function timeAt(scale: AsOfScale, position: number): number {
+  const { steps, stretch } = scale;
+  const index = Math.max(0, Math.min(scale.max, Math.round(position)));
+  if (index <= steps) return stepTime(scale, index);
+  const anchor = Math.ceil((index - steps) / stretch) - 1;
+  const [from, to] = stretchTimes(scale, anchor);
+  const share = (index - steps - anchor * stretch) / stretch;
   if (share === 1) return to;
-  const grain = to - from > 40 * DAY ? DAY : to - from > 2 * DAY ? HOUR : 60_000;
+  const grain = grainOf(to - from);
   return Math.max(from, Math.round((from + share * (to - from)) / grain) * grain);
 }
 
-/** The place of a moment; what lies outside gets the nearest end. */
-export function placeOf(s: AsOfScale, time: number): number {
-  if (time <= stepTime(s, s.steps)) return Math.max(0, wholeSteps(s.first, time - s.lag, s.freq));
-  const i = s.anchors.findIndex((anchor) => time <= anchor.time);
-  if (i < 0) return s.max;
-  const [from, to] = stretchOf(s, i);
-  return s.steps + Math.round((i + (time - from) / (to - from)) * s.stretch);
+/** Return the unit to which times within a stretch of this length are rounded. */
+function grainOf(length: number): number {
+  if (length > 40 * DAY) return DAY;
+  return length > 2 * DAY ? HOUR : 60_000;
 }
 
-const MOVES: Record<string, 1 | -1> = {
+/** Return the position of a time; one that lies outside gets the nearest end. */
+export function positionOf(scale: AsOfScale, time: number): number {
+  if (time <= stepTime(scale, scale.steps)) {
+    return Math.max(0, wholeSteps(scale.first, time - scale.lag, scale.freq));
+  }
+  const i = scale.anchors.findIndex((anchor) => time <= anchor.time);
+  if (i < 0) return scale.max;
+  const [from, to] = stretchTimes(scale, i);
+  return scale.steps + Math.round((i + (time - from) / (to - from)) * scale.stretch);
+}
+
+const DIRECTIONS: Record<string, 1 | -1> = {
   ArrowRight: 1,
   ArrowUp: 1,
   ArrowLeft: -1,
@@ -95,43 +111,48 @@ const MOVES: Record<string, 1 | -1> = {
   PageDown: -1,
 };
 
-/** Where a key leads: one step, or one season with Page Up and Page Down. Null for other keys. */
-export function placeAfter(s: AsOfScale, place: number, key: string): number | null {
-  const way = MOVES[key];
-  if (!way) return null;
-  const many = key.startsWith("Page") ? Math.max(2, season(s.freq).steps) : 1;
-  const stop = s.stretch / STOPS;
-  const later = place > s.steps || (place === s.steps && way > 0);
-  const next = later ? place + way * stop * (many > 1 ? STOPS : 1) : place + way * many;
-  // Coming from one scale into the other, stop at the border.
-  const crosses = place !== s.steps && place > s.steps !== next > s.steps;
-  return Math.max(0, Math.min(s.max, crosses ? s.steps : next));
+/** Return the position after a key: one step on, or one season by Page Up and Down; null for other keys. */
+export function positionAfter(scale: AsOfScale, position: number, key: string): number | null {
+  const direction = DIRECTIONS[key];
+  if (!direction) return null;
+  const { steps, stretch } = scale;
+  const byPage = key.startsWith("Page");
+  const afterSteps = position > steps || (position === steps && direction > 0);
+  const stepLength = byPage ? Math.max(2, season(scale.freq).steps) : 1;
+  const stopLength = byPage ? stretch : stretch / STOPS;
+  const next = position + direction * (afterSteps ? stopLength : stepLength);
+  // A move from the steps into the stretches, or back, stops at the border.
+  const crosses = position !== steps && position > steps !== next > steps;
+  return Math.max(0, Math.min(scale.max, crosses ? steps : next));
 }
 
-/** A word below the slider. */
-export interface Mark {
+/** Label below the slider. */
+export interface ScaleMark {
   share: number;
   label: string;
   anchor: boolean;
 }
 
-export function marksOf(s: AsOfScale, most: number): Mark[] {
-  const share = (place: number) => (s.max ? place / s.max : 0);
-  const [from, to] = [stepTime(s, 0), stepTime(s, s.steps)];
-  const ticks = timeTicks(from, to, most);
-  const near = 0.05;
-  const border = share(s.steps);
-  const begin = { time: from, label: formatDate(from) };
+const NEAR = 0.05;
+
+/** Place at most `max` dates and all anchors below the slider. */
+export function scaleMarks(scale: AsOfScale, max: number): ScaleMark[] {
+  const share = (position: number) => (scale.max ? position / scale.max : 0);
+  const [from, to] = [stepTime(scale, 0), stepTime(scale, scale.steps)];
+  const border = share(scale.steps);
   // The first mark names the year, which the others leave out.
-  const dated = [begin, ...ticks.filter(({ time }) => share(placeOf(s, time)) > 2 * near)];
-  return [
-    ...dated
-      .map(({ time, label }) => ({ share: share(placeOf(s, time)), label, anchor: false }))
-      .filter((mark, i) => i === 0 || mark.share < border - near || s.anchors.length === 0),
-    ...s.anchors.map(({ name }, i) => ({
-      share: share(s.steps + (i + 1) * s.stretch),
-      label: name,
-      anchor: true,
-    })),
+  const dates: ScaleMark[] = [
+    { share: share(positionOf(scale, from)), label: formatDate(from), anchor: false },
   ];
+  for (const { time, label } of timeTicks(from, to, max)) {
+    const mark = { share: share(positionOf(scale, time)), label, anchor: false };
+    const crowded = mark.share <= 2 * NEAR || (scale.anchors.length > 0 && mark.share >= border - NEAR);
+    if (!crowded) dates.push(mark);
+  }
+  const anchors = scale.anchors.map(({ name }, i) => ({
+    share: share(scale.steps + (i + 1) * scale.stretch),
+    label: name,
+    anchor: true,
+  }));
+  return [...dates, ...anchors];
 }

@@ -1,23 +1,22 @@
-import { type KeyboardEvent, useId, useMemo } from "react";
-import { Field } from "../../components/basics";
+import { type CSSProperties, type KeyboardEvent, useId, useMemo } from "react";
+import { TimeField } from "../../components/fields";
 import { formatMoment, parseField, toField } from "../../lib/time";
-import { marksOf, placeAfter } from "./as-of-scale";
-import type { Known } from "./use-as-of";
+import { positionAfter, scaleMarks } from "./as-of-scale";
+import type { AsOfState } from "./use-as-of";
 
-const MARKS = 7;
+const MAX_DATES = 7;
 
-/** The time slider: an arrow key moves it by one step, Page Up and Page Down by one season. */
-export function AsOfSlider({ known }: { known: Known }) {
-  const { scale, place, asOf, now, setPlace } = known;
+/** Slider over the as-of times: an arrow key moves it by one step, Page Up and Page Down by one season. */
+export function AsOfSlider({ state }: { state: AsOfState }) {
+  const { scale, position, asOf, now, setPosition } = state;
   const id = useId();
-  const marks = useMemo(() => marksOf(scale, MARKS), [scale]);
+  const marks = useMemo(() => scaleMarks(scale, MAX_DATES), [scale]);
   const onKeyDown = (event: KeyboardEvent) => {
-    const next = placeAfter(scale, place, event.key);
+    const next = positionAfter(scale, position, event.key);
     if (next === null || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
-    setPlace(next);
+    setPosition(next);
   };
-  const share = scale.max ? place / scale.max : 1;
   return (
     <div className="as-of">
       <label className="sr-only" htmlFor={id}>
@@ -28,18 +27,18 @@ export function AsOfSlider({ known }: { known: Known }) {
         type="range"
         min={0}
         max={scale.max}
-        value={place}
+        value={position}
         aria-valuetext={asOf === now ? "now" : `${formatMoment(asOf)} UTC`}
         onKeyDown={onKeyDown}
-        onChange={(event) => setPlace(Number(event.target.value))}
-        style={{ "--at": share } as React.CSSProperties}
+        onChange={(event) => setPosition(Number(event.target.value))}
+        style={at(scale.max ? position / scale.max : 1)}
       />
       <div className="ruler" aria-hidden="true">
         {marks.map((mark) => (
           <span
             key={`${mark.label} ${mark.share}`}
             className={mark.anchor ? "anchor" : undefined}
-            style={{ "--at": mark.share } as React.CSSProperties}
+            style={at(mark.share)}
           >
             {mark.label}
           </span>
@@ -49,23 +48,19 @@ export function AsOfSlider({ known }: { known: Known }) {
   );
 }
 
-/** The same moment as a field, for one who knows it exactly. */
-export function AsOfField({ known }: { known: Known }) {
+const at = (share: number) => ({ "--at": share }) as CSSProperties;
+
+/** Field for the slider's time, to enter it exactly. */
+export function AsOfField({ state }: { state: AsOfState }) {
   return (
-    <Field label="As of (UTC)">
-      {(id) => (
-        <input
-          id={id}
-          className="input"
-          type="datetime-local"
-          required
-          value={toField(new Date(known.asOf).toISOString())}
-          onChange={(event) => {
-            const moment = parseField(event.target.value);
-            if (moment) known.setTime(Date.parse(moment));
-          }}
-        />
-      )}
-    </Field>
+    <TimeField
+      label="As of (UTC)"
+      required
+      value={toField(new Date(state.asOf).toISOString())}
+      onChange={(event) => {
+        const time = parseField(event.target.value);
+        if (time) state.setTime(Date.parse(time));
+      }}
+    />
   );
 }

@@ -1,107 +1,55 @@
 import { useState } from "react";
-import { Badge, Button, Card, type Tone } from "../../components/basics";
+import { Badge, Button, Card } from "../../components/basics";
+import { Segments } from "../../components/segments";
 import { formatCount, formatValue } from "../../lib/format";
-import { type Choice, type Counts, chosen, type Fate, type Row } from "../../lib/series-diff";
-import { DAY, formatMoment, formatStep } from "../../lib/time";
+import { type DiffFilter, type DiffRow, type FateCounts, filterRows } from "../../lib/series-diff";
+import { differenceText, EMPTY_LABELS, FATE_LABELS, FILTER_LABELS, rowTime } from "./diff";
 
-const SHOWN = 100;
+const FIRST_ROWS = 100;
+const FILTERS = Object.entries(FILTER_LABELS) as [DiffFilter, string][];
 
-const CHOICES: [Choice, string][] = [
-  ["known", "Known then"],
-  ["changed", "Changed"],
-  ["appeared", "Later"],
-  ["vanished", "Gone"],
-];
-
-const EMPTY: Record<Choice, string> = {
-  known: "Nothing was known yet.",
-  changed: "No value has changed since.",
-  appeared: "Nothing became known later.",
-  vanished: "Nothing has gone since.",
-};
-
-const FATES: Record<Fate, { tone?: Tone; text: string }> = {
-  same: { text: "as it is now" },
-  changed: { tone: "warn", text: "changed since" },
-  appeared: { tone: "accent", text: "known later" },
-  vanished: { tone: "bad", text: "gone since" },
-};
-
-interface KnownTableProps {
-  rows: Row[];
-  counts: Counts;
+interface AsOfTableProps {
+  rows: DiffRow[];
+  counts: FateCounts;
   stepMs: number;
   caption: string;
   busy: boolean;
   /** Given to those who may correct a value. */
-  onCorrect?: (row: Row) => void;
+  onCorrect?: (row: DiffRow) => void;
 }
 
-/** What the chart shows, row by row, the newest first. */
-export function KnownTable({ rows, counts, stepMs, caption, busy, onCorrect }: KnownTableProps) {
-  const [choice, setChoice] = useState<Choice>("known");
-  const [most, setMost] = useState(SHOWN);
-  const wanted = chosen(rows, choice);
-  const shown = wanted.slice(-most).reverse();
+/** Rows of the as-of chart, the newest first, with a filter by fate. */
+export function AsOfTable({ rows, counts, stepMs, caption, busy, onCorrect }: AsOfTableProps) {
+  const [filter, setFilter] = useState<DiffFilter>("known");
+  const [limit, setLimit] = useState(FIRST_ROWS);
+  const matching = filterRows(rows, filter);
+  const visible = matching.slice(-limit).reverse();
+  const choose = (next: DiffFilter) => {
+    setFilter(next);
+    setLimit(FIRST_ROWS);
+  };
   return (
     <Card
       title="Then and now"
       flush
-      actions={
-        <fieldset className="segments rows-shown">
-          <legend className="sr-only">Rows</legend>
-          {CHOICES.map(([name, label]) => (
-            <label key={name}>
-              <input
-                type="radio"
-                name="rows"
-                checked={choice === name}
-                onChange={() => {
-                  setChoice(name);
-                  setMost(SHOWN);
-                }}
-              />
-              {label} <small data-count={name}>{formatCount(counts[name])}</small>
-            </label>
-          ))}
-        </fieldset>
-      }
+      actions={<FilterPicker filter={filter} counts={counts} onChange={choose} />}
     >
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: a scrollable region must be reachable by keyboard */}
-      <section className="scroll twin" tabIndex={0} aria-label={caption} aria-busy={busy}>
-        <table className="table dense known-table" data-testid="known-table">
+      <section className="scroll tall" tabIndex={0} aria-label={caption} aria-busy={busy}>
+        <table className="table dense as-of-table" data-testid="as-of-table">
           <caption className="sr-only">{caption}</caption>
-          <thead>
-            <tr>
-              <th scope="col">Time (UTC)</th>
-              <th scope="col" className="num">
-                Known then
-              </th>
-              <th scope="col" className="num">
-                Known now
-              </th>
-              <th scope="col" className="num">
-                Difference
-              </th>
-              <th scope="col">What became of it</th>
-              {onCorrect && (
-                <th scope="col">
-                  <span className="sr-only">Correct</span>
-                </th>
-              )}
-            </tr>
-          </thead>
+          <Heads correctable={onCorrect !== undefined} />
           <tbody>
-            {shown.map((row) => (
-              <Line key={row.time} row={row} stepMs={stepMs} onCorrect={onCorrect} />
+            {visible.map((row) => (
+              <Row key={row.time} row={row} stepMs={stepMs} onCorrect={onCorrect} />
             ))}
           </tbody>
         </table>
-        {wanted.length === 0 && <p className="card-body muted">{EMPTY[choice]}</p>}
-        {wanted.length > shown.length && (
+        {matching.length === 0 && <p className="card-body muted">{EMPTY_LABELS[filter]}</p>}
+        {matching.length > visible.length && (
           <div className="card-body">
-            <Button small onClick={() => setMost(most * 5)}>
-              Show more of {formatCount(wanted.length)} rows
+            <Button small onClick={() => setLimit(limit * 5)}>
+              Show more of {formatCount(matching.length)} rows
             </Button>
           </div>
         )}
@@ -110,15 +58,64 @@ export function KnownTable({ rows, counts, stepMs, caption, busy, onCorrect }: K
   );
 }
 
-interface LineProps {
-  row: Row;
-  stepMs: number;
-  onCorrect?: (row: Row) => void;
+interface FilterPickerProps {
+  filter: DiffFilter;
+  counts: FateCounts;
+  onChange: (filter: DiffFilter) => void;
 }
 
-function Line({ row, stepMs, onCorrect }: LineProps) {
-  const { tone, text } = FATES[row.fate];
-  const time = timeOf(row.time, stepMs);
+function FilterPicker({ filter, counts, onChange }: FilterPickerProps) {
+  const options = FILTERS.map(
+    ([name, label]) =>
+      [
+        name,
+        <>
+          {label} <small data-count={name}>{formatCount(counts[name])}</small>
+        </>,
+      ] as const,
+  );
+  return (
+    <Segments
+      className="rows-shown"
+      legend="Rows"
+      name="rows"
+      value={filter}
+      options={options}
+      onChange={onChange}
+    />
+  );
+}
+
+function Heads({ correctable }: { correctable: boolean }) {
+  return (
+    <thead>
+      <tr>
+        <th scope="col">Time (UTC)</th>
+        {["Known then", "Known now", "Difference"].map((name) => (
+          <th key={name} scope="col" className="num">
+            {name}
+          </th>
+        ))}
+        <th scope="col">What became of it</th>
+        {correctable && (
+          <th scope="col">
+            <span className="sr-only">Correct</span>
+          </th>
+        )}
+      </tr>
+    </thead>
+  );
+}
+
+interface RowProps {
+  row: DiffRow;
+  stepMs: number;
+  onCorrect?: (row: DiffRow) => void;
+}
+
+function Row({ row, stepMs, onCorrect }: RowProps) {
+  const { tone, text } = FATE_LABELS[row.fate];
+  const time = rowTime(row.time, stepMs);
   return (
     <tr data-time={new Date(row.time).toISOString()} data-fate={row.fate}>
       <th scope="row">{time}</th>
@@ -128,7 +125,7 @@ function Line({ row, stepMs, onCorrect }: LineProps) {
       <td className="num" data-column="now">
         {row.fate === "vanished" ? <span className="muted">gone</span> : <b>{formatValue(row.is)}</b>}
       </td>
-      <td className="num">{differenceOf(row)}</td>
+      <td className="num">{differenceText(row)}</td>
       <td>
         {row.fate === "same" ? <span className="muted">{text}</span> : <Badge tone={tone}>{text}</Badge>}
       </td>
@@ -144,13 +141,3 @@ function Line({ row, stepMs, onCorrect }: LineProps) {
     </tr>
   );
 }
-
-function differenceOf({ was, is, fate }: Row): string {
-  if (fate !== "changed" || typeof was !== "number" || typeof is !== "number") return "";
-  const text = formatValue(Math.abs(is - was));
-  return is < was ? `−${text}` : `+${text}`;
-}
-
-/** With the year, since a series may be long. */
-export const timeOf = (time: number, stepMs: number) =>
-  stepMs >= DAY ? formatStep(time, stepMs) : formatMoment(time);

@@ -2,25 +2,26 @@ import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
 import { api } from "../../api/client";
 import { unwrap } from "../../api/problem";
-import { Button, Field } from "../../components/basics";
+import { Button } from "../../components/basics";
 import { Dialog, ProblemView } from "../../components/feedback";
+import { NumberField, TimeField } from "../../components/fields";
 import { formatValue } from "../../lib/format";
-import type { Row } from "../../lib/series-diff";
+import type { DiffRow } from "../../lib/series-diff";
 import { parseField, toIso } from "../../lib/time";
-import { timeOf } from "./as-of-table";
+import { rowTime } from "./diff";
 
 interface CorrectDialogProps {
   dataset: string;
   series: string;
   column: string;
   stepMs: number;
-  row: Row | null;
+  row: DiffRow | null;
   onClose: () => void;
   /** Called with the number of the version that holds the correction. */
-  onDone: (version: number) => void;
+  onStored: (version: number) => void;
 }
 
-/** Puts another value beside the one that is stored; what was known before stays as it was known. */
+/** Dialog that stores another value for a row; what was known before stays as it was known. */
 export function CorrectDialog(props: CorrectDialogProps) {
   const { row, onClose } = props;
   return (
@@ -37,8 +38,8 @@ function CorrectForm({
   stepMs,
   row,
   onClose,
-  onDone,
-}: CorrectDialogProps & { row: Row }) {
+  onStored,
+}: CorrectDialogProps & { row: DiffRow }) {
   const client = useQueryClient();
   const [text, setText] = useState(row.is === null || row.is === undefined ? "" : String(row.is));
   const [since, setSince] = useState("");
@@ -54,7 +55,7 @@ function CorrectForm({
     },
     onSuccess: async (result) => {
       await client.invalidateQueries({ queryKey: ["datasets"] });
-      onDone(result.version.number);
+      onStored(result.version.number);
     },
   });
   const submit = (event: FormEvent) => {
@@ -64,34 +65,22 @@ function CorrectForm({
   return (
     <form className="plain" onSubmit={submit}>
       <p>
-        {column === "y" ? series : `${column} of ${series}`} at <b>{timeOf(row.time, stepMs)}</b> is known as{" "}
+        {column === "y" ? series : `${column} of ${series}`} at <b>{rowTime(row.time, stepMs)}</b> is known as{" "}
         <b>{formatValue(row.is)}</b>. What was known before keeps being read as it was known then.
       </p>
-      <Field label="Value" hint="Empty says that it is missing.">
-        {(id, d) => (
-          <input
-            id={id}
-            aria-describedby={d}
-            className="input"
-            type="number"
-            step="any"
-            value={text}
-            onChange={(e) => setText(e.target.value)}
-          />
-        )}
-      </Field>
-      <Field label="Known since (UTC)" hint="Empty says: from now on.">
-        {(id, d) => (
-          <input
-            id={id}
-            aria-describedby={d}
-            className="input"
-            type="datetime-local"
-            value={since}
-            onChange={(e) => setSince(e.target.value)}
-          />
-        )}
-      </Field>
+      <NumberField
+        label="Value"
+        hint="Empty says that it is missing."
+        step="any"
+        value={text}
+        onChange={(event) => setText(event.target.value)}
+      />
+      <TimeField
+        label="Known since (UTC)"
+        hint="Empty says: from now on."
+        value={since}
+        onChange={(event) => setSince(event.target.value)}
+      />
       {send.error && <ProblemView error={send.error} />}
       <footer>
         <Button onClick={onClose}>Cancel</Button>

@@ -4,15 +4,16 @@ import { useNavigate } from "react-router";
 import { api, checkFile, uploadFile } from "../../api/client";
 import { asProblem, unwrap } from "../../api/problem";
 import type { CheckReport, DatasetSpec } from "../../api/types";
-import { Button, Card, Field, Page } from "../../components/basics";
+import { Button, Card, Page } from "../../components/basics";
 import { ProblemView } from "../../components/feedback";
-import { type ColumnChoice, guessRoles, NAME_PATTERN, nameFromFile, rolesOf } from "../../lib/roles";
+import { type ColumnChoice, guessRoles, nameFromFile, rolesOf } from "../../lib/roles";
 import { toIsoDuration } from "../../lib/time";
+import { DatasetFields } from "./dataset-fields";
 import { DropZone } from "./drop-zone";
 import { Findings, Outcome } from "./findings";
 import { RoleForm } from "./role-form";
 
-/** File, findings, declaration, upload: in this order, on one page. */
+/** New dataset on one page: file, findings, declaration, upload. */
 export function Component() {
   const [file, setFile] = useState<File | null>(null);
   const [choices, setChoices] = useState<ColumnChoice[]>([]);
@@ -56,7 +57,7 @@ export function Component() {
   );
 }
 
-/** No step repeats in the file: that can be declared, so it need not stop anybody. */
+/** Tell whether the only fault is that no step repeats: the frequency can then be declared. */
 export function needsFrequency(report: CheckReport): boolean {
   const errors = report.findings.filter((f) => f.severity === "error");
   return errors.length > 0 && errors.every((f) => f.code === "D040");
@@ -98,7 +99,7 @@ function Declaration({ file, report, choices, onChoices }: DeclarationProps) {
         <DatasetFields
           name={nameFromFile(file.name)}
           freq={report.freq}
-          freqNeeded={needsFrequency(report)}
+          freqRequired={needsFrequency(report)}
         />
       </Card>
       {create.error && <ProblemView error={create.error} />}
@@ -128,86 +129,4 @@ function specOf(form: FormData, choices: ColumnChoice[]): DatasetSpec {
     publication_lag: toIsoDuration({ count: Number(text("lag")) || 0, unit }),
     roles: rolesOf(choices),
   };
-}
-
-interface DatasetFieldsProps {
-  name: string;
-  freq: string | null;
-  freqNeeded: boolean;
-}
-
-function DatasetFields({ name, freq, freqNeeded }: DatasetFieldsProps) {
-  return (
-    <div className="form-grid">
-      <Field label="Name" hint="Lower case; it stays.">
-        {(id, d) => (
-          <input
-            id={id}
-            aria-describedby={d}
-            name="name"
-            className="input"
-            required
-            pattern={NAME_PATTERN}
-            title="Lower-case letters, digits, - and _, starting with a letter"
-            defaultValue={name}
-          />
-        )}
-      </Field>
-      <Field
-        label="Frequency"
-        hint={freqNeeded ? "The file does not show it: h, D, W, MS, 15min …" : "h, D, W, MS, 15min …"}
-      >
-        {(id, d) => (
-          <input
-            id={id}
-            aria-describedby={d}
-            name="freq"
-            className="input"
-            defaultValue={freq ?? ""}
-            placeholder={freqNeeded ? "declare it" : "found out"}
-            required={freqNeeded}
-          />
-        )}
-      </Field>
-      <Field label="Publication lag" hint="How long after its time a value becomes known.">
-        {(id, d) => (
-          <span className="joined">
-            <input
-              id={id}
-              aria-describedby={d}
-              name="lag"
-              className="input"
-              type="number"
-              min={0}
-              defaultValue={0}
-            />
-            <select name="lag-unit" className="input" aria-label="Unit of the publication lag">
-              <option>hours</option>
-              <option>days</option>
-            </select>
-          </span>
-        )}
-      </Field>
-      <Field label="Time zone" hint="The zone its calendar is meant in.">
-        {(id, d) => (
-          <input id={id} aria-describedby={d} name="time-zone" className="input" defaultValue="UTC" />
-        )}
-      </Field>
-      <Field label="Holidays" hint="Country code, such as US.">
-        {(id, d) => (
-          <input
-            id={id}
-            aria-describedby={d}
-            name="holidays"
-            className="input"
-            placeholder="none"
-            maxLength={2}
-          />
-        )}
-      </Field>
-      <Field label="Description">
-        {(id) => <input id={id} name="description" className="input" maxLength={2000} />}
-      </Field>
-    </div>
-  );
 }

@@ -107,18 +107,18 @@ beforeEach(async () => {
 });
 
 const open = (query = "") => renderPage(Component, "/datasets/:name", `/datasets/sales${query}`);
-const twin = () => screen.findByTestId("known-table");
+const asOfTable = () => screen.findByTestId("as-of-table");
 const rowsOf = (table: HTMLElement) => within(table).getAllByRole("row").slice(1);
 
 test("when a value was corrected later, then the table holds both and the words count it", async () => {
   const { user } = open("?as_of=2024-01-10T00:00:00Z");
-  const table = await twin();
+  const table = await asOfTable();
   expect(rowsOf(table)).toHaveLength(10);
   expect(rowsOf(table)[0]).toHaveTextContent("Wed 10 Jan 20249.009.00as it is now");
   expect(
     screen.getByText(
       (_, node) =>
-        node?.className === "verdict" && /1 changed since, 10 came later/.test(node.textContent ?? ""),
+        node?.className === "as-of-summary" && /1 changed since, 10 came later/.test(node.textContent ?? ""),
     ),
   ).toBeInTheDocument();
   expect(
@@ -135,7 +135,7 @@ test("when a value was corrected later, then the table holds both and the words 
 
 test("when the slider is moved by keys, then address and table follow", async () => {
   const { user, router } = open("?as_of=2024-01-12T00:00:00Z");
-  await twin();
+  await asOfTable();
   screen.getByRole("slider", { name: "As of" }).focus();
   await user.keyboard("{ArrowRight}");
   expect(screen.getByRole("slider")).toHaveAttribute("aria-valuetext", "13 Jan 2024, 00:00 UTC");
@@ -148,7 +148,7 @@ test("when the slider is moved by keys, then address and table follow", async ()
 
 test("when a version is chosen, then every read is pinned to it and unpinning goes back", async () => {
   const { user, router } = open();
-  await twin();
+  await asOfTable();
   expect(read.every((url) => !url.searchParams.has("version"))).toBe(true);
   read.length = 0;
   await user.click(screen.getByRole("link", { name: "v1" }));
@@ -162,14 +162,14 @@ test("when a version is chosen, then every read is pinned to it and unpinning go
 
 test("when a series is chosen below, then it is the one that is read", async () => {
   const { user } = open();
-  await twin();
+  await asOfTable();
   await user.click(screen.getByRole("link", { name: "b/c" }));
   await vi.waitFor(() => expect(read.at(-1)?.pathname).toBe("/v1/datasets/sales/series/b%2Fc"));
 });
 
 test("when nothing was known yet, then it says so instead of an empty table", async () => {
   open("?as_of=2023-12-01T00:00:00Z");
-  await twin();
+  await asOfTable();
   expect(screen.getByText("Nothing was known yet.")).toBeInTheDocument();
 });
 
@@ -183,7 +183,7 @@ test("when an analyst corrects a value, then exactly that is sent and the new ve
     }),
   );
   const { user } = open("?as_of=2024-01-10T00:00:00Z");
-  await twin();
+  await asOfTable();
   expect(screen.queryByRole("button", { name: "Delete series" })).not.toBeInTheDocument();
   await user.click(await screen.findByRole("button", { name: "Correct Wed 10 Jan 2024" }));
   const dialog = screen.getByRole("dialog", { name: "Correct a value" });
@@ -208,7 +208,7 @@ test("when an analyst corrects a value, then exactly that is sent and the new ve
 
 test("when a viewer looks, then nothing can be corrected", async () => {
   open();
-  await twin();
+  await asOfTable();
   expect(screen.queryByRole("button", { name: /^Correct/ })).not.toBeInTheDocument();
 });
 
@@ -229,7 +229,7 @@ test("when the series was deleted, then what was known then is read and it can b
   );
   const { user } = open("?series=a&as_of=2024-01-10T00:00:00Z");
   expect(await screen.findByRole("radio", { name: "Gone 10" })).toBeInTheDocument();
-  expect(rowsOf(await twin())[0]).toHaveTextContent("Wed 10 Jan 20249.00gonegone since");
+  expect(rowsOf(await asOfTable())[0]).toHaveTextContent("Wed 10 Jan 20249.00gonegone since");
   await user.click(await screen.findByRole("button", { name: "Restore it" }));
   await vi.waitFor(() => expect(restored).toEqual(["a"]));
 });
@@ -260,13 +260,13 @@ test("when a version has no report, then nothing is said of it", async () => {
     ),
   );
   open();
-  await twin();
+  await asOfTable();
   expect(screen.queryByText(/Findings of the upload/)).not.toBeInTheDocument();
 });
 
 test("when a series was corrected, then a button leads to the moment when that was known", async () => {
   const { user, router } = open();
-  await twin();
+  await asOfTable();
   const corrections = screen.getByRole("region", { name: "Corrections of this series" });
   await user.click(within(corrections).getByRole("button", { name: "13 Jan 2024 1" }));
   expect(router.state.location.search).toBe("?as_of=2024-01-13T00%3A00%3A01Z");

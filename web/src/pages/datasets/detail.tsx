@@ -7,7 +7,7 @@ import { ButtonLink, Card, LoadingRows, Page } from "../../components/basics";
 import { Empty, Notice, ProblemView } from "../../components/feedback";
 import { parseFrequency } from "../../lib/frequency";
 import "../../design/as-of.css";
-import { KnownPanel } from "./as-of-view";
+import { AsOfView } from "./as-of-view";
 import { Declared } from "./declared";
 import { SeriesCard } from "./series-card";
 import { pinnedIn, useAddress } from "./use-address";
@@ -15,19 +15,19 @@ import { useSeries } from "./use-series";
 import { VersionFindings } from "./version-findings";
 import { Versions } from "./versions";
 
-/** A dataset: its findings, its versions, and what was known of it when. */
+/** A dataset: findings of its upload, as-of view, series, versions and declaration. */
 export function Component() {
   const name = useParams().name ?? "";
-  const found = useQuery(dataset(name));
+  const query = useQuery(dataset(name));
   const versions = useQuery(datasetVersions(name));
   const mayUpload = useMay("analyst");
   const mayTrain = useMay("ml_engineer");
-  const error = found.error ?? versions.error;
+  const error = query.error ?? versions.error;
   const filled = (versions.data?.length ?? 0) > 0;
   return (
     <Page
       title={name}
-      intro={found.data?.description}
+      intro={query.data?.description}
       back={{ to: "/datasets", label: "Datasets" }}
       actions={
         <>
@@ -45,11 +45,11 @@ export function Component() {
         </>
       }
     >
-      {error && <ProblemView error={error} retry={() => found.refetch()} />}
-      {found.data && versions.data && filled && (
-        <Filled key={name} dataset={found.data} versions={versions.data} />
+      {error && <ProblemView error={error} retry={() => query.refetch()} />}
+      {query.data && versions.data && filled && (
+        <Filled key={name} dataset={query.data} versions={versions.data} />
       )}
-      {found.data && !filled && (
+      {query.data && !filled && (
         <div className="split">
           <Card flush>
             {versions.isPending ? (
@@ -60,7 +60,7 @@ export function Component() {
               </Empty>
             )}
           </Card>
-          <Declared dataset={found.data} />
+          <Declared dataset={query.data} />
         </div>
       )}
     </Page>
@@ -69,7 +69,7 @@ export function Component() {
 
 function Filled({ dataset: declared, versions }: { dataset: Dataset; versions: DatasetVersion[] }) {
   const { params } = useAddress();
-  const choice = useSeries(declared.name, true);
+  const choice = useSeries(declared.name);
   const pinned = pinnedIn(params);
   const missing = pinned !== undefined && !versions.some((v) => v.number === pinned);
   return (
@@ -90,11 +90,11 @@ function Filled({ dataset: declared, versions }: { dataset: Dataset; versions: D
         ) : (
           <>
             <VersionFindings name={declared.name} versions={versions} />
-            <KnownPanel dataset={declared} versions={versions} choice={choice} />
+            <AsOfView dataset={declared} versions={versions} choice={choice} />
             <SeriesCard
-              name={declared.name}
+              dataset={declared.name}
               freq={parseFrequency(versions[0]?.freq ?? "h")}
-              chosen={choice.series}
+              selected={choice.series}
             />
           </>
         )}

@@ -2,27 +2,31 @@ import { useInfiniteQuery } from "@tanstack/react-query";
 import { useDeferredValue } from "react";
 import { Link } from "react-router";
 import { seriesPages } from "../../api/queries";
+import type { SeriesSummary } from "../../api/types";
 import { Button, ButtonLink, Card, LoadingRows } from "../../components/basics";
 import { ProblemView } from "../../components/feedback";
 import { formatCount } from "../../lib/format";
 import type { Frequency } from "../../lib/frequency";
 import { formatDate } from "../../lib/time";
 import { SPARK_STEPS, Sparkline } from "./sparkline";
-import { pinnedIn, useAddress } from "./use-address";
+import { addressWith, pinnedIn, useAddress } from "./use-address";
+
+/** Static columns beside the series, at most. */
+const MAX_STATICS = 4;
 
 interface SeriesCardProps {
-  name: string;
+  dataset: string;
   freq: Frequency;
-  chosen: string;
+  /** Series on display above. */
+  selected: string;
 }
 
-/** The series of the version; choosing one shows it above. */
-export function SeriesCard({ name, freq, chosen }: SeriesCardProps) {
+/** Series of the version, with a search; a link shows one of them above. */
+export function SeriesCard({ dataset, freq, selected }: SeriesCardProps) {
   const { params, change } = useAddress();
   const search = params.get("search") ?? "";
-  const pages = useInfiniteQuery(seriesPages(name, useDeferredValue(search), pinnedIn(params)));
+  const pages = useInfiniteQuery(seriesPages(dataset, useDeferredValue(search), pinnedIn(params)));
   const items = pages.data?.pages.flatMap((page) => page.items) ?? [];
-  const statics = [...new Set(items.flatMap((s) => Object.keys(s.static)))].slice(0, 4);
   return (
     <Card
       title="Series"
@@ -34,7 +38,7 @@ export function SeriesCard({ name, freq, chosen }: SeriesCardProps) {
           aria-label="Search series"
           placeholder="Search series"
           value={search}
-          onChange={(e) => change({ search: e.target.value })}
+          onChange={(event) => change({ search: event.target.value })}
         />
       }
     >
@@ -43,61 +47,7 @@ export function SeriesCard({ name, freq, chosen }: SeriesCardProps) {
         <LoadingRows rows={8} />
       ) : (
         <div className="scroll">
-          <table className="table dense series-table">
-            <caption className="sr-only">Series of {name}</caption>
-            <thead>
-              <tr>
-                <th scope="col">Series</th>
-                {statics.map((column) => (
-                  <th scope="col" key={column}>
-                    {column}
-                  </th>
-                ))}
-                <th scope="col" className="num">
-                  Rows
-                </th>
-                <th scope="col">From</th>
-                <th scope="col">To</th>
-                <th scope="col">Last {SPARK_STEPS} steps</th>
-                <th scope="col">
-                  <span className="sr-only">Explore</span>
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {items.map((s) => (
-                <tr key={s.unique_id} className={s.unique_id === chosen ? "chosen" : undefined}>
-                  <th scope="row">
-                    <Link
-                      to={addressOf(params, s.unique_id)}
-                      aria-current={s.unique_id === chosen ? "true" : undefined}
-                    >
-                      {s.unique_id}
-                    </Link>
-                  </th>
-                  {statics.map((column) => (
-                    <td key={column}>{s.static[column] ?? "–"}</td>
-                  ))}
-                  <td className="num">{formatCount(s.rows)}</td>
-                  <td>{formatDate(s.first_ds)}</td>
-                  <td>{formatDate(s.last_ds)}</td>
-                  <td>
-                    <Sparkline dataset={name} series={s} freq={freq} />
-                  </td>
-                  <td className="num">
-                    <ButtonLink
-                      small
-                      variant="ghost"
-                      to={`/explorer?dataset=${name}&series=${encodeURIComponent(s.unique_id)}`}
-                      icon="explorer"
-                      aria-label={`Explore ${s.unique_id}`}
-                      title="Explore"
-                    />
-                  </td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
+          <SeriesTable dataset={dataset} freq={freq} selected={selected} items={items} />
           {items.length === 0 && <p className="card-body muted">No series matches “{search}”.</p>}
         </div>
       )}
@@ -112,8 +62,82 @@ export function SeriesCard({ name, freq, chosen }: SeriesCardProps) {
   );
 }
 
-function addressOf(params: URLSearchParams, series: string): string {
-  const next = new URLSearchParams(params);
-  next.set("series", series);
-  return `?${next}`;
+function SeriesTable({ items, selected, ...rest }: SeriesCardProps & { items: SeriesSummary[] }) {
+  const names = new Set(items.flatMap((item) => Object.keys(item.static)));
+  const statics = [...names].slice(0, MAX_STATICS);
+  return (
+    <table className="table dense series-table">
+      <caption className="sr-only">Series of {rest.dataset}</caption>
+      <thead>
+        <tr>
+          {["Series", ...statics].map((name) => (
+            <th scope="col" key={name}>
+              {name}
+            </th>
+          ))}
+          <th scope="col" className="num">
+            Rows
+          </th>
+          <th scope="col">From</th>
+          <th scope="col">To</th>
+          <th scope="col">Last {SPARK_STEPS} steps</th>
+          <th scope="col">
+            <span className="sr-only">Explore</span>
+          </th>
+        </tr>
+      </thead>
+      <tbody>
+        {items.map((item) => (
+          <SeriesRow
+            key={item.unique_id}
+            series={item}
+            statics={statics}
+            selected={item.unique_id === selected}
+            {...rest}
+          />
+        ))}
+      </tbody>
+    </table>
+  );
+}
+
+interface SeriesRowProps {
+  dataset: string;
+  freq: Frequency;
+  series: SeriesSummary;
+  statics: string[];
+  selected: boolean;
+}
+
+function SeriesRow({ dataset, freq, series, statics, selected }: SeriesRowProps) {
+  const { params } = useAddress();
+  const id = series.unique_id;
+  return (
+    <tr className={selected ? "chosen" : undefined}>
+      <th scope="row">
+        <Link to={addressWith(params, { series: id })} aria-current={selected ? "true" : undefined}>
+          {id}
+        </Link>
+      </th>
+      {statics.map((column) => (
+        <td key={column}>{series.static[column] ?? "–"}</td>
+      ))}
+      <td className="num">{formatCount(series.rows)}</td>
+      <td>{formatDate(series.first_ds)}</td>
+      <td>{formatDate(series.last_ds)}</td>
+      <td>
+        <Sparkline dataset={dataset} series={series} freq={freq} />
+      </td>
+      <td className="num">
+        <ButtonLink
+          small
+          variant="ghost"
+          to={`/explorer?dataset=${dataset}&series=${encodeURIComponent(id)}`}
+          icon="explorer"
+          aria-label={`Explore ${id}`}
+          title="Explore"
+        />
+      </td>
+    </tr>
+  );
 }

@@ -1,145 +1,139 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useEffect, useMemo, useState } from "react";
 import { ProblemError } from "../../api/problem";
-import { storedSeries } from "../../api/queries";
+import { type SeriesRange, storedSeries } from "../../api/queries";
 import type { Dataset, DatasetVersion } from "../../api/types";
-import { parseFrequency, shift, stepMs } from "../../lib/frequency";
-import { historyChoices } from "../../lib/history";
-import { compare, countFates } from "../../lib/series-diff";
+import { parseFrequency, stepMs } from "../../lib/frequency";
+import { countFates, diffSeries } from "../../lib/series-diff";
 import { toIso } from "../../lib/time";
-import { asOfScale, placeOf, timeAt } from "./as-of-scale";
+import { asOfScale, positionOf, timeAt } from "./as-of-scale";
+import { chooseWindow, defaultAsOf, windowTimes } from "./as-of-window";
 import { pinnedIn, useAddress } from "./use-address";
 
-/** A series of at most this many rows is shown whole unless somebody asks otherwise. */
-const SMALL = 2000;
-/** A series of at most this many rows can be read whole at every stop of the slider. */
-const WHOLE = 20_000;
-const PAUSE_MS = 140;
+/** Time for which the slider must rest before the address follows it. */
+const REST_MS = 140;
 
-interface Inputs {
+interface AsOfInputs {
   dataset: Dataset;
   /** The latest first. */
   versions: DatasetVersion[];
   series: string;
 }
 
-/** One series as it was known at the as-of of the address, against what is known now. */
-export function useKnown({ dataset, versions, series }: Inputs) {
+/** State of the as-of view: one series as it was known at the address's as-of, against what is known now. */
+export function useAsOf({ dataset, versions, series }: AsOfInputs) {
   const { params, change } = useAddress();
   const [now] = useState(Date.now);
-  const pinned = pinnedIn(params);
-  const version = versions.find((v) => v.number === pinned) ?? versions[0];
-  if (!version) throw new Error("a dataset without a version has nothing to know");
-  const freq = useMemo(() => parseFrequency(version.freq), [version.freq]);
+  const pin = pinnedIn(params);
+  const version = versions.find(({ number }) => number === pin) ?? versions[0];
+  if (!version) throw new Error("a dataset without a version has no as-of view");
+  const pinned = version.number === pin;
   const scale = useMemo(
     () => asOfScale(version, dataset.publication_lag, versions, now),
     [version, dataset.publication_lag, versions, now],
   );
   const columns = ["y", ...dataset.roles.hist_exog.filter((c) => !dataset.roles.categorical.includes(c))];
-  const column = columns.find((c) => c === params.get("column")) ?? "y";
+  const column = columns.find((name) => name === params.get("column")) ?? "y";
+  const { windows, window } = chooseWindow(version, scale, params.get("window"));
 
-  const typical = version.rows / Math.max(1, version.series);
-  const windows = [
-    ...historyChoices(freq)
-      .filter(({ steps }) => steps < scale.steps)
-      .map(({ steps, label }) => ({ name: String(steps), label })),
-    ...(typical <= WHOLE ? [{ name: "all", label: "All" }] : []),
-  ];
-  const usual = typical <= SMALL ? windows.at(-1) : (windows[2] ?? windows.at(-1));
-  const window = (windows.find(({ name }) => name === params.get("window")) ?? usual)?.name ?? "all";
-
-  const asked = momentOf(params.get("as_of"), now) ?? usualMoment(scale);
-  // The slider moves at once; the address and what is read follow when it rests.
-  const [draft, setDraft] = useState<number | null>(null);
-  const asOf = draft ?? asked;
-  const commit = (time: number) => change({ as_of: time === now ? "now" : toIso(time) });
-  useEffect(() => {
-    if (draft === null) return;
-    const timer = setTimeout(() => {
-      commit(draft);
-      setDraft(null);
-    }, PAUSE_MS);
-    return () => clearTimeout(timer);
-  });
-
-  const domain = domainOf(version, scale, window, asked);
-  const bounds = window === "all" ? {} : { start: toIso(domain[0]), end: toIso(domain[1]) };
-  const client = useQueryClient();
-  const at = asked === now ? undefined : toIso(asked);
-  const read = { ...bounds, version: pinned ? version.number : undefined };
-  const known = useQuery({
-    queryKey: ["datasets", dataset.name, "known", series, at ?? "now", read],
-    queryFn: async () => {
-      const [before, current] = await Promise.all([
-        client.fetchQuery(storedSeries(dataset.name, series, { ...read, as_of: at })),
-        client.fetchQuery(storedSeries(dataset.name, series, read)).catch(gone),
-      ]);
-      return { before, current, domain };
+  const requested = parseAsOf(params.get("as_of"), now) ?? defaultAsOf(scale);
+  const setTime = (time: number) => change({ as_of: time === now ? "now" : toIso(time) });
+  const [draft, setDraft] = useDraft(setTime);
+  const asOf = draft ?? requested;
+  const [start, end] = windowTimes(version, scale, window, requested);
+  const query = useSeriesPair({
+    dataset: dataset.name,
+    series,
+    asOf: requested === now ? undefined : toIso(requested),
+    domain: [start, end],
+    range: {
+      ...(window !== "all" && { start: toIso(start), end: toIso(end) }),
+      version: pinned ? version.number : undefined,
     },
-    enabled: series !== "",
-    placeholderData: (before, query) => (query?.queryKey[3] === series ? before : undefined),
   });
   const rows = useMemo(
-    () => (known.data ? compare(known.data.before, known.data.current ?? NOTHING, column) : []),
-    [known.data, column],
+    () => (query.data ? diffSeries(query.data.then, query.data.now ?? NO_VALUES, column) : []),
+    [query.data, column],
   );
   return {
     version,
-    pinned: pinned !== undefined && version.number === pinned,
+    pinned,
     scale,
     now,
+    /** As-of on display, which the slider may be moving. */
     asOf,
-    asked,
-    place: placeOf(scale, asOf),
-    setPlace: (place: number) => setDraft(timeAt(scale, place)),
-    setTime: commit,
+    /** As-of of the address. */
+    requested,
+    position: positionOf(scale, asOf),
+    setPosition: (position: number) => setDraft(timeAt(scale, position)),
+    setTime,
     columns,
     column,
     windows,
     window,
     showLater: params.get("later") === "1",
     change,
-    known,
-    deleted: known.data?.current === null,
-    domain: known.data?.domain ?? domain,
+    query,
+    deleted: query.data?.now === null,
+    domain: query.data?.domain ?? ([start, end] as const),
     rows,
     counts: useMemo(() => countFates(rows), [rows]),
-    stepMs: stepMs(freq),
+    stepMs: stepMs(parseFrequency(version.freq)),
   };
 }
 
-export type Known = ReturnType<typeof useKnown>;
+export type AsOfState = ReturnType<typeof useAsOf>;
 
-const NOTHING = { ds: [], y: [], exog: {} };
+const NO_VALUES = { ds: [], y: [], exog: {} };
 
-/** A series that was deleted since then is not there now. */
-function gone(error: unknown): null {
-  if (error instanceof ProblemError && error.status === 404) return null;
-  throw error;
-}
-
-function momentOf(text: string | null, now: number): number | null {
+function parseAsOf(text: string | null, now: number): number | null {
   if (text === "now") return now;
   const time = Date.parse(text ?? "");
   return Number.isNaN(time) ? null : time;
 }
 
-/** Where to look first: some way before the end, so that there is something that came later. */
-const usualMoment = (scale: ReturnType<typeof asOfScale>) =>
-  timeAt(scale, scale.steps - Math.min(Math.round(scale.steps / 4), 168));
+/** Time to which the slider is being moved: it moves at once, and is committed when it rests. */
+function useDraft(commit: (time: number) => void) {
+  const [draft, setDraft] = useState<number | null>(null);
+  useEffect(() => {
+    if (draft === null) return;
+    const timer = setTimeout(() => {
+      commit(draft);
+      setDraft(null);
+    }, REST_MS);
+    return () => clearTimeout(timer);
+  });
+  return [draft, setDraft] as const;
+}
 
-/** The times that the chart spans: all of them, or a window that ends a little after the as-of. */
-function domainOf(
-  version: DatasetVersion,
-  scale: ReturnType<typeof asOfScale>,
-  window: string,
-  asOf: number,
-): [number, number] {
-  const [first, last] = [Date.parse(version.first_ds), Date.parse(version.last_ds)];
-  if (window === "all") return [first, last];
-  const steps = Number(window);
-  const middle = Math.min(asOf, timeAt(scale, scale.steps));
-  const start = Math.max(first, shift(middle, scale.freq, -steps));
-  const end = Math.min(last, shift(start, scale.freq, Math.round(steps * 1.25)));
-  return [start, Math.max(start, end)];
+interface SeriesPairInputs {
+  dataset: string;
+  series: string;
+  /** Undefined for now. */
+  asOf: string | undefined;
+  domain: readonly [number, number];
+  range: SeriesRange;
+}
+
+/** Query of a series as of then and as of now, with the domain it was read for. */
+function useSeriesPair({ dataset, series, asOf, domain, range }: SeriesPairInputs) {
+  const client = useQueryClient();
+  return useQuery({
+    queryKey: ["datasets", dataset, "as-of", series, asOf ?? "now", range],
+    queryFn: async () => {
+      const [then, now] = await Promise.all([
+        client.fetchQuery(storedSeries(dataset, series, { ...range, as_of: asOf })),
+        client.fetchQuery(storedSeries(dataset, series, range)).catch(nullIfDeleted),
+      ]);
+      return { then, now, domain };
+    },
+    enabled: series !== "",
+    placeholderData: (previous, query) => (query?.queryKey[3] === series ? previous : undefined),
+  });
+}
+
+/** Turn "not found" into null: a series that was deleted since then is not there now. */
+function nullIfDeleted(error: unknown): null {
+  if (error instanceof ProblemError && error.status === 404) return null;
+  throw error;
 }

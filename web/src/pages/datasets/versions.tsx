@@ -3,9 +3,9 @@ import type { DatasetVersion } from "../../api/types";
 import { Badge, Card, CopyText } from "../../components/basics";
 import { formatCount } from "../../lib/format";
 import { formatAge, formatDate, formatMoment } from "../../lib/time";
-import { pinnedIn, useAddress } from "./use-address";
+import { addressWith, pinnedIn, useAddress } from "./use-address";
 
-/** What made a version, before the number of its parent. */
+/** Origin of a version, before the number of its parent. */
 const ACTIONS: Record<DatasetVersion["action"], string> = {
   upload: "an upload on",
   append: "appended to",
@@ -13,7 +13,7 @@ const ACTIONS: Record<DatasetVersion["action"], string> = {
   restore: "a series restored in",
 };
 
-/** The versions, the latest first; choosing one pins the page to it. */
+/** List of versions, the latest first; a link pins the page to one. */
 export function Versions({ versions }: { versions: DatasetVersion[] }) {
   const { params } = useAddress();
   const pinned = pinnedIn(params);
@@ -26,7 +26,7 @@ export function Versions({ versions }: { versions: DatasetVersion[] }) {
           return (
             <li key={v.number} className={shown ? "shown" : undefined}>
               <Link
-                to={addressOf(params, v.number === latest ? null : v.number)}
+                to={addressWith(params, { version: v.number === latest ? null : String(v.number) })}
                 aria-current={shown ? "true" : undefined}
                 preventScrollReset
               >
@@ -60,11 +60,4 @@ export function Versions({ versions }: { versions: DatasetVersion[] }) {
       </ol>
     </Card>
   );
-}
-
-function addressOf(params: URLSearchParams, version: number | null): string {
-  const next = new URLSearchParams(params);
-  if (version === null) next.delete("version");
-  else next.set("version", String(version));
-  return `?${next}`;
 }

@@ -1,57 +1,43 @@
-import type { Step } from "../../lib/forecast-view";
+import type { ForecastStep } from "../../lib/forecast-view";
 import { formatValue } from "../../lib/format";
 import { formatStep } from "../../lib/time";
 
-interface TwinProps {
-  steps: Step[];
-  step: number;
+const HEADS = ["Median", "80 % low", "80 % high", "95 % low", "95 % high", "Actual", "Naive"];
+
+interface ForecastTableProps {
+  steps: ForecastStep[];
+  stepMs: number;
   caption: string;
 }
 
-/** The forecast as a table: what the chart shows, number by number. */
-export function ForecastTable({ steps, step, caption }: TwinProps) {
+/** Numbers of the forecast chart, step by step. */
+export function ForecastTable({ steps, stepMs, caption }: ForecastTableProps) {
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: a scrollable region must be reachable by keyboard
-    <section className="scroll twin" tabIndex={0} aria-label={caption}>
+    <section className="scroll tall" tabIndex={0} aria-label={caption}>
       <table className="table dense" data-testid="forecast-table">
         <caption className="sr-only">{caption}</caption>
         <thead>
           <tr>
             <th scope="col">Time (UTC)</th>
-            <th scope="col" className="num">
-              Median
-            </th>
-            <th scope="col" className="num">
-              80 % low
-            </th>
-            <th scope="col" className="num">
-              80 % high
-            </th>
-            <th scope="col" className="num">
-              95 % low
-            </th>
-            <th scope="col" className="num">
-              95 % high
-            </th>
-            <th scope="col" className="num">
-              Actual
-            </th>
-            <th scope="col" className="num">
-              Naive
-            </th>
+            {HEADS.map((name) => (
+              <th key={name} scope="col" className="num">
+                {name}
+              </th>
+            ))}
           </tr>
         </thead>
         <tbody>
-          {steps.map((s) => (
-            <tr key={s.time} data-time={new Date(s.time).toISOString()}>
-              <th scope="row">{formatStep(s.time, step)}</th>
-              <Cell name="median" value={s.median} strong />
-              <Cell name="lo-80" value={s.low80} />
-              <Cell name="hi-80" value={s.high80} />
-              <Cell name="lo-95" value={s.low95} />
-              <Cell name="hi-95" value={s.high95} />
-              <Cell name="actual" value={s.actual} outside={isOutside(s)} />
-              <Cell name="naive" value={s.naive} />
+          {steps.map((step) => (
+            <tr key={step.time} data-time={new Date(step.time).toISOString()}>
+              <th scope="row">{formatStep(step.time, stepMs)}</th>
+              <Cell name="median" value={step.median} strong />
+              <Cell name="lo-80" value={step.low80} />
+              <Cell name="hi-80" value={step.high80} />
+              <Cell name="lo-95" value={step.low95} />
+              <Cell name="hi-95" value={step.high95} />
+              <Cell name="actual" value={step.actual} outside={isOutside(step)} />
+              <Cell name="naive" value={step.naive} />
             </tr>
           ))}
         </tbody>
@@ -60,7 +46,7 @@ export function ForecastTable({ steps, step, caption }: TwinProps) {
   );
 }
 
-const isOutside = ({ actual, low95, high95 }: Step) =>
+const isOutside = ({ actual, low95, high95 }: ForecastStep) =>
   actual !== null && low95 !== null && high95 !== null && (actual < low95 || actual > high95);
 
 interface CellProps {

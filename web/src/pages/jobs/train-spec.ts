@@ -27,10 +27,8 @@ export const tftControl = (name: keyof TftParams) => `tft-${name}`;
 /** Build the request; what is left empty stays out of it, since the platform knows its own defaults. */
 export function trainSpec(form: FormData, dataset: string, { preset, families }: Budget): TrainSpec {
   const number = (name: string) => Number(form.get(name));
-  const tft: TftParams = {};
-  for (const { name } of TFT_FIELDS) {
-    if (form.get(tftControl(name))) tft[name] = number(tftControl(name));
-  }
+  const filled = TFT_FIELDS.map(({ name }) => name).filter((name) => form.get(tftControl(name)));
+  const tft: TftParams = Object.fromEntries(filled.map((name) => [name, number(tftControl(name))]));
   return {
     kind: "train",
     dataset,

@@ -33,11 +33,7 @@ function TrainForm({ datasets }: { datasets: string[] }) {
   return (
     <form className="stack narrow" onSubmit={form.onSubmit}>
       <DataSection datasets={datasets} dataset={form.dataset} onDataset={form.setDataset} />
-      <ComparisonSection
-        budget={form.budget}
-        onBudget={form.setBudget}
-        futureColumns={form.futureColumns}
-      />
+      <ComparisonSection budget={form.budget} onBudget={form.setBudget} futureColumns={form.futureColumns} />
       <TftSection />
       {form.error && <ProblemView error={form.error} />}
       <div className="actions">

@@ -1,93 +1,98 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
-import { Link } from "react-router";
 import { api } from "../../api/client";
 import { unwrap } from "../../api/problem";
 import { modelPolicy, modelTraffic } from "../../api/queries-admin";
 import type { ModelVersion } from "../../api/types";
-import { Button, Field } from "../../components/basics";
-import { Dialog, Notice, ProblemView } from "../../components/feedback";
+import { Button } from "../../components/basics";
+import { Dialog, ProblemView } from "../../components/feedback";
+import { NumberField } from "../../components/fields";
+import { ApprovalNotice } from "./approval-notice";
 
-/** Gives a version a part of the requests that name none, or asks a second person to. */
+/** Button that gives a version a share of the requests which name none. */
 export function TrafficShare({ version: { model, version } }: { version: ModelVersion }) {
-  const client = useQueryClient();
-  const [asking, setAsking] = useState(false);
-  const policy = useQuery(modelPolicy(model));
-  const traffic = useQuery(modelTraffic(model));
-  const now = traffic.data?.shares.find((share) => share.version === version)?.percent ?? 0;
-  const divide = useMutation({
-    mutationFn: (percent: number) => {
-      const others = (traffic.data?.shares ?? []).filter((share) => share.version !== version);
-      const shares = percent > 0 ? [...others, { version, percent }] : others;
-      return unwrap(
-        api.PUT("/v1/models/{name}/traffic", { params: { path: { name: model } }, body: { shares } }),
-      );
-    },
-    onSuccess: async (answer) => {
-      const waits = "state" in answer;
-      await client.invalidateQueries({ queryKey: [waits ? "approvals" : "models"] });
-      if (!waits) setAsking(false);
-    },
-  });
-  const close = () => {
-    setAsking(false);
-    divide.reset();
-  };
+  const [open, setOpen] = useState(false);
+  const shares = useQuery(modelTraffic(model)).data?.shares;
+  const percent = shares?.find((share) => share.version === version)?.percent ?? 0;
+  const close = () => setOpen(false);
+  return (
+    <>
+      <Button small onClick={() => setOpen(true)} aria-label={`Share of the traffic of version ${version}`}>
+        {percent > 0 ? `Answers ${percent} %` : "Give it a share"}
+      </Button>
+      <Dialog title={`How much does version ${version} answer?`} open={open} onClose={close}>
+        <ShareForm model={model} version={version} percent={percent} onClose={close} />
+      </Dialog>
+    </>
+  );
+}
+
+interface ShareFormProps {
+  model: string;
+  version: number;
+  /** Share of the version now. */
+  percent: number;
+  onClose: () => void;
+}
+
+function ShareForm({ model, version, percent, onClose }: ShareFormProps) {
+  const twoPersons = useQuery(modelPolicy(model)).data === "two_person";
+  const { divide, ready } = useDivideTraffic(model, version, onClose);
+  if (divide.data && "state" in divide.data) {
+    return (
+      <>
+        <ApprovalNotice />
+        <footer>
+          <Button onClick={onClose}>Close</Button>
+        </footer>
+      </>
+    );
+  }
   const submit = (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
     divide.mutate(Number(new FormData(event.currentTarget).get("percent")));
   };
-  const two = policy.data === "two_person";
-  const waits = divide.data && "state" in divide.data;
   return (
-    <>
-      <Button small onClick={() => setAsking(true)} aria-label={`Share of the traffic of version ${version}`}>
-        {now > 0 ? `Answers ${now} %` : "Give it a share"}
-      </Button>
-      <Dialog title={`How much does version ${version} answer?`} open={asking} onClose={close}>
-        {waits ? (
-          <>
-            <Notice tone="good" title="Asked for">
-              <p>
-                Another person must approve it, under <Link to="/approvals">Approvals</Link>. Until then
-                nothing changes.
-              </p>
-            </Notice>
-            <footer>
-              <Button onClick={close}>Close</Button>
-            </footer>
-          </>
-        ) : (
-          <form className="stack plain" onSubmit={submit}>
-            <p>
-              Requests that name no version are divided by their first series, always in the same way. What no
-              version has, the champion answers.
-              {two && " Two people decide about this model: your request waits for another person."}
-            </p>
-            <Field label="Percent of the requests">
-              {(id) => (
-                <input
-                  id={id}
-                  name="percent"
-                  className="input"
-                  type="number"
-                  min={0}
-                  max={100}
-                  required
-                  defaultValue={now || 10}
-                />
-              )}
-            </Field>
-            {divide.error && <ProblemView error={divide.error} />}
-            <footer>
-              <Button onClick={close}>Cancel</Button>
-              <Button type="submit" variant="primary" disabled={divide.isPending || !traffic.data}>
-                {two ? "Ask for approval" : "Divide the traffic"}
-              </Button>
-            </footer>
-          </form>
-        )}
-      </Dialog>
-    </>
+    <form className="stack plain" onSubmit={submit}>
+      <p>
+        Requests that name no version are divided by their first series, always in the same way. What no
+        version has, the champion answers.
+        {twoPersons && " Two people decide about this model: your request waits for another person."}
+      </p>
+      <NumberField
+        label="Percent of the requests"
+        name="percent"
+        min={0}
+        max={100}
+        required
+        defaultValue={percent || 10}
+      />
+      {divide.error && <ProblemView error={divide.error} />}
+      <footer>
+        <Button onClick={onClose}>Cancel</Button>
+        <Button type="submit" variant="primary" disabled={divide.isPending || !ready}>
+          {twoPersons ? "Ask for approval" : "Divide the traffic"}
+        </Button>
+      </footer>
+    </form>
   );
+}
+
+/** Mutation that sets a version's share and keeps the others'; calls back once it holds. */
+function useDivideTraffic(model: string, version: number, onDivided: () => void) {
+  const client = useQueryClient();
+  const shares = useQuery(modelTraffic(model)).data?.shares;
+  const divide = useMutation({
+    mutationFn: (percent: number) => {
+      const others = (shares ?? []).filter((share) => share.version !== version);
+      const body = { shares: percent > 0 ? [...others, { version, percent }] : others };
+      return unwrap(api.PUT("/v1/models/{name}/traffic", { params: { path: { name: model } }, body }));
+    },
+    onSuccess: async (result) => {
+      const waits = "state" in result;
+      await client.invalidateQueries({ queryKey: [waits ? "approvals" : "models"] });
+      if (!waits) onDivided();
+    },
+  });
+  return { divide, ready: shares !== undefined };
 }

@@ -12,7 +12,10 @@ import { useChangeAccount, useCreateAccount } from "./use-accounts";
 
 const HEADS = ["Name", "Client id", "Role", "May", "State", { name: "Actions", num: true, hidden: true }];
 
-type OpenDialog = { kind: "new" } | { kind: "edit"; account: ServiceAccount } | { kind: "secret"; text: string };
+type OpenDialog =
+  | { kind: "new" }
+  | { kind: "edit"; account: ServiceAccount }
+  | { kind: "secret"; text: string };
 const TITLES = { new: "New service account", edit: "Change the account", secret: "Client secret" };
 
 export function ServiceAccounts() {

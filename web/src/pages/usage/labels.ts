@@ -10,15 +10,15 @@ export const QUOTA_NAMES: Record<string, string> = {
   requests_per_minute: "Requests this minute",
 } satisfies Record<keyof Quota, string>;
 
-/** A figure of a quota the way people say it: times as times, megabytes as bytes. */
-export function amount(name: string, value: number): string {
+/** Format a figure of a quota: times as times, megabytes as bytes. */
+export function formatAmount(name: string, value: number): string {
   if (name.endsWith("_seconds")) return value === 0 ? "none" : formatSeconds(value);
   if (name === "storage_mb") return formatBytes(Math.round(value * 1e6));
   return formatCount(value);
 }
 
-/** How much of a quota is used; 0 where there is no limit, and 1 where nothing is allowed. */
-export function share({ used, limit }: { used: number; limit: number | null }): number {
+/** Return the share of a quota that is used; 0 without a limit, 1 where nothing is allowed. */
+export function usedShare({ used, limit }: { used: number; limit: number | null }): number {
   if (limit === null) return 0;
   return limit === 0 ? 1 : used / limit;
 }

@@ -6,24 +6,24 @@ import { Card, LoadingRows, Page } from "../../components/basics";
 import { ProblemView } from "../../components/feedback";
 import { useNow } from "../../components/use-now";
 import { formatDate, formatWait } from "../../lib/time";
-import { amount, QUOTA_NAMES, share } from "./labels";
+import { formatAmount, QUOTA_NAMES, usedShare } from "./labels";
 import { Teams } from "./teams";
 
-/** The team that runs the platform; its admins set what every team may use. */
+/** Team that runs the platform; its admins set the quotas of every team. */
 const OPERATORS = "default";
 
 export function Component() {
-  const found = useQuery(usage);
+  const query = useQuery(usage);
   const admin = useMay("admin");
   const operator = useUser()?.team === OPERATORS && admin;
   return (
     <Page title="Usage" intro="What your team uses of what it may use.">
-      {found.error && <ProblemView error={found.error} retry={() => found.refetch()} />}
-      <Card title={found.data && `Team ${found.data.team}`} flush={found.isPending}>
-        {found.isPending && <LoadingRows />}
-        {found.data && (
+      {query.error && <ProblemView error={query.error} retry={() => query.refetch()} />}
+      <Card title={query.data && `Team ${query.data.team}`} flush={query.isPending}>
+        {query.isPending && <LoadingRows />}
+        {query.data && (
           <ul className="gauges">
-            {found.data.items.map((item) => (
+            {query.data.items.map((item) => (
               <Gauge key={item.name} item={item} />
             ))}
           </ul>
@@ -34,39 +34,37 @@ export function Component() {
   );
 }
 
-type Used = Usage["items"][number];
-
-function Gauge({ item }: { item: Used }) {
+function Gauge({ item }: { item: Usage["items"][number] }) {
   const now = useNow(true, 5000);
-  const part = share(item);
-  const tone = part >= 1 ? "bad" : part >= 0.8 ? "warn" : "";
+  const share = usedShare(item);
+  const tone = share >= 1 ? "bad" : share >= 0.8 ? "warn" : "";
   const name = QUOTA_NAMES[item.name] ?? item.name.replaceAll("_", " ");
   return (
     <li>
       <p className="hint">{name}</p>
       <p>
-        <b className="figure">{amount(item.name, item.used)}</b>{" "}
+        <b className="figure">{formatAmount(item.name, item.used)}</b>{" "}
         <span className="muted">
-          {item.limit === null ? "· no limit" : `of ${amount(item.name, item.limit)}`}
+          {item.limit === null ? "· no limit" : `of ${formatAmount(item.name, item.limit)}`}
         </span>
       </p>
       {item.limit !== null && (
         <div className={`progress ${tone}`} aria-hidden="true">
-          <span style={{ width: `${100 * Math.min(part, 1)}%` }} />
+          <span style={{ width: `${100 * Math.min(share, 1)}%` }} />
         </div>
       )}
-      {part >= 1 && (
+      {share >= 1 && (
         <p className="hint over">
           Used up: {item.name === "jobs_at_once" ? "further jobs wait" : "more is refused"}.
         </p>
       )}
-      {item.resets_at && <p className="hint">{resets(item.resets_at, now)}</p>}
+      {item.resets_at && <p className="hint">{resetText(item.resets_at, now)}</p>}
     </li>
   );
 }
 
-/** Soon in words, later by date. */
-function resets(at: string, now: number): string {
+/** Say when a quota starts anew: soon in words, later by date. */
+function resetText(at: string, now: number): string {
   const seconds = Math.max(1, Math.round((Date.parse(at) - now) / 1000));
   return seconds < 600 ? `free again in ${formatWait(seconds)}` : `counted anew on ${formatDate(at)}`;
 }

@@ -5,12 +5,12 @@ import { unwrap } from "../../api/problem";
 import { teams, usageOfTeams } from "../../api/queries-admin";
 import type { Quota, Team, Usage } from "../../api/types";
 import { PasswordField } from "../../auth/password-field";
-import { Button, Field } from "../../components/basics";
+import { Button } from "../../components/basics";
 import { Dialog, ProblemView } from "../../components/feedback";
+import { NameField, NumberField } from "../../components/fields";
 import { ListCard } from "../../components/list";
 import { formatCount } from "../../lib/format";
-import { NAME_PATTERN } from "../../lib/roles";
-import { amount } from "./labels";
+import { formatAmount } from "./labels";
 
 const QUOTAS: { name: keyof Quota; label: string; unit?: string; min: number }[] = [
   { name: "jobs_at_once", label: "Jobs at once", min: 0 },
@@ -26,18 +26,18 @@ const HEADS = [
   { name: "Actions", num: true, hidden: true },
 ];
 
-/** Every team with what it uses and may use; for the platform's operators. */
+/** Usage and quota of every team, for the platform's operators. */
 export function Teams() {
   const list = useQuery(teams);
-  const used = useQuery(usageOfTeams);
-  const [asked, setAsked] = useState<Team | "new" | null>(null);
-  const close = () => setAsked(null);
+  const usage = useQuery(usageOfTeams);
+  const [edited, setEdited] = useState<Team | "new" | null>(null);
+  const close = () => setEdited(null);
   return (
     <>
       <ListCard
         title="What every team uses and may use"
         actions={
-          <Button small icon="plus" onClick={() => setAsked("new")}>
+          <Button small icon="plus" onClick={() => setEdited("new")}>
             New team
           </Button>
         }
@@ -53,11 +53,15 @@ export function Teams() {
             <td className="num">{formatCount(team.users)}</td>
             {QUOTAS.map(({ name }) => (
               <td key={name} className="num">
-                <UsedOf name={name} team={team} usage={used.data?.find((one) => one.team === team.name)} />
+                <QuotaUse
+                  name={name}
+                  team={team}
+                  usage={usage.data?.find((item) => item.team === team.name)}
+                />
               </td>
             ))}
             <td className="num">
-              <Button small aria-label={`Change the quota of ${team.name}`} onClick={() => setAsked(team)}>
+              <Button small aria-label={`Change the quota of ${team.name}`} onClick={() => setEdited(team)}>
                 Change
               </Button>
             </td>
@@ -65,25 +69,25 @@ export function Teams() {
         )}
       </ListCard>
       <Dialog
-        title={asked === "new" ? "New team" : `What ${asked?.name} may use`}
-        open={asked !== null}
+        title={edited === "new" ? "New team" : `What ${edited?.name} may use`}
+        open={edited !== null}
         onClose={close}
       >
-        {asked && <TeamForm team={asked === "new" ? undefined : asked} onDone={close} />}
+        {edited && <TeamForm team={edited === "new" ? undefined : edited} onDone={close} />}
       </Dialog>
     </>
   );
 }
 
-/** `1 h 30 min of 10 h`; a limit that the platform sets for every team is marked. */
-function UsedOf({ name, team, usage }: { name: keyof Quota; team: Team; usage?: Usage }) {
-  const item = usage?.items.find((one) => one.name === name);
+/** Use of a quota: `1 h 30 min of 10 h`; a limit that the platform sets for every team is marked. */
+function QuotaUse({ name, team, usage }: { name: keyof Quota; team: Team; usage?: Usage }) {
+  const item = usage?.items.find((quota) => quota.name === name);
   const limit = item ? item.limit : team.quota[name];
   return (
     <>
-      {item ? amount(name, item.used) : "–"}{" "}
+      {item ? formatAmount(name, item.used) : "–"}{" "}
       <span className="muted">
-        {limit === null ? "· no limit" : `of ${amount(name, limit)}`}
+        {limit === null ? "· no limit" : `of ${formatAmount(name, limit)}`}
         {limit !== null && team.quota[name] === null && " (default)"}
       </span>
     </>
@@ -124,19 +128,14 @@ function TeamForm({ team, onDone }: { team?: Team; onDone: () => void }) {
       <p className="hint">What is left empty is what the platform sets for every team.</p>
       <div className="form-grid">
         {QUOTAS.map(({ name, label, unit, min }) => (
-          <Field key={name} label={unit ? `${label} (${unit})` : label}>
-            {(id) => (
-              <input
-                id={id}
-                name={`quota-${name}`}
-                className="input"
-                type="number"
-                min={min}
-                placeholder="default"
-                defaultValue={team?.quota[name] ?? undefined}
-              />
-            )}
-          </Field>
+          <NumberField
+            key={name}
+            label={unit ? `${label} (${unit})` : label}
+            name={`quota-${name}`}
+            min={min}
+            placeholder="default"
+            defaultValue={team?.quota[name] ?? undefined}
+          />
         ))}
       </div>
       {save.error && <ProblemView error={save.error} />}
@@ -150,28 +149,10 @@ function TeamForm({ team, onDone }: { team?: Team; onDone: () => void }) {
   );
 }
 
-function NameField({ label, name }: { label: string; name: string }) {
-  return (
-    <Field label={label}>
-      {(id) => (
-        <input
-          id={id}
-          name={name}
-          className="input"
-          required
-          pattern={NAME_PATTERN}
-          title="Lower-case letters, digits, - and _, starting with a letter"
-          autoComplete="off"
-        />
-      )}
-    </Field>
-  );
-}
-
 function quotaOf(form: FormData): Quota {
-  const given = (name: string) => {
+  const limitOf = (name: string) => {
     const text = String(form.get(`quota-${name}`) ?? "");
     return text === "" ? null : Number(text);
   };
-  return Object.fromEntries(QUOTAS.map(({ name }) => [name, given(name)])) as unknown as Quota;
+  return Object.fromEntries(QUOTAS.map(({ name }) => [name, limitOf(name)])) as unknown as Quota;
 }
