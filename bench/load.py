@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
@@ -21,6 +20,7 @@ from models.arrays import floats
 from models.families.tft.forecaster import TftForecaster
 from models.families.tft.pytorch_forecasting.panel import Layout
 from quantis.panel import DS, ID, Snapshot, Task, Y
+from quantis.types.arrays import Floats
 from quantis.types.datasets import Roles
 
 ROLES = Roles(futr_exog=("temp",), stat_exog=("zone",), categorical=("zone",))
@@ -28,7 +28,6 @@ LAYOUT = Layout(
     "t", "y", "id", PAST, PAST, H, H, ("zone",), (), ("hour", "weekday"), ("temp",), unknown_reals=("y",),
     add_encoder_length=False,
 )  # fmt: skip
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,10 @@ from typing import ClassVar, Self
 import numpy as np
 import pyarrow as pa
 
-from models.arrays import Floats, Series, each_series, predictions, require_observed
+from models.arrays import Series, each_series, predictions, require_observed
 from models.forecaster import Parts
 from quantis.panel import Snapshot, Task
+from quantis.types.arrays import Floats
 
 
 class Drift:

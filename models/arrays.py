@@ -6,16 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from models.forecaster import quantile_column
 from quantis.errors import InvalidInput
-from quantis.frequency import Times
 from quantis.panel import DS, ID, Snapshot, Y, series_slices, times_of, timestamps
-
-Floats = npt.NDArray[np.float64]
+from quantis.types.arrays import Floats, Times
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from quantis.errors import InvalidInput
-
-Times = npt.NDArray[np.datetime64]
+from quantis.types.arrays import Times
 
 _MICROSECONDS = {
     "s": 1_000_000,

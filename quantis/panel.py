@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from quantis.frequency import Frequency, Times
+from quantis.frequency import Frequency
+from quantis.types.arrays import Times
 from quantis.types.base import Frozen, Moment
 from quantis.types.datasets import Roles
 from quantis.types.jobs import DEFAULT_QUANTILES, Horizon, Quantile

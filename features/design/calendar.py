@@ -12,10 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from quantis.errors import InvalidInput
-from quantis.frequency import Times
 from quantis.panel import Task
+from quantis.types.arrays import Floats, Times
 
-Floats = npt.NDArray[np.float64]
 CalendarField = Literal["minute", "hour", "weekday", "day", "month", "day_of_year", "is_holiday"]
 
 _DAY = np.timedelta64(1, "D")

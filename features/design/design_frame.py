@@ -18,11 +18,10 @@ from pydantic import Field, model_validator
 from features.design.calendar import CalendarField, calendar, clock_days_before, country_holidays, fourier
 from features.design.row_layout import Layout, Moments, ticks_of, whole
 from features.rolling.dispatch import operations, run
-from features.rolling.numpy_kernel import Floats
 from features.rolling.terms import ClockLag, Fourier, Lag, Last, Rolling, Term, Window
 from quantis.errors import InvalidInput
-from quantis.frequency import Times
 from quantis.panel import DS, ID, TIMESTAMP, Snapshot, Task, Y, timestamps
+from quantis.types.arrays import Floats, Times
 from quantis.types.base import Frozen
 
 _CALENDARS: dict[str, tuple[CalendarField, ...]] = {

@@ -18,13 +18,12 @@ from pydantic import Field
 
 from features.design.design_frame import FeatureSpec, default_spec, design
 from features.design.row_layout import Layout, ticks_of
-from features.rolling.numpy_kernel import Floats, rolling
+from features.rolling.numpy_kernel import rolling
 from features.rolling.terms import Last, Statistic, Term
-from quantis.frequency import Times
 from quantis.panel import ID, Snapshot, Task, Y
+from quantis.types.arrays import Floats, Integers, Times
 from quantis.types.base import Frozen
 
-Integers = npt.NDArray[np.int64]
 _NEIGHBOURS = (-1, 1, 2, 3)
 """Steps by which a known-future covariate is also seen late (1 is the step before) or early."""
 _PHASES = 8

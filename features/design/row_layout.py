@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.rolling.dispatch import compiled, copy_tables, unwritable
-from features.rolling.numpy_kernel import Floats, Integers
-from quantis.frequency import Frequency, Times
+from quantis.frequency import Frequency
 from quantis.panel import DS, ID, Snapshot, times_of
+from quantis.types.arrays import Floats, Integers, Times
 
 _MONTHLY = frozenset({"MS", "QS", "YS"})
 _EPOCH = np.datetime64(0, "us")

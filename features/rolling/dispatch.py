@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from features.rolling.numpy_kernel import Floats, Integers, expanding, rolling
+from features.rolling.numpy_kernel import expanding, rolling
 from features.rolling.terms import Difference, Expanding, Lag, Last, Statistic, Window
+from quantis.types.arrays import Floats, Integers
 
 COMPILED_FROM = 500_000
 """Rows from which the compiled pass is used: NumPy takes about a tenth of a second for as many."""

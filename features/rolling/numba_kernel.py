@@ -14,12 +14,10 @@ user's cache folder, and compiled in memory where neither can be written.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from features.rolling.run_lengths import compiled
+from quantis.types.arrays import Floats, Integers
 
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
 _NAN = np.nan
 _AT_ONCE = 512
 

@@ -14,9 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.rolling.terms import Statistic
-
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
+from quantis.types.arrays import Floats, Integers
 
 
 def rolling(

@@ -9,8 +9,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
+from quantis.types.arrays import Floats, Integers
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:

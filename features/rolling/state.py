@@ -9,9 +9,9 @@ import numpy as np
 
 from features.design.design_frame import FeatureSpec
 from features.rolling.dispatch import no_carry, operations, run
-from features.rolling.numpy_kernel import Floats, Integers
 from features.rolling.terms import ClockLag, Window
 from quantis.errors import InvalidInput
+from quantis.types.arrays import Floats, Integers
 
 
 @dataclass(frozen=True)

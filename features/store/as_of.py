@@ -10,15 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.store.content_hash import GIVEN
 from quantis.panel import KNOWN_AT, RECORDED_AT, TIMESTAMP
-
-Integers = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
+from quantis.types.arrays import Integers, Mask
 
 _NEVER = np.iinfo(np.int64).min
 

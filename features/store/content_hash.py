@@ -16,11 +16,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from quantis.panel import KNOWN_AT, RECORDED_AT
+from quantis.types.arrays import Integers
 
 GIVEN = "given"
 
 Words = npt.NDArray[np.uint64]
-Integers = npt.NDArray[np.int64]
 
 _LANES = 2
 _BLOCK = 32_768  # rows whose intermediate results stay in the cache

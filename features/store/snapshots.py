@@ -12,10 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.store.panel_store import PanelStore, Pins
-from quantis.frequency import Frequency, Times
+from quantis.frequency import Frequency
 from quantis.panel import DS, ID, Panel, Snapshot, Task, Y, times_of, timestamps
-
-Integers = npt.NDArray[np.int64]
+from quantis.types.arrays import Integers, Times
 
 
 def snapshot_at(panel: Panel, cutoff: np.datetime64, task: Task) -> Snapshot:

@@ -15,8 +15,7 @@ from features.store.panel_store import GROUPS
 from jobs.ingestion.file_checks import Checked
 from quantis.panel import DS, ID, KNOWN_AT
 from quantis.sandbox.client import kept_panel
-
-Integers = npt.NDArray[np.int64]
+from quantis.types.arrays import Integers
 
 _ROWS = 1_000_000  # that are compared at once, unless one series has more
 _FILE = "__file"

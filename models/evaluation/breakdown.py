@@ -9,10 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from models.evaluation.evaluated import CUTOFF, Integers, Rows
+from models.evaluation.evaluated import CUTOFF, Rows
 from models.evaluation.metrics import METRICS, Parts, figures
 from quantis.errors import InvalidInput
 from quantis.panel import DS, ID, Panel, Task
+from quantis.types.arrays import Integers
 from quantis.types.registry import Dimension
 
 DIMENSIONS: tuple[Dimension, ...] = ("series", "step", "window", "segment")

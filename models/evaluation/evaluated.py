@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from models.arrays import Floats, floats
+from models.arrays import floats
 from quantis.panel import DS, ID, Y, series_slices, times_of
+from quantis.types.arrays import Floats, Integers
 
 CUTOFF = "cutoff"
-Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from models.arrays import Floats
-from models.evaluation.evaluated import Integers, Rows
+from models.evaluation.evaluated import Rows
+from quantis.types.arrays import Floats, Integers
 
 
 @dataclass(frozen=True)

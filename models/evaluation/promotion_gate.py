@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from models.arrays import Floats
 from models.evaluation.evaluated import CUTOFF, Rows
 from models.evaluation.metrics import pair_errors
 from quantis.errors import InvalidInput
 from quantis.panel import ID, times_of
+from quantis.types.arrays import Floats
 from quantis.types.registry import LeaderboardRow
 
 NAIVE = "seasonal_naive"

@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from models.arrays import Floats, each_series, floats, keep_series, predictions
+from models.arrays import each_series, floats, keep_series, predictions
 from models.evaluation.evaluated import Rows
 from models.forecaster import Forecaster, Parts, quantile_column
 from quantis.errors import InvalidInput
 from quantis.panel import Snapshot, Task
+from quantis.types.arrays import Floats
 
 _ROUNDS = 25
 _BAGS = 10

@@ -7,10 +7,11 @@ from typing import ClassVar, Self
 import numpy as np
 import pyarrow as pa
 
-from models.arrays import Floats, Series, each_series, floats, predictions, require_observed
+from models.arrays import Series, each_series, floats, predictions, require_observed
 from models.forecaster import Parts
 from quantis.errors import InvalidInput
 from quantis.panel import Snapshot, Task
+from quantis.types.arrays import Floats
 
 _RESIDUALS = 2000  # the latest residuals per season count: about twelve weeks of hours
 

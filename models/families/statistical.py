@@ -11,10 +11,11 @@ import numpy.typing as npt
 import pyarrow as pa
 from statsforecast.models import IMAPA, MSTL, AutoCES, AutoETS, DynamicOptimizedTheta
 
-from models.arrays import Floats, Series, each_series, predictions, require_observed
+from models.arrays import Series, each_series, predictions, require_observed
 from models.families.naive import repeated
 from models.forecaster import Parts
 from quantis.panel import Snapshot, Task
+from quantis.types.arrays import Floats
 
 _SEASONS_KEPT = 6
 _LEAST_KEPT = 200

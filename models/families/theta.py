@@ -8,10 +8,11 @@ import numpy as np
 import pyarrow as pa
 from statsforecast.models import Theta as ThetaModel
 
-from models.arrays import Floats, Series, each_series, predictions, require_observed
+from models.arrays import Series, each_series, predictions, require_observed
 from models.families.naive import repeated
 from models.forecaster import Parts
 from quantis.panel import Snapshot, Task
+from quantis.types.arrays import Floats
 
 _LEAST_FITTED = 12
 _LEAST_KEPT, _SEASONS_KEPT = 200, 6

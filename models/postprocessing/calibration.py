@@ -15,10 +15,11 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from models.arrays import Floats, floats
+from models.arrays import floats
 from models.evaluation.evaluated import Rows, quantile_columns
 from models.forecaster import Forecaster, Parts, quantile_column
 from quantis.panel import ID, Snapshot, Task, series_slices
+from quantis.types.arrays import Floats
 from quantis.types.base import Frozen
 
 _STRETCHES, _PAIRS_A_STRETCH = 4, 40

@@ -20,10 +20,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from models.arrays import Floats, each_series, floats
+from models.arrays import each_series, floats
 from models.evaluation.evaluated import quantile_columns
 from quantis.errors import InvalidInput
 from quantis.panel import DS, ID, Snapshot, SnapshotProvider, Task, Y, series_slices, times_of
+from quantis.types.arrays import Floats
 from quantis.types.jobs import Reconciliation
 
 TOTAL = "total"

@@ -6,10 +6,11 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 
-from models.arrays import Floats, each_series
+from models.arrays import each_series
 from models.prediction.fallback import Entry
 from quantis.errors import InvalidInput
 from quantis.panel import ID, Snapshot, Task
+from quantis.types.arrays import Floats
 from quantis.types.base import Cell
 from quantis.types.forecasts import ForecastMethod, Reason
 

@@ -10,13 +10,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from models.arrays import Floats, Series, each_series, floats, keep_series
+from models.arrays import Series, each_series, floats, keep_series
 from models.evaluation.evaluated import quantile_columns
 from models.families.naive import LastValue, SeasonalNaive
 from models.forecaster import Forecaster
 from quantis.errors import QuantisError
-from quantis.frequency import Times
 from quantis.panel import DS, ID, Snapshot, Task, series_slices, times_of
+from quantis.types.arrays import Floats, Times
 from quantis.types.forecasts import ForecastMethod, Reason
 
 _LOG = logging.getLogger(__name__)

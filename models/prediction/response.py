@@ -9,11 +9,11 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 
-from models.arrays import Floats
 from models.forecaster import quantile_column
 from models.prediction.fallback import Entry
 from quantis.errors import InvalidInput
 from quantis.panel import DS, ID, Task, timestamps
+from quantis.types.arrays import Floats
 from quantis.types.forecasts import SeriesForecast
 
 

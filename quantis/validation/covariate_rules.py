@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from quantis.frequency import Frequency
 from quantis.panel import Y
+from quantis.types.arrays import Floats, Integers, Mask
 from quantis.types.datasets import Roles
 from quantis.validation.findings import Findings
-from quantis.validation.rows import Integers, Rows
-from quantis.validation.value_parsing import Mask
-
-Floats = npt.NDArray[np.float64]
+from quantis.validation.rows import Rows
 
 _NEAR = 3  # steps up to which a shifted y is looked for, and once more around each season
 _COMPARED = 8  # changing values of y from which equality is no chance

@@ -12,14 +12,14 @@ import pyarrow.compute as pc
 from quantis.frequency import Frequency
 from quantis.panel import DS, ID, KNOWN_AT, TIMESTAMP, Panel, Y, timestamps
 from quantis.reading import notes_of
+from quantis.types.arrays import Integers, Mask
 from quantis.types.datasets import CheckReport, DatasetSpec, Roles
 from quantis.types.reading import ReadOptions
 from quantis.validation.column_mapping import check_names, is_reserved, named
 from quantis.validation.covariate_rules import any_valid, check_known_future, check_leaks, check_static
 from quantis.validation.findings import Findings
 from quantis.validation.frequency_rules import check_series
-from quantis.validation.rows import Integers, Reading, Rows, parse_rows
-from quantis.validation.value_parsing import Mask
+from quantis.validation.rows import Reading, Rows, parse_rows
 from quantis.validation.value_rules import check_values
 
 

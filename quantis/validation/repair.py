@@ -13,12 +13,13 @@ import pyarrow.compute as pc
 from quantis.errors import InvalidInput
 from quantis.frequency import Frequency, infer, infer_counts
 from quantis.panel import DS, ID, KNOWN_AT, Y, times_of, timestamps
+from quantis.types.arrays import Mask
 from quantis.types.datasets import Roles
 from quantis.types.reading import ReadOptions
 from quantis.validation.column_mapping import is_reserved, named
 from quantis.validation.time_zones import to_utc
 from quantis.validation.timestamps import times
-from quantis.validation.value_parsing import Mask, numbers, texts
+from quantis.validation.value_parsing import numbers, texts
 from quantis.validation.value_rules import leading_zeros
 
 

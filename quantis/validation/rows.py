@@ -7,22 +7,19 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from quantis.frequency import Times
 from quantis.panel import DS, ID, KNOWN_AT, TIMESTAMP, Y, times_of
 from quantis.reading import printable
+from quantis.types.arrays import Integers, Mask, Times
 from quantis.types.datasets import Roles
 from quantis.types.reading import DateOrder
 from quantis.validation.findings import Findings
 from quantis.validation.time_zones import to_utc
 from quantis.validation.timestamps import Times as Moments
 from quantis.validation.timestamps import times
-from quantis.validation.value_parsing import Mask, Numbers, numbers, texts
-
-Integers = npt.NDArray[np.int64]
+from quantis.validation.value_parsing import Numbers, numbers, texts
 
 _EARLIEST, _LATEST = np.datetime64("1700-01-01", "us"), np.datetime64("2262-01-01", "us")
 

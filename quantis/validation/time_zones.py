@@ -5,14 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from quantis.frequency import Times
-from quantis.validation.value_parsing import Mask
-
-Integers = npt.NDArray[np.int64]
+from quantis.types.arrays import Integers, Mask, Times
 
 
 class Localised(NamedTuple):

@@ -12,9 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from quantis.panel import TIMESTAMP
+from quantis.types.arrays import Mask
 from quantis.types.reading import DateOrder
 from quantis.validation.date_formats import ISO, parse_dates
-from quantis.validation.value_parsing import Mask, texts
+from quantis.validation.value_parsing import texts
 
 _DAY = 86_400_000_000  # microseconds
 

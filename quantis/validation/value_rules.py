@@ -6,15 +6,12 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from quantis.frequency import Frequency
 from quantis.panel import Y
+from quantis.types.arrays import Floats, Integers, Mask
 from quantis.validation.findings import Findings
-from quantis.validation.rows import Integers, Rows
-from quantis.validation.value_parsing import Mask
-
-Floats = npt.NDArray[np.float64]
+from quantis.validation.rows import Rows
 
 _HINTED = 20_000  # series that are looked at for hints
 _LEAST = 24  # values from which hints are given

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from quantis.errors import InvalidInput
-from quantis.frequency import Times
 from quantis.panel import DS, ID, TIMESTAMP, Panel, Snapshot, Task, Y, times_of, timestamps
+from quantis.types.arrays import Times
 from quantis.types.forecasts import ForecastRequest, SeriesRequest
 
 MOST_STEPS = 100_000

@@ -11,9 +11,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from features.design.design_frame import FeatureSpec, design, horizon_rows
-from models.arrays import Floats, floats, predictions, recent
+from models.arrays import floats, predictions, recent
 from models.forecaster import Parts, quantile_column
 from quantis.panel import ID, Snapshot, Task, series_slices
+from quantis.types.arrays import Floats
 
 _NEIGHBOURS = (-1, 1, 2, 3)
 """Steps by which a covariate that is known in advance is also seen late (1 is the step before) or early."""

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from features.design.direct_frame import AnchoredFrame, AnchoredSpec, Samples, anchored_spec
-from models.arrays import Floats, predictions, recent
+from models.arrays import predictions, recent
 from models.families.boosting.training import (
     CENTRES,
     MAX_ROWS,
@@ -24,6 +24,7 @@ from models.families.boosting.training import (
 )
 from models.forecaster import Parts, quantile_column
 from quantis.panel import Snapshot, Task
+from quantis.types.arrays import Floats
 
 
 @dataclass(frozen=True)

@@ -18,15 +18,13 @@ from typing import Any, TypeVar
 
 import lightgbm as lgb
 import numpy as np
-import numpy.typing as npt
 
 from features.design.direct_frame import AnchoredFrame, AnchoredSpec, Samples
-from models.arrays import Floats
 from models.forecaster import quantile_column
 from models.postprocessing.calibration import beyond, measured, share_within
 from quantis.errors import InvalidInput
+from quantis.types.arrays import Floats, Integers
 
-Indices = npt.NDArray[np.int64]
 Given = TypeVar("Given")
 Made = TypeVar("Made")
 
@@ -104,12 +102,12 @@ class Training:
         made = self._at_once(lambda train: train(), wanted)
         return dict(zip([*CENTRES, *map(quantile_column, beside)], made, strict=True))
 
-    def centre(self, name: str, only: Indices | None = None) -> lgb.Booster:
+    def centre(self, name: str, only: Integers | None = None) -> lgb.Booster:
         """A view of the centre, from `only` these samples where they are named."""
         leaves = int(np.clip(self.observed // VALUES_PER_LEAF, *LEAVES))
         return self._train(CENTRES[name] | {"num_leaves": leaves}, name, ROUNDS, only)
 
-    def quantile(self, level: float, only: Indices | None = None) -> lgb.Booster:
+    def quantile(self, level: float, only: Integers | None = None) -> lgb.Booster:
         return self._train({"objective": "quantile", "alpha": level}, "level", FAN_ROUNDS, only)
 
     def widening(self, levels: Sequence[float]) -> float | None:
@@ -137,7 +135,7 @@ class Training:
         found = np.nan_to_num(np.concatenate(scores), nan=_WIDEST)
         return float(np.clip(np.quantile(found, share_within(low, high)), 1.0, _WIDEST))
 
-    def _beyond(self, low: float, high: float, train: Indices, test: Indices) -> Floats:
+    def _beyond(self, low: float, high: float, train: Integers, test: Integers) -> Floats:
         """How many times its interval's width each of `test` lies from the median, trained on `train`."""
         matrix, z = self.samples.matrix[test], self._relative("level")[test]
 
@@ -166,7 +164,7 @@ class Training:
         ).construct()  # fmt: skip
 
     def _train(
-        self, objective: Mapping[str, Any], about: str, rounds: int, only: Indices | None
+        self, objective: Mapping[str, Any], about: str, rounds: int, only: Integers | None
     ) -> lgb.Booster:
         params = {**_COMMON, **objective}
         data, count, observed = self._binned[about], len(self.samples.y), self.observed

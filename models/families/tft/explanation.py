@@ -13,9 +13,8 @@ from models.families.tft.input_encoding import Encoding
 from models.families.tft.network import Answer
 from models.families.tft.windows import Windows
 from quantis.panel import DS, ID, Snapshot
+from quantis.types.arrays import Integers, Singles
 
-Floats = npt.NDArray[np.float32]
-Integers = npt.NDArray[np.int64]
 SCHEMA = pa.schema(
     [
         pa.field(ID, pa.string(), nullable=False),
@@ -59,10 +58,10 @@ def explanation(snapshot: Snapshot, encoding: Encoding, windows: Windows, answer
     return pa.concat_tables([*tables, _attention(snapshot, attention, windows)])
 
 
-def _joined(answers: list[Answer], windows: Windows) -> tuple[Floats, Floats, Floats, Floats]:
+def _joined(answers: list[Answer], windows: Windows) -> tuple[Singles, Singles, Singles, Singles]:
     """Static, encoder and decoder weights and attention (mean of heads), encoders padded in front."""
 
-    def joined(values: Iterable[torch.Tensor]) -> Floats:
+    def joined(values: Iterable[torch.Tensor]) -> Singles:
         return np.concatenate([value.numpy() for value in values])
 
     def whole(values: torch.Tensor, past: int, dim: int) -> torch.Tensor:
@@ -87,14 +86,14 @@ def _lengths(windows: Windows) -> Integers:
     return seen
 
 
-def _weighed(encoder: Floats, attention: Floats) -> Floats:
+def _weighed(encoder: Singles, attention: Singles) -> Singles:
     """Variable weights [batch, past, n] averaged with the attention [batch, h, past]. Shape [batch, h, n]."""
     found = np.einsum("bhp,bpn->bhn", attention.astype(np.float64), encoder.astype(np.float64))
-    shares: Floats = found / found.sum(axis=2, keepdims=True)
+    shares: Singles = found / found.sum(axis=2, keepdims=True)
     return shares
 
 
-def _rows(snapshot: Snapshot, kind: str, names: list[str], values: Floats, h: int) -> pa.Table:
+def _rows(snapshot: Snapshot, kind: str, names: list[str], values: Singles, h: int) -> pa.Table:
     """`values` [series, h, names]."""
     count = len(names)
     flat = values.reshape(-1, count).astype(np.float64)
@@ -102,7 +101,7 @@ def _rows(snapshot: Snapshot, kind: str, names: list[str], values: Floats, h: in
     return _table(snapshot, kind, np.tile(np.array(names), len(flat)), None, flat, h)
 
 
-def _attention(snapshot: Snapshot, attention: Floats, windows: Windows) -> pa.Table:
+def _attention(snapshot: Snapshot, attention: Singles, windows: Windows) -> pa.Table:
     """By lag, from the step before on; what a step cannot see has no row."""
     h, width = attention.shape[1:]
     step, place = np.arange(h)[:, None], np.arange(width)[None]

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from models.arrays import Floats, predictions, recent
+from models.arrays import predictions, recent
 from models.families.tft.explanation import explanation
 from models.families.tft.fast_predict import Quick
 from models.families.tft.input_encoding import Encoding, Scales
@@ -20,6 +20,7 @@ from models.families.tft.time_grid import encode
 from models.families.tft.windows import Windows
 from models.forecaster import Parts
 from quantis.panel import Snapshot, Task
+from quantis.types.arrays import Floats
 from quantis.types.base import Frozen, Moment
 from quantis.types.jobs import TftParams
 

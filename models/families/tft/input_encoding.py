@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.design.calendar import CalendarField
-from models.arrays import Floats, floats
+from models.arrays import floats
 from quantis.panel import ID, Snapshot, Task, Y, series_slices
+from quantis.types.arrays import Floats
 from quantis.types.base import Frozen
 
 _CYCLES: dict[str, tuple[CalendarField, ...]] = {

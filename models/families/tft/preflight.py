@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from models.arrays import floats
-from models.families.tft.time_grid import Integers
 from quantis.panel import ID, Snapshot, Task, Y, series_slices
+from quantis.types.arrays import Integers
 from quantis.types.jobs import TftParams
 
 RULES = ("too_little_history", "horizon_past_the_end", "no_observed_target")

@@ -16,8 +16,8 @@ import torch
 
 from models.arrays import floats
 from quantis.panel import ID, Snapshot, Y, series_slices
+from quantis.types.arrays import Integers
 
-Integers = npt.NDArray[np.int64]
 _MOST = 8
 _SAVING = 0.5  # of the steps
 

@@ -11,12 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.design.calendar import calendar
-from models.arrays import Floats, floats
+from models.arrays import floats
 from models.families.tft.input_encoding import Encoding, Scales
-from quantis.frequency import Times
 from quantis.panel import DS, ID, Snapshot, Task, Y, series_slices, times_of
+from quantis.types.arrays import Floats, Integers, Times
 
-Integers = npt.NDArray[np.int64]
 _Read = Callable[[pa.ChunkedArray], Floats]
 
 

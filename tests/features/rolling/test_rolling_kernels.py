@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from features.design.design_frame import FeatureSpec, Rolling
 from features.rolling import dispatch
 from features.rolling.dispatch import no_carry, operations, run
-from features.rolling.numpy_kernel import Floats, rolling
+from features.rolling.numpy_kernel import rolling
 from features.rolling.state import SeriesState, advance
 from features.rolling.terms import ClockLag, Difference, Expanding, Lag, Last, Statistic, Term
 from quantis.errors import InvalidInput
+from quantis.types.arrays import Floats
 
 NAMES: tuple[Statistic, ...] = ("mean", "std", "min", "max")
 VALUES = st.lists(st.one_of(st.just(np.nan), st.floats(-1e6, 1e6)), min_size=1, max_size=60)

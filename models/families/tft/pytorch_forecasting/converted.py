@@ -10,11 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
-from models.arrays import Floats, floats, predictions
+from models.arrays import floats, predictions
 from models.families.tft.forecaster import mean_of
 from models.families.tft.network import Batch, Network, Sizes
 from models.forecaster import Parts
 from quantis.panel import DS, ID, Snapshot, Task, Y, series_slices, times_of
+from quantis.types.arrays import Floats
 from quantis.types.base import Frozen, Moment
 
 Kind = Literal["column", "target", "center", "spread", "time", "relative_time", "encoder_length"]

@@ -11,8 +11,9 @@ import pyarrow as pa
 import torch
 
 from models.families.tft.blocks import blocks, cleared, padding
-from models.families.tft.pytorch_forecasting.panel import Integers, Layout, Panel
+from models.families.tft.pytorch_forecasting.panel import Layout, Panel
 from quantis.errors import InvalidInput
+from quantis.types.arrays import Integers
 
 Inputs = dict[str, torch.Tensor]
 

@@ -9,16 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
 from quantis.errors import InvalidInput
+from quantis.types.arrays import Floats, Integers
 
 _EPS = float(np.finfo(np.float16).eps)  # what the reference adds to every spread
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
