@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { follow, messagesOf, type SseMessage } from "./sse";
+import { follow, readMessages, type SseMessage } from "./sse";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 
@@ -14,7 +14,7 @@ function streamOf(chunks: Uint8Array[]): ReadableStream<Uint8Array> {
 
 async function read(chunks: Uint8Array[]): Promise<SseMessage[]> {
   const messages: SseMessage[] = [];
-  for await (const message of messagesOf(streamOf(chunks))) messages.push(message);
+  for await (const message of readMessages(streamOf(chunks))) messages.push(message);
   return messages;
 }
 
@@ -34,17 +34,17 @@ describe("server-sent events", () => {
     expect(await read([...whole].map((byte) => Uint8Array.of(byte)))).toEqual(MESSAGES);
   });
 
-  test("when the last event lacks its blank line, then it is not told", async () => {
+  test("when the last event lacks its blank line, then it is not reported", async () => {
     expect(await read([bytes("data: whole\n\ndata: half\n")])).toHaveLength(1);
   });
 });
 
 describe("following a stream", () => {
-  test("when the line drops, then it is taken up after the last event seen", async () => {
-    const asked: (string | null)[] = [];
-    const told: string[] = [];
+  test("when the connection drops, then it is resumed after the last event", async () => {
+    const requested: (string | null)[] = [];
+    const received: string[] = [];
     const states: string[] = [];
-    const answers = [
+    const responses = [
       () => new Response(streamOf([bytes("id: 1\ndata: one\n\nid: 2\ndata: two\n\nid: 3\nda")])),
       () => {
         throw new TypeError("network");
@@ -54,28 +54,28 @@ describe("following a stream", () => {
     ];
     await follow({
       connect: async (lastId) => {
-        asked.push(lastId);
-        const answer = answers[asked.length - 1];
-        if (!answer) throw new Error("asked too often");
-        return answer();
+        requested.push(lastId);
+        const response = responses[requested.length - 1];
+        if (!response) throw new Error("requested too often");
+        return response();
       },
-      onMessage: (message) => told.push(message.data),
+      onMessage: (message) => received.push(message.data),
       onState: (state) => states.push(state),
-      isOver: () => told.includes("three"),
+      isOver: () => received.includes("three"),
       signal: new AbortController().signal,
       waitMs: 1,
     });
-    expect(told).toEqual(["one", "two", "three"]);
-    expect(asked).toEqual([null, "2", "2", "2"]);
+    expect(received).toEqual(["one", "two", "three"]);
+    expect(requested).toEqual([null, "2", "2", "2"]);
     expect(states).toEqual(["live", "waiting", "waiting", "waiting", "live"]);
   });
 
-  test("when the page is left, then nothing is asked any more", async () => {
+  test("when the page is left, then nothing is requested any more", async () => {
     const stop = new AbortController();
-    let asked = 0;
+    let requested = 0;
     await follow({
       connect: async () => {
-        asked += 1;
+        requested += 1;
         stop.abort();
         throw new DOMException("aborted", "AbortError");
       },
@@ -83,6 +83,6 @@ describe("following a stream", () => {
       isOver: () => false,
       signal: stop.signal,
     });
-    expect(asked).toBe(1);
+    expect(requested).toBe(1);
   });
 });

@@ -1,26 +1,24 @@
+import { createParser } from "eventsource-parser";
+
 export interface SseMessage {
   id: string | null;
   event: string;
   data: string;
 }
 
-/** Server-sent events from a byte stream, whatever the chunks' borders are. */
-export async function* messagesOf(body: ReadableStream<Uint8Array>): AsyncGenerator<SseMessage> {
+/** Read server-sent events from a byte stream, whatever the chunks' borders are. */
+export async function* readMessages(body: ReadableStream<Uint8Array>): AsyncGenerator<SseMessage> {
+  const complete: SseMessage[] = [];
+  const parser = createParser({
+    onEvent: ({ id = null, event = "message", data }) => complete.push({ id, event, data }),
+  });
   const reader = body.getReader();
   const decoder = new TextDecoder();
-  const parse = lineParser();
-  let rest = "";
   try {
     for (;;) {
       const { done, value } = await reader.read();
-      rest += decoder.decode(value, { stream: !done });
-      // A lone CR at the end may be half of a CRLF: it waits for the next chunk.
-      const lines = rest.split(/\r\n|\n|\r(?!$)/);
-      rest = lines.pop() ?? "";
-      for (const line of lines) {
-        const message = parse(line);
-        if (message) yield message;
-      }
+      parser.feed(decoder.decode(value, { stream: !done }));
+      yield* complete.splice(0);
       if (done) return;
     }
   } finally {
@@ -28,55 +26,33 @@ export async function* messagesOf(body: ReadableStream<Uint8Array>): AsyncGenera
   }
 }
 
-/** Collects lines; gives a message at each blank line that follows data. */
-function lineParser(): (line: string) => SseMessage | null {
-  let id: string | null = null;
-  let event = "";
-  let data: string[] = [];
-  return (line) => {
-    if (line === "") {
-      const message = data.length ? { id, event: event || "message", data: data.join("\n") } : null;
-      event = "";
-      data = [];
-      return message;
-    }
-    const colon = line.indexOf(":");
-    const field = colon < 0 ? line : line.slice(0, colon);
-    const value = colon < 0 ? "" : line.slice(colon + 1).replace(/^ /, "");
-    if (field === "data") data.push(value);
-    else if (field === "event") event = value;
-    else if (field === "id") id = value;
-    return null;
-  };
-}
-
 export interface FollowOptions {
-  /** One connection; `lastId` is what the server shall continue after. */
+  /** Open one connection; the server continues after `lastId`. */
   connect: (lastId: string | null, signal: AbortSignal) => Promise<Response>;
   onMessage: (message: SseMessage) => void;
   onState?: (state: "live" | "waiting") => void;
-  /** Asked after each end of the stream: is there nothing more to come? */
+  /** Called after each end of the stream; true when nothing more will come. */
   isOver: () => boolean | Promise<boolean>;
   signal: AbortSignal;
   waitMs?: number;
 }
 
-/** Reads a stream to its end; a dropped connection is taken up again after the last event seen. */
+/** Read a stream to its end; a dropped connection is resumed after the last event. */
 export async function follow(options: FollowOptions): Promise<void> {
   const { signal, waitMs = 1000 } = options;
   let lastId: string | null = null;
   for (let attempt = 0; !signal.aborted; attempt += 1) {
     try {
-      const answer = await options.connect(lastId, signal);
-      if (!answer.ok || !answer.body) throw new Error(`event stream answered ${answer.status}`);
+      const response = await options.connect(lastId, signal);
+      if (!response.ok || !response.body) throw new Error(`event stream responded ${response.status}`);
       options.onState?.("live");
-      for await (const message of messagesOf(answer.body)) {
+      for await (const message of readMessages(response.body)) {
         lastId = message.id ?? lastId;
         attempt = 0;
         options.onMessage(message);
       }
     } catch {
-      // A dropped line and a refused connection are one thing here: ask whether there is more, and try again.
+      // A dropped connection and a refused one are treated alike: unless the stream is over, try again.
     }
     if (signal.aborted || (await options.isOver())) return;
     options.onState?.("waiting");
