@@ -22,7 +22,7 @@ from bench.accuracy_peers import ALWAYS
 from bench.accuracy_sets import SETS, Trial
 from bench.harness import arguments, report
 from jobs.evaluation import candidates
-from jobs.evaluation.candidates import Judged, Member, Unit
+from jobs.evaluation.candidates import Candidate, CandidateBlock, EvaluationResult
 from models.evaluation.metrics import evaluate
 from models.evaluation.promotion_gate import gate
 from models.evaluation.rolling_origin import backtest
@@ -52,24 +52,26 @@ def ours(trial: Trial, tell: Any) -> tuple[dict[str, float | None], dict[str, An
     spec = CompareSpec(dataset=trial.name, h=trial.task.h)
     now = trial.snapshot(trial.tests[0])
     judged = trial.before_test(now)
-    members = candidates.members(spec, trial.task)
-    outcomes: dict[str, Judged | Exception] = {}
-    for member in members:
+    lineup = candidates.build_candidates(spec, trial.task)
+    outcomes: dict[str, EvaluationResult | Exception] = {}
+    for member in lineup:
         try:
-            outcomes[member.name] = candidates.judge_unit(judged, Unit(member), None)
+            outcomes[member.name] = candidates.evaluate_block(judged, CandidateBlock(member), None)
         except Exception as error:
             outcomes[member.name] = error
         tell(f"{trial.name}: {member.name} judged, {time.monotonic() - started:.0f} s")
-    published = candidates.published(members, outcomes, judged, Family.ensemble in spec.families)
+    published = candidates.calibrate_and_blend(lineup, outcomes, judged, Family.ensemble in spec.families)
     for name, candidate in published.items():
-        outcomes[name] = Judged(candidate.predictions, 0.0)
+        outcomes[name] = EvaluationResult(candidate.predictions, 0.0)
     if ENSEMBLE in published:
-        members = [*members, Member(ENSEMBLE, Family.ensemble)]
-    scores = [candidates.score(member, outcomes[member.name], judged) for member in members]
+        lineup = [*lineup, Candidate(ENSEMBLE, Family.ensemble)]
+    scores = [candidates.score_candidate(member, outcomes[member.name], judged) for member in lineup]
     decision = gate(scores)
     weights = published[decision.chosen].weights
-    by_name = {member.name: member for member in members}
-    fitted = [(weight, candidates.fit(by_name[name], now, trial.task)) for name, weight in weights.items()]
+    by_name = {member.name: member for member in lineup}
+    fitted = [
+        (weight, candidates.fit_candidate(by_name[name], now, trial.task)) for name, weight in weights.items()
+    ]
     model = Ensemble(trial.task, fitted) if decision.chosen == ENSEMBLE else fitted[0][1]
     model = calibrated(model, published[decision.chosen].calibration)
     found = _figures(trial, lambda snapshot: model, with_fallback=True)

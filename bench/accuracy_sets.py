@@ -41,11 +41,13 @@ class Trial:
         steps = spans * len(self.tests) * self.task.h
         return replace(self, tests=tuple(self.task.frequency.shift(np.array(self.tests), -steps)))
 
-    def before_test(self, now: Snapshot) -> candidates.Trial:
+    def before_test(self, now: Snapshot) -> candidates.EvaluationSetup:
         """What families are judged on: the rolling origins that a training job would take from `now`."""
-        windows = candidates.windows(CompareSpec(dataset=self.name, h=self.task.h), self.task, now.history)
+        windows = candidates.count_windows(
+            CompareSpec(dataset=self.name, h=self.task.h), self.task, now.history
+        )
         origins = cutoffs(self.tests[0], self.task, windows, self.task.h)
-        return candidates.Trial(self.task, self.snapshot, now.history, tuple(origins))
+        return candidates.EvaluationSetup(self.task, self.snapshot, now.history, tuple(origins))
 
     @property
     def actuals(self) -> pa.Table:

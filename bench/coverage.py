@@ -17,7 +17,7 @@ from typing import Any
 from bench.accuracy_sets import MORE, SETS, Trial
 from bench.harness import arguments, report
 from jobs.evaluation import candidates
-from jobs.evaluation.candidates import Member, Unit
+from jobs.evaluation.candidates import Candidate, CandidateBlock
 from models.evaluation.metrics import evaluate
 from models.evaluation.rolling_origin import backtest
 from models.forecaster import Forecaster
@@ -35,11 +35,13 @@ def span(trial: Trial) -> dict[str, Any]:
     task, now = trial.task, trial.snapshot(trial.tests[0])
     family = Family.statistical if trial.name in STATISTICAL else Family.boosting
     season = task.season_lengths[0]
-    member, floor = Member(family, family), Member("floor", Family.seasonal_naive, season=season)
+    member, floor = Candidate(family, family), Candidate("floor", Family.seasonal_naive, season=season)
     judged = trial.before_test(now)
-    outcomes = {one.name: candidates.judge_unit(judged, Unit(one), None) for one in (member, floor)}
-    candidate = candidates.published([member, floor], outcomes, judged, blend=False)[member.name]
-    fitted = candidates.fit(member, now, task)
+    outcomes = {
+        one.name: candidates.evaluate_block(judged, CandidateBlock(one), None) for one in (member, floor)
+    }
+    candidate = candidates.calibrate_and_blend([member, floor], outcomes, judged, blend=False)[member.name]
+    fitted = candidates.fit_candidate(member, now, task)
     published = calibrated(fitted, candidate.calibration)
     return {
         "windows": len(judged.cutoffs),

@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from cluster.repositories.backtests import FORECASTS, Backtests
-from jobs.evaluation.candidates import Judged, Trial
-from jobs.evaluation.runner import Clock, Compared, compare, trial_of
+from jobs.evaluation.candidates import EvaluationResult, EvaluationSetup
+from jobs.evaluation.runner import EvaluationReport, build_setup, evaluate_candidates
+from jobs.evaluation.time_budget import TimeBudget
 from jobs.runtime import Context, run
 from models.evaluation.breakdown import DIMENSIONS, by_dimension, overall, segments_of
 from models.evaluation.evaluated import Rows
@@ -28,7 +29,7 @@ MOST_FALLBACKS = 100
 
 def work(context: Context[BacktestSpec]) -> dict[str, Any]:
     """Judge every family on the windows; keep the figures by every dimension and give the summary."""
-    clock = Clock.of(context.spec)
+    budget = TimeBudget.from_spec(context.spec)
     with context.step("read the panel", 0.05):
         task = _task(context)
         panel = context.dataset.panel(context.as_of)
@@ -36,14 +37,14 @@ def work(context: Context[BacktestSpec]) -> dict[str, Any]:
         levels = None
         if context.spec.hierarchy:
             levels = Levels.of(panel.static, context.spec.hierarchy, context.spec.reconciliation)
-        trial, _ = trial_of(context, task, levels)
-    compared = compare(context, trial, clock)
+        setup, _ = build_setup(context, task, levels)
+    compared = evaluate_candidates(context, setup, budget)
     with context.step("keep the figures", 0.99):
-        tables = _tables(compared, trial, segments)
+        tables = _tables(compared, setup, segments)
         whole = tables.pop("overall")
         Backtests(context.settings.storage).keep(context.team, context.job_id, tables)
     context.tell(_said(compared))
-    found = _summary(context, trial, compared, whole, [d for d in DIMENSIONS if tables[d].num_rows])
+    found = _summary(context, setup, compared, whole, [d for d in DIMENSIONS if tables[d].num_rows])
     return {"backtest": found.model_dump(mode="json")}
 
 
@@ -68,14 +69,16 @@ def _task(context: Context[BacktestSpec]) -> Task:
     return context.dataset.task(context.as_of, known.task.h, known.task.quantiles)
 
 
-def _tables(compared: Compared, trial: Trial, segments: list[pa.Table]) -> dict[str, pa.Table]:
+def _tables(
+    compared: EvaluationReport, setup: EvaluationSetup, segments: list[pa.Table]
+) -> dict[str, pa.Table]:
     """Every figure by dimension, the overall ones, and all forecasts."""
     parts: dict[str, list[pa.Table]] = {name: [] for name in ("overall", FORECASTS, *DIMENSIONS)}
-    for member, outcome in zip(compared.members, compared.outcomes, strict=True):
+    for member, outcome in zip(compared.candidates, compared.outcomes, strict=True):
         if isinstance(outcome, Exception):
             continue
         predictions = outcome.predictions
-        rows = Rows.of(predictions, trial.history, trial.task.season_lengths[0])
+        rows = Rows.of(predictions, setup.history, setup.task.season_lengths[0])
         parts["overall"].append(overall(member.name, rows))
         for dimension, table in by_dimension(member.name, predictions, rows, segments).items():
             parts[dimension].append(table)
@@ -85,16 +88,20 @@ def _tables(compared: Compared, trial: Trial, segments: list[pa.Table]) -> dict[
 
 
 def _summary(
-    context: Context[BacktestSpec], trial: Trial, compared: Compared, whole: pa.Table, cut: list[Dimension]
+    context: Context[BacktestSpec],
+    setup: EvaluationSetup,
+    compared: EvaluationReport,
+    whole: pa.Table,
+    cut: list[Dimension],
 ) -> Backtest:
     spec = context.spec
     return Backtest(
         id=context.job_id,
-        dataset=trial.task.dataset,
-        dataset_version=trial.task.version,
+        dataset=setup.task.dataset,
+        dataset_version=setup.task.version,
         mode=spec.backtest_mode,
-        cutoffs=[_moment(cutoff) for cutoff in trial.cutoffs],
-        h=trial.task.h,
+        cutoffs=[_moment(cutoff) for cutoff in setup.cutoffs],
+        h=setup.task.h,
         refit=spec.refit,
         rows=leaderboard(compared.scores),
         overall=[
@@ -107,7 +114,7 @@ def _summary(
     )
 
 
-def _fallbacks(compared: Compared) -> list[Fallback]:
+def _fallbacks(compared: EvaluationReport) -> list[Fallback]:
     return [
         Fallback(
             model=member.name,
@@ -116,13 +123,13 @@ def _fallbacks(compared: Compared) -> list[Fallback]:
             method=one.method,
             reason=one.reason,
         )
-        for member, outcome in zip(compared.members, compared.outcomes, strict=True)
-        if isinstance(outcome, Judged)
-        for one in outcome.fallen
+        for member, outcome in zip(compared.candidates, compared.outcomes, strict=True)
+        if isinstance(outcome, EvaluationResult)
+        for one in outcome.fallbacks
     ]
 
 
-def _said(compared: Compared) -> str:
+def _said(compared: EvaluationReport) -> str:
     failed = sum(score.failed is not None for score in compared.scores)
     return f"{len(compared.scores)} models judged" + (f", {failed} of them failed" if failed else "")
 

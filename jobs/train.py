@@ -12,8 +12,9 @@ from datetime import UTC
 from typing import Any
 
 from jobs.evaluation import candidates
-from jobs.evaluation.candidates import Trial
-from jobs.evaluation.runner import REFITTED, Clock, Compared, attempt, compare, fit_within, trial_of
+from jobs.evaluation.candidates import EvaluationSetup
+from jobs.evaluation.runner import EvaluationReport, attempt, build_setup, evaluate_candidates, fit_on_ray
+from jobs.evaluation.time_budget import REFIT_SHARE, TimeBudget
 from jobs.runtime import Context, run
 from jobs.tft.ray_trainer import parent_of, train_tft
 from models.evaluation.promotion_gate import GateDecision, fall_back, gate, leaderboard
@@ -30,15 +31,15 @@ from quantis.types.registry import Leaderboard, LeaderboardRow
 
 def work(context: Context[TrainSpec]) -> dict[str, Any]:
     """Backtest every family, choose, refit the choice on all that is known, publish and promote it."""
-    spec, clock = context.spec, Clock.of(context.spec)
+    spec, budget = context.spec, TimeBudget.from_spec(context.spec)
     with context.step("read the panel", 0.05):
         task = context.dataset.task(context.as_of, spec.h, spec.quantiles)
-        trial, now = trial_of(context, task)
-    compared = compare(context, trial, clock)
+        setup, now = build_setup(context, task)
+    compared = evaluate_candidates(context, setup, budget)
     decision = gate(compared.scores)
-    board = _board(context, trial, leaderboard(compared.scores))
+    board = _board(context, setup, leaderboard(compared.scores))
     with context.step(f"refit {decision.chosen} on all that is known", 0.92):
-        decision, forecaster = _refit(context, compared, decision, trial, now, clock)
+        decision, forecaster = _refit(context, compared, decision, setup, now, budget)
     with context.step("publish", 0.99):
         lineage = context.lineage.model_copy(update={"parent": parent_of(forecaster)})
         bundle = write_bundle(context.folder / "bundle", forecaster, now, lineage)
@@ -66,29 +67,31 @@ def work(context: Context[TrainSpec]) -> dict[str, Any]:
 
 def _refit(
     context: Context[TrainSpec],
-    compared: Compared,
+    compared: EvaluationReport,
     decision: GateDecision,
-    trial: Trial,
+    setup: EvaluationSetup,
     now: Snapshot,
-    clock: Clock,
+    budget: TimeBudget,
 ) -> tuple[GateDecision, Forecaster]:
     """The chosen member, or the blend's, fitted on all that is known and calibrated.
 
     A member of a blend that fails or overruns is left out of it; the best seasonal naive comes where all do.
     """
-    members = {member.name: member for member in compared.members}
-    candidate = compared.published.get(decision.chosen)
+    members = {member.name: member for member in compared.candidates}
+    candidate = compared.calibrated.get(decision.chosen)
     weights = candidate.weights if candidate else {decision.chosen: 1.0}
     wanted = [members[name] for name in weights]
     outcomes: dict[str, Forecaster | Exception] = {
-        member.name: attempt(lambda: train_tft(context, now, trial.task, "refit", clock.left(REFITTED)))
+        member.name: attempt(
+            lambda: train_tft(context, now, setup.task, "refit", budget.remaining(REFIT_SHARE))
+        )
         for member in wanted
         if member.family == Family.tft
     }
-    outcomes |= fit_within(trial, candidates.local(wanted), now, clock.left(REFITTED))
+    outcomes |= fit_on_ray(setup, candidates.without_tft(wanted), now, budget.remaining(REFIT_SHARE))
     fitted = [(weights[n], found) for n, found in outcomes.items() if not isinstance(found, Exception)]
     failed = [
-        f"{name}: {candidates.reason_of(outcome)}"
+        f"{name}: {candidates.failure_reason(outcome)}"
         for name, outcome in outcomes.items()
         if isinstance(outcome, Exception)
     ]
@@ -96,20 +99,20 @@ def _refit(
         context.tell(f"the refit failed of {'; '.join(failed)}")
     if not fitted:
         decision = fall_back(compared.scores, f"the refit of {decision.chosen} failed: {'; '.join(failed)}")
-        return decision, candidates.fit(members[decision.chosen], now, trial.task)
+        return decision, candidates.fit_candidate(members[decision.chosen], now, setup.task)
     blended = decision.chosen == ENSEMBLE
-    forecaster = Ensemble(trial.task, fitted) if blended else fitted[0][1]
+    forecaster = Ensemble(setup.task, fitted) if blended else fitted[0][1]
     return decision, calibrated(forecaster, candidate.calibration if candidate else None)
 
 
-def _board(context: Context[TrainSpec], trial: Trial, rows: list[LeaderboardRow]) -> Leaderboard:
+def _board(context: Context[TrainSpec], setup: EvaluationSetup, rows: list[LeaderboardRow]) -> Leaderboard:
     return Leaderboard(
         experiment=context.job_id,
         model=context.spec.model,
-        dataset=trial.task.dataset,
-        dataset_version=trial.task.version,
-        cutoffs=[cutoff.astype("datetime64[us]").item().replace(tzinfo=UTC) for cutoff in trial.cutoffs],
-        h=trial.task.h,
+        dataset=setup.task.dataset,
+        dataset_version=setup.task.version,
+        cutoffs=[cutoff.astype("datetime64[us]").item().replace(tzinfo=UTC) for cutoff in setup.cutoffs],
+        h=setup.task.h,
         rows=rows,
     )
 

@@ -22,9 +22,9 @@ from ray.tune.search.optuna import OptunaSearch
 
 from features.store.snapshots import PlainSnapshots, cutoffs
 from jobs.evaluation import candidates
-from jobs.evaluation.candidates import Trial
+from jobs.evaluation.candidates import EvaluationSetup
 from jobs.runtime import Context, run
-from jobs.tft.trial_ledger import Ledger, Outcome
+from jobs.tft.trial_ledger import TrialLedger, TrialResult
 from models.evaluation.metrics import evaluate
 from models.families.tft.checkpoint import Checkpoints, fingerprint
 from models.families.tft.sampling_order import mixed
@@ -36,7 +36,7 @@ from quantis.types.jobs import TftParams, TuneSpec
 
 REPORTS = 20  # how often training tells its loss
 CPUS_PER_TRIAL = 1
-Hear = Callable[[int, Outcome], None]
+ProgressCallback = Callable[[int, TrialResult], None]
 
 
 def work(context: Context[TuneSpec]) -> dict[str, Any]:
@@ -46,9 +46,11 @@ def work(context: Context[TuneSpec]) -> dict[str, Any]:
         task = context.dataset.task(context.as_of, spec.h, spec.quantiles)
         snapshots = PlainSnapshots(context.dataset.panel(context.as_of), task)
         last = context.last_cutoff(task)
-        trial = Trial(task, snapshots, snapshots(last).history, tuple(cutoffs(last, task, 1, task.h)))
+        trial = EvaluationSetup(
+            task, snapshots, snapshots(last).history, tuple(cutoffs(last, task, 1, task.h))
+        )
 
-    def hear(done: int, outcome: Outcome) -> None:
+    def hear(done: int, outcome: TrialResult) -> None:
         what = f"WQL {outcome.wql:.4f}" if outcome.wql is not None else outcome.state
         context.tell(f"trial {done} of {spec.trials}: {what}", 0.05 + 0.9 * done / spec.trials)
 
@@ -78,16 +80,16 @@ def work(context: Context[TuneSpec]) -> dict[str, Any]:
 class Search:
     """`trials` trials, or as many as `limit` lets begin, with their states and ledger in `folder`."""
 
-    trial: Trial
+    trial: EvaluationSetup
     params: TftParams
     folder: Path
     trials: int
     limit: timedelta | None = None
 
-    def run(self, hear: Hear) -> list[Outcome]:
+    def run(self, hear: ProgressCallback) -> list[TrialResult]:
         """Every trial's outcome, those of earlier runs in the same folder included, in the order of their end."""
-        ledger = Ledger(self.folder / "trials")
-        done, begun = ledger.ended(), ledger.begun()
+        ledger = TrialLedger(self.folder / "trials")
+        done, begun = ledger.results(), ledger.interrupted_configs()
         left = self.trials - len(done)
         if left <= 0:
             return done
@@ -112,7 +114,7 @@ class Search:
                 callbacks=[_Listener(ledger, hear)], failure_config=tune.FailureConfig(max_failures=1),
             ),
         ).fit()  # fmt: skip
-        return ledger.ended()
+        return ledger.results()
 
     def _space(self) -> dict[str, Any]:
         base = self.params.encoder_length
@@ -123,7 +125,7 @@ class Search:
         }
 
 
-def _trial(config: dict[str, Any], trial: Trial, params: TftParams, folder: Path) -> None:
+def _trial(config: dict[str, Any], trial: EvaluationSetup, params: TftParams, folder: Path) -> None:
     """One trial: train with these parameters, report the loss as it goes and the WQL at the end."""
     torch.set_num_threads(1)
     params = params.model_copy(update=config)
@@ -140,7 +142,7 @@ def _trial(config: dict[str, Any], trial: Trial, params: TftParams, folder: Path
         journal = Journal(states.latest, states.keep, max(1, params.steps // REPORTS))
         return fit_tft(snapshot, trial.task, params, progress=progress, journal=journal)
 
-    judged = candidates.judge(trial, fitted)
+    judged = candidates.evaluate_on_origins(trial, fitted)
     metrics = evaluate(judged.predictions, trial.history, trial.task.season_lengths[0]).metrics
     tune.report({"loss": last, "wql": metrics["wql"]})
 
@@ -148,24 +150,24 @@ def _trial(config: dict[str, Any], trial: Trial, params: TftParams, folder: Path
 class _Listener(tune.Callback):
     """Writes each trial's beginning and end into the ledger."""
 
-    def __init__(self, ledger: Ledger, hear: Hear) -> None:
+    def __init__(self, ledger: TrialLedger, hear: ProgressCallback) -> None:
         self._ledger = ledger
         self._hear = hear
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._ledger.begin(trial.config)
+        self._ledger.record_start(trial.config)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         wql, loss = (trial.last_result.get(name) for name in ("wql", "loss"))
         state = "finished" if wql is not None else "stopped early"
-        self._end(Outcome(trial.config, state, loss, wql))
+        self._end(TrialResult(trial.config, state, loss, wql))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._end(Outcome(trial.config, "failed", None, None))
+        self._end(TrialResult(trial.config, "failed", None, None))
 
-    def _end(self, outcome: Outcome) -> None:
-        self._ledger.end(outcome)
-        self._hear(len(self._ledger.ended()), outcome)
+    def _end(self, outcome: TrialResult) -> None:
+        self._ledger.record_end(outcome)
+        self._hear(len(self._ledger.results()), outcome)
 
     def get_state(self) -> None:
         """Nothing: the ledger is the record."""
@@ -174,7 +176,7 @@ class _Listener(tune.Callback):
         return {"_ledger": self._ledger, "_hear": _deaf}
 
 
-def _deaf(done: int, outcome: Outcome) -> None:
+def _deaf(done: int, outcome: TrialResult) -> None:
     """In copies that Tune saves; nobody listens there."""
 
 

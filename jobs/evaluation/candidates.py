@@ -19,7 +19,7 @@ from models.evaluation.promotion_gate import Score, errors_of
 from models.evaluation.rolling_origin import backtest
 from models.families.naive import ColumnForecast, SeasonalNaive
 from models.forecaster import Forecaster, measures_intervals
-from models.postprocessing.ensembling import Candidate, candidates
+from models.postprocessing.ensembling import BlendCandidate, candidates
 from models.postprocessing.reconciliation import Levels
 from models.prediction import fallback
 from models.prediction.fallback import Entry
@@ -33,19 +33,19 @@ from quantis.types.jobs import CompareSpec, Family
 BASELINE = "baseline"
 SERIES_PER_BLOCK = 250
 ENOUGH_PAIRS, MOST_WINDOWS = 100, 12
-LOCAL = frozenset({Family.seasonal_naive, Family.theta, Family.statistical})
+LOCAL_FAMILIES = frozenset({Family.seasonal_naive, Family.theta, Family.statistical})
 """Families that look at one series at a time: blocks of series are forecast apart, with the same result."""
 
 
 @runtime_checkable
-class Divisible(Protocol):
+class SelectableSnapshots(Protocol):
     """Snapshots of which some series can be had for the work of them alone."""
 
     def only(self, series: Sequence[str]) -> SnapshotProvider: ...
 
 
 @dataclass(frozen=True)
-class Member:
+class Candidate:
     """One row of the leaderboard to be."""
 
     name: str
@@ -60,7 +60,7 @@ class Member:
 
 
 @dataclass(frozen=True)
-class Trial:
+class EvaluationSetup:
     """What every member is judged on: the same snapshots, the same actuals, the same origins."""
 
     task: Task
@@ -73,16 +73,16 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Unit:
+class CandidateBlock:
     """A member on one block of the series: `part` of `parts`."""
 
-    member: Member
+    candidate: Candidate
     part: int = 0
     parts: int = 1
 
 
 @dataclass(frozen=True)
-class Fallen:
+class FallbackUsed:
     """A series that a simpler method forecast at a window, and why."""
 
     unique_id: str
@@ -92,7 +92,7 @@ class Fallen:
 
 
 @dataclass(frozen=True)
-class Judged:
+class EvaluationResult:
     """What a member answered: predictions beside actuals, the seconds it took, its size in bytes, and whether
     its intervals were measured on values left out of the fit.
     """
@@ -100,11 +100,11 @@ class Judged:
     predictions: pa.Table
     seconds: float
     size_bytes: int = 0
-    fallen: tuple[Fallen, ...] = ()
-    measured: bool = False
+    fallbacks: tuple[FallbackUsed, ...] = ()
+    intervals_measured: bool = False
 
 
-def windows(spec: CompareSpec, task: Task, history: pa.Table) -> int:
+def count_windows(spec: CompareSpec, task: Task, history: pa.Table) -> int:
     """How many rolling origins: as asked, or enough for about a hundred (series, window) pairs.
 
     Three at least and twelve at most, and never over more than a quarter of the usual history.
@@ -116,60 +116,67 @@ def windows(spec: CompareSpec, task: Task, history: pa.Table) -> int:
     return max(1, min(bearable, max(3, -(-ENOUGH_PAIRS // max(len(lengths), 1))), MOST_WINDOWS))
 
 
-def members(spec: CompareSpec, task: Task, families: Mapping[str, str] = FAMILIES) -> list[Member]:
+def build_candidates(
+    spec: CompareSpec, task: Task, families: Mapping[str, str] = FAMILIES
+) -> list[Candidate]:
     """The candidates of a job. Seasonal naive always stands: it is the floor."""
-    found = [Member(f"seasonal_naive_{m}", Family.seasonal_naive, season=m) for m in task.season_lengths]
+    found = [Candidate(f"seasonal_naive_{m}", Family.seasonal_naive, season=m) for m in task.season_lengths]
     for column in spec.baselines:
         if column not in task.roles.futr_exog:
             known = ", ".join(task.roles.futr_exog) or "none"
             raise InvalidInput(
                 f"baseline {column!r} is not known in advance; the dataset's such columns: {known}"
             )
-        found.append(Member(column, BASELINE, column=column))
+        found.append(Candidate(column, BASELINE, column=column))
     require_families(spec.families, families)
     apart = {Family.seasonal_naive, Family.ensemble}  # one stands already, a blend is made of the others
     if not task.roles.futr_exog + task.roles.hist_exog:
         apart.add(Family.boosting_plain)  # the same as boosting
     rivals = dict.fromkeys(family for family in spec.families if family not in apart)
-    return found + [Member(family, family) for family in rivals]
+    return found + [Candidate(family, family) for family in rivals]
 
 
-def published(
-    members: Sequence[Member], outcomes: Mapping[str, Judged | Exception], trial: Trial, blend: bool
-) -> dict[str, Candidate]:
+def calibrate_and_blend(
+    members: Sequence[Candidate],
+    outcomes: Mapping[str, EvaluationResult | Exception],
+    setup: EvaluationSetup,
+    blend: bool,
+) -> dict[str, BlendCandidate]:
     """What each member, and their blend, would be published as: calibrated, judged on the other windows.
 
     Forecasts that were reconciled over a hierarchy stay as they are, or they would no longer add up.
     """
-    judged = {m: outcome for m in members if isinstance(outcome := outcomes[m.name], Judged)}
+    judged = {m: outcome for m in members if isinstance(outcome := outcomes[m.name], EvaluationResult)}
     floor = next((judged[m] for m in judged if m.family == Family.seasonal_naive), None)
-    if floor is None or trial.levels is not None:
+    if floor is None or setup.levels is not None:
         return {}
     own = {m.name: one.predictions for m, one in judged.items() if m.family != BASELINE}
-    measured = {m.name for m, one in judged.items() if one.measured}
-    return candidates(own, floor.predictions, trial.history, trial.task, own if blend else (), measured)
+    measured = {m.name for m, one in judged.items() if one.intervals_measured}
+    return candidates(own, floor.predictions, setup.history, setup.task, own if blend else (), measured)
 
 
-def units(candidates: Sequence[Member], trial: Trial, width: int) -> list[Unit]:
+def split_into_blocks(
+    candidates: Sequence[Candidate], setup: EvaluationSetup, width: int
+) -> list[CandidateBlock]:
     """The members, those that look at one series at a time cut into blocks for `width` CPUs.
 
     The whole ones come first, since blocks fill the time beside them. Nothing is cut where the series belong
     together, as in a hierarchy.
     """
-    series = len(trial.history[ID].unique())
-    divisible = isinstance(trial.snapshots, Divisible)
+    series = len(setup.history[ID].unique())
+    divisible = isinstance(setup.snapshots, SelectableSnapshots)
     blocks = min(-(-series // SERIES_PER_BLOCK), 8 * width) if divisible else 1
     found = [
-        Unit(member, part, parts)
-        for member in candidates
-        for parts in [blocks if member.family in LOCAL else 1]
+        CandidateBlock(candidate, part, parts)
+        for candidate in candidates
+        for parts in [blocks if candidate.family in LOCAL_FAMILIES else 1]
         for part in range(parts)
     ]
     return sorted(found, key=lambda unit: unit.parts)
 
 
-def fit(
-    member: Member,
+def fit_candidate(
+    candidate: Candidate,
     snapshot: Snapshot,
     task: Task,
     families: Mapping[str, str] = FAMILIES,
@@ -179,24 +186,26 @@ def fit(
 
     Families are imported where they are used: each takes seconds that a training worker need not spend.
     """
-    match member.family:
+    match candidate.family:
         case Family.seasonal_naive:
-            return SeasonalNaive.fit(snapshot, task, member.season)
-        case str() if member.family == BASELINE:
-            return ColumnForecast.fit(snapshot, task, member.column)
-    fitted: Forecaster = cast(Any, family_class(member.family, families)).fit(
+            return SeasonalNaive.fit(snapshot, task, candidate.season)
+        case str() if candidate.family == BASELINE:
+            return ColumnForecast.fit(snapshot, task, candidate.column)
+    fitted: Forecaster = cast(Any, family_class(candidate.family, families)).fit(
         snapshot, task, deadline=deadline
     )
     return fitted
 
 
-def judge(trial: Trial, fit_on: Callable[[Snapshot], Forecaster], baseline: bool = False) -> Judged:
+def evaluate_on_origins(
+    setup: EvaluationSetup, fit_on: Callable[[Snapshot], Forecaster], baseline: bool = False
+) -> EvaluationResult:
     """Predictions from every origin, fitted on the first, as they would be served: through the fallback chain.
 
     Unavailable when the model answers for no series at all.
     """
     started = time.perf_counter()
-    fallen: list[Fallen] = []
+    fallen: list[FallbackUsed] = []
     last: list[Forecaster] = []
 
     def fitted(snapshot: Snapshot) -> Forecaster:
@@ -206,38 +215,38 @@ def judge(trial: Trial, fit_on: Callable[[Snapshot], Forecaster], baseline: bool
     def answer(forecaster: Forecaster, snapshot: Snapshot, cutoff: np.datetime64) -> pa.Table:
         if baseline:
             return forecaster.predict(snapshot)
-        entries = fallback.forecast(forecaster, snapshot, trial.task)
+        entries = fallback.forecast(forecaster, snapshot, setup.task)
         _check_some_answer(entries)
         fallen.extend(
-            Fallen(entry.unique_id, cutoff, entry.method, entry.detail or str(entry.reason))
+            FallbackUsed(entry.unique_id, cutoff, entry.method, entry.detail or str(entry.reason))
             for entry in entries
             if entry.method != ForecastMethod.model
         )
-        table = as_table(entries, trial.task.quantiles)
-        return trial.levels.reconcile(table, snapshot, trial.task) if trial.levels else table
+        table = as_table(entries, setup.task.quantiles)
+        return setup.levels.reconcile(table, snapshot, setup.task) if setup.levels else table
 
-    predictions = backtest(fitted, trial.snapshots, trial.history, trial.cutoffs, trial.refit, answer)
+    predictions = backtest(fitted, setup.snapshots, setup.history, setup.cutoffs, setup.refit, answer)
     seconds, model = time.perf_counter() - started, last[0]
-    return Judged(predictions, seconds, size_of(model), tuple(fallen), measures_intervals(model))
+    return EvaluationResult(predictions, seconds, size_of(model), tuple(fallen), measures_intervals(model))
 
 
-def judge_unit(trial: Trial, unit: Unit, seconds: float | None) -> Judged:
+def evaluate_block(setup: EvaluationSetup, unit: CandidateBlock, seconds: float | None) -> EvaluationResult:
     """A member on its block of the series, within `seconds`."""
     deadline = deadline_in(seconds)
-    mine = _block(trial, unit)
+    mine = _block(setup, unit)
 
     def fit_on(snapshot: Snapshot) -> Forecaster:
-        return fit(unit.member, snapshot, trial.task, trial.families, deadline)
+        return fit_candidate(unit.candidate, snapshot, setup.task, setup.families, deadline)
 
-    return judge(mine, fit_on, baseline=unit.member.family == BASELINE)
+    return evaluate_on_origins(mine, fit_on, baseline=unit.candidate.family == BASELINE)
 
 
-def fit_shared(
-    shared: tuple[Snapshot, Task, Mapping[str, str]], member: Member, seconds: float | None
+def fit_on_shared_snapshot(
+    shared: tuple[Snapshot, Task, Mapping[str, str]], candidate: Candidate, seconds: float | None
 ) -> Forecaster:
     """A member fitted on the snapshot that it shares with others, within `seconds`."""
     snapshot, task, families = shared
-    return fit(member, snapshot, task, families, deadline_in(seconds))
+    return fit_candidate(candidate, snapshot, task, families, deadline_in(seconds))
 
 
 def deadline_in(seconds: float | None) -> float | None:
@@ -245,38 +254,40 @@ def deadline_in(seconds: float | None) -> float | None:
     return None if seconds is None else time.monotonic() + seconds
 
 
-def joined(parts: Sequence[Judged | Exception]) -> Judged | Exception:
+def merge_results(parts: Sequence[EvaluationResult | Exception]) -> EvaluationResult | Exception:
     """The blocks of one member as one; the first error where one failed."""
     errors = [part for part in parts if isinstance(part, Exception)]
-    done = [part for part in parts if isinstance(part, Judged)]
+    done = [part for part in parts if isinstance(part, EvaluationResult)]
     if errors:
         return errors[0]
-    return Judged(
+    return EvaluationResult(
         pa.concat_tables(part.predictions for part in done),
         sum(part.seconds for part in done),
         max(part.size_bytes for part in done),
-        tuple(one for part in done for one in part.fallen),
-        all(part.measured for part in done),
+        tuple(one for part in done for one in part.fallbacks),
+        all(part.intervals_measured for part in done),
     )
 
 
-def score(member: Member, outcome: Judged | Exception, trial: Trial) -> Score:
+def score_candidate(
+    candidate: Candidate, outcome: EvaluationResult | Exception, setup: EvaluationSetup
+) -> Score:
     """The figures of a member, or why it has none."""
     if isinstance(outcome, Exception):
-        return Score(member.name, member.family, 0.0, failed=reason_of(outcome))
-    rows = Rows.of(outcome.predictions, trial.history, trial.task.season_lengths[0])
+        return Score(candidate.name, candidate.family, 0.0, failed=failure_reason(outcome))
+    rows = Rows.of(outcome.predictions, setup.history, setup.task.season_lengths[0])
     return Score(
-        member.name,
-        member.family,
+        candidate.name,
+        candidate.family,
         round(outcome.seconds, 2),
         figures(rows, Parts.whole(rows))[0],
         errors=errors_of(outcome.predictions, rows),
         size_bytes=outcome.size_bytes,
-        fallbacks=len({one.unique_id for one in outcome.fallen}),
+        fallbacks=len({one.unique_id for one in outcome.fallbacks}),
     )
 
 
-def reason_of(error: Exception) -> str:
+def failure_reason(error: Exception) -> str:
     """Why a member failed, in a line or two."""
     if isinstance(error, TimeoutError):
         return f"timed out: {error}"[:500]
@@ -284,19 +295,19 @@ def reason_of(error: Exception) -> str:
     return text[:500]
 
 
-def local(candidates: Sequence[Member]) -> list[Member]:
+def without_tft(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Those that one process fits."""
-    return [member for member in candidates if member.family != Family.tft]
+    return [candidate for candidate in candidates if candidate.family != Family.tft]
 
 
-def _block(trial: Trial, unit: Unit) -> Trial:
+def _block(setup: EvaluationSetup, unit: CandidateBlock) -> EvaluationSetup:
     if unit.parts == 1:
-        return trial
-    ids = sorted(trial.history[ID].unique().to_pylist())
+        return setup
+    ids = sorted(setup.history[ID].unique().to_pylist())
     edges = np.linspace(0, len(ids), unit.parts + 1).astype(int)
     mine = ids[edges[unit.part] : edges[unit.part + 1]]
-    assert isinstance(trial.snapshots, Divisible)
-    return replace(trial, snapshots=trial.snapshots.only(mine))
+    assert isinstance(setup.snapshots, SelectableSnapshots)
+    return replace(setup, snapshots=setup.snapshots.only(mine))
 
 
 def _check_some_answer(entries: Sequence[Entry]) -> None:

@@ -18,7 +18,7 @@ from ray.train.torch import TorchTrainer
 from cluster.ray.session import SPENT
 from cluster.settings import look_at_training_often
 from jobs.runtime import Context
-from jobs.tft.train_worker import Hear, Parent, Teller, train
+from jobs.tft.train_worker import ParentModel, ProgressCallback, ProgressReporter, train
 from models.families.ensemble import Ensemble
 from models.families.tft.checkpoint import fingerprint
 from models.families.tft.forecaster import TftForecaster
@@ -44,7 +44,7 @@ def train_tft(
     params, parent = spec.tft, None
     if isinstance(spec, TrainSpec) and spec.warm_start is not None:
         version = context.registry.resolve(spec.warm_start)
-        parent = Parent(f"{version.model}:{version.version}", context.registry.download(version))
+        parent = ParentModel(f"{version.model}:{version.version}", context.registry.download(version))
         _, params = continued(bare(read_bundle(parent.bundle)), parent.name, snapshot, task, params)
         context.tell(f"tft ({what}): goes on from {parent.name}")
     report = preflight(snapshot, task, params)
@@ -53,7 +53,7 @@ def train_tft(
     until = (
         None if seconds is None else time.time() + seconds
     )  # workers on other machines read the clock, too
-    hear = Teller(context.team, context.job_id, what, params.steps, until)
+    hear = ProgressReporter(context.team, context.job_id, what, params.steps, until)
     return on_ray(snapshot, task, params, context.folder / what, hear, parent)
 
 
@@ -70,8 +70,8 @@ def on_ray(
     task: Task,
     params: TftParams,
     folder: Path,
-    hear: Hear | None = None,
-    parent: Parent | None = None,
+    hear: ProgressCallback | None = None,
+    parent: ParentModel | None = None,
 ) -> Forecaster:
     """Train on `params.workers` of Ray Train, with states in `folder`; rank 0 calls `hear` as training goes.
 

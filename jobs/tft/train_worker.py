@@ -25,12 +25,12 @@ from models.postprocessing.calibration import bare
 from models.registry.bundle import read_bundle, write_bundle
 from quantis.errors import TimedOut
 
-Hear = Callable[[int, float], None]
+ProgressCallback = Callable[[int, float], None]
 _STATES = 20  # kept in the course of a training
 
 
 @dataclass(frozen=True)
-class Parent:
+class ParentModel:
     """A published model, name:version, and its bundle."""
 
     name: str
@@ -38,7 +38,7 @@ class Parent:
 
 
 @dataclass(frozen=True)
-class Teller:
+class ProgressReporter:
     """Tells the job's readers how training goes, from a worker; TimedOut after `until`, in seconds since 1970."""
 
     team: str
@@ -79,7 +79,7 @@ def train(config: dict[str, Any]) -> None:
     ray.train.report({"done": 1})
 
 
-def _forecaster(parent: Parent | None) -> TftForecaster | None:
+def _forecaster(parent: ParentModel | None) -> TftForecaster | None:
     if parent is None:
         return None
     found = bare(read_bundle(parent.bundle))

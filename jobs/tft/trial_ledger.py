@@ -11,7 +11,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrialResult:
     """How a trial ended: finished, stopped early or failed."""
 
     config: dict[str, Any]
@@ -21,34 +21,34 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Ledger:
+class TrialLedger:
     folder: Path
 
-    def begin(self, config: dict[str, Any]) -> None:
+    def record_start(self, config: dict[str, Any]) -> None:
         """Note that a trial runs; one that is known stays as it is."""
         if not self._path(config).exists():
-            self._write(Outcome(config, "running", None, None))
+            self._write(TrialResult(config, "running", None, None))
 
-    def end(self, outcome: Outcome) -> None:
+    def record_end(self, outcome: TrialResult) -> None:
         self._write(outcome)
 
-    def ended(self) -> list[Outcome]:
+    def results(self) -> list[TrialResult]:
         """In the order of their end."""
         return [outcome for outcome in self._all() if outcome.state != "running"]
 
-    def begun(self) -> list[dict[str, Any]]:
+    def interrupted_configs(self) -> list[dict[str, Any]]:
         """The configurations that no driver saw the end of."""
         return [outcome.config for outcome in self._all() if outcome.state == "running"]
 
-    def _all(self) -> list[Outcome]:
+    def _all(self) -> list[TrialResult]:
         paths = sorted(self.folder.glob("*.json"), key=lambda path: (path.stat().st_mtime_ns, path.name))
-        return [Outcome(**json.loads(path.read_text())) for path in paths]
+        return [TrialResult(**json.loads(path.read_text())) for path in paths]
 
     def _path(self, config: dict[str, Any]) -> Path:
         text = json.dumps(config, sort_keys=True)
         return self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
 
-    def _write(self, outcome: Outcome) -> None:
+    def _write(self, outcome: TrialResult) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self._path(outcome.config)
         temporary = path.with_suffix(".unfinished")

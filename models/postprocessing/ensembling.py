@@ -27,7 +27,7 @@ _PRIOR, _PRIOR_MEASURED = 2, 12
 
 
 @dataclass(frozen=True)
-class Candidate:
+class BlendCandidate:
     """What can be published: the weights of its members, its calibration, and its predictions as judged."""
 
     weights: dict[str, float]
@@ -42,7 +42,7 @@ def candidates(
     task: Task,
     blended: Collection[str] = (),
     measured: Collection[str] = (),
-) -> dict[str, Candidate]:
+) -> dict[str, BlendCandidate]:
     """Each member calibrated, and the blend of those `blended` under `ensemble` where it has two or more.
 
     `members` and `naive` are predictions beside actuals (unique_id, ds, cutoff, y, mean, q...) of the same
@@ -100,13 +100,13 @@ class _Judge:
         reference = _Evidence.of(naive, history, task)
         return cls(reference, np.unique(times_of(reference.table[CUTOFF])), task, frozenset(measured))
 
-    def candidate(self, members: Mapping[str, _Evidence]) -> Candidate:
+    def candidate(self, members: Mapping[str, _Evidence]) -> BlendCandidate:
         judged = []
         for cutoff in self.windows:
             weights, calibration = self._fitted(members, cutoff if len(self.windows) > 1 else None)
             here = blend([(weight, members[name].at(cutoff)) for name, weight in weights.items()])
             judged.append(here if calibration is None else calibration.apply(here))
-        return Candidate(*self._fitted(members, None), pa.concat_tables(judged))
+        return BlendCandidate(*self._fitted(members, None), pa.concat_tables(judged))
 
     def _fitted(
         self, members: Mapping[str, _Evidence], left_out: np.datetime64 | None

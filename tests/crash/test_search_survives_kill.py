@@ -32,7 +32,7 @@ SEARCH = """
 import importlib.util, sys
 from pathlib import Path
 import pyarrow as pa, ray
-from jobs.evaluation.candidates import Trial
+from jobs.evaluation.candidates import EvaluationSetup
 from jobs.tune import Search
 from quantis.panel import DS, ID, Y
 from quantis.types.jobs import TftParams
@@ -45,10 +45,10 @@ snapshot, actuals = toy._snapshot(task, {"a": 90, "b": 60})
 history = pa.concat_tables([snapshot.history.select([ID, DS, Y]), actuals.select([ID, DS, Y])]).sort_by(
     [(ID, "ascending"), (DS, "ascending")])
 cutoff = snapshot.history["ds"].to_numpy()[-1].astype("datetime64[us]")
-trial = Trial(task, lambda cutoff: snapshot, history, (cutoff,))
+setup = EvaluationSetup(task, lambda cutoff: snapshot, history, (cutoff,))
 params = TftParams(attention_heads=2, encoder_length=12, batch_size=16, steps=40, seed=3)
 ray.init(address=sys.argv[3], log_to_driver=False, logging_level="error")
-Search(trial, params, Path(sys.argv[2]), 8).run(lambda done, outcome: print(done, flush=True))
+Search(setup, params, Path(sys.argv[2]), 8).run(lambda done, outcome: print(done, flush=True))
 ray.shutdown()
 """
 

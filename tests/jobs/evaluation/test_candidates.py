@@ -16,8 +16,9 @@ from cluster.ray.session import InProcess
 from features.store.snapshots import PlainSnapshots, cutoffs
 from jobs import batch_forecast
 from jobs.evaluation import candidates
-from jobs.evaluation.candidates import Judged, Member, Trial, Unit
-from jobs.evaluation.runner import Clock, tft_seconds
+from jobs.evaluation.candidates import Candidate, CandidateBlock, EvaluationResult, EvaluationSetup
+from jobs.evaluation.runner import tft_seconds
+from jobs.evaluation.time_budget import TimeBudget
 from models.families.naive import SeasonalNaive
 from models.families.theta import Theta
 from models.prediction import fallback
@@ -51,87 +52,101 @@ def panel() -> Panel:
 
 
 @pytest.fixture(scope="module")
-def trial(task: Task, panel: Panel) -> Trial:
+def setup(task: Task, panel: Panel) -> EvaluationSetup:
     plain = PlainSnapshots(panel, task)
     last = START + (DAYS - 1) * np.timedelta64(1, "D")
-    return Trial(task, plain, plain(last).history, tuple(cutoffs(last, task, 2, task.h)))
+    return EvaluationSetup(task, plain, plain(last).history, tuple(cutoffs(last, task, 2, task.h)))
 
 
-def test_when_a_local_family_is_judged_by_blocks_then_it_says_the_same_as_at_once(trial: Trial) -> None:
-    member = Member("theta", Family.theta)
-    whole = candidates.judge_unit(trial, Unit(member), None)
-    parts = [candidates.judge_unit(trial, Unit(member, part, 4), None) for part in range(4)]
-    joined = candidates.joined(parts)
-    assert isinstance(joined, Judged)
+def test_when_a_local_family_is_judged_by_blocks_then_it_says_the_same_as_at_once(
+    setup: EvaluationSetup,
+) -> None:
+    member = Candidate("theta", Family.theta)
+    whole = candidates.evaluate_block(setup, CandidateBlock(member), None)
+    parts = [candidates.evaluate_block(setup, CandidateBlock(member, part, 4), None) for part in range(4)]
+    joined = candidates.merge_results(parts)
+    assert isinstance(joined, EvaluationResult)
     assert [part.predictions.num_rows for part in parts] == [70, 80, 70, 80]
     keys = [("unique_id", "ascending"), ("cutoff", "ascending"), ("ds", "ascending")]
     assert joined.predictions.sort_by(keys).equals(whole.predictions.sort_by(keys))
-    scores = [candidates.score(member, outcome, trial) for outcome in (whole, joined)]
+    scores = [candidates.score_candidate(member, outcome, setup) for outcome in (whole, joined)]
     assert scores[0].metrics == pytest.approx(scores[1].metrics)
     assert scores[0].errors == pytest.approx(scores[1].errors)
 
 
-def test_when_members_have_measured_their_intervals_then_they_are_published_no_narrower(trial: Trial) -> None:
-    floor, theta = Member("seasonal_naive_7", Family.seasonal_naive, season=7), Member("theta", Family.theta)
-    outcomes: dict[str, Judged | Exception] = {
-        member.name: candidates.judge_unit(trial, Unit(member), None) for member in (floor, theta)
+def test_when_members_have_measured_their_intervals_then_they_are_published_no_narrower(
+    setup: EvaluationSetup,
+) -> None:
+    floor, theta = (
+        Candidate("seasonal_naive_7", Family.seasonal_naive, season=7),
+        Candidate("theta", Family.theta),
+    )
+    outcomes: dict[str, EvaluationResult | Exception] = {
+        member.name: candidates.evaluate_block(setup, CandidateBlock(member), None)
+        for member in (floor, theta)
     }
     judged = outcomes["theta"]
-    assert isinstance(judged, Judged)
-    assert not judged.measured
+    assert isinstance(judged, EvaluationResult)
+    assert not judged.intervals_measured
     wide = judged.predictions
     for name in ("q0.1", "q0.9"):  # ten times as wide as they are
         moved = pc.add(wide["q0.5"], pc.multiply(10.0, pc.subtract(wide[name], wide["q0.5"])))
         wide = wide.set_column(wide.column_names.index(name), name, moved)
     factors = {}
     for measured in (False, True):
-        outcomes["theta"] = candidates.replace(judged, predictions=wide, measured=measured)
-        found = candidates.published([floor, theta], outcomes, trial, blend=False)["theta"].calibration
+        outcomes["theta"] = candidates.replace(judged, predictions=wide, intervals_measured=measured)
+        found = candidates.calibrate_and_blend([floor, theta], outcomes, setup, blend=False)[
+            "theta"
+        ].calibration
         assert found is not None
         factors[measured] = found.factors["q0.9"]
     assert max(factors[False]) < 1
     assert set(factors[True]) == {1.0}
 
 
-def test_when_families_are_blended_then_peoples_own_are_among_them(trial: Trial) -> None:
-    own = candidates.replace(trial, families=known_families({"drift": "examples.own_model:Drift"}))
-    members = [Member("seasonal_naive_7", Family.seasonal_naive, season=7), Member("drift", "drift")]
-    naive = candidates.judge_unit(own, Unit(members[0]), None)
+def test_when_families_are_blended_then_peoples_own_are_among_them(setup: EvaluationSetup) -> None:
+    own = candidates.replace(setup, families=known_families({"drift": "examples.own_model:Drift"}))
+    members = [Candidate("seasonal_naive_7", Family.seasonal_naive, season=7), Candidate("drift", "drift")]
+    naive = candidates.evaluate_block(own, CandidateBlock(members[0]), None)
     mirrored = naive.predictions  # errs as much as naive, to the other side
     for name in ("mean", "q0.1", "q0.5", "q0.9"):
         other = pc.subtract(pc.multiply(2.0, mirrored["y"]), mirrored[name])
         mirrored = mirrored.set_column(mirrored.column_names.index(name), name, other)
-    outcomes: dict[str, Judged | Exception] = {
+    outcomes: dict[str, EvaluationResult | Exception] = {
         "seasonal_naive_7": naive,
         "drift": candidates.replace(naive, predictions=mirrored),
     }
-    assert set(candidates.published(members, outcomes, own, blend=True)["ensemble"].weights) == {
+    assert set(candidates.calibrate_and_blend(members, outcomes, own, blend=True)["ensemble"].weights) == {
         "seasonal_naive_7",
         "drift",
     }
-    assert "ensemble" not in candidates.published(members, outcomes, own, blend=False)
+    assert "ensemble" not in candidates.calibrate_and_blend(members, outcomes, own, blend=False)
 
 
-def test_when_one_block_failed_then_the_member_has_its_reason(trial: Trial) -> None:
-    whole = candidates.judge_unit(trial, Unit(Member("theta", Family.theta)), None)
-    outcome = candidates.joined([whole, InvalidInput("no")])
+def test_when_one_block_failed_then_the_member_has_its_reason(setup: EvaluationSetup) -> None:
+    whole = candidates.evaluate_block(setup, CandidateBlock(Candidate("theta", Family.theta)), None)
+    outcome = candidates.merge_results([whole, InvalidInput("no")])
     assert isinstance(outcome, InvalidInput)
-    assert candidates.score(Member("theta", Family.theta), outcome, trial).failed == "no"
-    slow = candidates.score(Member("theta", Family.theta), TimeoutError("61 s of 60"), trial)
+    assert candidates.score_candidate(Candidate("theta", Family.theta), outcome, setup).failed == "no"
+    slow = candidates.score_candidate(Candidate("theta", Family.theta), TimeoutError("61 s of 60"), setup)
     assert slow.failed == "timed out: 61 s of 60"
 
 
 def test_when_families_look_at_one_series_at_a_time_then_they_are_cut_and_others_come_whole_and_first(
-    trial: Trial,
+    setup: EvaluationSetup,
 ) -> None:
-    many_series = candidates.replace(trial, history=pa.table({"unique_id": [str(n) for n in range(1000)]}))
-    found = candidates.units([Member("theta", "theta"), Member("boosting", "boosting")], many_series, width=2)
-    assert [(unit.member.name, unit.parts) for unit in found] == [("boosting", 1)] + [("theta", 4)] * 4
+    many_series = candidates.replace(setup, history=pa.table({"unique_id": [str(n) for n in range(1000)]}))
+    found = candidates.split_into_blocks(
+        [Candidate("theta", "theta"), Candidate("boosting", "boosting")], many_series, width=2
+    )
+    assert [(unit.candidate.name, unit.parts) for unit in found] == [("boosting", 1)] + [("theta", 4)] * 4
     assert [unit.part for unit in found[1:]] == [0, 1, 2, 3]
 
 
-def test_when_series_are_forecast_in_blocks_then_every_entry_is_as_without(trial: Trial, task: Task) -> None:
-    snapshot = trial.snapshots(trial.cutoffs[1])
+def test_when_series_are_forecast_in_blocks_then_every_entry_is_as_without(
+    setup: EvaluationSetup, task: Task
+) -> None:
+    snapshot = setup.snapshots(setup.cutoffs[1])
     theta = Theta(task)
     whole = fallback.forecast(theta, snapshot, task)
     blocks = batch_forecast.forecast(theta, snapshot, task, InProcess(), size=7)
@@ -150,20 +165,22 @@ class Dying(InProcess):
         return done
 
 
-def test_when_the_task_of_a_block_dies_then_its_series_fall_to_a_lower_rung(trial: Trial, task: Task) -> None:
-    snapshot = trial.snapshots(trial.cutoffs[1])
+def test_when_the_task_of_a_block_dies_then_its_series_fall_to_a_lower_rung(
+    setup: EvaluationSetup, task: Task
+) -> None:
+    snapshot = setup.snapshots(setup.cutoffs[1])
     found = batch_forecast.forecast(SeasonalNaive(task, 7), snapshot, task, Dying(), size=10)
     assert [entry.method for entry in found] == [ForecastMethod.model] * 10 + [
         ForecastMethod.seasonal_naive
     ] * 10 + [ForecastMethod.model] * 10
 
 
-def test_when_time_is_shared_then_each_member_gets_an_equal_part_of_what_is_left() -> None:
+def test_when_time_is_shared_then_each_member_gets_an_equal_part_of_what_is_remaining() -> None:
     now = [0.0]
-    clock = Clock(100.0, started=0.0)
-    clock.left = lambda part=1.0: part * 100.0 - now[0]  # type: ignore[method-assign]
-    units = [Unit(Member(name, name)) for name in "abcd"]
-    allowance = clock.shares(units, width=2, part=0.8)
+    budget = TimeBudget(100.0, started=0.0)
+    budget.remaining = lambda share=1.0: share * 100.0 - now[0]  # type: ignore[method-assign]
+    units = [CandidateBlock(Candidate(name, name)) for name in "abcd"]
+    allowance = budget.allowances(units, width=2, share=0.8)
     assert allowance(4) == pytest.approx(40.0)  # two at once: half of the time for each
     assert allowance(3) == pytest.approx(80 * 2 / 3)
     now[0] = 10.0  # a and b ended early
@@ -173,19 +190,22 @@ def test_when_time_is_shared_then_each_member_gets_an_equal_part_of_what_is_left
 
 
 def test_when_a_member_is_cut_into_blocks_then_they_share_what_the_member_would_get() -> None:
-    clock = Clock(100.0, started=0.0)
-    clock.left = lambda part=1.0: part * 100.0  # type: ignore[method-assign]
-    units = [*(Unit(Member("a", "a"), part, 4) for part in range(4)), Unit(Member("b", "b"))]
-    allowance = clock.shares(units, width=2, part=1.0)
+    budget = TimeBudget(100.0, started=0.0)
+    budget.remaining = lambda share=1.0: share * 100.0  # type: ignore[method-assign]
+    units = [
+        *(CandidateBlock(Candidate("a", "a"), part, 4) for part in range(4)),
+        CandidateBlock(Candidate("b", "b")),
+    ]
+    allowance = budget.allowances(units, width=2, share=1.0)
     assert allowance(5) == pytest.approx(25.0)  # four blocks, two at a time: half of the time in all
     assert allowance(1) == pytest.approx(100.0)
 
 
 def test_when_there_is_no_limit_then_there_are_no_shares() -> None:
-    clock = Clock.of(CompareSpec(dataset="a", families=("theta",)))
-    assert clock.left() is None
-    assert clock.shares([Unit(Member("a", "a"))], 2, 0.7)(1) is None
-    assert Clock.of(CompareSpec(dataset="a", preset=Preset.fast)).limit == 120
+    budget = TimeBudget.from_spec(CompareSpec(dataset="a", families=("theta",)))
+    assert budget.remaining() is None
+    assert budget.allowances([CandidateBlock(Candidate("a", "a"))], 2, 0.7)(1) is None
+    assert TimeBudget.from_spec(CompareSpec(dataset="a", preset=Preset.fast)).limit == 120
 
 
 def test_when_a_transformer_gets_larger_then_it_is_thought_to_take_longer() -> None:
@@ -207,19 +227,23 @@ def test_when_a_preset_names_families_then_what_is_given_wins_and_naive_always_s
     assert fast.families[:2] == ("seasonal_naive", "theta")
     named = CompareSpec(dataset="a", preset=Preset.fast, families=("boosting",))
     assert (named.families, named.time_limit) == (("boosting",), Preset.fast.time_limit)
-    found = candidates.members(cast("Any", SimpleNamespace(families=("theta",), baselines=())), task)
+    found = candidates.build_candidates(cast("Any", SimpleNamespace(families=("theta",), baselines=())), task)
     assert [member.name for member in found] == ["seasonal_naive_7", "theta"]
 
 
 def test_when_the_time_of_a_training_is_over_then_its_next_step_says_so() -> None:
-    from jobs.tft.train_worker import Teller
+    from jobs.tft.train_worker import ProgressReporter
 
     with pytest.raises(TimedOut, match="timed out at step 40 of 100"):
-        Teller("default", "job-1", "backtest", 100, until=time.time() - 1)(40, 0.5)
+        ProgressReporter("default", "job-1", "backtest", 100, until=time.time() - 1)(40, 0.5)
 
 
 def test_when_a_part_of_the_limit_is_used_up_then_the_clock_says_so() -> None:
-    clock = Clock(100.0, started=time.monotonic() - 80)
-    assert (clock.over(0.7), clock.over(0.95), clock.left(0.95)) == (True, False, pytest.approx(15, abs=1))
-    assert clock.left(0.7) == 1.0
-    assert not Clock(None).over(0.7)
+    budget = TimeBudget(100.0, started=time.monotonic() - 80)
+    assert (budget.exceeded(0.7), budget.exceeded(0.95), budget.remaining(0.95)) == (
+        True,
+        False,
+        pytest.approx(15, abs=1),
+    )
+    assert budget.remaining(0.7) == 1.0
+    assert not TimeBudget(None).exceeded(0.7)
