@@ -18,25 +18,22 @@ from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 
+from cluster.backend import Backend
 from cluster.database.engine import Database
 from cluster.datasets.catalogue import Catalogue, OpenDataset
 from cluster.model_ops.lineage import lineage
-from cluster.model_ops.open_registry import open_registry
 from cluster.model_ops.promotion import Promotion
 from cluster.ray.session import SPENT, session
 from cluster.repositories.accounts import DEFAULT_TEAM
-from cluster.repositories.approvals import Approvals
 from cluster.repositories.jobs import Jobs
 from cluster.repositories.vintages import Vintages
 from cluster.settings import Settings, application_root, ray_submission_id
 from features.store.snapshots import last_known
 from jobs.config import read_config
-from models.registry.bundle import known_families
 from models.registry.mlflow_registry import Registry
 from monitoring import instruments, logs
 from quantis.errors import Conflict, InvalidInput, QuantisError, Unavailable
 from quantis.panel import Task
-from quantis.types.approvals import Policy
 from quantis.types.jobs import JobState, WorkSpec
 from quantis.types.registry import Lineage
 
@@ -60,35 +57,38 @@ class Context(Generic[Spec]):
         return self.spec.as_of or datetime.now(UTC)
 
     @cached_property
+    def backend(self) -> Backend:
+        return Backend(self.settings, self.database)
+
+    @property
     def catalogue(self) -> Catalogue:
-        return Catalogue(self.database, self.settings.storage)
+        return self.backend.catalogue
 
     @cached_property
     def dataset(self) -> OpenDataset:
         return self.catalogue.open(self.team, self.spec.dataset, self.spec.version)
 
-    @cached_property
+    @property
     def registry(self) -> Registry:
-        return open_registry(self.settings, self.team)
+        return self.backend.registry(self.team)
 
-    @cached_property
+    @property
     def vintages(self) -> Vintages:
-        return Vintages(self.database)
+        return self.backend.vintages
 
-    @cached_property
+    @property
     def families(self) -> dict[str, str]:
-        """The platform's families and those that the operator allows."""
-        return known_families(self.settings.own_families)
+        return self.backend.families
 
     @cached_property
     def lineage(self) -> Lineage:
         """What makes the models of this job."""
         return lineage(application_root())
 
-    @cached_property
+    @property
     def promotion(self) -> Promotion:
         """Promotes under the model's policy, on behalf of whoever asked for the job."""
-        return Promotion(self.registry, Approvals(self.database), Policy(self.settings.policy))
+        return self.backend.promotion(self.team)
 
     @cached_property
     def user(self) -> str:

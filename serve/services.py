@@ -2,38 +2,26 @@
 
 from __future__ import annotations
 
-import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
 from fastapi import Request
 
-from cluster.database.engine import Database
-from cluster.datasets.catalogue import Catalogue
+from cluster.backend import Backend
 from cluster.datasets.object_import import Imports
 from cluster.encryption import Sealer
-from cluster.model_ops.open_registry import open_registry
-from cluster.model_ops.promotion import Promotion
 from cluster.ray.submission import JobServer
 from cluster.repositories.accounts import Accounts
-from cluster.repositories.approvals import Approvals
 from cluster.repositories.audit import AuditTrail
 from cluster.repositories.clients import Clients
 from cluster.repositories.factors import SecondFactors
 from cluster.repositories.idempotency import IdempotencyKeys
-from cluster.repositories.jobs import Jobs
 from cluster.repositories.keys import ApiKeys
 from cluster.repositories.principals import Principals
 from cluster.repositories.sessions import Sessions
-from cluster.repositories.teams import Teams
-from cluster.repositories.vintages import Vintages
-from cluster.settings import Settings
-from cluster.tenancy.quotas import Quotas
 from cluster.tenancy.rate_counters import open_counters
-from models.registry.mlflow_registry import Registry
 from quantis.errors import InvalidInput
-from quantis.types.approvals import Policy
 from quantis.types.forecasts import ForecastRequest, ForecastResponse
 from serve.security.authentication import Identity
 from serve.security.oidc import Provider
@@ -47,35 +35,21 @@ class ForecastPort(Protocol):
 
 
 @dataclass
-class Services:
-    settings: Settings
-    database: Database
+class Services(Backend):
+    """The backend of an API process, with what only requests need."""
+
     forecaster: ForecastPort
     job_server: JobServer
-    _registries: dict[str, Registry] = field(default_factory=dict)
-    _opening: threading.Lock = field(default_factory=threading.Lock)
 
     @cached_property
     def accounts(self) -> Accounts:
         return Accounts(self.database)
 
     @cached_property
-    def catalogue(self) -> Catalogue:
-        return Catalogue(self.database, self.settings.storage)
-
-    @cached_property
     def imports(self) -> Imports:
         settings = self.settings
         places = [text.strip() for text in settings.import_urls.split(",") if text.strip()]
         return Imports(places, settings.import_endpoint)
-
-    @cached_property
-    def jobs(self) -> Jobs:
-        return Jobs(self.database)
-
-    @cached_property
-    def vintages(self) -> Vintages:
-        return Vintages(self.database)
 
     @cached_property
     def idempotency(self) -> IdempotencyKeys:
@@ -98,20 +72,8 @@ class Services:
         return Clients(self.database)
 
     @cached_property
-    def teams(self) -> Teams:
-        return Teams(self.database)
-
-    @cached_property
-    def quotas(self) -> Quotas:
-        return Quotas(self.teams, self.settings)
-
-    @cached_property
     def audit(self) -> AuditTrail:
         return AuditTrail(self.database)
-
-    @cached_property
-    def approvals(self) -> Approvals:
-        return Approvals(self.database)
 
     @cached_property
     def limits(self) -> Limits:
@@ -142,16 +104,6 @@ class Services:
                 "bring the file encryption-key back into QUANTIS_SECRETS_DIR, or set QUANTIS_ENCRYPTION_KEY"
             )
         self.factors.reseal()  # what a key that is to go has sealed
-
-    def promotion(self, team: str) -> Promotion:
-        return Promotion(self.registry(team), self.approvals, Policy(self.settings.policy))
-
-    def registry(self, team: str) -> Registry:
-        """The team's registry; opened once, since MLflow takes seconds to open."""
-        with self._opening:
-            if team not in self._registries:
-                self._registries[team] = open_registry(self.settings, team)
-            return self._registries[team]
 
 
 def services_of(request: Request) -> Services:

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any
 
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from cluster.database.engine import Database
-from cluster.datasets.catalogue import Catalogue
-from cluster.model_ops.open_registry import open_registry
-from cluster.repositories.vintages import Vintages
+from cluster.backend import Backend
 from cluster.settings import Settings
-from models.registry.bundle import known_families
 from monitoring import instruments, logs
 from quantis.errors import QuantisError, TimedOut, all_errors
 from quantis.types.forecasts import ForecastRequest, ForecastResponse
@@ -24,20 +19,22 @@ from serve.forecasting.engine import Engine
 _BY_CODE = {kind.code: kind for kind in all_errors()}
 
 
-def make_engine(settings: Settings, database: Database) -> Engine:
-    catalogue, families = Catalogue(database, settings.storage), known_families(settings.own_families)
-    vintages = Vintages(database, settings.storage.waiting)
-    return Engine(partial(open_registry, settings), catalogue, vintages, families, settings.outage_seconds)
+def make_engine(backend: Backend) -> Engine:
+    outage_seconds = backend.settings.outage_seconds
+    return Engine(
+        backend.registry, backend.catalogue, backend.buffered_vintages, backend.families, outage_seconds
+    )
 
 
 class Forecaster:
     """A replica. Errors travel as values, so that they arrive as they left."""
 
     def __init__(self) -> None:
-        settings = Settings()
+        backend = Backend.from_settings()
+        settings = backend.settings
         instruments.configure(settings.storage.metrics)
         logs.configure("forecaster", file=settings.storage.logs / "forecaster.log")
-        self._engine = make_engine(settings, Database(settings.sql_url))
+        self._engine = make_engine(backend)
         self._threads = ThreadPoolExecutor(max_workers=2)
 
     async def forecast(self, team: str, ref: str, request: str) -> dict[str, Any]:

@@ -67,11 +67,10 @@ class Engine:
 
         For `outage_seconds` without the database, models and datasets that were asked for are still served.
         """
-        self._open_registry = registry
+        self._registry = registry
         self._families = families
         self._catalogue = catalogue
         self._vintages = vintages
-        self._registries: dict[str, Registry] = {}
         self._models: OrderedDict[tuple[str, str, int], _Loaded] = OrderedDict()
         self._datasets: LastKnown[OpenDataset | None] = LastKnown(outage_seconds)
         self._versions: LastKnown[ModelVersion] = LastKnown(outage_seconds, ALIAS_SECONDS)
@@ -191,11 +190,6 @@ class Engine:
                 return None
 
         return self._datasets.ask((team, name), look)
-
-    def _registry(self, team: str) -> Registry:
-        if team not in self._registries:
-            self._registries[team] = self._open_registry(team)
-        return self._registries[team]
 
     def _resolve(self, team: str, ref: str) -> ModelVersion:
         """The version that a reference means now; aliases are looked up again every two seconds."""

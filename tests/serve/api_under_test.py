@@ -117,7 +117,11 @@ class World:
     @cached_property
     def services(self) -> Services:
         return Services(
-            self.settings, self.database, self.forecaster, self.jobs, {DEFAULT_TEAM: self.registry}
+            self.settings,
+            self.database,
+            self.forecaster,
+            self.jobs,
+            registries={DEFAULT_TEAM: self.registry},
         )
 
     @cached_property

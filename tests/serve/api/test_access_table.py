@@ -163,7 +163,7 @@ def test_when_another_team_asks_then_it_sees_nothing_of_ours(world, problem):
         .post("/v1/models/demand/forecasts", json={"series": [{"unique_id": "JFK/B6"}]})
         .json()["forecast_id"]
     )
-    world.services._registries["rivals"] = type(world.registry)(
+    world.services.registries["rivals"] = type(world.registry)(
         world.registry._client.tracking_uri, str(world.settings.storage.artifacts), "rivals"
     )
     assert spy.get("/v1/datasets").json()["items"] == []

@@ -56,7 +56,7 @@ def makers(template: Path, registry: Registry, tmp_path_factory: pytest.TempPath
     theirs.publish(MODELS["rivals"], folder / "bundle", metrics={"mase": 0.5}, gate=PASSED)
     theirs.promote(MODELS["rivals"], 1)
     engine = Engine(registries.__getitem__, catalogue, Vintages(database))
-    services = Services(settings, database, InThisProcess(engine), FakeJobs(), dict(registries))
+    services = Services(settings, database, InThisProcess(engine), FakeJobs(), registries=dict(registries))
     yield Makers(services)
     database.close()
 

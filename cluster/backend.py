@@ -1,0 +1,89 @@
+"""The composition root: settings and a database in, everything that works on them out."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from cluster.data_layout import Storage
+from cluster.database.engine import Database
+from cluster.datasets.catalogue import Catalogue
+from cluster.model_ops.open_registry import open_registry
+from cluster.model_ops.promotion import Promotion
+from cluster.repositories.approvals import Approvals
+from cluster.repositories.jobs import Jobs
+from cluster.repositories.teams import Teams
+from cluster.repositories.vintages import Vintages
+from cluster.settings import Settings
+from cluster.tenancy.quotas import Quotas
+from models.registry.bundle import known_families
+from models.registry.mlflow_registry import Registry
+from quantis.types.approvals import Policy
+
+
+@dataclass
+class Backend:
+    """Data, models and jobs of one installation, for the API, a forecaster, a job or a worker.
+
+    Each object is made once, at its first use; making a Backend touches neither disk nor database.
+    """
+
+    settings: Settings
+    database: Database
+    registries: dict[str, Registry] = field(default_factory=dict, kw_only=True)
+    _registries_lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+
+    @classmethod
+    def from_settings(cls, settings: Settings | None = None) -> Backend:
+        """Connect to the database that the settings name; the environment's settings by default."""
+        settings = settings or Settings()
+        return cls(settings, Database(settings.sql_url))
+
+    @property
+    def data_layout(self) -> Storage:
+        return self.settings.storage
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        return Catalogue(self.database, self.data_layout)
+
+    @cached_property
+    def jobs(self) -> Jobs:
+        return Jobs(self.database)
+
+    @cached_property
+    def vintages(self) -> Vintages:
+        return Vintages(self.database)
+
+    @cached_property
+    def buffered_vintages(self) -> Vintages:
+        """The same ledger, with files for the forecasts that are issued while the database does not answer."""
+        return Vintages(self.database, self.data_layout.waiting)
+
+    @cached_property
+    def approvals(self) -> Approvals:
+        return Approvals(self.database)
+
+    @cached_property
+    def teams(self) -> Teams:
+        return Teams(self.database)
+
+    @cached_property
+    def quotas(self) -> Quotas:
+        return Quotas(self.teams, self.settings)
+
+    @cached_property
+    def families(self) -> dict[str, str]:
+        """The platform's model families and those that the operator allows."""
+        return known_families(self.settings.own_families)
+
+    def registry(self, team: str) -> Registry:
+        """Return the team's registry; opened once, since MLflow takes seconds to open. Thread-safe."""
+        with self._registries_lock:
+            if team not in self.registries:
+                self.registries[team] = open_registry(self.settings, team)
+            return self.registries[team]
+
+    def promotion(self, team: str) -> Promotion:
+        return Promotion(self.registry(team), self.approvals, Policy(self.settings.policy))
