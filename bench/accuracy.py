@@ -34,7 +34,7 @@ from models.postprocessing.ensembling import ENSEMBLE
 from models.prediction import fallback
 from models.prediction.response import as_table
 from quantis.panel import Snapshot
-from quantis.types.jobs import CompareSpec, Family
+from quantis.types.job_specs import CompareSpec, Family
 
 PEERS = ALWAYS | OPTIONAL
 QUICK = ("epf", "tourism")

@@ -21,7 +21,7 @@ from jobs.evaluation import candidates
 from quantis.frequency import Frequency
 from quantis.panel import DS, ID, TIMESTAMP, Panel, Snapshot, Task, Y
 from quantis.types.datasets import Roles
-from quantis.types.jobs import CompareSpec
+from quantis.types.job_specs import CompareSpec
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from cluster.settings import Settings
 from jobs.ingest import work
 from jobs.runtime import Context
 from quantis.types.datasets import DatasetSpec
-from quantis.types.jobs import IngestSpec
+from quantis.types.job_specs import IngestSpec
 
 TEAM, FILES, QUICK, SERIES = "default", 30, 3, 500
 BYTES = 7 + 4 + 8 + 8  # of a row once decoded: id and its offset, ds, y

@@ -22,7 +22,7 @@ from models.evaluation.metrics import evaluate
 from models.evaluation.rolling_origin import backtest
 from models.forecaster import Forecaster
 from models.postprocessing.calibration import calibrated
-from quantis.types.jobs import Family
+from quantis.types.job_specs import Family
 
 SPANS = 5
 QUICK = ("epf", "stallion")

@@ -12,7 +12,7 @@ import torch
 from bench import load
 from bench.request import PAST, QUANTILES, H
 from models.families.tft.pytorch_forecasting.reference import reference_dataset, stock_model, stock_trainer
-from quantis.types.jobs import TftParams
+from quantis.types.job_specs import TftParams
 
 
 def stock_run(

@@ -26,7 +26,7 @@ from models.families.tft.pytorch_forecasting.panel import Layout
 from models.families.tft.pytorch_forecasting.reference import reference_dataset, stock_model
 from quantis.panel import DS, ID, Snapshot, Task, Y, timestamps
 from quantis.types.datasets import Roles
-from quantis.types.jobs import TftParams
+from quantis.types.job_specs import TftParams
 
 PAST, H, QUANTILES = 168, 24, (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98)
 PARAMS = TftParams(hidden_size=64, attention_heads=4, dropout=0.1, encoder_length=PAST)

@@ -35,7 +35,7 @@ from bench.harness import arguments, installed, report
 from bench.request import LAYOUT, PAST, QUANTILES, ROLES, panel
 from models.families.tft.pytorch_forecasting.reference import reference_dataset, stock_model, stock_trainer
 from models.families.tft.training import fit
-from quantis.types.jobs import TftParams
+from quantis.types.job_specs import TftParams
 
 BATCH = 64
 OURS = TftParams(hidden_size=64, attention_heads=4, dropout=0.1, encoder_length=PAST)

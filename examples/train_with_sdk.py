@@ -18,7 +18,8 @@ import statsmodels.api as sm
 from quantis import Client, forecast_frame
 from quantis.errors import NotFound
 from quantis.types.datasets import DatasetSpec
-from quantis.types.jobs import Family, JobState, TrainSpec
+from quantis.types.job_specs import Family, TrainSpec
+from quantis.types.jobs import JobState
 
 NAME = "co2-monthly"  # of the dataset and of the model
 H = 12  # months

@@ -21,7 +21,7 @@ from models.postprocessing.reconciliation import Levels
 from models.registry.bundle import read_bundle
 from quantis.errors import InvalidInput
 from quantis.panel import Task
-from quantis.types.jobs import BacktestSpec, Family, TftParams
+from quantis.types.job_specs import BacktestSpec, Family, TftParams
 from quantis.types.registry import Backtest, Dimension, Fallback, Figures
 
 MOST_FALLBACKS = 100

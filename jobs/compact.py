@@ -8,7 +8,7 @@ from typing import Any
 
 from cluster.datasets.compaction import compact
 from jobs.runtime import Context, run
-from quantis.types.jobs import CompactSpec
+from quantis.types.job_specs import CompactSpec
 
 
 def work(context: Context[CompactSpec]) -> dict[str, Any]:

@@ -8,7 +8,8 @@ import yaml
 from pydantic import ValidationError
 
 from quantis.errors import InvalidInput
-from quantis.types.jobs import JobRequest, JobSpec
+from quantis.types.job_specs import JobSpec
+from quantis.types.jobs import JobRequest
 
 
 def read_config(path: Path) -> JobSpec:

@@ -28,18 +28,16 @@ from quantis.errors import Conflict, QuantisError, Unavailable
 from quantis.progress import Steps
 from quantis.types.datasets import DatasetSpec
 from quantis.types.forecasts import SeriesRequest
-from quantis.types.jobs import (
+from quantis.types.job_specs import (
     Family,
     FeaturizeSpec,
     ForecastSpec,
-    Job,
-    JobEvent,
     JobSpec,
-    JobState,
     TftParams,
     TrainSpec,
     TuneSpec,
 )
+from quantis.types.jobs import Job, JobEvent, JobState
 
 MODEL = "demand"
 H = 24

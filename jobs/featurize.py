@@ -12,7 +12,7 @@ from features.design.design_frame import default_spec, learn_categories
 from features.ray_data import design_blocks
 from features.store.snapshots import PlainSnapshots
 from jobs.runtime import Context, run
-from quantis.types.jobs import DEFAULT_QUANTILES, FeaturizeSpec
+from quantis.types.job_specs import DEFAULT_QUANTILES, FeaturizeSpec
 
 BLOCKS = 4
 

@@ -28,7 +28,7 @@ from models.registry.bundle import read_bundle
 from quantis.errors import InvalidInput
 from quantis.panel import Panel, Task
 from quantis.types.forecasts import ForecastRequest, ForecastResponse, ModelRef, SeriesRequest
-from quantis.types.jobs import ForecastSpec
+from quantis.types.job_specs import ForecastSpec
 from quantis.types.registry import ModelVersion
 
 FIGURES = ("wape", "mase", "wql", "coverage_80")

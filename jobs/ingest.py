@@ -18,7 +18,7 @@ from quantis.errors import RejectedPanel
 from quantis.panel import Panel
 from quantis.sandbox.client import kept_panel
 from quantis.types.datasets import Finding
-from quantis.types.jobs import IngestSpec
+from quantis.types.job_specs import IngestSpec
 
 _SHOWN = 20
 

@@ -17,7 +17,7 @@ from features.store.snapshots import PlainSnapshots
 from jobs.runtime import Context
 from models.families.tft.preflight import RULES, Report, preflight
 from quantis.errors import QuantisError
-from quantis.types.jobs import TftParams, TrainSpec
+from quantis.types.job_specs import TftParams, TrainSpec
 
 _SHOWN = 10
 _RULES = {

@@ -34,7 +34,8 @@ from models.registry.mlflow_registry import Registry
 from monitoring import instruments, logs
 from quantis.errors import Conflict, InvalidInput, QuantisError, Unavailable
 from quantis.panel import Task
-from quantis.types.jobs import JobState, WorkSpec
+from quantis.types.job_specs import WorkSpec
+from quantis.types.jobs import JobState
 from quantis.types.registry import Lineage
 
 Spec = TypeVar("Spec", bound=WorkSpec)

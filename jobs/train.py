@@ -25,7 +25,7 @@ from models.postprocessing.ensembling import ENSEMBLE
 from models.registry.bundle import write_bundle
 from quantis.panel import Snapshot
 from quantis.types.approvals import Approval
-from quantis.types.jobs import Family, TrainSpec
+from quantis.types.job_specs import Family, TrainSpec
 from quantis.types.registry import Leaderboard, LeaderboardRow
 
 

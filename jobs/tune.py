@@ -32,7 +32,7 @@ from models.families.tft.training import Journal
 from models.families.tft.training import fit as fit_tft
 from quantis.errors import Unavailable
 from quantis.panel import Snapshot
-from quantis.types.jobs import TftParams, TuneSpec
+from quantis.types.job_specs import TftParams, TuneSpec
 
 REPORTS = 20  # how often training tells its loss
 CPUS_PER_TRIAL = 1

@@ -18,7 +18,7 @@ from quantis.frequency import Frequency
 from quantis.types.arrays import Times
 from quantis.types.base import Frozen, Moment
 from quantis.types.datasets import Roles
-from quantis.types.jobs import DEFAULT_QUANTILES, Horizon, Quantile
+from quantis.types.job_specs import DEFAULT_QUANTILES, Horizon, Quantile
 
 ID, DS, Y = "unique_id", "ds", "y"
 KNOWN_AT, RECORDED_AT = "known_at", "recorded_at"

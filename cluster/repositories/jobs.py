@@ -16,7 +16,8 @@ from cluster.database.tables import JobEventRow, JobRow, OutboxRow
 from cluster.repositories import idempotency, paging
 from quantis.errors import Conflict, NotFound
 from quantis.types.base import Page
-from quantis.types.jobs import Job, JobEvent, JobSpec, JobState
+from quantis.types.job_specs import JobSpec
+from quantis.types.jobs import Job, JobEvent, JobState
 
 _SPEC: TypeAdapter[JobSpec] = TypeAdapter(JobSpec)
 EventKind = Literal["state", "step", "progress", "metric", "result"]

@@ -28,7 +28,7 @@ from models.registry.bundle import FAMILIES, family_class, require_families, siz
 from quantis.errors import InvalidInput, Unavailable
 from quantis.panel import ID, Snapshot, SnapshotProvider, Task, series_slices
 from quantis.types.forecasts import ForecastMethod, Reason
-from quantis.types.jobs import CompareSpec, Family
+from quantis.types.job_specs import CompareSpec, Family
 
 BASELINE = "baseline"
 SERIES_PER_BLOCK = 250

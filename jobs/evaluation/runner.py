@@ -20,7 +20,7 @@ from models.postprocessing.ensembling import ENSEMBLE, BlendCandidate
 from models.postprocessing.reconciliation import Levels, WithNodes
 from quantis.errors import TimedOut, Unavailable
 from quantis.panel import Snapshot, SnapshotProvider, Task
-from quantis.types.jobs import CompareSpec, Family
+from quantis.types.job_specs import CompareSpec, Family
 
 Result = TypeVar("Result")
 

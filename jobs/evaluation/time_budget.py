@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from jobs.evaluation.candidates import CandidateBlock
-from quantis.types.jobs import CompareSpec
+from quantis.types.job_specs import CompareSpec
 
 EVALUATION_SHARE, REFIT_SHARE = 0.7, 0.95
 """Shares of a time limit by whose end the evaluation and the refit are to be done."""

@@ -28,7 +28,7 @@ from models.forecaster import Forecaster
 from models.postprocessing.calibration import bare
 from models.registry.bundle import read_bundle
 from quantis.panel import Snapshot, Task
-from quantis.types.jobs import TftParams, TrainSpec
+from quantis.types.job_specs import TftParams, TrainSpec
 
 _FAILURES = 3
 

@@ -25,7 +25,7 @@ from models.evaluation.evaluated import quantile_columns
 from quantis.errors import InvalidInput
 from quantis.panel import DS, ID, Snapshot, SnapshotProvider, Task, Y, series_slices, times_of
 from quantis.types.arrays import Floats
-from quantis.types.jobs import Reconciliation
+from quantis.types.job_specs import Reconciliation
 
 TOTAL = "total"
 MIXED = "mixed"

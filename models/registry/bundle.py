@@ -35,7 +35,7 @@ from models.forecaster import Forecaster, Parts
 from models.postprocessing.calibration import Calibrated, Calibration, calibrated
 from quantis.errors import Conflict, InvalidInput, QuantisError, Unavailable
 from quantis.panel import DS, ID, Snapshot, Task, Y, series_slices
-from quantis.types.jobs import Family
+from quantis.types.job_specs import Family
 from quantis.types.registry import Lineage
 
 FORMAT_VERSION = 3

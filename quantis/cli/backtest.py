@@ -58,7 +58,7 @@ def run(
 ) -> None:
     """Judge model families on rolling origins; nothing is published."""
     from quantis.client.problems import checked
-    from quantis.types.jobs import BacktestSpec
+    from quantis.types.job_specs import BacktestSpec
 
     chosen: dict[str, Any] = {"families": names(families)} if families else {}
     chosen |= {"preset": preset} if preset else {}

@@ -13,7 +13,8 @@ from quantis.cli.options import Json, Timeout, Url, client
 from quantis.errors import InvalidInput, NotInstalled
 
 if TYPE_CHECKING:
-    from quantis.types.jobs import Job, JobSpec
+    from quantis.types.job_specs import JobSpec
+    from quantis.types.jobs import Job
 
 app = typer.Typer(no_args_is_help=True)
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.")]
@@ -125,7 +126,7 @@ def read_spec(file: Path) -> JobSpec:
     from pydantic import TypeAdapter, ValidationError
 
     from quantis.client.problems import invalid
-    from quantis.types.jobs import JobSpec as Spec
+    from quantis.types.job_specs import JobSpec as Spec
 
     values = _values(file)
     try:

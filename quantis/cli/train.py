@@ -76,7 +76,7 @@ def train(
 ) -> None:
     """Train every model family, compare them on rolling origins and keep the best."""
     from quantis.client.problems import checked
-    from quantis.types.jobs import TrainSpec
+    from quantis.types.job_specs import TrainSpec
 
     chosen: dict[str, Any] = {"families": names(families)} if families else {}
     chosen |= {"preset": preset} if preset else {}
@@ -123,7 +123,7 @@ def tune(
 ) -> None:
     """Search for a better size, window and learning rate of the TFT."""
     from quantis.client.problems import checked
-    from quantis.types.jobs import TuneSpec
+    from quantis.types.job_specs import TuneSpec
 
     spec = checked(
         TuneSpec,

@@ -37,7 +37,8 @@ from quantis.types.datasets import (
 )
 from quantis.types.forecasts import ForecastRequest, ForecastResponse, SeriesRequest
 from quantis.types.imports import ImportRequest
-from quantis.types.jobs import Job, JobRequest, JobSpec, JobState, LogText
+from quantis.types.job_specs import JobSpec
+from quantis.types.jobs import Job, JobRequest, JobState, LogText
 from quantis.types.observations import AppendResult, Observations, ObservedSeries
 from quantis.types.reading import ReadOptions
 from quantis.types.registry import Model, ModelVersion

@@ -20,7 +20,7 @@ from quantis.types.forecasts import (
     SeriesForecast,
     SeriesRequest,
 )
-from quantis.types.jobs import DEFAULT_QUANTILES
+from quantis.types.job_specs import DEFAULT_QUANTILES
 from quantis.types.registry import ModelVersion
 
 History = tuple[list[datetime], list[float]]

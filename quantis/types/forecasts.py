@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from quantis.types.base import Cell, Frozen, Moment, Sent, SeriesId, rename_keys
 from quantis.types.datasets import Column
-from quantis.types.jobs import Horizon, Quantile
+from quantis.types.job_specs import Horizon, Quantile
 
 Values = Annotated[list[Cell], Field(max_length=110_000)]
 """Over a history and a horizon at most."""

@@ -14,7 +14,7 @@ from cluster.repositories.audit import Call
 from cluster.repositories.principals import Principal as Principal
 from quantis.errors import Forbidden, NotFound, TooManyRequests, Unauthenticated, Unavailable
 from quantis.types.accounts import Role
-from quantis.types.jobs import JobSpec
+from quantis.types.job_specs import JobSpec
 from quantis.types.keys import Scope
 from serve.security.authentication import Known
 from serve.security.policy import ANY, CHANGING_READS, JOB_POLICY, PERSON, POLICY, Rule

@@ -14,7 +14,8 @@ from starlette.concurrency import run_in_threadpool
 from models.registry.bundle import known_families, require_families
 from quantis.errors import NotFound
 from quantis.types.base import MAX_INTEGER, Id, Page
-from quantis.types.jobs import CompareSpec, IngestSpec, Job, JobEvent, JobKind, JobRequest, JobState, LogText
+from quantis.types.job_specs import CompareSpec, IngestSpec, JobKind
+from quantis.types.jobs import Job, JobEvent, JobRequest, JobState, LogText
 from quantis.types.registry import Leaderboard
 from serve.api.dependencies import AppServices, CurrentUser, check_job, still_admitted
 from serve.api.strict_route import StrictRoute

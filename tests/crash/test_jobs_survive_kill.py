@@ -20,7 +20,7 @@ WRITER = """
 import sys
 from cluster.database.engine import Database
 from cluster.repositories.jobs import Jobs
-from quantis.types.jobs import FeaturizeSpec
+from quantis.types.job_specs import FeaturizeSpec
 
 jobs = Jobs(Database(sys.argv[1]))
 for number in range(1_000_000):

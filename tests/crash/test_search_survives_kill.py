@@ -35,7 +35,7 @@ import pyarrow as pa, ray
 from jobs.evaluation.candidates import EvaluationSetup
 from jobs.tune import Search
 from quantis.panel import DS, ID, Y
-from quantis.types.jobs import TftParams
+from quantis.types.job_specs import TftParams
 
 spec = importlib.util.spec_from_file_location("toy", sys.argv[1])
 toy = importlib.util.module_from_spec(spec)

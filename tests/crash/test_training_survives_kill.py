@@ -19,7 +19,7 @@ from cluster.settings import Settings
 from jobs.tft.ray_trainer import on_ray
 from models.arrays import floats
 from models.families.tft.checkpoint import Checkpoints, fingerprint
-from quantis.types.jobs import TftParams
+from quantis.types.job_specs import TftParams
 
 spec = importlib.util.spec_from_file_location("toy", sys.argv[1])
 toy = importlib.util.module_from_spec(spec)

@@ -20,7 +20,8 @@ from jobs.ingestion.file_checks import files_in
 from jobs.runtime import Context
 from quantis.errors import InvalidInput, NotFound, RejectedPanel
 from quantis.types.datasets import DatasetSpec
-from quantis.types.jobs import IngestSpec, JobRequest
+from quantis.types.job_specs import IngestSpec
+from quantis.types.jobs import JobRequest
 
 TEAM = "default"
 

@@ -19,7 +19,8 @@ from cluster.ray.submission import FakeJobs
 from cluster.settings import Settings, application_root
 from quantis.types.accounts import Role
 from quantis.types.datasets import DatasetSpec
-from quantis.types.jobs import BacktestSpec, JobState
+from quantis.types.job_specs import BacktestSpec
+from quantis.types.jobs import JobState
 from quantis.types.teams import Quota
 from serve.api.application import create_app
 from serve.security import tokens

@@ -14,7 +14,7 @@ from features.store.snapshots import VintageSnapshots
 from jobs.evaluation import runner
 from quantis.panel import Task
 from quantis.types.datasets import DatasetSpec
-from quantis.types.jobs import TrainSpec
+from quantis.types.job_specs import TrainSpec
 
 
 @pytest.mark.parametrize("mode", ["plain", "vintage"])

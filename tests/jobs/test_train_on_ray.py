@@ -18,7 +18,7 @@ from cluster.settings import Settings
 from jobs.runtime import Context
 from quantis.errors import InvalidInput
 from quantis.types.datasets import DatasetSpec, Roles
-from quantis.types.jobs import BacktestSpec, ForecastSpec, TrainSpec, WorkSpec
+from quantis.types.job_specs import BacktestSpec, ForecastSpec, TrainSpec, WorkSpec
 from quantis.types.registry import Backtest, Dimension
 from tests.jobs.shop_panel import HOURS, TEAM, shop, stored
 

@@ -17,7 +17,7 @@ from models.families.theta import Theta
 from models.forecaster import Parts
 from models.registry.bundle import family_class, known_families, read_bundle, write_bundle
 from quantis.errors import InvalidInput, Unavailable
-from quantis.types.jobs import TftParams
+from quantis.types.job_specs import TftParams
 
 
 def test_when_the_example_is_checked_then_it_keeps_every_promise():

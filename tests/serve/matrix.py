@@ -19,7 +19,8 @@ from cluster.repositories.sessions import Lifetime
 from quantis.types.accounts import Role, User
 from quantis.types.approvals import AliasChange
 from quantis.types.forecasts import ForecastRequest, ForecastResponse, ModelRef
-from quantis.types.jobs import FeaturizeSpec, JobState
+from quantis.types.job_specs import FeaturizeSpec
+from quantis.types.jobs import JobState
 from quantis.types.keys import NewApiKey, NewServiceAccount, Scope
 from quantis.types.registry import Backtest, Leaderboard
 from serve.security import tokens

@@ -17,7 +17,7 @@ from safetensors.torch import load, save
 from torch import nn
 
 from quantis.panel import Snapshot, Task
-from quantis.types.jobs import TftParams
+from quantis.types.job_specs import TftParams
 
 _KEPT = 2
 _STATE, _MANIFEST = "state.safetensors", "manifest.json"

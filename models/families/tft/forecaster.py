@@ -22,7 +22,7 @@ from models.forecaster import Parts
 from quantis.panel import Snapshot, Task
 from quantis.types.arrays import Floats
 from quantis.types.base import Frozen, Moment
-from quantis.types.jobs import TftParams
+from quantis.types.job_specs import TftParams
 
 _BATCH = 256
 Found = TypeVar("Found")

@@ -15,7 +15,7 @@ from models.families.tft.input_encoding import Encoding
 from models.families.tft.layers import Attention, Gate, GatedResidual, Recurrence
 from models.families.tft.shared_encoder import ALONE, Sharing
 from models.families.tft.variable_selection import Selection
-from quantis.types.jobs import TftParams
+from quantis.types.job_specs import TftParams
 
 Batch = dict[str, torch.Tensor]
 _FAINT = 0.1

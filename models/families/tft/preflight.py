@@ -11,7 +11,7 @@ import pyarrow as pa
 from models.arrays import floats
 from quantis.panel import ID, Snapshot, Task, Y, series_slices
 from quantis.types.arrays import Integers
-from quantis.types.jobs import TftParams
+from quantis.types.job_specs import TftParams
 
 RULES = ("too_little_history", "horizon_past_the_end", "no_observed_target")
 

@@ -16,7 +16,7 @@ from models.families.tft.shared_encoder import ALONE, Histories, Sharing
 from models.families.tft.time_grid import encode
 from models.families.tft.windows import Windows
 from quantis.panel import ID, Snapshot, Task, series_slices
-from quantis.types.jobs import TftParams
+from quantis.types.job_specs import TftParams
 
 _ROWS = 250_000  # encoded at a time, so that float64 columns never stand beside the whole panel
 

@@ -22,7 +22,7 @@ from models.families.tft.shared_encoder import Histories
 from models.families.tft.warm_start import last_seen
 from quantis.errors import InvalidInput
 from quantis.panel import Snapshot, Task
-from quantis.types.jobs import TftParams
+from quantis.types.job_specs import TftParams
 
 Progress = Callable[[int, float], None]
 

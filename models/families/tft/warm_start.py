@@ -10,7 +10,7 @@ from models.families.tft.forecaster import TftForecaster
 from models.forecaster import Forecaster
 from quantis.errors import Conflict
 from quantis.panel import DS, Snapshot, Task
-from quantis.types.jobs import TftParams
+from quantis.types.job_specs import TftParams
 
 
 def last_seen(snapshot: Snapshot) -> datetime | None:

@@ -13,7 +13,8 @@ from cluster.database.tables import IdempotencyKeyRow, JobEventRow, JobRow, Outb
 from cluster.repositories import jobs as module
 from cluster.repositories.jobs import STOP, SUBMIT, Jobs
 from quantis.errors import Conflict, InvalidInput, NotFound
-from quantis.types.jobs import FeaturizeSpec, ForecastSpec, JobState, TrainSpec
+from quantis.types.job_specs import FeaturizeSpec, ForecastSpec, TrainSpec
+from quantis.types.jobs import JobState
 
 TEAM, USER = "default", "ada"
 SPEC = TrainSpec(dataset="flights", model="demand")

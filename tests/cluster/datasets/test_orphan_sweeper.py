@@ -23,7 +23,8 @@ from cluster.repositories.jobs import Jobs
 from models.registry.bundle import write_bundle
 from models.registry.mlflow_registry import Registry
 from quantis.types.datasets import DatasetSpec
-from quantis.types.jobs import FeaturizeSpec, JobState
+from quantis.types.job_specs import FeaturizeSpec
+from quantis.types.jobs import JobState
 from tests.crash.test_disk_full import small_model
 from tests.serve.api_under_test import PASSED
 

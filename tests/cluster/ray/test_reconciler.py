@@ -12,7 +12,8 @@ from cluster.repositories import jobs as jobs_module
 from cluster.repositories import leases as leases_module
 from cluster.repositories.jobs import Jobs
 from cluster.repositories.leases import Leases
-from quantis.types.jobs import JobState, TrainSpec
+from quantis.types.job_specs import TrainSpec
+from quantis.types.jobs import JobState
 
 TEAM = "default"
 SPEC = TrainSpec(dataset="flights", model="demand")

@@ -26,7 +26,7 @@ from models.registry.bundle import known_families
 from quantis.errors import InvalidInput, TimedOut
 from quantis.panel import Panel, Task, timestamps
 from quantis.types.forecasts import ForecastMethod
-from quantis.types.jobs import CompareSpec, Family, Preset
+from quantis.types.job_specs import CompareSpec, Family, Preset
 
 DAYS, SERIES = 60, 30
 START = np.datetime64("2024-01-01", "us")

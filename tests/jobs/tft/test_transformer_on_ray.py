@@ -25,7 +25,7 @@ from models.postprocessing.calibration import bare
 from models.registry.bundle import read_bundle
 from models.registry.model_card import card
 from quantis.types.datasets import DatasetSpec, Roles
-from quantis.types.jobs import TftParams, TrainSpec
+from quantis.types.job_specs import TftParams, TrainSpec
 from tests.jobs.shop_panel import TEAM, shop, stored
 
 TFT = TftParams(

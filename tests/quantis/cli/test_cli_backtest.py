@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from quantis.testing import FakeApi
-from quantis.types.jobs import BacktestSpec
+from quantis.types.job_specs import BacktestSpec
 from quantis.types.registry import Backtest, Fallback, Figures
 from tests.quantis.cli.conftest import leaderboard, model_version
 

@@ -15,7 +15,8 @@ import pytest
 
 from quantis.client import Client
 from quantis.testing import FakeApi
-from quantis.types.jobs import Job, JobState, Preset, TrainSpec
+from quantis.types.job_specs import Preset, TrainSpec
+from quantis.types.jobs import Job, JobState
 from tests.quantis.cli.conftest import finished, leaderboard, start
 
 

@@ -19,7 +19,8 @@ from quantis.client import Client
 from quantis.errors import Conflict, Forbidden, InvalidInput, NotFound, RejectedPanel, Unauthenticated
 from quantis.types.accounts import Role, UserChange
 from quantis.types.datasets import DatasetSpec, Roles
-from quantis.types.jobs import Family, JobState, TrainSpec
+from quantis.types.job_specs import Family, TrainSpec
+from quantis.types.jobs import JobState
 
 SignIn = Callable[[str, str], Client]
 START = datetime(2024, 1, 1, tzinfo=UTC)

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from quantis.client import Client
 from quantis.client.events import server_events
 from quantis.errors import Forbidden, NotFound, TimedOut, Unavailable
-from quantis.types.jobs import JobEvent, JobState, TrainSpec
+from quantis.types.job_specs import TrainSpec
+from quantis.types.jobs import JobEvent, JobState
 
 NOW = datetime(2024, 1, 1, tzinfo=UTC).isoformat()
 

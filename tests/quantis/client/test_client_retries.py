@@ -11,7 +11,7 @@ import pytest
 
 from quantis.client import Client
 from quantis.errors import QuantisError, TimedOut, Unavailable
-from quantis.types.jobs import TrainSpec
+from quantis.types.job_specs import TrainSpec
 
 NOW = "2024-01-01T00:00:00Z"
 USER = {"id": "1", "user_name": "ann", "role": "viewer", "team": "t", "disabled": False, "created_at": NOW}

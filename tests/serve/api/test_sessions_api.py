@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 from cluster.database.tables import UserRow
 from cluster.repositories.factors import code_at
 from quantis.errors import InvalidInput
-from quantis.types.jobs import FeaturizeSpec
+from quantis.types.job_specs import FeaturizeSpec
 from serve.security import authentication
 from tests.serve.api.test_accounts_api import refresh, sign_in
 from tests.serve.api_under_test import PASSWORD

@@ -10,7 +10,8 @@ from sqlalchemy import update
 
 from cluster.database.tables import JobRow
 from cluster.ray.reconciler import Reconciler
-from quantis.types.jobs import FeaturizeSpec, JobState
+from quantis.types.job_specs import FeaturizeSpec
+from quantis.types.jobs import JobState
 from quantis.types.teams import Quota
 from serve.security import rate_limits, tokens
 from tests.serve.api_under_test import PASSWORD

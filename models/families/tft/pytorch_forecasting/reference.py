@@ -16,7 +16,7 @@ from torch import nn
 from models.families.tft.network import Sizes
 from models.families.tft.pytorch_forecasting.panel import Layout
 from quantis.errors import InvalidInput
-from quantis.types.jobs import TftParams
+from quantis.types.job_specs import TftParams
 
 State = Mapping[str, torch.Tensor]
 

@@ -20,7 +20,7 @@ from models.families.tft.windows import Windows
 from models.registry.bundle import read_bundle, write_bundle
 from quantis.errors import InvalidInput
 from quantis.panel import Snapshot
-from quantis.types.jobs import TftParams
+from quantis.types.job_specs import TftParams
 
 TINY = TftParams(hidden_size=8, attention_heads=2, dropout=0.1, encoder_length=24, batch_size=32, steps=3)
 

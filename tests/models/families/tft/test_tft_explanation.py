@@ -9,7 +9,7 @@ from models.arrays import keep_series
 from models.families.tft.explanation import SCHEMA, variables
 from models.families.tft.training import fit
 from quantis.panel import Snapshot
-from quantis.types.jobs import TftParams
+from quantis.types.job_specs import TftParams
 
 H = 6
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -14,7 +14,7 @@ import numpy as np, pyarrow as pa, torch
 from models.families.tft.training import fit
 from quantis.panel import DS, ID, Snapshot, Task, Y, timestamps
 from quantis.types.datasets import Roles
-from quantis.types.jobs import TftParams
+from quantis.types.job_specs import TftParams
 
 def held():
     return int(open("/proc/self/statm").read().split()[1]) * 4096

@@ -10,7 +10,7 @@ from models.families.tft.network import QuantileNetwork
 from models.families.tft.shard import Shard
 from models.families.tft.shared_encoder import ALONE, Histories, Sharing
 from models.families.tft.training import phases
-from quantis.types.jobs import TftParams
+from quantis.types.job_specs import TftParams
 
 PARAMS = TftParams(hidden_size=8, encoder_length=48, batch_size=16, steps=100)
 LENGTHS = {"a": 150, "b": 61, "c": 120, "short": 31}

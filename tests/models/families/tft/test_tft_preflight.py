@@ -11,7 +11,7 @@ from models.families.tft.shared_encoder import Histories
 from models.families.tft.training import fit
 from quantis.errors import InvalidInput
 from quantis.panel import Snapshot
-from quantis.types.jobs import TftParams
+from quantis.types.job_specs import TftParams
 
 PARAMS = TftParams(hidden_size=8, encoder_length=24, batch_size=8, steps=1)
 pytestmark = pytest.mark.usefixtures("one_thread")

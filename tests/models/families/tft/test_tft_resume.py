@@ -7,7 +7,7 @@ import pytest
 
 from models.families.tft.checkpoint import Checkpoints, fingerprint
 from models.families.tft.training import Journal, fit
-from quantis.types.jobs import TftParams
+from quantis.types.job_specs import TftParams
 
 PARAMS = TftParams(hidden_size=8, attention_heads=2, dropout=0.1, encoder_length=48, batch_size=16, steps=30)
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -10,7 +10,7 @@ from models.families.tft.network import QuantileNetwork
 from models.families.tft.shared_encoder import ALONE, Histories, Sharing
 from models.families.tft.time_grid import encode
 from models.families.tft.windows import Windows
-from quantis.types.jobs import TftParams
+from quantis.types.job_specs import TftParams
 
 PARAMS = TftParams(hidden_size=8, attention_heads=2, dropout=0.0, encoder_length=24)
 SHARING = Sharing(4, 6)

@@ -10,7 +10,7 @@ from models.families.tft.warm_start import continued, last_seen
 from models.registry.bundle import read_bundle, write_bundle
 from quantis.errors import Conflict
 from quantis.panel import Snapshot
-from quantis.types.jobs import TftParams
+from quantis.types.job_specs import TftParams
 
 PARAMS = TftParams(hidden_size=8, attention_heads=2, dropout=0.1, encoder_length=12, batch_size=16, steps=60)
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -13,7 +13,7 @@ from models.families.tft.input_encoding import Encoding, Scales
 from models.families.tft.shard import Shard
 from models.families.tft.shared_encoder import Histories
 from models.families.tft.training import fit
-from quantis.types.jobs import TftParams
+from quantis.types.job_specs import TftParams
 
 PARAMS = TftParams(hidden_size=8, dropout=0, encoder_length=48, batch_size=8, steps=4, seed=3)
 
@@ -23,7 +23,7 @@ import importlib.util, sys
 import torch
 from safetensors.numpy import save_file
 from models.families.tft.training import fit
-from quantis.types.jobs import TftParams
+from quantis.types.job_specs import TftParams
 
 class Gloo:
     rank, world_size = int(sys.argv[1]), 2

@@ -1,0 +1,273 @@
+"""Job specifications: typed requests for work. No free text of a user reaches Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints, model_validator
+
+from quantis.types.base import Duration, Moment, Name, Number, Sent
+from quantis.types.datasets import Column
+from quantis.types.reading import ReadOptions
+
+_LONGEST = timedelta(days=36_600)
+DEFAULT_QUANTILES = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
+
+Quantile = Annotated[float, Field(gt=0, lt=1)]
+Quantiles = Annotated[tuple[Quantile, ...], Field(min_length=1, max_length=100)]
+Horizon = Annotated[int, Field(ge=1, le=10_000)]
+FamilyName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+"""A family of this platform, or one that its operator allows."""
+ModelReference = Annotated[
+    str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,62}(@[a-z][a-z0-9_-]{0,62}|:[1-9][0-9]{0,8})?$")
+]
+Hierarchy = Annotated[
+    tuple[Annotated[tuple[Column, ...], Field(min_length=1, max_length=10)], ...],
+    Field(
+        max_length=20,
+        description="Static columns to add up by, a list per level, such as [[state], [state, region]]; "
+        "the total comes by itself. The forecasts of all levels then add up.",
+    ),
+]
+Reconciliation = Literal["mint_shrink", "bottom_up"]
+
+
+class Family(StrEnum):
+    """The families that come with the platform; an operator may allow others by name."""
+
+    seasonal_naive = "seasonal_naive"
+    theta = "theta"
+    statistical = "statistical"
+    boosting = "boosting"
+    boosting_recent = "boosting_recent"
+    boosting_plain = "boosting_plain"
+    tft = "tft"
+    ensemble = "ensemble"
+
+
+class Preset(StrEnum):
+    """Which families are compared, and for how long."""
+
+    fast = "fast"
+    balanced = "balanced"
+    best = "best"
+
+    @property
+    def families(self) -> tuple[Family, ...]:
+        """The cheapest first: what is left of the time goes to those that follow."""
+        return _FAMILIES[self]
+
+    @property
+    def time_limit(self) -> timedelta:
+        return _LIMITS[self]
+
+
+_FAMILIES = {
+    Preset.fast: (Family.seasonal_naive, Family.theta, Family.boosting, Family.ensemble),
+    Preset.balanced: tuple(family for family in Family if family != Family.tft),
+    Preset.best: tuple(Family),
+}
+_LIMITS = {
+    Preset.fast: timedelta(minutes=2),
+    Preset.balanced: timedelta(minutes=10),
+    Preset.best: timedelta(hours=1),
+}
+
+
+class TftParams(Sent):
+    """Size and budget of a Temporal Fusion Transformer."""
+
+    hidden_size: int = Field(default=24, ge=4, le=512)
+    attention_heads: int = Field(default=2, ge=1, le=16)
+    dropout: float = Field(default=0.05, ge=0, lt=1)
+    encoder_length: int = Field(default=48, ge=2, le=4096)
+    batch_size: int = Field(default=32, ge=1, le=8192, description="Windows per worker and step.")
+    learning_rate: float | None = Field(
+        default=None, gt=0, le=1, description="0.25 over the hidden size, at most 0.01, when absent."
+    )
+    steps: int = Field(default=400, ge=1, le=1_000_000, description="Gradient steps; the budget.")
+    seed: int = 7
+    workers: int = Field(default=2, ge=1, le=64, description="Ray Train workers.")
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="Of matrix products while training; weights are float32 either way."
+    )
+    share_encoder: bool = Field(
+        default=True, description="Train several forecast origins of a series on one pass over their past."
+    )
+    short_start: bool = Field(
+        default=True,
+        description="Take the first four fifths of the steps on a short past, where the encoder is long.",
+    )
+
+
+class WorkSpec(Sent):
+    """What every job on a dataset says."""
+
+    dataset: Name
+    version: Number | None = Field(default=None, description="A dataset version; the latest when absent.")
+    as_of: Moment | None = Field(default=None, description="Read what was known then; now when absent.")
+
+
+class FeaturizeSpec(WorkSpec):
+    kind: Literal["featurize"] = "featurize"
+    h: Horizon = 24
+
+
+class CompareSpec(WorkSpec):
+    """What is compared, on which windows, and for how long.
+
+    Without `families` the preset (balanced, when there is none either) says which, and its time limit
+    holds where none is given. Families that are named without a preset have as long as they take.
+    """
+
+    h: Horizon = 24
+    quantiles: Quantiles = DEFAULT_QUANTILES
+    preset: Preset | None = Field(default=None, description="Families and time limit in one word.")
+    families: tuple[FamilyName, ...] = Field(
+        default=(), max_length=20, description="Those of the preset when absent."
+    )
+    time_limit: Duration | None = Field(
+        default=None,
+        ge=timedelta(seconds=10),
+        le=timedelta(days=7),
+        description="The whole job's time, shared among the families; the preset's when absent.",
+    )
+    n_windows: int | None = Field(
+        default=None, ge=1, le=50, description="Rolling origins; as many as tell enough, when absent."
+    )
+    step_size: int | None = Field(default=None, ge=1, description="Steps between windows; h when absent.")
+    refit: bool = Field(default=False, description="Fit anew at each window, not at the first alone.")
+    backtest_mode: Literal["plain", "vintage"] = Field(
+        default="plain",
+        description="Judge on the values as known now, or at each cutoff on what was known then.",
+    )
+    baselines: tuple[Column, ...] = Field(
+        default=(),
+        max_length=50,
+        description="Known-future columns scored as forecasts on their own, such as a schedule.",
+    )
+    tft: TftParams = TftParams()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_preset(cls, given: Any) -> Any:
+        """The request names what it means, so that a later preset changes no earlier job."""
+        if not isinstance(given, Mapping) or (given.get("families") and not given.get("preset")):
+            return given
+        try:
+            preset = Preset(given.get("preset") or Preset.balanced)
+        except ValueError:
+            return given  # the field's own check says so
+        named = {key: value for key, value in given.items() if value is not None}
+        families = named.pop("families", None) or preset.families
+        return {"time_limit": preset.time_limit, **named, "preset": preset, "families": families}
+
+
+class TrainSpec(CompareSpec):
+    kind: Literal["train"] = "train"
+    model: Name
+    warm_start: ModelReference | None = Field(
+        default=None, description="A tft whose weights, inputs and scales the tft of this job goes on from."
+    )
+
+
+class BacktestSpec(CompareSpec):
+    """Rolling-origin forecasts of every family, scored by series, step, window and segment; nothing is kept."""
+
+    kind: Literal["backtest"] = "backtest"
+    model: ModelReference | None = Field(
+        default=None, description="Judge this model's family, horizon and quantiles instead."
+    )
+    segments: tuple[Column, ...] = Field(
+        default=(),
+        max_length=10,
+        description="Columns, static or not, by whose values figures are given too.",
+    )
+    hierarchy: Hierarchy = ()
+    reconciliation: Reconciliation = "mint_shrink"
+
+
+class TuneSpec(WorkSpec):
+    kind: Literal["tune"] = "tune"
+    model: Name
+    h: Horizon = 24
+    quantiles: Quantiles = DEFAULT_QUANTILES
+    trials: int = Field(default=4, ge=1, le=1000)
+    time_limit: Duration | None = Field(
+        default=None,
+        ge=timedelta(seconds=10),
+        le=timedelta(days=7),
+        description="No trial goes on for longer.",
+    )
+    tft: TftParams = TftParams()
+
+
+class ForecastSpec(WorkSpec):
+    """A batch forecast of `h` steps: `origins` of them, over the last `origins * h` steps before the end, to be
+    scored; or one that begins at the end, where nothing is to be scored.
+    """
+
+    kind: Literal["forecast"] = "forecast"
+    model: Name
+    alias: Name = "champion"
+    origins: int = Field(default=1, ge=1, le=1000)
+    h: Horizon | None = Field(
+        default=None, description="Steps; the model's own horizon when absent, and no more."
+    )
+    score: bool = Field(default=True, description="Compare with the actuals that are stored.")
+    baselines: tuple[Column, ...] = Field(default=(), max_length=50)
+    hierarchy: Hierarchy = ()
+    reconciliation: Reconciliation = "mint_shrink"
+
+
+class CompactSpec(WorkSpec):
+    """Rewrite a dataset's tables as few sorted files and remove for good what was deleted long ago.
+
+    Every version reads the same afterwards, less the series that were purged.
+    """
+
+    kind: Literal["compact"] = "compact"
+    retention: Duration = Field(
+        default=timedelta(days=7),
+        ge=timedelta(0),
+        le=_LONGEST,
+        description="How long files that no version reads any more stay, for whoever has them open.",
+    )
+    purge_after: Duration = Field(
+        default=timedelta(days=30),
+        ge=timedelta(0),
+        le=_LONGEST,
+        description="How long after its deletion a series is removed from every version, at once and for good.",
+    )
+
+    @model_validator(mode="after")
+    def _every_version(self) -> CompactSpec:
+        if self.version is not None or self.as_of is not None:
+            raise ValueError("a compact job works on every version; leave version and as_of out")
+        return self
+
+
+class IngestSpec(WorkSpec):
+    """Add the files of a folder in the team's inbox to a dataset, as one version: all of them or none."""
+
+    kind: Literal["ingest"] = "ingest"
+    folder: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")] = Field(
+        description="Its name in the inbox; a path or an address is not taken."
+    )
+    options: ReadOptions = Field(default=ReadOptions(), description="How its files are to be read.")
+
+    @model_validator(mode="after")
+    def _no_version(self) -> IngestSpec:
+        if self.version is not None or self.as_of is not None:
+            raise ValueError("an ingest job makes a version; leave version and as_of out")
+        return self
+
+
+JobKind = Literal["featurize", "train", "backtest", "tune", "forecast", "compact", "ingest"]
+JobSpec = Annotated[
+    FeaturizeSpec | TrainSpec | BacktestSpec | TuneSpec | ForecastSpec | CompactSpec | IngestSpec,
+    Field(discriminator="kind"),
+]
