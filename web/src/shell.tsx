@@ -8,29 +8,29 @@ import { Icon, type IconName, Logo } from "./components/icons";
 import { toggleTheme, useTheme } from "./components/theme";
 import { ROLE_NAMES } from "./lib/roles";
 
-interface Place {
+interface NavItem {
   to: string;
   name: string;
   icon: IconName;
 }
 
-const WORK: Place[] = [
+const WORK: NavItem[] = [
   { to: "/explorer", name: "Explorer", icon: "explorer" },
   { to: "/datasets", name: "Datasets", icon: "datasets" },
   { to: "/jobs", name: "Jobs", icon: "jobs" },
   { to: "/models", name: "Models", icon: "models" },
 ];
-const TEAM: Place[] = [
+const TEAM: NavItem[] = [
   { to: "/approvals", name: "Approvals", icon: "approvals" },
   { to: "/usage", name: "Usage", icon: "usage" },
 ];
-const ADMIN: Place[] = [
+const ADMIN: NavItem[] = [
   { to: "/users", name: "Users", icon: "users" },
   { to: "/service-accounts", name: "Service accounts", icon: "service-accounts" },
   { to: "/audit", name: "Audit trail", icon: "audit" },
 ];
 
-/** Every page's frame; the sign-in form stands in it until there is a session. */
+/** Frame of every page, or the sign-in form until there is a session. */
 export function Shell() {
   const status = useSessionStatus();
   if (status === "starting") return <div className="gate" role="status" aria-label="Starting" />;
@@ -64,11 +64,11 @@ function Nav() {
         <Logo />
         <b>quantis</b>
       </NavLink>
-      <Places of={WORK} />
+      <NavList items={WORK} />
       <p className="nav-group" id="nav-team">
         Team
       </p>
-      <Places of={admin ? [...TEAM, ...ADMIN] : TEAM} labelledBy="nav-team" />
+      <NavList items={admin ? [...TEAM, ...ADMIN] : TEAM} labelledBy="nav-team" />
       <p className="nav-foot">
         <a href="/docs">API reference</a>
       </p>
@@ -76,10 +76,10 @@ function Nav() {
   );
 }
 
-function Places({ of: places, labelledBy }: { of: Place[]; labelledBy?: string }) {
+function NavList({ items, labelledBy }: { items: NavItem[]; labelledBy?: string }) {
   return (
     <ul aria-labelledby={labelledBy}>
-      {places.map(({ to, name, icon }) => (
+      {items.map(({ to, name, icon }) => (
         <li key={to}>
           <NavLink to={to}>
             <Icon name={icon} />

@@ -6,7 +6,7 @@ import type { CheckReport, UploadResult } from "./types";
 
 export const api = createClient<paths>({ baseUrl: location.origin, fetch: session.fetch });
 
-const MEDIA: Record<string, string> = {
+const MEDIA_TYPES: Record<string, string> = {
   csv: "text/csv",
   json: "application/json",
   parquet: "application/vnd.apache.parquet",
@@ -14,17 +14,17 @@ const MEDIA: Record<string, string> = {
   arrows: "application/vnd.apache.arrow.stream",
 };
 
-/** The server looks at the content then: packed files, odd names. */
-const UNKNOWN = "application/octet-stream";
+/** Media type of packed files and odd names; the server then looks at the content. */
+const UNKNOWN_TYPE = "application/octet-stream";
 
 async function sendFile<T>(path: string, file: File): Promise<T> {
   const url = new URL(path, location.origin);
   url.searchParams.set("file", file.name);
   const extension = file.name.split(".").pop()?.toLowerCase() ?? "";
-  const headers = { "Content-Type": MEDIA[extension] ?? UNKNOWN };
-  const answer = await session.fetch(url, { method: "POST", headers, body: file });
-  const body: unknown = await answer.json().catch(() => null);
-  if (!answer.ok) throw problemOf(body, answer);
+  const headers = { "Content-Type": MEDIA_TYPES[extension] ?? UNKNOWN_TYPE };
+  const response = await session.fetch(url, { method: "POST", headers, body: file });
+  const body: unknown = await response.json().catch(() => null);
+  if (!response.ok) throw problemOf(body, response);
   return body as T;
 }
 
@@ -34,7 +34,7 @@ export const checkFile = (dataset: string, file: File) =>
 export const uploadFile = (dataset: string, file: File) =>
   sendFile<UploadResult>(`/v1/datasets/${encodeURIComponent(dataset)}/versions`, file);
 
-/** A fresh Idempotency-Key; works outside secure contexts too, where randomUUID is absent. */
+/** Make an Idempotency-Key; outside secure contexts too, where randomUUID is absent. */
 export function idempotencyKey(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (b) => b.toString(16).padStart(2, "0")).join("");

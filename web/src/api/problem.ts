@@ -10,19 +10,19 @@ interface ProblemBody {
   findings?: Finding[];
 }
 
-/** An RFC 9457 problem, or what is nearest to one when the server could not write it. */
+/** Problem by RFC 9457, or its nearest equivalent where the server could not write one. */
 export class ProblemError extends Error {
   readonly status: number;
   readonly title: string;
   readonly code: string;
   readonly requestId: string | null;
-  /** Seconds to wait before asking again, where the server said so. */
+  /** Seconds to wait before the next try, where the server names them. */
   readonly retryAfter: number | null;
   readonly errors: { pointer: string; message: string }[];
   readonly findings: Finding[];
 
   constructor(body: ProblemBody, status: number, retryAfter: number | null = null) {
-    super(body.detail || body.title || `The server answered ${status}.`);
+    super(body.detail || body.title || `The server responded ${status}.`);
     this.name = "ProblemError";
     this.status = body.status ?? status;
     this.title = body.title || titleOf(status);
@@ -39,7 +39,7 @@ function titleOf(status: number): string {
   return status >= 500 ? "The server failed" : "The request was refused";
 }
 
-/** Reads whatever an error answer carried: a problem, other JSON, or text. */
+/** Read the body of an error response: a problem, other JSON, or text. */
 export function problemOf(body: unknown, response: Pick<Response, "status" | "headers">): ProblemError {
   const fields: ProblemBody = typeof body === "object" && body !== null ? (body as ProblemBody) : {};
   const requestId = fields.request_id ?? response.headers.get("x-request-id") ?? undefined;
@@ -49,7 +49,7 @@ export function problemOf(body: unknown, response: Pick<Response, "status" | "he
   return new ProblemError({ ...fields, detail, request_id: requestId }, response.status, retryAfter);
 }
 
-/** Turns anything thrown into a problem that can be shown. */
+/** Turn anything thrown into a problem that can be shown. */
 export function asProblem(error: unknown): ProblemError {
   if (error instanceof ProblemError) return error;
   if (error instanceof TypeError) {
@@ -58,15 +58,15 @@ export function asProblem(error: unknown): ProblemError {
   return new ProblemError({ title: "Something went wrong", detail: String(error) }, 0);
 }
 
-interface Answer<T> {
+interface ClientResult<T> {
   data?: T;
   error?: unknown;
   response: Response;
 }
 
-/** The answer's data, or a thrown ProblemError. */
-export async function unwrap<T>(answer: Promise<Answer<T>>): Promise<Complete<T>> {
-  const { data, error, response } = await answer;
+/** Return the data of a result; throw a ProblemError for an error. */
+export async function unwrap<T>(result: Promise<ClientResult<T>>): Promise<Complete<T>> {
+  const { data, error, response } = await result;
   if (!response.ok) throw problemOf(error, response);
   return data as Complete<T>;
 }

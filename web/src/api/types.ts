@@ -9,63 +9,63 @@ export type Complete<T> = T extends readonly (infer Item)[]
     ? { [Key in keyof T]-?: Complete<Exclude<T[Key], undefined>> }
     : T;
 
-type Answer<Operation> = Operation extends { responses: infer R }
+type ResponseBody<Operation> = Operation extends { responses: infer R }
   ? Complete<{ [S in keyof R]: S extends 200 | 201 | 202 ? JsonOf<R[S]> : never }[keyof R]>
   : never;
 type JsonOf<R> = R extends { content: { "application/json": infer T } } ? T : never;
-type Body<Operation> = Operation extends { requestBody: { content: { "application/json": infer T } } }
+type RequestBody<Operation> = Operation extends { requestBody: { content: { "application/json": infer T } } }
   ? T
   : never;
 
-export type User = Answer<paths["/v1/users/me"]["get"]>;
+export type User = ResponseBody<paths["/v1/users/me"]["get"]>;
 export type Role = User["role"];
-export type NewUser = Body<paths["/v1/users"]["post"]>;
-export type UserChange = Body<paths["/v1/users/{user_id}"]["patch"]>;
-export type SetupRequest = Body<paths["/v1/setup"]["post"]>;
+export type NewUser = RequestBody<paths["/v1/users"]["post"]>;
+export type UserChange = RequestBody<paths["/v1/users/{user_id}"]["patch"]>;
+export type SetupRequest = RequestBody<paths["/v1/setup"]["post"]>;
 
-export type Session = Answer<paths["/v1/users/me/sessions"]["get"]>["items"][number];
-export type ApiKey = Answer<paths["/v1/api-keys"]["get"]>["items"][number];
+export type Session = ResponseBody<paths["/v1/users/me/sessions"]["get"]>["items"][number];
+export type ApiKey = ResponseBody<paths["/v1/api-keys"]["get"]>["items"][number];
 export type Scope = ApiKey["scopes"][number];
-export type NewApiKey = Body<paths["/v1/api-keys"]["post"]>;
-export type ServiceAccount = Answer<paths["/v1/clients"]["get"]>["items"][number];
-export type NewServiceAccount = Body<paths["/v1/clients"]["post"]>;
-export type ServiceAccountChange = Body<paths["/v1/clients/{client_id}"]["patch"]>;
-export type Team = Answer<paths["/v1/teams"]["get"]>["items"][number];
-export type NewTeam = Body<paths["/v1/teams"]["post"]>;
+export type NewApiKey = RequestBody<paths["/v1/api-keys"]["post"]>;
+export type ServiceAccount = ResponseBody<paths["/v1/clients"]["get"]>["items"][number];
+export type NewServiceAccount = RequestBody<paths["/v1/clients"]["post"]>;
+export type ServiceAccountChange = RequestBody<paths["/v1/clients/{client_id}"]["patch"]>;
+export type Team = ResponseBody<paths["/v1/teams"]["get"]>["items"][number];
+export type NewTeam = RequestBody<paths["/v1/teams"]["post"]>;
 export type Quota = Team["quota"];
-export type Usage = Answer<paths["/v1/usage"]["get"]>;
-export type AuditEvent = Answer<paths["/v1/audit-events"]["get"]>["items"][number];
-export type Approval = Answer<paths["/v1/approvals/{approval_id}"]["get"]>;
-export type Policy = Answer<paths["/v1/models/{name}/policy"]["get"]>["policy"];
+export type Usage = ResponseBody<paths["/v1/usage"]["get"]>;
+export type AuditEvent = ResponseBody<paths["/v1/audit-events"]["get"]>["items"][number];
+export type Approval = ResponseBody<paths["/v1/approvals/{approval_id}"]["get"]>;
+export type Policy = ResponseBody<paths["/v1/models/{name}/policy"]["get"]>["policy"];
 
-export type Dataset = Answer<paths["/v1/datasets/{name}"]["get"]>;
-export type DatasetSpec = Body<paths["/v1/datasets"]["post"]>;
+export type Dataset = ResponseBody<paths["/v1/datasets/{name}"]["get"]>;
+export type DatasetSpec = RequestBody<paths["/v1/datasets"]["post"]>;
 export type Roles = Dataset["roles"];
-export type CheckReport = Answer<paths["/v1/datasets/{name}/check"]["post"]>;
+export type CheckReport = ResponseBody<paths["/v1/datasets/{name}/check"]["post"]>;
 export type Finding = CheckReport["findings"][number];
-export type UploadResult = Answer<paths["/v1/datasets/{name}/versions"]["post"]>;
+export type UploadResult = ResponseBody<paths["/v1/datasets/{name}/versions"]["post"]>;
 export type DatasetVersion = UploadResult["version"];
-export type SeriesPage = Answer<paths["/v1/datasets/{name}/series"]["get"]>;
+export type SeriesPage = ResponseBody<paths["/v1/datasets/{name}/series"]["get"]>;
 export type SeriesSummary = SeriesPage["items"][number];
-export type Revision = Answer<paths["/v1/datasets/{name}/revisions"]["get"]>["items"][number];
-export type StoredSeries = Answer<paths["/v1/datasets/{name}/series/{unique_id}"]["get"]>;
+export type Revision = ResponseBody<paths["/v1/datasets/{name}/revisions"]["get"]>["items"][number];
+export type StoredSeries = ResponseBody<paths["/v1/datasets/{name}/series/{unique_id}"]["get"]>;
 
-export type JobRequest = Body<paths["/v1/jobs"]["post"]>;
-export type Job = Answer<paths["/v1/jobs/{job_id}"]["get"]>;
+export type JobRequest = RequestBody<paths["/v1/jobs"]["post"]>;
+export type Job = ResponseBody<paths["/v1/jobs/{job_id}"]["get"]>;
 export type JobState = Job["state"];
 export type TrainSpec = Extract<JobRequest["spec"], { kind?: "train" }>;
 export type Family = NonNullable<TrainSpec["families"]>[number];
 export type Preset = NonNullable<TrainSpec["preset"]>;
 export type TftParams = NonNullable<TrainSpec["tft"]>;
 
-export type Leaderboard = Answer<paths["/v1/experiments/{job_id}/leaderboard"]["get"]>;
+export type Leaderboard = ResponseBody<paths["/v1/experiments/{job_id}/leaderboard"]["get"]>;
 export type Backtest = components["schemas"]["Backtest"];
 export type LeaderboardRow = Leaderboard["rows"][number];
-export type Model = Answer<paths["/v1/models"]["get"]>["items"][number];
-export type ModelVersion = Answer<paths["/v1/models/{name}/versions/{version}"]["get"]>;
+export type Model = ResponseBody<paths["/v1/models"]["get"]>["items"][number];
+export type ModelVersion = ResponseBody<paths["/v1/models/{name}/versions/{version}"]["get"]>;
 
-export type ForecastRequest = Body<paths["/v1/models/{ref}/forecasts"]["post"]>;
-export type Forecast = Answer<paths["/v1/forecasts/{forecast_id}"]["get"]>;
+export type ForecastRequest = RequestBody<paths["/v1/models/{ref}/forecasts"]["post"]>;
+export type Forecast = ResponseBody<paths["/v1/forecasts/{forecast_id}"]["get"]>;
 export type SeriesForecast = Forecast["forecasts"][number];
 /** Method of the fallback chain that answered. */
 export type ForecastMethod = SeriesForecast["method"];

@@ -6,7 +6,7 @@ import { ButtonLink, Card, LoadingRows, Page } from "../components/basics";
 import { Empty, ProblemView } from "../components/feedback";
 import { allows, ROLE_NAMES } from "../lib/roles";
 
-/** The pages below it are for this role and those above. The server decides; this only says it early. */
+/** Route whose pages need a role or a higher one. The server decides; this only says it early. */
 export function RequireRole({ least }: { least: Role }) {
   const user = useQuery(me);
   if (user.error) return <ProblemView error={user.error} retry={() => user.refetch()} />;

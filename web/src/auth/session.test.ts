@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { at, problem, server } from "../testing/server";
 import { Session } from "./session";
 
-/** A server whose tokens are t1, t2, ...; only the newest is good. */
+/** Server whose tokens are t1, t2, ...; only the newest is valid. */
 function tokens({ lifetime = 900 } = {}) {
   const seen = { grants: [] as string[], calls: [] as string[], bodies: [] as string[] };
   let newest = 0;
@@ -96,7 +96,7 @@ describe("a session", () => {
     expect(session.status).toBe("out");
   });
 
-  test("when the password is wrong, then the server's words are told", async () => {
+  test("when the password is wrong, then the server's message is thrown", async () => {
     server.use(http.post(at("/v1/oauth/token"), () => problem(401, "Not signed in", "wrong password")));
     await expect(new Session().signIn("ada", "nope")).rejects.toMatchObject({
       message: "wrong password",

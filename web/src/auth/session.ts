@@ -11,7 +11,7 @@ const EARLY_SECONDS = 60;
 const LOCK = "quantis-refresh";
 
 /**
- * The signed-in session. The access token lives in this object only; the refresh token is an
+ * Session of the user. The access token lives in this object only; the refresh token is an
  * HttpOnly cookie that scripts cannot read.
  */
 export class Session {
@@ -31,22 +31,22 @@ export class Session {
     return () => this.#listeners.delete(listener);
   };
 
-  /** Takes up the session that the cookie still holds, if any. */
+  /** Resume the session that the cookie still holds, if any. */
   resume(): void {
     this.refresh().catch(() => this.#drop());
   }
 
-  /** `code` is that of the second factor, for those who have one. */
+  /** Sign in by password, with the code of the second factor where there is one. */
   async signIn(userName: string, password: string, code?: string): Promise<void> {
-    const answer = await post("/v1/oauth/token", {
+    const response = await post("/v1/oauth/token", {
       grant_type: "password",
       client_id: "web",
       username: userName,
       password,
       ...(code && { otp: code }),
     });
-    if (!answer.ok) throw problemOf(await bodyOf(answer), answer);
-    this.#keep((await answer.json()) as Token);
+    if (!response.ok) throw problemOf(await bodyOf(response), response);
+    this.#store((await response.json()) as Token);
   }
 
   async signOut(): Promise<void> {
@@ -54,7 +54,7 @@ export class Session {
     this.#drop();
   }
 
-  /** A new access token by the cookie; callers at the same moment share one request. */
+  /** Get a new access token by the cookie; callers at the same time share one request. */
   readonly refresh = (): Promise<boolean> => {
     this.#refreshing ??= this.#refreshOnce().finally(() => {
       this.#refreshing = null;
@@ -62,14 +62,14 @@ export class Session {
     return this.#refreshing;
   };
 
-  /** `fetch` with the bearer token; a 401 is answered by one refresh and one repetition. */
+  /** Fetch with the bearer token; a 401 leads to one refresh and one repetition. */
   readonly fetch = async (input: RequestInfo | URL, init?: RequestInit): Promise<Response> => {
     const request = new Request(input, init);
     if (this.#token && Date.now() > this.#expiresAt) await this.refresh();
-    const again = request.clone();
-    const answer = await fetch(this.#authorised(request));
-    if (answer.status !== 401 || this.#status === "out") return answer;
-    return (await this.refresh()) ? fetch(this.#authorised(again)) : answer;
+    const repetition = request.clone();
+    const response = await fetch(this.#authorised(request));
+    if (response.status !== 401 || this.#status === "out") return response;
+    return (await this.refresh()) ? fetch(this.#authorised(repetition)) : response;
   };
 
   #authorised(request: Request): Request {
@@ -84,33 +84,33 @@ export class Session {
   }
 
   async #exchange(): Promise<boolean> {
-    const answer = await post("/v1/oauth/token", { grant_type: "refresh_token", client_id: "web" });
-    if (answer.ok) {
-      this.#keep((await answer.json()) as Token);
+    const response = await post("/v1/oauth/token", { grant_type: "refresh_token", client_id: "web" });
+    if (response.ok) {
+      this.#store((await response.json()) as Token);
       return true;
     }
-    if (answer.status >= 500) throw problemOf(await bodyOf(answer), answer);
+    if (response.status >= 500) throw problemOf(await bodyOf(response), response);
     this.#drop();
     return false;
   }
 
-  #keep(token: Token): void {
+  #store(token: Token): void {
     const early = Math.min(EARLY_SECONDS, token.expires_in / 2);
     const wait = (token.expires_in - early) * 1000;
     this.#token = token.access_token;
     this.#expiresAt = Date.now() + wait;
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => void this.refresh().catch(() => undefined), wait);
-    this.#become("in");
+    this.#setStatus("in");
   }
 
   #drop(): void {
     clearTimeout(this.#timer);
     this.#token = null;
-    this.#become("out");
+    this.#setStatus("out");
   }
 
-  #become(status: SessionStatus): void {
+  #setStatus(status: SessionStatus): void {
     if (this.#status === status) return;
     this.#status = status;
     for (const listener of this.#listeners) listener();
@@ -125,8 +125,8 @@ function post(path: string, fields: Record<string, string>): Promise<Response> {
   });
 }
 
-async function bodyOf(answer: Response): Promise<unknown> {
-  return answer.json().catch(() => null);
+async function bodyOf(response: Response): Promise<unknown> {
+  return response.json().catch(() => null);
 }
 
 export const session = new Session();

@@ -12,5 +12,5 @@ export function useUser(): User | undefined {
   return useQuery({ ...me, enabled: useSessionStatus() === "in" }).data;
 }
 
-/** Whether the signed-in user may do what needs this role. The server decides; this only shows it early. */
+/** Tell whether the user has this role or a higher one. The server decides; this only shows it early. */
 export const useMay = (least: Role): boolean => allows(useUser()?.role, least);

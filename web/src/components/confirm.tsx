@@ -4,11 +4,11 @@ import { Button } from "./basics";
 import { Dialog, ProblemView } from "./feedback";
 
 interface ConfirmProps {
-  /** On the button in the page; `label` says it in full where many stand below each other. */
+  /** Text of the button in the page; `label` is its full name where many stand below each other. */
   button: string;
   label?: string;
   title: string;
-  /** On the button that does it. */
+  /** Text of the button that runs the action. */
   action: string;
   keep?: string;
   run: () => Promise<unknown>;
@@ -16,30 +16,30 @@ interface ConfirmProps {
   children: ReactNode;
 }
 
-/** A small button that asks before it does something. */
+/** Small button that asks before it runs an action. */
 export function Confirm({ button, label, title, action, keep, run, danger, children }: ConfirmProps) {
-  const [asking, setAsking] = useState(false);
-  const done = useMutation({ mutationFn: run, onSuccess: () => setAsking(false) });
+  const [confirming, setConfirming] = useState(false);
+  const mutation = useMutation({ mutationFn: run, onSuccess: () => setConfirming(false) });
   const close = () => {
-    setAsking(false);
-    done.reset();
+    setConfirming(false);
+    mutation.reset();
   };
   return (
     <>
-      <Button small aria-label={label} onClick={() => setAsking(true)}>
+      <Button small aria-label={label} onClick={() => setConfirming(true)}>
         {button}
       </Button>
-      <Dialog title={title} open={asking} onClose={close}>
+      <Dialog title={title} open={confirming} onClose={close}>
         <p>{children}</p>
-        {done.error && <ProblemView error={done.error} />}
+        {mutation.error && <ProblemView error={mutation.error} />}
         <footer>
           <Button onClick={close}>{keep ?? "Cancel"}</Button>
           <Button
             variant={danger ? "danger" : "primary"}
-            disabled={done.isPending}
-            onClick={() => done.mutate()}
+            disabled={mutation.isPending}
+            onClick={() => mutation.mutate()}
           >
-            {done.isPending ? "One moment…" : action}
+            {mutation.isPending ? "One moment…" : action}
           </Button>
         </footer>
       </Dialog>

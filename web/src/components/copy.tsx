@@ -5,7 +5,7 @@ import type { IconName } from "./icons";
 interface CopyButtonProps {
   text: string;
   label: string;
-  /** Makes it a full button with a word on it. */
+  /** Text of a full button; without it, there is an icon alone. */
   name?: string;
   icon?: IconName;
 }

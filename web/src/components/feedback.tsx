@@ -4,7 +4,7 @@ import { Button } from "./button";
 import { CopyButton } from "./copy";
 import { EmptyArt, Icon, type IconName } from "./icons";
 
-/** One shell command, to be copied. */
+/** Shell command with a button that copies it. */
 export function Command({ children }: { children: string }) {
   return (
     <span className="command">
@@ -55,7 +55,7 @@ export function Notice({ tone, title, children, action }: NoticeProps) {
   );
 }
 
-/** An error as the server told it: what, where, and the id to ask about. */
+/** Error as the server reports it: title, detail, fields, and the request's id. */
 export function ProblemView({ error, retry }: { error: unknown; retry?: () => void }) {
   const problem = asProblem(error);
   return (
@@ -96,7 +96,7 @@ interface DialogProps {
   children: ReactNode;
 }
 
-/** The platform's own modal: it traps focus, closes on Escape and gives focus back. */
+/** Modal of the browser: it traps focus, closes on Escape and gives focus back. */
 export function Dialog({ title, open, onClose, children }: DialogProps) {
   const ref = useRef<HTMLDialogElement>(null);
   useEffect(() => {

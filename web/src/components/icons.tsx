@@ -54,7 +54,7 @@ export function Icon({ name, ...rest }: { name: IconName } & SVGProps<SVGSVGElem
   );
 }
 
-/** A line that opens into its quantiles. */
+/** Line that opens into its quantiles. */
 export function Logo() {
   return (
     <svg viewBox="0 0 32 32" aria-hidden="true">
@@ -73,7 +73,7 @@ export function Logo() {
   );
 }
 
-/** The drawing of an empty state: a history that still lacks its forecast. */
+/** Drawing of an empty state: a history that still lacks its forecast. */
 export function EmptyArt() {
   return (
     <svg className="art" viewBox="0 0 104 60" fill="none" aria-hidden="true">

@@ -2,7 +2,7 @@ import type { ReactNode } from "react";
 import { Button, Card, LoadingRows } from "./basics";
 import { ProblemView } from "./feedback";
 
-/** A column's heading; `num` stands right, `hidden` is only read aloud. */
+/** Heading of a column; `num` stands right, `hidden` is only read aloud. */
 export type Head = string | { name: string; num?: boolean; hidden?: boolean };
 
 interface TableProps {
@@ -13,7 +13,7 @@ interface TableProps {
 
 export function Table({ caption, heads, children }: TableProps) {
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must scroll by keyboard too
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: a scrollable region must be reachable by keyboard
     <section className="scroll" aria-label={caption} tabIndex={0}>
       <table className="table">
         <caption className="sr-only">{caption}</caption>
@@ -50,11 +50,11 @@ interface ListCardProps<T> extends Omit<TableProps, "children"> {
   items: readonly T[] | undefined;
   /** Shown instead of the table when there is nothing. */
   empty: ReactNode;
-  /** On the button that fetches the next page. */
+  /** Text of the button that fetches the next page. */
   more?: string;
   title?: ReactNode;
   actions?: ReactNode;
-  /** Above the table: filters. */
+  /** Filters above the table. */
   head?: ReactNode;
   children: (item: T) => ReactNode;
 }

@@ -2,7 +2,7 @@ import { useSyncExternalStore } from "react";
 
 export type Theme = "light" | "dark";
 
-/** The system's theme until somebody chooses; the choice lasts as long as the page. */
+/** Theme of the system, in use until somebody chooses; the choice lasts as long as the page. */
 const system = () => matchMedia("(prefers-color-scheme: dark)");
 const listeners = new Set<() => void>();
 let chosen: Theme | null = null;

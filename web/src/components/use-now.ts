@@ -1,6 +1,6 @@
 import { useEffect, useState } from "react";
 
-/** The present, renewed while `live`. */
+/** Current time, renewed while `live`. */
 export function useNow(live: boolean, everyMs = 1000): number {
   const [now, setNow] = useState(Date.now);
   useEffect(() => {

@@ -5,33 +5,14 @@ import { Icon, Logo } from "../components/icons";
 import { startTheme, toggleTheme, useTheme } from "../components/theme";
 import "../design/index.css";
 import "./docs.css";
-import { type Document, routesByTag } from "./openapi";
+import { type Document, type Route, routesByTag } from "./openapi";
 import { RouteView } from "./route";
 
-/** The API's reference, drawn from the document that the server itself gives. */
+/** Reference of the API, drawn from the document that the server itself serves. */
 function Reference() {
-  const [document, setDocument] = useState<Document | null>(null);
-  const [failed, setFailed] = useState("");
+  const { document, error } = useDocument();
   const [filter, setFilter] = useState("");
-  useEffect(() => {
-    fetch("/openapi.json")
-      .then(async (answer) => {
-        if (!answer.ok) throw problemOf(null, answer);
-        setDocument((await answer.json()) as Document);
-      })
-      .catch((error: Error) => setFailed(error.message));
-  }, []);
-  const groups = useMemo(() => {
-    const all = document ? [...routesByTag(document)] : [];
-    const wanted = filter.toLowerCase();
-    return all.flatMap(([tag, routes]) => {
-      const kept = routes.filter((r) =>
-        `${r.method} ${r.path} ${r.operation.description}`.toLowerCase().includes(wanted),
-      );
-      return kept.length ? [[tag, kept] as const] : [];
-    });
-  }, [document, filter]);
-
+  const groups = useMemo(() => (document ? matchingRoutes(document, filter) : []), [document, filter]);
   return (
     <div className="docs">
       <nav className="docs-nav" aria-label="Routes">
@@ -44,31 +25,16 @@ function Reference() {
           value={filter}
           onChange={(event) => setFilter(event.target.value)}
         />
-        {groups.map(([tag, routes]) => (
-          <section key={tag}>
-            <h3>{tag}</h3>
-            {routes.map((route) => (
-              <a key={route.id} href={`#${route.id}`}>
-                <span className={`verb ${route.method}`}>{route.method}</span>
-                {route.path.replace(/^\/v1/, "")}
-              </a>
-            ))}
-          </section>
-        ))}
+        <RouteLinks groups={groups} />
       </nav>
       <main className="docs-main">
         <h1>API reference</h1>
-        {failed && (
+        {error && (
           <p role="alert" className="notice bad">
-            The description cannot be read: {failed}
+            The description cannot be read: {error}
           </p>
         )}
-        {document && (
-          <p className="muted">
-            {document.info.description} Version {document.info.version}, base <code>/v1</code>. The same as{" "}
-            <a href="/openapi.json">OpenAPI 3.1</a>. Errors are <code>application/problem+json</code>.
-          </p>
-        )}
+        {document && <Introduction info={document.info} />}
         {document &&
           groups.map(([tag, routes]) => (
             <section key={tag} className="stack">
@@ -80,6 +46,54 @@ function Reference() {
           ))}
       </main>
     </div>
+  );
+}
+
+function useDocument() {
+  const [document, setDocument] = useState<Document | null>(null);
+  const [error, setError] = useState("");
+  useEffect(() => {
+    fetch("/openapi.json")
+      .then(async (response) => {
+        if (!response.ok) throw problemOf(null, response);
+        setDocument((await response.json()) as Document);
+      })
+      .catch((thrown: Error) => setError(thrown.message));
+  }, []);
+  return { document, error };
+}
+
+type RouteGroup = readonly [tag: string, routes: Route[]];
+
+function matchingRoutes(document: Document, filter: string): RouteGroup[] {
+  const text = filter.toLowerCase();
+  const matches = ({ method, path, operation }: Route) =>
+    `${method} ${path} ${operation.description}`.toLowerCase().includes(text);
+  return [...routesByTag(document)]
+    .map(([tag, routes]) => [tag, routes.filter(matches)] as const)
+    .filter(([, routes]) => routes.length > 0);
+}
+
+function RouteLinks({ groups }: { groups: RouteGroup[] }) {
+  return groups.map(([tag, routes]) => (
+    <section key={tag}>
+      <h3>{tag}</h3>
+      {routes.map((route) => (
+        <a key={route.id} href={`#${route.id}`}>
+          <span className={`verb ${route.method}`}>{route.method}</span>
+          {route.path.replace(/^\/v1/, "")}
+        </a>
+      ))}
+    </section>
+  ));
+}
+
+function Introduction({ info }: { info: Document["info"] }) {
+  return (
+    <p className="muted">
+      {info.description} Version {info.version}, base <code>/v1</code>. The same as{" "}
+      <a href="/openapi.json">OpenAPI 3.1</a>. Errors are <code>application/problem+json</code>.
+    </p>
   );
 }
 

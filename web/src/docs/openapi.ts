@@ -1,4 +1,4 @@
-/** The parts of an OpenAPI 3.1 document that the reference shows. */
+/** Parts of an OpenAPI 3.1 document that the reference shows. */
 
 export interface Schema {
   $ref?: string;
@@ -54,7 +54,7 @@ export interface Route {
 
 const METHODS = ["get", "post", "put", "patch", "delete"];
 
-/** Routes by their first tag, in the document's order. */
+/** Group routes by their first tag, in the document's order. */
 export function routesByTag(document: Document): Map<string, Route[]> {
   const groups = new Map<string, Route[]>();
   for (const [path, item] of Object.entries(document.paths)) {
@@ -71,12 +71,13 @@ export function routesByTag(document: Document): Map<string, Route[]> {
 
 const nameOf = (ref: string) => ref.split("/").pop() ?? ref;
 
+/** Return the schema that a reference names, or the schema itself. */
 export function resolve(document: Document, schema: Schema): Schema {
-  const found = schema.$ref && document.components?.schemas?.[nameOf(schema.$ref)];
-  return found || schema;
+  const target = schema.$ref && document.components?.schemas?.[nameOf(schema.$ref)];
+  return target || schema;
 }
 
-/** A type in few words: `Roles`, `string | null`, `list of float`. */
+/** Describe a type: `Roles`, `string | null`, `list of float`. */
 export function typeText(schema: Schema): string {
   if (schema.$ref) return nameOf(schema.$ref);
   if (schema.enum) return schema.enum.map((value) => JSON.stringify(value)).join(" | ");
@@ -92,7 +93,7 @@ export function typeText(schema: Schema): string {
   return schema.format ? `${types.join(" | ")} (${schema.format})` : types.join(" | ");
 }
 
-/** The rules that a value must keep, such as `1 to 500`. */
+/** Describe the bounds of a value, such as `1 to 500`. */
 export function rulesText(schema: Schema): string {
   const parts = [schema, ...(schema.anyOf ?? [])].flatMap((part) => {
     const low = part.minimum ?? part.minLength;
@@ -110,16 +111,16 @@ export function rulesText(schema: Schema): string {
   return [...new Set(parts)].join(", ");
 }
 
-/** Every named schema that a schema speaks of, itself first, each once. */
+/** List every named schema that a schema refers to, itself first, each once. */
 export function namedSchemas(document: Document, schema: Schema): [string, Schema][] {
-  const found = new Map<string, Schema>();
+  const named = new Map<string, Schema>();
   const visit = (part: Schema | undefined) => {
     if (!part) return;
     if (part.$ref) {
       const name = nameOf(part.$ref);
-      if (found.has(name)) return;
+      if (named.has(name)) return;
       const target = resolve(document, part);
-      found.set(name, target);
+      named.set(name, target);
       visit(target);
       return;
     }
@@ -129,5 +130,5 @@ export function namedSchemas(document: Document, schema: Schema): [string, Schem
     if (typeof part.additionalProperties === "object") visit(part.additionalProperties);
   };
   visit(schema);
-  return [...found];
+  return [...named];
 }

@@ -9,10 +9,10 @@ import {
   typeText,
 } from "./openapi";
 
-/** One route: what it does, what it takes, what it answers. */
+/** Card of one route: description, parameters, bodies. */
 export function RouteView({ document, route }: { document: Document; route: Route }) {
   const { operation } = route;
-  const answers = Object.entries(operation.responses).filter(([status]) => status.startsWith("2"));
+  const responses = Object.entries(operation.responses).filter(([status]) => status.startsWith("2"));
   return (
     <article className="card route" id={route.id}>
       <header>
@@ -35,8 +35,8 @@ export function RouteView({ document, route }: { document: Document; route: Rout
       {Object.entries(operation.requestBody?.content ?? {}).map(([media, { schema }]) => (
         <Body key={media} document={document} title="Body" media={media} schema={schema} />
       ))}
-      {answers.map(([status, answer]) => {
-        const [media, content] = Object.entries(answer.content ?? {})[0] ?? ["no body", undefined];
+      {responses.map(([status, response]) => {
+        const [media, content] = Object.entries(response.content ?? {})[0] ?? ["no body", undefined];
         return (
           <Body
             key={status}
@@ -51,7 +51,7 @@ export function RouteView({ document, route }: { document: Document; route: Rout
   );
 }
 
-/** A sentence of the document, with its backticks as code. */
+/** Sentence of the document, with its backticks as code. */
 function Prose({ text }: { text: string | undefined }) {
   if (!text) return null;
   return (
@@ -73,13 +73,13 @@ interface BodyProps {
 
 function Body({ document, title, media, schema }: BodyProps) {
   const named = schema ? namedSchemas(document, schema) : [];
-  const own = schema && !schema.$ref ? schema.properties : undefined;
+  const properties = schema && !schema.$ref ? schema.properties : undefined;
   return (
     <details>
       <summary>
         <b>{title}</b> <code>{schema ? typeText(schema) : ""}</code> <span className="muted">{media}</span>
       </summary>
-      {own && <Rows rows={rowsOf(document, schema as Schema)} />}
+      {properties && <Rows rows={rowsOf(document, schema as Schema)} />}
       {named.map(([name, part]) => (
         <Rows
           key={name}
@@ -122,12 +122,12 @@ function Rows({ title, note, rows, values }: RowsProps) {
       <Prose text={note} />
       {values && <p className="mono">{values.map(String).join(" | ")}</p>}
       <dl>
-        {rows.map(({ name, note: place, required, schema }) => (
+        {rows.map(({ name, note, required, schema }) => (
           <div key={name}>
             <dt>
               <code>{name}</code>
               {required && <span className="must" title="required" />}
-              {place && <small className="muted">{place}</small>}
+              {note && <small className="muted">{note}</small>}
             </dt>
             <dd>
               <code>{typeText(schema)}</code> <small className="muted">{rulesText(schema)}</small>

@@ -13,7 +13,7 @@ const SYSTEMS: [RegExp, string][] = [
   [/Linux/, "Linux"],
 ];
 
-/** `Firefox on Linux` from a User-Agent; its first word for other programs. */
+/** Name the program of a User-Agent: `Firefox on Linux`; its first word for other programs. */
 export function agentName(agent: string): string {
   const browser = BROWSERS.find(([pattern]) => pattern.test(agent))?.[1];
   const system = SYSTEMS.find(([pattern]) => pattern.test(agent))?.[1];

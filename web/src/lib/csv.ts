@@ -1,18 +1,18 @@
 export type Cell = string | number | null;
 
-/** What a spreadsheet would run as a formula (OWASP, "CSV Injection"); it shows a text that begins with '. */
+/** Text that a spreadsheet would run as a formula (OWASP, "CSV Injection"); behind a ' it is shown. */
 const FORMULA = /^[=+\-@\t\r\n]/;
 
-const quoted = (cell: Cell) => {
+const quote = (cell: Cell) => {
   if (typeof cell !== "string") return cell === null ? "" : String(cell);
   const text = FORMULA.test(cell) ? `'${cell}` : cell;
   return /[",\n\r\t']/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 };
 
-/** RFC 4180, with a header line. */
+/** Write rows as CSV by RFC 4180, with a header line. */
 export function toCsv(header: readonly string[], rows: readonly (readonly Cell[])[]): string {
   return [header, ...rows]
-    .map((row) => row.map(quoted).join(","))
+    .map((row) => row.map(quote).join(","))
     .join("\r\n")
     .concat("\r\n");
 }

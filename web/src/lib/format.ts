@@ -1,11 +1,11 @@
-/** Between a figure and its unit, so that no line breaks there. */
+/** Space between a figure and its unit, at which no line breaks. */
 const SPACE = "\u00a0";
 
 const groups = new Intl.NumberFormat("en-US");
 
 export const formatCount = (value: number) => groups.format(value);
 
-/** A value of a series: as many digits as its size deserves. */
+/** Format a value of a series with as many digits as its size deserves. */
 export function formatValue(value: number | null | undefined): string {
   if (value === null || value === undefined) return "–";
   const size = Math.abs(value);
@@ -20,7 +20,7 @@ export const formatPercent = (share: number | null | undefined, digits = 1) =>
 export const formatMetric = (value: number | null | undefined, digits = 3) =>
   value === null || value === undefined ? "–" : value.toFixed(digits);
 
-/** `812 B`, `34 kB`, `1.2 MB`, `3.4 GB` */
+/** Format a size: `812 B`, `34 kB`, `1.2 MB`, `3.4 GB`. */
 export function formatBytes(size: number | null | undefined): string {
   if (size === null || size === undefined) return "–";
   if (size < 1000) return `${size}${SPACE}B`;
@@ -28,9 +28,9 @@ export function formatBytes(size: number | null | undefined): string {
   return size < 1e9 ? `${(size / 1e6).toFixed(1)}${SPACE}MB` : `${(size / 1e9).toFixed(1)}${SPACE}GB`;
 }
 
-/** `1 row`, `2 rows` */
-export const plural = (count: number, noun: string, many = `${noun}s`) =>
-  `${formatCount(count)} ${count === 1 ? noun : many}`;
+/** Format a count with its noun: `1 row`, `2 rows`. */
+export const plural = (count: number, noun: string, plurals = `${noun}s`) =>
+  `${formatCount(count)} ${count === 1 ? noun : plurals}`;
 
 const FAMILIES: Record<string, string> = {
   seasonal_naive: "Seasonal naive",
@@ -45,7 +45,7 @@ const FAMILIES: Record<string, string> = {
 
 export const familyName = (family: string) => FAMILIES[family] ?? family.replaceAll("_", " ");
 
-/** In the order in which they are read. */
+/** Names of the metrics, in the order in which they are read. */
 const METRICS: Record<string, string> = {
   mase: "MASE",
   rmsse: "RMSSE",
@@ -59,25 +59,25 @@ const METRICS: Record<string, string> = {
   seconds: "Took",
 };
 
-/** Metrics first, in their usual order; then what else there is; times last. */
+/** Sort names: metrics in their usual order, then others, times last. */
 export function inMetricOrder(names: readonly string[]): string[] {
   const order = Object.keys(METRICS);
-  const place = (name: string) => {
+  const rank = (name: string) => {
     if (name.startsWith("coverage_")) return order.indexOf("bias") + 0.5;
     if (name === "seconds") return order.length + 1;
     return order.includes(name) ? order.indexOf(name) : order.length;
   };
-  return [...names].sort((a, b) => place(a) - place(b));
+  return [...names].sort((a, b) => rank(a) - rank(b));
 }
 
-/** `coverage_80` -> `80 % covers` */
+/** Name a metric: `coverage_80` -> `80 % covers`. */
 export function metricName(name: string): string {
-  const covers = /^coverage_(\d+)$/.exec(name);
-  if (covers) return `${covers[1]}${SPACE}% covers`;
+  const coverage = /^coverage_(\d+)$/.exec(name);
+  if (coverage) return `${coverage[1]}${SPACE}% covers`;
   return METRICS[name] ?? name.replaceAll("_", " ");
 }
 
-/** A figure the way its name asks for: shares in percent, times in seconds. */
+/** Format a figure by its name: shares in percent, times in seconds. */
 export function formatFigure(name: string, value: unknown): string {
   if (value === null || value === undefined || value === "") return "–";
   if (typeof value !== "number") return String(value);

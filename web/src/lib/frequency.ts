@@ -1,6 +1,6 @@
 import { DAY, HOUR } from "./time";
 
-/** Nixtla's frequency aliases: a count and a unit, as in the server's `quantis/frequency.py`. */
+/** Frequency by Nixtla's aliases: a count and a unit, as in the server's `quantis/frequency.py`. */
 export interface Frequency {
   count: number;
   unit: string;
@@ -27,38 +27,38 @@ const SEASONS: Record<string, Season> = {
 };
 
 export function parseFrequency(alias: string): Frequency {
-  if (/^\d+$/.test(alias)) return { count: Number(alias), unit: "i" }; // counted steps, kept as seconds
-  const found = /^(\d*)(s|min|h|D|B|W|MS|ME|QS|QE|YS|YE)$/.exec(alias);
-  return found ? { count: Number(found[1] || 1), unit: found[2] ?? "h" } : { count: 1, unit: "h" };
+  if (/^\d+$/.test(alias)) return { count: Number(alias), unit: "i" }; // counted steps, stored as seconds
+  const match = /^(\d*)(s|min|h|D|B|W|MS|ME|QS|QE|YS|YE)$/.exec(alias);
+  return match ? { count: Number(match[1] || 1), unit: match[2] ?? "h" } : { count: 1, unit: "h" };
 }
 
-/** A step's length in ms; months count as 30.44 days, for layout only. */
+/** Return a step's length in ms; months count as 30.44 days, for layout only. */
 export function stepMs({ count, unit }: Frequency): number {
   if (unit === "B") return count * 1.4 * DAY;
   return count * (UNIT_MS[unit] ?? (UNIT_MONTHS[unit] ?? 1) * 30.44 * DAY);
 }
 
-/** Moves a time by whole steps on the UTC calendar. */
+/** Move a time by whole steps on the UTC calendar. */
 export function shift(time: number, { count, unit }: Frequency, steps: number): number {
   const fixed = UNIT_MS[unit];
   if (fixed) return time + steps * count * fixed;
   if (unit === "B") return shiftBusiness(time, steps * count);
-  const at = new Date(time);
+  const date = new Date(time);
   const months = steps * count * (UNIT_MONTHS[unit] ?? 1);
-  if (!unit.endsWith("E")) return at.setUTCMonth(at.getUTCMonth() + months);
-  return at.setUTCMonth(at.getUTCMonth() + months + 1, 0); // day 0 is the last of the month before
+  if (!unit.endsWith("E")) return date.setUTCMonth(date.getUTCMonth() + months);
+  return date.setUTCMonth(date.getUTCMonth() + months + 1, 0); // day 0 is the last of the month before
 }
 
 function shiftBusiness(time: number, days: number): number {
-  const at = new Date(time);
+  const date = new Date(time);
   for (let left = Math.abs(days); left > 0; ) {
-    at.setUTCDate(at.getUTCDate() + Math.sign(days));
-    if (at.getUTCDay() % 6 !== 0) left -= 1;
+    date.setUTCDate(date.getUTCDate() + Math.sign(days));
+    if (date.getUTCDay() % 6 !== 0) left -= 1;
   }
-  return at.getTime();
+  return date.getTime();
 }
 
-/** The season that a naive forecast repeats; the last value when the frequency has none. */
+/** Return the season that a naive forecast repeats; the last value when the frequency has none. */
 export function season({ count, unit }: Frequency): Season {
   const usual = SEASONS[unit];
   if (!usual || usual.steps % count !== 0) return { steps: 1, label: "last value" };

@@ -1,7 +1,7 @@
 import axe from "axe-core";
 import { expect } from "vitest";
 
-/** Nothing that axe can tell without a layout: names, roles, labels, tables. */
+/** Check what axe can judge without a layout: names, roles, labels, tables. */
 export async function expectAccessible(): Promise<void> {
   const off = { enabled: false };
   const rules = { "color-contrast": off, region: off, "page-has-heading-one": off, "landmark-one-main": off };

@@ -4,7 +4,7 @@ import userEvent from "@testing-library/user-event";
 import type { ComponentType } from "react";
 import { createMemoryRouter, RouterProvider } from "react-router";
 
-/** A page at an address, with neighbours that only say where one has come to. */
+/** Render a page at an address; every other address shows "elsewhere". */
 export function renderPage(Page: ComponentType, path: string, address: string) {
   const client = new QueryClient({ defaultOptions: { queries: { retry: false } } });
   const elsewhere = { path: "*", element: <p>elsewhere</p> };

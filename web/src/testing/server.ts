@@ -1,7 +1,7 @@
 import { type DefaultBodyType, HttpResponse, http } from "msw";
 import { setupServer } from "msw/node";
 
-/** The API as a test describes it; an unexpected request fails the test. */
+/** API as a test describes it; an unexpected request fails the test. */
 export const server = setupServer();
 
 export const at = (path: string) => `http://quantis.test${path}`;

@@ -3,7 +3,7 @@ import { cleanup, configure } from "@testing-library/react";
 import { afterAll, afterEach, beforeAll } from "vitest";
 import { server } from "./server";
 
-// What jsdom lacks.
+// Parts of a browser that jsdom lacks.
 globalThis.matchMedia ??= ((query: string) => ({
   matches: false,
   media: query,

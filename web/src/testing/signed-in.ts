@@ -14,7 +14,7 @@ export const ADA: User = {
   external: false,
 };
 
-/** Signs ada in, with another role or team if need be. */
+/** Sign ada in, with another role or team where given. */
 export async function signIn(as: Partial<User> = {}): Promise<void> {
   server.use(
     http.post(at("/v1/oauth/token"), () => HttpResponse.json({ access_token: "t", expires_in: 900 })),

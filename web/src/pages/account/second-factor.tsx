@@ -8,31 +8,31 @@ import { Button } from "../../components/basics";
 import { CopyButton } from "../../components/copy";
 import { ProblemView } from "../../components/feedback";
 
-interface Done {
+interface DoneProps {
   onDone: () => void;
 }
 
-/** First a secret for the app, then a code of it as proof. */
-export function EnrolFactor({ onDone }: Done) {
-  const begin = useMutation({ mutationFn: () => unwrap(api.POST("/v1/users/me/second-factor")) });
-  if (!begin.data) {
+/** Enrolment: a secret for the app first, then a code of it as proof. */
+export function EnrolFactor({ onDone }: DoneProps) {
+  const enrol = useMutation({ mutationFn: () => unwrap(api.POST("/v1/users/me/second-factor")) });
+  if (!enrol.data) {
     return (
       <div className="stack">
         <p>
           You need an authenticator app: any that shows six-digit codes will do. Have it at hand; the secret
           is shown this once.
         </p>
-        {begin.error && <ProblemView error={begin.error} />}
+        {enrol.error && <ProblemView error={enrol.error} />}
         <footer>
           <Button onClick={onDone}>Cancel</Button>
-          <Button variant="primary" disabled={begin.isPending} onClick={() => begin.mutate()}>
+          <Button variant="primary" disabled={enrol.isPending} onClick={() => enrol.mutate()}>
             Show the secret
           </Button>
         </footer>
       </div>
     );
   }
-  const { secret, uri } = begin.data;
+  const { secret, uri } = enrol.data;
   return (
     <CodeForm
       action="Turn it on"
@@ -41,7 +41,7 @@ export function EnrolFactor({ onDone }: Done) {
     >
       <p>Add an account to your app by this secret, or by the address on the device that has the app.</p>
       <div className="secret">
-        <code>{inFours(secret)}</code>
+        <code>{groupByFour(secret)}</code>
         <CopyButton text={secret} label="Copy the secret" name="Copy" />
       </div>
       <p>
@@ -52,7 +52,7 @@ export function EnrolFactor({ onDone }: Done) {
   );
 }
 
-export function RemoveFactor({ onDone }: Done) {
+export function RemoveFactor({ onDone }: DoneProps) {
   return (
     <CodeForm
       action="Turn it off"
@@ -66,9 +66,9 @@ export function RemoveFactor({ onDone }: Done) {
 }
 
 const body = (code: string) => ({ body: { code } });
-const inFours = (secret: string) => secret.replace(/(.{4})(?=.)/g, "$1 ");
+const groupByFour = (secret: string) => secret.replace(/(.{4})(?=.)/g, "$1 ");
 
-interface CodeFormProps extends Done {
+interface CodeFormProps extends DoneProps {
   action: string;
   danger?: boolean;
   send: (code: string) => Promise<{ response: Response; error?: unknown }>;

@@ -7,7 +7,7 @@ import { Confirm } from "../../components/confirm";
 import { Empty } from "../../components/feedback";
 import { ListCard } from "../../components/list";
 import { agentName } from "../../lib/agent";
-import { formatAge, formatMoment } from "../../lib/time";
+import { formatAge, formatDateTime } from "../../lib/time";
 
 const HEADS = [
   "Where",
@@ -63,7 +63,7 @@ export function Sessions() {
           </td>
           <td title={s.used_at}>{s.current ? "now" : formatAge(s.used_at)}</td>
           <td title={s.created_at}>{formatAge(s.created_at)}</td>
-          <td>{formatMoment(s.expires_at)}</td>
+          <td>{formatDateTime(s.expires_at)}</td>
           <td className="num">
             {!s.current && (
               <Confirm

@@ -7,7 +7,7 @@ import { EnrolFactor, RemoveFactor } from "./second-factor";
 
 type Open = "password" | "enrol" | "remove" | null;
 
-/** How one signs in: password and second factor, or elsewhere. */
+/** Means of signing in: password and second factor, or another organisation. */
 export function SignInCard({ user }: { user: User }) {
   const [open, setOpen] = useState<Open>(null);
   const close = () => setOpen(null);

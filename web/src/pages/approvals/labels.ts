@@ -4,7 +4,7 @@ export const POLICY_NAMES: Record<Policy, string> = { gate: "The gate alone", tw
 
 type Traffic = Extract<Approval["change"], { kind: "traffic" }>["traffic"];
 
-/** `10 % to version 4, the rest to the champion` */
+/** Describe a division of traffic: `10 % to version 4, the rest to the champion`. */
 export function trafficText({ shares }: Traffic): string {
   const rest = shares.reduce((left, share) => left - share.percent, 100);
   if (rest === 100) return "everything to the champion";
@@ -12,7 +12,7 @@ export function trafficText({ shares }: Traffic): string {
   return [...parts, ...(rest > 0 ? ["the rest to the champion"] : [])].join(", ");
 }
 
-/** `version 3 as champion, instead of 2` */
+/** Describe a change that was asked for: `version 3 as champion, instead of 2`. */
 export function changeText(change: Approval["change"]): string {
   if (change.kind === "policy")
     return change.policy === "gate" ? "let the gate decide alone" : "let two people decide";

@@ -24,8 +24,8 @@ const HEADS = ["Model", "Change", "Asked by", "State", { name: "Actions", num: t
 
 export function Component() {
   const [params, setParams] = useSearchParams();
-  const given = params.get("state");
-  const state = given === "all" ? undefined : (STATES.find((s) => s === given) ?? "pending");
+  const name = params.get("state");
+  const state = name === "all" ? undefined : (STATES.find((s) => s === name) ?? "pending");
   const pages = useInfiniteQuery(approvalPages(state));
   return (
     <Page
@@ -69,7 +69,7 @@ export function Component() {
 function RequestRow({ request }: { request: Approval }) {
   const user = useUser();
   const may = useMay("ml_engineer");
-  const own = request.requested_by === user?.user_name;
+  const isOwn = request.requested_by === user?.user_name;
   return (
     <tr>
       <th scope="row">
@@ -77,7 +77,8 @@ function RequestRow({ request }: { request: Approval }) {
       </th>
       <td>{changeText(request.change)}</td>
       <td title={request.requested_at}>
-        {own ? "you" : request.requested_by} <span className="muted">{formatAge(request.requested_at)}</span>
+        {isOwn ? "you" : request.requested_by}{" "}
+        <span className="muted">{formatAge(request.requested_at)}</span>
       </td>
       <td>
         <Badge tone={TONES[request.state]}>{NAMES[request.state]}</Badge>
@@ -87,37 +88,37 @@ function RequestRow({ request }: { request: Approval }) {
           </div>
         )}
       </td>
-      <td>{may && request.state === "pending" && <Decide request={request} own={own} />}</td>
+      <td>{may && request.state === "pending" && <Decisions request={request} isOwn={isOwn} />}</td>
     </tr>
   );
 }
 
-function Decide({ request, own }: { request: Approval; own: boolean }) {
+function Decisions({ request, isOwn }: { request: Approval; isOwn: boolean }) {
   const client = useQueryClient();
   const params = { path: { approval_id: request.id } };
-  const decided = () =>
+  const refresh = () =>
     Promise.all(["approvals", "models"].map((key) => client.invalidateQueries({ queryKey: [key] })));
   const approve = async () => {
     await unwrap(api.POST("/v1/approvals/{approval_id}/approve", { params }));
-    await decided();
+    await refresh();
   };
   const refuse = async () => {
     await unwrap(api.POST("/v1/approvals/{approval_id}/refuse", { params }));
-    await decided();
+    await refresh();
   };
-  const what = `${request.model}: ${changeText(request.change)}`;
-  if (own) {
+  const subject = `${request.model}: ${changeText(request.change)}`;
+  if (isOwn) {
     return (
       <span className="actions end">
         <span className="hint">Another person must approve it.</span>
         <Confirm
           button="Withdraw"
-          label={`Withdraw ${what}`}
+          label={`Withdraw ${subject}`}
           title="Withdraw your request?"
           action="Withdraw it"
           run={refuse}
         >
-          {what}. Nothing changes, and you can ask again.
+          {subject}. Nothing changes, and you can ask again.
         </Confirm>
       </span>
     );
@@ -126,22 +127,22 @@ function Decide({ request, own }: { request: Approval; own: boolean }) {
     <span className="actions end">
       <Confirm
         button="Refuse"
-        label={`Refuse ${what}`}
+        label={`Refuse ${subject}`}
         title="Refuse this request?"
         action="Refuse it"
         run={refuse}
         danger
       >
-        {what}, asked for by {request.requested_by}. Nothing changes.
+        {subject}, asked for by {request.requested_by}. Nothing changes.
       </Confirm>
       <Confirm
         button="Approve"
-        label={`Approve ${what}`}
+        label={`Approve ${subject}`}
         title="Approve this request?"
         action="Approve it"
         run={approve}
       >
-        {what}, asked for by {request.requested_by}. It takes effect at once.
+        {subject}, asked for by {request.requested_by}. It takes effect at once.
       </Confirm>
     </span>
   );

@@ -1,12 +1,12 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { detailText, inWords } from "./labels";
+import { actionText, detailText } from "./labels";
 
 const CHANGES = ["post", "put", "patch", "delete"];
 /** Calls that change nothing, so the trail never names them. */
 const KEEP = ["POST /v1/datasets/{name}/check", "POST /v1/models/{ref}/forecasts"];
 
-test("when the API can change something, then the trail has words for it", () => {
+test("when the API can change something, then the trail has a description of it", () => {
   const { paths } = JSON.parse(readFileSync("openapi.json", "utf8")) as { paths: Record<string, object> };
   const actions = Object.entries(paths).flatMap(([path, methods]) =>
     Object.keys(methods)
@@ -14,11 +14,11 @@ test("when the API can change something, then the trail has words for it", () =>
       .map((method) => `${method.toUpperCase()} ${path}`),
   );
   expect(actions.length).toBeGreaterThan(20);
-  expect(actions.filter((action) => inWords(action) === action)).toEqual(KEEP);
+  expect(actions.filter((action) => actionText(action) === action)).toEqual(KEEP);
 });
 
 test("when a route takes a whole path, then it is named all the same", () => {
-  expect(inWords("DELETE /v1/datasets/{name}/series/{unique_id:path}")).toBe("Delete a series");
+  expect(actionText("DELETE /v1/datasets/{name}/series/{unique_id:path}")).toBe("Delete a series");
 });
 
 test.each([

@@ -1,5 +1,5 @@
-/** What each call that changes something is, in words; the API names it by method and route. */
-const WORDS: Record<string, string> = {
+/** Descriptions of every call that changes something, by method and route. */
+const ACTIONS: Record<string, string> = {
   "POST /v1/setup": "Make the first admin",
   "POST /v1/oauth/token": "Sign in, or stay signed in",
   "POST /v1/oauth/revoke": "Sign out",
@@ -34,10 +34,10 @@ const WORDS: Record<string, string> = {
   "POST /v1/approvals/{approval_id}/refuse": "Refuse a request",
 };
 
-/** `Start a job`; the method and route where there are no words for it. */
-export const inWords = (action: string) => WORDS[action.replaceAll(":path}", "}")] ?? action;
+/** Describe a call: `Start a job`; by method and route where it has no description. */
+export const actionText = (action: string) => ACTIONS[action.replaceAll(":path}", "}")] ?? action;
 
-/** One value of an event's detail, in a line. */
+/** Write one value of an event's detail in a line. */
 export function detailText(value: unknown): string {
   if (Array.isArray(value)) return value.map(detailText).join(", ");
   return typeof value === "object" && value !== null ? JSON.stringify(value) : String(value);

@@ -1,18 +1,17 @@
 import { useInfiniteQuery } from "@tanstack/react-query";
-import type { ReactNode } from "react";
 import { useSearchParams } from "react-router";
 import { type AuditFilter, auditPages } from "../../api/queries-admin";
 import type { AuditEvent } from "../../api/types";
 import { useUser } from "../../auth/use-session";
-import { Badge, CopyText, Page, type Tone } from "../../components/basics";
+import { Badge, CopyText, Fact, Page, type Tone } from "../../components/basics";
 import { Empty } from "../../components/feedback";
 import { ListCard } from "../../components/list";
 import { formatDate, formatTime, parseField } from "../../lib/time";
 import { ChainCheck } from "./chain-check";
 import { Filters } from "./filters";
-import { detailText, inWords } from "./labels";
+import { actionText, detailText } from "./labels";
 
-/** The team that runs the platform; its admins may walk the whole chain. */
+/** Team that runs the platform; its admins may check the whole chain. */
 const OPERATORS = "default";
 const HEADS = ["When (UTC)", "Who", "What", "Outcome", "Request"];
 const TONES: Record<AuditEvent["outcome"], Tone> = {
@@ -59,13 +58,13 @@ export function Component() {
 }
 
 function filterOf(params: URLSearchParams): AuditFilter {
-  const moment = (name: string) => parseField(params.get(name) ?? "") ?? undefined;
+  const timeOf = (name: string) => parseField(params.get(name) ?? "") ?? undefined;
   return {
     actor: params.get("actor") || undefined,
     action: params.get("action") || undefined,
     outcome: (params.get("outcome") as AuditEvent["outcome"] | null) || undefined,
-    since: moment("since"),
-    until: moment("until"),
+    since: timeOf("since"),
+    until: timeOf("until"),
   };
 }
 
@@ -87,7 +86,7 @@ function EventRow({ event }: { event: AuditEvent }) {
       <td className="wrap">
         <details>
           <summary>
-            {inWords(event.action)}
+            {actionText(event.action)}
             <code className="hint">{event.object}</code>
           </summary>
           <dl className="facts">
@@ -117,14 +116,5 @@ function EventRow({ event }: { event: AuditEvent }) {
         />
       </td>
     </tr>
-  );
-}
-
-function Fact({ name, children }: { name: string; children: ReactNode }) {
-  return (
-    <>
-      <dt>{name}</dt>
-      <dd>{children}</dd>
-    </>
   );
 }

@@ -3,7 +3,7 @@ import { Skeleton } from "../../components/basics";
 import { LegendKey } from "../../components/legend-key";
 import { formatValue, plural } from "../../lib/format";
 import type { DiffRow, FateCounts } from "../../lib/series-diff";
-import { formatMoment } from "../../lib/time";
+import { formatDateTime } from "../../lib/time";
 import { changesText } from "./diff";
 import type { AsOfState } from "./use-as-of";
 
@@ -57,7 +57,7 @@ export function AsOfPlot({ state, label }: { state: AsOfState; label: string }) 
 
 function Summary({ state: { counts, asOf, now } }: { state: AsOfState }) {
   if (asOf === now) return `Now ${plural(counts.known, "value")} on display are known.`;
-  const when = <b>{formatMoment(asOf)}</b>;
+  const when = <b>{formatDateTime(asOf)}</b>;
   if (counts.known === 0) return <>At {when} nothing on display was known yet.</>;
   return (
     <>

@@ -1,6 +1,6 @@
 import { type CSSProperties, type KeyboardEvent, useId, useMemo } from "react";
 import { TimeField } from "../../components/fields";
-import { formatMoment, parseField, toField } from "../../lib/time";
+import { formatDateTime, parseField, toField } from "../../lib/time";
 import { positionAfter, scaleMarks } from "./as-of-scale";
 import type { AsOfState } from "./use-as-of";
 
@@ -28,7 +28,7 @@ export function AsOfSlider({ state }: { state: AsOfState }) {
         min={0}
         max={scale.max}
         value={position}
-        aria-valuetext={asOf === now ? "now" : `${formatMoment(asOf)} UTC`}
+        aria-valuetext={asOf === now ? "now" : `${formatDateTime(asOf)} UTC`}
         onKeyDown={onKeyDown}
         onChange={(event) => setPosition(Number(event.target.value))}
         style={at(scale.max ? position / scale.max : 1)}

@@ -7,7 +7,7 @@ import { Notice, ProblemView } from "../../components/feedback";
 import { SelectField } from "../../components/fields";
 import { Segments } from "../../components/segments";
 import type { DiffRow } from "../../lib/series-diff";
-import { formatMoment, toIso } from "../../lib/time";
+import { formatDateTime, toIso } from "../../lib/time";
 import { AsOfPlot } from "./as-of-plot";
 import { AsOfField, AsOfSlider } from "./as-of-slider";
 import { AsOfTable } from "./as-of-table";
@@ -31,7 +31,7 @@ export function AsOfView({ dataset, versions, choice }: AsOfViewProps) {
   const [correcting, setCorrecting] = useState<DiffRow | null>(null);
   const [stored, setStored] = useState<number | null>(null);
   const mayCorrect = useMay("analyst") && !state.pinned && !state.deleted;
-  const when = state.asOf === state.now ? "now" : `${formatMoment(state.asOf)} UTC`;
+  const when = state.asOf === state.now ? "now" : `${formatDateTime(state.asOf)} UTC`;
   const subject = state.column === "y" ? series : `${state.column} of ${series}`;
   return (
     <>

@@ -2,7 +2,7 @@ import type { Dataset } from "../../api/types";
 import { Badge, Card } from "../../components/basics";
 import { formatDuration } from "../../lib/time";
 
-/** What the owner said, once, when the dataset was made. */
+/** Declaration of the dataset, which the owner made once. */
 export function Declared({ dataset: d }: { dataset: Dataset }) {
   const groups = [
     ["Known in advance", d.roles.futr_exog],

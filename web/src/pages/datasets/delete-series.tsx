@@ -15,32 +15,32 @@ const pathOf = ({ dataset, series }: SeriesProps) => ({
   params: { path: { name: dataset, unique_id: series } },
 });
 
-/** Deletes a series after asking; it can be taken back until it is purged. */
+/** Button that deletes a series after asking; it can be restored until it is purged. */
 export function DeleteSeries(props: SeriesProps) {
   const may = useMay("ml_engineer");
   const client = useQueryClient();
-  const [asking, setAsking] = useState(false);
+  const [confirming, setConfirming] = useState(false);
   const remove = useMutation({
     mutationFn: () => unwrap(api.DELETE("/v1/datasets/{name}/series/{unique_id}", pathOf(props))),
     onSuccess: () => {
-      setAsking(false);
+      setConfirming(false);
       return client.invalidateQueries({ queryKey: ["datasets"] });
     },
   });
   if (!may) return null;
   return (
     <>
-      <Button small variant="ghost" onClick={() => setAsking(true)}>
+      <Button small variant="ghost" onClick={() => setConfirming(true)}>
         Delete series
       </Button>
-      <Dialog title={`Delete ${props.series}?`} open={asking} onClose={() => setAsking(false)}>
+      <Dialog title={`Delete ${props.series}?`} open={confirming} onClose={() => setConfirming(false)}>
         <p>
           From now on {props.series} is in no new version, forecast or training. Reads as of earlier still see
           it, and it can be restored, until a compact job purges it for good.
         </p>
         {remove.error && <ProblemView error={remove.error} />}
         <footer>
-          <Button onClick={() => setAsking(false)}>Keep it</Button>
+          <Button onClick={() => setConfirming(false)}>Keep it</Button>
           <Button variant="danger" disabled={remove.isPending} onClick={() => remove.mutate()}>
             Delete the series
           </Button>
@@ -50,7 +50,7 @@ export function DeleteSeries(props: SeriesProps) {
   );
 }
 
-/** Says that the series is gone now, with the way back. */
+/** Notice that the series is deleted now, with a button that restores it. */
 export function Deleted(props: SeriesProps) {
   const may = useMay("ml_engineer");
   const client = useQueryClient();

@@ -1,7 +1,7 @@
 import type { Tone } from "../../components/basics";
 import { formatCount, formatValue, plural } from "../../lib/format";
 import type { DiffFilter, DiffRow, Fate, FateCounts } from "../../lib/series-diff";
-import { DAY, formatMoment, formatStep } from "../../lib/time";
+import { DAY, formatDateTime, formatStep } from "../../lib/time";
 
 export const FILTER_LABELS: Record<DiffFilter, string> = {
   known: "Known then",
@@ -33,7 +33,7 @@ export function differenceText({ was, is, fate }: DiffRow): string {
 
 /** Format a row's time with the year, since a series may be long. */
 export const rowTime = (time: number, stepMs: number) =>
-  stepMs >= DAY ? formatStep(time, stepMs) : formatMoment(time);
+  stepMs >= DAY ? formatStep(time, stepMs) : formatDateTime(time);
 
 /** `2 changed since, 84 came later, none is gone.` */
 export function changesText({ changed, appeared, vanished }: FateCounts): string {

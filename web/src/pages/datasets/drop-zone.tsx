@@ -8,7 +8,7 @@ interface DropZoneProps {
   onFile: (file: File) => void;
 }
 
-/** A file field that is also a place to drop a file on. */
+/** File field on which a file can also be dropped. */
 export function DropZone({ file, busy, onFile }: DropZoneProps) {
   const id = useId();
   const [over, setOver] = useState(false);

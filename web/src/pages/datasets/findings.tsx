@@ -26,7 +26,7 @@ const OUTCOMES: Record<
   },
 };
 
-/** The outcome of a check in one sentence. */
+/** Outcome of a check in one sentence. */
 export function Outcome({ report }: { report: CheckReport }) {
   const { tone, title, text } = OUTCOMES[report.outcome];
   return (
@@ -50,7 +50,7 @@ interface Group {
   findings: Finding[];
 }
 
-/** Findings of one code together, the gravest first. */
+/** Group findings by code, the gravest first. */
 export function groupFindings(findings: readonly Finding[]): Group[] {
   const groups = new Map<string, Group>();
   for (const finding of findings) {
@@ -64,13 +64,14 @@ export function groupFindings(findings: readonly Finding[]): Group[] {
   );
 }
 
-const SHOWN = 5;
+/** Findings of a group that are shown at first. */
+const FIRST_FINDINGS = 5;
 
 export function Findings({ findings }: { findings: readonly Finding[] }) {
   const [severity, setSeverity] = useState<Severity | "all">("all");
   const [text, setText] = useState("");
   if (findings.length === 0) return <p className="card-body muted">No findings.</p>;
-  const wanted = findings.filter(
+  const matching = findings.filter(
     (f) =>
       (severity === "all" || f.severity === severity) &&
       [f.code, f.series, f.column, f.message].some((part) =>
@@ -120,11 +121,11 @@ export function Findings({ findings }: { findings: readonly Finding[] }) {
               <th scope="col">Message</th>
             </tr>
           </thead>
-          {groupFindings(wanted).map((group) => (
+          {groupFindings(matching).map((group) => (
             <FindingGroup key={group.severity + group.code} group={group} />
           ))}
         </table>
-        {wanted.length === 0 && <p className="card-body muted">No finding matches the filter.</p>}
+        {matching.length === 0 && <p className="card-body muted">No finding matches the filter.</p>}
       </div>
     </>
   );
@@ -132,7 +133,7 @@ export function Findings({ findings }: { findings: readonly Finding[] }) {
 
 function FindingGroup({ group }: { group: Group }) {
   const [all, setAll] = useState(false);
-  const shown = all ? group.findings : group.findings.slice(0, SHOWN);
+  const shown = all ? group.findings : group.findings.slice(0, FIRST_FINDINGS);
   const more = group.findings.length - shown.length;
   return (
     <tbody>

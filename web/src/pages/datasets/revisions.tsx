@@ -3,10 +3,10 @@ import { revisionsOf } from "../../api/queries";
 import type { Revision } from "../../api/types";
 import { Button } from "../../components/basics";
 import { formatCount, plural } from "../../lib/format";
-import { formatDate, formatMoment } from "../../lib/time";
+import { formatDate, formatDateTime } from "../../lib/time";
 import type { AsOfState } from "./use-as-of";
 
-/** As many as fit beside each other; the others are reached through the first and the last. */
+/** Corrections that fit beside each other; the earlier ones are only counted. */
 const MAX_SHOWN = 6;
 
 interface RevisionsProps {
@@ -33,7 +33,7 @@ export function Revisions({ dataset, series, state }: RevisionsProps) {
             key={revision.known_at + revision.group}
             small
             variant={state.requested === time ? "primary" : "ghost"}
-            title={`${revisionText(revision)}, known since ${formatMoment(revision.known_at)} UTC`}
+            title={`${revisionText(revision)}, known since ${formatDateTime(revision.known_at)} UTC`}
             onClick={() => state.setTime(time)}
           >
             {formatDate(revision.known_at)} <small>{formatCount(revision.values)}</small>

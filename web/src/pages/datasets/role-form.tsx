@@ -13,7 +13,7 @@ interface RoleFormProps {
   disabled?: boolean;
 }
 
-/** One role for each covariate, and whether it is a category. */
+/** Table that gives each covariate a role and marks the categories. */
 export function RoleForm({ choices, onChange, disabled }: RoleFormProps) {
   if (choices.length === 0) {
     return <p className="card-body muted">No covariates: the file holds only unique_id, ds and y.</p>;

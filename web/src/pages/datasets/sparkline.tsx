@@ -8,7 +8,7 @@ import { toIso } from "../../lib/time";
 export const SPARK_STEPS = 96;
 const [WIDTH, HEIGHT] = [132, 24];
 
-/** The end of a series as a line, read when its row comes into sight. */
+/** Line of the end of a series, read when its row comes into sight. */
 export function Sparkline({
   dataset,
   series,
@@ -21,12 +21,12 @@ export function Sparkline({
   const box = useRef<SVGSVGElement>(null);
   const seen = useSeen(box);
   const start = toIso(shift(Date.parse(series.last_ds), freq, -SPARK_STEPS));
-  const found = useQuery({
+  const query = useQuery({
     ...storedSeries(dataset, series.unique_id, { start, end: series.last_ds }),
     enabled: seen,
     retry: false,
   });
-  const path = found.data ? sparkPath(found.data.y) : "";
+  const path = query.data ? sparkPath(query.data.y) : "";
   return (
     <svg ref={box} className="spark" viewBox={`0 -2 ${WIDTH} ${HEIGHT + 4}`} aria-hidden="true">
       {path && <path d={path} />}
@@ -34,7 +34,7 @@ export function Sparkline({
   );
 }
 
-/** An SVG path over the box; a missing value breaks the line. */
+/** Draw values as an SVG path over the box; a missing value breaks the line. */
 export function sparkPath(values: readonly (number | null)[]): string {
   const known = values.filter((y): y is number => y !== null);
   const [low, high] = [Math.min(...known), Math.max(...known)];

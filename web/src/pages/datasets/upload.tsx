@@ -9,7 +9,7 @@ import { plural } from "../../lib/format";
 import { DropZone } from "./drop-zone";
 import { Findings, Outcome } from "./findings";
 
-/** A new version of a dataset that exists. */
+/** Upload of a new version of an existing dataset. */
 export function Component() {
   const name = useParams().name ?? "";
   const client = useQueryClient();

@@ -8,7 +8,7 @@ import { plural } from "../../lib/format";
 import { Findings } from "./findings";
 import { pinnedIn, useAddress } from "./use-address";
 
-/** What the check found in the file behind the version on display: its own, or the last upload before it. */
+/** Findings of the file behind the version on display: its own, or that of the last upload before it. */
 export function VersionFindings({ name, versions }: { name: string; versions: DatasetVersion[] }) {
   const { params } = useAddress();
   const shown = pinnedIn(params) ?? versions[0]?.number ?? 0;

@@ -2,7 +2,7 @@ import { Link } from "react-router";
 import type { DatasetVersion } from "../../api/types";
 import { Badge, Card, CopyText } from "../../components/basics";
 import { formatCount } from "../../lib/format";
-import { formatAge, formatDate, formatMoment } from "../../lib/time";
+import { formatAge, formatDate, formatDateTime } from "../../lib/time";
 import { addressWith, pinnedIn, useAddress } from "./use-address";
 
 /** Origin of a version, before the number of its parent. */
@@ -42,7 +42,7 @@ export function Versions({ versions }: { versions: DatasetVersion[] }) {
                   {formatDate(v.first_ds)} to {formatDate(v.last_ds)}
                 </small>
                 <small>
-                  <time dateTime={v.created_at} title={`${formatMoment(v.created_at)} UTC`}>
+                  <time dateTime={v.created_at} title={`${formatDateTime(v.created_at)} UTC`}>
                     {formatAge(v.created_at)}
                   </time>{" "}
                   by {v.created_by}

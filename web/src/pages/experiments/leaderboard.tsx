@@ -6,33 +6,33 @@ import type { Leaderboard, LeaderboardRow } from "../../api/types";
 import { Badge, ButtonLink, Card, LoadingRows, Page, Skeleton } from "../../components/basics";
 import { ProblemView } from "../../components/feedback";
 import { familyName, formatBytes, formatMetric, formatPercent, plural } from "../../lib/format";
-import { formatMoment, formatSeconds } from "../../lib/time";
+import { formatDateTime, formatSeconds } from "../../lib/time";
 
 const BarChart = lazy(() => import("../../charts/bars"));
 
 export function Component() {
   const id = useParams().id ?? "";
-  const found = useQuery(leaderboard(id));
+  const query = useQuery(leaderboard(id));
   return (
     <Page
-      title={found.data ? `Leaderboard of ${found.data.model}` : "Leaderboard"}
+      title={query.data ? `Leaderboard of ${query.data.model}` : "Leaderboard"}
       intro="Every family on the same rolling origins, against the best seasonal naive."
       back={{ to: `/jobs/${id}`, label: "The job" }}
-      actions={found.data && <ButtonLink to={`/models/${found.data.model}`}>The model's versions</ButtonLink>}
+      actions={query.data && <ButtonLink to={`/models/${query.data.model}`}>The model's versions</ButtonLink>}
     >
-      {found.error && <ProblemView error={found.error} retry={() => found.refetch()} />}
-      {found.isPending && (
+      {query.error && <ProblemView error={query.error} retry={() => query.refetch()} />}
+      {query.isPending && (
         <Card flush>
           <LoadingRows />
         </Card>
       )}
-      {found.data && <Board board={found.data} />}
+      {query.data && <Board board={query.data} />}
     </Page>
   );
 }
 
-/** The MASE that skill is measured against: the best seasonal naive's. */
-export function naiveMase(rows: readonly LeaderboardRow[]): number | null {
+/** Return the MASE that skill is measured against: the best seasonal naive's. */
+function naiveMase(rows: readonly LeaderboardRow[]): number | null {
   const values = rows.flatMap((r) => (r.family === "seasonal_naive" && r.mase !== null ? [r.mase] : []));
   return values.length ? Math.min(...values) : null;
 }
@@ -77,7 +77,7 @@ function Board({ board }: { board: Leaderboard }) {
             <dt>Cutoffs</dt>
             <dd>
               {board.cutoffs.map((cutoff) => (
-                <div key={cutoff}>{formatMoment(cutoff)}</div>
+                <div key={cutoff}>{formatDateTime(cutoff)}</div>
               ))}
             </dd>
           </dl>
@@ -96,7 +96,7 @@ function Board({ board }: { board: Leaderboard }) {
 }
 
 function BoardTable({ rows }: { rows: LeaderboardRow[] }) {
-  const most = Math.max(...rows.map((r) => Math.abs(r.skill ?? 0)), 0.01);
+  const max = Math.max(...rows.map((r) => Math.abs(r.skill ?? 0)), 0.01);
   return (
     <div className="scroll">
       <table className="table board">
@@ -127,8 +127,8 @@ function BoardTable({ rows }: { rows: LeaderboardRow[] }) {
                 <div className="hint">{r.failed ?? familyName(r.family)}</div>
               </th>
               <td>
-                {r.failed ? <Badge tone="bad">failed</Badge> : <SkillBar skill={r.skill} most={most} />}
-                {!r.failed && <Verdict row={r} />}
+                {r.failed ? <Badge tone="bad">failed</Badge> : <SkillBar skill={r.skill} max={max} />}
+                {!r.failed && <ComparisonNote row={r} />}
               </td>
               <td className="num">{formatMetric(r.mase)}</td>
               <td className="num">{formatMetric(r.wql)}</td>
@@ -144,8 +144,8 @@ function BoardTable({ rows }: { rows: LeaderboardRow[] }) {
   );
 }
 
-/** What the test against the best seasonal naive says, and for how many series another had to answer. */
-function Verdict({ row }: { row: LeaderboardRow }) {
+/** Outcome of the test against the best seasonal naive, and use of the fallback chain. */
+function ComparisonNote({ row }: { row: LeaderboardRow }) {
   const parts = [
     row.verdict &&
       (typeof row.p_value !== "number" ? row.verdict : `${row.verdict}, p = ${formatP(row.p_value)}`),
@@ -156,10 +156,10 @@ function Verdict({ row }: { row: LeaderboardRow }) {
 
 const formatP = (p: number) => (p < 0.001 ? "< 0.001" : p.toFixed(3));
 
-/** A bar to the right of the middle for better than naive, to the left for worse. */
-function SkillBar({ skill, most }: { skill: number | null; most: number }) {
+/** Bar to the right of the middle for better than naive, to the left for worse. */
+function SkillBar({ skill, max }: { skill: number | null; max: number }) {
   if (skill === null) return "–";
-  const width = `${(50 * Math.abs(skill)) / most}%`;
+  const width = `${(50 * Math.abs(skill)) / max}%`;
   return (
     <span className="skill">
       <span className="track" aria-hidden="true">

@@ -4,7 +4,7 @@ import { Segments } from "../../components/segments";
 import type { ForecastView } from "../../lib/forecast-view";
 import { plural } from "../../lib/format";
 import { historyChoices } from "../../lib/history";
-import { formatMoment } from "../../lib/time";
+import { formatDateTime } from "../../lib/time";
 import { Readout } from "./readout";
 import { Scrubber } from "./scrubber";
 import type { Selection } from "./selection";
@@ -98,7 +98,7 @@ function Invitation({ choices: { dataset, modelOptions } }: { choices: Choices }
 
 /** Describe the chart in words, for those who do not see it. */
 function chartLabel({ series, model, asOf }: Selection, { history, steps }: ForecastView): string {
-  const past = `${series}: ${plural(history.length, "step")} of history as of ${formatMoment(asOf)} UTC`;
+  const past = `${series}: ${plural(history.length, "step")} of history as of ${formatDateTime(asOf)} UTC`;
   if (steps.length === 0) return `${past}, no forecast yet.`;
   return `${past}, then ${plural(steps.length, "step")} of forecast by ${model} with 80 % and 95 % bands and the actuals that followed. The table below holds the numbers.`;
 }

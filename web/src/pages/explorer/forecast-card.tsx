@@ -2,7 +2,7 @@ import type { Forecast, SeriesForecast } from "../../api/types";
 import { Badge, Card, CopyText } from "../../components/basics";
 import { Notice } from "../../components/feedback";
 import { familyName } from "../../lib/format";
-import { formatMoment } from "../../lib/time";
+import { formatDateTime } from "../../lib/time";
 import { methodName, methodTone, reasonText } from "./labels";
 
 interface ForecastCardProps {
@@ -28,9 +28,9 @@ export function ForecastCard({ forecast, entry }: ForecastCardProps) {
           <div className="hint">{familyName(model.family)}</div>
         </dd>
         <dt>As of</dt>
-        <dd>{formatMoment(forecast.as_of)}</dd>
+        <dd>{formatDateTime(forecast.as_of)}</dd>
         <dt>Issued</dt>
-        <dd>{formatMoment(forecast.issued_at)}</dd>
+        <dd>{formatDateTime(forecast.issued_at)}</dd>
         <dt>Id</dt>
         <dd>
           <CopyText

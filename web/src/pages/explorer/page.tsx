@@ -5,7 +5,7 @@ import { Empty, Notice, ProblemView } from "../../components/feedback";
 import { download, toCsv } from "../../lib/csv";
 import type { ForecastStep } from "../../lib/forecast-view";
 import { season } from "../../lib/frequency";
-import { formatMoment, toIso } from "../../lib/time";
+import { formatDateTime, toIso } from "../../lib/time";
 import { AccuracyCard } from "./accuracy-card";
 import { ChartCard } from "./chart-card";
 import { Controls } from "./controls";
@@ -77,7 +77,7 @@ function Explorer({ choices, selection }: { choices: Choices; selection: Selecti
           <ForecastTable
             steps={view.steps}
             stepMs={view.stepMs}
-            caption={`Forecast of ${series} by ${model}, as of ${formatMoment(asOf)} UTC`}
+            caption={`Forecast of ${series} by ${model}, as of ${formatDateTime(asOf)} UTC`}
           />
         </Card>
       )}

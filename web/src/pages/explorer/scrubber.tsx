@@ -1,6 +1,6 @@
 import type { Point } from "../../lib/accuracy";
 import type { ForecastStep } from "../../lib/forecast-view";
-import { formatMoment } from "../../lib/time";
+import { formatDateTime } from "../../lib/time";
 
 interface ScrubberProps {
   steps: ForecastStep[];
@@ -25,7 +25,7 @@ export function Scrubber({ steps, history, cursor, onCursor }: ScrubberProps) {
       max={times.length - 1}
       value={index}
       aria-label="Move the cursor along the chart"
-      aria-valuetext={`${formatMoment(times[index] ?? 0)}: ${value}`}
+      aria-valuetext={`${formatDateTime(times[index] ?? 0)}: ${value}`}
       onFocus={() => cursor === null && onCursor(times[start] ?? null)}
       onBlur={() => onCursor(null)}
       onChange={(event) => onCursor(times[Number(event.target.value)] ?? null)}

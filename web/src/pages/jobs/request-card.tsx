@@ -1,7 +1,7 @@
 import { Link } from "react-router";
 import type { Job } from "../../api/types";
 import { Card, CopyText, Fact } from "../../components/basics";
-import { formatMoment, formatSeconds } from "../../lib/time";
+import { formatDateTime, formatSeconds } from "../../lib/time";
 
 /** Specification of a job, who requested it, and how long it took. */
 export function RequestCard({ job }: { job: Job }) {
@@ -18,7 +18,7 @@ export function RequestCard({ job }: { job: Job }) {
             <Link to={`/models/${spec.model}`}>{spec.model}</Link>
           </Fact>
         )}
-        <Fact name="As of">{spec.as_of ? formatMoment(spec.as_of) : "now"}</Fact>
+        <Fact name="As of">{spec.as_of ? formatDateTime(spec.as_of) : "now"}</Fact>
         {"h" in spec && <Fact name="Horizon">{spec.h ?? "the model's own"}</Fact>}
         {(spec.kind === "train" || spec.kind === "backtest") && (
           <>
@@ -30,7 +30,7 @@ export function RequestCard({ job }: { job: Job }) {
           </>
         )}
         <Fact name="Asked by">{job.created_by}</Fact>
-        <Fact name="Asked at">{formatMoment(job.created_at)}</Fact>
+        <Fact name="Asked at">{formatDateTime(job.created_at)}</Fact>
         {job.started_at && job.ended_at && (
           <Fact name="Took">
             {formatSeconds((Date.parse(job.ended_at) - Date.parse(job.started_at)) / 1000)}

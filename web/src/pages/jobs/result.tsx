@@ -10,7 +10,7 @@ const isRow = (value: unknown): value is Row =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 const isPlain = (value: unknown) => value !== null && typeof value !== "object";
 
-/** What a job brought: the gate's word, figures, tables; whatever its kind. */
+/** Result of a job of any kind: the gate's decision, figures, tables. */
 export function Result({ job, result }: { job: Job; result: Row }) {
   const { gate, leaderboard: _, model: __, backtest, ...rest } = result;
   const plain = Object.entries(rest).filter(([, value]) => isPlain(value));
@@ -18,12 +18,12 @@ export function Result({ job, result }: { job: Job; result: Row }) {
     const rows = rowsOf(value);
     return rows ? [[name, rows] as const] : [];
   });
-  const judged =
+  const overall =
     isRow(backtest) && Array.isArray(backtest.overall) ? (backtest.overall as Backtest["overall"]) : [];
   return (
     <>
-      {judged.length > 0 && (
-        <Figures title="Backtest" rows={Object.fromEntries(judged.map((row) => [row.model, row.metrics]))} />
+      {overall.length > 0 && (
+        <Figures title="Backtest" rows={Object.fromEntries(overall.map((row) => [row.model, row.metrics]))} />
       )}
       {isRow(gate) && <Gate gate={gate} model={"model" in job.spec ? job.spec.model : null} />}
       {plain.length > 0 && (
@@ -45,7 +45,7 @@ export function Result({ job, result }: { job: Job; result: Row }) {
   );
 }
 
-/** Rows of figures from `{name: {figure: value}}` or `[{figure: value}]`. */
+/** Take rows of figures from `{name: {figure: value}}` or `[{figure: value}]`; null from anything else. */
 function rowsOf(value: unknown): Record<string, Row> | null {
   if (Array.isArray(value) && value.length > 0 && value.every(isRow)) {
     return Object.fromEntries(value.map((row, i) => [String(i + 1), flat(row)]));
@@ -63,7 +63,7 @@ function flat(row: Row): Row {
 
 function Gate({ gate, model }: { gate: Row; model: string | null }) {
   const passed = gate.beats_naive === undefined ? gate.passed === true : gate.beats_naive === true;
-  const title = passed ? "The gate passed" : gate.passed ? "Nothing beat seasonal naive" : "The gate said no";
+  const title = passed ? "The gate passed" : gate.passed ? "Nothing beat seasonal naive" : "The gate refused";
   return (
     <Notice tone={passed ? "good" : "warn"} title={title}>
       <p>{String(gate.reason ?? "")}</p>
@@ -76,11 +76,11 @@ function Gate({ gate, model }: { gate: Row; model: string | null }) {
   );
 }
 
-/** A table of figures: one row for each thing measured. */
+/** Table of figures: one row for each thing measured. */
 export function Figures({ title, rows }: { title: string; rows: Record<string, Row> }) {
   const entries = Object.entries(rows);
-  const named = [...new Set(entries.flatMap(([, row]) => Object.keys(row)))];
-  const columns = inMetricOrder(named.filter((column) => entries.some(([, row]) => isPlain(row[column]))));
+  const names = [...new Set(entries.flatMap(([, row]) => Object.keys(row)))];
+  const columns = inMetricOrder(names.filter((column) => entries.some(([, row]) => isPlain(row[column]))));
   if (columns.length === 0) return null;
   return (
     <Card title={title[0]?.toUpperCase() + title.slice(1)} flush>

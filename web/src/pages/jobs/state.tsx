@@ -39,7 +39,7 @@ export function ProgressBar({ job, label }: { job: Pick<Job, "progress" | "state
   );
 }
 
-/** What a job is about, in a few words. */
+/** Name the subject of a job: model and dataset. */
 export function subjectOf(job: Job): string {
   const { spec } = job;
   return "model" in spec ? `${spec.model} on ${spec.dataset}` : spec.dataset;

@@ -37,9 +37,9 @@ export function Component() {
         }
       >
         {(model) => {
-          const own = versions.filter((v) => v.model === model.name);
-          const champion = own.find((v) => v.version === model.champion);
-          const latest = own.find((v) => v.version === model.latest);
+          const versionsOfModel = versions.filter((v) => v.model === model.name);
+          const champion = versionsOfModel.find((v) => v.version === model.champion);
+          const latest = versionsOfModel.find((v) => v.version === model.latest);
           return (
             <tr key={model.name}>
               <th scope="row">

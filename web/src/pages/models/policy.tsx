@@ -9,14 +9,14 @@ import { Confirm } from "../../components/confirm";
 import { Notice } from "../../components/feedback";
 import { trafficText } from "../approvals/labels";
 
-/** Who decides which version serves, and for admins a way to change that. */
+/** Policy of promotions, with a button for admins that changes it. */
 export function PolicyNote({ model }: { model: string }) {
   const client = useQueryClient();
   const admin = useMay("admin");
   const policy = useQuery(modelPolicy(model));
   const traffic = useQuery(modelTraffic(model));
   if (!policy.data) return null;
-  const two = policy.data === "two_person";
+  const twoPersons = policy.data === "two_person";
   const set = async (to: Policy) => {
     const params = { path: { name: model } };
     await unwrap(api.PUT("/v1/models/{name}/policy", { params, body: { policy: to } }));
@@ -24,10 +24,10 @@ export function PolicyNote({ model }: { model: string }) {
   };
   return (
     <Notice
-      title={two ? "Two people decide which version serves" : "The gate decides which version serves"}
+      title={twoPersons ? "Two people decide which version serves" : "The gate decides which version serves"}
       action={
         admin &&
-        (two ? (
+        (twoPersons ? (
           <Confirm
             button="Let the gate decide"
             title="Let the gate decide alone?"
@@ -49,7 +49,7 @@ export function PolicyNote({ model }: { model: string }) {
       }
     >
       <p>
-        {two ? (
+        {twoPersons ? (
           <>
             One asks, another approves under <Link to="/approvals">Approvals</Link>; the gate must pass too.
           </>

@@ -3,7 +3,7 @@ import type { ModelVersion } from "../../api/types";
 import { useMay } from "../../auth/use-session";
 import { Badge, Card, CopyText, Fact, type Tone } from "../../components/basics";
 import { familyName, formatFigure, metricName } from "../../lib/format";
-import { formatMoment } from "../../lib/time";
+import { formatDateTime } from "../../lib/time";
 import { Promote } from "./promote";
 import { TrafficShare } from "./traffic";
 
@@ -72,7 +72,7 @@ function TrainingFacts({ version }: VersionProps) {
       <Fact name="Horizon">
         {version.h} steps of <code>{version.freq}</code>
       </Fact>
-      <Fact name="Trained">{formatMoment(version.created_at)}</Fact>
+      <Fact name="Trained">{formatDateTime(version.created_at)}</Fact>
       {version.experiment && (
         <Fact name="Experiment">
           <Link to={`/experiments/${version.experiment}`}>Leaderboard</Link> ·{" "}

@@ -50,7 +50,7 @@ export function Component() {
           <UserRow
             key={user.id}
             user={user}
-            self={user.id === self?.id}
+            isSelf={user.id === self?.id}
             busy={change.isPending}
             change={(body) => change.mutateAsync({ id: user.id, ...body })}
           />
@@ -63,28 +63,30 @@ export function Component() {
   );
 }
 
-interface RowProps {
+type ChangeUser = (body: UserChange) => Promise<unknown>;
+
+interface UserRowProps {
   user: User;
-  self: boolean;
+  /** The row is that of the signed-in user. */
+  isSelf: boolean;
   busy: boolean;
-  change: (body: UserChange) => Promise<unknown>;
+  change: ChangeUser;
 }
 
-function UserRow({ user, self, busy, change }: RowProps) {
-  const [resetting, setResetting] = useState(false);
+function UserRow({ user, isSelf, busy, change }: UserRowProps) {
   const name = user.user_name;
   return (
     <tr>
       <th scope="row">
-        {name} {self && <span className="muted">(you)</span>}
+        {name} {isSelf && <span className="muted">(you)</span>}
       </th>
       <td>
         <select
           className="input compact"
           aria-label={`Role of ${name}`}
           value={user.role}
-          disabled={self || busy}
-          onChange={(e) => void change({ role: e.target.value as Role }).catch(() => undefined)}
+          disabled={isSelf || busy}
+          onChange={(event) => void change({ role: event.target.value as Role }).catch(() => undefined)}
         >
           {ROLES.map(([role, title]) => (
             <option key={role} value={role}>
@@ -93,62 +95,77 @@ function UserRow({ user, self, busy, change }: RowProps) {
           ))}
         </select>
       </td>
-      <td>{user.external ? "the organisation" : user.second_factor ? "password and code" : "password"}</td>
+      <td>{signInMeans(user)}</td>
       <td>{user.disabled ? <Badge tone="warn">Disabled</Badge> : <Badge tone="good">Active</Badge>}</td>
       <td title={user.created_at}>{formatAge(user.created_at)}</td>
-      <td>
-        {!self && (
-          <span className="actions end">
-            {user.second_factor && (
-              <Confirm
-                button="Remove the code"
-                label={`Remove the code of ${name}`}
-                title={`Remove the second factor of ${name}?`}
-                action="Remove it"
-                run={() => change({ second_factor: false })}
-                danger
-              >
-                For somebody who lost the authenticator app. Then the password alone is enough to sign in.
-              </Confirm>
-            )}
-            {!user.external && (
-              <Button small aria-label={`New password for ${name}`} onClick={() => setResetting(true)}>
-                New password
-              </Button>
-            )}
-            {user.disabled ? (
-              <Button
-                small
-                aria-label={`Enable ${name}`}
-                disabled={busy}
-                onClick={() => void change({ disabled: false }).catch(() => undefined)}
-              >
-                Enable
-              </Button>
-            ) : (
-              <Confirm
-                button="Disable"
-                label={`Disable ${name}`}
-                title={`Disable ${name}?`}
-                action="Disable the account"
-                run={() => change({ disabled: true })}
-                danger
-              >
-                Every session and API key of {name} stops working within seconds. An admin can enable the
-                account again.
-              </Confirm>
-            )}
-            <Dialog title={`New password for ${name}`} open={resetting} onClose={() => setResetting(false)}>
-              <NewPassword change={change} onDone={() => setResetting(false)} />
-            </Dialog>
-          </span>
-        )}
-      </td>
+      <td>{!isSelf && <UserActions user={user} busy={busy} change={change} />}</td>
     </tr>
   );
 }
 
-function NewPassword({ change, onDone }: Pick<RowProps, "change"> & { onDone: () => void }) {
+function signInMeans(user: User): string {
+  if (user.external) return "the organisation";
+  return user.second_factor ? "password and code" : "password";
+}
+
+function UserActions({ user, busy, change }: Omit<UserRowProps, "isSelf">) {
+  const name = user.user_name;
+  return (
+    <span className="actions end">
+      {user.second_factor && (
+        <Confirm
+          button="Remove the code"
+          label={`Remove the code of ${name}`}
+          title={`Remove the second factor of ${name}?`}
+          action="Remove it"
+          run={() => change({ second_factor: false })}
+          danger
+        >
+          For somebody who lost the authenticator app. Then the password alone is enough to sign in.
+        </Confirm>
+      )}
+      {!user.external && <ResetPassword name={name} change={change} />}
+      {user.disabled ? (
+        <Button
+          small
+          aria-label={`Enable ${name}`}
+          disabled={busy}
+          onClick={() => void change({ disabled: false }).catch(() => undefined)}
+        >
+          Enable
+        </Button>
+      ) : (
+        <Confirm
+          button="Disable"
+          label={`Disable ${name}`}
+          title={`Disable ${name}?`}
+          action="Disable the account"
+          run={() => change({ disabled: true })}
+          danger
+        >
+          Every session and API key of {name} stops working within seconds. An admin can enable the account
+          again.
+        </Confirm>
+      )}
+    </span>
+  );
+}
+
+function ResetPassword({ name, change }: { name: string; change: ChangeUser }) {
+  const [open, setOpen] = useState(false);
+  return (
+    <>
+      <Button small aria-label={`New password for ${name}`} onClick={() => setOpen(true)}>
+        New password
+      </Button>
+      <Dialog title={`New password for ${name}`} open={open} onClose={() => setOpen(false)}>
+        <NewPassword change={change} onDone={() => setOpen(false)} />
+      </Dialog>
+    </>
+  );
+}
+
+function NewPassword({ change, onDone }: { change: ChangeUser; onDone: () => void }) {
   const reset = useMutation({ mutationFn: change, onSuccess: onDone });
   const submit = (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
