@@ -63,7 +63,7 @@ def name(number: int) -> str:
 
 def ingest(file: Path, folder: Path) -> dict[str, float]:
     """CPU-seconds of reading, checking, and writing with the content hash; one thread."""
-    from features.store.content_hash import Content
+    from features.store.content_hash import ContentSums
     from features.store.panel_store import PanelStore
     from quantis.reading import ReadLimits, read_table
     from quantis.types.datasets import DatasetSpec
@@ -79,18 +79,18 @@ def ingest(file: Path, folder: Path) -> dict[str, float]:
     if panel is None:
         raise SystemExit(f"the panel was rejected: {checked.findings[:3]}")
     done = PanelStore(folder).write(panel, after=None, recorded_at=datetime.now(UTC), publication_lag=LAG)
-    done.content(Content.empty()).digest()
-    (folder / "pins.json").write_text(json.dumps(done.pins.kept()))
+    done.content_after(ContentSums.empty()).digest()
+    (folder / "pins.json").write_text(json.dumps(done.pins.to_json()))
     ended = time.process_time()
     return {"read": read - started, "check": check - read, "write": ended - check}
 
 
 def reads(file: Path, folder: Path) -> dict[str, float]:
     """Wall-clock milliseconds of as-of reads; the first one also opens the tables."""
-    from features.store.panel_store import PanelStore, Pins
+    from features.store.panel_store import PanelStore, VersionPins
 
     store = PanelStore(folder)
-    pins = Pins.of(json.loads((folder / "pins.json").read_text()))
+    pins = VersionPins.from_json(json.loads((folder / "pins.json").read_text()))
     count = pq.read_metadata(file).num_rows // HOURS
 
     def read(series: list[str]) -> int:

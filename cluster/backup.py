@@ -111,7 +111,7 @@ def _dataset(storage: Storage, dataset: StoredDataset, writer: Writer, done: Bac
     folder = storage.dataset(dataset.team, dataset.name)
     for version in dataset.versions:
         try:
-            tables = delta_files.pinned(folder, [version.pins])
+            tables = delta_files.pinned_versions(folder, [version.pins])
             files = [
                 path for table, (number,) in tables.items() for path in delta_files.data_files(table, number)
             ]
@@ -120,7 +120,7 @@ def _dataset(storage: Storage, dataset: StoredDataset, writer: Writer, done: Bac
             done.versions += 1
         except Exception as error:
             done.unreadable.append(f"{dataset.team}/{dataset.name} version {version.number}: {error}"[:300])
-    pins = delta_files.pinned(folder, [version.pins for version in dataset.versions])
+    pins = delta_files.pinned_versions(folder, [version.pins for version in dataset.versions])
     for table, versions in pins.items():
         for path in sorted(delta_files.log_files(table, versions[-1])):
             writer.add(_name(storage, path), path)

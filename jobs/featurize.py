@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from features.design.design_frame import default_spec, learn_categories
 from features.ray_data import design_blocks
-from features.store.snapshots import PlainSnapshots
+from features.store.snapshots import PanelSnapshots
 from jobs.runtime import Context, run
 from quantis.types.job_specs import DEFAULT_QUANTILES, FeaturizeSpec
 
@@ -21,7 +21,7 @@ def work(context: Context[FeaturizeSpec]) -> dict[str, Any]:
     """Build the features as of a time and keep them under the team's folder."""
     with context.step("read the panel", 0.2):
         task = context.dataset.task(context.as_of, context.spec.h, DEFAULT_QUANTILES)
-        snapshots = PlainSnapshots(context.dataset.panel(context.as_of), task)
+        snapshots = PanelSnapshots(context.dataset.panel(context.as_of), task)
         snapshot = snapshots(context.last_cutoff(task))
         spec = learn_categories(default_spec(task), task, snapshot)
     with context.step("features on Ray Data", 0.9):

@@ -13,7 +13,7 @@ from cluster.database.engine import Database
 from cluster.repositories.accounts import DEFAULT_TEAM
 from cluster.repositories.jobs import Jobs
 from cluster.settings import Settings
-from features.store.snapshots import PlainSnapshots
+from features.store.snapshots import PanelSnapshots
 from jobs.runtime import Context
 from models.families.tft.preflight import RULES, Report, preflight
 from quantis.errors import QuantisError
@@ -32,7 +32,7 @@ def examine(settings: Settings, team: str, spec: TrainSpec) -> Report:
     database = Database(settings.sql_url)
     context = Context(settings, team, "", spec, Jobs(database), database)
     task = context.dataset.task(context.as_of, spec.h, spec.quantiles)
-    snapshots = PlainSnapshots(context.dataset.panel(context.as_of), task)
+    snapshots = PanelSnapshots(context.dataset.panel(context.as_of), task)
     return preflight(snapshots(context.last_cutoff(task)), task, spec.tft)
 
 

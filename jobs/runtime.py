@@ -28,7 +28,7 @@ from cluster.repositories.accounts import DEFAULT_TEAM
 from cluster.repositories.jobs import Jobs
 from cluster.repositories.vintages import Vintages
 from cluster.settings import Settings, application_root, ray_submission_id
-from features.store.snapshots import last_known
+from features.store.snapshots import latest_known_ds
 from jobs.config import read_config
 from models.registry.mlflow_registry import Registry
 from monitoring import instruments, logs
@@ -104,7 +104,7 @@ class Context(Generic[Spec]):
         """The last `ds` whose value is known at the job's as-of time."""
         version = self.dataset.version
         end = np.datetime64(version.last_ds.replace(tzinfo=None), "us")
-        limit = last_known(self.as_of, self.dataset.spec.publication_lag)
+        limit = latest_known_ds(self.as_of, self.dataset.spec.publication_lag)
         cutoff = task.frequency.floor(limit, end)
         if cutoff <= np.datetime64(version.first_ds.replace(tzinfo=None), "us"):
             raise InvalidInput(

@@ -20,7 +20,7 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
-from features.store.snapshots import PlainSnapshots, cutoffs
+from features.store.snapshots import PanelSnapshots, cutoffs
 from jobs.evaluation import candidates
 from jobs.evaluation.candidates import EvaluationSetup
 from jobs.runtime import Context, run
@@ -44,7 +44,7 @@ def work(context: Context[TuneSpec]) -> dict[str, Any]:
     spec = context.spec
     with context.step("read the panel", 0.05):
         task = context.dataset.task(context.as_of, spec.h, spec.quantiles)
-        snapshots = PlainSnapshots(context.dataset.panel(context.as_of), task)
+        snapshots = PanelSnapshots(context.dataset.panel(context.as_of), task)
         last = context.last_cutoff(task)
         trial = EvaluationSetup(
             task, snapshots, snapshots(last).history, tuple(cutoffs(last, task, 1, task.h))

@@ -12,9 +12,9 @@ import pyarrow as pa
 from cluster.data_layout import Storage
 from cluster.database.engine import Database
 from cluster.repositories.datasets import Datasets, NewVersion, Pinned
-from features.store.append import Added
-from features.store.content_hash import Content
-from features.store.panel_store import PanelStore, Pins, Written
+from features.store.append import AppendedRecords
+from features.store.content_hash import ContentSums
+from features.store.panel_store import PanelStore, VersionPins, WriteResult
 from quantis.errors import Conflict, InvalidInput, NotFound, RejectedPanel
 from quantis.frequency import Frequency
 from quantis.panel import Panel, Task
@@ -26,7 +26,7 @@ from quantis.validation.panel_check import check_panel
 _FINDINGS = 200  # that are kept with a version
 _ATTEMPTS = 4  # of a write whose base another writer has changed
 
-Change = Callable[[PanelStore, Pins | None, datetime], Written]
+Change = Callable[[PanelStore, VersionPins | None, datetime], WriteResult]
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class OpenDataset:
     spec: DatasetSpec
     version: DatasetVersion
     store: PanelStore
-    pins: Pins
+    pins: VersionPins
 
     @property
     def ref(self) -> DatasetRef:
@@ -71,7 +71,9 @@ class Catalogue:
     def open(self, team: str, name: str, number: int | None = None) -> OpenDataset:
         """A version of a dataset, the latest when no number is given."""
         pinned = self.datasets.pinned(team, name, number)
-        return OpenDataset(pinned.spec, pinned.version, self.store(team, name), Pins.of(pinned.pins))
+        return OpenDataset(
+            pinned.spec, pinned.version, self.store(team, name), VersionPins.from_json(pinned.pins)
+        )
 
     def ingest(self, team: str, user: str, name: str, table: pa.Table, file: str) -> UploadResult:
         """Check a table and add it as a version; the same content again gives the version that is there.
@@ -107,16 +109,16 @@ class Catalogue:
         """
         spec = self.declared(team, name)
 
-        def change(store: PanelStore, after: Pins | None, now: datetime) -> Written:
-            added: dict[str, Added] = {}
+        def change(store: PanelStore, after: VersionPins | None, now: datetime) -> WriteResult:
+            added: dict[str, AppendedRecords] = {}
             for panel in panels():
                 written = _writes(panel, spec, live=False)(store, after, now)
                 after = written.pins
                 for group, more in written.added.items():
-                    added[group] = added[group].joined(more) if group in added else more
+                    added[group] = added[group].merge(more) if group in added else more
             if after is None:
                 raise InvalidInput("there was nothing to add; give files with rows")
-            return Written(after, added)
+            return WriteResult(after, added)
 
         return self._commit(team, user, name, VersionAction.upload, change, freq)
 
@@ -134,20 +136,20 @@ class Catalogue:
     def delete_series(self, team: str, user: str, name: str, series: str) -> DatasetVersion:
         """From now on the series is not there; reads as of before still see it, until it is purged."""
 
-        def change(store: PanelStore, after: Pins | None, now: datetime) -> Written:
-            if after is None or store.deleted_at(after, series) or not store.has(after, [series]):
+        def change(store: PanelStore, after: VersionPins | None, now: datetime) -> WriteResult:
+            if after is None or store.deleted_at(after, series) or not store.has_records(after, [series]):
                 raise NotFound(f"dataset {name!r} has no series {series[:80]!r}; nothing was deleted")
-            return store.mark(series, True, after=after, recorded_at=now)
+            return store.set_deleted(series, True, after=after, recorded_at=now)
 
         return self._commit(team, user, name, VersionAction.delete, change)[1]
 
     def restore_series(self, team: str, user: str, name: str, series: str) -> DatasetVersion:
         """Take a deletion back: from now on the series is there again."""
 
-        def change(store: PanelStore, after: Pins | None, now: datetime) -> Written:
+        def change(store: PanelStore, after: VersionPins | None, now: datetime) -> WriteResult:
             if after is None or store.deleted_at(after, series) is None:
                 raise NotFound(f"series {series[:80]!r} of dataset {name!r} is not deleted, or is purged")
-            return store.mark(series, False, after=after, recorded_at=now)
+            return store.set_deleted(series, False, after=after, recorded_at=now)
 
         return self._commit(team, user, name, VersionAction.restore, change)[1]
 
@@ -175,9 +177,9 @@ class Catalogue:
         store = self.store(team, name)
         for attempt in range(_ATTEMPTS):
             try:
-                with store.alone():
+                with store.write_lock():
                     base = self.datasets.latest_pinned(team, name)
-                    after = Pins.of(base.pins) if base else None
+                    after = VersionPins.from_json(base.pins) if base else None
                     written = change(store, after, datetime.now(UTC))
                     if base is not None and written.pins == after:
                         return False, base.version
@@ -190,7 +192,7 @@ class Catalogue:
 
 
 def _writes(panel: Panel, spec: DatasetSpec, live: bool) -> Change:
-    def change(store: PanelStore, after: Pins | None, now: datetime) -> Written:
+    def change(store: PanelStore, after: VersionPins | None, now: datetime) -> WriteResult:
         lag = spec.publication_lag
         return store.write(panel, after=after, recorded_at=now, publication_lag=lag, live=live)
 
@@ -198,15 +200,15 @@ def _writes(panel: Panel, spec: DatasetSpec, live: bool) -> Change:
 
 
 def _described(
-    store: PanelStore, written: Written, base: Pinned | None, action: VersionAction, freq: str
+    store: PanelStore, written: WriteResult, base: Pinned | None, action: VersionAction, freq: str
 ) -> NewVersion:
     """The record of a new version, from that of its parent and what was added: nothing is read again."""
-    content = written.content(_content(store, base))
+    content = written.content_after(_content(store, base))
     counts = _marked(store, written, base) if "deleted" in written.added else _grown(written, base)
     return NewVersion(
         content_hash=content.digest(),
-        pins=written.pins.kept(),
-        content=content.kept(),
+        pins=written.pins.to_json(),
+        content=content.to_json(),
         columns=store.columns(written.pins),
         action=action,
         freq=base.version.freq if base else freq,
@@ -214,14 +216,18 @@ def _described(
     )
 
 
-def _content(store: PanelStore, base: Pinned | None) -> Content:
+def _content(store: PanelStore, base: Pinned | None) -> ContentSums:
     if base is None:
-        return Content.empty()
-    return Content.of(base.content) if base.content else store.content(Pins.of(base.pins))
+        return ContentSums.empty()
+    return (
+        ContentSums.from_json(base.content)
+        if base.content
+        else store.content(VersionPins.from_json(base.pins))
+    )
 
 
-def _grown(written: Written, base: Pinned | None) -> dict[str, Any]:
-    target, static = (written.added.get(group, Added(0)) for group in ("target", "static"))
+def _grown(written: WriteResult, base: Pinned | None) -> dict[str, Any]:
+    target, static = (written.added.get(group, AppendedRecords(0)) for group in ("target", "static"))
     times = [time for time in (target.first_ds, target.last_ds) if time is not None]
     times += [base.version.first_ds, base.version.last_ds] if base else []
     return {
@@ -232,9 +238,9 @@ def _grown(written: Written, base: Pinned | None) -> dict[str, Any]:
     }
 
 
-def _marked(store: PanelStore, written: Written, base: Pinned | None) -> dict[str, Any]:
+def _marked(store: PanelStore, written: WriteResult, base: Pinned | None) -> dict[str, Any]:
     """After a deletion or a restoration: everything is counted again."""
     assert base is not None
-    return store.counts(written.pins) or {
+    return store.summarize(written.pins) or {
         "rows": 0, "series": 0, "first_ds": base.version.first_ds, "last_ds": base.version.last_ds,
     }  # fmt: skip

@@ -15,9 +15,9 @@ from cluster.data_layout import Storage
 from cluster.datasets.catalogue import Catalogue
 from cluster.repositories.datasets import Pinned, Repinned
 from features.store import delta_files
-from features.store.as_of import ticks_of
-from features.store.content_hash import Content
-from features.store.panel_store import PanelStore, Pins
+from features.store.as_of import datetime_epoch_us
+from features.store.content_hash import ContentSums
+from features.store.panel_store import PanelStore, VersionPins
 from quantis.errors import Conflict, NotFound, Unavailable
 
 PURGING = ".purging"
@@ -50,40 +50,42 @@ def compact(
     Raises Conflict when a writer elsewhere was faster, or a backup keeps the files of a purge.
     """
     store, now = catalogue.store(team, name), datetime.now(UTC)
-    with store.alone():
+    with store.write_lock():
         versions = catalogue.datasets.all_pinned(team, name)
         if not versions:
             raise NotFound(f"dataset {name!r} has no version yet; there is nothing to compact")
-        old = Pins.of(versions[-1].pins)
-        before = store.files(old)
-        purged = store.deleted(old, now - purge_after)
+        old = VersionPins.from_json(versions[-1].pins)
+        before = store.file_count(old)
+        purged = store.deleted_series(old, now - purge_after)
         if purged:
             (store.folder / PURGING).touch()
             delta_files.sync(store.folder)
-        delta_files.keep_unread(store.folder, retention)
+        delta_files.set_retention_time(store.folder, retention)
         new = store.rewrite(old, purged)
         moved = {one.version.number: _moved(store, one, new, purged, now) for one in versions}
         _check(store, versions, moved)
         catalogue.datasets.repin(team, name, moved, versions[-1])
-        pins = [Pins.of(one.pins) for one in moved.values()]
+        pins = [VersionPins.from_json(one.pins) for one in moved.values()]
         removed = _remove(store, storage, pins, retention)
-    return Compacted(len(versions), before, store.files(new), len(purged), removed)
+    return Compacted(len(versions), before, store.file_count(new), len(purged), removed)
 
 
-def _moved(store: PanelStore, one: Pinned, new: Pins, purged: Sequence[str], now: datetime) -> Repinned:
+def _moved(
+    store: PanelStore, one: Pinned, new: VersionPins, purged: Sequence[str], now: datetime
+) -> Repinned:
     """A version on the rewritten tables; counted again when it had series that were purged."""
-    old, version = Pins.of(one.pins), one.version
+    old, version = VersionPins.from_json(one.pins), one.version
     versions = {group: new.versions()[group] for group in old.versions()}
-    pins = Pins(**versions, recorded_to=ticks_of(store.recorded_to(old)))
-    hit = bool(purged) and store.has(old, purged)
-    content = Content.of(one.content) if one.content and not hit else store.content(pins)
+    pins = VersionPins(**versions, recorded_to=datetime_epoch_us(store.recorded_to(old)))
+    hit = bool(purged) and store.has_records(old, purged)
+    content = ContentSums.from_json(one.content) if one.content and not hit else store.content(pins)
     counts = {name: getattr(version, name) for name in ("rows", "series", "first_ds", "last_ds")}
     if hit:
-        counts |= store.counts(pins) or {"rows": 0, "series": 0}
+        counts |= store.summarize(pins) or {"rows": 0, "series": 0}
     return Repinned(
-        pins=pins.kept(),
+        pins=pins.to_json(),
         content_hash=content.digest() if hit else version.content_hash,
-        content=content.kept(),
+        content=content.to_json(),
         purged_at=now if hit else None,
         **counts,
     )
@@ -92,18 +94,18 @@ def _moved(store: PanelStore, one: Pinned, new: Pins, purged: Sequence[str], now
 def _check(store: PanelStore, versions: Sequence[Pinned], moved: Mapping[int, Repinned]) -> None:
     """Every version still has as many records as were written, the latest one also the same content."""
     latest = moved[versions[-1].version.number]
-    found = store.content(Pins.of(latest.pins))
-    if found.digest() != Content.of(latest.content).digest():
+    found = store.content(VersionPins.from_json(latest.pins))
+    if found.digest() != ContentSums.from_json(latest.content).digest():
         raise Unavailable(
             "the rewritten tables do not hold what they held; nothing was changed, look at the disk"
         )
     for made in moved.values():
-        counts = store.records(Pins.of(made.pins))
+        counts = store.record_counts(VersionPins.from_json(made.pins))
         if any(counts[group] != sums[0] for group, sums in made.content.items()):
             raise Unavailable("a version would lose records by this compaction; nothing was changed")
 
 
-def _remove(store: PanelStore, storage: Storage, pins: Sequence[Pins], retention: timedelta) -> int:
+def _remove(store: PanelStore, storage: Storage, pins: Sequence[VersionPins], retention: timedelta) -> int:
     """Remove what no version reads and nobody has open: all of it after a purge. The files removed."""
     marker = store.folder / PURGING
     with storage.removing_files() as alone:
@@ -113,16 +115,16 @@ def _remove(store: PanelStore, storage: Storage, pins: Sequence[Pins], retention
             return 0
         if marker.exists():
             removed = sum(
-                store.tables[group].forget(version) for group, version in pins[-1].versions().items()
+                store.tables[group].vacuum(version) for group, version in pins[-1].versions().items()
             )
             marker.unlink()
             return removed
         before = datetime.now(UTC) - retention
-        by_table = delta_files.pinned(store.folder, [one.kept() for one in pins])
+        by_table = delta_files.pinned_versions(store.folder, [one.to_json() for one in pins])
         unneeded = [
             path
             for table, versions in by_table.items()
-            for path in delta_files.unneeded(table, versions, before.timestamp())
+            for path in delta_files.unreferenced_files(table, versions, before.timestamp())
         ]
         for path in unneeded:
             path.unlink(missing_ok=True)

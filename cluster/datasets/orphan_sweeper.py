@@ -104,11 +104,11 @@ class Sweeper:
 
     def _unneeded(self, dataset: StoredDataset, before: float) -> list[Path]:
         folder, pins = self._pinned(dataset)
-        before = min(before, time.time() - delta_files.unread_kept(folder).total_seconds())
+        before = min(before, time.time() - delta_files.retention_time(folder).total_seconds())
         return [
             path
-            for table in delta_files.tables(folder)
-            for path in delta_files.unneeded(table, pins.get(table, []), before)
+            for table in delta_files.list_tables(folder)
+            for path in delta_files.unreferenced_files(table, pins.get(table, []), before)
         ]
 
     def _sweep_dataset(self, dataset: StoredDataset, before: float) -> list[Path]:
@@ -116,20 +116,20 @@ class Sweeper:
         if not self._unneeded(dataset, before):
             return []
         folder = self._storage.dataset(dataset.team, dataset.name)
-        with PanelStore(folder).alone():
+        with PanelStore(folder).write_lock():
             current = replace(dataset, versions=self._inventory.versions(dataset.team, dataset.name))
             found = self._unneeded(current, before)
-            latest = delta_files.pinned(folder, [version.pins for version in current.versions[-1:]])
+            latest = delta_files.pinned_versions(folder, [version.pins for version in current.versions[-1:]])
             for table, (version,) in latest.items():
                 if not set(found).isdisjoint(delta_files.data_files(table)):
-                    delta_files.take_back(table, version)
+                    delta_files.roll_back(table, version)
             for path in found:
                 _remove(path)
         return found
 
     def _pinned(self, dataset: StoredDataset) -> tuple[Path, dict[Path, list[int]]]:
         folder = self._storage.dataset(dataset.team, dataset.name)
-        return folder, delta_files.pinned(folder, [version.pins for version in dataset.versions])
+        return folder, delta_files.pinned_versions(folder, [version.pins for version in dataset.versions])
 
     def _uploads(self, before: float) -> list[Path]:
         folders = self._storage.incoming.glob("*")

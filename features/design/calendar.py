@@ -21,7 +21,7 @@ _DAY = np.timedelta64(1, "D")
 _OF_A_DAY = frozenset({"s", "min", "h"})
 
 
-def calendar(times: Times, fields: Sequence[CalendarField], task: Task) -> dict[str, Floats]:
+def calendar_features(times: Times, fields: Sequence[CalendarField], task: Task) -> dict[str, Floats]:
     """One column per field, in the task's zone; weekday 0 is Monday. Shape as `times`, each.
 
     Stamps of days and longer steps are dates, not moments: no zone moves them.

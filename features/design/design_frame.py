@@ -15,10 +15,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
-from features.design.calendar import CalendarField, calendar, clock_days_before, country_holidays, fourier
-from features.design.row_layout import Layout, Moments, ticks_of, whole
+from features.design.calendar import (
+    CalendarField,
+    calendar_features,
+    clock_days_before,
+    country_holidays,
+    fourier,
+)
+from features.design.row_layout import RowLayout, TimeIndex, step_indices, whole
 from features.rolling.dispatch import operations, run
-from features.rolling.terms import ClockLag, Fourier, Lag, Last, Rolling, Term, Window
+from features.rolling.terms import ClockLag, Fourier, Lag, LagTransform, Rolling, Term, TrailingWindow
 from quantis.errors import InvalidInput
 from quantis.panel import DS, ID, TIMESTAMP, Snapshot, Task, Y, timestamps
 from quantis.types.arrays import Floats, Times
@@ -71,20 +77,20 @@ class FeatureSpec(Frozen):
         for term in self.terms:
             if term.column not in (Y, *self.hist, *self.futr):
                 raise ValueError(f"column {term.column!r} is not y, hist or futr of the spec; add it to one")
-            if term.window.nearest < self.h and term.column not in self.futr:
+            if term.window.min_offset < self.h and term.column not in self.futr:
                 raise ValueError(
-                    f"{term.names[0]!r} reaches to {term.window.nearest} steps before, nearer than the horizon "
+                    f"{term.names[0]!r} reaches to {term.window.min_offset} steps before, nearer than the horizon "
                     f"{self.h}, and would leak; use {self.h} or more"
                 )
         return self
 
-    def windows(self) -> dict[str, list[tuple[Window, tuple[str, ...]]]]:
+    def lag_transforms(self) -> dict[str, list[tuple[LagTransform, tuple[str, ...]]]]:
         """Per source column the windows that look at it, each with the names of its columns."""
-        found: dict[str, list[tuple[Window, tuple[str, ...]]]] = {}
+        found: dict[str, list[tuple[LagTransform, tuple[str, ...]]]] = {}
         for lag in self.lags:
             found.setdefault(Y, []).append((Lag(steps=lag), (f"y_lag{lag}",)))
         for one in self.rolling:
-            last = Last(offset=self.h, window=one.window, statistics=one.statistics)
+            last = TrailingWindow(offset=self.h, window=one.window, statistics=one.statistics)
             found.setdefault(Y, []).append((last, tuple(f"y_{name}{one.window}" for name in one.statistics)))
         for column in self.hist:
             named = [(Lag(steps=lag), (f"hist_{column}_lag{lag}",)) for lag in self.hist_lags]
@@ -96,7 +102,13 @@ class FeatureSpec(Frozen):
     @property
     def context_length(self) -> int:
         """Steps of history from which the features of the horizon come out as from the whole."""
-        return max([window.context for one in self.windows().values() for window, _ in one], default=1) or 1
+        return (
+            max(
+                [window.context_length for one in self.lag_transforms().values() for window, _ in one],
+                default=1,
+            )
+            or 1
+        )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -182,7 +194,7 @@ def design(snapshot: Snapshot, task: Task, spec: FeatureSpec) -> pa.Table:
 
 def horizon_rows(snapshot: Snapshot) -> npt.NDArray[np.bool_]:
     """Which rows of the snapshot's design frame are to forecast. Shape [rows]."""
-    layout = Layout.of(snapshot)
+    layout = RowLayout.from_snapshot(snapshot)
     if layout.order is None:
         return np.zeros(layout.rows, dtype=bool)
     ahead: npt.NDArray[np.bool_] = layout.order >= snapshot.history.num_rows
@@ -196,15 +208,17 @@ class _Rows:
     snapshot: Snapshot
     task: Task
     spec: FeatureSpec
-    layout: Layout
+    layout: RowLayout
     times: Times  # [rows]
-    moments: Moments
+    moments: TimeIndex
 
     @classmethod
     def of(cls, snapshot: Snapshot, task: Task, spec: FeatureSpec) -> _Rows:
-        layout = Layout.of(snapshot)
+        layout = RowLayout.from_snapshot(snapshot)
         times = layout.times(snapshot)
-        return cls(snapshot, task, spec, layout, times, Moments.of(times, layout.starts, task.frequency))
+        return cls(
+            snapshot, task, spec, layout, times, TimeIndex.from_times(times, layout.starts, task.frequency)
+        )
 
     def ids(self) -> pa.Array | pa.ChunkedArray:
         if self.layout.order is None:
@@ -263,7 +277,7 @@ class _Rows:
         place = {name: row for row, name in enumerate(names)}
         starts = self.layout.starts
         ticks = self.moments.ticks[self.moments.first(starts)]
-        for column, wanted in self.spec.windows().items():
+        for column, wanted in self.spec.lag_transforms().items():
             values = self.numbers(column)
             by_step = [(w, [place[n] for n in named]) for w, named in wanted if not isinstance(w, ClockLag)]
             if by_step:
@@ -281,7 +295,9 @@ class _Rows:
     def _tables(self) -> dict[str, Floats]:
         """The columns that only time decides, once per moment. Shape [moments] each."""
         times, ticks, spec = self.moments.times, self.moments.ticks, self.spec
-        tables = {f"cal_{f}": values for f, values in calendar(times, spec.calendar, self.task).items()}
+        tables = {
+            f"cal_{f}": values for f, values in calendar_features(times, spec.calendar, self.task).items()
+        }
         for season in spec.fourier:
             tables |= dict(zip(season.names, fourier(ticks, season.period, season.order), strict=True))
         for country in spec.holidays:
@@ -292,9 +308,9 @@ class _Rows:
         """The value when the clock showed the same, NaN nearer than `nearest` steps. Shape [rows]."""
         moments = self.moments
         before = clock_days_before(moments.times, window.days, self.task)
-        steps = moments.ticks - ticks_of(before, self.task.frequency)
+        steps = moments.ticks - step_indices(before, self.task.frequency)
         on_grid = self.task.frequency.shift(moments.times, -steps) == before
-        there = on_grid & (steps >= nearest) & (steps <= window.context)
+        there = on_grid & (steps >= nearest) & (steps <= window.context_length)
         place = moments.rows(self.layout.starts)
         back = steps[place]
         within = np.arange(self.layout.rows) - np.repeat(self.layout.starts[:-1], np.diff(self.layout.starts))

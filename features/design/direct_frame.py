@@ -17,9 +17,9 @@ import pyarrow as pa
 from pydantic import Field
 
 from features.design.design_frame import FeatureSpec, default_spec, design
-from features.design.row_layout import Layout, ticks_of
+from features.design.row_layout import RowLayout, step_indices
 from features.rolling.numpy_kernel import rolling
-from features.rolling.terms import Last, Statistic, Term
+from features.rolling.terms import Statistic, Term, TrailingWindow
 from quantis.panel import ID, Snapshot, Task, Y
 from quantis.types.arrays import Floats, Integers, Times
 from quantis.types.base import Frozen
@@ -41,7 +41,7 @@ class Season(Frozen):
     count: int = Field(ge=1)
 
 
-class AnchoredSpec(Frozen):
+class DirectSpec(Frozen):
     """Which columns the frame has; kept with the model, so that requests get the same ones."""
 
     state: FeatureSpec = Field(description="Per row, what was known one step before, and the row's own time.")
@@ -105,10 +105,10 @@ class AnchoredSpec(Frozen):
         )
 
 
-def anchored_spec(task: Task, snapshot: Snapshot, covariates: bool = True) -> AnchoredSpec:
+def direct_spec(task: Task, snapshot: Snapshot, covariates: bool = True) -> DirectSpec:
     """The spec that suits a task and the lengths of its histories; categories come from the snapshot."""
     base = default_spec(task, snapshot)
-    lengths = np.diff(Layout.of(snapshot).starts) - task.h
+    lengths = np.diff(RowLayout.from_snapshot(snapshot).starts) - task.h
     usual = int(np.median(lengths)) if len(lengths) else 0
     seasons = [m for m in task.season_lengths if m == task.season_lengths[0] or 2 * m + task.h <= usual]
     widest = next((m for m in reversed(seasons) if 4 * m <= usual), seasons[0])
@@ -137,12 +137,12 @@ def anchored_spec(task: Task, snapshot: Snapshot, covariates: bool = True) -> An
         hist_lags=(1,) if hist else (),
         categories=base.categories,
     )
-    return AnchoredSpec(state=state, h=task.h, seasons=tuple(shown), level=level, windows=windows)
+    return DirectSpec(state=state, h=task.h, seasons=tuple(shown), level=level, windows=windows)
 
 
 def _seen(window: int, *statistics: Statistic, column: str = Y) -> Term:
     """Statistics of the window that ends one step before the row."""
-    return Term(column=column, window=Last(offset=1, window=window, statistics=statistics))
+    return Term(column=column, window=TrailingWindow(offset=1, window=window, statistics=statistics))
 
 
 @dataclass(frozen=True)
@@ -157,36 +157,36 @@ class Samples:
     y: Floats  # the value asked for, NaN where it is not known, [samples]
 
 
-class AnchoredFrame:
+class DirectFrame:
     """A snapshot laid out once, from which any samples can be taken."""
 
-    def __init__(self, snapshot: Snapshot, task: Task, spec: AnchoredSpec) -> None:
+    def __init__(self, snapshot: Snapshot, task: Task, spec: DirectSpec) -> None:
         self.spec = spec
-        layout = Layout.of(snapshot)
+        layout = RowLayout.from_snapshot(snapshot)
         frame = design(snapshot, task, spec.state)
         self.starts = layout.starts
         self.ends = layout.starts[1:] - (task.h if snapshot.future.num_rows else 0)
         self.columns = {name: _floats(frame, name) for name in spec.state.names}
         self.y = _floats(frame, Y)
-        self.unrest = self._unrest(layout.times(snapshot), task)
+        self.unrest = self._seasonal_abs_error(layout.times(snapshot), task)
 
     @classmethod
-    def horizon(cls, snapshot: Snapshot, task: Task, spec: AnchoredSpec) -> Samples:
+    def horizon(cls, snapshot: Snapshot, task: Task, spec: DirectSpec) -> Samples:
         """The samples of every step to forecast, in the order of `snapshot.future`."""
         frame = cls(snapshot, task, spec)
-        ids = Layout.of(snapshot).names.to_pylist()
+        ids = RowLayout.from_snapshot(snapshot).names.to_pylist()
         place = {name: i for i, name in enumerate(ids)}
         asked = [place[name] for name in dict.fromkeys(snapshot.future[ID].to_pylist())]
         series = np.repeat(np.array(asked, np.int64), spec.h)
         steps = np.tile(np.arange(1, spec.h + 1), len(asked))
         return frame.take(series, frame.ends[series] - 1, steps)
 
-    def _unrest(self, times: Times, task: Task) -> Floats:
+    def _seasonal_abs_error(self, times: Times, task: Task) -> Floats:
         """The mean size of the seasonal difference over the level window that ends at the row. Shape [rows]."""
         rows, m = np.arange(len(self.y)), self.spec.season
         series = np.repeat(np.arange(len(self.ends)), np.diff(self.starts))
         size = np.abs(self.y - self._at(series, rows - m))
-        ticks = ticks_of(times[np.minimum(self.starts[:-1], len(times) - 1)], task.frequency)
+        ticks = step_indices(times[np.minimum(self.starts[:-1], len(times) - 1)], task.frequency)
         return rolling(size, self.spec.level, ("mean",), self.starts, ticks)["mean"]
 
     def origins(self, least: int) -> tuple[Integers, Integers]:

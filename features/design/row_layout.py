@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.rolling.dispatch import compiled, copy_tables, unwritable
+from features.rolling.dispatch import compiled, copy_tables, read_only
 from quantis.frequency import Frequency
 from quantis.panel import DS, ID, Snapshot, times_of
 from quantis.types.arrays import Floats, Integers, Times
@@ -19,7 +19,7 @@ _EPOCH = np.datetime64(0, "us")
 
 
 @dataclass(frozen=True)
-class Layout:
+class RowLayout:
     """Where the rows of a design frame come from; sorted by series, and by time within each."""
 
     names: pa.Array  # sorted, [series]
@@ -27,7 +27,7 @@ class Layout:
     order: Integers | None  # row of history followed by future, [rows]; None where it is the history's own
 
     @classmethod
-    def of(cls, snapshot: Snapshot) -> Layout:
+    def from_snapshot(cls, snapshot: Snapshot) -> RowLayout:
         """The layout of a snapshot, whose tables are sorted."""
         past_names, past_ends = _runs(snapshot.history[ID])
         ahead_names, ahead_ends = _runs(snapshot.future[ID])
@@ -67,7 +67,7 @@ def whole(column: pa.ChunkedArray) -> pa.Array:
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
-def ticks_of(times: Times, frequency: Frequency) -> Integers:
+def step_indices(times: Times, frequency: Frequency) -> Integers:
     """The absolute step of each time, counted from 1970: the same wherever a series is cut. Shape as `times`."""
     one = frequency.shift(np.array([_EPOCH]), 1)[0]
     if frequency.unit in _MONTHLY:
@@ -76,7 +76,7 @@ def ticks_of(times: Times, frequency: Frequency) -> Integers:
 
 
 @dataclass(frozen=True)
-class Moments:
+class TimeIndex:
     """The distinct times of a layout, and where each series' rows lie among them."""
 
     times: Times  # sorted, [moments]
@@ -85,7 +85,7 @@ class Moments:
     place: Integers | None  # of each row, where they do not follow, [rows]
 
     @classmethod
-    def of(cls, times: Times, starts: Integers, frequency: Frequency) -> Moments:
+    def from_times(cls, times: Times, starts: Integers, frequency: Frequency) -> TimeIndex:
         """Series of whole steps share one grid from the earliest row to the latest; others are looked up."""
         kept = np.diff(starts) > 0
         first, last = times[starts[:-1][kept]], times[starts[1:][kept] - 1]
@@ -101,9 +101,9 @@ class Moments:
                 offsets = np.zeros(len(starts) - 1, np.int64)
                 offsets[kept] = (first - begin) // step
                 grid = frequency.shift(np.full(span, begin), np.arange(span))
-                return cls(grid, ticks_of(grid, frequency), offsets, None)
+                return cls(grid, step_indices(grid, frequency), offsets, None)
         distinct, place = np.unique(times, return_inverse=True)
-        return cls(distinct, ticks_of(distinct, frequency), None, place)
+        return cls(distinct, step_indices(distinct, frequency), None, place)
 
     def rows(self, starts: Integers) -> Integers:
         """Each row's place among the moments. Shape [rows]."""
@@ -149,4 +149,4 @@ def _firsts(names: pa.StringArray) -> npt.NDArray[np.int64]:
 
     _, offsets, data = names.buffers()
     begin = np.frombuffer(offsets, np.int32)[names.offset : names.offset + len(names) + 1]
-    return run_lengths.run_ends(unwritable(begin), unwritable(np.frombuffer(data, np.uint8)))[:-1]  # type: ignore[no-any-return]
+    return run_lengths.run_ends(read_only(begin), read_only(np.frombuffer(data, np.uint8)))[:-1]  # type: ignore[no-any-return]

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.rolling.numpy_kernel import expanding, rolling
-from features.rolling.terms import Difference, Expanding, Lag, Last, Statistic, Window
+from features.rolling.terms import Difference, Expanding, Lag, LagTransform, Statistic, TrailingWindow
 from quantis.types.arrays import Floats, Integers
 
 COMPILED_FROM = 500_000
@@ -23,7 +23,7 @@ _LAG, _LAST, _EXPANDING, _DIFFERENCE = range(4)
 _STATISTICS: tuple[Statistic, ...] = ("mean", "std", "min", "max")
 
 
-def operations(windows: Sequence[tuple[Window, Sequence[int]]]) -> Integers:
+def operations(windows: Sequence[tuple[LagTransform, Sequence[int]]]) -> Integers:
     """Windows, each with the rows of its columns in the output, as numbers. Shape [operations, 7].
 
     An operation is its kind, its offset, its window or period, and the output rows of the mean (or of
@@ -32,20 +32,20 @@ def operations(windows: Sequence[tuple[Window, Sequence[int]]]) -> Integers:
     return np.array([_operation(window, rows) for window, rows in windows], np.int64).reshape(-1, 7)
 
 
-def _operation(window: Window, rows: Sequence[int]) -> list[int]:
+def _operation(window: LagTransform, rows: Sequence[int]) -> list[int]:
     if isinstance(window, Lag):
         return [_LAG, window.steps, 0, rows[0], -1, -1, -1]
     if isinstance(window, Difference):
         return [_DIFFERENCE, window.offset, window.period, rows[0], -1, -1, -1]
-    assert isinstance(window, Last | Expanding), f"{type(window)} needs the clock, not the kernel"
+    assert isinstance(window, TrailingWindow | Expanding), f"{type(window)} needs the clock, not the kernel"
     place = dict(zip(window.statistics, rows, strict=True))
     columns = [place.get(name, -1) for name in _STATISTICS]
-    if isinstance(window, Last):
+    if isinstance(window, TrailingWindow):
         return [_LAST, window.offset, window.window, *columns]
     return [_EXPANDING, window.offset, 0, *columns]
 
 
-def no_carry(ops: Integers, series: int) -> Floats:
+def initial_carry(ops: Integers, series: int) -> Floats:
     """The state of expanding statistics before anything was seen. Shape [operations, series, 6]."""
     carry = np.zeros((len(ops), series, 6))
     carry[:, :, 4:] = np.nan
@@ -66,11 +66,11 @@ def run(
     `ticks` [series] is the absolute step of each one's first row; `carry` holds the expanding
     statistics before row `fresh` of each series and is moved on to its end.
     """
-    carry = no_carry(ops, len(ticks)) if carry is None else carry
+    carry = initial_carry(ops, len(ticks)) if carry is None else carry
     if compiled(len(values)):
         from features.rolling import numba_kernel
 
-        numba_kernel.run(unwritable(values), starts, ticks, fresh, ops, out, carry)
+        numba_kernel.run(read_only(values), starts, ticks, fresh, ops, out, carry)
         return
     steps = np.arange(len(values)) - np.repeat(starts[:-1], np.diff(starts))
     for number, (kind, offset, window, *rows) in enumerate(ops.tolist()):
@@ -100,7 +100,7 @@ def copy_tables(tables: Floats, offsets: Integers, starts: Integers, rows: Integ
         out[row] = table[place]
 
 
-def unwritable(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def read_only(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """The same memory, not to be written, as Arrow's is: one type, so the kernel is compiled once."""
     view = values.view()
     view.flags.writeable = False
@@ -116,10 +116,10 @@ def warm_up() -> None:
 
     out = np.empty((4, 4))
     starts, ticks = np.array([0, 4]), np.zeros(1, np.int64)
-    ops = operations([(Last(offset=1, window=2), range(4))])
-    numba_kernel.run(unwritable(np.arange(4.0)), starts, ticks, 0, ops, out, no_carry(ops, 1))
+    ops = operations([(TrailingWindow(offset=1, window=2), range(4))])
+    numba_kernel.run(read_only(np.arange(4.0)), starts, ticks, 0, ops, out, initial_carry(ops, 1))
     run_lengths.spread(np.zeros((1, 4)), ticks, starts, ticks, out)
-    run_lengths.run_ends(unwritable(np.array([0, 1], np.int32)), unwritable(np.zeros(1, np.uint8)))
+    run_lengths.run_ends(read_only(np.array([0, 1], np.int32)), read_only(np.zeros(1, np.uint8)))
 
 
 def _named(rows: Sequence[int]) -> dict[Statistic, int]:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from features.design.design_frame import FeatureSpec
-from features.rolling.dispatch import no_carry, operations, run
-from features.rolling.terms import ClockLag, Window
+from features.rolling.dispatch import initial_carry, operations, run
+from features.rolling.terms import ClockLag, LagTransform
 from quantis.errors import InvalidInput
 from quantis.types.arrays import Floats, Integers
 
@@ -30,8 +30,8 @@ class SeriesState:
     @classmethod
     def before(cls, spec: FeatureSpec, tick: int) -> SeriesState:
         """Of a series whose first row is at `tick`. InvalidInput for lags by the clock, which need times."""
-        ops = {column: _ops(spec, column)[0] for column in spec.windows()}
-        return cls(tick, {c: np.empty(0) for c in ops}, {c: no_carry(one, 1) for c, one in ops.items()})
+        ops = {column: _ops(spec, column)[0] for column in spec.lag_transforms()}
+        return cls(tick, {c: np.empty(0) for c in ops}, {c: initial_carry(one, 1) for c, one in ops.items()})
 
 
 def advance(
@@ -42,12 +42,12 @@ def advance(
     `values` has for every source column of the spec the same number of new rows, NaN where missing.
     Columns that time or the snapshot alone decides (calendar, Fourier, futr, static) are not made here.
     """
-    lengths = {len(values[column]) for column in spec.windows()}
+    lengths = {len(values[column]) for column in spec.lag_transforms()}
     if len(lengths) != 1:
         raise InvalidInput(f"the columns have {sorted(lengths)} new rows; give all the same number")
     columns: dict[str, Floats] = {}
     tails, carries = {}, {}
-    for column in spec.windows():
+    for column in spec.lag_transforms():
         ops, names = _ops(spec, column)
         tail = state.tails[column]
         known = np.concatenate([tail, values[column]])
@@ -61,9 +61,9 @@ def advance(
 
 
 def _ops(spec: FeatureSpec, column: str) -> tuple[Integers, list[str]]:
-    windows: list[tuple[Window, range]] = []
+    windows: list[tuple[LagTransform, range]] = []
     names: list[str] = []
-    for window, named in spec.windows()[column]:
+    for window, named in spec.lag_transforms()[column]:
         if isinstance(window, ClockLag):
             raise InvalidInput(
                 f"{named[0]!r} needs the clock; leave it out of a spec that is advanced by steps"

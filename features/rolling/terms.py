@@ -28,11 +28,11 @@ class Lag(Frozen):
     steps: int = Field(ge=0)
 
     @property
-    def nearest(self) -> int:
+    def min_offset(self) -> int:
         return self.steps
 
     @property
-    def context(self) -> int:
+    def context_length(self) -> int:
         return self.steps
 
     @property
@@ -53,12 +53,12 @@ class ClockLag(Frozen):
     steps_per_day: int = Field(default=24, ge=1)
 
     @property
-    def nearest(self) -> int:
+    def min_offset(self) -> int:
         return self.days * self.steps_per_day
 
     @property
-    def context(self) -> int:
-        return self.nearest + -(-self.steps_per_day // 12)
+    def context_length(self) -> int:
+        return self.min_offset + -(-self.steps_per_day // 12)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -73,11 +73,11 @@ class Difference(Frozen):
     period: int = Field(default=1, ge=1)
 
     @property
-    def nearest(self) -> int:
+    def min_offset(self) -> int:
         return self.offset
 
     @property
-    def context(self) -> int:
+    def context_length(self) -> int:
         return self.offset + self.period
 
     @property
@@ -85,7 +85,7 @@ class Difference(Frozen):
         return (f"diff{self.period}_lag{self.offset}",)
 
 
-class Last(Frozen):
+class TrailingWindow(Frozen):
     """Statistics of the `window` steps that end `offset` steps before."""
 
     kind: Literal["last"] = "last"
@@ -94,11 +94,11 @@ class Last(Frozen):
     statistics: tuple[Statistic, ...] = ("mean", "std", "min", "max")
 
     @property
-    def nearest(self) -> int:
+    def min_offset(self) -> int:
         return self.offset
 
     @property
-    def context(self) -> int:
+    def context_length(self) -> int:
         return self.offset + self.window - 1
 
     @property
@@ -114,11 +114,11 @@ class Expanding(Frozen):
     statistics: tuple[Statistic, ...] = ("mean", "std", "min", "max")
 
     @property
-    def nearest(self) -> int:
+    def min_offset(self) -> int:
         return self.offset
 
     @property
-    def context(self) -> int:
+    def context_length(self) -> int:
         return WHOLE_HISTORY
 
     @property
@@ -126,14 +126,16 @@ class Expanding(Frozen):
         return tuple(f"expanding_{name}_lag{self.offset}" for name in self.statistics)
 
 
-Window = Annotated[Lag | ClockLag | Difference | Last | Expanding, Field(discriminator="kind")]
+LagTransform = Annotated[
+    Lag | ClockLag | Difference | TrailingWindow | Expanding, Field(discriminator="kind")
+]
 
 
 class Term(Frozen):
     """A column of the snapshot seen through a window."""
 
     column: str = Y
-    window: Window
+    window: LagTransform
 
     @property
     def names(self) -> tuple[str, ...]:

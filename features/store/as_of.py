@@ -21,7 +21,7 @@ _NEVER = np.iinfo(np.int64).min
 
 
 @dataclass(frozen=True)
-class Fresh:
+class NewRecords:
     """Records that say something new, sorted by key and time; how often each was said before; new keys."""
 
     records: pa.Table
@@ -31,26 +31,26 @@ class Fresh:
 
 def latest(records: pa.Table, key: Sequence[str]) -> pa.Table:
     """Per key the record with the largest (known_at, recorded_at), sorted by key."""
-    columns = [ranked(records[name]) for name in key]
+    columns = [sort_codes(records[name]) for name in key]
     if _ascending(columns, strictly=True):
         return records
-    order = np.lexsort((ticks(records[RECORDED_AT]), ticks(records[KNOWN_AT]), *reversed(columns)))
+    order = np.lexsort((epoch_us(records[RECORDED_AT]), epoch_us(records[KNOWN_AT]), *reversed(columns)))
     changed = np.zeros(len(order) - 1, dtype=bool)
     for column in columns:
         changed |= np.diff(column[order]) != 0
     return records.take(pa.array(order[np.append(changed, True)])).combine_chunks()
 
 
-def in_order(records: pa.Table, key: Sequence[str]) -> pa.Table:
+def sort_by_key(records: pa.Table, key: Sequence[str]) -> pa.Table:
     """The records sorted by key, then `known_at` and `recorded_at` where they have them."""
     by = [*key, *(name for name in (KNOWN_AT, RECORDED_AT) if name in records.column_names)]
-    columns = [ranked(records[name]) for name in by]
+    columns = [sort_codes(records[name]) for name in by]
     if _ascending(columns, strictly=False):
         return records
     return records.take(pa.array(np.lexsort(columns[::-1])))
 
 
-def unknown_to(stored: pa.Table, incoming: pa.Table, key: Sequence[str]) -> Fresh:
+def select_new(stored: pa.Table, incoming: pa.Table, key: Sequence[str]) -> NewRecords:
     """The incoming records that say something new, a correction dated by when it was recorded.
 
     A record with a given `known_at` is old when what is stored for that very time says the same;
@@ -58,7 +58,7 @@ def unknown_to(stored: pa.Table, incoming: pa.Table, key: Sequence[str]) -> Fres
     have keep their latest values.
     """
     if stored.num_rows == 0:
-        return Fresh(incoming, np.zeros(incoming.num_rows, dtype=np.int64), distinct(incoming, key))
+        return NewRecords(incoming, np.zeros(incoming.num_rows, dtype=np.int64), count_keys(incoming, key))
     incoming = _carried_over(latest(stored, key), incoming, key)
     given = incoming[GIVEN].to_numpy()
     dated, undated = incoming.filter(pa.array(given)), incoming.filter(pa.array(~given))
@@ -66,8 +66,8 @@ def unknown_to(stored: pa.Table, incoming: pa.Table, key: Sequence[str]) -> Fres
     place = _match(current, undated, key)
     same = _same_values(current, undated, place, key)
     # A correction wins from the moment it is recorded, even over a value dated later.
-    moments, known = ticks(undated[RECORDED_AT]), ticks(undated[KNOWN_AT])
-    known = np.where(place >= 0, np.maximum(moments, _at(ticks(current[KNOWN_AT]), place)), known)
+    moments, known = epoch_us(undated[RECORDED_AT]), epoch_us(undated[KNOWN_AT])
+    known = np.where(place >= 0, np.maximum(moments, _at(epoch_us(current[KNOWN_AT]), place)), known)
     corrected = pa.array(known).cast(pa.timestamp("us")).cast(TIMESTAMP)
     position = undated.schema.get_field_index(KNOWN_AT)
     fresh = undated.set_column(position, KNOWN_AT, corrected).filter(pa.array(~same))
@@ -75,18 +75,18 @@ def unknown_to(stored: pa.Table, incoming: pa.Table, key: Sequence[str]) -> Fres
     finest = [*key, KNOWN_AT]
     by_time = latest(stored, finest)
     same = _same_values(by_time, dated, _match(by_time, dated, finest), key)
-    records = in_order(pa.concat_tables([fresh, dated.filter(pa.array(~same))]), key)
+    records = sort_by_key(pa.concat_tables([fresh, dated.filter(pa.array(~same))]), key)
     unseen = records.filter(pa.array(_match(current, records, key) < 0))
-    return Fresh(records, _said_before(stored, records, key), distinct(unseen, key))
+    return NewRecords(records, _said_before(stored, records, key), count_keys(unseen, key))
 
 
-def distinct(records: pa.Table, key: Sequence[str]) -> int:
+def count_keys(records: pa.Table, key: Sequence[str]) -> int:
     """How many keys there are in records sorted by key."""
     if records.num_rows == 0:
         return 0
     changed = np.zeros(records.num_rows - 1, dtype=bool)
     for name in key:
-        changed |= np.diff(ranked(records[name])) != 0
+        changed |= np.diff(sort_codes(records[name])) != 0
     return int(changed.sum()) + 1
 
 
@@ -95,8 +95,8 @@ def ranks(records: pa.Table, key: Sequence[str]) -> Integers:
 
     Only there does the order of recording say something that the values do not.
     """
-    columns = [*(ranked(records[name]) for name in key), _stated(records)]
-    order = np.lexsort((ticks(records[RECORDED_AT]), *reversed(columns)))
+    columns = [*(sort_codes(records[name]) for name in key), _stated(records)]
+    order = np.lexsort((epoch_us(records[RECORDED_AT]), *reversed(columns)))
     changed = np.zeros(max(len(order) - 1, 0), dtype=bool)
     for column in columns:
         changed |= np.diff(column[order]) != 0
@@ -107,10 +107,10 @@ def ranks(records: pa.Table, key: Sequence[str]) -> Integers:
     return found
 
 
-def ranked(column: pa.ChunkedArray) -> Integers:
+def sort_codes(column: pa.ChunkedArray) -> Integers:
     """Integers in the order of the column's values, null first. Shape [rows]."""
     if not pa.types.is_string(column.type):
-        return ticks(column)
+        return epoch_us(column)
     codes = column.combine_chunks().dictionary_encode()
     codes = codes.combine_chunks() if isinstance(codes, pa.ChunkedArray) else codes
     indices = codes.indices.to_numpy(zero_copy_only=False)
@@ -123,7 +123,7 @@ def ranked(column: pa.ChunkedArray) -> Integers:
     return found
 
 
-def ticks(column: pa.ChunkedArray | pa.Array) -> Integers:
+def epoch_us(column: pa.ChunkedArray | pa.Array) -> Integers:
     """Timestamps as microseconds, null as the smallest. Shape [rows]."""
     filled = column.cast(pa.int64())
     filled = filled.fill_null(_NEVER) if filled.null_count else filled
@@ -133,7 +133,7 @@ def ticks(column: pa.ChunkedArray | pa.Array) -> Integers:
     return found
 
 
-def ticks_of(moment: datetime | None) -> int | None:
+def datetime_epoch_us(moment: datetime | None) -> int | None:
     """A time in microseconds since 1970."""
     return None if moment is None else int(pa.scalar(moment, TIMESTAMP).value)
 
@@ -178,7 +178,7 @@ def _stated(records: pa.Table) -> Integers:
     """`known_at` in microseconds where it was given, else the smallest. Shape [rows]."""
     if KNOWN_AT not in records.column_names:
         return np.full(records.num_rows, _NEVER)
-    known = ticks(records[KNOWN_AT])
+    known = epoch_us(records[KNOWN_AT])
     if GIVEN not in records.column_names:
         return known
     return np.where(records[GIVEN].to_numpy(), known, _NEVER)
@@ -212,7 +212,7 @@ def _codes(stored: pa.Table, incoming: pa.Table, key: Sequence[str]) -> Integers
     for name in key:
         both = pa.chunked_array([*stored[name].chunks, *incoming[name].chunks], stored[name].type)
         # Dense ranks keep the product below 2 ** 63 for any number of rows that fits in memory.
-        dense = np.unique(ranked(both), return_inverse=True)[1].astype(np.int64)
+        dense = np.unique(sort_codes(both), return_inverse=True)[1].astype(np.int64)
         codes = codes * (int(dense.max(initial=0)) + 1) + dense
         codes = np.unique(codes, return_inverse=True)[1].astype(np.int64)
     return codes

@@ -28,38 +28,38 @@ _MASK = 2**64 - 1
 
 
 @dataclass(frozen=True)
-class Content:
+class ContentSums:
     """Per role group the number of records and the sums of their numbers, modulo 2 ** 64."""
 
     groups: Mapping[str, tuple[int, int, int]]
 
     @classmethod
-    def empty(cls) -> Content:
+    def empty(cls) -> ContentSums:
         return cls({})
 
     @classmethod
-    def of(cls, kept: Mapping[str, Sequence[int]]) -> Content:
+    def from_json(cls, kept: Mapping[str, Sequence[int]]) -> ContentSums:
         """The inverse of `kept`."""
         return cls({group: (sums[0], sums[1], sums[2]) for group, sums in kept.items()})
 
-    def kept(self) -> dict[str, list[int]]:
+    def to_json(self) -> dict[str, list[int]]:
         """As JSON keeps it."""
         return {group: list(sums) for group, sums in self.groups.items()}
 
-    def plus(self, group: str, records: pa.Table, ranks: Integers, sign: int = 1) -> Content:
+    def plus(self, group: str, records: pa.Table, ranks: Integers, sign: int = 1) -> ContentSums:
         """With more records; `sign=-1` takes them away. `ranks` as `features.store.as_of.ranks` gives them."""
         count, *lanes = self.groups.get(group, (0, 0, 0))
         added = _sums(records, ranks)
         first, second = ((lane + sign * more) & _MASK for lane, more in zip(lanes, added, strict=True))
-        return Content({**self.groups, group: (count + sign * records.num_rows, first, second)})
+        return ContentSums({**self.groups, group: (count + sign * records.num_rows, first, second)})
 
-    def joined(self, other: Content) -> Content:
+    def merge(self, other: ContentSums) -> ContentSums:
         """With what another content says."""
         groups = dict(self.groups)
         for group, sums in other.groups.items():
             count, first, second = groups.get(group, (0, 0, 0))
             groups[group] = (count + sums[0], (first + sums[1]) & _MASK, (second + sums[2]) & _MASK)
-        return Content(groups)
+        return ContentSums(groups)
 
     def digest(self) -> str:
         """sha256 in hexadecimal; a group without records is as one that is not there."""

@@ -22,7 +22,7 @@ _NEW_FOLDERS = 6  # table, dataset, datasets, team, teams, root: a first write m
 _VERSIONED = re.compile(r"(\d{20})\.(json|checkpoint\..*parquet|checkpoint\.parquet)")
 
 
-def tables(folder: Path) -> list[Path]:
+def list_tables(folder: Path) -> list[Path]:
     """The Delta tables of a dataset's folder, with those whose first write never ended."""
     return sorted(path for path in folder.glob("*") if path.is_dir())
 
@@ -43,7 +43,7 @@ def log_files(table: Path, version: int) -> set[Path]:
     return {path for path, match in found.items() if match and int(match[1]) <= version}
 
 
-def pinned(folder: Path, pins: Iterable[Mapping[str, Any]]) -> dict[Path, list[int]]:
+def pinned_versions(folder: Path, pins: Iterable[Mapping[str, Any]]) -> dict[Path, list[int]]:
     """The pinned versions of each table of a dataset, ascending."""
     found: dict[Path, set[int]] = {}
     for one in pins:
@@ -53,12 +53,12 @@ def pinned(folder: Path, pins: Iterable[Mapping[str, Any]]) -> dict[Path, list[i
     return {table: sorted(versions) for table, versions in found.items()}
 
 
-def keep_unread(folder: Path, time: timedelta) -> None:
+def set_retention_time(folder: Path, time: timedelta) -> None:
     """Have files of a dataset that no version reads any more stay for a time, for whoever has them open."""
     (folder / RETENTION).write_text(str(time.total_seconds()))
 
 
-def unread_kept(folder: Path) -> timedelta:
+def retention_time(folder: Path) -> timedelta:
     """For how long they stay; no time unless somebody said so."""
     try:
         return timedelta(seconds=float((folder / RETENTION).read_text()))
@@ -66,7 +66,7 @@ def unread_kept(folder: Path) -> timedelta:
         return timedelta(0)
 
 
-def unneeded(table: Path, versions: Sequence[int], before: float) -> list[Path]:
+def unreferenced_files(table: Path, versions: Sequence[int], before: float) -> list[Path]:
     """Files last written before a time (seconds since 1970) that no pinned version reads.
 
     They were half written, or their commit was never recorded. Younger ones are left out, with all that
@@ -88,7 +88,7 @@ def unneeded(table: Path, versions: Sequence[int], before: float) -> list[Path]:
     return sorted(old)
 
 
-def take_back(table: Path, version: int) -> bool:
+def roll_back(table: Path, version: int) -> bool:
     """Make the latest commit read what a pinned version reads; false when it does already.
 
     Only for one who knows that no writer is at work.
@@ -97,11 +97,11 @@ def take_back(table: Path, version: int) -> bool:
         return False
     found = DeltaTable(str(table))
     found.restore(version)
-    make_durable(table, int(found.version()), version)
+    sync_commits(table, int(found.version()), version)
     return True
 
 
-def make_durable(table: Path, version: int, since: int | None) -> None:
+def sync_commits(table: Path, version: int, since: int | None) -> None:
     """Have the disk keep what the commits after `since` (None: all) up to `version` added.
 
     The library that writes Delta tables syncs nothing: without this a power cut can take what the

@@ -31,7 +31,7 @@ from deltalake import (
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from features.store.content_hash import GIVEN
-from features.store.delta_files import LOG, data_files, latest_version, make_durable, sync
+from features.store.delta_files import LOG, data_files, latest_version, sync, sync_commits
 from quantis.errors import Conflict, NotFound
 from quantis.panel import DS, ID, KNOWN_AT, RECORDED_AT, TIMESTAMP, Y
 
@@ -117,7 +117,7 @@ class GroupTable:
         written = self._written
         return written.schema if written and written.version == version else self._dataset(version).schema
 
-    def may_hold(
+    def may_contain(
         self, version: int, between: tuple[str, str], start: datetime | None, end: datetime | None
     ) -> bool:
         """False where the last write here has left bounds of all files, and nothing lies within these."""
@@ -134,7 +134,7 @@ class GroupTable:
         return bool(files.filter(inside).num_rows)
 
     @contextmanager
-    def holding(self, version: int) -> Iterator[None]:
+    def keep_open(self, version: int) -> Iterator[None]:
         """Have a version open meanwhile.
 
         The library takes the chunks of a write in threads of its own, and nothing can be opened there.
@@ -159,13 +159,13 @@ class GroupTable:
 
         From now on these files are old, whenever they were written: their time of writing is now.
         """
-        with self._alone(base), self.holding(base):
+        with self._alone(base), self.keep_open(base):
             version = self._write(self._healed(base), chunks, self.schema(base), "overwrite", base)
         for path in data_files(self.folder, base):
             path.touch()
         return version
 
-    def forget(self, version: int) -> int:
+    def vacuum(self, version: int) -> int:
         """Remove every file and commit that reading the latest version, this one, does not need.
 
         Older versions cannot be read any more. How many files were removed.
@@ -212,7 +212,7 @@ class GroupTable:
             configuration=_CHECKPOINTS if table is None else None,
         )
         version = int(table.version()) if table is not None else 0
-        make_durable(self.folder, version, base)
+        sync_commits(self.folder, version, base)
         with self._lock:
             self._newest = table
             self._written = None if table is None else _Written.of(table)

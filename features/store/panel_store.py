@@ -19,9 +19,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.store.append import Added, Stamp, append_records, chunks_of
-from features.store.as_of import distinct, in_order, latest, ranks, ticks, ticks_of
-from features.store.content_hash import GIVEN, Content
+from features.store.append import AppendedRecords, RecordTimes, append_new_records, id_ranges
+from features.store.as_of import count_keys, datetime_epoch_us, epoch_us, latest, ranks, sort_by_key
+from features.store.content_hash import GIVEN, ContentSums
 from features.store.delta_files import data_files
 from features.store.delta_table import TIMES, GroupTable
 from quantis.errors import Conflict
@@ -36,12 +36,12 @@ _COUNTED = pa.schema(
     [(ID, pa.string()), ("ds_count", pa.int64()), ("ds_min", TIMESTAMP), ("ds_max", TIMESTAMP)]
 )
 
-MARKS, DELETED = "deleted", "deleted"
+TOMBSTONES, DELETED = "deleted", "deleted"
 """The group of tombstones, and its column: true where a series was deleted, false where restored."""
 
 
 @dataclass(frozen=True)
-class Pins:
+class VersionPins:
     """What a dataset version stands for: a version of each table, and the last record that counts.
 
     `deleted` is None before the first deletion. `recorded_to`, in microseconds since 1970, bounds
@@ -55,31 +55,31 @@ class Pins:
     recorded_to: int | None = None
 
     @classmethod
-    def of(cls, kept: Mapping[str, Any]) -> Pins:
+    def from_json(cls, kept: Mapping[str, Any]) -> VersionPins:
         """The inverse of `kept`."""
         return cls(**kept)
 
-    def kept(self) -> dict[str, int | None]:
+    def to_json(self) -> dict[str, int | None]:
         """As JSON keeps it."""
         return asdict(self)
 
     def versions(self) -> dict[str, int]:
         """The pinned version of each group's table."""
-        found = {group: getattr(self, group) for group in (*GROUPS, MARKS)}
+        found = {group: getattr(self, group) for group in (*GROUPS, TOMBSTONES)}
         return {group: version for group, version in found.items() if version is not None}
 
 
 @dataclass(frozen=True)
-class Written:
+class WriteResult:
     """What a write did. `pins` equal to those before it mean that there was nothing new."""
 
-    pins: Pins
-    added: Mapping[str, Added]
+    pins: VersionPins
+    added: Mapping[str, AppendedRecords]
 
-    def content(self, before: Content) -> Content:
+    def content_after(self, before: ContentSums) -> ContentSums:
         """The content after the write."""
         for added in self.added.values():
-            before = before.joined(added.content)
+            before = before.merge(added.content)
         return before
 
 
@@ -89,7 +89,7 @@ class PanelStore:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self.tables = {name: GroupTable(self.folder / name, key) for name, key in GROUPS.items()}
-        self.tables[MARKS] = GroupTable(self.folder / MARKS, (ID,))
+        self.tables[TOMBSTONES] = GroupTable(self.folder / TOMBSTONES, (ID,))
 
     def __reduce__(self) -> tuple[type[PanelStore], tuple[Path]]:
         """How it travels between processes: as its folder."""
@@ -99,43 +99,45 @@ class PanelStore:
         self,
         panel: Panel,
         *,
-        after: Pins | None,
+        after: VersionPins | None,
         recorded_at: datetime,
         publication_lag: timedelta,
         live: bool = False,
-    ) -> Written:
+    ) -> WriteResult:
         """Append what is new or changed since `after` (None: nothing is stored).
 
         Without `known_at` a new history value counts as known at ds + publication_lag, a new future
         or static value as known always; a `live` one when it was recorded, an observation not before
         its ds. A changed value counts as known when recorded. Conflict when a series is deleted.
         """
-        stamp = Stamp(self._moment(after, recorded_at), publication_lag, live)
+        stamp = RecordTimes(self._moment(after, recorded_at), publication_lag, live)
         self._check_not_deleted(panel, after)
         versions, added = dict(after.versions() if after else {}), {}
         for group in GROUPS:
             base = versions.get(group)
-            done = append_records(group, self.tables[group], getattr(panel, group), stamp, base)
+            done = append_new_records(group, self.tables[group], getattr(panel, group), stamp, base)
             if done.content.groups:
                 added[group] = done
             versions[group] = done.version
         if after is not None and not added:
-            return Written(after, {})
-        return Written(Pins(**versions, recorded_to=stamp.ticks), added)
+            return WriteResult(after, {})
+        return WriteResult(VersionPins(**versions, recorded_to=stamp.epoch_us), added)
 
-    def mark(self, series: str, deleted: bool, *, after: Pins, recorded_at: datetime) -> Written:
+    def set_deleted(
+        self, series: str, deleted: bool, *, after: VersionPins, recorded_at: datetime
+    ) -> WriteResult:
         """Record that a series is deleted from now on, or is back; as-of reads before now do not change."""
-        stamp = Stamp(self._moment(after, recorded_at), timedelta(0), live=True)
+        stamp = RecordTimes(self._moment(after, recorded_at), timedelta(0), live=True)
         rows = pa.table({ID: [series], DELETED: [deleted]})
-        done = append_records(MARKS, self.tables[MARKS], rows, stamp, after.deleted)
+        done = append_new_records(TOMBSTONES, self.tables[TOMBSTONES], rows, stamp, after.deleted)
         if not done.content.groups:
-            return Written(after, {})
-        pins = {**after.versions(), MARKS: done.version}
-        return Written(Pins(**pins, recorded_to=stamp.ticks), {MARKS: done})
+            return WriteResult(after, {})
+        pins = {**after.versions(), TOMBSTONES: done.version}
+        return WriteResult(VersionPins(**pins, recorded_to=stamp.epoch_us), {TOMBSTONES: done})
 
     def read(
         self,
-        pins: Pins,
+        pins: VersionPins,
         *,
         as_of: datetime,
         series: Sequence[str] | None = None,
@@ -147,7 +149,7 @@ class PanelStore:
         A series that was deleted by then is not there. `start` and `end` bound `ds`, both included.
         Tables are sorted by their key.
         """
-        gone = self.deleted(pins, as_of)
+        gone = self.deleted_series(pins, as_of)
         bounds = {"series": series, "start": start, "end": end, "known_to": as_of, "without": gone}
         return Panel(
             **{
@@ -156,25 +158,25 @@ class PanelStore:
             }
         )
 
-    def deleted(self, pins: Pins, as_of: datetime | None = None) -> list[str]:
+    def deleted_series(self, pins: VersionPins, as_of: datetime | None = None) -> list[str]:
         """The series that are deleted at a time, at the end when absent."""
         if pins.deleted is None:
             return []
-        marks = latest(self._records(MARKS, pins, known_to=as_of), (ID,))
+        marks = latest(self._records(TOMBSTONES, pins, known_to=as_of), (ID,))
         names: list[str] = marks.filter(marks[DELETED])[ID].to_pylist()
         return names
 
-    def deleted_at(self, pins: Pins, series: str) -> datetime | None:
+    def deleted_at(self, pins: VersionPins, series: str) -> datetime | None:
         """When a series that is deleted was; None when it is not."""
         if pins.deleted is None:
             return None
-        marks = latest(self._records(MARKS, pins, series=[series]), (ID,)).to_pylist()
+        marks = latest(self._records(TOMBSTONES, pins, series=[series]), (ID,)).to_pylist()
         found: datetime | None = marks[0][KNOWN_AT] if marks and marks[0][DELETED] else None
         return found
 
-    def series(self, pins: Pins, *, as_of: datetime | None = None) -> pa.Table:
+    def series(self, pins: VersionPins, *, as_of: datetime | None = None) -> pa.Table:
         """Each series' `unique_id, rows, first_ds, last_ds` and static values, sorted."""
-        bounds = {"known_to": as_of, "without": self.deleted(pins, as_of)}
+        bounds = {"known_to": as_of, "without": self.deleted_series(pins, as_of)}
         static = latest(self._records("static", pins, **bounds), GROUPS["static"]).drop(list(TIMES))
         times = [ID, DS, KNOWN_AT, RECORDED_AT]
         counted = [
@@ -184,35 +186,37 @@ class PanelStore:
         named = pa.concat_tables([_COUNTED.empty_table(), *counted]).rename_columns(_SUMMARY)
         return named.join(static, ID, join_type="left outer").sort_by(ID)
 
-    def revisions(self, pins: Pins, series: str) -> list[dict[str, Any]]:
+    def revisions(self, pins: VersionPins, series: str) -> list[dict[str, Any]]:
         """When values of a series were corrected: `known_at, group, values, first_ds, last_ds`, in order."""
         found: list[dict[str, Any]] = []
         for group, key in GROUPS.items():
             if DS not in key:
                 continue
             columns = [ID, DS, KNOWN_AT, RECORDED_AT]
-            rows = in_order(self._records(group, pins, series=[series], columns=columns), key)
-            again = rows.filter(pa.array(np.diff(ticks(rows[DS]), prepend=ticks(rows[DS])[:1] - 1) == 0))
+            rows = sort_by_key(self._records(group, pins, series=[series], columns=columns), key)
+            again = rows.filter(
+                pa.array(np.diff(epoch_us(rows[DS]), prepend=epoch_us(rows[DS])[:1] - 1) == 0)
+            )
             grouped = again.group_by(KNOWN_AT).aggregate([(DS, "count"), (DS, "min"), (DS, "max")])
             found += [{**row, "group": group} for row in grouped.rename_columns(_REVISION).to_pylist()]
         return sorted(found, key=lambda row: (row[KNOWN_AT], row["group"]))
 
-    def has(self, pins: Pins, series: Sequence[str]) -> bool:
+    def has_records(self, pins: VersionPins, series: Sequence[str]) -> bool:
         """Whether there are records of any of the series, deleted or not."""
         return any(self._records(group, pins, series=series, columns=[ID]).num_rows for group in GROUPS)
 
-    def records(self, pins: Pins) -> dict[str, int]:
+    def record_counts(self, pins: VersionPins) -> dict[str, int]:
         """How many records of each group a version has."""
         return {
             group: self.tables[group].count(version, recorded_to=pins.recorded_to)
             for group, version in pins.versions().items()
         }
 
-    def files(self, pins: Pins) -> int:
+    def file_count(self, pins: VersionPins) -> int:
         """How many data files a version reads."""
         return sum(len(data_files(self.folder / group, v)) for group, v in pins.versions().items())
 
-    def rewrite(self, pins: Pins, without: Sequence[str] = ()) -> Pins:
+    def rewrite(self, pins: VersionPins, without: Sequence[str] = ()) -> VersionPins:
         """Write all records, less those of some series, as few files in the order of their keys.
 
         The rewritten tables are new versions; `pins` reads the same as before.
@@ -221,64 +225,64 @@ class PanelStore:
             group: self.tables[group].rewrite(self.chunks(group, pins, without=without), version)
             for group, version in pins.versions().items()
         }
-        return Pins(**versions, recorded_to=ticks_of(self.recorded_to(pins)))
+        return VersionPins(**versions, recorded_to=datetime_epoch_us(self.recorded_to(pins)))
 
-    def counts(self, pins: Pins) -> dict[str, Any] | None:
+    def summarize(self, pins: VersionPins) -> dict[str, Any] | None:
         """`rows, series, first_ds, last_ds` of the series that are not deleted; None when none is left."""
-        gone, times = self.deleted(pins), []
+        gone, times = self.deleted_series(pins), []
         rows = 0
         for chunk in self.chunks("target", pins, without=gone):
-            rows += distinct(chunk, GROUPS["target"])
+            rows += count_keys(chunk, GROUPS["target"])
             times += pc.min_max(chunk[DS]).as_py().values()
         series = len(pc.unique(self._records("static", pins, without=gone, columns=[ID])[ID]))
         return (
             {"rows": rows, "series": series, "first_ds": min(times), "last_ds": max(times)} if rows else None
         )
 
-    def columns(self, pins: Pins) -> dict[str, str]:
+    def columns(self, pins: VersionPins) -> dict[str, str]:
         """Each column of the panel and its type, as stored."""
         schemas = [self.tables[group].schema(version) for group, version in pins.versions().items()]
         fields = [field for schema in schemas for field in schema if field.name not in (*TIMES, DELETED)]
         return {field.name: str(field.type) for field in fields}
 
-    def content(self, pins: Pins) -> Content:
+    def content(self, pins: VersionPins) -> ContentSums:
         """What all records of a version say, corrections and deletions included."""
-        content = Content.empty()
+        content = ContentSums.empty()
         for group in pins.versions():
             for chunk in self.chunks(group, pins):
                 content = content.plus(group, chunk, ranks(chunk, self.tables[group].key))
         return content
 
-    def content_hash(self, pins: Pins) -> str:
+    def content_hash(self, pins: VersionPins) -> str:
         """The digest of `content`; see the function of the same name."""
         return self.content(pins).digest()
 
-    def chunks(self, group: str, pins: Pins, **bounds: Any) -> Iterator[pa.Table]:
+    def chunks(self, group: str, pins: VersionPins, **bounds: Any) -> Iterator[pa.Table]:
         """The records of a version in the order of their key, whole series at a time."""
         table = self.tables[group]
-        for between in chunks_of(table, pins.versions()[group]):
+        for between in id_ranges(table, pins.versions()[group]):
             records = self._records(group, pins, between=between, **bounds)
             if records.num_rows:
-                yield in_order(records, table.key)
+                yield sort_by_key(records, table.key)
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
+    def write_lock(self) -> Iterator[None]:
         """One writer at a time on this machine; those of others are found out by the commit."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / ".lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
-    def _records(self, group: str, pins: Pins, **bounds: Any) -> pa.Table:
+    def _records(self, group: str, pins: VersionPins, **bounds: Any) -> pa.Table:
         return self.tables[group].records(pins.versions()[group], recorded_to=pins.recorded_to, **bounds)
 
-    def _moment(self, after: Pins | None, recorded_at: datetime) -> datetime:
+    def _moment(self, after: VersionPins | None, recorded_at: datetime) -> datetime:
         """`recorded_at`, or just after the last one stored: it never goes back, and no two are equal."""
         last = self.recorded_to(after) if after else None
         moment = recorded_at.astimezone(UTC)
         return moment if last is None else max(moment, last + timedelta(microseconds=1))
 
-    def recorded_to(self, pins: Pins) -> datetime | None:
+    def recorded_to(self, pins: VersionPins) -> datetime | None:
         """The time of a version's last record; None when there is none."""
         if pins.recorded_to is not None:
             last = pa.scalar(pins.recorded_to, pa.timestamp("us")).cast(TIMESTAMP)
@@ -288,8 +292,8 @@ class PanelStore:
         found: datetime | None = last.as_py()
         return found
 
-    def _check_not_deleted(self, panel: Panel, after: Pins | None) -> None:
-        gone = set(self.deleted(after)) if after is not None else set()
+    def _check_not_deleted(self, panel: Panel, after: VersionPins | None) -> None:
+        gone = set(self.deleted_series(after)) if after is not None else set()
         if not gone:
             return
         named = gone & {name for group in GROUPS for name in pc.unique(getattr(panel, group)[ID]).to_pylist()}
@@ -305,7 +309,7 @@ def content_hash(panel: Panel) -> str:
 
     Row order, column order, file layout and assigned times do not change it.
     """
-    content = Content.empty()
+    content = ContentSums.empty()
     for group, key in GROUPS.items():
         rows = getattr(panel, group)
         if KNOWN_AT in rows.column_names:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.store.panel_store import PanelStore, Pins
+from features.store.panel_store import PanelStore, VersionPins
 from quantis.frequency import Frequency
 from quantis.panel import DS, ID, Panel, Snapshot, Task, Y, times_of, timestamps
 from quantis.types.arrays import Integers, Times
@@ -49,13 +49,13 @@ def cutoffs(last: np.datetime64, task: Task, n_windows: int, step_size: int) -> 
     return task.frequency.shift(np.full(n_windows, last, "datetime64[us]"), -back)
 
 
-def last_known(as_of: datetime, publication_lag: timedelta) -> np.datetime64:
+def latest_known_ds(as_of: datetime, publication_lag: timedelta) -> np.datetime64:
     """The latest `ds` whose value is known at `as_of` by the publication lag; the grid may end before it."""
     return np.datetime64((as_of - publication_lag).astimezone(UTC).replace(tzinfo=None), "us")
 
 
 @dataclass(frozen=True)
-class PlainSnapshots:
+class PanelSnapshots:
     """Snapshots of one panel as it is known now: later corrections shine through."""
 
     panel: Panel
@@ -64,14 +64,14 @@ class PlainSnapshots:
     def __call__(self, cutoff: np.datetime64) -> Snapshot:
         return snapshot_at(self.panel, cutoff, self.task)
 
-    def only(self, series: Sequence[str]) -> PlainSnapshots:
+    def for_series(self, series: Sequence[str]) -> PanelSnapshots:
         """The snapshots of these series alone, for the work of them alone."""
         wanted = pa.array(list(series), pa.string())
         kept = [
             table.filter(pc.is_in(table[ID], value_set=wanted))
             for table in (self.panel.target, self.panel.future, self.panel.static)
         ]
-        return PlainSnapshots(Panel(*kept), self.task)
+        return PanelSnapshots(Panel(*kept), self.task)
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class VintageSnapshots:
     """Snapshots of what was known at each cutoff plus the publication lag: corrections made later are not seen."""
 
     store: PanelStore
-    pins: Pins
+    pins: VersionPins
     task: Task
     publication_lag: timedelta
     series: tuple[str, ...] | None = None
@@ -88,7 +88,7 @@ class VintageSnapshots:
         known: datetime = cutoff.astype("datetime64[us]").item().replace(tzinfo=UTC) + self.publication_lag
         return snapshot_at(self.store.read(self.pins, as_of=known, series=self.series), cutoff, self.task)
 
-    def only(self, series: Sequence[str]) -> VintageSnapshots:
+    def for_series(self, series: Sequence[str]) -> VintageSnapshots:
         """The snapshots of these series alone, for the work of them alone."""
         return replace(self, series=tuple(series))
 

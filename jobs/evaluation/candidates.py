@@ -41,7 +41,7 @@ LOCAL_FAMILIES = frozenset({Family.seasonal_naive, Family.theta, Family.statisti
 class SelectableSnapshots(Protocol):
     """Snapshots of which some series can be had for the work of them alone."""
 
-    def only(self, series: Sequence[str]) -> SnapshotProvider: ...
+    def for_series(self, series: Sequence[str]) -> SnapshotProvider: ...
 
 
 @dataclass(frozen=True)
@@ -307,7 +307,7 @@ def _block(setup: EvaluationSetup, unit: CandidateBlock) -> EvaluationSetup:
     edges = np.linspace(0, len(ids), unit.parts + 1).astype(int)
     mine = ids[edges[unit.part] : edges[unit.part + 1]]
     assert isinstance(setup.snapshots, SelectableSnapshots)
-    return replace(setup, snapshots=setup.snapshots.only(mine))
+    return replace(setup, snapshots=setup.snapshots.for_series(mine))
 
 
 def _check_some_answer(entries: Sequence[Entry]) -> None:

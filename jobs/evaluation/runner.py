@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from cluster.ray.session import OnRay
-from features.store.snapshots import PlainSnapshots, VintageSnapshots, cutoffs
+from features.store.snapshots import PanelSnapshots, VintageSnapshots, cutoffs
 from jobs.evaluation import candidates as choose
 from jobs.evaluation.candidates import Candidate, EvaluationResult, EvaluationSetup
 from jobs.evaluation.time_budget import EVALUATION_SHARE, TimeBudget
@@ -43,7 +43,7 @@ def build_setup(
 ) -> tuple[EvaluationSetup, Snapshot]:
     """What the members of a job are judged on, and all that is known now."""
     spec: CompareSpec = context.spec
-    plain = PlainSnapshots(context.dataset.panel(context.as_of), task)
+    plain = PanelSnapshots(context.dataset.panel(context.as_of), task)
     last = context.last_cutoff(task)
     now = plain(last)
     provider: SnapshotProvider = _vintage(context, task) or plain

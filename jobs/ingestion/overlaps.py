@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.store.as_of import ticks
+from features.store.as_of import epoch_us
 from features.store.panel_store import GROUPS
 from jobs.ingestion.file_checks import Checked
 from quantis.panel import DS, ID, KNOWN_AT
@@ -62,7 +62,7 @@ def _pieces(checked: Sequence[Checked], group: str) -> _Pieces:
         codes = coded.indices.to_numpy(zero_copy_only=False)
         starts = np.flatnonzero(np.diff(codes, prepend=-1))
         lengths = np.diff(starts, append=len(codes))
-        times = ticks(table[DS]) if DS in table.column_names else np.zeros(len(codes), np.int64)
+        times = epoch_us(table[DS]) if DS in table.column_names else np.zeros(len(codes), np.int64)
         shown = [names.setdefault(name, len(names)) for name in coded.dictionary.to_pylist()]
         series = np.array(shown, np.int64)[codes[starts]]
         first, last = np.minimum.reduceat(times, starts), np.maximum.reduceat(times, starts)

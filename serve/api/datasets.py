@@ -168,7 +168,7 @@ def read_series(
     static = panel.static.to_pylist()
     if not static and not panel.target.num_rows:
         store, pins = opened.store, opened.pins
-        if not store.has(pins, [unique_id]) or unique_id in store.deleted(pins, moment):
+        if not store.has_records(pins, [unique_id]) or unique_id in store.deleted_series(pins, moment):
             raise NotFound(
                 f"dataset {name!r} has no series of this id; GET /v1/datasets/{name}/series lists them"
             )

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from cluster.datasets.catalogue import Catalogue, OpenDataset
 from cluster.repositories.vintages import Vintages
-from features.store.snapshots import last_known, snapshot_at
+from features.store.snapshots import latest_known_ds, snapshot_at
 from models.forecaster import Forecaster
 from models.prediction import cold_start, fallback
 from models.prediction.response import as_answer, wanted_steps
@@ -180,7 +180,7 @@ class Engine:
 
     def _cutoff(self, dataset: OpenDataset, as_of: datetime, task: Task) -> np.datetime64:
         last = as_time(dataset.version.last_ds)
-        return task.frequency.floor(last_known(as_of, dataset.spec.publication_lag), last)
+        return task.frequency.floor(latest_known_ds(as_of, dataset.spec.publication_lag), last)
 
     def _dataset(self, team: str, name: str) -> OpenDataset | None:
         def look() -> OpenDataset | None:

@@ -25,8 +25,8 @@ from cluster.datasets.catalogue import Catalogue
 from cluster.datasets.orphan_sweeper import Sweeper
 from features.store import delta_files
 from features.store.as_of import ranks
-from features.store.content_hash import Content
-from features.store.panel_store import GROUPS, Pins
+from features.store.content_hash import ContentSums
+from features.store.panel_store import GROUPS, VersionPins
 from tests.crash.blocks import OPERATIONS, Fault, History, spec
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -170,12 +170,12 @@ class Book:
 
     def _torn(self, name: str) -> list[Fault]:
         """Versions whose content, taken anew from the files that the tables' logs name, is not as recorded."""
-        tables = {path.name: path for path in delta_files.tables(self.storage.dataset(TEAM, name))}
+        tables = {path.name: path for path in delta_files.list_tables(self.storage.dataset(TEAM, name))}
         files = {group: files_by_version(table) for group, table in tables.items()}
         read = cache(pq.read_table)
         found = []
         for one in self.catalogue.datasets.all_pinned(TEAM, name):
-            pins, content = Pins.of(one.pins), Content.empty()
+            pins, content = VersionPins.from_json(one.pins), ContentSums.empty()
             for group, version in pins.versions().items():
                 parts = [read(path) for path in files[group][version]]
                 records = (
@@ -203,7 +203,7 @@ class Book:
         if not self.catalogue.datasets.versions(TEAM, name):
             return []  # a first write that died: its files are gone, its commit reads nothing
         found = []
-        for table in delta_files.tables(self.storage.dataset(TEAM, name)):
+        for table in delta_files.list_tables(self.storage.dataset(TEAM, name)):
             records = pa.concat_tables(pq.read_table(path) for path in delta_files.data_files(table))
             columns = [column for column in records.column_names if column not in ("recorded_at", "known_at")]
             rows = Counter(tuple(row.values()) for row in records.select(columns).to_pylist())

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from features.design.design_frame import FeatureSpec
-from features.rolling.terms import ClockLag, Difference, Fourier, Lag, Last, Term
+from features.rolling.terms import ClockLag, Difference, Fourier, Lag, Term, TrailingWindow
 from quantis.panel import Panel, Task, timestamps
 from quantis.types.datasets import Roles
 
@@ -63,7 +63,7 @@ def with_terms() -> Callable[[FeatureSpec], FeatureSpec]:
             Lag(steps=spec.h + 1),
             ClockLag(days=-(-spec.h // 24)),
             Difference(offset=spec.h, period=24),
-            Last(offset=spec.h, window=5),
+            TrailingWindow(offset=spec.h, window=5),
         )
         terms = tuple(Term(column=column, window=window) for column in ("y", "temp") for window in windows)
         terms += (Term(column="promo", window=Lag(steps=0)), Term(column="promo", window=Lag(steps=2)))

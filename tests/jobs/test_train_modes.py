@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from features.store.panel_store import PanelStore, Pins
+from features.store.panel_store import PanelStore, VersionPins
 from features.store.snapshots import VintageSnapshots
 from jobs.evaluation import runner
 from quantis.panel import Task
@@ -25,7 +25,7 @@ def test_when_a_job_asks_for_vintages_then_its_origins_read_the_pinned_store(
     spec = TrainSpec.model_validate({"dataset": "a", "model": "m", "backtest_mode": mode})
     lag = timedelta(hours=2)
     opened = SimpleNamespace(
-        store=PanelStore(tmp_path), pins=Pins(1, 2, 3), spec=DatasetSpec(name="a", publication_lag=lag)
+        store=PanelStore(tmp_path), pins=VersionPins(1, 2, 3), spec=DatasetSpec(name="a", publication_lag=lag)
     )
     found = runner._vintage(cast("Any", SimpleNamespace(spec=spec, dataset=opened)), task)
     expected = VintageSnapshots(opened.store, opened.pins, task, lag)

@@ -10,7 +10,7 @@ import lightgbm as lgb
 import numpy as np
 import pyarrow as pa
 
-from features.design.direct_frame import AnchoredFrame, AnchoredSpec, Samples, anchored_spec
+from features.design.direct_frame import DirectFrame, DirectSpec, Samples, direct_spec
 from models.arrays import predictions, recent
 from models.families.boosting.training import (
     CENTRES,
@@ -49,7 +49,7 @@ class Boosting:
     def __init__(
         self,
         task: Task,
-        spec: AnchoredSpec,
+        spec: DirectSpec,
         boosters: Mapping[str, lgb.Booster],
         non_negative: bool,
         widening: float | None = None,
@@ -79,8 +79,8 @@ class Boosting:
         InvalidInput without a single origin to learn from. TimeoutError past `deadline` (`time.monotonic()`).
         """
         rows = max(MAX_ROWS // max(snapshot.future.num_rows // task.h, 1), 4 * task.h)
-        spec = anchored_spec(task, snapshot, cls.view.covariates)
-        frame = AnchoredFrame(recent(snapshot, max(rows, 2 * spec.context_length)), task, spec)
+        spec = direct_spec(task, snapshot, cls.view.covariates)
+        frame = DirectFrame(recent(snapshot, max(rows, 2 * spec.context_length)), task, spec)
         samples, age = drawn(frame, spec)
         half_life = max(2 * task.h, usual_length(frame) // 8) if cls.view.half_life else None
         weight = None if half_life is None else 0.5 ** (age / half_life)
@@ -104,7 +104,7 @@ class Boosting:
         return self.widening is not None
 
     def predict(self, snapshot: Snapshot) -> pa.Table:
-        samples = AnchoredFrame.horizon(recent(snapshot, self.context_length), self.task, self.spec)
+        samples = DirectFrame.horizon(recent(snapshot, self.context_length), self.task, self.spec)
         answers = {name: self._answer(name, samples) for name in self.boosters}
         # Bundles of before the third view have two.
         centre = np.mean([answers[name] for name in CENTRES if name in answers], axis=0)
@@ -141,7 +141,7 @@ class Boosting:
 
             return DirectBoosting.from_parts(task, parts)
         boosters = {n.removesuffix(".txt"): lgb.Booster(model_str=text) for n, text in parts.texts.items()}
-        spec = AnchoredSpec.model_validate(parts.config["anchored"])
+        spec = DirectSpec.model_validate(parts.config["anchored"])
         widening = parts.config.get("widening")  # bundles of before have none
         return cls(task, spec, boosters, bool(parts.config["non_negative"]), widening)
 

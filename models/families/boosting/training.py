@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import lightgbm as lgb
 import numpy as np
 
-from features.design.direct_frame import AnchoredFrame, AnchoredSpec, Samples
+from features.design.direct_frame import DirectFrame, DirectSpec, Samples
 from models.forecaster import quantile_column
 from models.postprocessing.calibration import beyond, measured, share_within
 from quantis.errors import InvalidInput
@@ -83,7 +83,7 @@ class Training:
 
     samples: Samples
     age: Floats  # of each sample's origin, in steps before the newest one
-    spec: AnchoredSpec
+    spec: DirectSpec
     observed: int  # values that the samples are drawn from
     weight: Floats | None
     threads: int
@@ -210,11 +210,11 @@ def _in_time(deadline: float | None) -> Any:
     return callback
 
 
-def least_history(spec: AnchoredSpec) -> int:
+def least_history(spec: DirectSpec) -> int:
     return max(2 * spec.season, 4)
 
 
-def drawn(frame: AnchoredFrame, spec: AnchoredSpec) -> tuple[Samples, Floats]:
+def drawn(frame: DirectFrame, spec: DirectSpec) -> tuple[Samples, Floats]:
     """Samples whose value is known, and the age of each: steps from its origin to the newest one."""
     first, count = frame.origins(least_history(spec))
     sums = np.append(0, np.cumsum(count * spec.h))
@@ -237,5 +237,5 @@ def drawn(frame: AnchoredFrame, spec: AnchoredSpec) -> tuple[Samples, Floats]:
     return samples, (frame.ends[series] - spec.h - 1 - origin).astype(np.float64)
 
 
-def usual_length(frame: AnchoredFrame) -> int:
+def usual_length(frame: DirectFrame) -> int:
     return int(np.median(frame.ends - frame.starts[:-1]))

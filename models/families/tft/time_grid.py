@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.design.calendar import calendar
+from features.design.calendar import calendar_features
 from models.arrays import floats
 from models.families.tft.input_encoding import Encoding, Scales
 from quantis.panel import DS, ID, Snapshot, Task, Y, series_slices, times_of
@@ -136,7 +136,7 @@ class _Grid:
 
 def _calendar(times: Times, encoding: Encoding, task: Task) -> dict[str, Floats]:
     """Calendar codes from 1 on, and the holiday flag. Shape as `times`, each."""
-    fields = calendar(times.ravel(), [*encoding.calendar, "is_holiday"], task)
+    fields = calendar_features(times.ravel(), [*encoding.calendar, "is_holiday"], task)
     from_zero = {field for field in encoding.calendar if field != "month"}
     return {
         f"calendar {name}": (values + (name in from_zero)).reshape(times.shape)

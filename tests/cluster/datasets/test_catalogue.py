@@ -15,7 +15,7 @@ from cluster.data_layout import Storage
 from cluster.database.engine import Database
 from cluster.datasets.catalogue import Catalogue
 from cluster.repositories.datasets import Datasets, Repinned
-from features.store.panel_store import Pins
+from features.store.panel_store import VersionPins
 from quantis.errors import Conflict, NotFound
 from quantis.panel import TIMESTAMP
 from quantis.types.datasets import DatasetSpec, Roles, VersionAction
@@ -59,7 +59,7 @@ def ys(catalogue: Catalogue, number: int | None = None, as_of: datetime = LATER)
 def consistent(catalogue: Catalogue) -> None:
     """Every version's record agrees with what its tables hold."""
     for one in catalogue.datasets.all_pinned("default", "sales"):
-        store, pins = catalogue.store("default", "sales"), Pins.of(one.pins)
+        store, pins = catalogue.store("default", "sales"), VersionPins.from_json(one.pins)
         assert store.content_hash(pins) == one.version.content_hash
         series = store.series(pins)
         assert (one.version.rows, one.version.series) == (sum(series["rows"].to_pylist()), series.num_rows)
@@ -164,7 +164,7 @@ def test_when_a_writer_without_our_lock_is_in_between_then_it_conflicts_and_leav
             calls.append("once")
             base = self.latest_pinned("default", "sales")
             other = Catalogue(self._database, catalogue._storage)
-            monkeypatch.setattr(type(other.store("default", "sales")), "alone", _free)
+            monkeypatch.setattr(type(other.store("default", "sales")), "write_lock", _free)
             assert base is not None
             push(other, {"theirs": [1.0, 2.0, 3.0]})
         return real(self, *arguments)  # type: ignore[arg-type]

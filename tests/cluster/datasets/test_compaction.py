@@ -16,7 +16,7 @@ from cluster.database.engine import Database
 from cluster.datasets.catalogue import Catalogue
 from cluster.datasets.compaction import Compacted, compact
 from cluster.repositories.datasets import Datasets
-from features.store.panel_store import PanelStore, Pins
+from features.store.panel_store import PanelStore, VersionPins
 from quantis.errors import Conflict, NotFound
 from quantis.panel import TIMESTAMP, Panel
 from quantis.types.datasets import DatasetSpec, Roles
@@ -112,7 +112,7 @@ def records(catalogue: Catalogue) -> list[tuple[str, int, int]]:
 def recomputed(catalogue: Catalogue) -> list[tuple[str, int, int]]:
     found = []
     for one in catalogue.datasets.all_pinned("default", "sales"):
-        store, pins = catalogue.store("default", "sales"), Pins.of(one.pins)
+        store, pins = catalogue.store("default", "sales"), VersionPins.from_json(one.pins)
         series = store.series(pins)
         found.append((store.content_hash(pins), sum(series["rows"].to_pylist()), series.num_rows))
     return found
@@ -149,8 +149,8 @@ def test_when_the_tables_are_from_before_bounds_were_kept_then_they_are_found(
     catalogue: Catalogue, run: Callable[..., Compacted], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        kept = Pins.kept
-        patch.setattr(Pins, "kept", lambda pins: {**kept(pins), "recorded_to": None})
+        to_json = VersionPins.to_json
+        patch.setattr(VersionPins, "to_json", lambda pins: {**to_json(pins), "recorded_to": None})
         history(catalogue)
     before = views(catalogue)
     run(retention=timedelta(0))

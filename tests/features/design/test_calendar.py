@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.design.calendar import calendar, local_times
+from features.design.calendar import calendar_features, local_times
 from quantis.errors import InvalidInput
 from quantis.panel import Task
 
@@ -33,7 +33,7 @@ def test_when_times_are_local_then_they_agree_with_the_standard_library(
 @pytest.mark.parametrize(("day", "hours"), [("2013-03-10", 23), ("2013-11-03", 25), ("2013-07-04", 24)])
 def test_when_the_clock_changes_then_the_day_has_its_own_hours(task: Task, day: str, hours: int) -> None:
     times = np.datetime64(day, "us") + np.arange(-24, 72) * HOUR
-    columns = calendar(times, ("hour", "day", "is_holiday"), task)
+    columns = calendar_features(times, ("hour", "day", "is_holiday"), task)
     of_day = columns["day"] == int(day[-2:])
     shown = columns["hour"][of_day].tolist()
     assert len(shown) == hours
@@ -44,7 +44,7 @@ def test_when_the_clock_changes_then_the_day_has_its_own_hours(task: Task, day: 
 
 def test_when_steps_are_days_then_stamps_are_dates_that_no_zone_moves(task: Task) -> None:
     daily = task.model_copy(update={"freq": "D"})
-    columns = calendar(
+    columns = calendar_features(
         np.array(["2024-02-29"], dtype="datetime64[us]"), ("day", "month", "weekday", "day_of_year"), daily
     )
     assert {field: values.tolist() for field, values in columns.items()} == {
@@ -58,6 +58,6 @@ def test_when_steps_are_days_then_stamps_are_dates_that_no_zone_moves(task: Task
 def test_when_zone_or_country_is_unknown_then_the_error_says_what_to_give(task: Task) -> None:
     times = np.array(["2024-02-29"], dtype="datetime64[us]")
     with pytest.raises(InvalidInput, match=r"time zone 'Mars/Base'.*IANA"):
-        calendar(times, ("hour",), task.model_copy(update={"time_zone": "Mars/Base"}))
+        calendar_features(times, ("hour",), task.model_copy(update={"time_zone": "Mars/Base"}))
     with pytest.raises(InvalidInput, match=r"holidays 'XX'.*ISO"):
-        calendar(times, ("is_holiday",), task.model_copy(update={"holidays": "XX"}))
+        calendar_features(times, ("is_holiday",), task.model_copy(update={"holidays": "XX"}))

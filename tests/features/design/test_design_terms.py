@@ -10,10 +10,10 @@ import pyarrow.compute as pc
 import pytest
 
 from features.design.design_frame import FeatureSpec, default_spec, design
-from features.design.row_layout import ticks_of
+from features.design.row_layout import step_indices
 from features.rolling import dispatch
 from features.rolling.state import SeriesState, advance
-from features.rolling.terms import ClockLag, Difference, Expanding, Lag, Last, Term
+from features.rolling.terms import ClockLag, Difference, Expanding, Lag, Term, TrailingWindow
 from features.store.snapshots import snapshot_at
 from quantis.panel import Panel, Snapshot, Task, times_of, timestamps
 
@@ -135,12 +135,15 @@ def test_when_new_hours_are_added_to_the_state_then_they_get_the_columns_of_the_
     snapshot: Snapshot, task: Task, spec: FeatureSpec
 ) -> None:
     spec = FeatureSpec(
-        h=task.h, lags=spec.lags, rolling=spec.rolling, terms=(Term(window=Last(offset=6, window=9)),)
+        h=task.h,
+        lags=spec.lags,
+        rolling=spec.rolling,
+        terms=(Term(window=TrailingWindow(offset=6, window=9)),),
     )
     one = snapshot.history.filter(pc.equal(snapshot.history["unique_id"], "a"))
     given = Snapshot(one, snapshot.future.slice(0, 0), snapshot.static)
     frame, y = design(given, task, spec), one["y"].to_numpy()
-    state = SeriesState.before(spec, int(ticks_of(times_of(one["ds"])[:1], task.frequency)[0]))
+    state = SeriesState.before(spec, int(step_indices(times_of(one["ds"])[:1], task.frequency)[0]))
     state, _ = advance(state, spec, {"y": y[:150]})
     _, columns = advance(state, spec, {"y": y[150:]})
     assert set(columns) == set(spec.names)

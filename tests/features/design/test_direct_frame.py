@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.design.direct_frame import AnchoredFrame, anchored_spec
+from features.design.direct_frame import DirectFrame, direct_spec
 from models.arrays import floats, recent
 from quantis.frequency import Frequency
 from quantis.panel import Snapshot, Task, timestamps
@@ -60,12 +60,12 @@ def _with_y(snapshot: Snapshot, y: np.ndarray) -> Snapshot:
 @settings(max_examples=25, deadline=None)
 def test_when_what_follows_an_origin_changes_then_its_sample_stays(seed: int, origin: int, step: int) -> None:
     task, snapshot = _task(), _snapshot([200, 180], seed)
-    spec = anchored_spec(task, snapshot)
+    spec = direct_spec(task, snapshot)
     changed = floats(snapshot.history["y"])
     changed[origin + 1 : 200] += 1000.0
     asked = (np.array([0]), np.array([origin]), np.array([step]))
-    before = AnchoredFrame(snapshot, task, spec).take(*asked)
-    after = AnchoredFrame(_with_y(snapshot, changed), task, spec).take(*asked)
+    before = DirectFrame(snapshot, task, spec).take(*asked)
+    after = DirectFrame(_with_y(snapshot, changed), task, spec).take(*asked)
     assert np.array_equal(before.matrix, after.matrix, equal_nan=True)
     assert before.level == after.level
     assert before.season == after.season
@@ -77,18 +77,18 @@ def test_when_what_follows_an_origin_changes_then_its_sample_stays(seed: int, or
 @settings(max_examples=15, deadline=None)
 def test_when_only_the_context_is_given_then_every_bit_of_the_horizon_is_the_same(seed: int) -> None:
     task, snapshot = _task(), _snapshot([400, 350, 90], seed)
-    spec = anchored_spec(task, snapshot)
-    whole = AnchoredFrame.horizon(snapshot, task, spec)
-    tail = AnchoredFrame.horizon(recent(snapshot, spec.context_length), task, spec)
+    spec = direct_spec(task, snapshot)
+    whole = DirectFrame.horizon(snapshot, task, spec)
+    tail = DirectFrame.horizon(recent(snapshot, spec.context_length), task, spec)
     for name in ("matrix", "level", "spread", "season", "unrest"):
         assert np.array_equal(getattr(whole, name), getattr(tail, name), equal_nan=True), name
 
 
 def test_when_a_series_is_larger_then_only_its_size_and_covariates_tell():
     task, snapshot = _task(), _snapshot([200])
-    spec = anchored_spec(task, snapshot)
-    small = AnchoredFrame.horizon(snapshot, task, spec)
-    large = AnchoredFrame.horizon(_with_y(snapshot, floats(snapshot.history["y"]) * 1000), task, spec)
+    spec = direct_spec(task, snapshot)
+    small = DirectFrame.horizon(snapshot, task, spec)
+    large = DirectFrame.horizon(_with_y(snapshot, floats(snapshot.history["y"]) * 1000), task, spec)
     size = spec.names.index("size")
     same = [i for i in range(len(spec.names)) if i != size]
     assert np.allclose(small.matrix[:, same], large.matrix[:, same], atol=1e-4, equal_nan=True)
@@ -97,8 +97,8 @@ def test_when_a_series_is_larger_then_only_its_size_and_covariates_tell():
 
 def test_when_a_covariate_lies_behind_the_horizon_then_training_does_not_see_it_either():
     task, snapshot = _task(), _snapshot([200])
-    spec = anchored_spec(task, snapshot)
-    frame = AnchoredFrame(snapshot, task, spec)
+    spec = direct_spec(task, snapshot)
+    frame = DirectFrame(snapshot, task, spec)
     sample = frame.take(np.array([0, 0]), np.array([100, 100]), np.array([H, H - 1]))
     ahead = sample.matrix[:, spec.names.index("futr_plan_by-1")]
     assert np.isnan(ahead[0])
@@ -107,23 +107,23 @@ def test_when_a_covariate_lies_behind_the_horizon_then_training_does_not_see_it_
 
 def test_when_covariates_are_left_out_then_no_column_shows_them():
     task, snapshot = _task(), _snapshot([200])
-    spec = anchored_spec(task, snapshot, covariates=False)
+    spec = direct_spec(task, snapshot, covariates=False)
     assert not [name for name in spec.names if "plan" in name or "kind" in name or "temp" in name]
     assert "stat_shop" in spec.names
-    assert AnchoredFrame.horizon(snapshot, task, spec).matrix.shape == (H, len(spec.names))
+    assert DirectFrame.horizon(snapshot, task, spec).matrix.shape == (H, len(spec.names))
 
 
 def test_when_columns_are_named_then_there_is_one_name_for_each():
     task, snapshot = _task(), _snapshot([200, 150])
-    spec = anchored_spec(task, snapshot)
+    spec = direct_spec(task, snapshot)
     assert len(set(spec.names)) == len(spec.names)
-    assert AnchoredFrame.horizon(snapshot, task, spec).matrix.shape == (2 * H, len(spec.names))
+    assert DirectFrame.horizon(snapshot, task, spec).matrix.shape == (2 * H, len(spec.names))
     assert set(spec.categorical) <= set(spec.names)
 
 
 def test_when_a_series_has_one_value_then_its_sample_is_finite_where_it_must_be():
     task, snapshot = _task(), _snapshot([200, 1])
-    samples = AnchoredFrame.horizon(snapshot, task, anchored_spec(task, snapshot))
+    samples = DirectFrame.horizon(snapshot, task, direct_spec(task, snapshot))
     for values in (samples.level, samples.spread, samples.season, samples.unrest):
         assert np.isfinite(values).all()
     assert (samples.spread > 0).all()

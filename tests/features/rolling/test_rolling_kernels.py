@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from features.design.design_frame import FeatureSpec, Rolling
 from features.rolling import dispatch
-from features.rolling.dispatch import no_carry, operations, run
+from features.rolling.dispatch import initial_carry, operations, run
 from features.rolling.numpy_kernel import rolling
 from features.rolling.state import SeriesState, advance
-from features.rolling.terms import ClockLag, Difference, Expanding, Lag, Last, Statistic, Term
+from features.rolling.terms import ClockLag, Difference, Expanding, Lag, Statistic, Term, TrailingWindow
 from quantis.errors import InvalidInput
 from quantis.types.arrays import Floats
 
@@ -77,17 +77,17 @@ def test_when_the_pass_is_compiled_then_it_gives_the_bits_of_numpy(
     offset, window = int(random.integers(0, 10)), int(random.integers(2, 30))
     ops = operations(
         [
-            (Last(offset=offset, window=window), range(4)),
+            (TrailingWindow(offset=offset, window=window), range(4)),
             (Expanding(offset=offset), range(4, 8)),
             (Lag(steps=offset), [8]),
             (Difference(offset=offset, period=window), [9]),
-            (Last(offset=offset, window=window, statistics=("std", "max")), [10, 11]),
+            (TrailingWindow(offset=offset, window=window, statistics=("std", "max")), [10, 11]),
         ]
     )
     found = []
     for rows in (0, 10**9):
         monkeypatch.setattr(dispatch, "COMPILED_FROM", rows)
-        out, carry = np.full((12, len(values)), 7e77), no_carry(ops, len(ticks))
+        out, carry = np.full((12, len(values)), 7e77), initial_carry(ops, len(ticks))
         run(values, starts, ticks, ops, out, carry)
         found.append((out, carry))
     np.testing.assert_array_equal(found[0][0], found[1][0])
@@ -110,7 +110,7 @@ SPEC = FeatureSpec(
     terms=(
         Term(window=Expanding(offset=5)),
         Term(column="temp", window=Difference(offset=3, period=2)),
-        Term(column="temp", window=Last(offset=4, window=5, statistics=("mean", "max"))),
+        Term(column="temp", window=TrailingWindow(offset=4, window=5, statistics=("mean", "max"))),
     ),
 )
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.store.panel_store import PanelStore, Pins, content_hash
+from features.store.panel_store import PanelStore, VersionPins, content_hash
 from quantis.errors import NotFound
 from quantis.panel import TIMESTAMP, Panel
 
@@ -45,7 +45,7 @@ def panel(
     return Panel(target, future, static)
 
 
-LAST: dict[Path, Pins] = {}
+LAST: dict[Path, VersionPins] = {}
 
 
 @pytest.fixture(autouse=True)
@@ -58,21 +58,21 @@ def store(tmp_path: Path) -> PanelStore:
     return PanelStore(tmp_path / "shop")
 
 
-def write(store: PanelStore, what: Panel, at: datetime = NOW) -> Pins:
+def write(store: PanelStore, what: Panel, at: datetime = NOW) -> VersionPins:
     """After what this store object wrote last."""
     done = store.write(what, after=LAST.get(store.folder), recorded_at=at, publication_lag=LAG)
     LAST[store.folder] = done.pins
     return done.pins
 
 
-def ys(store: PanelStore, pins: Pins, as_of: datetime = LATER, **bounds: object) -> list[float | None]:
+def ys(store: PanelStore, pins: VersionPins, as_of: datetime = LATER, **bounds: object) -> list[float | None]:
     values: list[float | None] = store.read(pins, as_of=as_of, **bounds).target["y"].to_pylist()  # type: ignore[arg-type]
     return values
 
 
 def test_when_nothing_was_written_then_nothing_is_read(store: PanelStore) -> None:
     with pytest.raises(NotFound, match="version 0 of 'target'"):
-        store.read(Pins(0, 0, 0), as_of=NOW)
+        store.read(VersionPins(0, 0, 0), as_of=NOW)
 
 
 def test_when_a_panel_is_written_then_it_is_read_back_by_group(store: PanelStore) -> None:
@@ -273,7 +273,7 @@ def test_when_more_is_written_then_no_pinned_view_changes_and_none_shows_the_fut
     """Checked against a plain list of records, the as-of operator spelled out in Python."""
     store = PanelStore(tmp_path_factory.mktemp("store"))
     as_of = START + timedelta(hours=step)
-    seen: list[tuple[Pins, Panel]] = []
+    seen: list[tuple[VersionPins, Panel]] = []
     records: list[Stored] = []
     for place, rows in enumerate(uploads):
         recorded = NOW + timedelta(minutes=place)
@@ -339,7 +339,7 @@ def test_when_only_a_later_chunk_meets_what_is_stored_then_it_is_compared_all_th
     both = {"a": [0.0, 0.0, 0.0], "b": [0.0, 0.0, 0.0], "m": [1.0, 2.0, 9.0], "n": [4.0, 5.0, 6.0]}
     pins = write(store, panel(both), NOW + timedelta(days=1))
     assert ys(store, pins) == [value for values in both.values() for value in values]
-    assert store.records(pins)["target"] == 13
+    assert store.record_counts(pins)["target"] == 13
     assert write(store, panel(both), NOW + timedelta(days=2)) == pins
 
 

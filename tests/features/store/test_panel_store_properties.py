@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.design.design_frame import FeatureSpec, Rolling, design
-from features.store.content_hash import Content
-from features.store.panel_store import PanelStore, Pins, content_hash
+from features.store.content_hash import ContentSums
+from features.store.panel_store import PanelStore, VersionPins, content_hash
 from features.store.snapshots import VintageSnapshots, snapshot_at
 from quantis.errors import Conflict
 from quantis.panel import TIMESTAMP, Panel, Task, times_of
@@ -60,11 +60,11 @@ def base() -> Panel:
     )
 
 
-def apply(store: PanelStore, pins: Pins, change: Change, at: datetime) -> Pins:
+def apply(store: PanelStore, pins: VersionPins, change: Change, at: datetime) -> VersionPins:
     """Write one change; a change of a deleted series is refused."""
     what, series, hour, value, known = change
     if what in ("delete", "restore"):
-        return store.mark(series, what == "delete", after=pins, recorded_at=at).pins
+        return store.set_deleted(series, what == "delete", after=pins, recorded_at=at).pins
     rows = {"unique_id": [series], "ds": pa.array([START + timedelta(hours=hour)], TIMESTAMP), what: [value]}
     if known is not None:
         rows["known_at"] = pa.array([START + timedelta(hours=known)], TIMESTAMP)
@@ -75,11 +75,11 @@ def apply(store: PanelStore, pins: Pins, change: Change, at: datetime) -> Pins:
     try:
         return store.write(panel, after=pins, recorded_at=at, publication_lag=LAG).pins
     except Conflict:
-        assert series in store.deleted(pins)
+        assert series in store.deleted_series(pins)
         return pins
 
 
-def filled(folder: Path) -> tuple[PanelStore, Pins]:
+def filled(folder: Path) -> tuple[PanelStore, VersionPins]:
     store = PanelStore(folder)
     recorded = START + timedelta(hours=LONG + 2)
     return store, store.write(base(), after=None, recorded_at=recorded, publication_lag=LAG).pins
@@ -102,7 +102,7 @@ def test_when_anything_is_written_later_then_a_pinned_version_as_of_a_time_reads
     rewritten = store.rewrite(pins)
     for old, view, digest in seen:
         moved = {group: rewritten.versions()[group] for group in old.versions()}
-        again = Pins(**moved, recorded_to=old.recorded_to)
+        again = VersionPins(**moved, recorded_to=old.recorded_to)
         assert (store.read(again, as_of=as_of), store.content_hash(again)) == (view, digest)
 
 
@@ -171,7 +171,7 @@ def test_when_writes_follow_each_other_then_their_contents_add_up_to_what_is_rea
 ) -> None:
     store = PanelStore(tmp_path_factory.mktemp("store"))
     done = store.write(base(), after=None, recorded_at=START, publication_lag=LAG)
-    pins, content = done.pins, done.content(Content.empty())
+    pins, content = done.pins, done.content_after(ContentSums.empty())
     for place, (what, series, hour, value, known) in enumerate(changes):
         if what != "y":
             continue
@@ -186,6 +186,6 @@ def test_when_writes_follow_each_other_then_their_contents_add_up_to_what_is_rea
         panel = Panel(pa.table(row), empty.future.slice(0, 0), empty.static.slice(0, 0))
         at = START + timedelta(days=9, hours=place)
         done = store.write(panel, after=pins, recorded_at=at, publication_lag=LAG)
-        pins, content = done.pins, done.content(content)
+        pins, content = done.pins, done.content_after(content)
     assert content == store.content(pins)
-    assert Content.of(content.kept()).digest() == store.content_hash(pins)
+    assert ContentSums.from_json(content.to_json()).digest() == store.content_hash(pins)

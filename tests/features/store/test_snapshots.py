@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from features.store.panel_store import PanelStore, Pins
-from features.store.snapshots import PlainSnapshots, VintageSnapshots, cutoffs, last_known, snapshot_at
+from features.store.panel_store import PanelStore, VersionPins
+from features.store.snapshots import PanelSnapshots, VintageSnapshots, cutoffs, latest_known_ds, snapshot_at
 from quantis.panel import Panel, Snapshot, Task, times_of, timestamps
 
 FIRST = np.datetime64("2013-03-01T05:00", "us")
@@ -28,7 +28,7 @@ def test_when_a_snapshot_is_taken_then_histories_end_at_the_cutoff_and_the_futur
     toy: Panel, task: Task
 ) -> None:
     cutoff = LAST - 10 * HOUR
-    snapshot = PlainSnapshots(toy, task)(cutoff)
+    snapshot = PanelSnapshots(toy, task)(cutoff)
     assert snapshot.history.schema.names == ["unique_id", "ds", "y", "temp", "promo"]
     assert snapshot.future.schema.names == ["unique_id", "ds", "promo"]
     assert snapshot.static.to_pylist() == toy.static.to_pylist()
@@ -113,7 +113,7 @@ def test_when_cutoffs_are_rolled_then_the_last_window_ends_at_the_end(task: Task
 
 def test_when_the_lag_is_taken_off_then_the_last_known_time_is_told() -> None:
     as_of = datetime(2013, 12, 25, 5, tzinfo=UTC)
-    assert last_known(as_of, timedelta(hours=1)) == np.datetime64("2013-12-25T04:00")
+    assert latest_known_ds(as_of, timedelta(hours=1)) == np.datetime64("2013-12-25T04:00")
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def store(tmp_path: Path) -> PanelStore:
 
 
 @pytest.fixture
-def pins(store: PanelStore, toy: Panel) -> Pins:
+def pins(store: PanelStore, toy: Panel) -> VersionPins:
     """Of the toy panel, stored whole."""
     return store.write(
         toy, after=None, recorded_at=datetime(2013, 6, 1, tzinfo=UTC), publication_lag=LAG
@@ -138,15 +138,15 @@ def equal(one: Snapshot, other: Snapshot) -> bool:
 
 
 def test_when_nothing_was_corrected_then_plain_and_vintage_snapshots_agree(
-    store: PanelStore, pins: Pins, toy: Panel, task: Task
+    store: PanelStore, pins: VersionPins, toy: Panel, task: Task
 ) -> None:
-    vintage, plain = VintageSnapshots(store, pins, task, LAG), PlainSnapshots(toy, task)
+    vintage, plain = VintageSnapshots(store, pins, task, LAG), PanelSnapshots(toy, task)
     for cutoff in cutoffs(LAST, task, n_windows=4, step_size=31):
         assert equal(vintage(cutoff), plain(cutoff))
 
 
 def test_when_a_value_was_corrected_later_then_the_vintage_snapshot_shows_what_was_known(
-    store: PanelStore, pins: Pins, toy: Panel, task: Task
+    store: PanelStore, pins: VersionPins, toy: Panel, task: Task
 ) -> None:
     corrected_at = datetime(2013, 3, 5, tzinfo=UTC)
     row = toy.target.slice(2, 1)
@@ -160,7 +160,7 @@ def test_when_a_value_was_corrected_later_then_the_vintage_snapshot_shows_what_w
         publication_lag=LAG,
     ).pins
     vintage = VintageSnapshots(store, pins, task, LAG)
-    plain = PlainSnapshots(store.read(pins, as_of=datetime(2014, 1, 1, tzinfo=UTC)), task)
+    plain = PanelSnapshots(store.read(pins, as_of=datetime(2014, 1, 1, tzinfo=UTC)), task)
     before = np.datetime64(corrected_at.replace(tzinfo=None) - LAG - timedelta(hours=1), "us")
     assert vintage(before).history["y"][2].as_py() == row["y"][0].as_py()
     assert plain(before).history["y"][2].as_py() == 99.0

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from features.store.panel_store import PanelStore, Pins
-from features.store.snapshots import PlainSnapshots, VintageSnapshots, cutoffs
+from features.store.panel_store import PanelStore, VersionPins
+from features.store.snapshots import PanelSnapshots, VintageSnapshots, cutoffs
 from models.evaluation.rolling_origin import backtest
 from quantis.panel import TIMESTAMP, Panel, Snapshot, Task
 from quantis.types.datasets import Roles
@@ -42,7 +42,7 @@ def y() -> np.ndarray:
 
 
 @pytest.fixture
-def stored(tmp_path: Path, y: np.ndarray) -> tuple[PanelStore, Pins]:
+def stored(tmp_path: Path, y: np.ndarray) -> tuple[PanelStore, VersionPins]:
     """`meter` is first reported as 10 and corrected a day later; `wind` is forecast a day ahead, then measured."""
     store = PanelStore(tmp_path / "toy")
     ds = [START + timedelta(hours=hour) for hour in range(HOURS)]
@@ -65,24 +65,24 @@ def stored(tmp_path: Path, y: np.ndarray) -> tuple[PanelStore, Pins]:
     return store, pins
 
 
-def error(snapshots: PlainSnapshots | VintageSnapshots, actuals: pa.Table) -> float:
+def error(snapshots: PanelSnapshots | VintageSnapshots, actuals: pa.Table) -> float:
     found = backtest(lambda snapshot: LooksAhead(), snapshots, actuals, list(cutoffs(ENDS, TASK, 6, H)))  # type: ignore[arg-type, return-value]
     return float(np.abs(found["mean"].to_numpy() - found["y"].to_numpy()).mean())
 
 
 def test_when_a_model_uses_corrected_values_then_only_the_plain_backtest_believes_it(
-    stored: tuple[PanelStore, Pins],
+    stored: tuple[PanelStore, VersionPins],
 ) -> None:
     store, pins = stored
     panel = store.read(pins, as_of=datetime(2025, 1, 1, tzinfo=UTC))
-    plain = error(PlainSnapshots(panel, TASK), panel.target)
+    plain = error(PanelSnapshots(panel, TASK), panel.target)
     vintage = error(VintageSnapshots(store, pins, TASK, LAG), panel.target)
     assert plain == 0.0
     assert vintage > 1.0
 
 
 def test_when_a_covariate_was_forecast_then_the_snapshot_has_the_forecast_and_the_past_has_the_measured(
-    stored: tuple[PanelStore, Pins],
+    stored: tuple[PanelStore, VersionPins],
 ) -> None:
     store, pins = stored
     cutoff = np.datetime64("2024-01-03T12:00", "us")
@@ -91,12 +91,12 @@ def test_when_a_covariate_was_forecast_then_the_snapshot_has_the_forecast_and_th
     assert set(vintage.history["wind"].to_pylist()) == {2.0}
     assert set(vintage.history["meter"].to_pylist()[-22:]) == {10.0}
     assert 10.0 not in vintage.history["meter"].to_pylist()[:-23]
-    plain = PlainSnapshots(store.read(pins, as_of=datetime(2025, 1, 1, tzinfo=UTC)), TASK)(cutoff)
+    plain = PanelSnapshots(store.read(pins, as_of=datetime(2025, 1, 1, tzinfo=UTC)), TASK)(cutoff)
     assert plain.future["wind"].to_pylist() == [2.0] * H
 
 
 def test_when_a_provider_travels_to_a_worker_then_it_reads_the_same_there(
-    stored: tuple[PanelStore, Pins],
+    stored: tuple[PanelStore, VersionPins],
 ) -> None:
     store, pins = stored
     here = VintageSnapshots(store, pins, TASK, LAG)

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pytest
 
 from cluster.ray.session import InProcess
-from features.store.snapshots import PlainSnapshots, cutoffs
+from features.store.snapshots import PanelSnapshots, cutoffs
 from jobs import batch_forecast
 from jobs.evaluation import candidates
 from jobs.evaluation.candidates import Candidate, CandidateBlock, EvaluationResult, EvaluationSetup
@@ -53,7 +53,7 @@ def panel() -> Panel:
 
 @pytest.fixture(scope="module")
 def setup(task: Task, panel: Panel) -> EvaluationSetup:
-    plain = PlainSnapshots(panel, task)
+    plain = PanelSnapshots(panel, task)
     last = START + (DAYS - 1) * np.timedelta64(1, "D")
     return EvaluationSetup(task, plain, plain(last).history, tuple(cutoffs(last, task, 2, task.h)))
 

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from features.design.direct_frame import AnchoredFrame, anchored_spec
+from features.design.direct_frame import DirectFrame, direct_spec
 from features.store.snapshots import snapshot_at
 from models.arrays import floats, keep_series, recent
 from models.evaluation.metrics import evaluate
@@ -212,6 +212,6 @@ def test_when_samples_share_values_then_a_leaf_counts_values(samples, observed, 
 def test_when_the_panel_is_small_then_each_value_is_seen_five_times_at_most(make_task):
     task, panel, _ = _wandering(make_task, seed=1, rows=500, series=2)
     snapshot = snapshot_at(panel, START + np.timedelta64(499, "h"), task)
-    frame = AnchoredFrame(snapshot, task, anchored_spec(task, snapshot))
+    frame = DirectFrame(snapshot, task, direct_spec(task, snapshot))
     samples, age = drawn(frame, frame.spec)
     assert len(samples.y) == len(age) == MOST_SEEN * 2 * 500
