@@ -18,13 +18,13 @@ import pyarrow as pa
 from bench.request import PAST, QUANTILES, H
 from models.arrays import floats
 from models.families.tft.forecaster import TftForecaster
-from models.families.tft.pytorch_forecasting.panel import Layout
+from models.families.tft.pytorch_forecasting.panel import TimeSeriesLayout
 from quantis.panel import DS, ID, Snapshot, Task, Y
 from quantis.types.arrays import Floats
 from quantis.types.datasets import Roles
 
 ROLES = Roles(futr_exog=("temp",), stat_exog=("zone",), categorical=("zone",))
-LAYOUT = Layout(
+LAYOUT = TimeSeriesLayout(
     "t", "y", "id", PAST, PAST, H, H, ("zone",), (), ("hour", "weekday"), ("temp",), unknown_reals=("y",),
     add_encoder_length=False,
 )  # fmt: skip

@@ -11,7 +11,11 @@ import torch
 
 from bench import load
 from bench.request import PAST, QUANTILES, H
-from models.families.tft.pytorch_forecasting.reference import reference_dataset, stock_model, stock_trainer
+from models.families.tft.pytorch_forecasting.reference import (
+    reference_dataset,
+    reference_model,
+    reference_trainer,
+)
 from quantis.types.job_specs import TftParams
 
 
@@ -21,10 +25,10 @@ def stock_run(
     """pytorch-forecasting: CPU-seconds of training, forecasts of the weeks."""
     dataset = reference_dataset(frame[frame["t"] < weeks.first], load.LAYOUT)
     torch.manual_seed(seed)
-    model = stock_model(dataset, params, QUANTILES).train()
+    model = reference_model(dataset, params, QUANTILES).train()
     loader = dataset.to_dataloader(train=True, batch_size=params.batch_size, num_workers=0)
     started = time.process_time()
-    stock_trainer(steps).fit(model, loader)
+    reference_trainer(steps).fit(model, loader)
     seconds = time.process_time() - started
     held = frame[(frame["t"] >= weeks.first - PAST) & (frame["t"] < weeks.end)]
     windows = type(dataset).from_dataset(dataset, held, stop_randomization=True)

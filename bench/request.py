@@ -20,10 +20,10 @@ import torch
 
 from bench.harness import arguments, interleaved, report
 from models.families.tft.forecaster import TftForecaster
-from models.families.tft.input_encoding import Encoding, Scales
+from models.families.tft.input_encoding import InputEncoding, SeriesScales
 from models.families.tft.network import QuantileNetwork
-from models.families.tft.pytorch_forecasting.panel import Layout
-from models.families.tft.pytorch_forecasting.reference import reference_dataset, stock_model
+from models.families.tft.pytorch_forecasting.panel import TimeSeriesLayout
+from models.families.tft.pytorch_forecasting.reference import reference_dataset, reference_model
 from quantis.panel import DS, ID, Snapshot, Task, Y, timestamps
 from quantis.types.datasets import Roles
 from quantis.types.job_specs import TftParams
@@ -31,7 +31,7 @@ from quantis.types.job_specs import TftParams
 PAST, H, QUANTILES = 168, 24, (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98)
 PARAMS = TftParams(hidden_size=64, attention_heads=4, dropout=0.1, encoder_length=PAST)
 ROLES = Roles(futr_exog=("price",), hist_exog=("temp",), stat_exog=("shop",), categorical=("shop",))
-LAYOUT = Layout(
+LAYOUT = TimeSeriesLayout(
     "t", "y", "id", PAST, PAST, H, H, ("shop",), (), ("hour", "weekday"), ("price",), unknown_reals=("y", "temp"),
     add_encoder_length=False,
 )  # fmt: skip
@@ -63,14 +63,14 @@ def systems() -> dict[str, Callable[[], Any]]:
         quantiles=QUANTILES,
     )  # fmt: skip
     learned, frame = panel(400)
-    encoding = Encoding.learn(learned, task)
+    encoding = InputEncoding.from_snapshot(learned, task)
     network = QuantileNetwork(PARAMS, encoding, QUANTILES).eval()
-    forecaster = TftForecaster(task, PARAMS, encoding, Scales.learn(learned, encoding), network)
+    forecaster = TftForecaster(task, PARAMS, encoding, SeriesScales.from_snapshot(learned, encoding), network)
     one = Snapshot(
         learned.history.slice(400 - PAST, PAST), learned.future.slice(0, H), learned.static.slice(0, 1)
     )
     dataset = reference_dataset(frame, LAYOUT)
-    stock = stock_model(dataset, PARAMS, QUANTILES)
+    stock = reference_model(dataset, PARAMS, QUANTILES)
     last = frame[frame["id"] == "s0"].tail(PAST + H)
 
     def ours() -> pa.Table:

@@ -33,7 +33,11 @@ import torch
 from bench import load, peers
 from bench.harness import arguments, installed, report
 from bench.request import LAYOUT, PAST, QUANTILES, ROLES, panel
-from models.families.tft.pytorch_forecasting.reference import reference_dataset, stock_model, stock_trainer
+from models.families.tft.pytorch_forecasting.reference import (
+    reference_dataset,
+    reference_model,
+    reference_trainer,
+)
 from models.families.tft.training import fit
 from quantis.types.job_specs import TftParams
 
@@ -60,7 +64,7 @@ def systems() -> dict[str, Train]:
 
     def stock(steps: int) -> None:
         loader = dataset.to_dataloader(train=True, batch_size=BATCH, num_workers=0)
-        stock_trainer(steps).fit(stock_model(dataset, PARAMS, QUANTILES).train(), loader)
+        reference_trainer(steps).fit(reference_model(dataset, PARAMS, QUANTILES).train(), loader)
 
     found = {
         "quantis": ours(),

@@ -17,12 +17,12 @@ import pyarrow as pa
 import torch
 
 from bench.harness import arguments, interleaved, report
-from models.families.tft.pytorch_forecasting.loader import WindowEngine
-from models.families.tft.pytorch_forecasting.panel import Layout
+from models.families.tft.pytorch_forecasting.loader import OracleLoader
+from models.families.tft.pytorch_forecasting.panel import TimeSeriesLayout
 from models.families.tft.pytorch_forecasting.reference import reference_dataset
 
 BATCH = 64
-LAYOUT = Layout(
+LAYOUT = TimeSeriesLayout(
     "t", "y", "id", 168, 84, 24, 24, ("id",), ("area",), ("hour", "weekday"), ("t", "price"),
     unknown_reals=("y", "temp"),
 )  # fmt: skip
@@ -42,7 +42,7 @@ def frame(series: int, length: int) -> pd.DataFrame:
     )  # fmt: skip
 
 
-def largest_difference(engine: WindowEngine, dataset: Any, batches: int) -> float:
+def largest_difference(engine: OracleLoader, dataset: Any, batches: int) -> float:
     """Over every tensor of x and y of the first batches."""
     loader = dataset.to_dataloader(train=False, batch_size=BATCH, num_workers=0)
     worst = 0.0
@@ -56,7 +56,7 @@ def largest_difference(engine: WindowEngine, dataset: Any, batches: int) -> floa
     return worst
 
 
-def systems(engine: WindowEngine, dataset: Any, windows: int) -> dict[str, Callable[[], float]]:
+def systems(engine: OracleLoader, dataset: Any, windows: int) -> dict[str, Callable[[], float]]:
     """Each run visits random windows and touches every batch."""
     passes = -(-REPEATS * windows // len(engine))
     order = torch.cat([torch.randperm(len(engine)) for _ in range(passes)])
@@ -81,7 +81,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     panel = frame(50, 1000)
     started = time.process_time()
-    engine = WindowEngine.of(pa.Table.from_pandas(panel, preserve_index=False), LAYOUT)
+    engine = OracleLoader.from_table(pa.Table.from_pandas(panel, preserve_index=False), LAYOUT)
     built = time.process_time()
     dataset = reference_dataset(panel, LAYOUT)
     stock_built = time.process_time() - built

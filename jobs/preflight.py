@@ -15,7 +15,7 @@ from cluster.repositories.jobs import Jobs
 from cluster.settings import Settings
 from features.store.snapshots import PanelSnapshots
 from jobs.runtime import Context
-from models.families.tft.preflight import RULES, Report, preflight
+from models.families.tft.preflight import RULES, PreflightReport, preflight
 from quantis.errors import QuantisError
 from quantis.types.job_specs import TftParams, TrainSpec
 
@@ -27,7 +27,7 @@ _RULES = {
 }
 
 
-def examine(settings: Settings, team: str, spec: TrainSpec) -> Report:
+def examine(settings: Settings, team: str, spec: TrainSpec) -> PreflightReport:
     """What training on all that is known now would see."""
     database = Database(settings.sql_url)
     context = Context(settings, team, "", spec, Jobs(database), database)
@@ -36,7 +36,7 @@ def examine(settings: Settings, team: str, spec: TrainSpec) -> Report:
     return preflight(snapshots(context.last_cutoff(task)), task, spec.tft)
 
 
-def as_json(report: Report) -> dict[str, Any]:
+def as_json(report: PreflightReport) -> dict[str, Any]:
     return {
         "windows": report.totals,
         "proposal": {"encoder_length": report.proposal.encoder_length, "h": report.proposal.h},
@@ -44,7 +44,7 @@ def as_json(report: Report) -> dict[str, Any]:
     }
 
 
-def as_text(report: Report) -> str:
+def as_text(report: PreflightReport) -> str:
     """Totals by rule, the series that lose most, and what would help."""
     totals = report.totals
     lines = [f"{totals['kept']:>12,} windows to train on"]
@@ -59,7 +59,7 @@ def as_text(report: Report) -> str:
         lines.append(
             f"  {one['unique_id']}: {one['kept']} of {one['steps']} kept ({why or 'nothing removed'})"
         )
-    if report.proposal != report.asked:
+    if report.proposal != report.requested:
         lines += ["", f"try encoder_length={report.proposal.encoder_length} and h={report.proposal.h}"]
     elif report.without_windows:
         lines += [

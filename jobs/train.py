@@ -16,7 +16,7 @@ from jobs.evaluation.candidates import EvaluationSetup
 from jobs.evaluation.runner import EvaluationReport, attempt, build_setup, evaluate_candidates, fit_on_ray
 from jobs.evaluation.time_budget import REFIT_SHARE, TimeBudget
 from jobs.runtime import Context, run
-from jobs.tft.ray_trainer import parent_of, train_tft
+from jobs.tft.ray_trainer import parent_version, train_tft
 from models.evaluation.promotion_gate import GateDecision, fall_back, gate, leaderboard
 from models.families.ensemble import Ensemble
 from models.forecaster import Forecaster
@@ -41,7 +41,7 @@ def work(context: Context[TrainSpec]) -> dict[str, Any]:
     with context.step(f"refit {decision.chosen} on all that is known", 0.92):
         decision, forecaster = _refit(context, compared, decision, setup, now, budget)
     with context.step("publish", 0.99):
-        lineage = context.lineage.model_copy(update={"parent": parent_of(forecaster)})
+        lineage = context.lineage.model_copy(update={"parent": parent_version(forecaster)})
         bundle = write_bundle(context.folder / "bundle", forecaster, now, lineage)
         context.registry.log_leaderboard(board, params=spec.tft.model_dump())
         version = context.registry.publish(

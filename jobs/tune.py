@@ -26,9 +26,9 @@ from jobs.evaluation.candidates import EvaluationSetup
 from jobs.runtime import Context, run
 from jobs.tft.trial_ledger import TrialLedger, TrialResult
 from models.evaluation.metrics import evaluate
-from models.families.tft.checkpoint import Checkpoints, fingerprint
-from models.families.tft.sampling_order import mixed
-from models.families.tft.training import Journal
+from models.families.tft.checkpoint import CheckpointFolder, fingerprint
+from models.families.tft.sampling_order import mixed_seed
+from models.families.tft.training import Checkpointer
 from models.families.tft.training import fit as fit_tft
 from quantis.errors import Unavailable
 from quantis.panel import Snapshot
@@ -96,7 +96,7 @@ class Search:
         space = self._space()
         search = OptunaSearch(
             OptunaSearch.convert_search_space(space), metric="loss", mode="min", points_to_evaluate=begun,
-            seed=mixed(self.params.seed, len(done) + len(begun)) % 2**31,
+            seed=mixed_seed(self.params.seed, len(done) + len(begun)) % 2**31,
         )  # fmt: skip
         for outcome in done:
             if outcome.loss is not None:
@@ -138,9 +138,9 @@ def _trial(config: dict[str, Any], trial: EvaluationSetup, params: TftParams, fo
             tune.report({"loss": loss})
 
     def fitted(snapshot: Snapshot) -> Any:
-        states = Checkpoints(folder / "states" / fingerprint(snapshot, trial.task, params))
-        journal = Journal(states.latest, states.keep, max(1, params.steps // REPORTS))
-        return fit_tft(snapshot, trial.task, params, progress=progress, journal=journal)
+        states = CheckpointFolder(folder / "states" / fingerprint(snapshot, trial.task, params))
+        checkpointer = Checkpointer(states.latest, states.save, max(1, params.steps // REPORTS))
+        return fit_tft(snapshot, trial.task, params, progress=progress, checkpointer=checkpointer)
 
     judged = candidates.evaluate_on_origins(trial, fitted)
     metrics = evaluate(judged.predictions, trial.history, trial.task.season_lengths[0]).metrics

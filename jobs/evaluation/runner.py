@@ -14,7 +14,7 @@ from jobs.evaluation.time_budget import EVALUATION_SHARE, TimeBudget
 from jobs.runtime import Context
 from jobs.tft.ray_trainer import train_tft
 from models.evaluation.promotion_gate import Score
-from models.families.tft.training import SHORT, short_past
+from models.families.tft.training import SHORT_SHARE, short_encoder_length
 from models.forecaster import Forecaster
 from models.postprocessing.ensembling import ENSEMBLE, BlendCandidate
 from models.postprocessing.reconciliation import Levels, WithNodes
@@ -176,7 +176,7 @@ def tft_seconds(spec: CompareSpec, h: int, windows: int) -> float:
     and hidden unit.
     """
     params, fits = spec.tft, windows if spec.refit else 1
-    past = SHORT * short_past(h, params) + (1 - SHORT) * params.encoder_length
+    past = SHORT_SHARE * short_encoder_length(h, params) + (1 - SHORT_SHARE) * params.encoder_length
     step = 0.012 + 2.2e-7 * params.batch_size * (past + h) * params.hidden_size
     return fits * (15 + params.steps * params.workers * step)
 

@@ -18,12 +18,13 @@ from ray.train.torch import TorchTrainer
 from cluster.ray.session import SPENT
 from cluster.settings import look_at_training_often
 from jobs.runtime import Context
-from jobs.tft.train_worker import ParentModel, ProgressCallback, ProgressReporter, train
+from jobs.tft.train_worker import ParentModel, ProgressReporter, train
 from models.families.ensemble import Ensemble
 from models.families.tft.checkpoint import fingerprint
 from models.families.tft.forecaster import TftForecaster
 from models.families.tft.preflight import preflight
-from models.families.tft.warm_start import continued
+from models.families.tft.training import ProgressCallback
+from models.families.tft.warm_start import check_warm_start
 from models.forecaster import Forecaster
 from models.postprocessing.calibration import bare
 from models.registry.bundle import read_bundle
@@ -45,19 +46,19 @@ def train_tft(
     if isinstance(spec, TrainSpec) and spec.warm_start is not None:
         version = context.registry.resolve(spec.warm_start)
         parent = ParentModel(f"{version.model}:{version.version}", context.registry.download(version))
-        _, params = continued(bare(read_bundle(parent.bundle)), parent.name, snapshot, task, params)
+        _, params = check_warm_start(bare(read_bundle(parent.bundle)), parent.name, snapshot, task, params)
         context.tell(f"tft ({what}): goes on from {parent.name}")
     report = preflight(snapshot, task, params)
     if report.without_windows:
-        context.tell(f"tft ({what}): {report.sentence}", windows=report.totals)
+        context.tell(f"tft ({what}): {report.summary}", windows=report.totals)
     until = (
         None if seconds is None else time.time() + seconds
     )  # workers on other machines read the clock, too
-    hear = ProgressReporter(context.team, context.job_id, what, params.steps, until)
-    return on_ray(snapshot, task, params, context.folder / what, hear, parent)
+    report_progress = ProgressReporter(context.team, context.job_id, what, params.steps, until)
+    return train_on_ray(snapshot, task, params, context.folder / what, report_progress, parent)
 
 
-def parent_of(forecaster: Forecaster) -> str | None:
+def parent_version(forecaster: Forecaster) -> str | None:
     """The version, name:version, that the transformer in it went on from."""
     inner = bare(forecaster)
     members = [bare(one) for _, one in inner.members] if isinstance(inner, Ensemble) else [inner]
@@ -65,15 +66,15 @@ def parent_of(forecaster: Forecaster) -> str | None:
     return next((parent for parent in parents if parent), None)
 
 
-def on_ray(
+def train_on_ray(
     snapshot: Snapshot,
     task: Task,
     params: TftParams,
     folder: Path,
-    hear: ProgressCallback | None = None,
+    report_progress: ProgressCallback | None = None,
     parent: ParentModel | None = None,
 ) -> Forecaster:
-    """Train on `params.workers` of Ray Train, with states in `folder`; rank 0 calls `hear` as training goes.
+    """Train on `params.workers` of Ray Train, with states in `folder`; rank 0 calls `report_progress` as training goes.
 
     Call it again with the same arguments to go on. Ray Train's own errors say why it gave up.
     """
@@ -82,7 +83,8 @@ def on_ray(
     trainer = TorchTrainer(
         train,
         train_loop_config={
-            "snapshot": ray.put(snapshot), "task": task, "params": params, "folder": own, "hear": hear,
+            "snapshot": ray.put(snapshot), "task": task, "params": params, "folder": own,
+            "report_progress": report_progress,
             "parent": parent,
         },
         scaling_config=ray.train.ScalingConfig(

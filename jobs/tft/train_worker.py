@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,14 +17,13 @@ import ray.train
 import torch
 from ray.train.torch import prepare_model
 
-from models.families.tft.checkpoint import Checkpoints
+from models.families.tft.checkpoint import CheckpointFolder
 from models.families.tft.forecaster import TftForecaster
-from models.families.tft.training import Journal, fit
+from models.families.tft.training import Checkpointer, fit
 from models.postprocessing.calibration import bare
 from models.registry.bundle import read_bundle, write_bundle
 from quantis.errors import TimedOut
 
-ProgressCallback = Callable[[int, float], None]
 _STATES = 20  # kept in the course of a training
 
 
@@ -66,11 +64,11 @@ def train(config: dict[str, Any]) -> None:
     torch.set_num_threads(1)
     place = _RayWorker()
     snapshot, folder, params = ray.get(config["snapshot"]), config["folder"], config["params"]
-    states = Checkpoints(folder / "states")
+    states = CheckpointFolder(folder / "states")
     forecaster = fit(
         snapshot, config["task"], params, worker=place,
-        progress=config["hear"] if place.rank == 0 else None,
-        journal=Journal(states.latest, states.keep, max(1, params.steps // _STATES)),
+        progress=config["report_progress"] if place.rank == 0 else None,
+        checkpointer=Checkpointer(states.latest, states.save, max(1, params.steps // _STATES)),
         parent=_forecaster(config["parent"]), parent_name=config["parent"].name if config["parent"] else "",
     )  # fmt: skip
     if place.rank == 0:
@@ -83,7 +81,7 @@ def _forecaster(parent: ParentModel | None) -> TftForecaster | None:
     if parent is None:
         return None
     found = bare(read_bundle(parent.bundle))
-    assert isinstance(found, TftForecaster)  # `continued` has seen to it
+    assert isinstance(found, TftForecaster)  # `check_warm_start` has seen to it
     return found
 
 

@@ -16,9 +16,9 @@ import importlib.util, json, os, random, shutil, signal, sys
 from pathlib import Path
 import numpy as np, ray
 from cluster.settings import Settings
-from jobs.tft.ray_trainer import on_ray
+from jobs.tft.ray_trainer import train_on_ray
 from models.arrays import floats
-from models.families.tft.checkpoint import Checkpoints, fingerprint
+from models.families.tft.checkpoint import CheckpointFolder, fingerprint
 from quantis.types.job_specs import TftParams
 
 spec = importlib.util.spec_from_file_location("toy", sys.argv[1])
@@ -49,11 +49,11 @@ class Killer:
 def run(name, at):
     folder = root / name
     folder.mkdir(parents=True)
-    model = on_ray(snapshot, task, params, folder / "run", Killer(folder, at))
+    model = train_on_ray(snapshot, task, params, folder / "run", Killer(folder, at))
     table, y = model.predict(snapshot), floats(actuals["y"])
     loss = sum(float(np.maximum(q * (y - floats(table[f"q{q:g}"])), (q - 1) * (y - floats(table[f"q{q:g}"]))).mean())
                for q in task.quantiles)
-    state = Checkpoints(folder / "run" / fingerprint(snapshot, task, params) / "states").latest()
+    state = CheckpointFolder(folder / "run" / fingerprint(snapshot, task, params) / "states").latest()
     rows = [line.split() for line in (folder / "steps").read_text().splitlines()]
     return {"loss": loss, "visited": state.visited, "step": state.step, "killed": (folder / "killed").exists(),
             "steps": [int(row[0]) for row in rows], "processes": len({row[2] for row in rows}),

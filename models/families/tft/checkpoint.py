@@ -25,7 +25,7 @@ _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 
 @dataclass(frozen=True)
-class State:
+class TrainingState:
     """Everything that training needs to go on: order, dropout and learning rate follow from `step` and the seed.
 
     `step` is how many are done, `loss` their sum since the last report, `visited` a hash over every window of
@@ -38,9 +38,9 @@ class State:
     tensors: dict[str, torch.Tensor]
 
     @classmethod
-    def of(
+    def from_training(
         cls, step: int, loss: float, visited: str, module: nn.Module, optimizer: torch.optim.Optimizer
-    ) -> State:
+    ) -> TrainingState:
         network = _bare(module)
         tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
         for name, parameter in network.named_parameters():
@@ -64,13 +64,13 @@ class State:
             }
 
 
-class Checkpoints:
+class CheckpointFolder:
     """The checkpoints of one training in a folder of its own; one process writes, all may read."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def keep(self, state: State) -> Path:
+    def save(self, state: TrainingState) -> Path:
         """Commit a state: temporary folder, fsync, rename; older ones but one are removed."""
         self._folder.mkdir(parents=True, exist_ok=True)
         final = self._folder / f"step-{state.step:09}"
@@ -92,7 +92,7 @@ class Checkpoints:
         self._clear()
         return final
 
-    def latest(self) -> State | None:
+    def latest(self) -> TrainingState | None:
         """The newest that is whole, and None if there is none."""
         for folder in sorted(self._folder.glob("step-*"), reverse=True):
             state = _read(folder)
@@ -119,14 +119,14 @@ def fingerprint(snapshot: Snapshot, task: Task, params: TftParams, parent: str =
     return found.hexdigest()[:16]
 
 
-def _read(folder: Path) -> State | None:
+def _read(folder: Path) -> TrainingState | None:
     """The state, unless a file is missing, cut or changed."""
     try:
         manifest: dict[str, Any] = json.loads((folder / _MANIFEST).read_bytes())
         data = (folder / _STATE).read_bytes()
         if hashlib.sha256(data).hexdigest() != manifest["sha256"]:
             return None
-        return State(manifest["step"], manifest["loss"], manifest["visited"], load(data))
+        return TrainingState(manifest["step"], manifest["loss"], manifest["visited"], load(data))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

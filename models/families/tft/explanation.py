@@ -9,9 +9,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 
-from models.families.tft.input_encoding import Encoding
-from models.families.tft.network import Answer
-from models.families.tft.windows import Windows
+from models.families.tft.input_encoding import InputEncoding
+from models.families.tft.network import NetworkOutput
+from models.families.tft.windows import WindowTensors
 from quantis.panel import DS, ID, Snapshot
 from quantis.types.arrays import Integers, Singles
 
@@ -28,7 +28,7 @@ SCHEMA = pa.schema(
 )
 
 
-def variables(encoding: Encoding) -> dict[str, tuple[str, ...]]:
+def variables(encoding: InputEncoding) -> dict[str, tuple[str, ...]]:
     """The names of the network's variables by kind, in the order of its weights."""
     codes, reals = encoding.codes, encoding.reals
     return {
@@ -38,7 +38,9 @@ def variables(encoding: Encoding) -> dict[str, tuple[str, ...]]:
     }
 
 
-def explanation(snapshot: Snapshot, encoding: Encoding, windows: Windows, answers: list[Answer]) -> pa.Table:
+def explanation(
+    snapshot: Snapshot, encoding: InputEncoding, windows: WindowTensors, answers: list[NetworkOutput]
+) -> pa.Table:
     """One row per (series, horizon step, variable or lag); the weights of one kind sum to 1 in each step.
 
     Static importances are a series' own and stand at every step. An encoder's variable is weighed at each
@@ -58,7 +60,9 @@ def explanation(snapshot: Snapshot, encoding: Encoding, windows: Windows, answer
     return pa.concat_tables([*tables, _attention(snapshot, attention, windows)])
 
 
-def _joined(answers: list[Answer], windows: Windows) -> tuple[Singles, Singles, Singles, Singles]:
+def _joined(
+    answers: list[NetworkOutput], windows: WindowTensors
+) -> tuple[Singles, Singles, Singles, Singles]:
     """Static, encoder and decoder weights and attention (mean of heads), encoders padded in front."""
 
     def joined(values: Iterable[torch.Tensor]) -> Singles:
@@ -80,7 +84,7 @@ def _joined(answers: list[Answer], windows: Windows) -> tuple[Singles, Singles, 
     )  # fmt: skip
 
 
-def _lengths(windows: Windows) -> Integers:
+def _lengths(windows: WindowTensors) -> Integers:
     """How many steps of its past the network sees of each series. Shape [series]."""
     seen: Integers = np.minimum(windows.steps.numpy(), windows.encoder_length)
     return seen
@@ -101,7 +105,7 @@ def _rows(snapshot: Snapshot, kind: str, names: list[str], values: Singles, h: i
     return _table(snapshot, kind, np.tile(np.array(names), len(flat)), None, flat, h)
 
 
-def _attention(snapshot: Snapshot, attention: Singles, windows: Windows) -> pa.Table:
+def _attention(snapshot: Snapshot, attention: Singles, windows: WindowTensors) -> pa.Table:
     """By lag, from the step before on; what a step cannot see has no row."""
     h, width = attention.shape[1:]
     step, place = np.arange(h)[:, None], np.arange(width)[None]

@@ -7,15 +7,15 @@ import warnings
 import torch
 from torch import nn
 
-from models.families.tft.network import Batch, Network
+from models.families.tft.network import Batch, TftNetwork
 
 _WARM_UP = 3  # calls after which torch has settled on how to run a trace
 
 
-class Quick:
+class FastPredictor:
     """The quantiles of one series with a whole encoder of history."""
 
-    def __init__(self, network: Network, encoder_length: int, h: int) -> None:
+    def __init__(self, network: TftNetwork, encoder_length: int, h: int) -> None:
         """Costs a few tenths of a second; the network's weights must not change any more."""
         self._encoder_length = encoder_length
         example = _example(network, encoder_length, h)
@@ -45,7 +45,7 @@ class Quick:
 class _Positional(nn.Module):
     """The network with its inputs one by one, as a trace wants them."""
 
-    def __init__(self, network: Network, names: list[str]) -> None:
+    def __init__(self, network: TftNetwork, names: list[str]) -> None:
         super().__init__()
         self.network, self.names = network, names
 
@@ -54,7 +54,7 @@ class _Positional(nn.Module):
         return found
 
 
-def _example(network: Network, encoder_length: int, h: int) -> Batch:
+def _example(network: TftNetwork, encoder_length: int, h: int) -> Batch:
     sizes = network.sizes
     found = {"encoder_lengths": torch.tensor([encoder_length])}
     for kind, counts, dtype in (

@@ -12,12 +12,12 @@ import torch
 
 from models.arrays import predictions, recent
 from models.families.tft.explanation import explanation
-from models.families.tft.fast_predict import Quick
-from models.families.tft.input_encoding import Encoding, Scales
+from models.families.tft.fast_predict import FastPredictor
+from models.families.tft.input_encoding import InputEncoding, SeriesScales
 from models.families.tft.network import Batch, QuantileNetwork
-from models.families.tft.pytorch_forecasting.reference import own_state
-from models.families.tft.time_grid import encode
-from models.families.tft.windows import Windows
+from models.families.tft.pytorch_forecasting.reference import convert_state
+from models.families.tft.time_grid import encode_snapshot
+from models.families.tft.windows import WindowTensors
 from models.forecaster import Parts
 from quantis.panel import Snapshot, Task
 from quantis.types.arrays import Floats
@@ -28,7 +28,7 @@ _BATCH = 256
 Found = TypeVar("Found")
 
 
-class Lineage(Frozen):
+class TrainingLineage(Frozen):
     """What a model has seen: the last `ds` of its training, and the model whose weights it went on from."""
 
     trained_until: Moment | None = None
@@ -41,15 +41,15 @@ class TftForecaster:
     family: ClassVar[str] = "tft"
 
     def __init__(
-        self, task: Task, params: TftParams, encoding: Encoding, scales: Scales, network: QuantileNetwork,
-        lineage: Lineage | None = None,
+        self, task: Task, params: TftParams, encoding: InputEncoding, scales: SeriesScales, network: QuantileNetwork,
+        lineage: TrainingLineage | None = None,
     ) -> None:  # fmt: skip
         self.task = task
         self.params = params
         self.encoding = encoding
         self.scales = scales
         self.network = network
-        self.lineage = lineage or Lineage()
+        self.lineage = lineage or TrainingLineage()
 
     @property
     def min_history(self) -> int:
@@ -63,8 +63,8 @@ class TftForecaster:
 
     def predict(self, snapshot: Snapshot) -> pa.Table:
         tail = recent(snapshot, self.context_length)
-        encoded = encode(tail, self.task, self.encoding, self.scales)
-        windows = Windows.of([encoded], self.params.encoder_length, self.task.h)
+        encoded = encode_snapshot(tail, self.task, self.encoding, self.scales)
+        windows = WindowTensors.from_encoded([encoded], self.params.encoder_length, self.task.h)
         scaled = np.concatenate([found.numpy() for found in self._each(windows, self._quantiles)])
         fan = np.sort(scaled * encoded.scale[:, None, 1:] + encoded.scale[:, None, :1], axis=2)
         positive = encoded.lowest >= 0
@@ -80,11 +80,13 @@ class TftForecaster:
         Columns as `explanation.SCHEMA`; the weights of one kind sum to 1 in each step.
         """
         tail = recent(snapshot, self.context_length)
-        encoded = encode(tail, self.task, self.encoding, self.scales)
-        windows = Windows.of([encoded], self.params.encoder_length, self.task.h)
-        return explanation(tail, self.encoding, windows, list(self._each(windows, self.network.look)))
+        encoded = encode_snapshot(tail, self.task, self.encoding, self.scales)
+        windows = WindowTensors.from_encoded([encoded], self.params.encoder_length, self.task.h)
+        return explanation(
+            tail, self.encoding, windows, list(self._each(windows, self.network.forward_with_weights))
+        )
 
-    def _each(self, windows: Windows, ask: Callable[[Batch], Found]) -> Iterator[Found]:
+    def _each(self, windows: WindowTensors, ask: Callable[[Batch], Found]) -> Iterator[Found]:
         """What the network says of every series, some at a time."""
         wanted = windows.prediction_windows()
         with torch.inference_mode():
@@ -93,13 +95,13 @@ class TftForecaster:
                 yield ask(batch)
 
     def _quantiles(self, batch: Batch) -> torch.Tensor:
-        if len(batch["encoder_lengths"]) == 1 and self._quick.fits(batch):
-            return self._quick(batch)
+        if len(batch["encoder_lengths"]) == 1 and self._fast_predictor.fits(batch):
+            return self._fast_predictor(batch)
         return self.network(batch)
 
     @cached_property
-    def _quick(self) -> Quick:
-        return Quick(self.network, self.params.encoder_length, self.task.h)
+    def _fast_predictor(self) -> FastPredictor:
+        return FastPredictor(self.network, self.params.encoder_length, self.task.h)
 
     def parts(self) -> Parts:
         config = {
@@ -115,7 +117,7 @@ class TftForecaster:
     @classmethod
     def from_parts(cls, task: Task, parts: Parts) -> Self:
         params = TftParams.model_validate(parts.config["params"])
-        encoding = Encoding.model_validate(parts.config["encoding"])
+        encoding = InputEncoding.model_validate(parts.config["encoding"])
         arrays = parts.tensors
         with torch.random.fork_rng():  # the weights drawn here are replaced at once
             network = QuantileNetwork(params, encoding, task.quantiles).eval()
@@ -124,15 +126,15 @@ class TftForecaster:
         series, overall, static = (
             arrays[f"scales.{n}"].astype(np.float64) for n in ("series", "overall", "static")
         )
-        scales = Scales(tuple(parts.config["ids"]), series, overall, static)
-        lineage = Lineage.model_validate(parts.config.get("lineage", {}))
+        scales = SeriesScales(tuple(parts.config["ids"]), series, overall, static)
+        lineage = TrainingLineage.model_validate(parts.config.get("lineage", {}))
         return cls(task, params, encoding, scales, network, lineage)
 
 
 def _of_any_age(state: dict[str, torch.Tensor], network: QuantileNetwork) -> dict[str, torch.Tensor]:
     """The network's state; older bundles hold pytorch-forecasting's names under `transformer.`."""
     older = {name[12:]: value for name, value in state.items() if name.startswith("transformer.")}
-    return own_state(older, network.sizes) if older else state
+    return convert_state(older, network.sizes) if older else state
 
 
 def mean_of(fan: Floats, quantiles: tuple[float, ...]) -> Floats:

@@ -34,7 +34,7 @@ _TINY = 1e-8
 
 
 @dataclass(frozen=True)
-class Inputs:
+class InputNames:
     """Names of the network's inputs by role, in the order of their tensors."""
 
     static: tuple[str, ...]
@@ -46,7 +46,7 @@ class Inputs:
         return self.static + self.known + self.observed
 
 
-class Encoding(Frozen):
+class InputEncoding(Frozen):
     """Which inputs the network has; everything but the scales, as JSON. Code 0 means unknown."""
 
     stat_numbers: tuple[str, ...]
@@ -61,18 +61,18 @@ class Encoding(Frozen):
     categories: dict[str, tuple[str, ...]]
 
     @property
-    def reals(self) -> Inputs:
+    def reals(self) -> InputNames:
         known = (
             *self.futr_numbers,
             *(f"{Y}-{lag}" for lag in self.lags),
             *(("calendar is_holiday",) if self.holiday else ()),
         )
-        return Inputs((*self.stat_numbers, "spread"), known, (Y, *self.hist_numbers))
+        return InputNames((*self.stat_numbers, "spread"), known, (Y, *self.hist_numbers))
 
     @property
-    def codes(self) -> Inputs:
+    def codes(self) -> InputNames:
         cycles = tuple(f"calendar {field}" for field in self.calendar)
-        return Inputs(self.stat_codes, cycles + self.futr_codes, self.hist_codes)
+        return InputNames(self.stat_codes, cycles + self.futr_codes, self.hist_codes)
 
     @property
     def code_sizes(self) -> list[int]:
@@ -87,7 +87,7 @@ class Encoding(Frozen):
         return (Y, *self.futr_numbers, *self.hist_numbers)
 
     @classmethod
-    def learn(cls, snapshot: Snapshot, task: Task) -> Encoding:
+    def from_snapshot(cls, snapshot: Snapshot, task: Task) -> InputEncoding:
         roles, categorical = task.roles, set(task.roles.categorical)
         tables = (snapshot.history, snapshot.future, snapshot.static)
         categories = {name: _distinct(name, tables) for name in roles.columns if name in categorical}
@@ -106,7 +106,7 @@ class Encoding(Frozen):
 
 
 @dataclass(frozen=True)
-class Scales:
+class SeriesScales:
     """Mean and spread of each series' columns [series, columns, 2], of all series together
     [columns, 2], and of the static numbers with the spread of y [static + 1, 2].
     """
@@ -117,7 +117,7 @@ class Scales:
     static: Floats
 
     @classmethod
-    def learn(cls, snapshot: Snapshot, encoding: Encoding) -> Scales:
+    def from_snapshot(cls, snapshot: Snapshot, encoding: InputEncoding) -> SeriesScales:
         slices = dict(series_slices(snapshot.history[ID]))
         columns = [floats(snapshot.history[name]) for name in encoding.scaled]
         overall = np.array([_scale(column, np.array([0.0, 1.0])) for column in columns])
@@ -129,14 +129,16 @@ class Scales:
         numbers = [_scale(floats(snapshot.static[name]), plain) for name in encoding.stat_numbers]
         return cls(tuple(slices), series, overall, np.array([*numbers, _scale(spread, plain)]))
 
-    def grown(self, snapshot: Snapshot, encoding: Encoding) -> Scales:
+    def extended(self, snapshot: Snapshot, encoding: InputEncoding) -> SeriesScales:
         """These, and those of the series that are new in the snapshot."""
         known = set(self.ids)
         new = [name for name, _ in series_slices(snapshot.future[ID]) if name not in known]
-        added = self.of(new, snapshot.history, encoding)
-        return Scales((*self.ids, *new), np.concatenate([self.series, added]), self.overall, self.static)
+        added = self.for_series(new, snapshot.history, encoding)
+        return SeriesScales(
+            (*self.ids, *new), np.concatenate([self.series, added]), self.overall, self.static
+        )
 
-    def of(self, names: list[str], history: pa.Table, encoding: Encoding) -> Floats:
+    def for_series(self, names: list[str], history: pa.Table, encoding: InputEncoding) -> Floats:
         """The scales of these series, from their own history where they are new. Shape [series, columns, 2]."""
         place = {name: index for index, name in enumerate(self.ids)}
         slices: dict[str, slice] = {}

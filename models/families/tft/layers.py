@@ -15,7 +15,7 @@ _LEVELS = 1 << 16
 _NEVER = -1e9
 
 
-class Dropout(nn.Module):
+class FastDropout(nn.Module):
     """Zeroes a share p of the values, scales up the rest; one random 64-bit number serves four values.
 
     p is rounded to 1/65536.
@@ -40,12 +40,12 @@ def glu(x: torch.Tensor, dim: int = -1) -> torch.Tensor:
     return functional.glu(x, dim)
 
 
-class Gate(nn.Module):
+class GatedAddNorm(nn.Module):
     """Dropout, a gated linear unit, a residual and a layer norm. Paper: equation 5, and LayerNorm around it."""
 
     def __init__(self, inputs: int, outputs: int, dropout: float | None) -> None:
         super().__init__()
-        self.dropout = Dropout(dropout or 0.0)
+        self.dropout = FastDropout(dropout or 0.0)
         self.glu = nn.Linear(inputs, 2 * outputs)
         self.norm = nn.LayerNorm(outputs)
         nn.init.xavier_uniform_(self.glu.weight)
@@ -56,7 +56,7 @@ class Gate(nn.Module):
         return normed
 
 
-class GatedResidual(nn.Module):
+class GatedResidualNetwork(nn.Module):
     """A gated residual network of one width. Paper: equations 2-4. `context` is added once per sample."""
 
     def __init__(self, size: int, dropout: float, context: bool = False) -> None:
@@ -65,7 +65,7 @@ class GatedResidual(nn.Module):
         for layer in (self.fc1, self.fc2):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="leaky_relu")
             nn.init.zeros_(layer.bias)
-        self.gate = Gate(size, size, dropout)
+        self.gate = GatedAddNorm(size, size, dropout)
         self.context = nn.Linear(size, size, bias=False) if context else None
         if self.context is not None:
             nn.init.xavier_uniform_(self.context.weight)
@@ -79,7 +79,7 @@ class GatedResidual(nn.Module):
         return gated
 
 
-class Attention(nn.Module):
+class InterpretableAttention(nn.Module):
     """Interpretable multi-head attention: heads share their values. Paper: equations 13-16."""
 
     def __init__(self, size: int, heads: int, dropout: float) -> None:
@@ -88,7 +88,7 @@ class Attention(nn.Module):
         self.query = nn.Linear(size, heads * self.width)
         self.key_value = nn.Linear(size, (heads + 1) * self.width)  # the keys of every head, one value
         self.out = nn.Linear(self.width, size, bias=False)
-        self.dropout = Dropout(dropout)
+        self.dropout = FastDropout(dropout)
         for layer in (self.query, self.key_value):
             for block in torch.split(layer.weight.data, self.width):
                 nn.init.xavier_uniform_(block)
@@ -112,7 +112,7 @@ class Attention(nn.Module):
             )
         return self._mixed(found)
 
-    def look(
+    def forward_with_weights(
         self, ahead: torch.Tensor, key_value: torch.Tensor, hidden: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The same, and the weights [batch, h, heads, time]."""
@@ -136,7 +136,7 @@ class Attention(nn.Module):
         return x.reshape(*x.shape[:-1], self.heads, self.width)
 
 
-class Recurrence(nn.LSTM):
+class SegmentedLstm(nn.LSTM):
     """An LSTM over rows that may begin late and that tells its state on the way."""
 
     def __init__(self, size: int) -> None:
@@ -170,7 +170,7 @@ class Recurrence(nn.LSTM):
         return torch.cat(outputs, 1), (hidden, cell)
 
 
-def interpolation(inputs: int, outputs: int) -> torch.Tensor:
+def interpolation_matrix(inputs: int, outputs: int) -> torch.Tensor:
     """The matrix that stretches a vector to another length by linear interpolation. Shape [outputs, inputs]."""
     if inputs == outputs:
         return torch.eye(inputs)

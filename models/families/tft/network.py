@@ -11,10 +11,15 @@ from statistics import NormalDist
 import torch
 from torch import nn
 
-from models.families.tft.input_encoding import Encoding
-from models.families.tft.layers import Attention, Gate, GatedResidual, Recurrence
-from models.families.tft.shared_encoder import ALONE, Sharing
-from models.families.tft.variable_selection import Selection
+from models.families.tft.input_encoding import InputEncoding
+from models.families.tft.layers import (
+    GatedAddNorm,
+    GatedResidualNetwork,
+    InterpretableAttention,
+    SegmentedLstm,
+)
+from models.families.tft.shared_encoder import UNSHARED, OriginSharing
+from models.families.tft.variable_selection import VariableSelection
 from quantis.types.job_specs import TftParams
 
 Batch = dict[str, torch.Tensor]
@@ -22,7 +27,7 @@ _FAINT = 0.1
 
 
 @dataclass(frozen=True)
-class Sizes:
+class NetworkSizes:
     """How wide everything is; `codes` are (how many, embedding) of every categorical input, static ones first."""
 
     hidden: int
@@ -35,7 +40,9 @@ class Sizes:
     codes: tuple[tuple[int, int], ...]
 
     @classmethod
-    def of(cls, params: TftParams, encoding: Encoding, quantiles: tuple[float, ...]) -> Sizes:
+    def from_params(
+        cls, params: TftParams, encoding: InputEncoding, quantiles: tuple[float, ...]
+    ) -> NetworkSizes:
         reals, codes = (
             (len(inputs.static), len(inputs.known), len(inputs.observed))
             for inputs in (encoding.reals, encoding.codes)
@@ -48,7 +55,7 @@ class Sizes:
 
 
 @dataclass(frozen=True)
-class Answer:
+class NetworkOutput:
     """What the network says and what it looked at; weights are by variable, categories first.
 
     quantiles [batch, h, quantiles], attention [batch, h, heads, encoder + h], static [batch, variables],
@@ -62,10 +69,10 @@ class Answer:
     decoder: torch.Tensor
 
 
-class Network(nn.Module):
+class TftNetwork(nn.Module):
     """The transformer from explicit sizes; horizons are all of one length, histories may be shorter."""
 
-    def __init__(self, sizes: Sizes) -> None:
+    def __init__(self, sizes: NetworkSizes) -> None:
         super().__init__()
         self.sizes = sizes
         hidden, dropout = sizes.hidden, sizes.dropout
@@ -75,46 +82,50 @@ class Network(nn.Module):
         self.static_selection, self.encoder_selection, self.decoder_selection = (
             self._selection(first, last) for first, last in ((0, 1), (1, 3), (1, 2))
         )
-        self.selection_context = GatedResidual(hidden, dropout) if self.encoder_selection.count > 1 else None
-        self.initial_hidden, self.initial_cell = (
-            GatedResidual(hidden, dropout),
-            GatedResidual(hidden, dropout),
+        self.selection_context = (
+            GatedResidualNetwork(hidden, dropout) if self.encoder_selection.count > 1 else None
         )
-        self.enrichment_context = GatedResidual(hidden, dropout)
-        self.encoder_lstm, self.decoder_lstm = Recurrence(hidden), Recurrence(hidden)
-        self.local_gate = Gate(hidden, hidden, dropout)
-        self.enrichment = GatedResidual(hidden, dropout, context=True)
-        self.attention = Attention(hidden, sizes.heads, dropout)
-        self.attention_gate = Gate(hidden, hidden, dropout)
-        self.feed_forward = GatedResidual(hidden, dropout)
-        self.last_gate = Gate(hidden, hidden, None)
+        self.initial_hidden, self.initial_cell = (
+            GatedResidualNetwork(hidden, dropout),
+            GatedResidualNetwork(hidden, dropout),
+        )
+        self.enrichment_context = GatedResidualNetwork(hidden, dropout)
+        self.encoder_lstm, self.decoder_lstm = SegmentedLstm(hidden), SegmentedLstm(hidden)
+        self.local_gate = GatedAddNorm(hidden, hidden, dropout)
+        self.enrichment = GatedResidualNetwork(hidden, dropout, context=True)
+        self.attention = InterpretableAttention(hidden, sizes.heads, dropout)
+        self.attention_gate = GatedAddNorm(hidden, hidden, dropout)
+        self.feed_forward = GatedResidualNetwork(hidden, dropout)
+        self.last_gate = GatedAddNorm(hidden, hidden, None)
         self.output = nn.Linear(hidden, sizes.quantiles)
 
-    def _selection(self, first: int, last: int) -> Selection:
+    def _selection(self, first: int, last: int) -> VariableSelection:
         """Over the inputs of the roles from `first` to before `last`."""
         sizes = self.sizes
         embeddings = [width for _, width in sizes.codes[_span(sizes.codes_by_role, first, last)]]
-        return Selection(
+        return VariableSelection(
             embeddings, sum(sizes.reals[first:last]), sizes.continuous, sizes.hidden, sizes.dropout,
             context=first > 0,
         )  # fmt: skip
 
-    def forward(self, batch: Batch, sharing: Sharing = ALONE) -> torch.Tensor:
+    def forward(self, batch: Batch, sharing: OriginSharing = UNSHARED) -> torch.Tensor:
         """Scaled quantiles. Shape [batch x origins, h, quantiles]."""
         local, steps, span, before, _ = self._before_attention(batch, sharing)
         ahead = span.by_origin(steps)
         found = self.attention(ahead, span.seen(self.attention.key_value(steps)), span.hidden(before))
         return self._after_attention(found, ahead, local, span)
 
-    def look(self, batch: Batch) -> Answer:
+    def forward_with_weights(self, batch: Batch) -> NetworkOutput:
         """The quantiles, and where they come from."""
-        local, steps, span, before, weights = self._before_attention(batch, ALONE)
+        local, steps, span, before, weights = self._before_attention(batch, UNSHARED)
         ahead = span.by_origin(steps)
-        found, attention = self.attention.look(ahead, self.attention.key_value(steps), span.hidden(before))
-        return Answer(self._after_attention(found, ahead, local, span), attention, *weights)
+        found, attention = self.attention.forward_with_weights(
+            ahead, self.attention.key_value(steps), span.hidden(before)
+        )
+        return NetworkOutput(self._after_attention(found, ahead, local, span), attention, *weights)
 
     def _before_attention(
-        self, batch: Batch, sharing: Sharing
+        self, batch: Batch, sharing: OriginSharing
     ) -> tuple[torch.Tensor, torch.Tensor, _Span, torch.Tensor, list[torch.Tensor]]:
         """The steps after the LSTM and after enrichment, where they lie, padding in front, variables' weights."""
         past = batch["encoder_cont"].shape[1] - sharing.reach
@@ -148,7 +159,7 @@ class Network(nn.Module):
         return found[:, 0], weights[:, 0]
 
     def _select(
-        self, selection: Selection, batch: Batch, side: str, last: int, context: torch.Tensor | None
+        self, selection: VariableSelection, batch: Batch, side: str, last: int, context: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         reals, codes = (_span(by_role, 1, last) for by_role in (self.sizes.reals, self.sizes.codes_by_role))
         x = batch[f"{side}_cont"][..., : reals.stop - reals.start]
@@ -180,7 +191,7 @@ class _Span:
     batch: int
     past: int
     h: int
-    sharing: Sharing
+    sharing: OriginSharing
 
     @property
     def encoder(self) -> int:
@@ -221,11 +232,11 @@ class _Span:
         return torch.cat([padding.expand(-1, self.h, -1), ahead.expand(len(padding), -1, -1)], dim=2)
 
 
-class QuantileNetwork(Network):
+class QuantileNetwork(TftNetwork):
     """The network of a task. Before training it says about the quantiles of a normal target, which a scaled one is."""
 
-    def __init__(self, params: TftParams, encoding: Encoding, quantiles: tuple[float, ...]) -> None:
-        super().__init__(Sizes.of(params, encoding, quantiles))
+    def __init__(self, params: TftParams, encoding: InputEncoding, quantiles: tuple[float, ...]) -> None:
+        super().__init__(NetworkSizes.from_params(params, encoding, quantiles))
         with torch.no_grad():
             self.output.weight.mul_(_FAINT)
             self.output.bias.copy_(torch.tensor([NormalDist().inv_cdf(level) for level in quantiles]))

@@ -10,7 +10,7 @@ import torch
 _SEEDS = 1 << 63
 
 
-def mixed(*numbers: int) -> int:
+def mixed_seed(*numbers: int) -> int:
     """A seed from several numbers; neighbours give unlike seeds."""
     found = 0x94D049BB133111EB
     for number in numbers:
@@ -20,7 +20,7 @@ def mixed(*numbers: int) -> int:
 
 
 @dataclass(frozen=True)
-class Order:
+class SamplingOrder:
     """`count` windows in one permutation per epoch, one epoch after the other, `size` a step.
 
     A batch may begin in one epoch and end in the next, so every batch is full and every epoch holds every
@@ -33,15 +33,17 @@ class Order:
 
     def epoch(self, number: int) -> torch.Tensor:
         """The windows of an epoch, in order. Shape [count]."""
-        return torch.randperm(self.count, generator=torch.Generator().manual_seed(mixed(self.seed, number)))
+        return torch.randperm(
+            self.count, generator=torch.Generator().manual_seed(mixed_seed(self.seed, number))
+        )
 
-    def state(self, step: int) -> tuple[int, int]:
+    def epoch_position(self, step: int) -> tuple[int, int]:
         """The epoch in which step number `step`, from 0, begins, and how many of its windows came before."""
         return divmod(step * self.size, self.count)
 
     def batches(self, step: int = 0) -> Iterator[torch.Tensor]:
         """The batches from step number `step` on, without end. Shape [size]."""
-        epoch, taken = self.state(step)
+        epoch, taken = self.epoch_position(step)
         left = self.epoch(epoch)[taken:]
         while True:
             while len(left) < self.size:

@@ -9,12 +9,12 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from models.families.tft.input_encoding import Encoding, Scales
+from models.families.tft.input_encoding import InputEncoding, SeriesScales
 from models.families.tft.network import Batch
-from models.families.tft.preflight import shortest_past
-from models.families.tft.shared_encoder import ALONE, Histories, Sharing
-from models.families.tft.time_grid import encode
-from models.families.tft.windows import Windows
+from models.families.tft.preflight import min_context_length
+from models.families.tft.shared_encoder import UNSHARED, HistoryIndex, OriginSharing
+from models.families.tft.time_grid import encode_snapshot
+from models.families.tft.windows import WindowTensors
 from quantis.panel import ID, Snapshot, Task, series_slices
 from quantis.types.job_specs import TftParams
 
@@ -22,37 +22,44 @@ _ROWS = 250_000  # encoded at a time, so that float64 columns never stand beside
 
 
 @dataclass(frozen=True)
-class Shard:
+class TrainingShard:
     """stretches [stretches, 2] of all workers, and the windows `inside` of each; `own` are the series, from and to
     before, that this one visits, `held` those in `windows`, at least one.
 
     A place is a stretch, whose origins share a pass, or, where the shard is `apart`, one window.
     """
 
-    windows: Windows
+    windows: WindowTensors
     stretches: torch.Tensor
     inside: torch.Tensor
-    tiling: Sharing
+    tiling: OriginSharing
     own: tuple[int, int]
     held: tuple[int, int]
     apart: bool = False
 
     @classmethod
-    def of(
-        cls, snapshot: Snapshot, task: Task, params: TftParams, encoding: Encoding, scales: Scales,
-        histories: Histories, place: tuple[int, int],
-    ) -> Shard:  # fmt: skip
+    def from_snapshot(
+        cls, snapshot: Snapshot, task: Task, params: TftParams, encoding: InputEncoding, scales: SeriesScales,
+        histories: HistoryIndex, place: tuple[int, int],
+    ) -> TrainingShard:  # fmt: skip
         """`place` is the worker's rank and how many there are."""
-        least = shortest_past(params)
-        sharing = histories.sharing(least, params.encoder_length, task.h) if params.share_encoder else ALONE
-        stretches = histories.stretches(least, task.h, sharing)
+        least = min_context_length(params)
+        sharing = (
+            histories.choose_sharing(least, params.encoder_length, task.h)
+            if params.share_encoder
+            else UNSHARED
+        )
+        stretches = histories.encoder_groups(least, task.h, sharing)
         bounds = _bounds(stretches[:, 0], len(histories.steps), place[1])
         own = bounds[place[0]], bounds[place[0] + 1]
         first = min(own[0], len(histories.steps) - 1)
         held = first, max(own[1], first + 1)
-        parts = (encode(part, task, encoding, scales) for part in _parts(snapshot, held, histories, task.h))
-        windows = Windows.of(parts, params.encoder_length, task.h, sharing)
-        inside = histories.inside(stretches, task.h, sharing).to(torch.int8)
+        parts = (
+            encode_snapshot(part, task, encoding, scales)
+            for part in _parts(snapshot, held, histories, task.h)
+        )
+        windows = WindowTensors.from_encoded(parts, params.encoder_length, task.h, sharing)
+        inside = histories.origin_counts(stretches, task.h, sharing).to(torch.int8)
         return cls(windows, stretches, inside, sharing, own, held)
 
     @property
@@ -61,15 +68,15 @@ class Shard:
         return int(self._ends[-1]) if self.apart else len(self.stretches)
 
     @property
-    def sharing(self) -> Sharing:
+    def sharing(self) -> OriginSharing:
         """How many windows of a place share a pass."""
-        return ALONE if self.apart else self.tiling
+        return UNSHARED if self.apart else self.tiling
 
-    def cut(self, encoder_length: int) -> Shard:
+    def cut(self, encoder_length: int) -> TrainingShard:
         """The same windows one by one, and no more of their past than this."""
         return replace(self, windows=replace(self.windows, encoder_length=encoder_length), apart=True)
 
-    def to(self, device: torch.device) -> Shard:
+    def to(self, device: torch.device) -> TrainingShard:
         return replace(self, windows=self.windows.to(device))
 
     def batch(self, places: torch.Tensor) -> tuple[Batch, torch.Tensor]:
@@ -103,7 +110,7 @@ def _bounds(series: torch.Tensor, count: int, workers: int) -> list[int]:
     return [0, *(np.searchsorted(seen, shares) + 1).clip(max=count).tolist(), count]
 
 
-def _parts(snapshot: Snapshot, held: tuple[int, int], histories: Histories, h: int) -> Iterator[Snapshot]:
+def _parts(snapshot: Snapshot, held: tuple[int, int], histories: HistoryIndex, h: int) -> Iterator[Snapshot]:
     """The snapshot of the series held, some at a time."""
     rows = dict(series_slices(snapshot.history[ID]))
     names = [name for name, _ in series_slices(snapshot.future[ID])]

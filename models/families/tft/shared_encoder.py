@@ -23,7 +23,7 @@ _SAVING = 0.5  # of the steps
 
 
 @dataclass(frozen=True)
-class Sharing:
+class OriginSharing:
     """So many origins, `stride` steps apart, share an encoder pass."""
 
     origins: int = 1
@@ -35,11 +35,11 @@ class Sharing:
         return (self.origins - 1) * self.stride
 
 
-ALONE = Sharing()
+UNSHARED = OriginSharing()
 
 
 @dataclass(frozen=True)
-class Histories:
+class HistoryIndex:
     """Every series of `snapshot.future`, in its order, as rows of the history.
 
     steps [series]; series, place and observed [rows]: whose row, how many rows before it, target there.
@@ -51,7 +51,7 @@ class Histories:
     observed: npt.NDArray[np.bool_]
 
     @classmethod
-    def of(cls, snapshot: Snapshot) -> Histories:
+    def from_snapshot(cls, snapshot: Snapshot) -> HistoryIndex:
         rows = dict(series_slices(snapshot.history[ID]))
         slices = [rows.get(name, slice(0, 0)) for name, _ in series_slices(snapshot.future[ID])]
         observed = np.isfinite(floats(snapshot.history[Y]))
@@ -61,7 +61,7 @@ class Histories:
         series = np.repeat(np.arange(len(steps)), steps)
         return cls(steps, series, np.arange(len(series)) - (np.cumsum(steps) - steps)[series], observed)
 
-    def windows(self, least: int, h: int) -> npt.NDArray[np.bool_]:
+    def window_starts(self, least: int, h: int) -> npt.NDArray[np.bool_]:
         """Which rows begin a horizon that lies in the history, `least` steps in, with an observed target."""
         seen = np.concatenate([[0], np.cumsum(self.observed)])
         rows = np.arange(len(self.place))
@@ -69,9 +69,9 @@ class Histories:
         kept: npt.NDArray[np.bool_] = fits & (seen[np.minimum(rows + h, len(rows))] > seen[rows])
         return kept
 
-    def stretches(self, least: int, h: int, sharing: Sharing = ALONE) -> torch.Tensor:
+    def encoder_groups(self, least: int, h: int, sharing: OriginSharing = UNSHARED) -> torch.Tensor:
         """(series, steps before the first origin) of stretches that hold each window once. Shape [stretches, 2]."""
-        kept = self.windows(least, h)
+        kept = self.window_starts(least, h)
         begins = (self.place >= least) & ((self.place - least) // sharing.stride % sharing.origins == 0)
         found = kept.copy()
         for later in range(sharing.stride, sharing.reach + 1, sharing.stride):
@@ -80,21 +80,21 @@ class Histories:
         begin = np.flatnonzero(found & begins)
         return torch.from_numpy(np.stack([self.series[begin], self.place[begin]], axis=1))
 
-    def inside(self, stretches: torch.Tensor, h: int, sharing: Sharing) -> torch.Tensor:
+    def origin_counts(self, stretches: torch.Tensor, h: int, sharing: OriginSharing) -> torch.Tensor:
         """How many origins of each stretch have their whole horizon in the history. Shape [stretches]."""
         room = torch.from_numpy(self.steps)[stretches[:, 0]] - h - stretches[:, 1]
         return (room.div(sharing.stride, rounding_mode="floor") + 1).clamp(max=sharing.origins)
 
-    def sharing(self, least: int, encoder_length: int, h: int) -> Sharing:
+    def choose_sharing(self, least: int, encoder_length: int, h: int) -> OriginSharing:
         """How many origins to share, a horizon apart: none, unless it halves the steps at the least.
 
         Origins of one series are more alike than windows drawn apart, so that a small saving does not pay. The
         steps of a stretch are its encoder and, for each origin, the stride and the horizon.
         """
-        windows = np.bincount(self.series[self.windows(least, h)], minlength=len(self.steps))
-        best, cost = ALONE, _SAVING * windows.sum() * (encoder_length + h)
+        windows = np.bincount(self.series[self.window_starts(least, h)], minlength=len(self.steps))
+        best, cost = UNSHARED, _SAVING * windows.sum() * (encoder_length + h)
         for origins in (2, 4, _MOST):
-            sharing = Sharing(origins, h)
+            sharing = OriginSharing(origins, h)
             stretches = np.minimum(windows, np.ceil(windows / h / origins) * h).sum()
             steps = stretches * (encoder_length + sharing.reach + origins * h)
             if steps < cost:

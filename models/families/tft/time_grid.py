@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from features.design.calendar import calendar_features
 from models.arrays import floats
-from models.families.tft.input_encoding import Encoding, Scales
+from models.families.tft.input_encoding import InputEncoding, SeriesScales
 from quantis.panel import DS, ID, Snapshot, Task, Y, series_slices, times_of
 from quantis.types.arrays import Floats, Integers, Times
 
@@ -20,7 +20,7 @@ _Read = Callable[[pa.ChunkedArray], Floats]
 
 
 @dataclass(frozen=True)
-class Encoded:
+class EncodedSeries:
     """Every series of `snapshot.future`, in its order.
 
     reals and codes [series, time, known + observed], static_* [series, static], target [series, time]
@@ -40,10 +40,12 @@ class Encoded:
     lowest: Floats
 
 
-def encode(snapshot: Snapshot, task: Task, encoding: Encoding, scales: Scales) -> Encoded:
+def encode_snapshot(
+    snapshot: Snapshot, task: Task, encoding: InputEncoding, scales: SeriesScales
+) -> EncodedSeries:
     """Gaps are filled forward; what is still missing becomes 0, the mean, after scaling."""
-    grid = _Grid.of(snapshot, task)
-    scale = scales.of(grid.names, snapshot.history, encoding)
+    grid = _TimeGrid.from_snapshot(snapshot, task)
+    scale = scales.for_series(grid.names, snapshot.history, encoding)
     numbers = {name: grid.numbers(name) for name in encoding.scaled}
     lowest = np.fmin.reduce(numbers[Y], axis=1, initial=np.inf)
     scaled = {name: _scaled(values, scale[:, i]) for i, (name, values) in enumerate(numbers.items())}
@@ -58,7 +60,7 @@ def encode(snapshot: Snapshot, task: Task, encoding: Encoding, scales: Scales) -
     static = {"spread": spread, **_static(snapshot, grid.names, encoding, scales)}
     varying_reals = encoding.reals.known + encoding.reals.observed
     varying_codes = encoding.codes.known + encoding.codes.observed
-    return Encoded(
+    return EncodedSeries(
         _stacked(inputs, varying_reals, grid.times.shape).astype(np.float32),
         _stacked(inputs, varying_codes, grid.times.shape).astype(np.int64),
         _stacked(static, encoding.reals.static, (len(grid.names),)).astype(np.float32),
@@ -72,7 +74,7 @@ def encode(snapshot: Snapshot, task: Task, encoding: Encoding, scales: Scales) -
 
 
 @dataclass(frozen=True)
-class _Grid:
+class _TimeGrid:
     """Where each row of history and future lies."""
 
     snapshot: Snapshot
@@ -85,7 +87,7 @@ class _Grid:
     times: Times  # [series, time]
 
     @classmethod
-    def of(cls, snapshot: Snapshot, task: Task) -> _Grid:
+    def from_snapshot(cls, snapshot: Snapshot, task: Task) -> _TimeGrid:
         history, names = (
             dict(series_slices(snapshot.history[ID])),
             [n for n, _ in series_slices(snapshot.future[ID])],
@@ -117,7 +119,7 @@ class _Grid:
         """A column of history and, where it is known there, of the horizon; NaN elsewhere. Shape [series, time]."""
         return self._placed(floats(self.snapshot.history[column]), self._future(column, floats))
 
-    def codes(self, column: str, encoding: Encoding) -> Floats:
+    def codes(self, column: str, encoding: InputEncoding) -> Floats:
         """Category codes, 0 where missing or unknown. Shape [series, time]."""
         known = encoding.categories[column]
         past = _coded(self.snapshot.history[column], known)
@@ -134,7 +136,7 @@ class _Grid:
         return flat.reshape(self.times.shape)
 
 
-def _calendar(times: Times, encoding: Encoding, task: Task) -> dict[str, Floats]:
+def _calendar(times: Times, encoding: InputEncoding, task: Task) -> dict[str, Floats]:
     """Calendar codes from 1 on, and the holiday flag. Shape as `times`, each."""
     fields = calendar_features(times.ravel(), [*encoding.calendar, "is_holiday"], task)
     from_zero = {field for field in encoding.calendar if field != "month"}
@@ -145,7 +147,7 @@ def _calendar(times: Times, encoding: Encoding, task: Task) -> dict[str, Floats]
 
 
 def _static(
-    snapshot: Snapshot, names: Sequence[str], encoding: Encoding, scales: Scales
+    snapshot: Snapshot, names: Sequence[str], encoding: InputEncoding, scales: SeriesScales
 ) -> dict[str, Floats]:
     """Static numbers scaled, static categories as codes, 0 where there is none. Shape [series], each."""
     if not encoding.stat_numbers + encoding.stat_codes:

@@ -11,29 +11,29 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from models.families.tft.checkpoint import State
-from models.families.tft.forecaster import Lineage, TftForecaster
-from models.families.tft.input_encoding import Encoding, Scales
+from models.families.tft.checkpoint import TrainingState
+from models.families.tft.forecaster import TftForecaster, TrainingLineage
+from models.families.tft.input_encoding import InputEncoding, SeriesScales
 from models.families.tft.network import QuantileNetwork, pinball
-from models.families.tft.preflight import preflight, shortest_past
-from models.families.tft.sampling_order import Order, mixed
-from models.families.tft.shard import Shard
-from models.families.tft.shared_encoder import Histories
-from models.families.tft.warm_start import last_seen
+from models.families.tft.preflight import min_context_length, preflight
+from models.families.tft.sampling_order import SamplingOrder, mixed_seed
+from models.families.tft.shard import TrainingShard
+from models.families.tft.shared_encoder import HistoryIndex
+from models.families.tft.warm_start import last_timestamp
 from quantis.errors import InvalidInput
 from quantis.panel import Snapshot, Task
 from quantis.types.job_specs import TftParams
 
-Progress = Callable[[int, float], None]
+ProgressCallback = Callable[[int, float], None]
 
 _CLIP = 1.0
 _REPORTS = 20
 _WARM_UP = 0.3  # of the steps
-SHORT = 0.8  # of the steps, with a short past
+SHORT_SHARE = 0.8  # of the steps, with a short past
 _RATE, _FASTEST = 0.25, 1e-2  # the learning rate of one unit, and the highest
 
 
-class Worker(Protocol):
+class TrainingWorker(Protocol):
     """One of `world_size` processes that train the same network."""
 
     @property
@@ -52,7 +52,7 @@ class Worker(Protocol):
 
 
 @dataclass(frozen=True)
-class Alone:
+class SingleWorker:
     rank: int = 0
     world_size: int = 1
 
@@ -64,11 +64,11 @@ class Alone:
 
 
 @dataclass(frozen=True)
-class Journal:
+class Checkpointer:
     """Where training leaves its state, every `every` steps, and where it goes on after a kill."""
 
-    latest: Callable[[], State | None]
-    keep: Callable[[State], object]
+    latest: Callable[[], TrainingState | None]
+    save: Callable[[TrainingState], object]
     every: int
 
 
@@ -76,9 +76,9 @@ def fit(
     snapshot: Snapshot,
     task: Task,
     params: TftParams,
-    worker: Worker | None = None,
-    progress: Progress | None = None,
-    journal: Journal | None = None,
+    worker: TrainingWorker | None = None,
+    progress: ProgressCallback | None = None,
+    checkpointer: Checkpointer | None = None,
     parent: TftForecaster | None = None,
     parent_name: str = "",
 ) -> TftForecaster:
@@ -89,32 +89,38 @@ def fit(
     gives the same weights on CPU with the same number of threads, whether training was interrupted or not.
     InvalidInput when no history is long enough for a window.
     """
-    worker = worker or Alone()
-    encoding = parent.encoding if parent else Encoding.learn(snapshot, task)
-    scales = parent.scales.grown(snapshot, encoding) if parent else Scales.learn(snapshot, encoding)
-    histories, least = Histories.of(snapshot), shortest_past(params)
-    if not histories.windows(least, task.h).any():
-        raise InvalidInput(preflight(snapshot, task, params).sentence)
-    shard = Shard.of(snapshot, task, params, encoding, scales, histories, (worker.rank, worker.world_size))
+    worker = worker or SingleWorker()
+    encoding = parent.encoding if parent else InputEncoding.from_snapshot(snapshot, task)
+    scales = (
+        parent.scales.extended(snapshot, encoding)
+        if parent
+        else SeriesScales.from_snapshot(snapshot, encoding)
+    )
+    histories, least = HistoryIndex.from_snapshot(snapshot), min_context_length(params)
+    if not histories.window_starts(least, task.h).any():
+        raise InvalidInput(preflight(snapshot, task, params).summary)
+    shard = TrainingShard.from_snapshot(
+        snapshot, task, params, encoding, scales, histories, (worker.rank, worker.world_size)
+    )
     with torch.random.fork_rng():
         torch.manual_seed(params.seed)
         network = QuantileNetwork(params, encoding, task.quantiles)
         if parent:
             network.load_state_dict(parent.network.state_dict())
-        _Training(worker.wrap(network), shard, task, params, worker, progress, journal).run()
-    lineage = Lineage(trained_until=last_seen(snapshot), parent=parent_name)
+        _Training(worker.wrap(network), shard, task, params, worker, progress, checkpointer).run()
+    lineage = TrainingLineage(trained_until=last_timestamp(snapshot), parent=parent_name)
     return TftForecaster(task, params, encoding, scales, network.cpu().eval(), lineage)
 
 
 class _Training:
     def __init__(
-        self, module: nn.Module, shard: Shard, task: Task, params: TftParams, worker: Worker,
-        progress: Progress | None, journal: Journal | None,
+        self, module: nn.Module, shard: TrainingShard, task: Task, params: TftParams, worker: TrainingWorker,
+        progress: ProgressCallback | None, checkpointer: Checkpointer | None,
     ) -> None:  # fmt: skip
         self.module, self.task, self.params, self.worker = module.train(), task, params, worker
-        self.progress, self.journal = progress, journal
+        self.progress, self.checkpointer = progress, checkpointer
         self.device = next(module.parameters()).device
-        self.phases = phases(shard.to(self.device), task.h, params, worker.world_size)
+        self.phases = training_phases(shard.to(self.device), task.h, params, worker.world_size)
         self.rate = params.learning_rate or min(_FASTEST, _RATE / params.hidden_size)
         self.optimizer = torch.optim.Adam(module.parameters(), lr=self.rate, fused=True)
         self.every = max(1, params.steps // _REPORTS)
@@ -122,7 +128,7 @@ class _Training:
         self.visited = ""
 
     def run(self) -> None:
-        state = self.journal.latest() if self.journal else None
+        state = self.checkpointer.latest() if self.checkpointer else None
         if state is not None:
             state.restore(self.module, self.optimizer)
             self.loss += state.loss
@@ -132,12 +138,12 @@ class _Training:
             first = max(done, phase.steps.start)
             batches = phase.order.batches(first - phase.steps.start)
             for step, places in zip(range(first, phase.steps.stop), batches, strict=False):
-                torch.manual_seed(mixed(self.params.seed, step, self.worker.rank))  # dropout
+                torch.manual_seed(mixed_seed(self.params.seed, step, self.worker.rank))  # dropout
                 self.loss += self._step(step, phase.shard, places)
                 self.visited = sha256(self.visited.encode() + places.numpy().tobytes()).hexdigest()
                 self._tell(step + 1)
 
-    def _step(self, step: int, shard: Shard, places: torch.Tensor) -> torch.Tensor:
+    def _step(self, step: int, shard: TrainingShard, places: torch.Tensor) -> torch.Tensor:
         """Shape []: the mean loss of this step over all workers."""
         batch, target = shard.batch(places)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.params.precision == "bfloat16"):
@@ -158,41 +164,45 @@ class _Training:
         loss = float(self.loss) if last or since == self.every else 0.0
         if last or since == self.every:
             self.loss.zero_()
-        if self.journal and self.worker.rank == 0 and (last or done % self.journal.every == 0):
-            state = State.of(done, float(self.loss), self.visited, self.module, self.optimizer)
-            self.journal.keep(state)
+        if self.checkpointer and self.worker.rank == 0 and (last or done % self.checkpointer.every == 0):
+            state = TrainingState.from_training(
+                done, float(self.loss), self.visited, self.module, self.optimizer
+            )
+            self.checkpointer.save(state)
         if self.progress and (last or since == self.every):
             self.progress(done, loss / since)
 
 
 @dataclass(frozen=True)
-class Phase:
+class TrainingPhase:
     """What these steps visit, and in which order."""
 
     steps: range
-    shard: Shard
-    order: Order
+    shard: TrainingShard
+    order: SamplingOrder
 
 
-def phases(shard: Shard, h: int, params: TftParams, workers: int) -> list[Phase]:
+def training_phases(shard: TrainingShard, h: int, params: TftParams, workers: int) -> list[TrainingPhase]:
     """Most steps see a short past, which is most of what decides a forecast, at a fraction of the work; the last
     ones see it whole. Only these, where the encoder is short itself.
     """
-    short = short_past(h, params)
-    begun = round(SHORT * params.steps) if short < params.encoder_length else 0
+    short = short_encoder_length(h, params)
+    begun = round(SHORT_SHARE * params.steps) if short < params.encoder_length else 0
     parts = ((range(begun), shard.cut(short)), (range(begun, params.steps), shard))
     return [
-        Phase(
+        TrainingPhase(
             steps,
             part,
-            Order(part.count, params.seed, max(1, params.batch_size // part.sharing.origins) * workers),
+            SamplingOrder(
+                part.count, params.seed, max(1, params.batch_size // part.sharing.origins) * workers
+            ),
         )
         for steps, part in parts
         if len(steps)
     ]
 
 
-def short_past(h: int, params: TftParams) -> int:
+def short_encoder_length(h: int, params: TftParams) -> int:
     """How much of the past the first steps see: the whole encoder, where a short one is not much less."""
     short = max(2 * h, params.encoder_length // 4)
     return short if params.short_start and 2 * short <= params.encoder_length else params.encoder_length

@@ -15,12 +15,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from models.families.tft.layers import Dropout, Gate, glu, interpolation
+from models.families.tft.layers import FastDropout, GatedAddNorm, glu, interpolation_matrix
 
 _EPS = 1e-5
 
 
-class Numbers(nn.Module):
+class NumericVariableNetworks(nn.Module):
     """The gated residual networks of `count` numeric variables, all at once."""
 
     stretch: torch.Tensor
@@ -32,12 +32,12 @@ class Numbers(nn.Module):
         self.fc2, self.bias2 = _weights(count, hidden, hidden), _zeros(count, hidden)
         self.glu, self.bias_glu = _weights(count, 2 * size, hidden, xavier=True), _zeros(count, 2 * size)
         self.gamma, self.beta = nn.Parameter(torch.ones(count, size)), _zeros(count, size)
-        self.dropout = Dropout(dropout)
+        self.dropout = FastDropout(dropout)
         self.stretched = inputs != size
         if self.stretched:
             self.skip_mask = _zeros(count, size)
             self.skip_gamma, self.skip_beta = nn.Parameter(torch.ones(count, size)), _zeros(count, size)
-        self.register_buffer("stretch", interpolation(inputs, size), persistent=False)
+        self.register_buffer("stretch", interpolation_matrix(inputs, size), persistent=False)
 
     def fold(self, slope: torch.Tensor, level: torch.Tensor) -> list[torch.Tensor]:
         """All that does not depend on the numbers, which enter as slope * x + level, [count, inputs] each."""
@@ -71,7 +71,7 @@ class Numbers(nn.Module):
         return torch.baddbmm(gated, torch.cat([by * x, by, torch.ones_like(by)], dim=-1), rows)
 
 
-class Codes(nn.Module):
+class CategoricalVariableNetworks(nn.Module):
     """What each code of `len(sizes)` categorical variables becomes: stretched, gated, normed."""
 
     def __init__(self, sizes: Sequence[int], size: int) -> None:
@@ -79,7 +79,7 @@ class Codes(nn.Module):
         self.mask = _zeros(len(sizes), size)
         self.gamma, self.beta = nn.Parameter(torch.ones(len(sizes), size)), _zeros(len(sizes), size)
         for index, inputs in enumerate(sizes):
-            self.register_buffer(f"stretch{index}", interpolation(inputs, size), persistent=False)
+            self.register_buffer(f"stretch{index}", interpolation_matrix(inputs, size), persistent=False)
 
     def forward(self, rows: Sequence[torch.Tensor]) -> torch.Tensor:
         """`rows` are the embeddings by variable, [codes, embedding] each. Shape [all codes, size]."""
@@ -92,7 +92,7 @@ class Codes(nn.Module):
         return torch.addcmul(self.beta[variable], normed, self.gamma[variable])
 
 
-class Weights(nn.Module):
+class SelectionWeights(nn.Module):
     """How much each variable counts: the gated residual network over all of them together, and a softmax.
 
     Its first layer and its residual are linear in the inputs, so both are folded into one product for the
@@ -115,11 +115,11 @@ class Weights(nn.Module):
         self.context = nn.Linear(size, self.hidden, bias=False) if context else None
         if self.context is not None:
             nn.init.xavier_uniform_(self.context.weight)
-        self.gate = Gate(self.hidden, count, dropout)
+        self.gate = GatedAddNorm(self.hidden, count, dropout)
         self.stretched = total != count
         if self.stretched:
             self.skip_mask, self.skip_norm = nn.Parameter(torch.zeros(count)), nn.LayerNorm(count)
-        self.register_buffer("stretch", interpolation(total, count), persistent=False)
+        self.register_buffer("stretch", interpolation_matrix(total, count), persistent=False)
 
     def fold(
         self, rows: Sequence[torch.Tensor], slope: torch.Tensor, level: torch.Tensor
@@ -152,7 +152,7 @@ class Weights(nn.Module):
 
 
 @dataclass(frozen=True)
-class Folded:
+class FoldedSelection:
     """What variable selection computes from its weights alone; `codes` [all codes, size]."""
 
     numbers: list[torch.Tensor]
@@ -160,7 +160,7 @@ class Folded:
     weights: list[torch.Tensor]
 
 
-class Selection(nn.Module):
+class VariableSelection(nn.Module):
     """A weighted sum of the variables' own networks. Paper: equations 6-8."""
 
     def __init__(
@@ -169,10 +169,10 @@ class Selection(nn.Module):
         super().__init__()
         count = len(sizes) + numbers
         self.count, self.categories, self.size = count, len(sizes), size
-        self.of_numbers = Numbers(numbers, inputs, size, dropout) if numbers else None
-        self.of_codes = Codes(sizes, size) if sizes else None
-        self.weights = Weights(sizes, numbers, inputs, size, dropout, context) if count > 1 else None
-        self._kept: Folded | None = None
+        self.of_numbers = NumericVariableNetworks(numbers, inputs, size, dropout) if numbers else None
+        self.of_codes = CategoricalVariableNetworks(sizes, size) if sizes else None
+        self.weights = SelectionWeights(sizes, numbers, inputs, size, dropout, context) if count > 1 else None
+        self._kept: FoldedSelection | None = None
 
     def train(self, mode: bool = True) -> Self:
         self._kept = None
@@ -182,15 +182,17 @@ class Selection(nn.Module):
         self._kept = None
         super()._load_from_state_dict(*arguments)
 
-    def fold(self, rows: Sequence[torch.Tensor], slope: torch.Tensor, level: torch.Tensor) -> Folded:
+    def fold(self, rows: Sequence[torch.Tensor], slope: torch.Tensor, level: torch.Tensor) -> FoldedSelection:
         """What depends on the weights alone."""
-        return Folded(
+        return FoldedSelection(
             self.of_numbers.fold(slope, level) if self.of_numbers is not None else [],
             self.of_codes(rows) if self.of_codes is not None else None,
             self.weights.fold(rows, slope, level) if self.weights is not None else [],
         )
 
-    def folded(self, rows: Sequence[torch.Tensor], slope: torch.Tensor, level: torch.Tensor) -> Folded:
+    def folded(
+        self, rows: Sequence[torch.Tensor], slope: torch.Tensor, level: torch.Tensor
+    ) -> FoldedSelection:
         """The same, kept while there is no training."""
         if self.training or torch.is_grad_enabled():
             return self.fold(rows, slope, level)
@@ -199,7 +201,7 @@ class Selection(nn.Module):
         return self._kept
 
     def forward(
-        self, x: torch.Tensor, codes: torch.Tensor, rows: Sequence[torch.Tensor], folded: Folded,
+        self, x: torch.Tensor, codes: torch.Tensor, rows: Sequence[torch.Tensor], folded: FoldedSelection,
         context: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
         """`x` [batch, steps, numbers], `codes` [batch, steps, categories], `rows` the embeddings by variable.
@@ -216,7 +218,7 @@ class Selection(nn.Module):
         return found.view(batch, steps, self.size), weights.view(batch, steps, self.count)
 
     def _sum(
-        self, x: torch.Tensor, codes: torch.Tensor, folded: Folded, weights: torch.Tensor
+        self, x: torch.Tensor, codes: torch.Tensor, folded: FoldedSelection, weights: torch.Tensor
     ) -> torch.Tensor:
         parts = []
         if folded.codes is not None:

@@ -13,13 +13,13 @@ from quantis.panel import DS, Snapshot, Task
 from quantis.types.job_specs import TftParams
 
 
-def last_seen(snapshot: Snapshot) -> datetime | None:
+def last_timestamp(snapshot: Snapshot) -> datetime | None:
     """The last `ds` of a snapshot's histories, in UTC."""
     last = pc.max(snapshot.history[DS]).as_py()
     return None if last is None else last.astimezone(UTC)
 
 
-def continued(
+def check_warm_start(
     parent: Forecaster, name: str, snapshot: Snapshot, task: Task, params: TftParams
 ) -> tuple[TftForecaster, TftParams]:
     """The parent, and the parameters with its sizes: a network goes on as wide as it is.
@@ -37,7 +37,7 @@ def continued(
     ):
         if theirs != ours:
             raise Conflict(f"{name} has {what} {theirs}, this job has {ours}; make them agree, or train anew")
-    seen, last = parent.lineage.trained_until or parent.task.as_of, last_seen(snapshot)
+    seen, last = parent.lineage.trained_until or parent.task.as_of, last_timestamp(snapshot)
     if last is None or seen > last:
         raise Conflict(
             f"{name} has seen data until {seen:%Y-%m-%d %H:%M}, a training until {last:%Y-%m-%d %H:%M} must not go on "

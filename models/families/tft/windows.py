@@ -11,14 +11,14 @@ import torch
 
 from models.families.tft.blocks import blocks
 from models.families.tft.network import Batch
-from models.families.tft.shared_encoder import ALONE, Sharing
-from models.families.tft.time_grid import Encoded
+from models.families.tft.shared_encoder import UNSHARED, OriginSharing
+from models.families.tft.time_grid import EncodedSeries
 
 _COARSE = 8  # training cuts a short history to a multiple of 1/8 encoder, so that few lengths meet in a batch
 
 
 @dataclass(frozen=True)
-class Windows:
+class WindowTensors:
     """Each series a run of rows: its history, then its horizon; the next series follows.
 
     reals [rows, known + observed], codes likewise, static_* [series, static]; target [rows, 1] is scaled,
@@ -37,9 +37,11 @@ class Windows:
     h: int
 
     @classmethod
-    def of(cls, parts: Iterable[Encoded], encoder_length: int, h: int, sharing: Sharing = ALONE) -> Windows:
+    def from_encoded(
+        cls, parts: Iterable[EncodedSeries], encoder_length: int, h: int, sharing: OriginSharing = UNSHARED
+    ) -> WindowTensors:
         """`parts` hold some series each, in order; origins are shared no further than `sharing`."""
-        found = [_Flat.of(part, h) for part in parts]
+        found = [_SeriesRows.from_encoded(part, h) for part in parts]
         steps = np.concatenate([part.steps for part in found])
         room = (encoder_length, sharing.reach)
         ends = np.cumsum(steps + h) + encoder_length
@@ -55,18 +57,18 @@ class Windows:
             h,
         )
 
-    def to(self, device: torch.device) -> Windows:
+    def to(self, device: torch.device) -> WindowTensors:
         moved = {
             name: value.to(device) for name, value in vars(self).items() if isinstance(value, torch.Tensor)
         }
-        return Windows(**(vars(self) | moved))
+        return WindowTensors(**(vars(self) | moved))
 
     def prediction_windows(self) -> torch.Tensor:
         """The one window per series that ends in the horizon. Shape [series, 2]."""
         return torch.stack([torch.arange(len(self.steps), device=self.steps.device), self.steps], dim=1)
 
     def batch(
-        self, windows: torch.Tensor, sharing: Sharing = ALONE, coarse: bool = False
+        self, windows: torch.Tensor, sharing: OriginSharing = UNSHARED, coarse: bool = False
     ) -> tuple[Batch, torch.Tensor]:
         """The network's input for these (series, steps before the first origin), and the scaled targets.
 
@@ -80,7 +82,7 @@ class Windows:
         if coarse:
             lengths = _cut(lengths, self.encoder_length)
         longest = (
-            int(lengths.max()) if sharing == ALONE else self.encoder_length
+            int(lengths.max()) if sharing == UNSHARED else self.encoder_length
         )  # later origins see it whole
         begin = self.first[series] + place
         unused = _unused(torch.minimum(lengths, place), longest)
@@ -99,7 +101,7 @@ class Windows:
         return batch, self._targets(series, place, begin, sharing)
 
     def _targets(
-        self, series: torch.Tensor, place: torch.Tensor, begin: torch.Tensor, sharing: Sharing
+        self, series: torch.Tensor, place: torch.Tensor, begin: torch.Tensor, sharing: OriginSharing
     ) -> torch.Tensor:
         ahead = blocks(self.target, begin, sharing.reach + self.h)[..., 0].unfold(1, self.h, sharing.stride)
         origins = place[:, None] + torch.arange(sharing.origins, device=place.device) * sharing.stride
@@ -108,7 +110,7 @@ class Windows:
 
 
 @dataclass(frozen=True)
-class _Flat:
+class _SeriesRows:
     """One part of the series, row by row."""
 
     reals: npt.NDArray[np.float32]
@@ -119,7 +121,7 @@ class _Flat:
     steps: npt.NDArray[np.int64]
 
     @classmethod
-    def of(cls, encoded: Encoded, h: int) -> _Flat:
+    def from_encoded(cls, encoded: EncodedSeries, h: int) -> _SeriesRows:
         kept = np.arange(encoded.origin + h) >= encoded.start[:, None]  # [series, time]
         return cls(
             encoded.reals[kept], encoded.codes[kept].astype(np.int32), encoded.static_reals,

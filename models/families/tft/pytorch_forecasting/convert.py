@@ -20,9 +20,15 @@ import pandas as pd
 import pyarrow as pa
 
 from models.arrays import floats
-from models.families.tft.network import Network
-from models.families.tft.pytorch_forecasting.converted import Category, ConvertedTft, Kind, Number, Recipe
-from models.families.tft.pytorch_forecasting.reference import Names, own_state
+from models.families.tft.network import TftNetwork
+from models.families.tft.pytorch_forecasting.converted import (
+    CategoricalInput,
+    ConversionRecipe,
+    ConvertedTft,
+    Kind,
+    NumericInput,
+)
+from models.families.tft.pytorch_forecasting.reference import ReferenceNames, convert_state
 from models.forecaster import quantile_column
 from models.registry.bundle import write_bundle
 from quantis.errors import InvalidInput, QuantisError
@@ -47,14 +53,14 @@ def convert(model: Any, frame: pd.DataFrame, times: str, freq: str) -> tuple[Con
         quantiles=tuple(float(q) for q in model.loss.quantiles),
     )  # fmt: skip
     recipe = _recipe(model, given, frame, task)
-    network = Network(recipe.sizes(len(task.quantiles)))
-    names = Names(
+    network = TftNetwork(recipe.sizes(len(task.quantiles)))
+    names = ReferenceNames(
         tuple(n.name for role in recipe.numbers for n in role),
         tuple(c.name for role in recipe.categories for c in role),
     )
     renamed = {"y": given["target"]}
-    names = Names(tuple(renamed.get(n, n) for n in names.reals), names.codes)
-    state = own_state(model.state_dict(), recipe.sizes(len(task.quantiles)), names)
+    names = ReferenceNames(tuple(renamed.get(n, n) for n in names.reals), names.codes)
+    state = convert_state(model.state_dict(), recipe.sizes(len(task.quantiles)), names)
     network.load_state_dict(state)
     return ConvertedTft(task, recipe, network), _snapshot(frame, roles, h)
 
@@ -107,23 +113,23 @@ def _roles(model: Any, given: dict[str, Any]) -> Roles:
     )
 
 
-def _recipe(model: Any, given: dict[str, Any], frame: pd.DataFrame, task: Task) -> Recipe:
+def _recipe(model: Any, given: dict[str, Any], frame: pd.DataFrame, task: Task) -> ConversionRecipe:
     p, target = model.hparams, given["target"]
     kinds: dict[str, Kind] = {
         target: "target", f"{target}_center": "center", f"{target}_scale": "spread", given["time_idx"]: "time",
         "relative_time_idx": "relative_time", "encoder_length": "encoder_length",
     }  # fmt: skip
 
-    def number(name: str) -> Number:
+    def number(name: str) -> NumericInput:
         scaler = given["scalers"].get(name)
         mean, spread = (0.0, 1.0) if scaler is None else (float(scaler.mean_[0]), float(scaler.scale_[0]))
-        return Number(
+        return NumericInput(
             name=Y if name == target else name, kind=kinds.get(name, "column"), mean=mean, spread=spread
         )
 
-    def category(name: str) -> Category:
+    def category(name: str) -> CategoricalInput:
         classes = given["categorical_encoders"][name].classes_
-        return Category(
+        return CategoricalInput(
             name=name, values=tuple(str(v) for v, _ in sorted(classes.items(), key=lambda one: one[1]))
         )
 
@@ -135,7 +141,7 @@ def _recipe(model: Any, given: dict[str, Any], frame: pd.DataFrame, task: Task) 
     zero = task.frequency.shift(
         np.array([first[DS].to_datetime64().astype("datetime64[us]")]), -int(first[given["time_idx"]])
     )
-    return Recipe(
+    return ConversionRecipe(
         encoder_length=int(given["max_encoder_length"]),
         min_encoder_length=int(given["min_encoder_length"]),
         numbers=tuple(tuple(number(name) for name in role) for role in numbers),  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ import torch
 
 from models.arrays import floats, predictions
 from models.families.tft.forecaster import mean_of
-from models.families.tft.network import Batch, Network, Sizes
+from models.families.tft.network import Batch, NetworkSizes, TftNetwork
 from models.forecaster import Parts
 from quantis.panel import DS, ID, Snapshot, Task, Y, series_slices, times_of
 from quantis.types.arrays import Floats
@@ -23,7 +23,7 @@ Transformation = Literal["none", "softplus", "relu"]
 _BATCH = 256
 
 
-class Number(Frozen):
+class NumericInput(Frozen):
     """A numeric input: where it comes from, and the mean and spread that scale it."""
 
     name: str
@@ -32,20 +32,22 @@ class Number(Frozen):
     spread: float = 1.0
 
 
-class Category(Frozen):
+class CategoricalInput(Frozen):
     """A categorical input; `values` by code, the unknown one included where training had one."""
 
     name: str
     values: tuple[str, ...]
 
 
-class Recipe(Frozen):
+class ConversionRecipe(Frozen):
     """How a snapshot becomes the network's input. Inputs by role: static, known, observed."""
 
     encoder_length: int
     min_encoder_length: int
-    numbers: tuple[tuple[Number, ...], tuple[Number, ...], tuple[Number, ...]]
-    categories: tuple[tuple[Category, ...], tuple[Category, ...], tuple[Category, ...]]
+    numbers: tuple[tuple[NumericInput, ...], tuple[NumericInput, ...], tuple[NumericInput, ...]]
+    categories: tuple[
+        tuple[CategoricalInput, ...], tuple[CategoricalInput, ...], tuple[CategoricalInput, ...]
+    ]
     scales: dict[str, tuple[float, float]]
     otherwise: tuple[float, float]
     transformation: Transformation = "none"
@@ -55,15 +57,20 @@ class Recipe(Frozen):
     heads: int
     embeddings: tuple[tuple[int, int], ...]
 
-    def sizes(self, quantiles: int) -> Sizes:
-        reals, codes = (tuple(map(len, given)) for given in (self.numbers, self.categories))
-        return Sizes(self.hidden, self.continuous, self.heads, 0.0, quantiles, reals, codes, self.embeddings)  # type: ignore[arg-type]
+    def sizes(self, quantiles: int) -> NetworkSizes:
+        static, known, observed = self.numbers
+        reals = len(static), len(known), len(observed)
+        static_codes, known_codes, observed_codes = self.categories
+        codes = len(static_codes), len(known_codes), len(observed_codes)
+        return NetworkSizes(
+            self.hidden, self.continuous, self.heads, 0.0, quantiles, reals, codes, self.embeddings
+        )
 
 
 class ConvertedTft:
     family: ClassVar[str] = "tft_converted"
 
-    def __init__(self, task: Task, recipe: Recipe, network: Network) -> None:
+    def __init__(self, task: Task, recipe: ConversionRecipe, network: TftNetwork) -> None:
         self.task = task
         self.recipe = recipe
         self.network = network.eval()
@@ -99,9 +106,9 @@ class ConvertedTft:
 
     @classmethod
     def from_parts(cls, task: Task, parts: Parts) -> Self:
-        recipe = Recipe.model_validate(parts.config["recipe"])
+        recipe = ConversionRecipe.model_validate(parts.config["recipe"])
         with torch.random.fork_rng():
-            network = Network(recipe.sizes(len(task.quantiles)))
+            network = TftNetwork(recipe.sizes(len(task.quantiles)))
         network.load_state_dict({name: torch.from_numpy(a.copy()) for name, a in parts.tensors.items()})
         return cls(task, recipe, network)
 
@@ -109,7 +116,7 @@ class ConvertedTft:
 class _Inputs:
     """The columns of a snapshot, and batches of series made from them."""
 
-    def __init__(self, recipe: Recipe, task: Task, snapshot: Snapshot) -> None:
+    def __init__(self, recipe: ConversionRecipe, task: Task, snapshot: Snapshot) -> None:
         self.recipe, self.task, self.snapshot = recipe, task, snapshot
         self.y = _filled(floats(snapshot.history[Y]))
         self.times = times_of(snapshot.history[DS]), times_of(snapshot.future[DS])
@@ -153,7 +160,7 @@ class _Inputs:
         return found
 
     def _number(
-        self, number: Number, name: str, past: slice, ahead: slice, scale: Floats, length: int
+        self, number: NumericInput, name: str, past: slice, ahead: slice, scale: Floats, length: int
     ) -> Floats:
         """A number's unscaled values in this history and horizon; shorter where the horizon is not known."""
         h, steps = self.task.h, past.stop - past.start
@@ -180,7 +187,9 @@ class _Inputs:
             values.append(floats(snapshot.future[number.name].slice(ahead.start, h)))
         return _filled(np.concatenate(values))
 
-    def _codes(self, category: Category, name: str, past: slice, ahead: slice) -> npt.NDArray[np.int64]:
+    def _codes(
+        self, category: CategoricalInput, name: str, past: slice, ahead: slice
+    ) -> npt.NDArray[np.int64]:
         snapshot, h, steps = self.snapshot, self.task.h, past.stop - past.start
         known = pa.array(category.values, pa.string())
         if category.name in snapshot.static.column_names:

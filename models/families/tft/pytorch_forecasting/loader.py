@@ -11,27 +11,27 @@ import pyarrow as pa
 import torch
 
 from models.families.tft.blocks import blocks, cleared, padding
-from models.families.tft.pytorch_forecasting.panel import Layout, Panel
+from models.families.tft.pytorch_forecasting.panel import PanelTensors, TimeSeriesLayout
 from quantis.errors import InvalidInput
 from quantis.types.arrays import Integers
 
-Inputs = dict[str, torch.Tensor]
+LoaderInputs = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
-class WindowEngine:
+class OracleLoader:
     """first, encoder_lengths and decoder_lengths [windows], in the order of the reference's index."""
 
-    panel: Panel
-    layout: Layout
+    panel: PanelTensors
+    layout: TimeSeriesLayout
     first: torch.Tensor
     encoder_lengths: torch.Tensor
     decoder_lengths: torch.Tensor
 
     @classmethod
-    def of(cls, table: pa.Table, layout: Layout) -> WindowEngine:
+    def from_table(cls, table: pa.Table, layout: TimeSeriesLayout) -> OracleLoader:
         """InvalidInput, with what each series has, when no window fits."""
-        panel = Panel.of(table, layout)
+        panel = PanelTensors.from_table(table, layout)
         first, length = _sequences(panel, layout)
         if not len(first):
             longest = int(np.bincount(panel.series.numpy()).max())
@@ -50,15 +50,15 @@ class WindowEngine:
     def __len__(self) -> int:
         return len(self.first)
 
-    def to(self, device: torch.device) -> WindowEngine:
+    def to(self, device: torch.device) -> OracleLoader:
         first, past, ahead = (t.to(device) for t in (self.first, self.encoder_lengths, self.decoder_lengths))
-        return WindowEngine(self.panel.to(device), self.layout, first, past, ahead)
+        return OracleLoader(self.panel.to(device), self.layout, first, past, ahead)
 
-    def batches(self, size: int) -> Iterator[tuple[Inputs, tuple[torch.Tensor, None]]]:
+    def batches(self, size: int) -> Iterator[tuple[LoaderInputs, tuple[torch.Tensor, None]]]:
         for start in range(0, len(self), size):
             yield self.batch(torch.arange(start, min(start + size, len(self)), device=self.first.device))
 
-    def batch(self, windows: torch.Tensor) -> tuple[Inputs, tuple[torch.Tensor, None]]:
+    def batch(self, windows: torch.Tensor) -> tuple[LoaderInputs, tuple[torch.Tensor, None]]:
         """The x and y of these windows [batch], as the reference's loader gives them."""
         panel, first = self.panel, self.first[windows]
         past, ahead = self.encoder_lengths[windows], self.decoder_lengths[windows]
@@ -136,7 +136,7 @@ class _Side:
     behind: torch.Tensor
 
 
-def _sequences(panel: Panel, layout: Layout) -> tuple[Integers, Integers]:
+def _sequences(panel: PanelTensors, layout: TimeSeriesLayout) -> tuple[Integers, Integers]:
     """First rows and lengths: from every given row as far as a window may reach, then, for every given row
     that no such window ends at, the longest that does.
     """
@@ -159,7 +159,7 @@ def _sequences(panel: Panel, layout: Layout) -> tuple[Integers, Integers]:
     return panel.place[first[enough]], length[enough]
 
 
-def _with_room(panel: Panel, steps: int) -> Panel:
+def _with_room(panel: PanelTensors, steps: int) -> PanelTensors:
     """The panel with `steps` zero rows behind, so that a padded window never reads past the end."""
 
     def longer(rows: torch.Tensor) -> torch.Tensor:

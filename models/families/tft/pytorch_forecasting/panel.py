@@ -20,7 +20,7 @@ _EPS = float(np.finfo(np.float16).eps)  # what the reference adds to every sprea
 
 
 @dataclass(frozen=True)
-class Layout:
+class TimeSeriesLayout:
     """Which column plays which part, and how long windows are; the reference's parameters and their meaning."""
 
     time_idx: str
@@ -60,7 +60,7 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Panel:
+class PanelTensors:
     """Rows ordered by series and time, missing steps filled; windows are runs of rows.
 
     reals [rows, reals], codes [rows, categoricals], target [rows], time [rows], series [rows];
@@ -77,7 +77,7 @@ class Panel:
     given_series: Integers
     place: Integers
 
-    def to(self, device: torch.device) -> Panel:
+    def to(self, device: torch.device) -> PanelTensors:
         """The tensors there; what says where the rows came from stays."""
         return replace(
             self, reals=self.reals.to(device), codes=self.codes.to(device), target=self.target.to(device),
@@ -85,7 +85,7 @@ class Panel:
         )  # fmt: skip
 
     @classmethod
-    def of(cls, table: pa.Table, layout: Layout) -> Panel:
+    def from_table(cls, table: pa.Table, layout: TimeSeriesLayout) -> PanelTensors:
         """InvalidInput when steps are missing and may not be."""
         group = _codes(table[layout.group_id])
         time = table[layout.time_idx].to_numpy().astype(np.int64)
@@ -118,7 +118,7 @@ class Panel:
         )  # fmt: skip
 
 
-def _reject_gaps(repeats: Integers, group: Integers, time: Integers, layout: Layout) -> None:
+def _reject_gaps(repeats: Integers, group: Integers, time: Integers, layout: TimeSeriesLayout) -> None:
     """Where rows are missing though they may not be, or are twice there."""
     if (repeats < 1).any():
         row = int(np.argmax(repeats < 1))
@@ -133,7 +133,9 @@ def _reject_gaps(repeats: Integers, group: Integers, time: Integers, layout: Lay
         )
 
 
-def _reals(table: pa.Table, layout: Layout, target: Floats, group: Integers, scale: Floats) -> list[Floats]:
+def _reals(
+    table: pa.Table, layout: TimeSeriesLayout, target: Floats, group: Integers, scale: Floats
+) -> list[Floats]:
     found = []
     for name in layout.reals:
         if name in layout.in_the_window:

@@ -1,6 +1,6 @@
 """pytorch-forecasting's Temporal Fusion Transformer: the reference, and how its weights become ours.
 
-Bundles written before our own network hold that library's names; `own_state` reads them.
+Bundles written before our own network hold that library's names; `convert_state` reads them.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ from typing import Any
 import torch
 from torch import nn
 
-from models.families.tft.network import Sizes
-from models.families.tft.pytorch_forecasting.panel import Layout
+from models.families.tft.network import NetworkSizes
+from models.families.tft.pytorch_forecasting.panel import TimeSeriesLayout
 from quantis.errors import InvalidInput
 from quantis.types.job_specs import TftParams
 
-State = Mapping[str, torch.Tensor]
+StateDict = Mapping[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
-class Names:
+class ReferenceNames:
     """The reference's names of the inputs, in our order: static, known, observed."""
 
     reals: tuple[str, ...]
     codes: tuple[str, ...]
 
     @classmethod
-    def numbered(cls, sizes: Sizes) -> Names:
+    def numbered(cls, sizes: NetworkSizes) -> ReferenceNames:
         """As bundles have them: columns may be called anything, torch's module names may not."""
         reals, codes = sum(sizes.reals), len(sizes.codes)
         return cls(tuple(f"real{i}" for i in range(reals)), tuple(f"code{i}" for i in range(codes)))
 
-    def of_roles(self, sizes: Sizes, first: int, last: int) -> tuple[list[str], list[str]]:
+    def of_roles(self, sizes: NetworkSizes, first: int, last: int) -> tuple[list[str], list[str]]:
         """Numbers and codes of the roles from `first` to before `last`."""
         reals, codes = (
             slice(sum(counts[:first]), sum(counts[:last])) for counts in (sizes.reals, sizes.codes_by_role)
@@ -42,12 +42,12 @@ class Names:
         return list(self.reals[reals]), list(self.codes[codes])
 
 
-def reference_network(sizes: Sizes, encoder_length: int, quantiles: Sequence[float]) -> nn.Module:
+def reference_network(sizes: NetworkSizes, encoder_length: int, quantiles: Sequence[float]) -> nn.Module:
     """The library's own module of these sizes, its prediction as it comes out of the network."""
     from pytorch_forecasting.metrics import QuantileLoss
     from pytorch_forecasting.models import TemporalFusionTransformer
 
-    names = Names.numbered(sizes)
+    names = ReferenceNames.numbered(sizes)
     roles = {role: names.of_roles(sizes, *span) for role, span in _SPANS.items()}
     with warnings.catch_warnings():  # about hyperparameters that are modules; none is saved as such here
         warnings.filterwarnings("ignore", message="Attribute '.*' is an instance of `nn.Module`")
@@ -74,12 +74,14 @@ def reference_network(sizes: Sizes, encoder_length: int, quantiles: Sequence[flo
     return network
 
 
-def own_state(state: State, sizes: Sizes, names: Names | None = None) -> dict[str, torch.Tensor]:
-    """The state of our `Network` from the state of the library's transformer.
+def convert_state(
+    state: StateDict, sizes: NetworkSizes, names: ReferenceNames | None = None
+) -> dict[str, torch.Tensor]:
+    """The state of our `TftNetwork` from the state of the library's transformer.
 
     InvalidInput when it is a variant that our network does not have.
     """
-    names = names or Names.numbered(sizes)
+    names = names or ReferenceNames.numbered(sizes)
     if any("_l1" in name for name in state) or "output_layer.0.weight" in state:
         raise InvalidInput(
             "the checkpoint has several LSTM layers or targets; only one layer and one target can be converted"
@@ -131,7 +133,7 @@ _OF_NUMBERS = {
 _OF_CODES = {"mask": "mask", "norm.weight": "gamma", "norm.bias": "beta"}
 
 
-def _block(state: State, old: str, new: str) -> dict[str, torch.Tensor]:
+def _block(state: StateDict, old: str, new: str) -> dict[str, torch.Tensor]:
     """Everything under `old`, renamed."""
     found = {}
     for name, value in state.items():
@@ -147,7 +149,7 @@ def _block(state: State, old: str, new: str) -> dict[str, torch.Tensor]:
 
 
 def _selection(
-    state: State, old: str, new: str, reals: list[str], codes: list[str]
+    state: StateDict, old: str, new: str, reals: list[str], codes: list[str]
 ) -> dict[str, torch.Tensor]:
     found = {}
     for names, inner, ours in ((reals, _OF_NUMBERS, "of_numbers"), (codes, _OF_CODES, "of_codes")):
@@ -163,7 +165,7 @@ def _selection(
     return found
 
 
-def _attention(state: State) -> dict[str, torch.Tensor]:
+def _attention(state: StateDict) -> dict[str, torch.Tensor]:
     found = {"attention.out.weight": state["multihead_attn.w_h.weight"]}
     heads = range(sum(n.startswith("multihead_attn.q_layers.") and n.endswith(".weight") for n in state))
     for kind in ("weight", "bias"):
@@ -179,12 +181,12 @@ def _as_it_is(output: dict[str, torch.Tensor]) -> torch.Tensor:
     return output["prediction"]
 
 
-def reference_loader(frame: Any, layout: Layout, batch_size: int, train: bool = False) -> Any:
+def reference_loader(frame: Any, layout: TimeSeriesLayout, batch_size: int, train: bool = False) -> Any:
     """The library's own loader over a pandas frame, in the order of its index unless `train`."""
     return reference_dataset(frame, layout).to_dataloader(train=train, batch_size=batch_size, num_workers=0)
 
 
-def reference_dataset(frame: Any, layout: Layout) -> Any:
+def reference_dataset(frame: Any, layout: TimeSeriesLayout) -> Any:
     from pytorch_forecasting import GroupNormalizer, TimeSeriesDataSet
 
     return TimeSeriesDataSet(
@@ -210,7 +212,7 @@ def reference_dataset(frame: Any, layout: Layout) -> Any:
     )
 
 
-def stock_model(dataset: Any, params: TftParams, quantiles: Sequence[float]) -> Any:
+def reference_model(dataset: Any, params: TftParams, quantiles: Sequence[float]) -> Any:
     """The library's transformer as its users build it, of the same size as ours."""
     from pytorch_forecasting import TemporalFusionTransformer
     from pytorch_forecasting.metrics import QuantileLoss
@@ -230,7 +232,7 @@ def stock_model(dataset: Any, params: TftParams, quantiles: Sequence[float]) -> 
         ).eval()
 
 
-def stock_trainer(steps: int) -> Any:
+def reference_trainer(steps: int) -> Any:
     """A silent Lightning trainer for so many steps on CPU."""
     from lightning.pytorch import Trainer
 

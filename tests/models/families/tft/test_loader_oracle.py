@@ -12,13 +12,13 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.families.tft.pytorch_forecasting.loader import WindowEngine
-from models.families.tft.pytorch_forecasting.panel import Layout
+from models.families.tft.pytorch_forecasting.loader import OracleLoader
+from models.families.tft.pytorch_forecasting.panel import TimeSeriesLayout
 from models.families.tft.pytorch_forecasting.reference import reference_loader
 from quantis.errors import InvalidInput
 
-PLAIN = Layout("t", "y", "id", 12, 6, 4, 4, unknown_reals=("y",))
-MANY = Layout(
+PLAIN = TimeSeriesLayout("t", "y", "id", 12, 6, 4, 4, unknown_reals=("y",))
+MANY = TimeSeriesLayout(
     "t", "y", "id", 12, 3, 4, 2, ("shop", "id"), ("area",), ("weekday",), ("t", "price"), ("stock",), ("y", "temp"),
     allow_missing_timesteps=True,
 )  # fmt: skip
@@ -39,8 +39,8 @@ def _frame(lengths: list[int], gaps: float = 0.0, seed: int = 0) -> pd.DataFrame
     return pd.concat(frames, ignore_index=True)
 
 
-def _compare(frame: pd.DataFrame, layout: Layout, size: int = 16) -> int:
-    engine = WindowEngine.of(pa.Table.from_pandas(frame, preserve_index=False), layout)
+def _compare(frame: pd.DataFrame, layout: TimeSeriesLayout, size: int = 16) -> int:
+    engine = OracleLoader.from_table(pa.Table.from_pandas(frame, preserve_index=False), layout)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         loader = reference_loader(frame, layout, size)
@@ -85,7 +85,7 @@ def test_when_a_panel_is_cut_into_windows_then_batches_are_those_of_the_referenc
 def test_when_any_small_panel_is_cut_then_batches_are_those_of_the_reference(
     lengths, gaps, encoder, ahead, seed
 ):
-    layout = Layout(**{
+    layout = TimeSeriesLayout(**{
         **vars(MANY), "min_encoder_length": encoder[0], "max_encoder_length": sum(encoder),
         "min_prediction_length": ahead[0], "max_prediction_length": sum(ahead),
     })  # fmt: skip
@@ -95,9 +95,9 @@ def test_when_any_small_panel_is_cut_then_batches_are_those_of_the_reference(
 def test_when_steps_are_missing_and_may_not_be_then_it_says_where():
     frame = _frame([40]).drop(index=20)
     with pytest.raises(InvalidInput, match=r"no row after t \d+ until \d+; set allow_missing_timesteps"):
-        WindowEngine.of(pa.Table.from_pandas(frame, preserve_index=False), PLAIN)
+        OracleLoader.from_table(pa.Table.from_pandas(frame, preserve_index=False), PLAIN)
 
 
 def test_when_no_window_fits_then_it_says_what_is_asked_and_what_is_there():
     with pytest.raises(InvalidInput, match="is 10, the longest series has 9 steps"):
-        WindowEngine.of(pa.Table.from_pandas(_frame([9]), preserve_index=False), PLAIN)
+        OracleLoader.from_table(pa.Table.from_pandas(_frame([9]), preserve_index=False), PLAIN)

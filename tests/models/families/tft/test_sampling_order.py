@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.families.tft.sampling_order import Order
+from models.families.tft.sampling_order import SamplingOrder
 
-ORDERS = st.builds(Order, st.integers(1, 60), st.integers(0, 2**31), st.integers(1, 20))
+ORDERS = st.builds(SamplingOrder, st.integers(1, 60), st.integers(0, 2**31), st.integers(1, 20))
 
 
 @settings(max_examples=60, deadline=None)
@@ -33,12 +33,12 @@ def test_when_epochs_follow_each_other_then_each_holds_every_window_once_and_eve
 
 
 def test_when_seed_or_epoch_differ_then_the_order_differs_and_else_it_does_not():
-    order = Order(100, 7, 8)
-    assert torch.equal(order.epoch(3), Order(100, 7, 32).epoch(3))
+    order = SamplingOrder(100, 7, 8)
+    assert torch.equal(order.epoch(3), SamplingOrder(100, 7, 32).epoch(3))
     assert not torch.equal(order.epoch(3), order.epoch(4))
-    assert not torch.equal(order.epoch(3), Order(100, 8, 8).epoch(3))
+    assert not torch.equal(order.epoch(3), SamplingOrder(100, 8, 8).epoch(3))
 
 
 @pytest.mark.parametrize(("step", "state"), [(0, (0, 0)), (3, (0, 48)), (7, (1, 12))])
 def test_when_a_step_is_named_then_its_epoch_and_place_follow(step, state):
-    assert Order(100, 7, 16).state(step) == state
+    assert SamplingOrder(100, 7, 16).epoch_position(step) == state

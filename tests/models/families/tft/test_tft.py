@@ -11,12 +11,12 @@ from models.arrays import floats, keep_series, recent
 from models.evaluation.metrics import evaluate
 from models.families.naive import SeasonalNaive
 from models.families.tft.forecaster import mean_of
-from models.families.tft.input_encoding import Encoding, Scales
+from models.families.tft.input_encoding import InputEncoding, SeriesScales
 from models.families.tft.network import QuantileNetwork, pinball
-from models.families.tft.shared_encoder import Histories
-from models.families.tft.time_grid import encode
+from models.families.tft.shared_encoder import HistoryIndex
+from models.families.tft.time_grid import encode_snapshot
 from models.families.tft.training import fit
-from models.families.tft.windows import Windows
+from models.families.tft.windows import WindowTensors
 from models.registry.bundle import read_bundle, write_bundle
 from quantis.errors import InvalidInput
 from quantis.panel import Snapshot
@@ -48,11 +48,15 @@ def _change(table: pa.Table, name: str, values: list | np.ndarray) -> pa.Table:
     return table.set_column(table.column_names.index(name), name, pa.array(values, from_pandas=True))
 
 
-def _windows(case) -> tuple[Encoding, Scales, Windows]:
+def _windows(case) -> tuple[InputEncoding, SeriesScales, WindowTensors]:
     task, snapshot, _ = case
-    encoding = Encoding.learn(snapshot, task)
-    scales = Scales.learn(snapshot, encoding)
-    return encoding, scales, Windows.of([encode(snapshot, task, encoding, scales)], 24, task.h)
+    encoding = InputEncoding.from_snapshot(snapshot, task)
+    scales = SeriesScales.from_snapshot(snapshot, encoding)
+    return (
+        encoding,
+        scales,
+        WindowTensors.from_encoded([encode_snapshot(snapshot, task, encoding, scales)], 24, task.h),
+    )
 
 
 def test_when_a_window_is_gathered_then_it_holds_the_panel_values_at_its_place(case):
@@ -84,8 +88,8 @@ def test_when_a_window_is_gathered_then_it_holds_the_panel_values_at_its_place(c
 
 def test_when_windows_are_listed_then_each_lies_within_its_history_and_has_an_observed_target(case):
     task, snapshot, _ = case
-    histories = Histories.of(snapshot)
-    found = histories.stretches(12, task.h)
+    histories = HistoryIndex.from_snapshot(snapshot)
+    found = histories.encoder_groups(12, task.h)
     counts = torch.bincount(found[:, 0]).tolist()
     assert counts == [400 - 12 - 12 + 1, 400 - 12 - 12 + 1, 30 - 12 - 12 + 1]
     assert (found[:, 1] >= 12).all()
@@ -93,7 +97,7 @@ def test_when_windows_are_listed_then_each_lies_within_its_history_and_has_an_ob
     y = floats(snapshot.history["y"])
     y[100:140] = np.nan
     gone = Snapshot(_change(snapshot.history, "y", y), snapshot.future, snapshot.static)
-    assert len(found) - len(Histories.of(gone).stretches(12, task.h)) == 40 - task.h + 1
+    assert len(found) - len(HistoryIndex.from_snapshot(gone).encoder_groups(12, task.h)) == 40 - task.h + 1
 
 
 def test_when_what_happens_ahead_changes_then_the_forecast_does_not(case):

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from models.families.tft.input_encoding import Encoding, Scales
+from models.families.tft.input_encoding import InputEncoding, SeriesScales
 from models.families.tft.network import QuantileNetwork
-from models.families.tft.shard import Shard
-from models.families.tft.shared_encoder import ALONE, Histories, Sharing
-from models.families.tft.training import phases
+from models.families.tft.shard import TrainingShard
+from models.families.tft.shared_encoder import UNSHARED, HistoryIndex, OriginSharing
+from models.families.tft.training import training_phases
 from quantis.types.job_specs import TftParams
 
 PARAMS = TftParams(hidden_size=8, encoder_length=48, batch_size=16, steps=100)
@@ -21,19 +21,23 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def case(make_task, make_snapshot):
     task = make_task(h=6, season_lengths=(24,))
     snapshot, _ = make_snapshot(task, LENGTHS)
-    encoding = Encoding.learn(snapshot, task)
-    histories = Histories.of(snapshot)
-    scales = Scales.learn(snapshot, encoding)
-    return histories, Shard.of(snapshot, task, PARAMS, encoding, scales, histories, (0, 1)), encoding
+    encoding = InputEncoding.from_snapshot(snapshot, task)
+    histories = HistoryIndex.from_snapshot(snapshot)
+    scales = SeriesScales.from_snapshot(snapshot, encoding)
+    return (
+        histories,
+        TrainingShard.from_snapshot(snapshot, task, PARAMS, encoding, scales, histories, (0, 1)),
+        encoding,
+    )
 
 
 def test_when_a_shard_is_cut_then_its_places_are_every_window_once(case):
     histories, shard, _ = case
-    assert shard.sharing == Sharing(8, 6)
+    assert shard.sharing == OriginSharing(8, 6)
     cut = shard.cut(12)
     found = [tuple(window) for window in cut._windows(torch.arange(cut.count)).tolist()]
     assert len(set(found)) == len(found) == cut.count
-    assert set(found) == {tuple(window) for window in histories.stretches(24, 6).tolist()}
+    assert set(found) == {tuple(window) for window in histories.encoder_groups(24, 6).tolist()}
 
 
 def test_when_a_shard_is_cut_then_a_window_has_the_end_of_its_past_and_the_same_target(case):
@@ -53,10 +57,10 @@ def test_when_a_shard_is_cut_then_a_window_has_the_end_of_its_past_and_the_same_
 
 def test_when_the_encoder_is_long_then_most_steps_see_a_short_past_and_the_last_ones_all_of_it(case):
     _, shard, _ = case
-    first, last = phases(shard, 6, PARAMS, 1)
+    first, last = training_phases(shard, 6, PARAMS, 1)
     assert (first.steps, last.steps) == (range(80), range(80, 100))
     assert (first.shard.windows.encoder_length, last.shard.windows.encoder_length) == (12, 48)
-    assert (first.shard.sharing, last.shard.sharing) == (ALONE, Sharing(8, 6))
+    assert (first.shard.sharing, last.shard.sharing) == (UNSHARED, OriginSharing(8, 6))
     assert (first.order.size, last.order.size) == (16, 2)  # windows, and stretches of eight
 
 
@@ -66,7 +70,7 @@ def test_when_the_encoder_is_long_then_most_steps_see_a_short_past_and_the_last_
     ids=["not wanted", "no longer than two horizons would be"],
 )
 def test_when_a_short_past_is_not_wanted_or_saves_little_then_every_step_sees_the_whole(case, h, changes):
-    (only,) = phases(case[1], h, PARAMS.model_copy(update=changes), 1)
+    (only,) = training_phases(case[1], h, PARAMS.model_copy(update=changes), 1)
     assert only.steps == range(100)
     assert only.shard is case[1]
 

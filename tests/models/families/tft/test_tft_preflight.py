@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from models.arrays import floats
-from models.families.tft.preflight import Proposal, preflight, shortest_past
-from models.families.tft.shared_encoder import Histories
+from models.families.tft.preflight import WindowLengths, min_context_length, preflight
+from models.families.tft.shared_encoder import HistoryIndex
 from models.families.tft.training import fit
 from quantis.errors import InvalidInput
 from quantis.panel import Snapshot
@@ -40,14 +40,14 @@ def test_when_a_panel_is_examined_then_each_rule_says_how_many_windows_it_remove
     ]
     assert report.totals["kept"] == 77 + 58 + 1
     assert report.without_windows == ("short",)
-    assert report.sentence.startswith(
+    assert report.summary.startswith(
         "1 of 4 series have no training window (removed by rule: too little history 48"
     )
 
 
 def test_when_windows_are_kept_then_training_has_exactly_these(panel):
     task, snapshot = panel
-    windows = Histories.of(snapshot).stretches(shortest_past(PARAMS), task.h)
+    windows = HistoryIndex.from_snapshot(snapshot).encoder_groups(min_context_length(PARAMS), task.h)
     counted = torch.bincount(windows[:, 0], minlength=4).tolist()
     assert counted == preflight(snapshot, task, PARAMS).by_series["kept"].to_pylist()
 
@@ -56,7 +56,7 @@ def test_when_histories_are_too_short_then_what_is_proposed_trains(make_task, ma
     task = make_task(h=48, season_lengths=(24,), quantiles=(0.5,))
     snapshot, _ = make_snapshot(task, {"a": 30, "b": 33})
     report = preflight(snapshot, task, PARAMS)
-    assert report.proposal == Proposal(24, 10)
+    assert report.proposal == WindowLengths(24, 10)
     with pytest.raises(InvalidInput, match=r"no history has the 60 steps .* try encoder_length=24 and h=10"):
         fit(snapshot, task, PARAMS)
     shorter = make_task(h=report.proposal.h, season_lengths=(24,), quantiles=(0.5,))
@@ -70,7 +70,7 @@ def test_when_no_target_was_observed_then_it_says_so_and_not_that_histories_are_
     column = snapshot.history.column_names.index("y")
     empty = snapshot.history.set_column(column, "y", pa.nulls(snapshot.history.num_rows, pa.float64()))
     report = preflight(Snapshot(empty, snapshot.future, snapshot.static), task, PARAMS)
-    assert "no horizon that fits into a history has an observed target" in report.sentence
+    assert "no horizon that fits into a history has an observed target" in report.summary
     assert report.totals["no_observed_target"] == 77 + 77 + 1
 
 

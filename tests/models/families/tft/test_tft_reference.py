@@ -3,24 +3,24 @@ from __future__ import annotations
 import pytest
 import torch
 
-from models.families.tft.network import Network, Sizes
-from models.families.tft.pytorch_forecasting.reference import own_state, reference_network
+from models.families.tft.network import NetworkSizes, TftNetwork
+from models.families.tft.pytorch_forecasting.reference import convert_state, reference_network
 from quantis.errors import InvalidInput
 
 QUANTILES = (0.1, 0.5, 0.9)
 pytestmark = pytest.mark.usefixtures("one_thread")
-FULL = Sizes(16, 8, 4, 0.1, 3, (2, 3, 2), (2, 2, 1), ((5, 3), (40, 16), (25, 16), (8, 8), (4, 4)))
+FULL = NetworkSizes(16, 8, 4, 0.1, 3, (2, 3, 2), (2, 2, 1), ((5, 3), (40, 16), (25, 16), (8, 8), (4, 4)))
 CASES = {
     "everything": FULL,
-    "numbers only": Sizes(12, 6, 3, 0.1, 3, (1, 2, 1), (0, 0, 0), ()),
-    "one static number and one code": Sizes(8, 4, 2, 0.0, 3, (1, 0, 1), (0, 1, 0), ((25, 8),)),
-    "only the target": Sizes(8, 4, 1, 0.0, 3, (1, 0, 1), (0, 0, 0), ()),
-    "numbers as wide as the network": Sizes(8, 8, 2, 0.0, 3, (1, 2, 1), (1, 1, 0), ((3, 2), (7, 7))),
-    "heads that do not divide the width": Sizes(10, 5, 4, 0.0, 3, (1, 2, 1), (0, 1, 0), ((7, 7),)),
+    "numbers only": NetworkSizes(12, 6, 3, 0.1, 3, (1, 2, 1), (0, 0, 0), ()),
+    "one static number and one code": NetworkSizes(8, 4, 2, 0.0, 3, (1, 0, 1), (0, 1, 0), ((25, 8),)),
+    "only the target": NetworkSizes(8, 4, 1, 0.0, 3, (1, 0, 1), (0, 0, 0), ()),
+    "numbers as wide as the network": NetworkSizes(8, 8, 2, 0.0, 3, (1, 2, 1), (1, 1, 0), ((3, 2), (7, 7))),
+    "heads that do not divide the width": NetworkSizes(10, 5, 4, 0.0, 3, (1, 2, 1), (0, 1, 0), ((7, 7),)),
 }
 
 
-def _batch(sizes: Sizes, lengths: list[int], h: int = 5) -> dict[str, torch.Tensor]:
+def _batch(sizes: NetworkSizes, lengths: list[int], h: int = 5) -> dict[str, torch.Tensor]:
     draws, past, size = torch.Generator().manual_seed(0), max(lengths), len(lengths)
     reals = torch.randn(size, past + h, sum(sizes.reals), generator=draws)
     codes = torch.zeros(size, past + h, len(sizes.codes), dtype=torch.int64)
@@ -37,7 +37,7 @@ def _batch(sizes: Sizes, lengths: list[int], h: int = 5) -> dict[str, torch.Tens
     }  # fmt: skip
 
 
-def _lean(batch: dict[str, torch.Tensor], sizes: Sizes) -> dict[str, torch.Tensor]:
+def _lean(batch: dict[str, torch.Tensor], sizes: NetworkSizes) -> dict[str, torch.Tensor]:
     """The library's batch in our form: static inputs once per window, padding in front."""
     found = {"encoder_lengths": batch["encoder_lengths"]}
     batch = batch | {name: _in_front(batch[name], batch) for name in ("encoder_cont", "encoder_cat")}
@@ -53,14 +53,14 @@ def _in_front(values: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.Ten
     return torch.stack([row.roll(len(row) - length, 0) for row, length in rows])
 
 
-def _pair(sizes: Sizes) -> tuple[torch.nn.Module, Network]:
+def _pair(sizes: NetworkSizes) -> tuple[torch.nn.Module, TftNetwork]:
     """The library's module with no parameter left at a round number, and ours with its weights."""
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        theirs, ours = reference_network(sizes, 12, QUANTILES), Network(sizes)
+        theirs, ours = reference_network(sizes, 12, QUANTILES), TftNetwork(sizes)
         for parameter in theirs.parameters():
             parameter.data += 0.3 * torch.randn(parameter.shape)
-    ours.load_state_dict(own_state(theirs.state_dict(), sizes))
+    ours.load_state_dict(convert_state(theirs.state_dict(), sizes))
     return theirs, ours
 
 
@@ -71,7 +71,7 @@ def test_when_the_librarys_weights_are_loaded_then_quantiles_attention_and_impor
     theirs, ours = (network.eval() for network in _pair(sizes))
     batch = _batch(sizes, lengths)
     with torch.inference_mode():
-        expected, found = theirs(batch), ours.look(_lean(batch, sizes))
+        expected, found = theirs(batch), ours.forward_with_weights(_lean(batch, sizes))
         quantiles = ours(_lean(batch, sizes))
     seen = _in_front(expected["encoder_attention"].permute(0, 3, 1, 2), batch).permute(0, 2, 3, 1)
     attention = torch.cat([seen, expected["decoder_attention"]], dim=-1)
@@ -88,13 +88,13 @@ def test_when_the_librarys_weights_are_loaded_then_quantiles_attention_and_impor
 
 
 def test_when_there_is_no_dropout_then_the_gradients_agree_too():
-    sizes = Sizes(**(vars(FULL) | {"dropout": 0.0}))
+    sizes = NetworkSizes(**(vars(FULL) | {"dropout": 0.0}))
     theirs, ours = (network.train() for network in _pair(sizes))
     batch = _batch(sizes, [12, 12, 5])
     theirs(batch)["prediction"].square().sum().backward()
     ours(_lean(batch, sizes)).square().sum().backward()
     gradients = {n: p.grad for n, p in theirs.named_parameters(remove_duplicate=False) if p.grad is not None}
-    expected = own_state(
+    expected = convert_state(
         {
             n: gradients.get(n, torch.zeros_like(p))
             for n, p in theirs.named_parameters(remove_duplicate=False)
@@ -106,16 +106,16 @@ def test_when_there_is_no_dropout_then_the_gradients_agree_too():
 
 
 def test_when_values_are_dropped_then_the_share_and_the_mean_are_right():
-    from models.families.tft.layers import Dropout
+    from models.families.tft.layers import FastDropout
 
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        dropped = Dropout(0.2).train()(torch.ones(1001, 101))
+        dropped = FastDropout(0.2).train()(torch.ones(1001, 101))
     assert (dropped == 0).float().mean().item() == pytest.approx(0.2, abs=0.01)
     assert dropped.mean().item() == pytest.approx(1.0, abs=0.01)
-    assert torch.equal(Dropout(0.2).eval()(torch.ones(3)), torch.ones(3))
+    assert torch.equal(FastDropout(0.2).eval()(torch.ones(3)), torch.ones(3))
 
 
 def test_when_a_checkpoint_has_two_lstm_layers_then_it_is_refused():
     with pytest.raises(InvalidInput, match="several LSTM layers"):
-        own_state({"lstm_encoder.weight_ih_l1": torch.zeros(1)}, FULL)
+        convert_state({"lstm_encoder.weight_ih_l1": torch.zeros(1)}, FULL)

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from models.families.tft.checkpoint import Checkpoints, fingerprint
-from models.families.tft.training import Journal, fit
+from models.families.tft.checkpoint import CheckpointFolder, fingerprint
+from models.families.tft.training import Checkpointer, fit
 from quantis.types.job_specs import TftParams
 
 PARAMS = TftParams(hidden_size=8, attention_heads=2, dropout=0.1, encoder_length=48, batch_size=16, steps=30)
@@ -19,11 +19,11 @@ def case(one_thread, make_task, make_snapshot, tmp_path_factory):
     task = make_task(h=6, quantiles=(0.1, 0.5, 0.9), season_lengths=(24,))
     snapshot, _ = make_snapshot(task, {"a": 150, "b": 120})
     folder, told = tmp_path_factory.mktemp("states"), []
-    states = Checkpoints(folder)
+    states = CheckpointFolder(folder)
     kept = []
     model = fit(
         snapshot, task, PARAMS, progress=lambda *at: told.append(at),
-        journal=Journal(lambda: None, lambda state: kept.append(state) or states.keep(state), 10),
+        checkpointer=Checkpointer(lambda: None, lambda state: kept.append(state) or states.save(state), 10),
     )  # fmt: skip
     return task, snapshot, model, told, kept
 
@@ -31,8 +31,8 @@ def case(one_thread, make_task, make_snapshot, tmp_path_factory):
 def _again(case, folder):
     task, snapshot, *_ = case
     told, kept = [], []
-    journal = Journal(Checkpoints(folder).latest, kept.append, 10)
-    model = fit(snapshot, task, PARAMS, progress=lambda *at: told.append(at), journal=journal)
+    checkpointer = Checkpointer(CheckpointFolder(folder).latest, kept.append, 10)
+    model = fit(snapshot, task, PARAMS, progress=lambda *at: told.append(at), checkpointer=checkpointer)
     return model, told, kept
 
 
@@ -46,7 +46,7 @@ def test_when_training_goes_on_from_a_state_then_every_bit_is_that_of_the_undist
     case, tmp_path, place
 ):
     _, _, whole, told, kept = case
-    Checkpoints(tmp_path).keep(kept[place])
+    CheckpointFolder(tmp_path).save(kept[place])
     model, rest, states = _again(case, tmp_path)
     assert _same(model, whole)
     assert rest == [at for at in told if at[0] > kept[place].step]
@@ -59,9 +59,9 @@ def test_when_training_goes_on_from_a_state_then_every_bit_is_that_of_the_undist
 )
 def test_when_the_newest_state_is_torn_then_the_last_good_one_is_taken(case, tmp_path, damage):
     _, _, whole, _, kept = case
-    states = Checkpoints(tmp_path)
-    states.keep(kept[0])
-    newest = states.keep(kept[1])
+    states = CheckpointFolder(tmp_path)
+    states.save(kept[0])
+    newest = states.save(kept[1])
     data, manifest = newest / "state.safetensors", newest / "manifest.json"
     if damage == "cut":
         data.write_bytes(data.read_bytes()[:-100])
@@ -82,17 +82,17 @@ def test_when_the_newest_state_is_torn_then_the_last_good_one_is_taken(case, tmp
 
 
 def test_when_all_states_are_torn_then_training_begins_anew(case, tmp_path):
-    newest = Checkpoints(tmp_path).keep(case[4][0])
+    newest = CheckpointFolder(tmp_path).save(case[4][0])
     (newest / "manifest.json").write_text(json.dumps({"step": 10}))
-    assert Checkpoints(tmp_path).latest() is None
+    assert CheckpointFolder(tmp_path).latest() is None
     assert _same(_again(case, tmp_path)[0], case[2])
 
 
 def test_when_states_are_kept_then_few_stay_and_nothing_unfinished(case, tmp_path):
-    states = Checkpoints(tmp_path)
+    states = CheckpointFolder(tmp_path)
     (tmp_path / ".unfinished-killed").mkdir()
     for state in case[4]:
-        states.keep(state)
+        states.save(state)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000000020", "step-000000030"]
 
 

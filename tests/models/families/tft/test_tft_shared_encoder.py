@@ -5,15 +5,15 @@ import pytest
 import torch
 
 from models.families.tft.forecaster import TftForecaster
-from models.families.tft.input_encoding import Encoding, Scales
+from models.families.tft.input_encoding import InputEncoding, SeriesScales
 from models.families.tft.network import QuantileNetwork
-from models.families.tft.shared_encoder import ALONE, Histories, Sharing
-from models.families.tft.time_grid import encode
-from models.families.tft.windows import Windows
+from models.families.tft.shared_encoder import UNSHARED, HistoryIndex, OriginSharing
+from models.families.tft.time_grid import encode_snapshot
+from models.families.tft.windows import WindowTensors
 from quantis.types.job_specs import TftParams
 
 PARAMS = TftParams(hidden_size=8, attention_heads=2, dropout=0.0, encoder_length=24)
-SHARING = Sharing(4, 6)
+SHARING = OriginSharing(4, 6)
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
@@ -21,24 +21,26 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def case(one_thread, make_task, make_snapshot):
     task = make_task(h=6, quantiles=(0.1, 0.5, 0.9), season_lengths=(24,))
     snapshot, _ = make_snapshot(task, {"a": 150, "b": 61, "short": 25})
-    encoding = Encoding.learn(snapshot, task)
-    scales = Scales.learn(snapshot, encoding)
+    encoding = InputEncoding.from_snapshot(snapshot, task)
+    scales = SeriesScales.from_snapshot(snapshot, encoding)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = QuantileNetwork(PARAMS, encoding, task.quantiles).eval()
         for parameter in network.parameters():
             parameter.data += 0.2 * torch.randn(parameter.shape)
-    windows = Windows.of([encode(snapshot, task, encoding, scales)], 24, task.h, SHARING)
+    windows = WindowTensors.from_encoded(
+        [encode_snapshot(snapshot, task, encoding, scales)], 24, task.h, SHARING
+    )
     return task, snapshot, encoding, scales, network, windows
 
 
 def test_when_windows_are_put_into_stretches_then_each_is_in_one_and_one_only(case):
     task, snapshot, *_ = case
-    histories = Histories.of(snapshot)
-    alone = {tuple(window) for window in histories.stretches(12, task.h).tolist()}
+    histories = HistoryIndex.from_snapshot(snapshot)
+    alone = {tuple(window) for window in histories.encoder_groups(12, task.h).tolist()}
     inside = [
         (series, first + number * SHARING.stride)
-        for series, first in histories.stretches(12, task.h, SHARING).tolist()
+        for series, first in histories.encoder_groups(12, task.h, SHARING).tolist()
         for number in range(SHARING.origins)
         if first + number * SHARING.stride + task.h <= histories.steps[series]
     ]
@@ -77,41 +79,41 @@ def test_when_all_histories_of_a_batch_are_short_then_later_origins_see_as_much_
 def test_when_an_origin_comes_later_then_it_answers_as_an_lstm_over_the_whole_stretch_would(case):
     """A later origin, alone, over an encoder as long as the stretch: only attention looks further back."""
     task, snapshot, encoding, scales, network, windows = case
-    longer = Windows.of([encode(snapshot, task, encoding, scales)], 24 + 18, task.h)
+    longer = WindowTensors.from_encoded([encode_snapshot(snapshot, task, encoding, scales)], 24 + 18, task.h)
     with torch.inference_mode():
         shared = network(windows.batch(torch.tensor([[0, 60]]), SHARING)[0], SHARING)[3]
         batch, _ = longer.batch(torch.tensor([[0, 60 + 18]]))
-        hidden = network.attention.look
+        hidden = network.attention.forward_with_weights
 
         def blind(ahead, key_value, mask):
             mask = mask.clone()
             mask[..., :18] = True  # what lies before the origin's own encoder
             return hidden(ahead, key_value, mask)
 
-        network.attention.look = blind
-        alone = network.look(batch).quantiles[0]
-        del network.attention.look
+        network.attention.forward_with_weights = blind
+        alone = network.forward_with_weights(batch).quantiles[0]
+        del network.attention.forward_with_weights
     assert torch.allclose(shared, alone, atol=1e-5)
 
 
 def test_when_encoders_are_long_then_origins_are_shared_and_else_not(case):
-    histories = Histories.of(case[1])
-    assert histories.sharing(12, 24, 24) == ALONE
-    long = Histories(np.array([2000]), np.zeros(2000, int), np.arange(2000), np.ones(2000, bool))
-    assert long.sharing(84, 168, 24) == Sharing(8, 24)
-    assert long.sharing(24, 48, 24) == ALONE
-    few = Histories(np.array([120]), np.zeros(120, int), np.arange(120), np.ones(120, bool))
-    assert few.sharing(84, 168, 24) == ALONE
+    histories = HistoryIndex.from_snapshot(case[1])
+    assert histories.choose_sharing(12, 24, 24) == UNSHARED
+    long = HistoryIndex(np.array([2000]), np.zeros(2000, int), np.arange(2000), np.ones(2000, bool))
+    assert long.choose_sharing(84, 168, 24) == OriginSharing(8, 24)
+    assert long.choose_sharing(24, 48, 24) == UNSHARED
+    few = HistoryIndex(np.array([120]), np.zeros(120, int), np.arange(120), np.ones(120, bool))
+    assert few.choose_sharing(84, 168, 24) == UNSHARED
 
 
 def test_when_one_series_with_a_whole_encoder_is_asked_then_the_quick_way_gives_the_same_bits(case):
     task, snapshot, encoding, scales, network, _ = case
     model = TftForecaster(task, PARAMS, encoding, scales, network)
-    windows = Windows.of([encode(snapshot, task, encoding, scales)], 24, task.h)
+    windows = WindowTensors.from_encoded([encode_snapshot(snapshot, task, encoding, scales)], 24, task.h)
     for series in (0, 1):
         batch, _ = windows.batch(windows.prediction_windows()[series : series + 1])
         with torch.inference_mode():
-            assert torch.equal(model._quick(batch), network(batch))
-            assert model._quick.fits(batch)
+            assert torch.equal(model._fast_predictor(batch), network(batch))
+            assert model._fast_predictor.fits(batch)
     short, _ = windows.batch(torch.tensor([[2, 10]]))
-    assert not model._quick.fits(short)
+    assert not model._fast_predictor.fits(short)

@@ -6,7 +6,7 @@ import pytest
 from models.arrays import keep_series
 from models.families.naive import SeasonalNaive
 from models.families.tft.training import fit
-from models.families.tft.warm_start import continued, last_seen
+from models.families.tft.warm_start import check_warm_start, last_timestamp
 from models.registry.bundle import read_bundle, write_bundle
 from quantis.errors import Conflict
 from quantis.panel import Snapshot
@@ -52,14 +52,14 @@ def test_when_a_model_went_on_from_another_then_its_bundle_says_from_which_and_w
     child = fit(whole, task, PARAMS.model_copy(update={"steps": 1}), parent=parent, parent_name="demand:7")
     found = read_bundle(write_bundle(tmp_path / "b", child, whole))
     assert found.lineage.parent == "demand:7"
-    assert found.lineage.trained_until == last_seen(whole)
+    assert found.lineage.trained_until == last_timestamp(whole)
     assert parent.lineage.parent == ""
 
 
 def test_when_sizes_differ_then_those_of_the_parent_hold_and_the_rest_is_the_jobs(case):
     task, old, _, parent = case
     asked = TftParams(hidden_size=64, encoder_length=48, steps=7)
-    _, params = continued(parent, "demand:7", old, task, asked)
+    _, params = check_warm_start(parent, "demand:7", old, task, asked)
     assert (params.hidden_size, params.encoder_length, params.steps) == (8, 12, 7)
 
 
@@ -67,13 +67,13 @@ def test_when_the_parent_has_seen_what_comes_after_the_snapshot_then_it_is_refus
     task, old, _, parent = case
     earlier = Snapshot(old.history.slice(0, 50), old.future, old.static)
     with pytest.raises(Conflict, match="demand:7 has seen data until 2013-03-04 17:00"):
-        continued(parent, "demand:7", earlier, task, PARAMS)
+        check_warm_start(parent, "demand:7", earlier, task, PARAMS)
 
 
 def test_when_the_parent_is_another_kind_of_model_then_the_reason_is_told(case):
     task, old, _, parent = case
     with pytest.raises(Conflict, match="needs a tft"):
-        continued(SeasonalNaive.fit(old, task, 24), "demand:7", old, task, PARAMS)
+        check_warm_start(SeasonalNaive.fit(old, task, 24), "demand:7", old, task, PARAMS)
     other = task.model_copy(update={"quantiles": (0.5,)})
     with pytest.raises(Conflict, match="make them agree"):
-        continued(parent, "demand:7", old, other, PARAMS)
+        check_warm_start(parent, "demand:7", old, other, PARAMS)

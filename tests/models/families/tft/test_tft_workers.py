@@ -9,9 +9,9 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from models.families.tft.input_encoding import Encoding, Scales
-from models.families.tft.shard import Shard
-from models.families.tft.shared_encoder import Histories
+from models.families.tft.input_encoding import InputEncoding, SeriesScales
+from models.families.tft.shard import TrainingShard
+from models.families.tft.shared_encoder import HistoryIndex
 from models.families.tft.training import fit
 from quantis.types.job_specs import TftParams
 
@@ -92,10 +92,13 @@ def test_when_series_are_dealt_to_workers_then_each_window_is_one_workers_and_on
 ):
     task = make_task(h=6, season_lengths=(24,))
     snapshot, _ = make_snapshot(task, {"a": 150, "b": 120, "c": 160, "d": 20, "e": 140})
-    encoding = Encoding.learn(snapshot, task)
-    scales, histories = Scales.learn(snapshot, encoding), Histories.of(snapshot)
-    shards = [Shard.of(snapshot, task, PARAMS, encoding, scales, histories, (rank, 3)) for rank in range(3)]
-    whole = Shard.of(snapshot, task, PARAMS, encoding, scales, histories, (0, 1))
+    encoding = InputEncoding.from_snapshot(snapshot, task)
+    scales, histories = SeriesScales.from_snapshot(snapshot, encoding), HistoryIndex.from_snapshot(snapshot)
+    shards = [
+        TrainingShard.from_snapshot(snapshot, task, PARAMS, encoding, scales, histories, (rank, 3))
+        for rank in range(3)
+    ]
+    whole = TrainingShard.from_snapshot(snapshot, task, PARAMS, encoding, scales, histories, (0, 1))
     places = torch.arange(whole.count)
     _, target = whole.batch(places)
     parts = torch.cat([shard.batch(places)[1] for shard in shards])
@@ -107,8 +110,11 @@ def test_when_series_are_dealt_to_workers_then_each_window_is_one_workers_and_on
 def test_when_there_are_more_workers_than_series_then_an_idle_one_adds_nothing(make_task, make_snapshot):
     task = make_task(h=6, season_lengths=(24,))
     snapshot, _ = make_snapshot(task, {"a": 150})
-    encoding = Encoding.learn(snapshot, task)
-    scales, histories = Scales.learn(snapshot, encoding), Histories.of(snapshot)
-    shards = [Shard.of(snapshot, task, PARAMS, encoding, scales, histories, (rank, 2)) for rank in range(2)]
+    encoding = InputEncoding.from_snapshot(snapshot, task)
+    scales, histories = SeriesScales.from_snapshot(snapshot, encoding), HistoryIndex.from_snapshot(snapshot)
+    shards = [
+        TrainingShard.from_snapshot(snapshot, task, PARAMS, encoding, scales, histories, (rank, 2))
+        for rank in range(2)
+    ]
     found = [shard.batch(torch.arange(shard.count))[1] for shard in shards]
     assert sorted(bool(torch.isfinite(target).any()) for target in found) == [False, True]
