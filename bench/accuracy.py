@@ -24,15 +24,15 @@ from bench.harness import arguments, report
 from jobs.evaluation import candidates
 from jobs.evaluation.candidates import Candidate, CandidateBlock, EvaluationResult
 from models.evaluation.metrics import evaluate
-from models.evaluation.promotion_gate import gate
+from models.evaluation.promotion_gate import decide_promotion
 from models.evaluation.rolling_origin import backtest
 from models.families.ensemble import Ensemble
 from models.families.naive import SeasonalNaive
 from models.forecaster import Forecaster
-from models.postprocessing.calibration import calibrated
+from models.postprocessing.calibration import with_calibration
 from models.postprocessing.ensembling import ENSEMBLE
 from models.prediction import fallback
-from models.prediction.response import as_table
+from models.prediction.response import forecast_table
 from quantis.panel import Snapshot
 from quantis.types.job_specs import CompareSpec, Family
 
@@ -66,14 +66,14 @@ def ours(trial: Trial, tell: Any) -> tuple[dict[str, float | None], dict[str, An
     if ENSEMBLE in published:
         lineup = [*lineup, Candidate(ENSEMBLE, Family.ensemble)]
     scores = [candidates.score_candidate(member, outcomes[member.name], judged) for member in lineup]
-    decision = gate(scores)
+    decision = decide_promotion(scores)
     weights = published[decision.chosen].weights
     by_name = {member.name: member for member in lineup}
     fitted = [
         (weight, candidates.fit_candidate(by_name[name], now, trial.task)) for name, weight in weights.items()
     ]
     model = Ensemble(trial.task, fitted) if decision.chosen == ENSEMBLE else fitted[0][1]
-    model = calibrated(model, published[decision.chosen].calibration)
+    model = with_calibration(model, published[decision.chosen].calibration)
     found = _figures(trial, lambda snapshot: model, with_fallback=True)
     how = {
         "chosen": decision.chosen,
@@ -90,7 +90,7 @@ def _figures(trial: Trial, fit: Any, with_fallback: bool = False) -> dict[str, f
     def answer(model: Forecaster, snapshot: Snapshot, cutoff: np.datetime64) -> pa.Table:
         if not with_fallback:
             return model.predict(snapshot)
-        return as_table(fallback.forecast(model, snapshot, trial.task), trial.task.quantiles)
+        return forecast_table(fallback.forecast(model, snapshot, trial.task), trial.task.quantiles)
 
     table = backtest(fit, trial.snapshot, trial.actuals, trial.tests, False, answer)
     return _rounded(evaluate(table, trial.actuals, trial.task.season_lengths[0]).metrics)

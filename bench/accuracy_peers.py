@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from bench.accuracy_sets import Trial
 from models.arrays import floats
-from models.evaluation.rolling_origin import with_actuals
+from models.evaluation.rolling_origin import join_actuals
 from models.families.statistical import without_gaps
 from quantis.panel import DS, ID, Snapshot, Y, series_slices
 
@@ -115,7 +115,7 @@ def by_origin(trial: Trial, predict: Callable[[Snapshot], np.ndarray]) -> pa.Tab
     for cutoff in trial.tests:
         snapshot = trial.snapshot(cutoff)
         table = snapshot.future.select([ID, DS]).append_column("mean", pa.array(predict(snapshot)))
-        windows.append(with_actuals(table, trial.actuals, cutoff))
+        windows.append(join_actuals(table, trial.actuals, cutoff))
     return pa.concat_tables(windows)
 
 

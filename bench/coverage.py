@@ -21,7 +21,7 @@ from jobs.evaluation.candidates import Candidate, CandidateBlock
 from models.evaluation.metrics import evaluate
 from models.evaluation.rolling_origin import backtest
 from models.forecaster import Forecaster
-from models.postprocessing.calibration import calibrated
+from models.postprocessing.calibration import with_calibration
 from quantis.types.job_specs import Family
 
 SPANS = 5
@@ -42,7 +42,7 @@ def span(trial: Trial) -> dict[str, Any]:
     }
     candidate = candidates.calibrate_and_blend([member, floor], outcomes, judged, blend=False)[member.name]
     fitted = candidates.fit_candidate(member, now, task)
-    published = calibrated(fitted, candidate.calibration)
+    published = with_calibration(fitted, candidate.calibration)
     return {
         "windows": len(judged.cutoffs),
         "published": _figures(trial, published),

@@ -31,7 +31,7 @@ from models.arrays import keep_series
 from models.families.boosting.model import Boosting
 from models.families.theta import Theta
 from models.forecaster import Forecaster
-from models.prediction.fallback import Entry
+from models.prediction.fallback import ForecastEntry
 from quantis.panel import DS, ID, Snapshot, Task, Y, timestamps
 
 LENGTH, H, SEASON = 200, 14, 7
@@ -78,7 +78,7 @@ def sound(snapshot: Snapshot) -> pd.DataFrame:
     return frame
 
 
-def through_ray(forecaster: Forecaster, snapshot: Snapshot, task: Task) -> list[Entry]:
+def through_ray(forecaster: Forecaster, snapshot: Snapshot, task: Task) -> list[ForecastEntry]:
     return batch_forecast.forecast(forecaster, snapshot, task, OnRay(cpus=1))
 
 
@@ -115,7 +115,7 @@ def main() -> None:
     first, _ = seconds(lambda: batch_forecast.forecast(theta, few, task, OnRay(cpus=1), size=2))
     alone(frame.head(4 * LENGTH), 1)
     ours, peer = [], []
-    entries: list[Entry] = []
+    entries: list[ForecastEntry] = []
     for _ in range(3):
         taken, entries = seconds(lambda: through_ray(theta, snapshot, task))
         ours.append(taken)

@@ -17,7 +17,7 @@ from cluster.repositories.teams import Teams
 from cluster.repositories.vintages import Vintages
 from cluster.settings import Settings
 from cluster.tenancy.quotas import Quotas
-from models.registry.bundle import known_families
+from models.families.catalogue import known_families
 from models.registry.mlflow_registry import Registry
 from quantis.types.approvals import Policy
 

@@ -14,10 +14,10 @@ from jobs.evaluation.candidates import EvaluationResult, EvaluationSetup
 from jobs.evaluation.runner import EvaluationReport, build_setup, evaluate_candidates
 from jobs.evaluation.time_budget import TimeBudget
 from jobs.runtime import Context, run
-from models.evaluation.breakdown import DIMENSIONS, by_dimension, overall, segments_of
-from models.evaluation.evaluated import Rows
+from models.evaluation.breakdown import DIMENSIONS, by_dimension, overall, segment_labels
+from models.evaluation.evaluated import EvaluatedRows
 from models.evaluation.promotion_gate import leaderboard
-from models.postprocessing.reconciliation import Levels
+from models.postprocessing.reconciliation import Hierarchy
 from models.registry.bundle import read_bundle
 from quantis.errors import InvalidInput
 from quantis.panel import Task
@@ -33,10 +33,10 @@ def work(context: Context[BacktestSpec]) -> dict[str, Any]:
     with context.step("read the panel", 0.05):
         task = _task(context)
         panel = context.dataset.panel(context.as_of)
-        segments = segments_of(panel, task, context.spec.segments)
+        segments = segment_labels(panel, task, context.spec.segments)
         levels = None
         if context.spec.hierarchy:
-            levels = Levels.of(panel.static, context.spec.hierarchy, context.spec.reconciliation)
+            levels = Hierarchy.from_static(panel.static, context.spec.hierarchy, context.spec.reconciliation)
         setup, _ = build_setup(context, task, levels)
     compared = evaluate_candidates(context, setup, budget)
     with context.step("keep the figures", 0.99):
@@ -78,7 +78,7 @@ def _tables(
         if isinstance(outcome, Exception):
             continue
         predictions = outcome.predictions
-        rows = Rows.of(predictions, setup.history, setup.task.season_lengths[0])
+        rows = EvaluatedRows.from_tables(predictions, setup.history, setup.task.season_lengths[0])
         parts["overall"].append(overall(member.name, rows))
         for dimension, table in by_dimension(member.name, predictions, rows, segments).items():
             parts[dimension].append(table)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from cluster.ray.session import Executor
-from models.arrays import blocks
+from models.arrays import split_series
 from models.forecaster import Forecaster
 from models.prediction import fallback
-from models.prediction.fallback import Entry
+from models.prediction.fallback import ForecastEntry
 from quantis.panel import Snapshot, Task
 
 SERIES_PER_BLOCK = 250
@@ -19,16 +19,16 @@ def forecast(
     executor: Executor,
     size: int = SERIES_PER_BLOCK,
     steps: int | None = None,
-) -> list[Entry]:
+) -> list[ForecastEntry]:
     """One entry per series in the snapshot's order, each with its method and reason; see `models.prediction.fallback`.
 
     A block whose task dies is forecast here without the model.
     """
-    parts = blocks(snapshot, size)
+    parts = split_series(snapshot, size)
     if len(parts) == 1:
         return fallback.forecast(forecaster, snapshot, task, steps=steps)
     answers = executor.map(_block, (forecaster, task, steps), parts)
-    found: list[Entry] = []
+    found: list[ForecastEntry] = []
     for part, answer in zip(parts, answers, strict=True):
         if isinstance(answer, Exception):
             answer = fallback.forecast(None, part, task, steps=steps)
@@ -36,6 +36,6 @@ def forecast(
     return found
 
 
-def _block(shared: tuple[Forecaster, Task, int | None], part: Snapshot) -> list[Entry]:
+def _block(shared: tuple[Forecaster, Task, int | None], part: Snapshot) -> list[ForecastEntry]:
     forecaster, task, steps = shared
     return fallback.forecast(forecaster, part, task, steps=steps)

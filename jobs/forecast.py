@@ -17,13 +17,13 @@ from jobs import batch_forecast
 from jobs.runtime import Context, run
 from models.arrays import keep_series
 from models.evaluation.metrics import evaluate
-from models.evaluation.rolling_origin import with_actuals
+from models.evaluation.rolling_origin import join_actuals
 from models.families.naive import ColumnForecast, SeasonalNaive
 from models.forecaster import Forecaster
-from models.postprocessing.reconciliation import Levels
+from models.postprocessing.reconciliation import Hierarchy
 from models.prediction import fallback
-from models.prediction.fallback import Entry
-from models.prediction.response import as_answer, as_table, wanted_steps
+from models.prediction.fallback import ForecastEntry
+from models.prediction.response import forecast_table, resolve_horizon, to_series_forecast
 from models.registry.bundle import read_bundle
 from quantis.errors import InvalidInput
 from quantis.panel import Panel, Task
@@ -48,7 +48,7 @@ def work(context: Context[ForecastSpec]) -> dict[str, Any]:
             raise InvalidInput(
                 f"model {spec.model!r} was trained on {task.dataset!r}, not on {spec.dataset!r}"
             )
-        h = wanted_steps(spec.h, task)
+        h = resolve_horizon(spec.h, task)
         last = context.last_cutoff(task)
         origins = np.array([last])
         if spec.score:
@@ -62,15 +62,15 @@ def work(context: Context[ForecastSpec]) -> dict[str, Any]:
             panel = context.dataset.panel(as_of)
             snapshot = snapshot_at(panel, origin, task)
             levels = _levels(spec, panel)
-            snapshot = levels.extended(snapshot) if levels else snapshot
+            snapshot = levels.add_nodes(snapshot) if levels else snapshot
             entries = batch_forecast.forecast(forecaster, snapshot, task, OnRay(cpus=1), steps=h)
             if levels:
-                table = as_table(entries, task.quantiles)
-                entries = fallback.replaced(entries, levels.reconcile(table, snapshot, task))
+                table = forecast_table(entries, task.quantiles)
+                entries = fallback.with_forecasts(entries, levels.reconcile(table, snapshot, task))
             _keep(context, version, task, h, entries, as_of)
             for entry in entries:
                 methods[entry.method] = methods.get(entry.method, 0) + 1
-            forecasts[spec.model].append((origin, as_table(entries, task.quantiles)))
+            forecasts[spec.model].append((origin, forecast_table(entries, task.quantiles)))
             served = keep_series(
                 snapshot, [entry.unique_id for entry in entries if entry.status != "refused"]
             )
@@ -89,9 +89,11 @@ def work(context: Context[ForecastSpec]) -> dict[str, Any]:
     }
 
 
-def _levels(spec: ForecastSpec, panel: Panel) -> Levels | None:
+def _levels(spec: ForecastSpec, panel: Panel) -> Hierarchy | None:
     """The nodes above the series of the panel, when the forecasts are to add up."""
-    return Levels.of(panel.static, spec.hierarchy, spec.reconciliation) if spec.hierarchy else None
+    return (
+        Hierarchy.from_static(panel.static, spec.hierarchy, spec.reconciliation) if spec.hierarchy else None
+    )
 
 
 def _rivals(spec: ForecastSpec, task: Task) -> dict[str, Forecaster]:
@@ -114,10 +116,10 @@ def _scores(
     panel = context.dataset.panel(context.as_of)
     snapshot = snapshot_at(panel, last, task)
     levels = _levels(context.spec, panel)
-    history = (levels.extended(snapshot) if levels else snapshot).history
+    history = (levels.add_nodes(snapshot) if levels else snapshot).history
     scores = {}
     for name, issued in forecasts.items():
-        judged = pa.concat_tables(with_actuals(table, history, origin) for origin, table in issued)
+        judged = pa.concat_tables(join_actuals(table, history, origin) for origin, table in issued)
         metrics = evaluate(judged, history, task.season_lengths[0]).metrics
         scores[name] = {figure: metrics.get(figure) for figure in FIGURES}
         context.jobs.tell(context.team, context.job_id, "metric", name, data=dict(scores[name]))
@@ -129,7 +131,7 @@ def _keep(
     version: ModelVersion,
     task: Task,
     h: int,
-    entries: Sequence[Entry],
+    entries: Sequence[ForecastEntry],
     as_of: datetime,
 ) -> None:
     for first in range(0, len(entries), SERIES_PER_VINTAGE):
@@ -146,7 +148,7 @@ def _keep(
             freq=task.freq,
             as_of=as_of,
             issued_at=datetime.now(UTC),
-            forecasts=[as_answer(entry, task.quantiles, h) for entry in part],
+            forecasts=[to_series_forecast(entry, task.quantiles, h) for entry in part],
         )
         context.vintages.keep(context.team, request, response)
 

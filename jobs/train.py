@@ -17,10 +17,10 @@ from jobs.evaluation.runner import EvaluationReport, attempt, build_setup, evalu
 from jobs.evaluation.time_budget import REFIT_SHARE, TimeBudget
 from jobs.runtime import Context, run
 from jobs.tft.ray_trainer import parent_version, train_tft
-from models.evaluation.promotion_gate import GateDecision, fall_back, gate, leaderboard
+from models.evaluation.promotion_gate import GateDecision, choose_naive, decide_promotion, leaderboard
 from models.families.ensemble import Ensemble
 from models.forecaster import Forecaster
-from models.postprocessing.calibration import calibrated
+from models.postprocessing.calibration import with_calibration
 from models.postprocessing.ensembling import ENSEMBLE
 from models.registry.bundle import write_bundle
 from quantis.panel import Snapshot
@@ -36,7 +36,7 @@ def work(context: Context[TrainSpec]) -> dict[str, Any]:
         task = context.dataset.task(context.as_of, spec.h, spec.quantiles)
         setup, now = build_setup(context, task)
     compared = evaluate_candidates(context, setup, budget)
-    decision = gate(compared.scores)
+    decision = decide_promotion(compared.scores)
     board = _board(context, setup, leaderboard(compared.scores))
     with context.step(f"refit {decision.chosen} on all that is known", 0.92):
         decision, forecaster = _refit(context, compared, decision, setup, now, budget)
@@ -98,11 +98,13 @@ def _refit(
     if failed:
         context.tell(f"the refit failed of {'; '.join(failed)}")
     if not fitted:
-        decision = fall_back(compared.scores, f"the refit of {decision.chosen} failed: {'; '.join(failed)}")
+        decision = choose_naive(
+            compared.scores, f"the refit of {decision.chosen} failed: {'; '.join(failed)}"
+        )
         return decision, candidates.fit_candidate(members[decision.chosen], now, setup.task)
     blended = decision.chosen == ENSEMBLE
     forecaster = Ensemble(setup.task, fitted) if blended else fitted[0][1]
-    return decision, calibrated(forecaster, candidate.calibration if candidate else None)
+    return decision, with_calibration(forecaster, candidate.calibration if candidate else None)
 
 
 def _board(context: Context[TrainSpec], setup: EvaluationSetup, rows: list[LeaderboardRow]) -> Leaderboard:

@@ -76,7 +76,7 @@ def keep_series(snapshot: Snapshot, ids: Sequence[str]) -> Snapshot:
     return Snapshot(keep(snapshot.history), keep(snapshot.future), keep(snapshot.static))
 
 
-def blocks(snapshot: Snapshot, size: int) -> list[Snapshot]:
+def split_series(snapshot: Snapshot, size: int) -> list[Snapshot]:
     """The snapshot cut after every `size` series of its future; nothing is copied."""
     ids = [name for name, _ in series_slices(snapshot.future[ID])]
     tables = (snapshot.history, snapshot.future, snapshot.static)
@@ -93,7 +93,7 @@ def blocks(snapshot: Snapshot, size: int) -> list[Snapshot]:
     ]
 
 
-def recent(snapshot: Snapshot, steps: int) -> Snapshot:
+def truncate_history(snapshot: Snapshot, steps: int) -> Snapshot:
     """The snapshot with at most the last `steps` rows of each history."""
     if snapshot.history.num_rows <= steps:
         return snapshot
@@ -101,3 +101,13 @@ def recent(snapshot: Snapshot, steps: int) -> Snapshot:
     for _, rows in series_slices(snapshot.history[ID]):
         kept[max(rows.start, rows.stop - steps) : rows.stop] = True
     return Snapshot(snapshot.history.filter(pa.array(kept)), snapshot.future, snapshot.static)
+
+
+def quantile_columns(table: pa.Table) -> list[str]:
+    """The columns named q<number>, lowest first."""
+    names = [name for name in table.column_names if name.startswith("q") and _is_number(name[1:])]
+    return sorted(names, key=lambda name: float(name[1:]))
+
+
+def _is_number(text: str) -> bool:
+    return text.replace(".", "", 1).isdigit()

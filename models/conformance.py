@@ -26,9 +26,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from models.arrays import floats, keep_series, recent
+from models.arrays import floats, keep_series, truncate_history
+from models.families.catalogue import FAMILIES
 from models.forecaster import Forecaster, quantile_column
-from models.registry.bundle import FAMILIES, read_bundle, write_bundle
+from models.registry.bundle import read_bundle, write_bundle
 from quantis.errors import TimedOut
 from quantis.frequency import Frequency
 from quantis.panel import DS, ID, Snapshot, Task, timestamps
@@ -41,7 +42,7 @@ _SECONDS = 20.0  # a fit that was given none is over by then
 
 
 @dataclass(frozen=True)
-class Finding:
+class ConformanceIssue:
     """A promise that is not kept."""
 
     promise: str
@@ -51,12 +52,12 @@ class Finding:
         return f"{self.promise}: {self.what}"
 
 
-def check(model_class: type[Any], fit: Fit | None = None) -> list[Finding]:
+def check(model_class: type[Any], fit: Fit | None = None) -> list[ConformanceIssue]:
     """Every promise that the class does not keep; none when it may be used.
 
     `fit` makes a forecaster where the class itself is fitted otherwise than by `fit(snapshot, task)`.
     """
-    findings: list[Finding] = []
+    findings: list[ConformanceIssue] = []
     fitting = fit or (lambda snapshot, task: model_class.fit(snapshot, task))
     with _promise(findings, "it can be named"):
         _named(model_class, fitted_here=fit is None)
@@ -83,13 +84,13 @@ def check(model_class: type[Any], fit: Fit | None = None) -> list[Finding]:
 
 
 @contextmanager
-def _promise(findings: list[Finding], promise: str) -> Iterator[None]:
+def _promise(findings: list[ConformanceIssue], promise: str) -> Iterator[None]:
     """Whatever goes wrong inside is a finding."""
     try:
         yield
     except Exception as error:
         said = str(error) if isinstance(error, _Broken) else f"{type(error).__name__}: {error}"
-        findings.append(Finding(promise, said))
+        findings.append(ConformanceIssue(promise, said))
 
 
 class _Broken(Exception):
@@ -154,7 +155,7 @@ def _subset(forecaster: Forecaster, snapshot: Snapshot) -> None:
 def _looks_back(forecaster: Forecaster, snapshot: Snapshot) -> None:
     steps = forecaster.context_length
     _require(steps >= 1, f"context_length is {steps}; it is at least 1")
-    whole, tail = forecaster.predict(snapshot), forecaster.predict(recent(snapshot, steps))
+    whole, tail = forecaster.predict(snapshot), forecaster.predict(truncate_history(snapshot, steps))
     gap = np.max(np.abs(floats(whole["mean"]) - floats(tail["mean"])), initial=0.0)
     _require(
         gap <= 1e-6 * (1 + np.max(np.abs(floats(whole["mean"])))),
@@ -165,7 +166,7 @@ def _looks_back(forecaster: Forecaster, snapshot: Snapshot) -> None:
 def _least_history(forecaster: Forecaster, snapshot: Snapshot) -> None:
     steps = forecaster.min_history
     _require(steps >= 0, f"min_history is {steps}; it is 0 or more")
-    shortest = recent(keep_series(snapshot, ["a"]), max(1, steps))
+    shortest = truncate_history(keep_series(snapshot, ["a"]), max(1, steps))
     values = floats(forecaster.predict(shortest)["mean"])
     _require(bool(np.isfinite(values).all()), f"with min_history, {steps} steps, it gives no finite answer")
 

@@ -13,18 +13,19 @@ from typing import Any, Protocol, cast, runtime_checkable
 import numpy as np
 import pyarrow as pa
 
-from models.evaluation.evaluated import Rows
-from models.evaluation.metrics import Parts, figures
-from models.evaluation.promotion_gate import Score, errors_of
+from models.evaluation.evaluated import EvaluatedRows
+from models.evaluation.metrics import Partition, metrics_by_part
+from models.evaluation.promotion_gate import Score, errors_by_pair
 from models.evaluation.rolling_origin import backtest
+from models.families.catalogue import FAMILIES, family_class, require_families
 from models.families.naive import ColumnForecast, SeasonalNaive
 from models.forecaster import Forecaster, measures_intervals
-from models.postprocessing.ensembling import BlendCandidate, candidates
-from models.postprocessing.reconciliation import Levels
+from models.postprocessing.ensembling import BlendCandidate, blend_candidates
+from models.postprocessing.reconciliation import Hierarchy
 from models.prediction import fallback
-from models.prediction.fallback import Entry
-from models.prediction.response import as_table
-from models.registry.bundle import FAMILIES, family_class, require_families, size_of
+from models.prediction.fallback import ForecastEntry
+from models.prediction.response import forecast_table
+from models.registry.bundle import model_bytes
 from quantis.errors import InvalidInput, Unavailable
 from quantis.panel import ID, Snapshot, SnapshotProvider, Task, series_slices
 from quantis.types.forecasts import ForecastMethod, Reason
@@ -68,7 +69,7 @@ class EvaluationSetup:
     history: pa.Table
     cutoffs: tuple[np.datetime64, ...]
     refit: bool = False
-    levels: Levels | None = None
+    levels: Hierarchy | None = None
     families: Mapping[str, str] = field(default_factory=lambda: FAMILIES)
 
 
@@ -152,7 +153,7 @@ def calibrate_and_blend(
         return {}
     own = {m.name: one.predictions for m, one in judged.items() if m.family != BASELINE}
     measured = {m.name for m, one in judged.items() if one.intervals_measured}
-    return candidates(own, floor.predictions, setup.history, setup.task, own if blend else (), measured)
+    return blend_candidates(own, floor.predictions, setup.history, setup.task, own if blend else (), measured)
 
 
 def split_into_blocks(
@@ -222,12 +223,14 @@ def evaluate_on_origins(
             for entry in entries
             if entry.method != ForecastMethod.model
         )
-        table = as_table(entries, setup.task.quantiles)
+        table = forecast_table(entries, setup.task.quantiles)
         return setup.levels.reconcile(table, snapshot, setup.task) if setup.levels else table
 
     predictions = backtest(fitted, setup.snapshots, setup.history, setup.cutoffs, setup.refit, answer)
     seconds, model = time.perf_counter() - started, last[0]
-    return EvaluationResult(predictions, seconds, size_of(model), tuple(fallen), measures_intervals(model))
+    return EvaluationResult(
+        predictions, seconds, model_bytes(model), tuple(fallen), measures_intervals(model)
+    )
 
 
 def evaluate_block(setup: EvaluationSetup, unit: CandidateBlock, seconds: float | None) -> EvaluationResult:
@@ -275,13 +278,13 @@ def score_candidate(
     """The figures of a member, or why it has none."""
     if isinstance(outcome, Exception):
         return Score(candidate.name, candidate.family, 0.0, failed=failure_reason(outcome))
-    rows = Rows.of(outcome.predictions, setup.history, setup.task.season_lengths[0])
+    rows = EvaluatedRows.from_tables(outcome.predictions, setup.history, setup.task.season_lengths[0])
     return Score(
         candidate.name,
         candidate.family,
         round(outcome.seconds, 2),
-        figures(rows, Parts.whole(rows))[0],
-        errors=errors_of(outcome.predictions, rows),
+        metrics_by_part(rows, Partition.single(rows))[0],
+        errors=errors_by_pair(outcome.predictions, rows),
         size_bytes=outcome.size_bytes,
         fallbacks=len({one.unique_id for one in outcome.fallbacks}),
     )
@@ -310,7 +313,7 @@ def _block(setup: EvaluationSetup, unit: CandidateBlock) -> EvaluationSetup:
     return replace(setup, snapshots=setup.snapshots.for_series(mine))
 
 
-def _check_some_answer(entries: Sequence[Entry]) -> None:
+def _check_some_answer(entries: Sequence[ForecastEntry]) -> None:
     """A model that fails on every series is not judged by what the methods behind it answer."""
     failed = [entry for entry in entries if entry.reason == Reason.model_failed]
     if failed and len(failed) == len(entries):

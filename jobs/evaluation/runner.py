@@ -17,7 +17,7 @@ from models.evaluation.promotion_gate import Score
 from models.families.tft.training import SHORT_SHARE, short_encoder_length
 from models.forecaster import Forecaster
 from models.postprocessing.ensembling import ENSEMBLE, BlendCandidate
-from models.postprocessing.reconciliation import Levels, WithNodes
+from models.postprocessing.reconciliation import Hierarchy, HierarchySnapshots
 from quantis.errors import TimedOut, Unavailable
 from quantis.panel import Snapshot, SnapshotProvider, Task
 from quantis.types.job_specs import CompareSpec, Family
@@ -39,7 +39,7 @@ class EvaluationReport:
 
 
 def build_setup(
-    context: Context[Any], task: Task, levels: Levels | None = None
+    context: Context[Any], task: Task, levels: Hierarchy | None = None
 ) -> tuple[EvaluationSetup, Snapshot]:
     """What the members of a job are judged on, and all that is known now."""
     spec: CompareSpec = context.spec
@@ -50,7 +50,7 @@ def build_setup(
     origins = cutoffs(last, task, choose.count_windows(spec, task, now.history), spec.step_size or task.h)
     history = now.history
     if levels is not None:
-        provider, history = WithNodes(provider, levels), levels.extended(now).history
+        provider, history = HierarchySnapshots(provider, levels), levels.add_nodes(now).history
     return EvaluationSetup(task, provider, history, tuple(origins), spec.refit, levels, context.families), now
 
 

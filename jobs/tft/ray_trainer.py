@@ -26,7 +26,7 @@ from models.families.tft.preflight import preflight
 from models.families.tft.training import ProgressCallback
 from models.families.tft.warm_start import check_warm_start
 from models.forecaster import Forecaster
-from models.postprocessing.calibration import bare
+from models.postprocessing.calibration import without_calibration
 from models.registry.bundle import read_bundle
 from quantis.panel import Snapshot, Task
 from quantis.types.job_specs import TftParams, TrainSpec
@@ -46,7 +46,9 @@ def train_tft(
     if isinstance(spec, TrainSpec) and spec.warm_start is not None:
         version = context.registry.resolve(spec.warm_start)
         parent = ParentModel(f"{version.model}:{version.version}", context.registry.download(version))
-        _, params = check_warm_start(bare(read_bundle(parent.bundle)), parent.name, snapshot, task, params)
+        _, params = check_warm_start(
+            without_calibration(read_bundle(parent.bundle)), parent.name, snapshot, task, params
+        )
         context.tell(f"tft ({what}): goes on from {parent.name}")
     report = preflight(snapshot, task, params)
     if report.without_windows:
@@ -60,8 +62,10 @@ def train_tft(
 
 def parent_version(forecaster: Forecaster) -> str | None:
     """The version, name:version, that the transformer in it went on from."""
-    inner = bare(forecaster)
-    members = [bare(one) for _, one in inner.members] if isinstance(inner, Ensemble) else [inner]
+    inner = without_calibration(forecaster)
+    members = (
+        [without_calibration(one) for _, one in inner.members] if isinstance(inner, Ensemble) else [inner]
+    )
     parents = [one.lineage.parent for one in members if isinstance(one, TftForecaster)]
     return next((parent for parent in parents if parent), None)
 

@@ -20,7 +20,7 @@ from ray.train.torch import prepare_model
 from models.families.tft.checkpoint import CheckpointFolder
 from models.families.tft.forecaster import TftForecaster
 from models.families.tft.training import Checkpointer, fit
-from models.postprocessing.calibration import bare
+from models.postprocessing.calibration import without_calibration
 from models.registry.bundle import read_bundle, write_bundle
 from quantis.errors import TimedOut
 
@@ -80,7 +80,7 @@ def train(config: dict[str, Any]) -> None:
 def _forecaster(parent: ParentModel | None) -> TftForecaster | None:
     if parent is None:
         return None
-    found = bare(read_bundle(parent.bundle))
+    found = without_calibration(read_bundle(parent.bundle))
     assert isinstance(found, TftForecaster)  # `check_warm_start` has seen to it
     return found
 

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from models.evaluation.evaluated import CUTOFF, Rows
-from models.evaluation.metrics import METRICS, Parts, figures
+from models.evaluation.evaluated import CUTOFF, EvaluatedRows
+from models.evaluation.metrics import METRICS, Partition, metrics_by_part
 from quantis.errors import InvalidInput
 from quantis.panel import DS, ID, Panel, Task
 from quantis.types.arrays import Integers
@@ -25,21 +25,24 @@ MOST_VALUES = 20
 """A numeric column with more values than this is cut into quarters."""
 
 
-def overall(model: str, rows: Rows) -> pa.Table:
+def overall(model: str, rows: EvaluatedRows) -> pa.Table:
     """One row of every metric."""
-    return _table(model, ["all"], Parts.whole(rows), rows)
+    return _table(model, ["all"], Partition.single(rows), rows)
 
 
 def by_dimension(
-    model: str, predictions: pa.Table, rows: Rows, segments: Sequence[pa.Table]
+    model: str, predictions: pa.Table, rows: EvaluatedRows, segments: Sequence[pa.Table]
 ) -> dict[Dimension, pa.Table]:
-    """Every metric for each series, step, window and segment (see `segments_of`): tables of `SCHEMA`."""
-    kept = predictions.select([ID, DS, CUTOFF]).take(pa.array(rows.place))
+    """Every metric for each series, step, window and segment (see `segment_labels`): tables of `SCHEMA`."""
+    kept = predictions.select([ID, DS, CUTOFF]).take(pa.array(rows.table_row))
     steps = np.unique(rows.step)
     found: dict[Dimension, pa.Table] = {
         "series": _by_column(model, kept[ID], rows),
         "step": _table(
-            model, [str(step) for step in steps], Parts(np.searchsorted(steps, rows.step), len(steps)), rows
+            model,
+            [str(step) for step in steps],
+            Partition(np.searchsorted(steps, rows.step), len(steps)),
+            rows,
         ),
         "window": _by_column(
             model, pc.strftime(kept[CUTOFF].cast(pa.timestamp("s", tz="UTC")), "%Y-%m-%dT%H:%M:%SZ"), rows
@@ -49,7 +52,7 @@ def by_dimension(
     return found | {"segment": pa.concat_tables([SCHEMA.empty_table(), *cut])}
 
 
-def segments_of(panel: Panel, task: Task, columns: Sequence[str]) -> list[pa.Table]:
+def segment_labels(panel: Panel, task: Task, columns: Sequence[str]) -> list[pa.Table]:
     """For each column its labels: `unique_id`, `ds` unless it is static, and the column, as `column = value`.
 
     InvalidInput for a column that the dataset has not.
@@ -94,19 +97,19 @@ def _labels(kept: pa.Table, segment: pa.Table) -> pa.ChunkedArray:
     return pc.fill_null(joined[name], f"{name} = missing")
 
 
-def _by_column(model: str, labels: pa.ChunkedArray, rows: Rows) -> pa.Table:
+def _by_column(model: str, labels: pa.ChunkedArray, rows: EvaluatedRows) -> pa.Table:
     """A table with one row per label, sorted."""
     codes = labels.combine_chunks().dictionary_encode()
     names = codes.dictionary.to_pylist()
     order = np.argsort(np.array(names, dtype=object)) if names else np.zeros(0, np.int64)
     ranks: Integers = np.empty(len(names), np.int64)
     ranks[order] = np.arange(len(names))
-    parts = Parts(ranks[codes.indices.to_numpy(zero_copy_only=False)], len(names))
+    parts = Partition(ranks[codes.indices.to_numpy(zero_copy_only=False)], len(names))
     return _table(model, [names[place] for place in order], parts, rows)
 
 
-def _table(model: str, labels: Sequence[str], parts: Parts, rows: Rows) -> pa.Table:
-    found = figures(rows, parts)
+def _table(model: str, labels: Sequence[str], parts: Partition, rows: EvaluatedRows) -> pa.Table:
+    found = metrics_by_part(rows, parts)
     sizes = parts.sizes().astype(np.int64).tolist()
     return pa.Table.from_pylist(
         [

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from models.arrays import floats
+from models.arrays import floats, quantile_columns
 from quantis.panel import DS, ID, Y, series_slices, times_of
 from quantis.types.arrays import Floats, Integers
 
@@ -18,12 +18,12 @@ CUTOFF = "cutoff"
 
 
 @dataclass(frozen=True)
-class Rows:
+class EvaluatedRows:
     """Forecasts beside their actuals, all [rows]; `group` numbers the (series, cutoff) pairs.
 
     The scales are those of the seasonal naive on the history before the cutoff: mean absolute and
     mean squared seasonal difference. NaN marks a group without a scale. `step` counts from 1 within
-    a group, `place` is the row of the table that each came from.
+    a group, `table_row` is the row of the table that each came from.
     """
 
     y: Floats
@@ -34,10 +34,10 @@ class Rows:
     absolute_scale: Floats
     squared_scale: Floats
     step: Integers
-    place: Integers
+    table_row: Integers
 
     @classmethod
-    def of(cls, forecasts: pa.Table, history: pa.Table, season_length: int) -> Rows:
+    def from_tables(cls, forecasts: pa.Table, history: pa.Table, season_length: int) -> EvaluatedRows:
         """The rows of `forecasts` that have an actual; see `models.evaluation.metrics.evaluate`."""
         y, mean = floats(forecasts[Y]), floats(forecasts["mean"])
         quantiles = {float(name[1:]): floats(forecasts[name]) for name in quantile_columns(forecasts)}
@@ -49,13 +49,22 @@ class Rows:
             step[kept], kept,
         )  # fmt: skip
 
-    def only(self, some: npt.NDArray[np.bool_]) -> Rows:
-        """Some of the rows; `some` has shape [rows]."""
-        quantiles = {level: values[some] for level, values in self.quantiles.items()}
-        return Rows(
-            self.y[some], self.mean[some], self.median[some], quantiles, self.group[some],
-            self.absolute_scale[some], self.squared_scale[some], self.step[some], self.place[some],
-        )  # fmt: skip
+    def select(self, mask: npt.NDArray[np.bool_]) -> EvaluatedRows:
+        """Return the rows where `mask` [rows] is true."""
+        return self._take(np.flatnonzero(mask))
+
+    def _take(self, index: Integers) -> EvaluatedRows:
+        return EvaluatedRows(
+            y=self.y[index],
+            mean=self.mean[index],
+            median=self.median[index],
+            quantiles={level: values[index] for level, values in self.quantiles.items()},
+            group=self.group[index],
+            absolute_scale=self.absolute_scale[index],
+            squared_scale=self.squared_scale[index],
+            step=self.step[index],
+            table_row=self.table_row[index],
+        )
 
     def quantile(self, level: float) -> Floats:
         """The forecast of this quantile; NaN when it was not asked for."""
@@ -63,7 +72,7 @@ class Rows:
         return next(found, np.full(len(self.y), np.nan))
 
 
-def mean_of(weighted: Sequence[tuple[float, Rows]]) -> Rows:
+def weighted_mean(weighted: Sequence[tuple[float, EvaluatedRows]]) -> EvaluatedRows:
     """The weighted mean of forecasts for the same rows; the weights need not sum to 1."""
     weights, all_rows = [weight for weight, _ in weighted], [rows for _, rows in weighted]
     first = all_rows[0]
@@ -80,12 +89,6 @@ def mean_of(weighted: Sequence[tuple[float, Rows]]) -> Rows:
         median=mean(rows.median for rows in all_rows),
         quantiles={level: mean(rows.quantiles[level] for rows in all_rows) for level in first.quantiles},
     )
-
-
-def quantile_columns(table: pa.Table) -> list[str]:
-    """The columns named q<number>, lowest first."""
-    names = [name for name in table.column_names if name.startswith("q") and _is_number(name[1:])]
-    return sorted(names, key=lambda name: float(name[1:]))
 
 
 def _groups(
@@ -126,7 +129,3 @@ def _scale(y: Floats, season_length: int) -> tuple[float, float]:
     if not len(differences) or not np.any(differences):
         return np.nan, np.nan
     return float(np.abs(differences).mean()), float((differences**2).mean())
-
-
-def _is_number(text: str) -> bool:
-    return text.replace(".", "", 1).isdigit()

@@ -14,19 +14,19 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from models.evaluation.evaluated import Rows
+from models.evaluation.evaluated import EvaluatedRows
 from quantis.types.arrays import Floats, Integers
 
 
 @dataclass(frozen=True)
-class Parts:
+class Partition:
     """Which part each row belongs to: `codes` [rows], from 0 to `count` - 1."""
 
     codes: Integers
     count: int
 
     @classmethod
-    def whole(cls, rows: Rows) -> Parts:
+    def single(cls, rows: EvaluatedRows) -> Partition:
         """One part of all rows."""
         return cls(np.zeros(len(rows.y), np.int64), 1)
 
@@ -38,44 +38,44 @@ class Parts:
         return np.bincount(self.codes, minlength=self.count).astype(np.float64)
 
 
-Statistic = Callable[[Rows], Floats]
-Aggregation = Callable[[Floats, Rows, Parts], Floats]
+Statistic = Callable[[EvaluatedRows], Floats]
+Aggregation = Callable[[Floats, EvaluatedRows, Partition], Floats]
 
 
-def absolute_error(rows: Rows) -> Floats:
+def absolute_error(rows: EvaluatedRows) -> Floats:
     return np.abs(rows.y - rows.median)
 
 
-def scaled_error(rows: Rows) -> Floats:
+def scaled_error(rows: EvaluatedRows) -> Floats:
     return absolute_error(rows) / rows.absolute_scale
 
 
-def squared_scaled_error(rows: Rows) -> Floats:
+def squared_scaled_error(rows: EvaluatedRows) -> Floats:
     return (rows.y - rows.mean) ** 2 / rows.squared_scale
 
 
-def symmetric_error(rows: Rows) -> Floats:
+def symmetric_error(rows: EvaluatedRows) -> Floats:
     """In percent, with 0 where both are zero (Makridakis et al., M4)."""
     size = np.abs(rows.y) + np.abs(rows.median)
     return 200 * absolute_error(rows) / np.where(size == 0, 1.0, size)
 
 
-def signed_error(rows: Rows) -> Floats:
+def signed_error(rows: EvaluatedRows) -> Floats:
     """Positive where the forecast is too high."""
     return rows.mean - rows.y
 
 
-def pinball_loss(rows: Rows) -> Floats:
+def pinball_loss(rows: EvaluatedRows) -> Floats:
     """Averaged over the quantiles."""
     return _over_quantiles(rows, dict.fromkeys(rows.quantiles, 1.0))
 
 
-def quantile_loss(rows: Rows) -> Floats:
+def quantile_loss(rows: EvaluatedRows) -> Floats:
     """Twice the pinball loss, averaged over the quantiles."""
     return 2 * pinball_loss(rows)
 
 
-def ranked_probability_score(rows: Rows) -> Floats:
+def ranked_probability_score(rows: EvaluatedRows) -> Floats:
     """Twice the pinball loss integrated over all levels, each quantile standing for those nearest to it.
 
     The continuous ranked probability score of the quantile function that this draws (Gneiting and
@@ -89,7 +89,7 @@ def ranked_probability_score(rows: Rows) -> Floats:
 def inside(level: float) -> Statistic:
     """1 where the actual lies in the central interval of `level` percent."""
 
-    def statistic(rows: Rows) -> Floats:
+    def statistic(rows: EvaluatedRows) -> Floats:
         low, high = _interval(rows, level)
         covered = ((low <= rows.y) & (rows.y <= high)).astype(np.float64)
         return np.where(np.isfinite(low + high), covered, np.nan)
@@ -100,7 +100,7 @@ def inside(level: float) -> Statistic:
 def scaled_interval_score(level: float) -> Statistic:
     """Width and misses of the central interval of `level` percent, scaled (Makridakis et al., M4)."""
 
-    def statistic(rows: Rows) -> Floats:
+    def statistic(rows: EvaluatedRows) -> Floats:
         low, high = _interval(rows, level)
         missed = np.maximum(low - rows.y, 0) + np.maximum(rows.y - high, 0)
         return (high - low + 2 / (1 - level / 100) * missed) / rows.absolute_scale
@@ -108,21 +108,21 @@ def scaled_interval_score(level: float) -> Statistic:
     return statistic
 
 
-def mean_over_rows(values: Floats, rows: Rows, parts: Parts) -> Floats:
+def mean_over_rows(values: Floats, rows: EvaluatedRows, parts: Partition) -> Floats:
     return _ratio(parts.total(values), parts.sizes())
 
 
-def per_volume(values: Floats, rows: Rows, parts: Parts) -> Floats:
+def per_volume(values: Floats, rows: EvaluatedRows, parts: Partition) -> Floats:
     """Sum over sum of absolute actuals; not defined where these are all zero."""
     return _ratio(parts.total(values), parts.total(np.abs(rows.y)))
 
 
-def mean_over_series(values: Floats, rows: Rows, parts: Parts) -> Floats:
+def mean_over_series(values: Floats, rows: EvaluatedRows, parts: Partition) -> Floats:
     """The mean of each (series, cutoff) within a part, then the mean of these; those without a scale are left out."""
     return _mean_of_pairs(values, rows, parts, lambda means: means)
 
 
-def root_mean_over_series(values: Floats, rows: Rows, parts: Parts) -> Floats:
+def root_mean_over_series(values: Floats, rows: EvaluatedRows, parts: Partition) -> Floats:
     return _mean_of_pairs(values, rows, parts, np.sqrt)
 
 
@@ -131,9 +131,9 @@ class Metric:
     statistic: Statistic
     aggregation: Aggregation
 
-    def __call__(self, rows: Rows, parts: Parts | None = None) -> Floats:
+    def __call__(self, rows: EvaluatedRows, parts: Partition | None = None) -> Floats:
         """The figure of each part, NaN where it is not defined. Shape [parts], 1 without `parts`."""
-        return self.aggregation(self.statistic(rows), rows, parts or Parts.whole(rows))
+        return self.aggregation(self.statistic(rows), rows, parts or Partition.single(rows))
 
 
 METRICS = {
@@ -166,13 +166,15 @@ def evaluate(forecasts: pa.Table, history: pa.Table, season_length: int) -> Eval
     `history` (unique_id, ds, y, sorted, on the grid) gives the scales; where there are cutoffs only
     what lies up to each is used. Rows of one (series, cutoff) pair must follow each other.
     """
-    rows = Rows.of(forecasts, history, season_length)
+    rows = EvaluatedRows.from_tables(forecasts, history, season_length)
     groups = np.unique(rows.group)
     scaled = np.unique(rows.group[np.isfinite(rows.absolute_scale)])
-    return Evaluation(figures(rows, Parts.whole(rows))[0], len(rows.y), len(groups) - len(scaled))
+    return Evaluation(
+        metrics_by_part(rows, Partition.single(rows))[0], len(rows.y), len(groups) - len(scaled)
+    )
 
 
-def figures(rows: Rows, parts: Parts) -> list[dict[str, float | None]]:
+def metrics_by_part(rows: EvaluatedRows, parts: Partition) -> list[dict[str, float | None]]:
     """Every metric of each part."""
     found = {name: metric(rows, parts).tolist() for name, metric in METRICS.items()}
     return [
@@ -181,27 +183,29 @@ def figures(rows: Rows, parts: Parts) -> list[dict[str, float | None]]:
     ]
 
 
-def pair_errors(rows: Rows) -> tuple[Integers, Floats]:
+def pair_errors(rows: EvaluatedRows) -> tuple[Integers, Floats]:
     """The mean scaled error of each (series, cutoff) pair, and the first of its rows in the table.
 
     NaN for a pair without a scale. Shapes [pairs].
     """
     _, first, codes = np.unique(rows.group, return_index=True, return_inverse=True)
-    parts = Parts(codes, len(first))
-    return rows.place[first], _ratio(parts.total(scaled_error(rows)), parts.sizes())
+    parts = Partition(codes, len(first))
+    return rows.table_row[first], _ratio(parts.total(scaled_error(rows)), parts.sizes())
 
 
-def _mean_of_pairs(values: Floats, rows: Rows, parts: Parts, then: Callable[[Floats], Floats]) -> Floats:
+def _mean_of_pairs(
+    values: Floats, rows: EvaluatedRows, parts: Partition, then: Callable[[Floats], Floats]
+) -> Floats:
     within = parts.codes * (rows.group.max(initial=0) + 1) + rows.group
     _, first, codes = np.unique(within, return_index=True, return_inverse=True)
-    pairs = Parts(codes, len(first))
+    pairs = Partition(codes, len(first))
     means = _ratio(pairs.total(values), pairs.sizes())
     sound = np.isfinite(means)
-    of_part = Parts(parts.codes[first][sound], parts.count)
+    of_part = Partition(parts.codes[first][sound], parts.count)
     return _ratio(of_part.total(then(means[sound])), of_part.sizes())
 
 
-def _over_quantiles(rows: Rows, weights: dict[float, float]) -> Floats:
+def _over_quantiles(rows: EvaluatedRows, weights: dict[float, float]) -> Floats:
     """The pinball losses, weighted, over the number of quantiles. NaN without any."""
     if not weights:
         return np.full(len(rows.y), np.nan)
@@ -215,7 +219,7 @@ def _pinball(y: Floats, forecast: Floats, level: float) -> Floats:
     return np.maximum(level * error, (level - 1) * error)
 
 
-def _interval(rows: Rows, level: float) -> Sequence[Floats]:
+def _interval(rows: EvaluatedRows, level: float) -> Sequence[Floats]:
     tail = (1 - level / 100) / 2
     return rows.quantile(tail), rows.quantile(1 - tail)
 

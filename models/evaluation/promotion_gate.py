@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from models.evaluation.evaluated import CUTOFF, Rows
+from models.evaluation.evaluated import CUTOFF, EvaluatedRows
 from models.evaluation.metrics import pair_errors
 from quantis.errors import InvalidInput
 from quantis.panel import ID, times_of
@@ -78,7 +78,7 @@ class GateDecision:
     blocks: int = 0
 
 
-def errors_of(predictions: pa.Table, rows: Rows) -> dict[Pair, float]:
+def errors_by_pair(predictions: pa.Table, rows: EvaluatedRows) -> dict[Pair, float]:
     """The mean scaled error of each (series, cutoff) pair of a backtest's predictions."""
     first, errors = pair_errors(rows)
     ids = predictions[ID].take(pa.array(first)).to_pylist()
@@ -92,11 +92,11 @@ def leaderboard(scores: Sequence[Score]) -> list[LeaderboardRow]:
     naive = best_naive(scores)
     ordered = sorted(scores, key=_by_error)
     rows = [_row(rank, score, naive) for rank, score in enumerate(ordered, start=1)]
-    chosen = gate(scores).chosen if naive is not None else None
+    chosen = decide_promotion(scores).chosen if naive is not None else None
     return [row.model_copy(update={"chosen": row.model == chosen}) for row in rows]
 
 
-def gate(scores: Sequence[Score]) -> GateDecision:
+def decide_promotion(scores: Sequence[Score]) -> GateDecision:
     """The best model that beats the best seasonal naive in MASE, in WQL and in the test, or else that naive.
 
     InvalidInput when there is nothing to fall back to, because no seasonal naive was scored.
@@ -107,7 +107,7 @@ def gate(scores: Sequence[Score]) -> GateDecision:
     wql = min(
         (w for s in scores if s.family == NAIVE and (w := s.metrics.get("wql")) is not None), default=None
     )
-    compared = {score.model: compare(score, naive) for score in _rivals(scores)}
+    compared = {score.model: compare_to_naive(score, naive) for score in _rivals(scores)}
     for score in sorted(_rivals(scores), key=_by_error):
         found = compared[score.model]
         if found.better and _below(score.metrics.get("wql"), wql):
@@ -122,7 +122,7 @@ def gate(scores: Sequence[Score]) -> GateDecision:
     return _decision(naive, naive, wql, False, None, why)
 
 
-def fall_back(scores: Sequence[Score], why: str) -> GateDecision:
+def choose_naive(scores: Sequence[Score], why: str) -> GateDecision:
     """The best seasonal naive, because what was chosen came to nothing."""
     naive = best_naive(scores)
     assert naive is not None
@@ -134,7 +134,7 @@ def best_naive(scores: Sequence[Score]) -> Score | None:
     return min((s for s in scores if s.family == NAIVE and s.failed is None), key=_by_error, default=None)
 
 
-def compare(score: Score, naive: Score) -> Comparison:
+def compare_to_naive(score: Score, naive: Score) -> Comparison:
     """Whether a model's scaled errors are less than the naive's, by the test of this module."""
     shared = sorted(score.errors.keys() & naive.errors.keys())
     if not shared:
@@ -187,7 +187,11 @@ def _below(value: float | None, floor: float | None) -> bool:
 def _row(rank: int, score: Score, naive: Score | None) -> LeaderboardRow:
     mase = score.metrics.get("mase")
     floor = naive.metrics.get("mase") if naive else None
-    found = compare(score, naive) if naive and score.failed is None and score.model != naive.model else None
+    found = (
+        compare_to_naive(score, naive)
+        if naive and score.failed is None and score.model != naive.model
+        else None
+    )
     return LeaderboardRow(
         rank=rank,
         model=score.model,

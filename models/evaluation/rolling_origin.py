@@ -19,7 +19,7 @@ Answer = Callable[[Forecaster, Snapshot, np.datetime64], pa.Table]
 """What a forecaster answers for a snapshot with this cutoff: the contract's table."""
 
 
-def plainly(forecaster: Forecaster, snapshot: Snapshot, cutoff: np.datetime64) -> pa.Table:
+def predict_quantiles(forecaster: Forecaster, snapshot: Snapshot, cutoff: np.datetime64) -> pa.Table:
     return forecaster.predict(snapshot)
 
 
@@ -29,7 +29,7 @@ def backtest(
     actuals: pa.Table,
     cutoffs: Sequence[np.datetime64],
     refit: bool = False,
-    answer: Answer = plainly,
+    answer: Answer = predict_quantiles,
 ) -> pa.Table:
     """Forecast from each cutoff and put the actuals beside it: unique_id, ds, cutoff, y, mean, q...
 
@@ -44,7 +44,7 @@ def backtest(
         snapshot = _observed(snapshots(cutoff))
         if forecaster is None or refit:
             forecaster = fit(snapshot)
-        windows.append(with_actuals(answer(forecaster, snapshot, cutoff), actuals, cutoff))
+        windows.append(join_actuals(answer(forecaster, snapshot, cutoff), actuals, cutoff))
     return pa.concat_tables(windows)
 
 
@@ -54,7 +54,7 @@ def _observed(snapshot: Snapshot) -> Snapshot:
     return snapshot if len(seen) == len(series) else keep_series(snapshot, seen)
 
 
-def with_actuals(forecasts: pa.Table, actuals: pa.Table, cutoff: np.datetime64) -> pa.Table:
+def join_actuals(forecasts: pa.Table, actuals: pa.Table, cutoff: np.datetime64) -> pa.Table:
     """Add `cutoff` and `y` (null where nothing was observed) without changing the order."""
     order = pa.array(np.arange(forecasts.num_rows))
     ends = pc.min_max(forecasts[DS])  # a join costs by all that it is given

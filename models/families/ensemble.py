@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -10,69 +10,16 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from models.arrays import each_series, floats, keep_series, predictions
-from models.evaluation.evaluated import Rows
 from models.forecaster import Forecaster, Parts, quantile_column
 from quantis.errors import InvalidInput
 from quantis.panel import Snapshot, Task
-from quantis.types.arrays import Floats
 
-_ROUNDS = 25
-_BAGS = 10
-_SEED = 7
-_LEAST = 0.03  # a member that counts for less is left out: it would cost more than it gives
+RestoreMember = Callable[[str, Task, Parts], Forecaster]
+"""Makes a forecaster of a member's family, the task and the member's parts."""
 
 
-def weigh(members: Mapping[str, Rows], reference: Rows) -> dict[str, float]:
-    """Weights of at least 0.03 that sum to 1, by what each member's medians did on the same rows.
-
-    Greedy selection with replacement over bags of (series, window) pairs (Caruana et al., 2004, 2006). The
-    loss is the sum of scaled and of absolute error, each over that of `reference`, so neither large
-    series nor jumpy ones decide alone.
-    """
-    names = sorted(members)
-    medians = np.stack([members[name].median for name in names])
-    weight = _row_weights(reference)
-    pairs, pair = np.unique(reference.group, return_inverse=True)
-    draw = np.random.default_rng(_SEED)
-    total = np.zeros(len(names))
-    for _ in range(_BAGS):
-        drawn = np.bincount(draw.integers(len(pairs), size=len(pairs)), minlength=len(pairs))
-        total += _greedy(medians, reference.y, weight * drawn[pair])
-    total /= total.sum()
-    total = np.where(total < _LEAST, 0.0, total)
-    total /= total.sum()
-    return {name: float(share) for name, share in zip(names, total, strict=True) if share > 0}
-
-
-def _greedy(medians: Floats, y: Floats, weight: Floats) -> Floats:
-    """How often each member was taken. Shape [members]."""
-    taken, held = np.zeros(len(medians)), np.zeros(len(y))
-    for round_ in range(1, _ROUNDS + 1):
-        losses = np.abs(y - (held + medians) / round_) @ weight
-        best = int(np.argmin(losses))
-        taken[best] += 1
-        held += medians[best]
-    return taken
-
-
-def _row_weights(reference: Rows) -> Floats:
-    scale = np.where(reference.absolute_scale > 0, reference.absolute_scale, np.inf)
-    scaled = 1 / np.nan_to_num(scale, nan=np.inf)
-    error = np.abs(reference.y - reference.median)
-    parts = [(scaled, float(scaled @ error)), (np.ones(len(error)), float(error.sum()))]
-    return sum((each / size for each, size in parts if size > 0), np.full(len(error), 1e-12))
-
-
-def blend(tables: Sequence[tuple[float, pa.Table]]) -> pa.Table:
-    """The weighted mean of every number of tables with the same keys in the same order."""
-    total = sum(weight for weight, _ in tables)
-    first = tables[0][1]
-    mixed = first
-    for name in first.column_names:
-        if name == "mean" or name.startswith("q"):
-            values = sum(weight * floats(table[name]) for weight, table in tables) / total
-            mixed = mixed.set_column(mixed.column_names.index(name), name, pa.array(values))
-    return mixed
+def _refuse_member(family: str, task: Task, parts: Parts) -> Forecaster:
+    raise InvalidInput(f"no way to restore the member {family!r}; use models.families.catalogue.restore")
 
 
 class Ensemble:
@@ -135,8 +82,8 @@ class Ensemble:
         return Parts(config, tensors, texts)
 
     @staticmethod
-    def members_of(parts: Parts) -> Iterator[tuple[float, str, Parts]]:
-        """Each member's weight, family and parts; `models.registry.bundle.restored` makes forecasters of them."""
+    def split_members(parts: Parts) -> Iterator[tuple[float, str, Parts]]:
+        """Yield each member's weight, family and parts."""
         for number, one in enumerate(parts.config["members"]):
             prefix = f"{number}."
             tensors = {n.removeprefix(prefix): v for n, v in parts.tensors.items() if n.startswith(prefix)}
@@ -144,8 +91,7 @@ class Ensemble:
             yield float(one["weight"]), one["family"], Parts(one["config"], tensors, texts)
 
     @classmethod
-    def from_parts(cls, task: Task, parts: Parts) -> Self:
-        """With members of the platform's own families."""
-        from models.registry.bundle import FAMILIES, restored
-
-        return cls(task, [(w, restored(name, task, own, FAMILIES)) for w, name, own in cls.members_of(parts)])
+    def from_parts(cls, task: Task, parts: Parts, restore: RestoreMember = _refuse_member) -> Self:
+        """Return the ensemble; `restore` makes a forecaster of each member's family, task and parts."""
+        members = [(weight, restore(family, task, own)) for weight, family, own in cls.split_members(parts)]
+        return cls(task, members)

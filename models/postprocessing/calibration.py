@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from models.arrays import floats
-from models.evaluation.evaluated import Rows, quantile_columns
+from models.arrays import floats, quantile_columns
+from models.evaluation.evaluated import EvaluatedRows
 from models.forecaster import Forecaster, Parts, quantile_column
 from quantis.panel import ID, Snapshot, Task, series_slices
 from quantis.types.arrays import Floats
@@ -34,12 +34,14 @@ class Calibration(Frozen):
     factors: dict[str, tuple[float, ...]] = Field(description="Per quantile column, one for each stretch.")
 
     @classmethod
-    def of(cls, rows: Rows, h: int, windows: int, prior: float, narrower: bool = True) -> Self | None:
+    def fit(
+        cls, rows: EvaluatedRows, h: int, windows: int, prior: float, narrower: bool = True
+    ) -> Self | None:
         """What these forecasts of so many windows would have needed; None without quantiles beside the median,
         or actuals. `prior` windows weigh as much as the belief that nothing needs to change. Intervals become
         wider alone where they may not become `narrower`.
         """
-        low, high = measured(rows.quantiles)
+        low, high = central_interval(rows.quantiles)
         if low == high or not len(rows.y):
             return None
         pairs = len(np.unique(rows.group))
@@ -47,8 +49,8 @@ class Calibration(Frozen):
         ends = np.ceil(h * np.arange(1, stretches + 1) / stretches).astype(int)
         stretch = np.searchsorted(ends, rows.step)
         sides = (rows.quantile(level) if level != 0.5 else None for level in (low, high))
-        scores = beyond(rows.y, rows.median, *sides)
-        covered = share_within(low, high)
+        scores = nonconformity_scores(rows.y, rows.median, *sides)
+        covered = nominal_coverage(low, high)
         found = [
             _factor(scores[stretch == part], covered, pairs, windows / (windows + prior))
             for part in range(stretches)
@@ -80,35 +82,35 @@ class Calibration(Frozen):
 class Calibrated:
     """A forecaster whose quantiles are moved until they cover; in all else it is the one inside."""
 
-    def __init__(self, inside: Forecaster, calibration: Calibration) -> None:
-        self.inside = inside
+    def __init__(self, base: Forecaster, calibration: Calibration) -> None:
+        self.base = base
         self.calibration = calibration
 
     @property
     def family(self) -> str:
-        return self.inside.family
+        return self.base.family
 
     @property
     def task(self) -> Task:
-        return self.inside.task
+        return self.base.task
 
     @property
     def min_history(self) -> int:
-        return self.inside.min_history
+        return self.base.min_history
 
     @property
     def context_length(self) -> int:
-        return self.inside.context_length
+        return self.base.context_length
 
     def predict(self, snapshot: Snapshot) -> pa.Table:
-        return self.calibration.apply(self.inside.predict(snapshot))
+        return self.calibration.apply(self.base.predict(snapshot))
 
     def parts(self) -> Parts:
         """Those of the one inside; a bundle keeps the calibration beside them."""
-        return self.inside.parts()
+        return self.base.parts()
 
 
-def calibrated(forecaster: Forecaster, calibration: Calibration | None) -> Forecaster:
+def with_calibration(forecaster: Forecaster, calibration: Calibration | None) -> Forecaster:
     """The forecaster with intervals that cover; as it is without a calibration."""
     if calibration is None:
         return forecaster
@@ -117,12 +119,12 @@ def calibrated(forecaster: Forecaster, calibration: Calibration | None) -> Forec
     )  # the family is the inside's, not the class's
 
 
-def bare(forecaster: Forecaster) -> Forecaster:
+def without_calibration(forecaster: Forecaster) -> Forecaster:
     """The forecaster itself, without its calibration."""
-    return forecaster.inside if isinstance(forecaster, Calibrated) else forecaster
+    return forecaster.base if isinstance(forecaster, Calibrated) else forecaster
 
 
-def measured(levels: Collection[float]) -> tuple[float, float]:
+def central_interval(levels: Collection[float]) -> tuple[float, float]:
     """The two sides of the interval nearest to 80 %; the median where a side has no quantile."""
     outer = (1 - _COVERED) / 2
     low = min((level for level in levels if level < 0.5), key=lambda level: abs(level - outer), default=0.5)
@@ -132,12 +134,12 @@ def measured(levels: Collection[float]) -> tuple[float, float]:
     return low, high
 
 
-def share_within(low: float, high: float) -> float:
-    """The share of actuals that `measured`'s interval should hold; a side without a quantile has no end."""
+def nominal_coverage(low: float, high: float) -> float:
+    """The share of actuals that `central_interval`'s interval should hold; a side without a quantile has no end."""
     return (high if high > 0.5 else 1.0) - (low if low < 0.5 else 0.0)
 
 
-def beyond(y: Floats, median: Floats, low: Floats | None, high: Floats | None) -> Floats:
+def nonconformity_scores(y: Floats, median: Floats, low: Floats | None, high: Floats | None) -> Floats:
     """How many times the interval's distance from the median, on its side, each actual lies away. Shape [rows].
 
     Nothing lies outside of a side that has no quantile. NaN where a side has no width: scaling it would not help.

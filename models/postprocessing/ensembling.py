@@ -7,7 +7,7 @@ are then too good by what a few numbers can learn from one window.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -16,12 +16,17 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from models.evaluation.evaluated import CUTOFF, Rows, mean_of
-from models.families.ensemble import blend, weigh
+from models.arrays import floats
+from models.evaluation.evaluated import CUTOFF, EvaluatedRows, weighted_mean
 from models.postprocessing.calibration import Calibration
 from quantis.panel import DS, ID, Task, times_of, timestamps
+from quantis.types.arrays import Floats
 
 ENSEMBLE = "ensemble"
+_ROUNDS = 25
+_BAGS = 10
+_SEED = 7
+_LEAST = 0.03  # a member that counts for less is left out: it would cost more than it gives
 _PRIOR, _PRIOR_MEASURED = 2, 12
 """Windows that weigh as much as a model's own intervals, and as much as those that it has measured."""
 
@@ -35,7 +40,7 @@ class BlendCandidate:
     predictions: pa.Table
 
 
-def candidates(
+def blend_candidates(
     members: Mapping[str, pa.Table],
     naive: pa.Table,
     history: pa.Table,
@@ -69,21 +74,21 @@ class _Evidence:
     """A member's predictions in one order, and those of its rows that have an actual."""
 
     table: pa.Table
-    rows: Rows
+    rows: EvaluatedRows
     cutoffs: npt.NDArray[np.datetime64]  # of each row
 
     @classmethod
     def of(cls, table: pa.Table, history: pa.Table, task: Task) -> Self:
         ordered = table.sort_by([(CUTOFF, "ascending"), (ID, "ascending"), (DS, "ascending")])
-        rows = Rows.of(ordered, history, task.season_lengths[0])
-        return cls(ordered, rows, times_of(ordered[CUTOFF])[rows.place])
+        rows = EvaluatedRows.from_tables(ordered, history, task.season_lengths[0])
+        return cls(ordered, rows, times_of(ordered[CUTOFF])[rows.table_row])
 
     def at(self, cutoff: np.datetime64) -> pa.Table:
         return self.table.filter(pc.equal(self.table[CUTOFF], timestamps(np.array([cutoff]))[0]))
 
-    def without(self, cutoff: np.datetime64 | None) -> Rows:
+    def without(self, cutoff: np.datetime64 | None) -> EvaluatedRows:
         """The rows of the other windows; all without a cutoff."""
-        return self.rows if cutoff is None else self.rows.only(self.cutoffs != cutoff)
+        return self.rows if cutoff is None else self.rows.select(self.cutoffs != cutoff)
 
 
 @dataclass(frozen=True)
@@ -116,9 +121,9 @@ class _Judge:
         weights = dict.fromkeys(rows, 1.0) if len(rows) == 1 else weigh(rows, self.naive.without(left_out))
         windows = len(self.windows) - (left_out is not None)
         prior = sum(w * (_PRIOR_MEASURED if name in self.measured else _PRIOR) for name, w in weights.items())
-        mixed = mean_of([(weight, rows[name]) for name, weight in weights.items()])
+        mixed = weighted_mean([(weight, rows[name]) for name, weight in weights.items()])
         narrower = not self.measured.issuperset(weights)
-        return weights, Calibration.of(mixed, self.task.h, windows, prior, narrower)
+        return weights, Calibration.fit(mixed, self.task.h, windows, prior, narrower)
 
 
 def _same_rows(table: pa.Table, reference: pa.Table) -> bool:
@@ -126,3 +131,56 @@ def _same_rows(table: pa.Table, reference: pa.Table) -> bool:
     return bool(
         table.column_names == reference.column_names and table.select(keys).equals(reference.select(keys))
     )
+
+
+def weigh(members: Mapping[str, EvaluatedRows], reference: EvaluatedRows) -> dict[str, float]:
+    """Weights of at least 0.03 that sum to 1, by what each member's medians did on the same rows.
+
+    Greedy selection with replacement over bags of (series, window) pairs (Caruana et al., 2004, 2006). The
+    loss is the sum of scaled and of absolute error, each over that of `reference`, so neither large
+    series nor jumpy ones decide alone.
+    """
+    names = sorted(members)
+    medians = np.stack([members[name].median for name in names])
+    weight = _row_weights(reference)
+    pairs, pair = np.unique(reference.group, return_inverse=True)
+    draw = np.random.default_rng(_SEED)
+    total = np.zeros(len(names))
+    for _ in range(_BAGS):
+        drawn = np.bincount(draw.integers(len(pairs), size=len(pairs)), minlength=len(pairs))
+        total += _greedy(medians, reference.y, weight * drawn[pair])
+    total /= total.sum()
+    total = np.where(total < _LEAST, 0.0, total)
+    total /= total.sum()
+    return {name: float(share) for name, share in zip(names, total, strict=True) if share > 0}
+
+
+def _greedy(medians: Floats, y: Floats, weight: Floats) -> Floats:
+    """How often each member was taken. Shape [members]."""
+    taken, held = np.zeros(len(medians)), np.zeros(len(y))
+    for round_ in range(1, _ROUNDS + 1):
+        losses = np.abs(y - (held + medians) / round_) @ weight
+        best = int(np.argmin(losses))
+        taken[best] += 1
+        held += medians[best]
+    return taken
+
+
+def _row_weights(reference: EvaluatedRows) -> Floats:
+    scale = np.where(reference.absolute_scale > 0, reference.absolute_scale, np.inf)
+    scaled = 1 / np.nan_to_num(scale, nan=np.inf)
+    error = np.abs(reference.y - reference.median)
+    parts = [(scaled, float(scaled @ error)), (np.ones(len(error)), float(error.sum()))]
+    return sum((each / size for each, size in parts if size > 0), np.full(len(error), 1e-12))
+
+
+def blend(tables: Sequence[tuple[float, pa.Table]]) -> pa.Table:
+    """The weighted mean of every number of tables with the same keys in the same order."""
+    total = sum(weight for weight, _ in tables)
+    first = tables[0][1]
+    mixed = first
+    for name in first.column_names:
+        if name == "mean" or name.startswith("q"):
+            values = sum(weight * floats(table[name]) for weight, table in tables) / total
+            mixed = mixed.set_column(mixed.column_names.index(name), name, pa.array(values))
+    return mixed

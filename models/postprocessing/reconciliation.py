@@ -20,8 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from models.arrays import each_series, floats
-from models.evaluation.evaluated import quantile_columns
+from models.arrays import each_series, floats, quantile_columns
 from quantis.errors import InvalidInput
 from quantis.panel import DS, ID, Snapshot, SnapshotProvider, Task, Y, series_slices, times_of
 from quantis.types.arrays import Floats
@@ -37,7 +36,7 @@ _FEWEST_ERRORS = 4  # with fewer there is no covariance: bottom-up
 
 
 @dataclass(frozen=True)
-class Levels:
+class Hierarchy:
     """The nodes above the series of a panel; `children` [nodes, series] is 1 where a series belongs to a node."""
 
     series: tuple[str, ...]
@@ -46,9 +45,9 @@ class Levels:
     method: Reconciliation = "mint_shrink"
 
     @classmethod
-    def of(
+    def from_static(
         cls, static: pa.Table, hierarchy: Sequence[Sequence[str]], method: Reconciliation = "mint_shrink"
-    ) -> Levels:
+    ) -> Hierarchy:
         """The levels of a panel's static table. InvalidInput for a column that is not in it."""
         ids = static[ID].to_pylist()
         named = {TOTAL: np.ones(len(ids))}
@@ -64,7 +63,7 @@ class Levels:
             )
         return cls(tuple(ids), tuple(nodes), np.stack(list(nodes.values())), method)
 
-    def extended(self, snapshot: Snapshot) -> Snapshot:
+    def add_nodes(self, snapshot: Snapshot) -> Snapshot:
         """The snapshot with the nodes as further series.
 
         A node's value is the sum of its series', missing where that of one is that has begun and not
@@ -142,14 +141,14 @@ class Levels:
 
 
 @dataclass(frozen=True)
-class WithNodes:
+class HierarchySnapshots:
     """The snapshots of a provider with the nodes of a hierarchy as further series."""
 
     provider: SnapshotProvider
-    levels: Levels
+    levels: Hierarchy
 
     def __call__(self, cutoff: np.datetime64) -> Snapshot:
-        return self.levels.extended(self.provider(cutoff))
+        return self.levels.add_nodes(self.provider(cutoff))
 
 
 def _level(static: pa.Table, columns: Sequence[str]) -> dict[str, Floats]:

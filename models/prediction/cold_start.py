@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 import numpy as np
 
 from models.arrays import each_series
-from models.prediction.fallback import Entry
+from models.prediction.fallback import ForecastEntry
 from quantis.errors import InvalidInput
 from quantis.panel import ID, Snapshot, Task
 from quantis.types.arrays import Floats
@@ -20,7 +20,7 @@ _FEWEST_ALIKE = 3
 _SEASONS = 4
 
 
-def peers(names: Collection[str]) -> list[str]:
+def sample_peers(names: Collection[str]) -> list[str]:
     """The series to look at: all, or an even draw from them in the order of their ids."""
     ordered = sorted(names)
     if len(ordered) <= MOST_PEERS:
@@ -28,9 +28,9 @@ def peers(names: Collection[str]) -> list[str]:
     return [ordered[place] for place in np.linspace(0, len(ordered) - 1, MOST_PEERS).astype(int)]
 
 
-def typical(
+def typical_forecast(
     others: Snapshot, task: Task, unique_id: str, start: np.datetime64 | None, static: Mapping[str, Cell]
-) -> Entry | None:
+) -> ForecastEntry | None:
     """What a series of this panel is usually like at each step; None where the others have no value either.
 
     The values that the others took at the same phase of their latest seasons are one distribution: its
@@ -52,8 +52,15 @@ def typical(
     mean = np.array([column.mean() for column in values])
     quantiles = {q: np.array([np.quantile(column, q) for column in values]) for q in task.quantiles}
     detail = f"it has no observed value; {len(chosen)} other series of its panel at the same phase say this"
-    return Entry(
-        unique_id, "fallback", ForecastMethod.typical, Reason.no_history, detail, ahead, mean, quantiles
+    return ForecastEntry(
+        unique_id,
+        "fallback",
+        ForecastMethod.typical,
+        Reason.no_history,
+        detail,
+        ahead,
+        mean,
+        quantiles,
     )
 
 

@@ -10,8 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from models.arrays import Series, each_series, floats, keep_series
-from models.evaluation.evaluated import quantile_columns
+from models.arrays import Series, each_series, floats, keep_series, quantile_columns
 from models.families.naive import LastValue, SeasonalNaive
 from models.forecaster import Forecaster
 from quantis.errors import QuantisError
@@ -25,7 +24,7 @@ _NO_TIMES = np.zeros(0, "datetime64[us]")
 
 
 @dataclass(frozen=True)
-class Entry:
+class ForecastEntry:
     """The answer for one requested series: `h` finite steps, or none where `status` is refused."""
 
     unique_id: str
@@ -37,7 +36,7 @@ class Entry:
     mean: Floats = field(default_factory=lambda: np.zeros(0))
     quantiles: dict[float, Floats] = field(default_factory=dict)
 
-    def first(self, steps: int) -> Entry:
+    def head(self, steps: int) -> ForecastEntry:
         """The same, its first steps alone."""
         quantiles = {level: values[:steps] for level, values in self.quantiles.items()}
         return replace(self, ds=self.ds[:steps], mean=self.mean[:steps], quantiles=quantiles)
@@ -57,7 +56,7 @@ def forecast(
     requested: Sequence[str] | None = None,
     unknown: Collection[str] = (),
     steps: int | None = None,
-) -> list[Entry]:
+) -> list[ForecastEntry]:
     """One entry per requested series, in that order; without `requested` in the snapshot's order.
 
     `snapshot.future` holds `task.h` steps for each series that has a history; the first `steps` are
@@ -72,16 +71,16 @@ def forecast(
     known = [series[name] for name in dict.fromkeys(wanted) if name in series and series[name].observed]
     why = _unfit_for_model(forecaster, snapshot, task, known, set(unknown), steps)
     fit = [one.unique_id for one in known if one.unique_id not in why]
-    entries: dict[str, Entry] = {}
+    entries: dict[str, ForecastEntry] = {}
     if forecaster is not None and fit:
         answered, failed = _from_model(forecaster, keep_series(snapshot, fit), fit, task.h)
         entries, why = entries | answered, why | failed
     entries |= _from_naive(snapshot, task, [one for one in known if one.unique_id in why], why)
     found = [entries.get(name) or _refusal(name, name in unknown) for name in wanted]
-    return [entry.first(steps) for entry in found] if steps < task.h else found
+    return [entry.head(steps) for entry in found] if steps < task.h else found
 
 
-def replaced(entries: Sequence[Entry], forecasts: pa.Table) -> list[Entry]:
+def with_forecasts(entries: Sequence[ForecastEntry], forecasts: pa.Table) -> list[ForecastEntry]:
     """The entries with the means and quantiles of these forecasts; refused ones stay as they are."""
     made = {entry.unique_id: entry for entry in _entries(forecasts, ForecastMethod.model, {})}
     return [
@@ -163,7 +162,7 @@ def _null(column: pa.ChunkedArray) -> np.ndarray[tuple[int], np.dtype[np.bool_]]
 
 def _from_model(
     forecaster: Forecaster, snapshot: Snapshot, ids: Sequence[str], h: int
-) -> tuple[dict[str, Entry], dict[str, _Why]]:
+) -> tuple[dict[str, ForecastEntry], dict[str, _Why]]:
     """All series at once; those that this does not answer again by halves, down to each alone.
 
     One that spoils a call for others is found in few calls. A model that answers for none of the first
@@ -188,7 +187,7 @@ def _from_model(
 
 def _attempt(
     forecaster: Forecaster, snapshot: Snapshot, ids: Iterable[str], h: int, first: bool = False
-) -> tuple[dict[str, Entry], dict[str, _Why]]:
+) -> tuple[dict[str, ForecastEntry], dict[str, _Why]]:
     try:
         answers = {
             entry.unique_id: entry
@@ -206,7 +205,7 @@ def _attempt(
     return {n: sound[n] for n in ids if n in sound}, {n: bad for n in ids if n not in sound}
 
 
-def _is_sound(entry: Entry, h: int) -> bool:
+def _is_sound(entry: ForecastEntry, h: int) -> bool:
     values = np.stack([entry.mean, *entry.quantiles.values()])
     crossed = np.any(np.diff(values[1:], axis=0) < 0)
     return values.shape[1] == h and bool(np.isfinite(values).all()) and not crossed
@@ -214,11 +213,11 @@ def _is_sound(entry: Entry, h: int) -> bool:
 
 def _from_naive(
     snapshot: Snapshot, task: Task, series: list[Series], why: dict[str, _Why]
-) -> dict[str, Entry]:
+) -> dict[str, ForecastEntry]:
     seasons = [m for m in task.season_lengths if m > 1]
     seasonal = [s.unique_id for s in series if seasons and _steps_known(s) >= min(seasons)]
     rest = [s.unique_id for s in series if s.unique_id not in set(seasonal)]
-    found: dict[str, Entry] = {}
+    found: dict[str, ForecastEntry] = {}
     if seasonal:
         table = SeasonalNaive(task, max(seasons)).predict(keep_series(snapshot, seasonal))
         found |= {entry.unique_id: entry for entry in _entries(table, ForecastMethod.seasonal_naive, why)}
@@ -228,7 +227,7 @@ def _from_naive(
     return found
 
 
-def _entries(table: pa.Table, method: ForecastMethod, why: dict[str, _Why]) -> list[Entry]:
+def _entries(table: pa.Table, method: ForecastMethod, why: dict[str, _Why]) -> list[ForecastEntry]:
     ds, mean = times_of(table[DS]), floats(table["mean"])
     fan = {float(name[1:]): floats(table[name]) for name in quantile_columns(table)}
     status = "ok" if method is ForecastMethod.model else "fallback"
@@ -237,11 +236,13 @@ def _entries(table: pa.Table, method: ForecastMethod, why: dict[str, _Why]) -> l
         cause = why.get(unique_id)
         reason, detail = (cause.reason, cause.detail) if cause else (None, None)
         quantiles = {q: values[rows] for q, values in fan.items()}
-        found.append(Entry(unique_id, status, method, reason, detail, ds[rows], mean[rows], quantiles))
+        found.append(
+            ForecastEntry(unique_id, status, method, reason, detail, ds[rows], mean[rows], quantiles)
+        )
     return found
 
 
-def _refusal(unique_id: str, unknown: bool) -> Entry:
+def _refusal(unique_id: str, unknown: bool) -> ForecastEntry:
     reason = Reason.unknown_series if unknown else Reason.no_history
     detail = "no observed value, neither given nor stored; send a history with at least one"
-    return Entry(unique_id, "refused", ForecastMethod.none, reason, detail)
+    return ForecastEntry(unique_id, "refused", ForecastMethod.none, reason, detail)

@@ -10,21 +10,21 @@ import numpy as np
 import pyarrow as pa
 
 from models.forecaster import quantile_column
-from models.prediction.fallback import Entry
+from models.prediction.fallback import ForecastEntry
 from quantis.errors import InvalidInput
 from quantis.panel import DS, ID, Task, timestamps
 from quantis.types.arrays import Floats
 from quantis.types.forecasts import SeriesForecast
 
 
-def wanted_steps(h: int | None, task: Task) -> int:
+def resolve_horizon(h: int | None, task: Task) -> int:
     """The steps asked for; InvalidInput beyond the model's horizon."""
     if h is not None and h > task.h:
         raise InvalidInput(f"h {h} is more than the model's horizon {task.h}; ask for {task.h} or less")
     return h or task.h
 
 
-def as_answer(entry: Entry, quantiles: Sequence[float], h: int) -> SeriesForecast:
+def to_series_forecast(entry: ForecastEntry, quantiles: Sequence[float], h: int) -> SeriesForecast:
     """The entry of one series with just the steps and quantiles that were asked for."""
     times = [moment.replace(tzinfo=UTC) for moment in entry.ds[:h].astype("datetime64[us]").tolist()]
     return SeriesForecast(
@@ -39,7 +39,7 @@ def as_answer(entry: Entry, quantiles: Sequence[float], h: int) -> SeriesForecas
     )
 
 
-def _quantile(entry: Entry, quantile: float) -> Floats:
+def _quantile(entry: ForecastEntry, quantile: float) -> Floats:
     """A quantile of the entry, linear between the two nearest that it has. Shape [h]."""
     if quantile in entry.quantiles:
         return entry.quantiles[quantile]
@@ -51,7 +51,7 @@ def _quantile(entry: Entry, quantile: float) -> Floats:
     return entry.quantiles[known[-1] if quantile > known[-1] else known[0]]
 
 
-def as_table(entries: Sequence[Entry], quantiles: Sequence[float]) -> pa.Table:
+def forecast_table(entries: Sequence[ForecastEntry], quantiles: Sequence[float]) -> pa.Table:
     """`unique_id, ds, mean` and a column per quantile; refused entries have no rows."""
     said = [entry for entry in entries if len(entry.ds)]
     empty = np.zeros(0)

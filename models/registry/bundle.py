@@ -13,13 +13,12 @@ sample/*.arrow        two short series and what the model must predict for them
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,30 +29,15 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from models.arrays import floats, keep_series
-from models.families.ensemble import Ensemble
+from models.families.catalogue import FAMILIES, restore
 from models.forecaster import Forecaster, Parts
-from models.postprocessing.calibration import Calibrated, Calibration, calibrated
-from quantis.errors import Conflict, InvalidInput, QuantisError, Unavailable
+from models.postprocessing.calibration import Calibrated, Calibration, with_calibration
+from quantis.errors import Conflict, QuantisError
 from quantis.panel import DS, ID, Snapshot, Task, Y, series_slices
-from quantis.types.job_specs import Family
 from quantis.types.registry import Lineage
 
 FORMAT_VERSION = 3
 READABLE = (1, 2, 3)
-FAMILIES = {
-    "seasonal_naive": "models.families.naive:SeasonalNaive",
-    "last_value": "models.families.naive:LastValue",
-    "baseline": "models.families.naive:ColumnForecast",
-    "theta": "models.families.theta:Theta",
-    "statistical": "models.families.statistical:Statistical",
-    "boosting": "models.families.boosting.model:Boosting",
-    "boosting_recent": "models.families.boosting.model:RecentBoosting",
-    "boosting_plain": "models.families.boosting.model:PlainBoosting",
-    "ensemble": "models.families.ensemble:Ensemble",
-    "tft": "models.families.tft.forecaster:TftForecaster",
-    "tft_converted": "models.families.tft.pytorch_forecasting.converted:ConvertedTft",
-}
-NEVER_ASKED_FOR = frozenset({"baseline", "last_value", "tft_converted"})
 CALIBRATION = "calibration.json"
 _TOLERANCE = 1e-4
 _SAMPLE_SERIES = 2
@@ -66,39 +50,7 @@ class BundleBroken(QuantisError):
     status, code, title = 500, "bundle_broken", "The model's bundle is broken"
 
 
-def known_families(own: Mapping[str, str]) -> dict[str, str]:
-    """The families of the platform and the operator's own, each as `module:Class`."""
-    if taken := sorted(own.keys() & FAMILIES.keys()):
-        raise InvalidInput(f"family {taken[0]!r} is one of the platform's own; give yours another name")
-    return FAMILIES | dict(own)
-
-
-def require_families(names: Iterable[str], families: Mapping[str, str]) -> None:
-    """InvalidInput for a family that cannot be asked for here."""
-    choice = [*Family, *(name for name in families if name not in FAMILIES)]
-    for name in names:
-        if name not in choice:
-            raise InvalidInput(
-                f"family {name!r} is not known here; choose among {', '.join(sorted(choice))}, "
-                "or have an operator allow it with QUANTIS_MODEL_MODULES"
-            )
-
-
-def family_class(family: str, families: Mapping[str, str] = FAMILIES) -> type[Forecaster]:
-    """The forecaster of a family; imports its libraries now and not earlier."""
-    if family not in families:
-        raise InvalidInput(f"family {family!r} is not one of {', '.join(families)}")
-    module, _, name = families[family].partition(":")
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise Unavailable(f"family {family!r} cannot be loaded from {families[family]}: {error}") from error
-    if found.family != family:
-        raise Unavailable(f"{families[family]} calls itself {found.family!r}, not {family!r}; use one name")
-    return cast(type[Forecaster], found)
-
-
-def size_of(forecaster: Forecaster) -> int:
+def model_bytes(forecaster: Forecaster) -> int:
     """The bytes of a fitted model: its configuration, arrays and texts."""
     parts = forecaster.parts()
     arrays = sum(values.nbytes for values in parts.tensors.values())
@@ -134,22 +86,11 @@ def read_bundle(folder: Path, families: Mapping[str, str] = FAMILIES) -> Forecas
     task = Task.model_validate_json(files["task.json"])
     texts = {name[6:]: data.decode() for name, data in files.items() if name.startswith("texts/")}
     parts = Parts(json.loads(files["config.json"]), load_tensors(files["tensors.safetensors"]), texts)
-    forecaster = restored(family, task, parts, families)
+    forecaster = restore(family, task, parts, families)
     if CALIBRATION in files:
-        forecaster = calibrated(forecaster, Calibration.model_validate_json(files[CALIBRATION]))
+        forecaster = with_calibration(forecaster, Calibration.model_validate_json(files[CALIBRATION]))
     _conform(folder, forecaster, {name: _from_ipc(files[f"sample/{name}.arrow"]) for name in _SAMPLE_TABLES})
     return forecaster
-
-
-def restored(family: str, task: Task, parts: Parts, families: Mapping[str, str]) -> Forecaster:
-    """The forecaster of these parts; the members of an ensemble are of `families`, too."""
-    found = family_class(family, families)
-    if not issubclass(found, Ensemble):
-        return found.from_parts(task, parts)
-    members = [
-        (weight, restored(name, task, own, families)) for weight, name, own in Ensemble.members_of(parts)
-    ]
-    return found(task, members)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
-from models.registry.bundle import known_families, require_families
+from models.families.catalogue import known_families, require_families
 from quantis.errors import NotFound
 from quantis.types.base import MAX_INTEGER, Id, Page
 from quantis.types.job_specs import CompareSpec, IngestSpec, JobKind

@@ -19,8 +19,8 @@ from cluster.repositories.vintages import Vintages
 from features.store.snapshots import latest_known_ds, snapshot_at
 from models.forecaster import Forecaster
 from models.prediction import cold_start, fallback
-from models.prediction.response import as_answer, wanted_steps
-from models.registry.bundle import FAMILIES, read_bundle
+from models.prediction.response import resolve_horizon, to_series_forecast
+from models.registry.bundle import read_bundle
 from models.registry.mlflow_registry import CHAMPION, Registry
 from monitoring import instruments
 from quantis.errors import NotFound
@@ -84,7 +84,7 @@ class Engine:
         version = self._resolve(team, ref)
         loaded = self._load(team, version)
         task = loaded.forecaster.task
-        quantiles, steps = wanted_quantiles(request, task), wanted_steps(request.h, task)
+        quantiles, steps = wanted_quantiles(request, task), resolve_horizon(request.h, task)
         as_of = request.as_of or datetime.now(UTC)
         dataset = self._dataset(team, task.dataset)
         entries = self._entries(dataset, loaded, request, steps, as_of)
@@ -100,7 +100,7 @@ class Engine:
             freq=task.freq,
             as_of=as_of,
             issued_at=datetime.now(UTC),
-            forecasts=[as_answer(entry, quantiles, steps) for entry in entries],
+            forecasts=[to_series_forecast(entry, quantiles, steps) for entry in entries],
         )
         self._vintages.keep(team, request, response)
         self._measure(version, response, time.perf_counter() - started)
@@ -113,11 +113,11 @@ class Engine:
         request: ForecastRequest,
         steps: int,
         as_of: datetime,
-    ) -> list[fallback.Entry]:
+    ) -> list[fallback.ForecastEntry]:
         task = loaded.forecaster.task
         own = [series.unique_id for series in request.series if series.y is not None]
         panel = dataset.panel(as_of, series=own) if dataset and own else None
-        found: dict[int, fallback.Entry] = {}
+        found: dict[int, fallback.ForecastEntry] = {}
         for places in _rounds(request.series):
             asked = [request.series[place] for place in places]
             snapshots = self._stored(dataset, asked, loaded.forecaster, as_of)
@@ -136,9 +136,9 @@ class Engine:
         dataset: OpenDataset | None,
         loaded: _Loaded,
         request: ForecastRequest,
-        entries: list[fallback.Entry],
+        entries: list[fallback.ForecastEntry],
         as_of: datetime,
-    ) -> list[fallback.Entry]:
+    ) -> list[fallback.ForecastEntry]:
         """The entries, those of series that are said to have no value yet by what is typical of the panel.
 
         An id that is merely unknown stays refused: it may be a slip.
@@ -147,12 +147,12 @@ class Engine:
         if dataset is None or not new:
             return entries
         task = loaded.forecaster.task
-        asked = [SeriesRequest(unique_id=name) for name in cold_start.peers(loaded.known)]
+        asked = [SeriesRequest(unique_id=name) for name in cold_start.sample_peers(loaded.known)]
         stored = self._stored(dataset, asked, loaded.forecaster, as_of)
         for place in new if stored else ():
             series = request.series[place]
             start = start_of(series, task)
-            made = cold_start.typical(stored[0], task, series.unique_id, start, series.stat_exog)
+            made = cold_start.typical_forecast(stored[0], task, series.unique_id, start, series.stat_exog)
             entries[place] = made or entries[place]
         return entries
 

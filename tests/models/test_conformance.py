@@ -8,6 +8,7 @@ from examples.own_model import Drift
 from models.arrays import floats
 from models.conformance import check
 from models.families.boosting.model import Boosting, PlainBoosting, RecentBoosting
+from models.families.catalogue import family_class, known_families
 from models.families.ensemble import Ensemble
 from models.families.naive import LastValue, SeasonalNaive
 from models.families.statistical import Statistical
@@ -15,7 +16,7 @@ from models.families.tft import training
 from models.families.tft.forecaster import TftForecaster
 from models.families.theta import Theta
 from models.forecaster import Parts
-from models.registry.bundle import family_class, known_families, read_bundle, write_bundle
+from models.registry.bundle import read_bundle, write_bundle
 from quantis.errors import InvalidInput, Unavailable
 from quantis.types.job_specs import TftParams
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from features.design.design_frame import FeatureSpec, design, horizon_rows
-from models.arrays import floats, predictions, recent
+from models.arrays import floats, predictions, truncate_history
 from models.forecaster import Parts, quantile_column
 from quantis.panel import ID, Snapshot, Task, series_slices
 from quantis.types.arrays import Floats
@@ -44,7 +44,7 @@ class DirectBoosting:
         return self.spec.context_length
 
     def predict(self, snapshot: Snapshot) -> pa.Table:
-        tail = recent(snapshot, self.context_length)
+        tail = truncate_history(snapshot, self.context_length)
         matrix = _matrix(design(tail, self.task, self.spec), self.spec)[horizon_rows(tail)]
         columns = {name: self._column(name, matrix) for name in self.boosters}
         fan = np.column_stack([columns[quantile_column(q)] for q in self.task.quantiles])

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from features.design.direct_frame import DirectFrame, DirectSpec, Samples, direct_spec
-from models.arrays import predictions, recent
+from models.arrays import predictions, truncate_history
 from models.families.boosting.training import (
     CENTRES,
     MAX_ROWS,
@@ -80,7 +80,7 @@ class Boosting:
         """
         rows = max(MAX_ROWS // max(snapshot.future.num_rows // task.h, 1), 4 * task.h)
         spec = direct_spec(task, snapshot, cls.view.covariates)
-        frame = DirectFrame(recent(snapshot, max(rows, 2 * spec.context_length)), task, spec)
+        frame = DirectFrame(truncate_history(snapshot, max(rows, 2 * spec.context_length)), task, spec)
         samples, age = drawn(frame, spec)
         half_life = max(2 * task.h, usual_length(frame) // 8) if cls.view.half_life else None
         weight = None if half_life is None else 0.5 ** (age / half_life)
@@ -104,7 +104,7 @@ class Boosting:
         return self.widening is not None
 
     def predict(self, snapshot: Snapshot) -> pa.Table:
-        samples = DirectFrame.horizon(recent(snapshot, self.context_length), self.task, self.spec)
+        samples = DirectFrame.horizon(truncate_history(snapshot, self.context_length), self.task, self.spec)
         answers = {name: self._answer(name, samples) for name in self.boosters}
         # Bundles of before the third view have two.
         centre = np.mean([answers[name] for name in CENTRES if name in answers], axis=0)

@@ -21,7 +21,7 @@ import numpy as np
 
 from features.design.direct_frame import DirectFrame, DirectSpec, Samples
 from models.forecaster import quantile_column
-from models.postprocessing.calibration import beyond, measured, share_within
+from models.postprocessing.calibration import central_interval, nominal_coverage, nonconformity_scores
 from quantis.errors import InvalidInput
 from quantis.types.arrays import Floats, Integers
 
@@ -117,7 +117,7 @@ class Training:
         more values than samples may be: boosters cannot know them by heart. None where samples or origins are
         too few to tell, or levels have no interval.
         """
-        low, high = measured(levels)
+        low, high = central_interval(levels)
         count = len(self.samples.y)
         if low == high or count < _FEWEST:
             return None
@@ -133,7 +133,7 @@ class Training:
             lambda one: self._beyond(low, high, some[block != one], some[block == one]), blocks
         )
         found = np.nan_to_num(np.concatenate(scores), nan=_WIDEST)
-        return float(np.clip(np.quantile(found, share_within(low, high)), 1.0, _WIDEST))
+        return float(np.clip(np.quantile(found, nominal_coverage(low, high)), 1.0, _WIDEST))
 
     def _beyond(self, low: float, high: float, train: Integers, test: Integers) -> Floats:
         """How many times its interval's width each of `test` lies from the median, trained on `train`."""
@@ -145,7 +145,7 @@ class Training:
         middle = answer(self.centre("median", train))
         below = np.minimum(answer(self.quantile(low, train)), middle) if low < 0.5 else None
         above = np.maximum(answer(self.quantile(high, train)), middle) if high > 0.5 else None
-        return beyond(z, middle, below, above)
+        return nonconformity_scores(z, middle, below, above)
 
     def _at_once(self, make: Callable[[Given], Made], of: Iterable[Given]) -> list[Made]:
         with ThreadPoolExecutor(self.threads, initializer=_give_way, initargs=(itertools.count(),)) as pool:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from models.arrays import predictions, recent
+from models.arrays import predictions, truncate_history
 from models.families.tft.explanation import explanation
 from models.families.tft.fast_predict import FastPredictor
 from models.families.tft.input_encoding import InputEncoding, SeriesScales
@@ -62,7 +62,7 @@ class TftForecaster:
         return self.params.encoder_length + max(self.encoding.lags, default=0)
 
     def predict(self, snapshot: Snapshot) -> pa.Table:
-        tail = recent(snapshot, self.context_length)
+        tail = truncate_history(snapshot, self.context_length)
         encoded = encode_snapshot(tail, self.task, self.encoding, self.scales)
         windows = WindowTensors.from_encoded([encoded], self.params.encoder_length, self.task.h)
         scaled = np.concatenate([found.numpy() for found in self._each(windows, self._quantiles)])
@@ -79,7 +79,7 @@ class TftForecaster:
 
         Columns as `explanation.SCHEMA`; the weights of one kind sum to 1 in each step.
         """
-        tail = recent(snapshot, self.context_length)
+        tail = truncate_history(snapshot, self.context_length)
         encoded = encode_snapshot(tail, self.task, self.encoding, self.scales)
         windows = WindowTensors.from_encoded([encoded], self.params.encoder_length, self.task.h)
         return explanation(

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.design.direct_frame import DirectFrame, direct_spec
-from models.arrays import floats, recent
+from models.arrays import floats, truncate_history
 from quantis.frequency import Frequency
 from quantis.panel import Snapshot, Task, timestamps
 from quantis.types.datasets import Roles
@@ -79,7 +79,7 @@ def test_when_only_the_context_is_given_then_every_bit_of_the_horizon_is_the_sam
     task, snapshot = _task(), _snapshot([400, 350, 90], seed)
     spec = direct_spec(task, snapshot)
     whole = DirectFrame.horizon(snapshot, task, spec)
-    tail = DirectFrame.horizon(recent(snapshot, spec.context_length), task, spec)
+    tail = DirectFrame.horizon(truncate_history(snapshot, spec.context_length), task, spec)
     for name in ("matrix", "level", "spread", "season", "unrest"):
         assert np.array_equal(getattr(whole, name), getattr(tail, name), equal_nan=True), name
 

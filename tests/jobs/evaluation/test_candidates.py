@@ -19,10 +19,10 @@ from jobs.evaluation import candidates
 from jobs.evaluation.candidates import Candidate, CandidateBlock, EvaluationResult, EvaluationSetup
 from jobs.evaluation.runner import tft_seconds
 from jobs.evaluation.time_budget import TimeBudget
+from models.families.catalogue import known_families
 from models.families.naive import SeasonalNaive
 from models.families.theta import Theta
 from models.prediction import fallback
-from models.registry.bundle import known_families
 from quantis.errors import InvalidInput, TimedOut
 from quantis.panel import Panel, Task, timestamps
 from quantis.types.forecasts import ForecastMethod

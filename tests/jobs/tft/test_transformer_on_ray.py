@@ -21,7 +21,7 @@ from cluster.repositories.jobs import Jobs
 from cluster.settings import Settings
 from jobs.runtime import Context
 from models.families.tft.forecaster import TftForecaster
-from models.postprocessing.calibration import bare
+from models.postprocessing.calibration import without_calibration
 from models.registry.bundle import read_bundle
 from models.registry.model_card import card
 from quantis.types.datasets import DatasetSpec, Roles
@@ -157,7 +157,7 @@ def test_when_a_job_goes_on_from_a_model_then_it_begins_with_its_weights_and_its
     assert version.lineage is not None
     assert version.lineage.parent == "demand:1"
     assert "| went on from | demand:1 |" in card(version, None)
-    child = bare(read_bundle(context.registry.download(version)))
+    child = without_calibration(read_bundle(context.registry.download(version)))
     assert isinstance(child, TftForecaster)
     assert child.lineage.parent == "demand:1"
     assert child.lineage.trained_until == datetime(2024, 1, 28, 23, tzinfo=UTC)

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from models.evaluation.breakdown import by_dimension, overall, segments_of
-from models.evaluation.evaluated import Rows
+from models.evaluation.breakdown import by_dimension, overall, segment_labels
+from models.evaluation.evaluated import EvaluatedRows
 from models.evaluation.metrics import evaluate
 from quantis.errors import InvalidInput
 from quantis.panel import Panel, Task, timestamps
@@ -62,8 +62,8 @@ def predictions(panel: Panel) -> pa.Table:
 
 def test_when_figures_are_cut_then_each_cut_holds_every_row_once_and_agrees_with_its_part(panel, predictions):
     history = panel.target.select(["unique_id", "ds", "y"])
-    rows = Rows.of(predictions, history, 7)
-    segments = segments_of(panel, TASK, ["region", "promo"])
+    rows = EvaluatedRows.from_tables(predictions, history, 7)
+    segments = segment_labels(panel, TASK, ["region", "promo"])
     cut = by_dimension("m", predictions, rows, segments)
     for dimension in ("series", "step", "window"):
         assert sum(cut[dimension]["rows"].to_pylist()) == 23, dimension
@@ -82,9 +82,9 @@ def test_when_figures_are_cut_then_each_cut_holds_every_row_once_and_agrees_with
 
 def test_when_a_number_has_many_values_then_it_is_cut_into_quarters(panel, predictions):
     history = panel.target.select(["unique_id", "ds", "y"])
-    rows = Rows.of(predictions, history, 7)
+    rows = EvaluatedRows.from_tables(predictions, history, 7)
     for column in ("price", "stock"):
-        found = by_dimension("m", predictions, rows, segments_of(panel, TASK, [column]))["segment"]
+        found = by_dimension("m", predictions, rows, segment_labels(panel, TASK, [column]))["segment"]
         assert 2 <= found.num_rows <= 4
         assert all(
             label.startswith(f"{column} = 0") and " to " in label for label in found["label"].to_pylist()
@@ -96,4 +96,4 @@ def test_when_a_column_is_not_there_then_the_known_ones_are_named(panel):
     with pytest.raises(
         InvalidInput, match="'colour' is no column of the dataset to cut by; it has region, promo"
     ):
-        segments_of(panel, TASK, ["colour"])
+        segment_labels(panel, TASK, ["colour"])

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.evaluation.evaluated import Rows
-from models.evaluation.metrics import METRICS, Parts, evaluate, figures, pair_errors
+from models.evaluation.evaluated import EvaluatedRows
+from models.evaluation.metrics import METRICS, Partition, evaluate, metrics_by_part, pair_errors
 from quantis.panel import timestamps
 
 QUANTILES = (0.025, 0.1, 0.5, 0.8, 0.9, 0.975)
@@ -134,22 +134,22 @@ def test_when_every_metric_is_computed_twice_then_both_agree_to_nine_digits(case
 @given(cases(), st.sampled_from(["series", "window", "step"]))
 def test_when_metrics_are_cut_by_part_then_each_part_is_as_if_it_were_alone(case, dimension):
     forecasts, history = tables(case)
-    rows = Rows.of(forecasts, history, case["m"])
+    rows = EvaluatedRows.from_tables(forecasts, history, case["m"])
     series, windows, h = case["fan"].shape[:3]
-    window, one, step = np.unravel_index(rows.place, (windows, series, h))
+    window, one, step = np.unravel_index(rows.table_row, (windows, series, h))
     codes, count = {"series": (one, series), "window": (window, windows), "step": (step, h)}[dimension]
     assert np.array_equal(rows.step, step + 1)
-    found = figures(rows, Parts(codes, count))
+    found = metrics_by_part(rows, Partition(codes, count))
     for part in range(count):
-        place = {"series": 0, "window": 1, "step": 2}[dimension]
-        same(found[part], oracle(case, lambda *cell, part=part, place=place: cell[place] == part))
+        table_row = {"series": 0, "window": 1, "step": 2}[dimension]
+        same(found[part], oracle(case, lambda *cell, part=part, table_row=table_row: cell[table_row] == part))
 
 
 @settings(max_examples=50, deadline=None)
 @given(cases())
 def test_when_pairs_are_listed_then_their_mean_is_the_mase(case):
     forecasts, history = tables(case)
-    rows = Rows.of(forecasts, history, case["m"])
+    rows = EvaluatedRows.from_tables(forecasts, history, case["m"])
     errors = pair_errors(rows)[1]
     errors = errors[np.isfinite(errors)]
     expected = evaluate(forecasts, history, case["m"]).metrics["mase"]

@@ -3,7 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.evaluation.promotion_gate import Score, compare, fall_back, gate, leaderboard
+from models.evaluation.promotion_gate import (
+    Score,
+    choose_naive,
+    compare_to_naive,
+    decide_promotion,
+    leaderboard,
+)
 from quantis.errors import InvalidInput
 
 WINDOWS = [np.datetime64("2024-01-01", "us"), np.datetime64("2024-01-02", "us")]
@@ -64,7 +70,7 @@ def test_when_the_gate_decides_then_only_a_model_that_is_surely_better_passes_an
     rivals, chosen, beats
 ):
     scores = [*NAIVES, *(_score(*rival) for rival in rivals)]
-    decision = gate(scores)
+    decision = decide_promotion(scores)
     assert (decision.chosen, decision.beats_naive) == (chosen, beats)
     assert decision.passed  # seasonal naive may be the champion, too
     assert (decision.naive_mase, decision.naive_wql) == pytest.approx((0.8, 0.30))
@@ -73,18 +79,20 @@ def test_when_the_gate_decides_then_only_a_model_that_is_surely_better_passes_an
 
 def test_when_a_model_is_better_on_the_mean_but_by_chance_then_the_reason_says_so():
     scores = [*NAIVES, _score("Lucky", "tft", _noisy(0.79, 0.3, 10))]
-    decision = gate(scores)
+    decision = decide_promotion(scores)
     assert "Lucky: MASE 1.3% below Naive168 (p = " in decision.reason
     assert "over 10 series)" in decision.reason
 
 
 def test_when_no_seasonal_naive_was_scored_then_the_gate_refuses_to_decide():
     with pytest.raises(InvalidInput, match="no seasonal naive"):
-        gate([_score("Good", "tft", _flat(0.5))])
+        decide_promotion([_score("Good", "tft", _flat(0.5))])
 
 
 def test_when_the_choice_comes_to_nothing_then_the_best_naive_serves_with_the_reason():
-    decision = fall_back([*NAIVES, _score("Good", "tft", _flat(0.5))], "the refit of Good failed: no memory")
+    decision = choose_naive(
+        [*NAIVES, _score("Good", "tft", _flat(0.5))], "the refit of Good failed: no memory"
+    )
     assert (decision.chosen, decision.passed, decision.beats_naive) == ("Naive168", True, False)
     assert "no memory" in decision.reason
 
@@ -97,7 +105,7 @@ def test_when_series_are_few_then_their_windows_are_the_blocks_and_below_six_no_
     series, windows, blocks, tested
 ):
     naive = _score("Naive", "seasonal_naive", _flat(1.0, series, windows))
-    found = compare(_score("M", "tft", _flat(0.9, series, windows)), naive)
+    found = compare_to_naive(_score("M", "tft", _flat(0.9, series, windows)), naive)
     assert (found.blocks, found.p_value is not None, found.better) == (blocks, tested, True)
 
 
@@ -105,7 +113,7 @@ def test_when_series_are_few_then_their_windows_are_the_blocks_and_below_six_no_
     ("errors", "better"), [([[0.9, 0.9]], True), ([[0.5, 1.01]], False), ([[0.96, 0.97]], False)]
 )
 def test_when_there_is_one_series_then_the_model_must_win_every_window_by_a_twentieth(errors, better):
-    found = compare(_score("M", "tft", errors), _score("Naive", "seasonal_naive", [[1.0, 1.0]]))
+    found = compare_to_naive(_score("M", "tft", errors), _score("Naive", "seasonal_naive", [[1.0, 1.0]]))
     assert (found.better, found.p_value) == (better, None)
     assert "too few to test" in found.verdict
 
@@ -116,7 +124,9 @@ def test_when_windows_depend_on_each_other_then_they_do_not_count_twice():
     once = [[1 - d] for d in noise]
     twice = [[1 - d, 1 - d] for d in noise]
     p_once, p_twice = (
-        compare(_score("M", "tft", e), _score("N", "seasonal_naive", _flat(1.0, 12, len(e[0])))).p_value
+        compare_to_naive(
+            _score("M", "tft", e), _score("N", "seasonal_naive", _flat(1.0, 12, len(e[0])))
+        ).p_value
         for e in (once, twice)
     )
     assert p_once == p_twice
@@ -126,10 +136,10 @@ def test_when_models_are_no_better_than_naive_then_one_in_twenty_passes_at_most(
     rng = np.random.default_rng(5)
     naive = _score("N", "seasonal_naive", _flat(1.0, 20, 1))
     errors = 1 + 0.2 * rng.standard_t(4, (400, 20, 1))
-    passed = sum(compare(_score("M", "tft", one.tolist()), naive).better for one in errors)
+    passed = sum(compare_to_naive(_score("M", "tft", one.tolist()), naive).better for one in errors)
     assert 4 <= passed <= 30  # 20 are expected; beyond lie 1 % of the runs
 
 
 def test_when_nothing_has_a_scale_then_nothing_is_compared():
-    found = compare(_score("M", "tft", []), _score("N", "seasonal_naive", []))
+    found = compare_to_naive(_score("M", "tft", []), _score("N", "seasonal_naive", []))
     assert (found.better, found.blocks) == (False, 0)

@@ -9,7 +9,7 @@ import pytest
 
 from features.design.direct_frame import DirectFrame, direct_spec
 from features.store.snapshots import snapshot_at
-from models.arrays import floats, keep_series, recent
+from models.arrays import floats, keep_series, truncate_history
 from models.evaluation.metrics import evaluate
 from models.evaluation.rolling_origin import backtest
 from models.families.boosting import training
@@ -105,7 +105,7 @@ def test_when_only_the_needed_history_or_a_single_series_is_given_then_the_answe
     _, snapshot, _, model = fitted
     whole = model.predict(snapshot)
     assert np.allclose(
-        floats(model.predict(recent(snapshot, model.context_length))["mean"]), floats(whole["mean"])
+        floats(model.predict(truncate_history(snapshot, model.context_length))["mean"]), floats(whole["mean"])
     )
     alone = model.predict(keep_series(snapshot, ["b"]))
     assert np.allclose(floats(alone["mean"]), floats(whole["mean"])[24:48])
@@ -115,7 +115,9 @@ def test_when_the_history_is_short_and_full_of_gaps_then_the_answer_is_finite(fi
     _, snapshot, _, model = fitted
     y = floats(snapshot.history["y"])
     y[::3] = np.nan
-    gappy = recent(Snapshot(_change(snapshot.history, "y", y), snapshot.future, snapshot.static), 30)
+    gappy = truncate_history(
+        Snapshot(_change(snapshot.history, "y", y), snapshot.future, snapshot.static), 30
+    )
     table = model.predict(gappy)
     assert all(np.isfinite(floats(table[name])).all() for name in table.column_names[2:])
 

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from models.arrays import floats, keep_series, recent
+from models.arrays import floats, keep_series, truncate_history
 from models.evaluation.metrics import evaluate
 from models.families.naive import SeasonalNaive
 from models.families.statistical import Statistical
@@ -64,7 +64,7 @@ def test_when_it_answers_then_the_contract_holds(case):
 )
 def test_when_a_history_is_difficult_then_the_answer_is_finite(case, values):
     task, snapshot, _ = case
-    one = recent(keep_series(snapshot, ["a"]), len(values))
+    one = truncate_history(keep_series(snapshot, ["a"]), len(values))
     table = Statistical.fit(one, task).predict(_with_y(one, values))
     assert all(np.isfinite(floats(table[name])).all() for name in table.column_names[2:])
 

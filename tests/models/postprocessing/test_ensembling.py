@@ -7,12 +7,12 @@ import pyarrow as pa
 import pytest
 
 from models.arrays import floats
-from models.evaluation.evaluated import Rows
-from models.families.ensemble import Ensemble, weigh
+from models.evaluation.evaluated import EvaluatedRows
+from models.families.ensemble import Ensemble
 from models.families.naive import SeasonalNaive
 from models.families.statistical import Statistical
-from models.postprocessing.calibration import Calibration, bare, calibrated
-from models.postprocessing.ensembling import ENSEMBLE, candidates
+from models.postprocessing.calibration import Calibration, with_calibration, without_calibration
+from models.postprocessing.ensembling import ENSEMBLE, blend_candidates, weigh
 from models.registry.bundle import read_bundle, write_bundle
 from quantis.errors import InvalidInput
 from quantis.frequency import Frequency
@@ -71,8 +71,8 @@ def world():
     return history, judged
 
 
-def _rows(table: pa.Table, history: pa.Table) -> Rows:
-    return Rows.of(table, history, 7)
+def _rows(table: pa.Table, history: pa.Table) -> EvaluatedRows:
+    return EvaluatedRows.from_tables(table, history, 7)
 
 
 def _coverage(table: pa.Table) -> float:
@@ -101,7 +101,7 @@ def test_when_intervals_are_too_narrow_or_wide_then_those_of_other_data_cover_af
     history, judged = world
     middle = (judged(4, width, seed=2), judged(4, width, seed=5, sign=-1))
     both = pa.concat_tables(middle)
-    calibration = Calibration.of(_rows(both, history), H, WINDOWS, 0)
+    calibration = Calibration.fit(_rows(both, history), H, WINDOWS, 0)
     fresh = pa.concat_tables([judged(4, width, seed=7), judged(4, width, seed=8, sign=-1)])
     assert not 0.75 < _coverage(fresh) < 0.85
     windows = [fresh.slice(i * SERIES * H, SERIES * H) for i in range(2 * WINDOWS)]
@@ -112,7 +112,7 @@ def test_when_there_are_few_windows_then_intervals_move_part_of_the_way_and_neve
     history, judged = world
     rows = _rows(judged(4, 1.5, seed=2), history)
     few, more, all_the_way = (
-        Calibration.of(rows, H, windows, prior).factors["q0.9"][0]
+        Calibration.fit(rows, H, windows, prior).factors["q0.9"][0]
         for windows, prior in ((1, 2), (3, 2), (3, 0))
     )
     assert 1 < few < more < all_the_way
@@ -122,7 +122,7 @@ def test_when_there_are_few_windows_then_intervals_move_part_of_the_way_and_neve
 def test_when_a_member_has_measured_its_intervals_then_the_backtest_moves_them_less(world):
     history, judged = world
     table = judged(4, 1.5, seed=2)
-    found = candidates({"sure": table, "other": table}, table, history, TASK, measured={"sure"})
+    found = blend_candidates({"sure": table, "other": table}, table, history, TASK, measured={"sure"})
     own, measured = (found[name].calibration.factors["q0.9"][0] for name in ("other", "sure"))
     assert own == pytest.approx(measured ** ((3 + 12) / (3 + 2)))
     assert 1 < measured < own
@@ -133,7 +133,7 @@ def test_when_members_have_measured_their_intervals_then_the_backtest_makes_none
     members = {name: judged(4, 20.0, seed=s, sign=sign) for name, s, sign in (("a", 2, 1), ("b", 3, -1))}
 
     def narrowed(measured: set[str]) -> dict[str, bool]:
-        found = candidates(members, members["a"], history, TASK, members, measured)
+        found = blend_candidates(members, members["a"], history, TASK, members, measured)
         return {
             name: min(min(factors) for factors in one.calibration.factors.values()) < 1
             for name, one in found.items()
@@ -146,7 +146,7 @@ def test_when_members_have_measured_their_intervals_then_the_backtest_makes_none
 def test_when_one_side_alone_has_quantiles_then_it_is_moved_until_it_holds_its_share(world):
     history, judged = world
     upper = [judged(4, 1.5, seed=s, sign=sign).drop_columns(["q0.1"]) for s, sign in ((2, 1), (5, -1))]
-    calibration = Calibration.of(_rows(pa.concat_tables(upper), history), H, WINDOWS, 0)
+    calibration = Calibration.fit(_rows(pa.concat_tables(upper), history), H, WINDOWS, 0)
     assert set(calibration.factors) == {"q0.9"}
     fresh = [judged(4, 1.5, seed=s, sign=sign).drop_columns(["q0.1"]) for s, sign in ((7, 1), (8, -1))]
     windows = [table.slice(i * SERIES * H, SERIES * H) for table in fresh for i in range(WINDOWS)]
@@ -157,7 +157,7 @@ def test_when_one_side_alone_has_quantiles_then_it_is_moved_until_it_holds_its_s
 def test_when_there_is_the_median_alone_then_there_is_nothing_to_calibrate(world):
     history, judged = world
     assert (
-        Calibration.of(_rows(judged(4, 1, seed=2).drop_columns(["q0.1", "q0.9"]), history), H, WINDOWS, 0)
+        Calibration.fit(_rows(judged(4, 1, seed=2).drop_columns(["q0.1", "q0.9"]), history), H, WINDOWS, 0)
         is None
     )
 
@@ -181,7 +181,7 @@ def test_when_calibrated_then_quantiles_do_not_cross_and_nothing_becomes_negativ
 def test_when_the_actuals_of_a_window_change_then_what_is_judged_there_stays(world):
     history, judged = world
     members = {"high": judged(4, 1, seed=2), "low": judged(3, 2, seed=3, sign=-1)}
-    before = candidates(members, members["high"], history, TASK, members)[ENSEMBLE]
+    before = blend_candidates(members, members["high"], history, TASK, members)[ENSEMBLE]
     last = np.arange(WINDOWS * SERIES * H) >= (WINDOWS - 1) * SERIES * H
 
     def shifted(table: pa.Table) -> pa.Table:
@@ -189,7 +189,7 @@ def test_when_the_actuals_of_a_window_change_then_what_is_judged_there_stays(wor
         return table.set_column(table.column_names.index("y"), "y", pa.array(y))
 
     other = {name: shifted(table) for name, table in members.items()}
-    after = candidates(other, other["high"], history, TASK, other)[ENSEMBLE]
+    after = blend_candidates(other, other["high"], history, TASK, other)[ENSEMBLE]
     for name in ("mean", "q0.1", "q0.9"):
         same = floats(before.predictions[name]) == floats(after.predictions[name])
         assert same[last].all()
@@ -199,7 +199,7 @@ def test_when_the_actuals_of_a_window_change_then_what_is_judged_there_stays(wor
 def test_when_a_member_may_not_be_blended_then_it_is_calibrated_alone(world):
     history, judged = world
     members = {"own": judged(1, 1, seed=2), "other": judged(3, 2, seed=3, sign=-1)}
-    found = candidates(members, members["other"], history, TASK, {"other"})
+    found = blend_candidates(members, members["other"], history, TASK, {"other"})
     assert set(found) == {"own", "other"}
     assert found["own"].calibration is not None
 
@@ -211,12 +211,12 @@ def test_when_an_ensemble_is_kept_as_a_bundle_then_it_answers_the_same_and_cover
     snapshot, _ = make_snapshot(task, {"a": 400, "b": 400})
     members = [(0.25, SeasonalNaive.fit(snapshot, task, 24)), (0.75, Statistical.fit(snapshot, task))]
     calibration = Calibration(ends=(task.h,), factors={"q0.1": (2.0,), "q0.9": (3.0,)})
-    model = calibrated(Ensemble(task, members), calibration)
+    model = with_calibration(Ensemble(task, members), calibration)
     again = read_bundle(write_bundle(tmp_path / "b", model, snapshot))
     assert again.predict(snapshot).equals(model.predict(snapshot))
     assert again.family == "ensemble"
-    assert isinstance(bare(again), Ensemble)
-    plain, moved = bare(again).predict(snapshot), again.predict(snapshot)
+    assert isinstance(without_calibration(again), Ensemble)
+    plain, moved = without_calibration(again).predict(snapshot), again.predict(snapshot)
     assert np.allclose(
         floats(moved["q0.9"]) - floats(moved["q0.5"]), 3 * (floats(plain["q0.9"]) - floats(plain["q0.5"]))
     )

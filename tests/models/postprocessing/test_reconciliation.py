@@ -15,7 +15,7 @@ from models.evaluation.metrics import evaluate
 from models.evaluation.rolling_origin import backtest
 from models.families.naive import SeasonalNaive
 from models.families.statistical import Statistical
-from models.postprocessing.reconciliation import TOTAL, Levels, WithNodes
+from models.postprocessing.reconciliation import TOTAL, Hierarchy, HierarchySnapshots
 from quantis.errors import InvalidInput
 from quantis.panel import Snapshot, Task, series_slices, times_of, timestamps
 from quantis.types.datasets import Roles
@@ -54,7 +54,7 @@ def _by_series(table: pa.Table, column: str = "mean") -> dict[str, np.ndarray]:
     return {name: floats(table[column])[rows] for name, rows in series_slices(table["unique_id"])}
 
 
-def _adds_up(table: pa.Table, levels: Levels) -> float:
+def _adds_up(table: pa.Table, levels: Hierarchy) -> float:
     """The largest gap between a node and the sum of its series."""
     mean = _by_series(table)
     zero = np.zeros(len(next(iter(mean.values()))))
@@ -70,15 +70,16 @@ def _adds_up(table: pa.Table, levels: Levels) -> float:
 
 
 def test_when_levels_are_made_then_nodes_are_named_and_hold_their_series(task):
-    levels = Levels.of(_snapshot(task).static, LEVELS)
+    levels = Hierarchy.from_static(_snapshot(task).static, LEVELS)
     assert levels.nodes == (TOTAL, "state=N", "state=S", "kind=x", "kind=y")
     assert levels.children[1].tolist() == [1, 1, 0, 0]
-    assert Levels.of(_snapshot(task).static, [["state", "kind"]]).nodes == (TOTAL,)  # each node is one series
+    one_series_each = Hierarchy.from_static(_snapshot(task).static, [["state", "kind"]])
+    assert one_series_each.nodes == (TOTAL,)
 
 
 def test_when_a_snapshot_is_extended_then_nodes_are_sums_with_means_and_common_categories(task):
     snapshot = _snapshot(task)
-    more = Levels.of(snapshot.static, LEVELS).extended(snapshot)
+    more = Hierarchy.from_static(snapshot.static, LEVELS).add_nodes(snapshot)
     y, price = _by_series(more.history, "y"), _by_series(more.future, "price")
     assert y["state=N"] == pytest.approx(y["a"] + y["b"])
     assert y[TOTAL] == pytest.approx(y["a"] + y["b"] + y["c"] + y["d"])
@@ -95,7 +96,9 @@ def test_when_a_series_has_a_gap_then_its_nodes_have_it_and_one_that_ended_count
     y = floats(snapshot.history["y"])
     y[10], y[300 + 50 :] = np.nan, np.nan  # a gap of a; d ends in the middle
     changed = snapshot.history.set_column(2, "y", pa.array(y, from_pandas=True))
-    more = Levels.of(snapshot.static, LEVELS).extended(Snapshot(changed, snapshot.future, snapshot.static))
+    more = Hierarchy.from_static(snapshot.static, LEVELS).add_nodes(
+        Snapshot(changed, snapshot.future, snapshot.static)
+    )
     found = _by_series(more.history, "y")
     assert np.flatnonzero(np.isnan(found["state=N"])).tolist() == [10]
     assert found["state=S"][60:] == pytest.approx(found["c"][60:])
@@ -104,8 +107,8 @@ def test_when_a_series_has_a_gap_then_its_nodes_have_it_and_one_that_ended_count
 @pytest.mark.parametrize("method", ["mint_shrink", "bottom_up"])
 def test_when_forecasts_are_reconciled_then_means_add_up_and_intervals_keep_their_width(task, method):
     snapshot = _snapshot(task)
-    levels = Levels.of(snapshot.static, LEVELS, method)
-    more = levels.extended(snapshot)
+    levels = Hierarchy.from_static(snapshot.static, LEVELS, method)
+    more = levels.add_nodes(snapshot)
     base = Statistical.fit(more, task).predict(more)
     made = levels.reconcile(base, more, task)
     assert _adds_up(base, levels) > 1e-3
@@ -121,8 +124,8 @@ def test_when_forecasts_are_reconciled_then_means_add_up_and_intervals_keep_thei
 
 def test_when_no_history_is_negative_then_no_reconciled_forecast_is(task):
     snapshot = _snapshot(task, low=8.0)
-    levels = Levels.of(snapshot.static, LEVELS)
-    more = levels.extended(snapshot)
+    levels = Hierarchy.from_static(snapshot.static, LEVELS)
+    more = levels.add_nodes(snapshot)
     base = SeasonalNaive.fit(more, task, 7).predict(more)
     mean = floats(base["mean"])
     mean[:5] = 0.0  # series a is forecast as nothing, its nodes are not
@@ -135,8 +138,8 @@ def test_when_no_history_is_negative_then_no_reconciled_forecast_is(task):
 
 def test_when_a_series_is_not_forecast_then_the_rest_adds_up_without_it(task):
     snapshot = _snapshot(task)
-    levels = Levels.of(snapshot.static, LEVELS)
-    more = levels.extended(keep_series(snapshot, ["a", "b", "c"]))
+    levels = Hierarchy.from_static(snapshot.static, LEVELS)
+    more = levels.add_nodes(keep_series(snapshot, ["a", "b", "c"]))
     made = levels.reconcile(SeasonalNaive.fit(more, task, 7).predict(more), more, task)
     assert _adds_up(made, levels) < 1e-6
 
@@ -146,11 +149,11 @@ def test_when_a_level_cannot_be_then_it_says_why(task):
     with pytest.raises(
         InvalidInput, match="'city' is not a static column of the dataset; it has state, kind"
     ):
-        Levels.of(static, [["city"]])
+        Hierarchy.from_static(static, [["city"]])
     with pytest.raises(InvalidInput, match="series 'a' has no state"):
-        Levels.of(static.set_column(1, "state", pa.array([None, "N", "S", "S"])), LEVELS)
+        Hierarchy.from_static(static.set_column(1, "state", pa.array([None, "N", "S", "S"])), LEVELS)
     with pytest.raises(InvalidInput, match="'total'"):
-        Levels.of(static.set_column(0, "unique_id", pa.array(["total", "b", "c", "d"])), LEVELS)
+        Hierarchy.from_static(static.set_column(0, "unique_id", pa.array(["total", "b", "c", "d"])), LEVELS)
 
 
 class Provider:
@@ -187,16 +190,16 @@ def test_when_tourism_is_reconciled_then_five_levels_add_up_and_the_series_are_n
     )
     state, region, purpose = columns
     task = task.model_copy(update={"freq": "QS", "h": 8, "roles": Roles(), "season_lengths": (4,)})
-    levels = Levels.of(static, [[state], [purpose], [state, region], [state, purpose]])
+    levels = Hierarchy.from_static(static, [[state], [purpose], [state, region], [state, purpose]])
     cutoff = np.unique(times_of(table["ds"]))[-9]
-    provider = WithNodes(Provider(table, static.select(["unique_id"]), 8), levels)
+    provider = HierarchySnapshots(Provider(table, static.select(["unique_id"]), 8), levels)
     more = provider(cutoff)
     base = SeasonalNaive.fit(more, task, 4).predict(more)
     made = levels.reconcile(base, more, task)
     assert base.num_rows == 8 * (304 + len(levels.nodes))
     assert _adds_up(made, levels) < 1e-6 * floats(made["mean"]).max()
     assert _adds_up(made, levels) < 1e-6
-    history = levels.extended(
+    history = levels.add_nodes(
         Snapshot(table, base.select(["unique_id", "ds"]), static.select(["unique_id"]))
     ).history
     judged = backtest(

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 import pytest
 
 from models.arrays import floats
-from models.prediction.cold_start import MOST_PEERS, peers, typical
+from models.prediction.cold_start import MOST_PEERS, sample_peers, typical_forecast
 from quantis.errors import InvalidInput
 from quantis.frequency import Frequency
 from quantis.panel import Snapshot, Task, series_slices, times_of, timestamps
@@ -23,7 +23,7 @@ def panel(make_task, make_snapshot):
 
 def test_when_a_series_has_no_value_then_it_is_what_the_others_were_at_that_hour(panel):
     task, snapshot, _ = panel
-    entry = typical(snapshot, task, "new", None, {})
+    entry = typical_forecast(snapshot, task, "new", None, {})
     y = floats(snapshot.history["y"])
     latest = np.stack(
         [y[rows][-96:].reshape(4, 24) for _, rows in series_slices(snapshot.history["unique_id"])]
@@ -37,14 +37,14 @@ def test_when_a_series_has_no_value_then_it_is_what_the_others_were_at_that_hour
 
 def test_when_statics_are_given_then_only_series_that_share_them_count(panel):
     task, snapshot, _ = panel
-    alike = typical(snapshot, task, "new", None, {"carrier": "c1"})  # b, e, h
+    alike = typical_forecast(snapshot, task, "new", None, {"carrier": "c1"})  # b, e, h
     y = floats(snapshot.history["y"])
     slices = dict(series_slices(snapshot.history["unique_id"]))
     latest = np.stack([y[slices[name]][-96:].reshape(4, 24) for name in "beh"])
     assert alike.mean == pytest.approx(latest.mean(axis=(0, 1)))
-    everyone = typical(snapshot, task, "new", None, {})
+    everyone = typical_forecast(snapshot, task, "new", None, {})
     for nobody in ({"carrier": "c9"}, {"colour": "red"}, {"carrier": None}):
-        assert typical(snapshot, task, "new", None, nobody).mean.tolist() == everyone.mean.tolist()
+        assert typical_forecast(snapshot, task, "new", None, nobody).mean.tolist() == everyone.mean.tolist()
 
 
 def test_when_it_covers_then_four_in_five_values_of_a_series_like_the_others_lie_in_its_interval(
@@ -59,7 +59,7 @@ def test_when_it_covers_then_four_in_five_values_of_a_series_like_the_others_lie
             for table in (snapshot.history, snapshot.future, snapshot.static)
         )
     )
-    entry = typical(others, task, "new", None, {})
+    entry = typical_forecast(others, task, "new", None, {})
     low, high = entry.quantiles[0.1], entry.quantiles[0.9]
     y = np.stack(
         [floats(actuals["y"])[rows] for name, rows in series_slices(actuals["unique_id"]) if name in held]
@@ -81,23 +81,31 @@ def test_when_months_are_walked_then_the_phase_is_the_month():
         pa.table({"unique_id": ["a"] * 3, "ds": timestamps(ahead)}),
         pa.table({"unique_id": ["a"]}),
     )
-    assert typical(snapshot, task, "new", None, {}).mean.tolist() == [1, 2, 3]
-    assert typical(snapshot, task, "new", np.datetime64("2025-06-01", "us"), {}).mean.tolist() == [6, 7, 8]
-    assert typical(snapshot, task, "new", np.datetime64("2021-11-01", "us"), {}).mean.tolist() == [11, 12, 1]
+    assert typical_forecast(snapshot, task, "new", None, {}).mean.tolist() == [1, 2, 3]
+    assert typical_forecast(snapshot, task, "new", np.datetime64("2025-06-01", "us"), {}).mean.tolist() == [
+        6,
+        7,
+        8,
+    ]
+    assert typical_forecast(snapshot, task, "new", np.datetime64("2021-11-01", "us"), {}).mean.tolist() == [
+        11,
+        12,
+        1,
+    ]
     with pytest.raises(InvalidInput, match="not a step of MS"):
-        typical(snapshot, task, "new", np.datetime64("2025-06-02", "us"), {})
+        typical_forecast(snapshot, task, "new", np.datetime64("2025-06-02", "us"), {})
 
 
 def test_when_nobody_has_a_value_then_there_is_no_answer(panel):
     task, snapshot, _ = panel
     nothing = pa.nulls(snapshot.history.num_rows, pa.float64())
     empty = snapshot.history.set_column(snapshot.history.column_names.index("y"), "y", nothing)
-    assert typical(Snapshot(empty, snapshot.future, snapshot.static), task, "new", None, {}) is None
+    assert typical_forecast(Snapshot(empty, snapshot.future, snapshot.static), task, "new", None, {}) is None
 
 
 def test_when_the_panel_is_large_then_its_peers_are_an_even_draw():
     names = [f"s{i:05}" for i in range(10_000)]
-    drawn = peers(frozenset(names))
+    drawn = sample_peers(frozenset(names))
     assert len(set(drawn)) == MOST_PEERS
     assert (drawn[0], drawn[-1]) == (names[0], names[-1])
-    assert peers(["b", "a"]) == ["a", "b"]
+    assert sample_peers(["b", "a"]) == ["a", "b"]

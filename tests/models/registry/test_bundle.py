@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from models.families.catalogue import family_class
 from models.families.naive import ColumnForecast, SeasonalNaive
 from models.forecaster import Parts
-from models.registry.bundle import BundleBroken, conformance_sample, family_class, read_bundle, write_bundle
+from models.registry.bundle import BundleBroken, conformance_sample, read_bundle, write_bundle
 from quantis.errors import Conflict, InvalidInput
 from quantis.panel import Snapshot
 
@@ -131,7 +132,7 @@ def test_when_a_family_is_unknown_then_the_known_ones_are_listed():
 
 def test_when_a_naive_bundle_is_opened_then_neither_torch_nor_lightgbm_is_imported():
     code = (
-        "import sys; from models.registry.bundle import family_class; family_class('seasonal_naive');"
+        "import sys; from models.families.catalogue import family_class; family_class('seasonal_naive');"
         "assert not {'torch', 'lightgbm', 'statsforecast'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from models.arrays import floats, keep_series, recent
+from models.arrays import floats, keep_series, truncate_history
 from models.evaluation.metrics import evaluate
 from models.families.naive import SeasonalNaive
 from models.families.tft.forecaster import mean_of
@@ -118,7 +118,7 @@ def test_when_what_happens_ahead_changes_then_the_forecast_does_not(case):
 def test_when_a_short_history_shares_a_batch_then_its_padding_changes_nothing(trained, case):
     model, _ = trained
     _, snapshot, _ = case
-    cut = recent(snapshot, 30)
+    cut = truncate_history(snapshot, 30)
     kept = cut.history.filter(
         pa.array([i >= 15 for i in range(30)] * 3)
     )  # 15 steps: less than the encoder's 24
@@ -172,7 +172,7 @@ def test_when_only_the_context_is_given_then_the_answer_is_the_same(trained, cas
     model, _ = trained
     _, snapshot, _ = case
     assert model.context_length == 48
-    assert model.predict(recent(snapshot, 48)).equals(model.predict(snapshot))
+    assert model.predict(truncate_history(snapshot, 48)).equals(model.predict(snapshot))
 
 
 def test_when_kept_as_a_bundle_then_it_answers_the_same(trained, case, tmp_path):
