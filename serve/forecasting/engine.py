@@ -17,6 +17,7 @@ import pyarrow as pa
 from cluster.datasets.catalogue import Catalogue, OpenDataset
 from cluster.repositories.vintages import Vintages
 from features.store.snapshots import latest_known_ds, snapshot_at
+from models.families.catalogue import FAMILIES
 from models.forecaster import Forecaster
 from models.prediction import cold_start, fallback
 from models.prediction.response import resolve_horizon, to_series_forecast
