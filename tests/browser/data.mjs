@@ -14,7 +14,7 @@ import { checkAccessible, checkDrawn, openBrowser, signIn } from "./steps.mjs";
 const DAY = 86_400_000;
 const FIRST = Date.UTC(2024, 0, 1);
 const DAYS = 60;
-/** The 41st day was 40 until, ten days later, it became known that it had been 90. */
+/** The 41st day was 40 until, ten days later, it was corrected to 90. */
 const [CORRECTED, KNOWN] = [40, 50];
 
 const { values: options, positionals } = parseArgs({
@@ -26,7 +26,7 @@ const loginFile = positionals[1] ?? process.env.QUANTIS_LOGIN_FILE;
 const dataset = `when-${Date.now().toString(36)}`;
 const iso = (day) => new Date(FIRST + day * DAY).toISOString().replace(".000", "");
 
-/** Two shops by day; `conflict` says two things about one day, which no panel may. */
+/** Two shops by day; `conflict` gives one day two values, which no panel may. */
 function csv({ conflict }) {
   const lines = ["unique_id,ds,y,known_at"];
   for (let day = 0; day < DAYS; day += 1) {
@@ -34,7 +34,7 @@ function csv({ conflict }) {
     if (day !== 20) lines.push(`south,${iso(day)},${day % 7},${iso(day)}`); // a gap
   }
   lines.push(`north,${iso(CORRECTED)},90,${iso(KNOWN)}`);
-  lines.push(`south,${iso(5)},5,${iso(5)}`); // said twice, alike
+  lines.push(`south,${iso(5)},5,${iso(5)}`); // twice, alike
   if (conflict) lines.push(`south,${iso(6)},777,${iso(6)}`);
   return lines.join("\n");
 }
@@ -161,8 +161,8 @@ async function main() {
     page.on("console", (message) => {
       // Before anybody has signed in, the silent refresh is answered 401; the browser reports that itself.
       // Of a deleted series there is nothing now: 404, which the page says in words.
-      const told = /\/v1\/(oauth\/token$|datasets\/[^/]+\/series\/south)/;
-      if (message.type() === "error" && !told.test(message.location().url)) complaints.push(message.text());
+      const expected = /\/v1\/(oauth\/token$|datasets\/[^/]+\/series\/south)/;
+      if (message.type() === "error" && !expected.test(message.location().url)) complaints.push(message.text());
     });
 
     await page.goto(new URL("/datasets", base).href);

@@ -48,7 +48,7 @@ async function rowsOf(table) {
 }
 
 function checkForecast(rows) {
-  assert.equal(rows.length, steps, `the table twin has ${rows.length} rows, not ${steps}`);
+  assert.equal(rows.length, steps, `the table has ${rows.length} rows, not ${steps}`);
   for (const row of rows) {
     const text = JSON.stringify(row);
     assert.ok(Number.isFinite(row.median), `no median: ${text}`);
@@ -66,12 +66,12 @@ function checkForecast(rows) {
 }
 
 async function checkNothingKept(page) {
-  const kept = await page.evaluate(() => ({
+  const stored = await page.evaluate(() => ({
     local: localStorage.length,
     session: sessionStorage.length,
     cookies: document.cookie,
   }));
-  assert.deepEqual(kept, { local: 0, session: 0, cookies: "" }, "a script-readable store holds something");
+  assert.deepEqual(stored, { local: 0, session: 0, cookies: "" }, "a script-readable store holds something");
   const cookie = (await page.context().cookies()).find(({ name }) => name === "__Host-quantis-refresh");
   assert.ok(cookie?.httpOnly && cookie.secure && cookie.sameSite === "Strict", "the refresh cookie is not guarded");
 }

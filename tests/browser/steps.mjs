@@ -35,8 +35,8 @@ export async function checkAccessible(page, where) {
   const violations = await page.evaluate(async () => {
     const moving = document.getAnimations().filter((animation) => animation instanceof CSSTransition);
     await Promise.allSettled(moving.map(({ finished }) => finished));
-    const found = await axe.run(document, { resultTypes: ["violations"] });
-    return found.violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.target.join(" ")).join(", ")}`);
+    const report = await axe.run(document, { resultTypes: ["violations"] });
+    return report.violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.target.join(" ")).join(", ")}`);
   });
   assert.deepEqual(violations, [], `${where} is not accessible`);
 }

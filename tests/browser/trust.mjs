@@ -1,5 +1,5 @@
 // Keys, service accounts and the trail of both, in a real browser: a key is made and works, is revoked and stops
-// working, and the audit trail tells; every page about users, service accounts and decisions is accessible.
+// working, and the audit trail holds both; every page about users, service accounts and decisions is accessible.
 //
 //   node tests/browser/trust.mjs BASE_URL LOGIN_FILE [--screenshot FILE.png]
 //
@@ -22,8 +22,8 @@ const base = positionals[0] ?? process.env.QUANTIS_URL;
 const loginFile = positionals[1] ?? process.env.QUANTIS_LOGIN_FILE;
 const name = `browser-${Date.now().toString(36)}`;
 
-/** What the API answers to whoever holds the key. */
-const asked = async (key) =>
+/** Status of a request with the key. */
+const statusWith = async (key) =>
   (await fetch(new URL("/v1/datasets", base), { headers: { Authorization: `Bearer ${key}` } })).status;
 
 /** By keyboard alone: to the button, into the form, Enter. */
@@ -48,20 +48,20 @@ async function revokeKey(page, key) {
   await page.getByRole("button", { name: "Revoke the key" }).click();
   await page.getByRole("row", { name: new RegExp(`${name}.*Revoked`) }).waitFor();
   const revoked = Date.now();
-  let status = await asked(key);
+  let status = await statusWith(key);
   while (status !== 401 && Date.now() - revoked < STOPS_WITHIN_MS) {
     await page.waitForTimeout(200);
-    status = await asked(key);
+    status = await statusWith(key);
   }
   assert.equal(status, 401, `the key still works ${STOPS_WITHIN_MS} ms after it was revoked`);
 }
 
-async function visit(page, place) {
-  await page.getByRole("navigation", { name: "Main" }).getByRole("link", { name: place }).click();
-  await page.getByRole("heading", { name: place, level: 1 }).waitFor();
+async function visit(page, title) {
+  await page.getByRole("navigation", { name: "Main" }).getByRole("link", { name: title }).click();
+  await page.getByRole("heading", { name: title, level: 1 }).waitFor();
   await page.waitForFunction(() => !document.querySelector('#main [role="status"][aria-label="Loading"]'));
-  assert.equal(await page.getByRole("alert").count(), 0, `${place} shows a problem`);
-  await checkAccessible(page, place);
+  assert.equal(await page.getByRole("alert").count(), 0, `${title} shows a problem`);
+  await checkAccessible(page, title);
 }
 
 async function main() {
@@ -76,9 +76,9 @@ async function main() {
     await page.getByRole("row", { name: /this one/ }).waitFor();
     await checkAccessible(page, "Account");
     const key = await makeKey(page);
-    assert.equal(await asked(key), 200, "the new key does not work");
+    assert.equal(await statusWith(key), 200, "the new key does not work");
     await revokeKey(page, key);
-    for (const place of PAGES) await visit(page, place);
+    for (const title of PAGES) await visit(page, title);
 
     await page.getByLabel("Who").fill(login.user_name);
     await page.getByLabel("What", { exact: true }).fill("api-keys");
@@ -91,7 +91,7 @@ async function main() {
     if (options.screenshot) await page.screenshot({ path: options.screenshot });
     await page.getByRole("button", { name: "Use the light theme" }).click();
     await checkAccessible(page, "the audit trail in the light theme");
-    console.log(`ok: the key ${name} worked, was revoked, and the trail tells both`);
+    console.log(`ok: the key ${name} worked, was revoked, and the trail holds both`);
   } finally {
     await browser.close();
   }

@@ -29,7 +29,7 @@ test("when the server explains a problem, then title, detail, fields and request
   expect(alert).toHaveTextContent("Request req-42");
 });
 
-test("when a proxy answers with a page instead, then the status and the header's request id are still told", () => {
+test("when a proxy answers with a page instead, then the status and the header's request id are still shown", () => {
   render(
     <ProblemView error={problemOf("<html>Bad gateway</html>", answer(502, { "x-request-id": "req-9" }))} />,
   );

@@ -77,10 +77,10 @@ test("when one signs out everywhere else, then only this session is left", async
 });
 
 test("when a key is made, then what was chosen is sent and the key is shown once", async () => {
-  const asked: unknown[] = [];
+  const requests: unknown[] = [];
   server.use(
     http.post(at("/v1/api-keys"), async ({ request }) => {
-      asked.push(await request.json());
+      requests.push(await request.json());
       keys = [{ ...KEY, id: "k2", name: "report" }, KEY];
       return HttpResponse.json({ ...keys[0], key: "qk_the-whole-key" }, { status: 201 });
     }),
@@ -93,14 +93,14 @@ test("when a key is made, then what was chosen is sent and the key is shown once
   await user.click(within(dialog).getByRole("checkbox", { name: /forecast/ }));
   await user.click(within(dialog).getByRole("button", { name: "Create the key" }));
   expect(await within(dialog).findByRole("alert")).toHaveTextContent("Choose at least one");
-  expect(asked).toEqual([]);
+  expect(requests).toEqual([]);
   await user.click(within(dialog).getByRole("checkbox", { name: /Start and stop jobs/ }));
   await user.selectOptions(within(dialog).getByLabelText("Works for"), "7 days");
   await user.click(within(dialog).getByRole("button", { name: "Create the key" }));
   expect(await within(dialog).findByText("qk_the-whole-key")).toBeInTheDocument();
   expect(within(dialog).getByText(/shown this once/)).toBeInTheDocument();
   expect(within(dialog).getByRole("button", { name: "Copy the key" })).toBeInTheDocument();
-  expect(asked).toEqual([{ name: "report", scopes: ["jobs"], expires_in: "P7D" }]);
+  expect(requests).toEqual([{ name: "report", scopes: ["jobs"], expires_in: "P7D" }]);
   await user.click(within(dialog).getByRole("button", { name: "I have kept it" }));
   expect(screen.queryByText("qk_the-whole-key")).not.toBeInTheDocument();
   expect(await screen.findByRole("row", { name: /report/ })).toBeInTheDocument();
@@ -151,7 +151,7 @@ test("when a second factor is turned on, then the secret is shown and a first co
   expect(codes).toEqual([{ code: "111111" }, { code: "222222" }]);
 });
 
-test("when the sessions cannot be read, then that is said and can be tried again", async () => {
+test("when the sessions cannot be read, then the problem is shown and can be tried again", async () => {
   server.use(http.get(at("/v1/users/me/sessions"), () => problem(503, "Unavailable", "the database rests")));
   const { user } = open();
   expect(await screen.findByRole("alert")).toHaveTextContent("the database rests");

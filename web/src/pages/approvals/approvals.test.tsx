@@ -20,15 +20,15 @@ const request = (id: string, by: string, change: object) => ({
 const OWN = request("a1", "ada", { kind: "policy", policy: "gate" });
 const OTHER = request("a2", "grace", { kind: "alias", alias: "champion", version: 3, instead_of: 2 });
 let waiting = [OWN, OTHER];
-let asked: (string | null)[] = [];
+let requests: (string | null)[] = [];
 
 beforeEach(() => {
   waiting = [OWN, OTHER];
-  asked = [];
+  requests = [];
   server.use(
     http.get(at("/v1/approvals"), ({ request }) => {
       const state = new URL(request.url).searchParams.get("state");
-      asked.push(state);
+      requests.push(state);
       return HttpResponse.json(page(state === "pending" ? waiting : []));
     }),
   );
@@ -84,5 +84,5 @@ test("when a viewer looks, then there is nothing to press; other states are aske
   await user.click(screen.getByRole("radio", { name: "Refused" }));
   expect(await screen.findByText("No such request")).toBeInTheDocument();
   await user.click(screen.getByRole("radio", { name: "All" }));
-  await expect.poll(() => asked).toEqual(["pending", "refused", null]);
+  await expect.poll(() => requests).toEqual(["pending", "refused", null]);
 });

@@ -27,15 +27,15 @@ const event = (seq: number, action: string, more: object = {}) => ({
   ...more,
 });
 
-let asked: URLSearchParams[] = [];
+let requests: URLSearchParams[] = [];
 
 beforeEach(async () => {
-  asked = [];
+  requests = [];
   await signIn();
   server.use(
     http.get(at("/v1/audit-events"), ({ request }) => {
       const query = new URL(request.url).searchParams;
-      asked.push(query);
+      requests.push(query);
       if (query.get("actor") === "nobody") return HttpResponse.json(page([]));
       if (query.get("cursor")) return HttpResponse.json(page([event(1, "POST /v1/new-route")]));
       const made = event(2, "POST /v1/api-keys", { detail: { name: "nightly", scopes: ["read", "jobs"] } });
@@ -46,7 +46,7 @@ beforeEach(async () => {
 
 const open = (address = "/audit") => renderPage(Component, "/audit", address);
 
-test("when the trail is shown, then it tells who, what, how it ended and the request, and older events on demand", async () => {
+test("when the trail is shown, then it shows who, what, how it ended and the request, and older events on demand", async () => {
   const { user } = open();
   const row = await screen.findByRole("row", { name: /Create an API key/ });
   expect(row).toHaveTextContent("06:00:09");
@@ -58,18 +58,18 @@ test("when the trail is shown, then it tells who, what, how it ended and the req
   await expectAccessible();
   await user.click(screen.getByRole("button", { name: "Show older events" }));
   expect(await screen.findByRole("row", { name: /POST \/v1\/new-route/ })).toBeInTheDocument();
-  expect(asked.at(-1)?.get("cursor")).toBe("c1");
+  expect(requests.at(-1)?.get("cursor")).toBe("c1");
   expect(screen.queryByRole("button", { name: "Show older events" })).not.toBeInTheDocument();
 });
 
 test("when filters are set, then they are asked for and stand in the address", async () => {
   const { user, router } = open("/audit?since=2026-11-01T00:00");
   await screen.findByRole("row", { name: /Create an API key/ });
-  expect(asked[0]?.get("since")).toBe("2026-11-01T00:00:00Z");
+  expect(requests[0]?.get("since")).toBe("2026-11-01T00:00:00Z");
   await user.selectOptions(screen.getByLabelText("Outcome"), "refused");
   await user.type(screen.getByLabelText("Who"), "nobody");
   expect(await screen.findByText("Nothing fits these filters")).toBeInTheDocument();
-  expect(Object.fromEntries(asked.at(-1) ?? [])).toEqual({
+  expect(Object.fromEntries(requests.at(-1) ?? [])).toEqual({
     actor: "nobody",
     outcome: "refused",
     since: "2026-11-01T00:00:00Z",

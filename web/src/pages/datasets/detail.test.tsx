@@ -253,7 +253,7 @@ test("when the latest version was appended, then the findings are those of the u
   expect(await screen.findByText("2 hours are missing")).toBeVisible();
 });
 
-test("when a version has no report, then nothing is said of it", async () => {
+test("when a version has no report, then nothing is shown of it", async () => {
   server.use(
     http.get(at("/v1/datasets/sales/versions/1/report"), () =>
       problem(404, "Not found", "there is no report of version 1"),
@@ -264,7 +264,7 @@ test("when a version has no report, then nothing is said of it", async () => {
   expect(screen.queryByText(/Findings of the upload/)).not.toBeInTheDocument();
 });
 
-test("when a series was corrected, then a button leads to the moment when that was known", async () => {
+test("when a series was corrected, then a button leads to the time when that was known", async () => {
   const { user, router } = open();
   await asOfTable();
   const corrections = screen.getByRole("region", { name: "Corrections of this series" });

@@ -25,7 +25,7 @@ const row = (rank: number, model: string, family: string, mase: number | null, m
   ...more,
 });
 
-test("when some models failed, then the board ranks the rest, marks the chosen one and tells why", async () => {
+test("when some models failed, then the board ranks the rest, marks the chosen one and shows why", async () => {
   server.use(
     get("/v1/experiments/j1/leaderboard", {
       experiment: "j1",

@@ -23,7 +23,7 @@ function stored(id: string, url: URL) {
 }
 
 function platform() {
-  const seen = { asked: [] as Record<string, unknown>[], refs: [] as string[], series: [] as URL[] };
+  const seen = { requests: [] as Record<string, unknown>[], refs: [] as string[], series: [] as URL[] };
   const issued = new Map<string, object>();
   server.use(
     get("/v1/datasets", page([{ name: "flights", latest_version: 1, publication_lag: "PT1H", roles: {} }])),
@@ -40,12 +40,12 @@ function platform() {
     ),
     http.post(at("/v1/models/:ref/forecasts"), async ({ params, request }) => {
       const body = (await request.json()) as { h: number; as_of: string; series: { unique_id: string }[] };
-      seen.asked.push(body);
+      seen.requests.push(body);
       seen.refs.push(String(params.ref));
       const ds = Array.from({ length: body.h }, (_, i) => toIso(Date.parse(body.as_of) + i * HOUR));
       const level = (y: number) => ds.map(() => y);
       const forecast = {
-        forecast_id: `fc-${seen.asked.length}`,
+        forecast_id: `fc-${seen.requests.length}`,
         model: { name: "demand", version: 3, alias: "champion", family: "tft" },
         freq: "h",
         as_of: body.as_of,
@@ -88,7 +88,7 @@ test("when a forecast is asked for, then table, badge, score and address show it
   expect(within(table).getAllByRole("row")).toHaveLength(25);
   expect(within(table).getAllByRole("row")[1]).toHaveTextContent("Wed 25 Dec, 05:0012.008.0016.005.0019.00");
   expect(seen.refs).toEqual(["demand"]);
-  expect(seen.asked[0]).toEqual({
+  expect(seen.requests[0]).toEqual({
     h: 24,
     as_of: "2013-12-25T05:00:00Z",
     quantiles: [0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975],
@@ -125,7 +125,7 @@ test("when an address with a forecast is opened, then that forecast is shown and
   document.body.innerHTML = "";
   open(address);
   await screen.findByTestId("forecast-table");
-  expect(seen.asked).toHaveLength(1);
+  expect(seen.requests).toHaveLength(1);
 });
 
 test("when the series is changed with a forecast on screen, then the new one is asked for", async () => {
@@ -135,8 +135,8 @@ test("when the series is changed with a forecast on screen, then the new one is 
   await screen.findByTestId("forecast-table");
   await user.click(screen.getByRole("heading", { name: "JFK/B6" }));
   await user.keyboard("[[");
-  await vi.waitFor(() => expect(seen.asked).toHaveLength(2));
-  expect(seen.asked[1]?.series).toEqual([{ unique_id: "EWR/UA" }]);
+  await vi.waitFor(() => expect(seen.requests).toHaveLength(2));
+  expect(seen.requests[1]?.series).toEqual([{ unique_id: "EWR/UA" }]);
   expect(await screen.findByRole("heading", { name: "EWR/UA" })).toBeInTheDocument();
 });
 

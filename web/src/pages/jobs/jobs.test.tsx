@@ -37,13 +37,13 @@ const JOB = {
 };
 
 test("when the form is sent, then one job is asked for, with what was chosen and a key", async () => {
-  const asked: { body: unknown; key: string | null }[] = [];
+  const requests: { body: unknown; key: string | null }[] = [];
   server.use(
     get("/v1/datasets", page([DATASET])),
     get("/v1/datasets/flights", DATASET),
     http.post(at("/v1/jobs"), async ({ request }) => {
-      asked.push({ body: await request.json(), key: request.headers.get("Idempotency-Key") });
-      if (asked.length === 1) return HttpResponse.error();
+      requests.push({ body: await request.json(), key: request.headers.get("Idempotency-Key") });
+      if (requests.length === 1) return HttpResponse.error();
       return HttpResponse.json(JOB, { status: 202 });
     }),
   );
@@ -62,10 +62,10 @@ test("when the form is sent, then one job is asked for, with what was chosen and
   await screen.findByText("elsewhere");
 
   expect(router.state.location.pathname).toBe("/jobs/j1");
-  expect(asked).toHaveLength(2);
-  expect(asked[0]?.key).toMatch(/^[0-9a-f]{32}$/);
-  expect(asked[1]?.key).toBe(asked[0]?.key);
-  expect(asked[1]?.body).toEqual({
+  expect(requests).toHaveLength(2);
+  expect(requests[0]?.key).toMatch(/^[0-9a-f]{32}$/);
+  expect(requests[1]?.key).toBe(requests[0]?.key);
+  expect(requests[1]?.body).toEqual({
     spec: {
       kind: "train",
       dataset: "flights",
@@ -90,12 +90,12 @@ test("when the form is sent, then one job is asked for, with what was chosen and
 });
 
 test("when a preset is chosen, then only its name is sent: the platform knows its families and its time", async () => {
-  const asked: unknown[] = [];
+  const requests: unknown[] = [];
   server.use(
     get("/v1/datasets", page([DATASET])),
     get("/v1/datasets/flights", DATASET),
     http.post(at("/v1/jobs"), async ({ request }) => {
-      asked.push(await request.json());
+      requests.push(await request.json());
       return HttpResponse.json(JOB, { status: 202 });
     }),
   );
@@ -106,7 +106,7 @@ test("when a preset is chosen, then only its name is sent: the platform knows it
   await user.click(screen.getByRole("radio", { name: /Fast/ }));
   await user.click(screen.getByRole("button", { name: "Start training" }));
   await screen.findByText("elsewhere");
-  expect(asked).toEqual([
+  expect(requests).toEqual([
     {
       spec: {
         kind: "train",
@@ -122,10 +122,10 @@ test("when a preset is chosen, then only its name is sent: the platform knows it
   ]);
 });
 
-test("when a job runs to its end, then its page tells the steps, the figures and where the leaderboard is", async () => {
+test("when a job runs to its end, then its page shows the steps, the figures and the way to the leaderboard", async () => {
   const event = (seq: number, kind: string, message: string, data: object = {}) =>
     `id: ${seq}\nevent: ${kind}\ndata: ${JSON.stringify({ seq, at: "2026-11-23T06:00:03Z", kind, message, data })}\n\n`;
-  const asked: (string | null)[] = [];
+  const requests: (string | null)[] = [];
   const gate = { passed: true, reason: "boosting: MASE 0.641 against 0.912" };
   const done = {
     ...JOB,
@@ -139,9 +139,9 @@ test("when a job runs to its end, then its page tells the steps, the figures and
   server.use(
     http.get(at("/v1/jobs/j1"), () => HttpResponse.json(now)),
     http.get(at("/v1/jobs/j1/events"), ({ request }) => {
-      asked.push(request.headers.get("Last-Event-ID"));
+      requests.push(request.headers.get("Last-Event-ID"));
       const type = { headers: { "Content-Type": "text/event-stream" } };
-      if (asked.length === 1) return new HttpResponse(event(1, "progress", "read the panel"), type);
+      if (requests.length === 1) return new HttpResponse(event(1, "progress", "read the panel"), type);
       now = done;
       const rest =
         event(2, "step", "read the panel", { seconds: 2 }) + event(3, "metric", "boosting", { mase: 0.641 });
@@ -153,7 +153,7 @@ test("when a job runs to its end, then its page tells the steps, the figures and
     "href",
     "/experiments/j1",
   );
-  expect(asked).toEqual([null, "1"]);
+  expect(requests).toEqual([null, "1"]);
   expect(within(screen.getByRole("list", { name: "Steps" })).getByRole("listitem")).toHaveTextContent(
     "read the panel2.0 s",
   );

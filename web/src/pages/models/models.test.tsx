@@ -34,22 +34,22 @@ beforeEach(async () => {
 });
 
 test("when the gate refuses a promotion, then its reason is shown and the champion stays", async () => {
-  const asked: unknown[] = [];
+  const requests: unknown[] = [];
   server.use(
     http.put(at("/v1/models/demand/aliases/champion"), async ({ request }) => {
-      asked.push(await request.json());
+      requests.push(await request.json());
       return problem(409, "Conflict", "demand:2 did not pass the gate (MASE 0.95 against 0.91)");
     }),
   );
   const { user } = renderPage(Component, "/models/:name", "/models/demand");
   await user.click(await screen.findByRole("button", { name: "Promote to champion" }));
-  expect(asked).toEqual([]);
+  expect(requests).toEqual([]);
   const dialog = screen.getByRole("dialog", { name: "Promote version 2?" });
   await user.click(within(dialog).getByRole("button", { name: "Promote version 2" }));
   expect(await within(dialog).findByRole("alert")).toHaveTextContent(
     "did not pass the gate (MASE 0.95 against 0.91)",
   );
-  expect(asked).toEqual([{ version: 2 }]);
+  expect(requests).toEqual([{ version: 2 }]);
   expect(screen.getByText("Version 1 serves as champion.")).toBeInTheDocument();
 });
 
@@ -64,7 +64,7 @@ test("when traffic is divided, then the page says who answers how much", async (
 });
 
 test("when a version gets a share, then the others keep theirs and two people may have to agree", async () => {
-  const asked: unknown[] = [];
+  const requests: unknown[] = [];
   server.use(
     get("/v1/models/demand/policy", { policy: "two_person" }),
     get("/v1/models/demand/traffic", { shares: [{ version: 3, percent: 20 }] }),
@@ -73,19 +73,19 @@ test("when a version gets a share, then the others keep theirs and two people ma
       page([version(1, ["champion"]), { ...version(2, []), gate: { passed: true } }]),
     ),
     http.put(at("/v1/models/demand/traffic"), async ({ request }) => {
-      asked.push(await request.json());
+      requests.push(await request.json());
       return HttpResponse.json({ id: "a1", model: "demand", state: "pending" }, { status: 202 });
     }),
   );
   const { user } = renderPage(Component, "/models/:name", "/models/demand");
   await screen.findByText(/are divided: 20 % to version 3/);
-  await user.click(await screen.findByRole("button", { name: "Share of the traffic of version 2" }));
+  await user.click(await screen.findByRole("button", { name: "Give it a share: traffic of version 2" }));
   const dialog = screen.getByRole("dialog", { name: "How much does version 2 answer?" });
   await user.clear(within(dialog).getByLabelText("Percent of the requests"));
   await user.type(within(dialog).getByLabelText("Percent of the requests"), "5");
   await user.click(await within(dialog).findByRole("button", { name: "Ask for approval" }));
   expect(await screen.findByText(/Another person must approve it/)).toBeInTheDocument();
-  expect(asked).toEqual([
+  expect(requests).toEqual([
     {
       shares: [
         { version: 3, percent: 20 },
@@ -96,11 +96,11 @@ test("when a version gets a share, then the others keep theirs and two people ma
 });
 
 test("when two people decide, then promoting asks for approval and says that it waits", async () => {
-  const asked: unknown[] = [];
+  const requests: unknown[] = [];
   server.use(
     get("/v1/models/demand/policy", { policy: "two_person" }),
     http.put(at("/v1/models/demand/aliases/champion"), async ({ request }) => {
-      asked.push(await request.json());
+      requests.push(await request.json());
       return HttpResponse.json({ id: "a1", model: "demand", state: "pending" }, { status: 202 });
     }),
   );
@@ -110,6 +110,6 @@ test("when two people decide, then promoting asks for approval and says that it 
   await user.click(await screen.findByRole("button", { name: "Promote to champion" }));
   await user.click(screen.getByRole("button", { name: "Ask for approval" }));
   expect(await screen.findByText(/Another person must approve it/)).toBeInTheDocument();
-  expect(asked).toEqual([{ version: 2 }]);
+  expect(requests).toEqual([{ version: 2 }]);
   expect(screen.getByText("Version 1 serves as champion.")).toBeInTheDocument();
 });

@@ -14,11 +14,12 @@ export function TrafficShare({ version: { model, version } }: { version: ModelVe
   const [open, setOpen] = useState(false);
   const shares = useQuery(modelTraffic(model)).data?.shares;
   const percent = shares?.find((share) => share.version === version)?.percent ?? 0;
+  const text = percent > 0 ? `Answers ${percent} %` : "Give it a share";
   const close = () => setOpen(false);
   return (
     <>
-      <Button small onClick={() => setOpen(true)} aria-label={`Share of the traffic of version ${version}`}>
-        {percent > 0 ? `Answers ${percent} %` : "Give it a share"}
+      <Button small onClick={() => setOpen(true)} aria-label={`${text}: traffic of version ${version}`}>
+        {text}
       </Button>
       <Dialog title={`How much does version ${version} answer?`} open={open} onClose={close}>
         <ShareForm model={model} version={version} percent={percent} onClose={close} />

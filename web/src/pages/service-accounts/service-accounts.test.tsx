@@ -54,10 +54,10 @@ test("when an admin looks, then accounts and everybody's keys are there, with wh
 });
 
 test("when an account is created, then its secret is shown once", async () => {
-  const asked: unknown[] = [];
+  const requests: unknown[] = [];
   server.use(
     http.post(at("/v1/clients"), async ({ request }) => {
-      asked.push(await request.json());
+      requests.push(await request.json());
       return HttpResponse.json({ ...SYNC, name: "etl", client_secret: "qs_secret" }, { status: 201 });
     }),
   );
@@ -68,16 +68,16 @@ test("when an account is created, then its secret is shown once", async () => {
   await user.selectOptions(within(form).getByLabelText("Role"), "Analyst");
   await user.click(within(form).getByRole("button", { name: "Create the account" }));
   expect(await screen.findByText("qs_secret")).toBeInTheDocument();
-  expect(asked).toEqual([{ name: "etl", role: "analyst", scopes: ["read", "forecast"] }]);
+  expect(requests).toEqual([{ name: "etl", role: "analyst", scopes: ["read", "forecast"] }]);
   await user.click(screen.getByRole("button", { name: "I have kept it" }));
   expect(screen.queryByText("qs_secret")).not.toBeInTheDocument();
 });
 
 test("when an account is disabled or deleted, then that alone is asked for", async () => {
-  const asked: unknown[] = [];
+  const requests: unknown[] = [];
   server.use(
     http.patch(at("/v1/clients/c1-0000-1111"), async ({ request }) => {
-      asked.push(await request.json());
+      requests.push(await request.json());
       accounts = [{ ...SYNC, disabled: true }];
       return HttpResponse.json(accounts[0]);
     }),
@@ -91,7 +91,7 @@ test("when an account is disabled or deleted, then that alone is asked for", asy
   await user.click(screen.getByRole("checkbox", { name: /Disabled/ }));
   await user.click(screen.getByRole("button", { name: "Save" }));
   expect(await screen.findByRole("row", { name: /sync.*Disabled/ })).toBeInTheDocument();
-  expect(asked).toEqual([{ role: "analyst", scopes: ["read", "data"], disabled: true }]);
+  expect(requests).toEqual([{ role: "analyst", scopes: ["read", "data"], disabled: true }]);
   await user.click(screen.getByRole("button", { name: "Delete sync" }));
   await user.click(screen.getByRole("button", { name: "Delete the account" }));
   expect(await screen.findByText("No service account yet")).toBeInTheDocument();

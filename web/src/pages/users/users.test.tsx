@@ -9,17 +9,17 @@ import { Component } from "./list";
 
 const GRACE = { ...ADA, id: "u2", user_name: "grace", role: "viewer", second_factor: true };
 let grace = GRACE;
-let asked: unknown[] = [];
+let requests: unknown[] = [];
 
 beforeEach(async () => {
   grace = GRACE;
-  asked = [];
+  requests = [];
   await signIn();
   server.use(
     http.get(at("/v1/users"), () => HttpResponse.json(page([ADA, grace]))),
     http.patch(at("/v1/users/u2"), async ({ request }) => {
       const change = (await request.json()) as object;
-      asked.push(change);
+      requests.push(change);
       grace = { ...grace, ...change };
       return HttpResponse.json(grace);
     }),
@@ -31,12 +31,12 @@ const open = () => renderPage(Component, "/users", "/users");
 test("when a user's role is changed and the account disabled, then so it stands; one's own row offers neither", async () => {
   const { user } = open();
   await user.selectOptions(await screen.findByLabelText("Role of grace"), "Analyst");
-  await expect.poll(() => asked).toEqual([{ role: "analyst" }]);
+  await expect.poll(() => requests).toEqual([{ role: "analyst" }]);
   await expect.poll(() => screen.getByLabelText("Role of grace")).toBeEnabled();
   await user.click(screen.getByRole("button", { name: "Disable grace" }));
   await user.click(screen.getByRole("button", { name: "Disable the account" }));
   expect(await screen.findByRole("button", { name: "Enable grace" })).toBeInTheDocument();
-  expect(asked.at(-1)).toEqual({ disabled: true });
+  expect(requests.at(-1)).toEqual({ disabled: true });
   const own = screen.getByRole("row", { name: /ada \(you\)/ });
   expect(within(own).getByRole("combobox")).toBeDisabled();
   expect(within(own).queryByRole("button")).not.toBeInTheDocument();
@@ -47,7 +47,7 @@ test("when a second factor is lost, then an admin takes it away", async () => {
   const { user } = open();
   await user.click(await screen.findByRole("button", { name: "Remove the code of grace" }));
   await user.click(screen.getByRole("button", { name: "Remove it" }));
-  await expect.poll(() => asked).toEqual([{ second_factor: false }]);
+  await expect.poll(() => requests).toEqual([{ second_factor: false }]);
   await expect.poll(() => screen.queryByRole("button", { name: /Remove the code/ })).toBeNull();
 });
 
