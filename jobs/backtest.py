@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from cluster.repositories.backtests import FORECASTS, Backtests
@@ -20,6 +18,7 @@ from models.evaluation.promotion_gate import leaderboard
 from models.postprocessing.reconciliation import Hierarchy
 from models.registry.bundle import read_bundle
 from quantis.errors import InvalidInput
+from quantis.frequency import to_datetime
 from quantis.panel import Task
 from quantis.types.job_specs import BacktestSpec, Family, TftParams
 from quantis.types.registry import Backtest, Dimension, Fallback, Figures
@@ -100,7 +99,7 @@ def _summary(
         dataset=setup.task.dataset,
         dataset_version=setup.task.version,
         mode=spec.backtest_mode,
-        cutoffs=[_moment(cutoff) for cutoff in setup.cutoffs],
+        cutoffs=[to_datetime(cutoff) for cutoff in setup.cutoffs],
         h=setup.task.h,
         refit=spec.refit,
         rows=leaderboard(compared.scores),
@@ -119,7 +118,7 @@ def _fallbacks(compared: EvaluationReport) -> list[Fallback]:
         Fallback(
             model=member.name,
             unique_id=one.unique_id,
-            cutoff=_moment(one.cutoff),
+            cutoff=to_datetime(one.cutoff),
             method=one.method,
             reason=one.reason,
         )
@@ -132,11 +131,6 @@ def _fallbacks(compared: EvaluationReport) -> list[Fallback]:
 def _said(compared: EvaluationReport) -> str:
     failed = sum(score.failed is not None for score in compared.scores)
     return f"{len(compared.scores)} models judged" + (f", {failed} of them failed" if failed else "")
-
-
-def _moment(cutoff: np.datetime64) -> datetime:
-    moment: datetime = cutoff.astype("datetime64[us]").item()
-    return moment.replace(tzinfo=UTC)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from models.prediction.fallback import ForecastEntry
 from models.prediction.response import forecast_table, resolve_horizon, to_series_forecast
 from models.registry.bundle import read_bundle
 from quantis.errors import InvalidInput
+from quantis.frequency import to_datetime
 from quantis.panel import Panel, Task
 from quantis.types.forecasts import ForecastRequest, ForecastResponse, ModelRef, SeriesRequest
 from quantis.types.job_specs import ForecastSpec
@@ -106,8 +107,7 @@ def _rivals(spec: ForecastSpec, task: Task) -> dict[str, Forecaster]:
 
 def _known_at(context: Context[ForecastSpec], origin: np.datetime64) -> datetime:
     """The first moment at which the value at an origin is known."""
-    moment: datetime = origin.astype("datetime64[us]").item()
-    return moment.replace(tzinfo=UTC) + context.dataset.spec.publication_lag
+    return to_datetime(origin) + context.dataset.spec.publication_lag
 
 
 def _scores(

@@ -33,6 +33,7 @@ from jobs.config import read_config
 from models.registry.mlflow_registry import Registry
 from monitoring import instruments, logs
 from quantis.errors import Conflict, InvalidInput, QuantisError, Unavailable
+from quantis.frequency import to_datetime64
 from quantis.panel import Task
 from quantis.types.job_specs import WorkSpec
 from quantis.types.jobs import JobState
@@ -103,10 +104,10 @@ class Context(Generic[Spec]):
     def last_cutoff(self, task: Task) -> np.datetime64:
         """The last `ds` whose value is known at the job's as-of time."""
         version = self.dataset.version
-        end = np.datetime64(version.last_ds.replace(tzinfo=None), "us")
+        end = to_datetime64(version.last_ds)
         limit = latest_known_ds(self.as_of, self.dataset.spec.publication_lag)
         cutoff = task.frequency.floor(limit, end)
-        if cutoff <= np.datetime64(version.first_ds.replace(tzinfo=None), "us"):
+        if cutoff <= to_datetime64(version.first_ds):
             raise InvalidInput(
                 f"nothing of dataset {version.dataset!r} was known at {self.as_of:%Y-%m-%dT%H:%MZ}; "
                 f"it begins at {version.first_ds:%Y-%m-%dT%H:%MZ}, take a later as_of"

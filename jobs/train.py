@@ -8,7 +8,6 @@ from __future__ import annotations
 import shutil
 import sys
 from dataclasses import asdict
-from datetime import UTC
 from typing import Any
 
 from jobs.evaluation import candidates
@@ -23,6 +22,7 @@ from models.forecaster import Forecaster
 from models.postprocessing.calibration import with_calibration
 from models.postprocessing.ensembling import ENSEMBLE
 from models.registry.bundle import write_bundle
+from quantis.frequency import to_datetime
 from quantis.panel import Snapshot
 from quantis.types.approvals import Approval
 from quantis.types.job_specs import Family, TrainSpec
@@ -113,7 +113,7 @@ def _board(context: Context[TrainSpec], setup: EvaluationSetup, rows: list[Leade
         model=context.spec.model,
         dataset=setup.task.dataset,
         dataset_version=setup.task.version,
-        cutoffs=[cutoff.astype("datetime64[us]").item().replace(tzinfo=UTC) for cutoff in setup.cutoffs],
+        cutoffs=[to_datetime(cutoff) for cutoff in setup.cutoffs],
         h=setup.task.h,
         rows=rows,
     )

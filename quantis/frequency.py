@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import numpy as np
 import numpy.typing as npt
@@ -100,9 +101,13 @@ class Frequency:
         shifted: Times = moved.astype("datetime64[us]") + (times - months.astype("datetime64[us]"))
         return shifted
 
+    def range(self, start: np.datetime64, steps: int) -> Times:
+        """Return `steps` consecutive times, `start` the first of them. Shape [steps]."""
+        return self.shift(np.full(steps, start, "datetime64[us]"), np.arange(steps))
+
     def after(self, last: np.datetime64, steps: int) -> Times:
-        """The `steps` times that follow `last`. Shape [steps]."""
-        return self.shift(np.full(steps, last, "datetime64[us]"), np.arange(1, steps + 1))
+        """Return the `steps` times that follow `last`. Shape [steps]."""
+        return self.range(last, steps + 1)[1:]
 
     def steps_between(self, first: np.datetime64 | Times, times: Times) -> npt.NDArray[np.int64]:
         """How many steps each time lies after `first`; -1 marks a time off the grid. Shape as `times`."""
@@ -129,7 +134,7 @@ class Frequency:
         else:
             apart, size = self._apart(first, np.array([last]))
             count = int(apart[0]) // size
-        return self.shift(np.full(count + 1, first, "datetime64[us]"), np.arange(count + 1))
+        return self.range(first, count + 1)
 
     def floor(self, moment: np.datetime64, end: np.datetime64) -> np.datetime64:
         """The latest time not after `moment` on the grid that ends at `end`."""
@@ -146,6 +151,22 @@ class Frequency:
     def _back(self, end: np.datetime64, steps: int) -> np.datetime64:
         moved: np.datetime64 = self.shift(np.array([end]), np.array([-steps]))[0]
         return moved
+
+
+def to_datetime64(time: datetime) -> np.datetime64:
+    """Return an aware datetime as panels hold times: `datetime64[us]` in UTC, without a zone."""
+    return np.datetime64(time.astimezone(UTC).replace(tzinfo=None), "us")
+
+
+def to_datetime(time: np.datetime64) -> datetime:
+    """Return the aware datetime, in UTC, of a panel's time."""
+    naive: datetime = time.astype("datetime64[us]").item()
+    return naive.replace(tzinfo=UTC)
+
+
+def to_datetimes(times: Times) -> list[datetime]:
+    """Return the aware datetimes, in UTC, of an array of times. Shape [times]."""
+    return [naive.replace(tzinfo=UTC) for naive in times.astype("datetime64[us]").tolist()]
 
 
 def infer(times: Times) -> Frequency | None:

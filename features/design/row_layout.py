@@ -100,7 +100,7 @@ class TimeIndex:
             ):
                 offsets = np.zeros(len(starts) - 1, np.int64)
                 offsets[kept] = (first - begin) // step
-                grid = frequency.shift(np.full(span, begin), np.arange(span))
+                grid = frequency.range(begin, span)
                 return cls(grid, step_indices(grid, frequency), offsets, None)
         distinct, place = np.unique(times, return_inverse=True)
         return cls(distinct, step_indices(distinct, frequency), None, place)

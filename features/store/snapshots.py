@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.store.panel_store import PanelStore, VersionPins
-from quantis.frequency import Frequency
+from quantis.frequency import Frequency, to_datetime, to_datetime64
 from quantis.panel import DS, ID, Panel, Snapshot, Task, Y, times_of, timestamps
 from quantis.types.arrays import Integers, Times
 
@@ -51,7 +51,7 @@ def cutoffs(last: np.datetime64, task: Task, n_windows: int, step_size: int) -> 
 
 def latest_known_ds(as_of: datetime, publication_lag: timedelta) -> np.datetime64:
     """The latest `ds` whose value is known at `as_of` by the publication lag; the grid may end before it."""
-    return np.datetime64((as_of - publication_lag).astimezone(UTC).replace(tzinfo=None), "us")
+    return to_datetime64(as_of - publication_lag)
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,8 @@ class VintageSnapshots:
     series: tuple[str, ...] | None = None
 
     def __call__(self, cutoff: np.datetime64) -> Snapshot:
-        known: datetime = cutoff.astype("datetime64[us]").item().replace(tzinfo=UTC) + self.publication_lag
-        return snapshot_at(self.store.read(self.pins, as_of=known, series=self.series), cutoff, self.task)
+        as_of = to_datetime(cutoff) + self.publication_lag
+        return snapshot_at(self.store.read(self.pins, as_of=as_of, series=self.series), cutoff, self.task)
 
     def for_series(self, series: Sequence[str]) -> VintageSnapshots:
         """The snapshots of these series alone, for the work of them alone."""

@@ -38,14 +38,13 @@ def typical_forecast(
     The forecast begins at `start`, or one step after the others' end.
     """
     season = max(task.season_lengths)
-    frequency = task.frequency
     alike = _alike(others, static)
     chosen = [series for series in each_series(others) if series.unique_id in alike and series.observed]
     if not chosen:
         return None
     after = chosen[0].ds[0]
     away = 0 if start is None else _steps(task, after, start, unique_id)
-    ahead = frequency.shift(np.full(task.h, after), away + np.arange(task.h))
+    times = task.frequency.range(after if start is None else start, task.h)
     phase = np.mod(away + np.arange(task.h), season)
     pooled = np.concatenate([_latest(series.y, season) for series in chosen])
     values = [_known(pooled[:, place], pooled) for place in phase]
@@ -58,7 +57,7 @@ def typical_forecast(
         ForecastMethod.typical,
         Reason.no_history,
         detail,
-        ahead,
+        times,
         mean,
         quantiles,
     )

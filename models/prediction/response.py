@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC
 from itertools import pairwise
 
 import numpy as np
@@ -12,6 +11,7 @@ import pyarrow as pa
 from models.forecaster import quantile_column
 from models.prediction.fallback import ForecastEntry
 from quantis.errors import InvalidInput
+from quantis.frequency import to_datetimes
 from quantis.panel import DS, ID, Task, timestamps
 from quantis.types.arrays import Floats
 from quantis.types.forecasts import SeriesForecast
@@ -26,14 +26,13 @@ def resolve_horizon(h: int | None, task: Task) -> int:
 
 def to_series_forecast(entry: ForecastEntry, quantiles: Sequence[float], h: int) -> SeriesForecast:
     """The entry of one series with just the steps and quantiles that were asked for."""
-    times = [moment.replace(tzinfo=UTC) for moment in entry.ds[:h].astype("datetime64[us]").tolist()]
     return SeriesForecast(
         unique_id=entry.unique_id,
         status=entry.status,
         method=entry.method,
         reason=entry.reason,
         detail=entry.detail,
-        ds=times,
+        ds=to_datetimes(entry.ds[:h]),
         mean=entry.mean[:h].tolist(),
         quantiles={f"{q:g}": _quantile(entry, q)[:h].tolist() for q in quantiles} if entry.quantiles else {},
     )

@@ -107,20 +107,13 @@ def _draw(api: Client, model: str, response: ForecastResponse, entry: SeriesFore
 
 def _stored(api: Client, model: str, response: ForecastResponse, entry: SeriesForecast) -> list[Line]:
     """History and later actuals from the model's dataset, as far as they can be had."""
-    from datetime import UTC
-
     import numpy as np
 
-    from quantis.frequency import Frequency
+    from quantis.frequency import Frequency, to_datetime, to_datetime64
     from quantis.plot import Line
 
-    first = np.datetime64(entry.ds[0].replace(tzinfo=None), "us")
-    start = (
-        Frequency.parse(response.freq)
-        .shift(np.array([first]), -3 * len(entry.ds))[0]
-        .item()
-        .replace(tzinfo=UTC)
-    )
+    first = np.array([to_datetime64(entry.ds[0])])
+    start = to_datetime(Frequency.parse(response.freq).shift(first, -3 * len(entry.ds))[0])
     try:
         dataset = api.resolve(f"{response.model.name}:{response.model.version}").dataset
         if dataset is None:

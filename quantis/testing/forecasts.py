@@ -9,7 +9,7 @@ from statistics import NormalDist
 import numpy as np
 
 from quantis.errors import NotFound
-from quantis.frequency import Frequency
+from quantis.frequency import Frequency, to_datetime64, to_datetimes
 from quantis.testing.datasets import Shelf
 from quantis.types.forecasts import (
     ForecastMethod,
@@ -105,5 +105,4 @@ def _times(start: datetime | None, freq: str, count: int) -> list[datetime]:
 
 
 def _following(last: datetime, freq: str, steps: int) -> list[datetime]:
-    after = Frequency.parse(freq).after(np.datetime64(last.astimezone(UTC).replace(tzinfo=None), "us"), steps)
-    return [moment.replace(tzinfo=UTC) for moment in after.tolist()]
+    return to_datetimes(Frequency.parse(freq).after(to_datetime64(last), steps))

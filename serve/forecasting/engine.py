@@ -25,13 +25,12 @@ from models.registry.bundle import read_bundle
 from models.registry.mlflow_registry import CHAMPION, Registry
 from monitoring import instruments
 from quantis.errors import NotFound
+from quantis.frequency import to_datetime, to_datetime64
 from quantis.panel import ID, Panel, Snapshot, Task
 from quantis.types.forecasts import ForecastRequest, ForecastResponse, ModelRef, SeriesRequest
 from quantis.types.registry import ModelVersion, Traffic
 from serve.forecasting.request_history import (
     OwnHistory,
-    as_datetime,
-    as_time,
     empty_snapshot,
     join,
     only,
@@ -172,7 +171,7 @@ class Engine:
         cutoff = self._cutoff(dataset, as_of, task)
         context = max(forecaster.context_length, 2 * max(task.season_lengths)) + task.h
         start = max(task.frequency.shift(np.array([cutoff]), -np.array([context]))[0], _EARLIEST)
-        panel = dataset.panel(as_of, series=sorted(ids), start=as_datetime(start))
+        panel = dataset.panel(as_of, series=sorted(ids), start=to_datetime(start))
         ended = sorted(ids - set(panel.target[ID].to_pylist()))
         if ended:  # what they said last is all that can be said of them
             target = pa.concat_tables([panel.target, dataset.panel(as_of, series=ended).target])
@@ -180,7 +179,7 @@ class Engine:
         return [snapshot_at(panel, cutoff, task)] if panel.target.num_rows else []
 
     def _cutoff(self, dataset: OpenDataset, as_of: datetime, task: Task) -> np.datetime64:
-        last = as_time(dataset.version.last_ds)
+        last = to_datetime64(dataset.version.last_ds)
         return task.frequency.floor(latest_known_ds(as_of, dataset.spec.publication_lag), last)
 
     def _dataset(self, team: str, name: str) -> OpenDataset | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from quantis.errors import InvalidInput
+from quantis.frequency import to_datetime64
 from quantis.panel import DS, ID, TIMESTAMP, Panel, Snapshot, Task, Y, times_of, timestamps
 from quantis.types.arrays import Times
 from quantis.types.forecasts import ForecastRequest, SeriesRequest
@@ -37,16 +37,11 @@ def wanted_quantiles(request: ForecastRequest, task: Task) -> tuple[float, ...]:
     return tuple(asked)
 
 
-def as_time(moment: datetime) -> np.datetime64:
-    """A moment as panels hold times: UTC, without an offset."""
-    return np.datetime64(moment.astimezone(UTC).replace(tzinfo=None), "us")
-
-
 def start_of(series: SeriesRequest, task: Task) -> np.datetime64 | None:
     """When the forecast of a series without a value is to begin; InvalidInput where it would pass the year 2261."""
     if series.start is None:
         return None
-    start = as_time(series.start)
+    start = to_datetime64(series.start)
     if task.frequency.after(start, task.h)[-1] >= _LATEST:
         raise InvalidInput(
             f"series {series.unique_id!r}: a forecast from {start} would pass the year 2261; start earlier"
@@ -111,10 +106,10 @@ class OwnHistory:
         if not request.y:
             return np.zeros(0, "datetime64[us]")
         if request.ds is not None:
-            return np.array([as_time(moment) for moment in request.ds], "datetime64[us]")
+            return np.array([to_datetime64(moment) for moment in request.ds], "datetime64[us]")
         assert request.start is not None
-        start = as_time(request.start)
-        return self.task.frequency.shift(np.full(len(request.y), start), np.arange(len(request.y)))
+        start = to_datetime64(request.start)
+        return self.task.frequency.range(start, len(request.y))
 
     def _known_future(
         self, name: str, times: Times, places: Any, grid: Times, ahead: Times
@@ -202,8 +197,3 @@ def empty_snapshot(task: Task) -> Snapshot:
         future=pa.table({ID: ids, DS: times}),
         static=pa.table({ID: ids}),
     )
-
-
-def as_datetime(moment: np.datetime64) -> datetime:
-    plain: datetime = moment.astype("datetime64[us]").item()
-    return plain.replace(tzinfo=UTC)

@@ -32,6 +32,7 @@ from models.families.tft.pytorch_forecasting.reference import ReferenceNames, co
 from models.forecaster import quantile_column
 from models.registry.bundle import write_bundle
 from quantis.errors import InvalidInput, QuantisError
+from quantis.frequency import to_datetime
 from quantis.panel import DS, ID, Snapshot, Task, Y
 from quantis.types.datasets import Roles
 
@@ -149,7 +150,7 @@ def _recipe(model: Any, given: dict[str, Any], frame: pd.DataFrame, task: Task) 
         scales=_scales(given, frame),
         otherwise=_missing(given["target_normalizer"]),
         transformation=given["target_normalizer"].transformation or "none",
-        time_zero=zero[0].astype("datetime64[us]").item().replace(tzinfo=UTC),
+        time_zero=to_datetime(zero[0]),
         hidden=int(p.hidden_size),
         continuous=int(p.hidden_continuous_size),
         heads=int(p.attention_head_size),

@@ -14,6 +14,7 @@ from models.arrays import floats, predictions
 from models.families.tft.forecaster import mean_of
 from models.families.tft.network import Batch, NetworkSizes, TftNetwork
 from models.forecaster import Parts
+from quantis.frequency import to_datetime64
 from quantis.panel import DS, ID, Snapshot, Task, Y, series_slices, times_of
 from quantis.types.arrays import Floats
 from quantis.types.base import Frozen, Moment
@@ -175,7 +176,7 @@ class _Inputs:
             case "relative_time":
                 return np.arange(-steps, h) / self.recipe.encoder_length
             case "time":
-                zero = np.datetime64(self.recipe.time_zero.replace(tzinfo=None), "us")  # type: ignore[union-attr]
+                zero = to_datetime64(self.recipe.time_zero)  # type: ignore[arg-type]
                 times = np.concatenate([self.times[0][past], self.times[1][ahead]])
                 return self.task.frequency.steps_between(zero, times).astype(np.float64)
         snapshot = self.snapshot
