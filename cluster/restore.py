@@ -19,7 +19,7 @@ from cluster.database.engine import Database
 from cluster.datasets.integrity import Verified, verify
 from cluster.settings import Settings, child_environment
 from quantis.errors import Conflict, InvalidInput, QuantisError
-from quantis.progress import Steps
+from quantis.progress import ProgressReporter
 
 
 @dataclass(frozen=True)
@@ -117,8 +117,11 @@ def main() -> int:
     if arguments.json:
         sys.stdout.write(json.dumps(asdict(done)) + "\n")
     else:
-        Steps().say(f"{done.path}: {done.versions} versions of {done.made_at}, each read back as recorded")
-        Steps().say(f"start it with QUANTIS_DATA_DIR={done.path} quantis up")
+        progress = ProgressReporter()
+        progress.report(
+            f"{done.path}: {done.versions} versions of {done.made_at}, each read back as recorded"
+        )
+        progress.report(f"start it with QUANTIS_DATA_DIR={done.path} quantis up")
     return 0
 
 

@@ -24,12 +24,12 @@ from cluster.repositories.factors import SecondFactors
 from cluster.settings import Settings, application_root, child_environment, ray_environment
 from monitoring import instruments
 from quantis.errors import Conflict, QuantisError, Unavailable
-from quantis.progress import Steps
+from quantis.progress import ProgressReporter
 
 READY_SECONDS = 120.0
 
 
-def up(settings: Settings, steps: Steps) -> Platform:
+def up(settings: Settings, steps: ProgressReporter) -> Platform:
     """Start Ray, the database and the API; returns at once when they run already."""
     storage = settings.storage
     running = processes.load(storage)
@@ -218,7 +218,7 @@ def main() -> int:
     arguments = parser.parse_args()
     names = ("port", "tls_cert", "tls_key", "tls_port")
     settings = Settings(**{name: given for name in names if (given := getattr(arguments, name)) is not None})
-    steps = Steps()
+    steps = ProgressReporter()
     try:
         platform = up(settings, steps)
     except QuantisError as error:
@@ -228,13 +228,13 @@ def main() -> int:
         answer = {"url": platform.url, "seconds": steps.seconds, "setup_open": setup.exists()}
         sys.stdout.write(json.dumps(answer) + "\n")
         return 0
-    steps.say(f"\nQuantis is up: {platform.url}")
+    steps.report(f"\nQuantis is up: {platform.url}")
     if platform.tls_port is None and platform.host not in ("127.0.0.1", "::1", "localhost"):
-        steps.say(
+        steps.report(
             "Passwords travel readable beyond this machine, and browsers keep no sign-in: give --tls-cert."
         )
     if setup.exists():
-        steps.say(f"Create the first admin there with the one-time secret in {setup}")
+        steps.report(f"Create the first admin there with the one-time secret in {setup}")
     return 0
 
 

@@ -25,7 +25,7 @@ from cluster.up import fail, up
 from jobs.demo_data import HELD_OUT, TRAIN_AS_OF, co2_csv, flights_panel
 from quantis.client import Client
 from quantis.errors import Conflict, QuantisError, Unavailable
-from quantis.progress import Steps
+from quantis.progress import ProgressReporter
 from quantis.types.datasets import DatasetSpec
 from quantis.types.forecasts import SeriesRequest
 from quantis.types.job_specs import (
@@ -67,7 +67,7 @@ class Report:
 class Demo:
     """The story, one method a chapter."""
 
-    def __init__(self, settings: Settings, steps: Steps, quick: bool) -> None:
+    def __init__(self, settings: Settings, steps: ProgressReporter, quick: bool) -> None:
         self.settings = settings
         self.steps = steps
         self.report = Report()
@@ -138,7 +138,7 @@ class Demo:
             client, "features on Ray Data", FeaturizeSpec(dataset="flights", as_of=TRAIN_AS_OF, h=H)
         )
         columns = len((job.result or {})["columns"])
-        self.steps.say(f"      {(job.result or {})['rows']:,} rows, {columns} columns")
+        self.steps.report(f"      {(job.result or {})['rows']:,} rows, {columns} columns")
 
     def _train(self, client: Client) -> None:
         spec = TrainSpec(
@@ -189,7 +189,7 @@ class Demo:
             self.report.answers.append(
                 entry.model_dump(mode="json", include={"unique_id", "status", "method", "reason"})
             )
-            self.steps.say(f"      {entry.unique_id:8} {entry.method:15} {entry.reason or ''}")
+            self.steps.report(f"      {entry.unique_id:8} {entry.method:15} {entry.reason or ''}")
 
     def _score(self, client: Client) -> None:
         spec = ForecastSpec(
@@ -231,25 +231,29 @@ class Demo:
 
     def _on_event(self, event: JobEvent) -> None:
         if event.kind == "step":
-            self.steps.say(f"      {event.message}  {event.data.get('seconds')} s")
+            self.steps.report(f"      {event.message}  {event.data.get('seconds')} s")
 
     def _print_board(self) -> None:
-        self.steps.say(f"      {'model':20} {'MASE':>7} {'WQL':>7} {'80 %':>6} {'skill':>7} {'seconds':>8}")
+        self.steps.report(
+            f"      {'model':20} {'MASE':>7} {'WQL':>7} {'80 %':>6} {'skill':>7} {'seconds':>8}"
+        )
         for row in self.report.leaderboard:
             mark = "*" if row["chosen"] else " "
             figures = [_figure(row[name], 3) for name in ("mase", "wql", "coverage_80", "skill")]
             mase, wql, coverage, skill = figures
-            self.steps.say(
+            self.steps.report(
                 f"    {mark} {row['model']:20} {mase:>7} {wql:>7} {coverage:>6} {skill:>7} {row['seconds']:8.1f}"
                 + (f"  failed: {row['failed'][:60]}" if row["failed"] else "")
             )
 
     def _print_scores(self) -> None:
-        self.steps.say(f"      {'held-out week':20} {'WAPE':>7} {'MASE':>7}")
+        self.steps.report(f"      {'held-out week':20} {'WAPE':>7} {'MASE':>7}")
         for name, score in sorted(self.report.scores.items(), key=lambda item: item[1]["wape"]):
-            self.steps.say(f"      {name:20} {_figure(score['wape'], 4):>7} {_figure(score['mase'], 3):>7}")
+            self.steps.report(
+                f"      {name:20} {_figure(score['wape'], 4):>7} {_figure(score['mase'], 3):>7}"
+            )
         share = self.report.better_than_naive_168
-        self.steps.say(f"      {MODEL} beats seasonal naive (168) by {share:.1%} in WAPE")
+        self.steps.report(f"      {MODEL} beats seasonal naive (168) by {share:.1%} in WAPE")
 
 
 def _figure(value: float | None, digits: int) -> str:
@@ -271,8 +275,8 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     arguments = parser.parse_args()
     settings = Settings() if arguments.port is None else Settings(port=arguments.port)
-    steps = Steps()
-    steps.say(f"Quantis demo, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC")
+    steps = ProgressReporter()
+    steps.report(f"Quantis demo, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC")
     try:
         report = Demo(settings, steps, arguments.quick).tell()
     except QuantisError as error:
@@ -280,11 +284,13 @@ def main() -> int:
     if arguments.json:
         sys.stdout.write(json.dumps(asdict(report)) + "\n")
         return 0
-    steps.say(f"\nDone in {report.total_seconds:.0f} s, {report.peak_gib:.1f} GiB at most.")
+    steps.report(f"\nDone in {report.total_seconds:.0f} s, {report.peak_gib:.1f} GiB at most.")
     if report.reused:
-        steps.say(f"Reused: {', '.join(report.reused)}")
-    steps.say(f"Look: {report.url}/explorer?dataset=flights&series={SHOWN}&model={MODEL}")
-    steps.say(f"Sign in with {settings.storage.root / 'demo-login.json'}; `quantis down` stops everything.")
+        steps.report(f"Reused: {', '.join(report.reused)}")
+    steps.report(f"Look: {report.url}/explorer?dataset=flights&series={SHOWN}&model={MODEL}")
+    steps.report(
+        f"Sign in with {settings.storage.root / 'demo-login.json'}; `quantis down` stops everything."
+    )
     return 0
 
 

@@ -16,7 +16,7 @@ from jobs.ingestion.overlaps import disagreements
 from jobs.runtime import Context, run
 from quantis.errors import RejectedPanel
 from quantis.panel import Panel
-from quantis.sandbox.client import kept_panel
+from quantis.sandbox.client import load_checked_panel
 from quantis.types.datasets import Finding
 from quantis.types.job_specs import IngestSpec
 
@@ -39,7 +39,7 @@ def work(context: Context[IngestSpec]) -> dict[str, Any]:
         with context.step("add them as one version", 1.0):
 
             def panels() -> Iterator[Panel]:
-                return (kept_panel(one.folder) for one in checked)
+                return (load_checked_panel(one.folder) for one in checked)
 
             user = context.jobs.get(context.team, context.job_id).created_by
             created, version = catalogue.add_many(context.team, user, spec.dataset, panels, freq)

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from quantis.frequency import Frequency
 from quantis.types.arrays import Times
-from quantis.types.base import Frozen, Moment
+from quantis.types.base import Frozen, Timestamp
 from quantis.types.datasets import Roles
 from quantis.types.job_specs import DEFAULT_QUANTILES, Horizon, Quantile
 
@@ -31,7 +31,7 @@ class Task(Frozen):
     dataset: str
     version: int
     content_hash: str
-    as_of: Moment
+    as_of: Timestamp
     freq: str
     h: Horizon
     quantiles: tuple[Quantile, ...] = DEFAULT_QUANTILES

@@ -11,16 +11,16 @@ from typing import TextIO
 
 
 @dataclass
-class Steps:
+class ProgressReporter:
     """Prints each step as it starts and ends; keeps the seconds by step."""
 
     stream: TextIO = field(default_factory=lambda: sys.stderr)
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
-    def step(self, name: str) -> Iterator[Step]:
+    def step(self, name: str) -> Iterator[ProgressStep]:
         """One step; its note can be set while it runs."""
-        step = Step()
+        step = ProgressStep()
         live = self.stream.isatty()
         if live:
             self._write(f"  … {name}\r")
@@ -33,7 +33,7 @@ class Steps:
         self.seconds[name] = round(time.monotonic() - started, 1)
         self._write(f"  ✓ {name}  {self.seconds[name]:.1f} s{'  ' + step.note if step.note else ''}\n")
 
-    def say(self, text: str) -> None:
+    def report(self, text: str) -> None:
         self._write(f"{text}\n")
 
     def _write(self, text: str) -> None:
@@ -42,5 +42,5 @@ class Steps:
 
 
 @dataclass
-class Step:
+class ProgressStep:
     note: str = ""

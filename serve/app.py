@@ -20,7 +20,7 @@ from cluster.ray.session import session
 from cluster.ray.submission import RayJobs
 from cluster.settings import Settings
 from monitoring import instruments, logs
-from quantis.sandbox import client
+from quantis.sandbox.client import start_readers
 from serve.api.application import create_app
 from serve.forecasting import deployment
 from serve.forecasting.deployment import RemoteForecaster
@@ -42,7 +42,7 @@ class Ingress:
         self._services.check_secrets()
         self._reconciler = Reconciler(database, server, self._services.quotas)
         self._sweeper = Sweeper(database, settings.storage)
-        client.begin()
+        start_readers()
         for name, run in (("reconciler", self._reconciler.run), ("sweeper", self._sweeper.run)):
             threading.Thread(target=run, name=name, daemon=True).start()
 

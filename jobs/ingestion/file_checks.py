@@ -11,7 +11,7 @@ from typing import Any
 from features.ray_data import map_files
 from quantis.errors import InvalidInput, NotFound, QuantisError
 from quantis.reading import ReadLimits, printable
-from quantis.sandbox.client import check_in_child
+from quantis.sandbox.client import check_untrusted_file
 from quantis.types.datasets import CheckReport, DatasetSpec
 from quantis.types.reading import ReadOptions
 
@@ -80,13 +80,13 @@ def _check(path: str, *, staged: str, spec: dict[str, Any], options: dict[str, A
     folder = Path(staged) / source.name
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        report, _, _ = check_in_child(
+        report, _, _ = check_untrusted_file(
             source,
             name=source.name,
             spec=DatasetSpec.model_validate(spec),
             limits=LIMITS,
             options=ReadOptions.model_validate(options),
-            keep=folder,
+            output_dir=folder,
         )
     except QuantisError as error:
         return {"report": None, "error": error.message}

@@ -14,7 +14,7 @@ from features.store.as_of import epoch_us
 from features.store.panel_store import GROUPS
 from jobs.ingestion.file_checks import Checked
 from quantis.panel import DS, ID, KNOWN_AT
-from quantis.sandbox.client import kept_panel
+from quantis.sandbox.client import load_checked_panel
 from quantis.types.arrays import Integers
 
 _ROWS = 1_000_000  # that are compared at once, unless one series has more
@@ -55,7 +55,7 @@ def _pieces(checked: Sequence[Checked], group: str) -> _Pieces:
     names: dict[str, int] = {}
     found: list[npt.NDArray[np.int64]] = []
     for number, one in enumerate(checked):
-        table = getattr(kept_panel(one.folder), group)
+        table = getattr(load_checked_panel(one.folder), group)
         if table.num_rows == 0:
             continue
         coded = table[ID].combine_chunks().dictionary_encode()
@@ -87,7 +87,7 @@ def _shared(pieces: _Pieces) -> _Pieces:
 def _rows(checked: Sequence[Checked], group: str, pieces: _Pieces) -> pa.Table:
     parts = []
     for number in np.unique(pieces.file):
-        table = getattr(kept_panel(checked[number].folder), group)
+        table = getattr(load_checked_panel(checked[number].folder), group)
         here = pieces.file == number
         parts += [
             table.slice(start, length).append_column(_FILE, pa.repeat(pa.scalar(int(number)), length))

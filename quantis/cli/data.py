@@ -46,11 +46,11 @@ def check(
     as_json: Json = False,
 ) -> None:
     """What an upload of FILE would find; works without a server."""
-    from quantis.sandbox.client import check_in_child
+    from quantis.sandbox.client import check_untrusted_file
 
     options = reading.options(delimiter, decimal, encoding, dates, mapping, time_zone)
     spec = reading.declared(futr, hist, static, categorical, freq)
-    report, _, _ = check_in_child(file, name=file.name, spec=spec, freq=freq, options=options)
+    report, _, _ = check_untrusted_file(file, name=file.name, spec=spec, freq=freq, options=options)
     if as_json:
         output.answer(report.model_dump(mode="json", exclude={"columns"}))
     else:
@@ -79,13 +79,13 @@ def clean(
     as_json: Json = False,
 ) -> None:
     """Repair what FILE's findings name, and say what was done; FILE stays as it is."""
-    from quantis.sandbox.client import read_in_child
+    from quantis.sandbox.client import read_untrusted_file
     from quantis.validation.panel_check import check_panel, detect_spec
     from quantis.validation.repair import REPAIRS
     from quantis.validation.repair import clean as repaired
 
     options = reading.options(delimiter, decimal, encoding, dates, mapping, time_zone)
-    table = read_in_child(file, name=file.name, options=options)
+    table = read_untrusted_file(file, name=file.name, options=options)
     codes = None if apply is None else tuple(REPAIRS) if apply == "all" else names(apply)
     table, repairs = repaired(table, codes, options=options, freq=freq)
     reading.write_table(table, out)
@@ -225,9 +225,9 @@ def _ensure_dataset(
 
 
 def _detected_roles(file: Path, options: ReadOptions) -> dict[str, Any]:
-    from quantis.sandbox.client import check_in_child
+    from quantis.sandbox.client import check_untrusted_file
 
-    _, _, spec = check_in_child(file, name=file.name, options=options)
+    _, _, spec = check_untrusted_file(file, name=file.name, options=options)
     roles = spec.roles
     found = [*(f"{c} observed" for c in roles.hist_exog), *(f"{c} static" for c in roles.stat_exog)]
     if found:

@@ -22,7 +22,7 @@ from quantis.client.connection import Connection, Request
 from quantis.client.credentials import CredentialsFile, read_login_file
 from quantis.client.events import Follower, OnEvent
 from quantis.client.frames import series_requests
-from quantis.client.governance import Verdicts
+from quantis.client.governance import Governance
 from quantis.client.problems import checked
 from quantis.types.base import Page
 from quantis.types.datasets import (
@@ -47,7 +47,7 @@ T = TypeVar("T", bound=BaseModel)
 Given = ReadOptions | None
 
 
-class Client(Accounts, Administration, Verdicts):
+class Client(Accounts, Administration, Governance):
     """A connection to one Quantis platform, to be used as a context manager.
 
     Signs in with, in this order: `token`; `user` and `password`; QUANTIS_API_KEY or QUANTIS_TOKEN; what `quantis login`

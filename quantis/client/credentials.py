@@ -15,13 +15,13 @@ from pydantic import BaseModel, ValidationError
 
 from quantis.errors import InvalidInput
 from quantis.types.accounts import TokenResponse
-from quantis.types.base import Frozen, Moment
+from quantis.types.base import Frozen, Timestamp
 
 
 class Login(Frozen):
     access_token: str
     refresh_token: str | None = None
-    expires_at: Moment
+    expires_at: Timestamp
     user_name: str = ""
 
     @classmethod

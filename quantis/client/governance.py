@@ -20,7 +20,7 @@ class _Reader(Protocol):
     def _all(self, kind: type[T], path: str, limit: int, /, **params: Any) -> list[T]: ...
 
 
-class Verdicts:
+class Governance:
     """Mixed into the client."""
 
     def leaderboard(self: _Reader, job_id: str) -> Leaderboard:

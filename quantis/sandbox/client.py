@@ -31,103 +31,103 @@ from quantis.sandbox.host import DIED, DONE
 from quantis.types.datasets import CheckReport, DatasetSpec
 from quantis.types.reading import ReadOptions
 
-HOST = "quantis.sandbox.host"
+HOST_MODULE = "quantis.sandbox.host"
 _AT_A_TIME = max(2, os.cpu_count() or 1)
 _CHUNK = 65_536
-_HOSTS = 3  # that are tried for a file
+_MAX_HOSTS = 3  # that are tried for a file
 
 
 @dataclass
-class _Host:
+class _HostProcess:
     process: subprocess.Popen[bytes]
-    orders: socket.socket
+    control: socket.socket
     owner: int
 
     @classmethod
-    def begun(cls) -> _Host:
-        orders, theirs = socket.socketpair()
+    def start(cls) -> _HostProcess:
+        control, theirs = socket.socketpair()
         with theirs:
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", HOST],
+                [sys.executable, "-P", "-m", HOST_MODULE],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 cwd="/",
-                env=_environment(),
+                env=_sandbox_environment(),
                 start_new_session=True,  # an interrupt of the caller is the caller's to hand on
             )
-        return cls(process, orders, os.getpid())
+        return cls(process, control, os.getpid())
 
-    def end(self) -> None:
-        self.orders.close()
+    def stop(self) -> None:
+        self.control.close()
         if self.owner == os.getpid():
             self.process.kill()
             self.process.wait()
 
 
-class _Readers:
+class _ReaderPool:
     """The host of this process, begun when it is first needed, and again when it is gone."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._free = threading.BoundedSemaphore(_AT_A_TIME)
-        self._host: _Host | None = None
+        self._host: _HostProcess | None = None
 
-    def ask(self, request: bytes, seconds: float) -> bytes:
+    def request(self, message: bytes, seconds: float) -> bytes:
         """What a reader answers; TimeoutError when it takes too long, Unavailable when too many are at work."""
         if not self._free.acquire(timeout=seconds):
             raise Unavailable(f"{_AT_A_TIME} files are being read already; send it again in a moment")
         try:
-            for _ in range(_HOSTS):
-                said = self._once(request, time.monotonic() + seconds)
+            for _ in range(_MAX_HOSTS):
+                said = self._attempt(message, time.monotonic() + seconds)
                 if said:
                     return said
             raise Unavailable("the process that reads files ends again and again; is there memory enough?")
         finally:
             self._free.release()
 
-    def _once(self, request: bytes, until: float) -> bytes:
+    def _attempt(self, request: bytes, until: float) -> bytes:
         """An answer, or nothing when the host was killed, which takes its readers with it."""
         ours, theirs = socket.socketpair()
         with ours:
             with theirs, self._lock:
-                host = self._begin()
+                host = self._running_host()
                 with suppress(ConnectionError):
-                    socket.send_fds(host.orders, [b"."], [theirs.fileno()])
+                    socket.send_fds(host.control, [b"."], [theirs.fileno()])
             with suppress(ConnectionError):
                 if said := _exchange(ours, request, until):
                     return said
-        host.end()
+        host.stop()
         return b""
 
-    def begin(self) -> None:
+    def start(self) -> None:
         """Start the host unless it runs."""
         with self._lock:
-            self._begin()
+            self._running_host()
 
-    def end(self) -> None:
+    def stop(self) -> None:
         """End the host, if it is ours and not that of the process which this one was forked from."""
         with self._lock:
             if self._host is not None and self._host.owner == os.getpid():
-                self._host.end()
+                self._host.stop()
             self._host = None
 
-    def _begin(self) -> _Host:
+    def _running_host(self) -> _HostProcess:
         if self._host is None or self._host.owner != os.getpid() or self._host.process.poll() is not None:
-            self._host = _Host.begun()
-            atexit.register(self._host.end)
+            self._host = _HostProcess.start()
+            atexit.register(self._host.stop)
         return self._host
 
 
-_READERS = _Readers()
+_POOL = _ReaderPool()
 
 
-def begin() -> None:
+def start_readers() -> None:
     """Have the first file find a reader that is loaded; without it, it waits for one."""
-    _READERS.begin()
+    _POOL.start()
 
 
-def read_in_child(
+def read_untrusted_file(
     path: Path,
     *,
     name: str,
@@ -145,7 +145,7 @@ def read_in_child(
         return _mapped(Path(folder) / "table.arrow")
 
 
-def check_in_child(
+def check_untrusted_file(
     path: Path,
     *,
     name: str,
@@ -154,14 +154,18 @@ def check_in_child(
     media_type: str | None = None,
     limits: ReadLimits | None = None,
     options: ReadOptions | None = None,
-    keep: Path | None = None,
+    output_dir: Path | None = None,
 ) -> tuple[CheckReport, Panel | None, DatasetSpec]:
     """What `check_panel` says of a file, and by which declaration.
 
     Without a `spec`, roles are detected and `freq` is the declared frequency. The panel
     is mapped from files, which stay in the folder `keep` if there is one; None when it is rejected.
     """
-    with nullcontext(str(keep)) if keep else tempfile.TemporaryDirectory(prefix="quantis-read-") as folder:
+    with (
+        nullcontext(str(output_dir))
+        if output_dir
+        else tempfile.TemporaryDirectory(prefix="quantis-read-") as folder
+    ):
         request = _request("check", path, folder, name, media_type, limits, options)
         request["spec"], request["freq"] = spec.model_dump(mode="json") if spec else None, freq
         answer = _answer(request, limits or ReadLimits())
@@ -169,11 +173,11 @@ def check_in_child(
         found = DatasetSpec.model_validate(answer["spec"])
         if not answer["accepted"]:
             return report, None, found
-        return report, kept_panel(Path(folder)), found
+        return report, load_checked_panel(Path(folder)), found
 
 
-def kept_panel(folder: Path) -> Panel:
-    """A panel that `check_in_child` kept in a folder, mapped from its files."""
+def load_checked_panel(folder: Path) -> Panel:
+    """A panel that `check_untrusted_file` kept in a folder, mapped from its files."""
     target, future, static = (_mapped(folder / f"{part}.arrow") for part in ("target", "future", "static"))
     return Panel(target=target, future=future, static=static)
 
@@ -201,7 +205,7 @@ def _request(
 def _answer(request: dict[str, Any], limits: ReadLimits) -> dict[str, Any]:
     shown = printable(request["name"])
     try:
-        said = _READERS.ask(json.dumps(request).encode(), limits.seconds)
+        said = _POOL.request(json.dumps(request).encode(), limits.seconds)
     except TimeoutError:
         raise _out_of_time(shown, limits) from None
     if not said.endswith(DONE):
@@ -229,7 +233,7 @@ def _more(connection: socket.socket, until: float) -> bytes:
     return connection.recv(_CHUNK)
 
 
-def _environment() -> dict[str, str]:
+def _sandbox_environment() -> dict[str, str]:
     """What the child needs and nothing else: no secret of the caller is in it."""
     return {
         "PYTHONPATH": os.pathsep.join(place for place in sys.path if place),

@@ -5,7 +5,7 @@
     client = Client("http://test", user="ann", password="a long password", transport=api.transport())
 
 It is small and says so. Accounts, roles, checks and versions are real (the panel's own checks run).
-A job does nothing until the test says what happens to it, with `tell`. A forecast is the last value
+A job does nothing until the test says what happens to it, with `emit`. A forecast is the last value
 with the spread of a random walk, and is marked so. Nothing is kept on disk.
 """
 

@@ -15,7 +15,7 @@ from quantis.types.accounts import NewUser, Role, SetupRequest, SetupState, Toke
 _ORDER = list(Role)
 
 
-class People:
+class FakeAccounts:
     """`setup_secret` opens the setup of the first admin."""
 
     def __init__(self, setup_secret: str, token_seconds: int) -> None:

@@ -12,11 +12,11 @@ from pydantic import ValidationError
 
 from quantis.client.problems import invalid
 from quantis.errors import NotFound, QuantisError
-from quantis.testing.accounts import People, allow
+from quantis.testing.accounts import FakeAccounts, allow
 from quantis.testing.answers import missing, ok, page, problem
-from quantis.testing.datasets import Shelf
-from quantis.testing.forecasts import answered
-from quantis.testing.jobs import Desk
+from quantis.testing.datasets import FakeDatasets
+from quantis.testing.forecasts import make_forecast
+from quantis.testing.jobs import FakeJobQueue
 from quantis.types.accounts import Role, User
 from quantis.types.datasets import DatasetSpec
 from quantis.types.forecasts import ForecastRequest, ForecastResponse
@@ -37,9 +37,9 @@ class FakeApi:
     """One team's platform in memory. `setup_secret` opens the setup of the first admin."""
 
     def __init__(self, *, setup_secret: str = "", token_seconds: int = 600) -> None:
-        self.people = People(setup_secret, token_seconds)
-        self.shelf = Shelf()
-        self.desk = Desk(self.people, self.shelf)
+        self.accounts = FakeAccounts(setup_secret, token_seconds)
+        self.datasets = FakeDatasets()
+        self.jobs = FakeJobQueue(self.accounts, self.datasets)
         self.models: list[ModelVersion] = []
         self.leaderboards: dict[str, Leaderboard] = {}
         self.backtests: dict[str, tuple[Backtest, dict[Dimension, list[Figures]]]] = {}
@@ -66,13 +66,13 @@ class FakeApi:
     # What a test sets up
 
     def add_user(self, user_name: str, password: str, role: Role = Role.viewer) -> User:
-        return self.people.add_user(user_name, password, role)
+        return self.accounts.add_user(user_name, password, role)
 
     def expire_tokens(self) -> None:
         """Make every access token void; refresh tokens stay."""
-        self.people.access.clear()
+        self.accounts.access.clear()
 
-    def tell(
+    def emit(
         self,
         job_id: str,
         message: str,
@@ -83,35 +83,35 @@ class FakeApi:
     ) -> None:
         """Let something happen to a job: a step, or with `state` a change of it."""
         with self._lock:
-            self.desk.tell(job_id, message, state=state, progress=progress, result=result)
+            self.jobs.emit(job_id, message, state=state, progress=progress, result=result)
 
     # Datasets
 
     def get_datasets(self, request: httpx.Request) -> httpx.Response:
-        return page(request, self.shelf.datasets())
+        return page(request, self.datasets.datasets())
 
     def post_datasets(self, request: httpx.Request) -> httpx.Response:
         spec = DatasetSpec.model_validate_json(request.content)
-        return ok(self.shelf.create(spec, self.people.user(request).user_name), 201)
+        return ok(self.datasets.create(spec, self.accounts.user(request).user_name), 201)
 
     def get_dataset(self, request: httpx.Request, name: str) -> httpx.Response:
-        return ok(self.shelf.dataset(name))
+        return ok(self.datasets.dataset(name))
 
     def post_check(self, request: httpx.Request, name: str) -> httpx.Response:
-        return ok(self.shelf.check(name, request))
+        return ok(self.datasets.check(name, request))
 
     def post_versions(self, request: httpx.Request, name: str) -> httpx.Response:
-        result = self.shelf.upload(name, request, self.people.user(request).user_name)
+        result = self.datasets.upload(name, request, self.accounts.user(request).user_name)
         return ok(result, 201 if result.created else 200)
 
     def get_versions(self, request: httpx.Request, name: str) -> httpx.Response:
-        return page(request, self.shelf.versions(name))
+        return page(request, self.datasets.versions(name))
 
     def get_series(self, request: httpx.Request, name: str) -> httpx.Response:
-        return page(request, self.shelf.series(name, request.url.params.get("search", "")))
+        return page(request, self.datasets.series(name, request.url.params.get("search", "")))
 
     def get_one_series(self, request: httpx.Request, name: str, unique_id: str) -> httpx.Response:
-        return ok(self.shelf.read(name, unique_id, dict(request.url.params)))
+        return ok(self.datasets.read(name, unique_id, dict(request.url.params)))
 
     # Models and forecasts
 
@@ -155,7 +155,7 @@ class FakeApi:
     def post_forecast(self, request: httpx.Request, ref: str) -> httpx.Response:
         body = ForecastRequest.model_validate_json(request.content)
         version, shown = self._referred(ref)
-        response = answered(body, version, shown, self.shelf)
+        response = make_forecast(body, version, shown, self.datasets)
         self.forecasts[response.forecast_id] = response
         return ok(response)
 
@@ -172,7 +172,7 @@ class FakeApi:
             found = re.fullmatch(pattern, path)
             if found and request.method == method:
                 if role is not None:
-                    allow(self.people.user(request), role)
+                    allow(self.accounts.user(request), role)
                 return handler(self)(request, *found.groups())
         raise NotFound(f"there is nothing at {path}")
 
@@ -206,14 +206,14 @@ _V, _A, _E, _ADMIN = Role.viewer, Role.analyst, Role.ml_engineer, Role.admin
 _NAME = "([^/]+)"
 
 ROUTES: list[tuple[str, str, Role | None, Handler]] = [
-    ("GET", "/v1/setup", None, lambda api: api.people.get_setup),
-    ("POST", "/v1/setup", None, lambda api: api.people.post_setup),
-    ("POST", "/v1/oauth/token", None, lambda api: api.people.post_token),
-    ("POST", "/v1/oauth/revoke", None, lambda api: api.people.post_revoke),
-    ("GET", "/v1/users/me", _V, lambda api: api.people.get_me),
-    ("GET", "/v1/users", _ADMIN, lambda api: api.people.get_users),
-    ("POST", "/v1/users", _ADMIN, lambda api: api.people.post_users),
-    ("PATCH", f"/v1/users/{_NAME}", _ADMIN, lambda api: api.people.patch_user),
+    ("GET", "/v1/setup", None, lambda api: api.accounts.get_setup),
+    ("POST", "/v1/setup", None, lambda api: api.accounts.post_setup),
+    ("POST", "/v1/oauth/token", None, lambda api: api.accounts.post_token),
+    ("POST", "/v1/oauth/revoke", None, lambda api: api.accounts.post_revoke),
+    ("GET", "/v1/users/me", _V, lambda api: api.accounts.get_me),
+    ("GET", "/v1/users", _ADMIN, lambda api: api.accounts.get_users),
+    ("POST", "/v1/users", _ADMIN, lambda api: api.accounts.post_users),
+    ("PATCH", f"/v1/users/{_NAME}", _ADMIN, lambda api: api.accounts.patch_user),
     ("GET", "/v1/datasets", _V, lambda api: api.get_datasets),
     ("POST", "/v1/datasets", _A, lambda api: api.post_datasets),
     ("GET", f"/v1/datasets/{_NAME}", _V, lambda api: api.get_dataset),
@@ -222,12 +222,12 @@ ROUTES: list[tuple[str, str, Role | None, Handler]] = [
     ("GET", f"/v1/datasets/{_NAME}/versions", _V, lambda api: api.get_versions),
     ("GET", f"/v1/datasets/{_NAME}/series", _V, lambda api: api.get_series),
     ("GET", f"/v1/datasets/{_NAME}/series/(.+)", _V, lambda api: api.get_one_series),
-    ("POST", "/v1/jobs", _A, lambda api: api.desk.post_jobs),
-    ("GET", "/v1/jobs", _V, lambda api: api.desk.get_jobs),
-    ("GET", f"/v1/jobs/{_NAME}", _V, lambda api: api.desk.get_job),
-    ("GET", f"/v1/jobs/{_NAME}/events", _V, lambda api: api.desk.get_events),
-    ("GET", f"/v1/jobs/{_NAME}/logs", _V, lambda api: api.desk.get_logs),
-    ("POST", f"/v1/jobs/{_NAME}/stop", _E, lambda api: api.desk.post_stop),
+    ("POST", "/v1/jobs", _A, lambda api: api.jobs.post_jobs),
+    ("GET", "/v1/jobs", _V, lambda api: api.jobs.get_jobs),
+    ("GET", f"/v1/jobs/{_NAME}", _V, lambda api: api.jobs.get_job),
+    ("GET", f"/v1/jobs/{_NAME}/events", _V, lambda api: api.jobs.get_events),
+    ("GET", f"/v1/jobs/{_NAME}/logs", _V, lambda api: api.jobs.get_logs),
+    ("POST", f"/v1/jobs/{_NAME}/stop", _E, lambda api: api.jobs.post_stop),
     ("GET", f"/v1/experiments/{_NAME}/leaderboard", _V, lambda api: api.get_leaderboard),
     ("GET", f"/v1/backtests/{_NAME}", _V, lambda api: api.get_backtest),
     ("GET", f"/v1/backtests/{_NAME}/(series|step|window|segment)", _V, lambda api: api.get_figures),

@@ -59,7 +59,7 @@ class _Stored:
     versions: list[tuple[DatasetVersion, _Content]] = field(default_factory=list)
 
 
-class Shelf:
+class FakeDatasets:
     def __init__(self) -> None:
         self._stored: dict[str, _Stored] = {}
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from quantis.errors import NotFound
 from quantis.frequency import Frequency, to_datetime64, to_datetimes
-from quantis.testing.datasets import Shelf
+from quantis.testing.datasets import FakeDatasets
 from quantis.types.forecasts import (
     ForecastMethod,
     ForecastRequest,
@@ -26,13 +26,13 @@ from quantis.types.registry import ModelVersion
 History = tuple[list[datetime], list[float]]
 
 
-def answered(
-    body: ForecastRequest, version: ModelVersion, alias: str | None, shelf: Shelf
+def make_forecast(
+    body: ForecastRequest, version: ModelVersion, alias: str | None, datasets: FakeDatasets
 ) -> ForecastResponse:
     """One entry per requested series, in their order."""
     as_of = body.as_of or datetime.now(UTC)
     entries = [
-        _entry(series, _history(series, version, as_of, shelf), body, version) for series in body.series
+        _entry(series, _history(series, version, as_of, datasets), body, version) for series in body.series
     ]
     return ForecastResponse(
         forecast_id=secrets.token_hex(8),
@@ -84,12 +84,14 @@ def _quantiles(body: ForecastRequest) -> list[float]:
     return list(body.quantiles or DEFAULT_QUANTILES)
 
 
-def _history(series: SeriesRequest, version: ModelVersion, as_of: datetime, shelf: Shelf) -> History:
+def _history(
+    series: SeriesRequest, version: ModelVersion, as_of: datetime, datasets: FakeDatasets
+) -> History:
     if series.y is not None:
         given = series.ds or _times(series.start, version.freq, len(series.y))
         return _present(given, series.y)
     try:
-        stored = shelf.read(version.dataset or "", series.unique_id, {"as_of": as_of.isoformat()})
+        stored = datasets.read(version.dataset or "", series.unique_id, {"as_of": as_of.isoformat()})
     except NotFound:
         return [], []
     return _present(stored.ds, stored.y)

@@ -9,9 +9,9 @@ from typing import Any
 import httpx
 
 from quantis.errors import Conflict
-from quantis.testing.accounts import People, allow
+from quantis.testing.accounts import FakeAccounts, allow
 from quantis.testing.answers import missing, ok, page
-from quantis.testing.datasets import Shelf
+from quantis.testing.datasets import FakeDatasets
 from quantis.types.accounts import Role
 from quantis.types.jobs import Job, JobEvent, JobRequest, JobState, LogText
 
@@ -26,15 +26,15 @@ _NEEDED = {
 }
 
 
-class Desk:
-    def __init__(self, people: People, shelf: Shelf) -> None:
-        self._people, self._shelf = people, shelf
+class FakeJobQueue:
+    def __init__(self, accounts: FakeAccounts, datasets: FakeDatasets) -> None:
+        self._accounts, self._datasets = accounts, datasets
         self.jobs: dict[str, Job] = {}
         self._events: dict[str, list[JobEvent]] = {}
         self._logs: dict[str, str] = {}
         self._keys: dict[str, tuple[str, str]] = {}
 
-    def tell(
+    def emit(
         self,
         job_id: str,
         message: str,
@@ -65,10 +65,10 @@ class Desk:
         self._logs[job_id] += message + "\n"
 
     def post_jobs(self, request: httpx.Request) -> httpx.Response:
-        user = self._people.user(request)
+        user = self._accounts.user(request)
         spec = JobRequest.model_validate_json(request.content).spec
         allow(user, _NEEDED[spec.kind])
-        self._shelf.dataset(spec.dataset)
+        self._datasets.dataset(spec.dataset)
         key, body = request.headers.get("Idempotency-Key"), request.content.decode()
         if key in self._keys:
             if self._keys[key][1] != body:
@@ -109,7 +109,7 @@ class Desk:
 
     def post_stop(self, request: httpx.Request, job_id: str) -> httpx.Response:
         if not self._job(job_id).state.final:
-            self.tell(job_id, "stopped", state=JobState.stopped)
+            self.emit(job_id, "stopped", state=JobState.stopped)
         return ok(self._job(job_id))
 
     def _job(self, job_id: str) -> Job:

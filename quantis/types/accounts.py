@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, SecretStr
 
-from quantis.types.base import Frozen, Moment, Name, Sent
+from quantis.types.base import Frozen, Name, Sent, Timestamp
 
 
 class Role(StrEnum):
@@ -41,7 +41,7 @@ class User(Frozen):
     role: Role
     team: str
     disabled: bool
-    created_at: Moment
+    created_at: Timestamp
     second_factor: bool = False
     external: bool = Field(default=False, description="Signs in at the configured identity provider.")
 
@@ -70,9 +70,9 @@ class Session(Frozen):
     """One sign-in, as its owner sees it."""
 
     id: str
-    created_at: Moment
-    used_at: Moment
-    expires_at: Moment
+    created_at: Timestamp
+    used_at: Timestamp
+    expires_at: Timestamp
     agent: str = Field(description="The program that signed in, as it calls itself.")
     address: str
     current: bool = Field(description="Whether this answer goes to it.")

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from quantis.types.base import Frozen, Moment, Number, Sent
+from quantis.types.base import Frozen, Number, Sent, Timestamp
 from quantis.types.registry import Traffic
 
 
@@ -59,7 +59,7 @@ class Approval(Frozen):
     model: str
     change: Change
     state: ApprovalState
-    requested_at: Moment
+    requested_at: Timestamp
     requested_by: str
-    decided_at: Moment | None = None
+    decided_at: Timestamp | None = None
     decided_by: str | None = None

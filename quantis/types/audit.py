@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from quantis.types.base import Frozen, Moment
+from quantis.types.base import Frozen, Timestamp
 
 
 class Outcome(StrEnum):
@@ -22,7 +22,7 @@ class AuditEvent(Frozen):
 
     seq: int
     id: str
-    at: Moment
+    at: Timestamp
     team: str
     actor_kind: str = Field(description="user, key, client, or nobody.")
     actor_id: str

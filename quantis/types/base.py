@@ -51,7 +51,7 @@ def rename_keys(**names: str) -> Callable[[Any], Any]:
     return renamed
 
 
-Moment = Annotated[AwareDatetime, BeforeValidator(_no_number), AfterValidator(_as_utc)]
+Timestamp = Annotated[AwareDatetime, BeforeValidator(_no_number), AfterValidator(_as_utc)]
 """A point in time with its offset; kept in UTC."""
 
 

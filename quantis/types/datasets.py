@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from quantis.errors import InvalidInput
 from quantis.frequency import Frequency
-from quantis.types.base import Duration, Frozen, Moment, Name, Sent
+from quantis.types.base import Duration, Frozen, Name, Sent, Timestamp
 
 FREQUENCY = "^([1-9][0-9]{0,8}|([1-9][0-9]{0,3})?((s|min|h|D|B|MS|ME)|(W|QS|QE|YS|YE)(-[A-Z]{3})?))$"
 RESERVED_COLUMNS = frozenset({"unique_id", "ds", "y", "known_at", "recorded_at", "cutoff"})
@@ -93,7 +93,7 @@ class DatasetSpec(Sent):
 
 
 class Dataset(DatasetSpec):
-    created_at: Moment
+    created_at: Timestamp
     created_by: str
     latest_version: int | None = None
     rows: int | None = None
@@ -151,11 +151,11 @@ class DatasetVersion(Frozen):
     rows: int
     series: int
     freq: str
-    first_ds: Moment
-    last_ds: Moment
-    created_at: Moment
+    first_ds: Timestamp
+    last_ds: Timestamp
+    created_at: Timestamp
     created_by: str
-    purged_at: Moment | None = Field(
+    purged_at: Timestamp | None = Field(
         default=None, description="When deleted series were last removed from it for good."
     )
 
@@ -172,13 +172,15 @@ class StoredSeries(Frozen):
     """One stored series, as known at `as_of`. Values known in advance have times of their own."""
 
     unique_id: str
-    as_of: Moment
-    ds: list[Moment]
+    as_of: Timestamp
+    ds: list[Timestamp]
     y: list[float | None]
     exog: dict[str, list[float | str | None]] = Field(
         default={}, description="Observed covariates, one value per `ds`."
     )
-    futr_ds: list[Moment] = Field(default=[], description="Of the known-future covariates, beyond `ds` too.")
+    futr_ds: list[Timestamp] = Field(
+        default=[], description="Of the known-future covariates, beyond `ds` too."
+    )
     futr_exog: dict[str, list[float | str | None]] = Field(
         default={}, description="Known-future covariates, one value per `futr_ds`."
     )
@@ -188,16 +190,16 @@ class StoredSeries(Frozen):
 class Revision(Frozen):
     """Values of a series that were corrected at one time; those that came first are no revisions."""
 
-    known_at: Moment
+    known_at: Timestamp
     group: Literal["target", "future"] = Field(description="Observed values, or those known in advance.")
     values: int
-    first_ds: Moment
-    last_ds: Moment
+    first_ds: Timestamp
+    last_ds: Timestamp
 
 
 class SeriesSummary(Frozen):
     unique_id: str
     rows: int
-    first_ds: Moment
-    last_ds: Moment
+    first_ds: Timestamp
+    last_ds: Timestamp
     static: dict[str, float | str | None] = {}

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from quantis.types.base import Cell, Frozen, Moment, Sent, SeriesId, rename_keys
+from quantis.types.base import Cell, Frozen, Sent, SeriesId, Timestamp, rename_keys
 from quantis.types.datasets import Column
 from quantis.types.job_specs import Horizon, Quantile
 
@@ -39,8 +39,8 @@ class SeriesRequest(Sent):
     """One series: only its id (history from the store), or with its own history."""
 
     unique_id: SeriesId
-    start: Moment | None = Field(default=None, description="Time of y[0], when `ds` is not given.")
-    ds: list[Moment] | None = Field(default=None, max_length=100_000)
+    start: Timestamp | None = Field(default=None, description="Time of y[0], when `ds` is not given.")
+    ds: list[Timestamp] | None = Field(default=None, max_length=100_000)
     y: list[float | None] | None = Field(
         default=None,
         max_length=100_000,
@@ -77,7 +77,7 @@ class ForecastRequest(Sent):
     )
     quantiles: list[Quantile] | None = Field(default=None, max_length=100)
     series: list[SeriesRequest] = Field(min_length=1, max_length=1000)
-    as_of: Moment | None = Field(
+    as_of: Timestamp | None = Field(
         default=None, description="Forecast with what was known then; now when absent."
     )
     deadline_ms: int | None = Field(
@@ -121,7 +121,7 @@ class SeriesForecast(Frozen):
     method: ForecastMethod
     reason: Reason | None = None
     detail: str | None = None
-    ds: list[Moment]
+    ds: list[Timestamp]
     mean: list[float]
     quantiles: dict[str, list[float]]
 
@@ -136,7 +136,7 @@ class ForecastResponse(Frozen):
         description="What stored histories and covariates were read from; null when nothing was stored.",
     )
     freq: str
-    as_of: Moment
-    issued_at: Moment
+    as_of: Timestamp
+    issued_at: Timestamp
     forecasts: list[SeriesForecast]
     warnings: list[str] = []

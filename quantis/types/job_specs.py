@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from quantis.types.base import Duration, Moment, Name, Number, Sent
+from quantis.types.base import Duration, Name, Number, Sent, Timestamp
 from quantis.types.datasets import Column
 from quantis.types.reading import ReadOptions
 
@@ -108,7 +108,7 @@ class WorkSpec(Sent):
 
     dataset: Name
     version: Number | None = Field(default=None, description="A dataset version; the latest when absent.")
-    as_of: Moment | None = Field(default=None, description="Read what was known then; now when absent.")
+    as_of: Timestamp | None = Field(default=None, description="Read what was known then; now when absent.")
 
 
 class FeaturizeSpec(WorkSpec):

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from quantis.types.base import Frozen, Moment, Sent
+from quantis.types.base import Frozen, Sent, Timestamp
 from quantis.types.job_specs import JobKind, JobSpec
 
 
@@ -34,10 +34,10 @@ class Job(Frozen):
     kind: JobKind
     state: JobState
     spec: JobSpec
-    created_at: Moment
+    created_at: Timestamp
     created_by: str
-    started_at: Moment | None = None
-    ended_at: Moment | None = None
+    started_at: Timestamp | None = None
+    ended_at: Timestamp | None = None
     progress: float = Field(default=0.0, ge=0, le=1)
     message: str = ""
     result: dict[str, Any] | None = None
@@ -47,7 +47,7 @@ class JobEvent(Frozen):
     """One line of a job's story; `seq` counts from 1 within the job."""
 
     seq: int
-    at: Moment
+    at: Timestamp
     kind: Literal["state", "step", "progress", "metric", "result"]
     message: str
     data: dict[str, Any] = {}

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from quantis.types.accounts import Role
-from quantis.types.base import Duration, Frozen, Moment, Name, Sent
+from quantis.types.base import Duration, Frozen, Name, Sent, Timestamp
 
 
 class Scope(StrEnum):
@@ -51,10 +51,10 @@ class ApiKey(Frozen):
     owner: str
     hint: str
     scopes: list[Scope]
-    created_at: Moment
-    expires_at: Moment
-    used_at: Moment | None = Field(default=None, description="To about a minute.")
-    revoked_at: Moment | None = None
+    created_at: Timestamp
+    expires_at: Timestamp
+    used_at: Timestamp | None = Field(default=None, description="To about a minute.")
+    revoked_at: Timestamp | None = None
 
 
 class CreatedApiKey(ApiKey):
@@ -81,7 +81,7 @@ class ServiceAccount(Frozen):
     role: Role
     scopes: list[Scope]
     disabled: bool
-    created_at: Moment
+    created_at: Timestamp
     created_by: str
 
 

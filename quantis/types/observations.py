@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from quantis.types.base import Cell, Frozen, Moment, Sent, SeriesId
+from quantis.types.base import Cell, Frozen, Sent, SeriesId, Timestamp
 from quantis.types.datasets import Column, DatasetVersion
 
 _MOST = 100_000
@@ -22,12 +22,12 @@ class ObservedSeries(Sent):
     """
 
     unique_id: SeriesId
-    ds: list[Moment] = Field(min_length=1, max_length=_MOST)
+    ds: list[Timestamp] = Field(min_length=1, max_length=_MOST)
     y: list[float | None] | None = Field(default=None, max_length=_MOST)
     hist_exog: dict[Column, Cells] = Field(default={}, max_length=512)
     futr_exog: dict[Column, Cells] = Field(default={}, max_length=512)
     stat_exog: dict[Column, Cell] = Field(default={}, max_length=512)
-    known_at: Moment | None = Field(
+    known_at: Timestamp | None = Field(
         default=None, description="When the values became known; at receipt when absent."
     )
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from quantis.types.base import Frozen, Moment, Number, Sent, rename_keys
+from quantis.types.base import Frozen, Number, Sent, Timestamp, rename_keys
 
 
 class LeaderboardRow(Frozen):
@@ -36,7 +36,7 @@ class Leaderboard(Frozen):
     model: str
     dataset: str
     dataset_version: int
-    cutoffs: list[Moment]
+    cutoffs: list[Timestamp]
     h: int
     rows: list[LeaderboardRow]
 
@@ -58,7 +58,7 @@ class Fallback(Frozen):
 
     model: str
     unique_id: str
-    cutoff: Moment
+    cutoff: Timestamp
     method: str
     reason: str
 
@@ -72,7 +72,7 @@ class Backtest(Frozen):
     dataset: str
     dataset_version: int
     mode: Literal["plain", "vintage"]
-    cutoffs: list[Moment]
+    cutoffs: list[Timestamp]
     h: int
     refit: bool
     rows: list[LeaderboardRow]
@@ -87,7 +87,7 @@ class ModelVersion(Frozen):
     version: int
     family: str
     aliases: list[str]
-    created_at: Moment
+    created_at: Timestamp
     experiment: str | None = None
     dataset: str | None = None
     dataset_version: int | None = None
@@ -96,7 +96,7 @@ class ModelVersion(Frozen):
     freq: str
     metrics: dict[str, float] = {}
     gate: dict[str, Any] = Field(default={}, description="What the gate compared and what it decided.")
-    as_of: Moment | None = None
+    as_of: Timestamp | None = None
     lineage: Lineage | None = None
 
 
@@ -107,7 +107,7 @@ class Lineage(Frozen):
     code_hash: str = Field(description="sha256 over the product's sources.")
     environment_hash: str | None = Field(default=None, description="sha256 of the lock file.")
     libraries: dict[str, str] = Field(default={}, description="Versions of those that decide the numbers.")
-    trained_at: Moment
+    trained_at: Timestamp
     parent: str | None = Field(default=None, description="The version whose weights it went on from.")
 
 

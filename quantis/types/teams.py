@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from quantis.types.accounts import Password
-from quantis.types.base import MAX_INTEGER, Frozen, Moment, Name, Sent
+from quantis.types.base import MAX_INTEGER, Frozen, Name, Sent, Timestamp
 
 Limit = int | None
 
@@ -31,12 +31,12 @@ class Used(Frozen):
     used: float
     limit: int | None
     unit: str
-    resets_at: Moment | None = None
+    resets_at: Timestamp | None = None
 
 
 class Usage(Frozen):
     team: str
-    at: Moment
+    at: Timestamp
     items: list[Used]
 
 
@@ -55,6 +55,6 @@ class TeamChange(Sent):
 
 class Team(Frozen):
     name: str
-    created_at: Moment
+    created_at: Timestamp
     users: int
     quota: Quota

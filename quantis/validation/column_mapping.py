@@ -19,7 +19,7 @@ _WIDE_FROM = 3  # columns of numbers beside the time
 _NAMED = 3  # of them in a message
 
 
-def named(table: pa.Table, roles: Roles, options: ReadOptions) -> tuple[pa.Table, dict[str, str]]:
+def map_columns(table: pa.Table, roles: Roles, options: ReadOptions) -> tuple[pa.Table, dict[str, str]]:
     """The table under the contract's names, and which column was taken for which without being told."""
     given = [options.columns.get(name, name) for name in table.column_names]
     if len(set(given)) == len(given):

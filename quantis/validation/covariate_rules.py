@@ -10,7 +10,7 @@ from quantis.panel import Y
 from quantis.types.arrays import Floats, Integers, Mask
 from quantis.types.datasets import Roles
 from quantis.validation.findings import Findings
-from quantis.validation.rows import Rows
+from quantis.validation.rows import PanelRows
 
 _NEAR = 3  # steps up to which a shifted y is looked for, and once more around each season
 _COMPARED = 8  # changing values of y from which equality is no chance
@@ -18,7 +18,7 @@ _ALIKE = 0.99  # share of them that is equal
 _CLOSE = 1e-9  # relative
 
 
-def any_valid(rows: Rows, columns: tuple[str, ...]) -> Mask:
+def any_valid(rows: PanelRows, columns: tuple[str, ...]) -> Mask:
     """Whether one of the columns holds a value. Shape [rows]."""
     valid = np.zeros(len(rows.series), dtype=bool)
     for name in columns:
@@ -26,7 +26,7 @@ def any_valid(rows: Rows, columns: tuple[str, ...]) -> Mask:
     return valid
 
 
-def check_static(rows: Rows, roles: Roles, findings: Findings) -> None:
+def check_static(rows: PanelRows, roles: Roles, findings: Findings) -> None:
     for column in roles.stat_exog:
         codes = rows.columns[column].dictionary_encode().indices
         high = np.maximum.reduceat(codes.fill_null(-1).to_numpy(), rows.starts)
@@ -36,7 +36,7 @@ def check_static(rows: Rows, roles: Roles, findings: Findings) -> None:
         findings.listed_series("D060", said, column=column)
 
 
-def check_known_future(rows: Rows, ahead: Mask, roles: Roles, findings: Findings) -> None:
+def check_known_future(rows: PanelRows, ahead: Mask, roles: Roles, findings: Findings) -> None:
     """Values that are missing in places, or from some time of a series to its end."""
     place = np.arange(len(rows.series))
     lengths = np.diff(rows.starts, append=len(rows.series))
@@ -58,7 +58,7 @@ def check_known_future(rows: Rows, ahead: Mask, roles: Roles, findings: Findings
         findings.listed_series("D062", said, column=column)
 
 
-def check_leaks(rows: Rows, frequency: Frequency, roles: Roles, findings: Findings) -> None:
+def check_leaks(rows: PanelRows, frequency: Frequency, roles: Roles, findings: Findings) -> None:
     """Covariates that equal y, or y some steps on or before, wherever y changes."""
     y = _floats(rows, Y)
     changing = _changing(rows, y)
@@ -88,7 +88,7 @@ def _shifts(frequency: Frequency) -> list[int]:
     return [0, *(sign * step for step in steps for sign in (1, -1))]
 
 
-def _changing(rows: Rows, y: Floats) -> Mask:
+def _changing(rows: PanelRows, y: Floats) -> Mask:
     """Where y is there and differs from the y of the row before in its series. Shape [rows]."""
     changed: Mask = np.append(False, np.diff(y) != 0) & np.isfinite(y)
     changed[rows.starts] = False
@@ -96,7 +96,7 @@ def _changing(rows: Rows, y: Floats) -> Mask:
     return changed
 
 
-def _alike(rows: Rows, y: Floats, values: Floats, changing: Mask, shift: int) -> Integers:
+def _alike(rows: PanelRows, y: Floats, values: Floats, changing: Mask, shift: int) -> Integers:
     """Places of the series whose covariate equals the shifted y wherever that y changes."""
     moved, same = np.full(len(y), np.nan), np.zeros(len(y), dtype=bool)
     if abs(shift) >= len(y):
@@ -114,6 +114,6 @@ def _alike(rows: Rows, y: Floats, values: Floats, changing: Mask, shift: int) ->
     return np.flatnonzero((compared >= _COMPARED) & (compared * 2 >= expected) & (equal >= _ALIKE * compared))
 
 
-def _floats(rows: Rows, column: str) -> Floats:
+def _floats(rows: PanelRows, column: str) -> Floats:
     values: Floats = rows.columns[column].fill_null(np.nan).to_numpy(zero_copy_only=False)
     return values

@@ -42,7 +42,7 @@ _MONTHS = {name: place + 1 for place, full in enumerate(_FULL) for name in (full
 _ORDERS: dict[DateOrder, str] = {"dmy": "day first", "mdy": "month first", "ymd": "year first"}
 
 
-class Parsed(NamedTuple):
+class ParsedDate(NamedTuple):
     moment: datetime | None
     how: str = ""
     clock: bool = False
@@ -53,33 +53,33 @@ class Parsed(NamedTuple):
         return self.moment is None and self.how == UNCLEAR
 
 
-def parse_dates(distinct: list[str | None], order: DateOrder | None) -> list[Parsed]:
+def parse_dates(distinct: list[str | None], order: DateOrder | None) -> list[ParsedDate]:
     """Each text as a moment (UTC where it names no zone) and how it was taken."""
     return _resolved([_parse(text) for text in distinct], order)
 
 
-def _parse(text: str | None) -> Parsed:
+def _parse(text: str | None) -> ParsedDate:
     for how, pattern in _FORMS:
         found = pattern.fullmatch(text or "")
         if found:
             return _made(how, found.groupdict())
-    return Parsed(None)
+    return ParsedDate(None)
 
 
-def _made(how: str, part: dict[str, str | None]) -> Parsed:
+def _made(how: str, part: dict[str, str | None]) -> ParsedDate:
     """A moment of the parts; of two possible orders both are kept in `how` until the column decides."""
     if how == UNCLEAR:
-        return Parsed(None, f"{part['a']}|{part['b']}|" + "|".join(part[k] or "" for k in "yHMSfpz"))
+        return ParsedDate(None, f"{part['a']}|{part['b']}|" + "|".join(part[k] or "" for k in "yHMSfpz"))
     month: int | None = int(part.get("m") or 1)
     if part.get("q"):
         month = 3 * int(part["q"] or 1) - 2
     if name := (part.get("name") or "").lower():
         month = _MONTHS.get(name)
     if month is None:
-        return Parsed(None)
+        return ParsedDate(None)
     clock = bool(part.get("H"))
     moment = _moment(int(part["y"] or 0), month, int(part.get("d") or 1), {k: part.get(k) for k in "HMSfpz"})
-    return Parsed(moment, how, clock, bool(part.get("z")))
+    return ParsedDate(moment, how, clock, bool(part.get("z")))
 
 
 def _moment(year: int, month: int, day: int, clock: dict[str, str | None]) -> datetime | None:
@@ -106,7 +106,7 @@ def _zone(text: str | None) -> timezone:
     return timezone(ahead if text[0] == "+" else -ahead)
 
 
-def _resolved(parsed: list[Parsed], order: DateOrder | None) -> list[Parsed]:
+def _resolved(parsed: list[ParsedDate], order: DateOrder | None) -> list[ParsedDate]:
     """Dates of two possible orders, once the column as a whole or its owner tells which."""
     open_ = [one.how.split("|") for one in parsed if one.how.count("|") == 8]
     if open_:
@@ -118,19 +118,19 @@ def _resolved(parsed: list[Parsed], order: DateOrder | None) -> list[Parsed]:
     return _as_dates(parsed)
 
 
-def _ordered(one: Parsed, order: DateOrder | None) -> Parsed:
+def _ordered(one: ParsedDate, order: DateOrder | None) -> ParsedDate:
     a, b, year, *clock = one.how.split("|")
     if order is None:
-        return Parsed(None, UNCLEAR)
+        return ParsedDate(None, UNCLEAR)
     day, month = (int(a), int(b)) if order == "dmy" else (int(b), int(a))
     parts = {key: value or None for key, value in zip("HMSfpz", clock, strict=True)}
-    return Parsed(_moment(int(year), month, day, parts), _ORDERS[order], bool(clock[0]), bool(clock[-1]))
+    return ParsedDate(_moment(int(year), month, day, parts), _ORDERS[order], bool(clock[0]), bool(clock[-1]))
 
 
-def _as_dates(parsed: list[Parsed]) -> list[Parsed]:
+def _as_dates(parsed: list[ParsedDate]) -> list[ParsedDate]:
     """A year of four digits is one only where all are; the rest as it stands."""
     kinds = Counter(one.how for one in parsed)
     lone = "a year, its first day taken"
     if kinds[lone] and kinds[lone] < len(parsed):
-        return [Parsed(None) if one.how == lone else one for one in parsed]
+        return [ParsedDate(None) if one.how == lone else one for one in parsed]
     return parsed

@@ -11,84 +11,108 @@ from quantis.types.datasets import Finding, Severity
 SHOWN_PER_CODE = 20
 """Findings of one code and column that are listed; one more counts the rest."""
 
-Outcome = Literal["accept", "accept_with_warning", "reject"]
+CheckOutcome = Literal["accept", "accept_with_warning", "reject"]
 _ERROR, _WARNING, _INFO = Severity.error, Severity.warning, Severity.info
 
 
-class Rule(NamedTuple):
+class CheckRule(NamedTuple):
     severity: Severity
     rule: str
     remedy: str
 
 
-RULES: dict[str, Rule] = {
-    "D001": Rule(_ERROR, "duplicate key with other values", "keep the row that is right, or give known_at"),
-    "D002": Rule(_WARNING, "duplicate row", "it was counted once"),
-    "D003": Rule(_ERROR, "missing column", "add it, or declare other roles"),
-    "D004": Rule(_WARNING, "column without a role", "it is left out; declare a role to use it"),
-    "D005": Rule(_ERROR, "no rows", "give at least one row below the header"),
-    "D006": Rule(
+RULES: dict[str, CheckRule] = {
+    "D001": CheckRule(
+        _ERROR, "duplicate key with other values", "keep the row that is right, or give known_at"
+    ),
+    "D002": CheckRule(_WARNING, "duplicate row", "it was counted once"),
+    "D003": CheckRule(_ERROR, "missing column", "add it, or declare other roles"),
+    "D004": CheckRule(_WARNING, "column without a role", "it is left out; declare a role to use it"),
+    "D005": CheckRule(_ERROR, "no rows", "give at least one row below the header"),
+    "D006": CheckRule(
         _ERROR,
         "not the long format",
         "give one row per series and time with columns unique_id, ds and y (melt or unpivot the file)",
     ),
-    "D007": Rule(_WARNING, "column taken under another name", "map the columns when it is another one"),
-    "D008": Rule(_WARNING, "text that is not UTF-8", "say the encoding when it is another one"),
-    "D009": Rule(_WARNING, "reserved column name", "it is left out; rename the column to use it"),
-    "D010": Rule(_ERROR, "empty unique_id", "name the series of every row"),
-    "D011": Rule(_ERROR, "unique_id too long", "use at most 256 characters"),
-    "D012": Rule(_WARNING, "unique_id reads as a spreadsheet formula", "start it with a letter or a digit"),
-    "D013": Rule(_ERROR, "unique_id with control characters", "use printable characters"),
-    "D014": Rule(_WARNING, "unique_id with spaces around it", "trim it, lest it be taken for another one"),
-    "D020": Rule(_ERROR, "ds is not a time", "write ISO 8601, such as 2013-01-31 or 2013-01-31T05:00Z"),
-    "D021": Rule(
+    "D007": CheckRule(_WARNING, "column taken under another name", "map the columns when it is another one"),
+    "D008": CheckRule(_WARNING, "text that is not UTF-8", "say the encoding when it is another one"),
+    "D009": CheckRule(_WARNING, "reserved column name", "it is left out; rename the column to use it"),
+    "D010": CheckRule(_ERROR, "empty unique_id", "name the series of every row"),
+    "D011": CheckRule(_ERROR, "unique_id too long", "use at most 256 characters"),
+    "D012": CheckRule(
+        _WARNING, "unique_id reads as a spreadsheet formula", "start it with a letter or a digit"
+    ),
+    "D013": CheckRule(_ERROR, "unique_id with control characters", "use printable characters"),
+    "D014": CheckRule(
+        _WARNING, "unique_id with spaces around it", "trim it, lest it be taken for another one"
+    ),
+    "D020": CheckRule(_ERROR, "ds is not a time", "write ISO 8601, such as 2013-01-31 or 2013-01-31T05:00Z"),
+    "D021": CheckRule(
         _WARNING, "ds without a zone", "add Z or an offset, or declare time_zone, when it is another"
     ),
-    "D022": Rule(_ERROR, "ds out of range", "use years from 1700 to 2261"),
-    "D023": Rule(_ERROR, "known_at is not a time", "write ISO 8601, or leave it empty"),
-    "D024": Rule(
+    "D022": CheckRule(_ERROR, "ds out of range", "use years from 1700 to 2261"),
+    "D023": CheckRule(_ERROR, "known_at is not a time", "write ISO 8601, or leave it empty"),
+    "D024": CheckRule(
         _WARNING, "value known before its time", "check known_at, or move ds to when the value applies"
     ),
-    "D025": Rule(_ERROR, "local time that the clock skipped", "give the time with its offset, or in UTC"),
-    "D026": Rule(
+    "D025": CheckRule(
+        _ERROR, "local time that the clock skipped", "give the time with its offset, or in UTC"
+    ),
+    "D026": CheckRule(
         _ERROR, "local time that the clock showed twice", "give the time with its offset, or both of the hour"
     ),
-    "D027": Rule(
+    "D027": CheckRule(
         _WARNING, "hours that the clock showed twice", "they are taken in the order of the rows; check it"
     ),
-    "D028": Rule(_ERROR, "zones mixed with none", "give every time its zone, or none"),
-    "D029": Rule(
+    "D028": CheckRule(_ERROR, "zones mixed with none", "give every time its zone, or none"),
+    "D029": CheckRule(
         _ERROR, "day and month cannot be told apart", "say the order of dates (dmy or mdy), or write ISO 8601"
     ),
-    "D030": Rule(_ERROR, "y is not a number", "write a plain number such as 12.5, or leave it empty"),
-    "D031": Rule(_ERROR, "infinite value", "leave it empty when it is missing"),
-    "D032": Rule(_ERROR, "covariate is not a number", "write plain numbers, or declare it categorical"),
-    "D033": Rule(_WARNING, "dates not in ISO 8601", "write ISO 8601, or say the order, when it is another"),
-    "D034": Rule(_WARNING, "days given as local midnights", "they are kept as dates; give UTC for moments"),
-    "D035": Rule(_WARNING, "counted steps", "they are kept as seconds from 1970; give times when they are"),
-    "D036": Rule(_ERROR, "decimal mark unclear", "say whether it is a comma or a point"),
-    "D040": Rule(_ERROR, "no frequency found", "declare freq, or give a series of three rows or more"),
-    "D041": Rule(_ERROR, "series of several frequencies", "upload one dataset per frequency"),
-    "D042": Rule(_ERROR, "times off the grid", "round ds to the frequency, or declare another one"),
-    "D043": Rule(_WARNING, "gaps", "missing steps count as missing values; fill them when they are zeros"),
-    "D044": Rule(_WARNING, "rows not sorted", "they were sorted by unique_id and ds"),
-    "D050": Rule(
+    "D030": CheckRule(_ERROR, "y is not a number", "write a plain number such as 12.5, or leave it empty"),
+    "D031": CheckRule(_ERROR, "infinite value", "leave it empty when it is missing"),
+    "D032": CheckRule(_ERROR, "covariate is not a number", "write plain numbers, or declare it categorical"),
+    "D033": CheckRule(
+        _WARNING, "dates not in ISO 8601", "write ISO 8601, or say the order, when it is another"
+    ),
+    "D034": CheckRule(
+        _WARNING, "days given as local midnights", "they are kept as dates; give UTC for moments"
+    ),
+    "D035": CheckRule(
+        _WARNING, "counted steps", "they are kept as seconds from 1970; give times when they are"
+    ),
+    "D036": CheckRule(_ERROR, "decimal mark unclear", "say whether it is a comma or a point"),
+    "D040": CheckRule(_ERROR, "no frequency found", "declare freq, or give a series of three rows or more"),
+    "D041": CheckRule(_ERROR, "series of several frequencies", "upload one dataset per frequency"),
+    "D042": CheckRule(_ERROR, "times off the grid", "round ds to the frequency, or declare another one"),
+    "D043": CheckRule(
+        _WARNING, "gaps", "missing steps count as missing values; fill them when they are zeros"
+    ),
+    "D044": CheckRule(_WARNING, "rows not sorted", "they were sorted by unique_id and ds"),
+    "D050": CheckRule(
         _WARNING, "series too short", "give two seasons or more; until then a simpler method answers"
     ),
-    "D051": Rule(_WARNING, "constant series", "check that it is alive; its forecast is the constant"),
-    "D052": Rule(_WARNING, "series without a value", "give values, or leave the series out"),
-    "D053": Rule(_ERROR, "no value at all", "fill column y"),
-    "D054": Rule(_INFO, "intermittent series", "mostly zeros: judge it by its sum or its quantiles"),
-    "D055": Rule(_INFO, "leading zeros", "drop the rows before the series began, if it had not begun"),
-    "D056": Rule(_WARNING, "series of zeros", "check that it is alive; leave it empty where it is missing"),
-    "D057": Rule(_INFO, "outlier", "check the value; leave it empty when it is an error"),
-    "D058": Rule(
+    "D051": CheckRule(_WARNING, "constant series", "check that it is alive; its forecast is the constant"),
+    "D052": CheckRule(_WARNING, "series without a value", "give values, or leave the series out"),
+    "D053": CheckRule(_ERROR, "no value at all", "fill column y"),
+    "D054": CheckRule(_INFO, "intermittent series", "mostly zeros: judge it by its sum or its quantiles"),
+    "D055": CheckRule(_INFO, "leading zeros", "drop the rows before the series began, if it had not begun"),
+    "D056": CheckRule(
+        _WARNING, "series of zeros", "check that it is alive; leave it empty where it is missing"
+    ),
+    "D057": CheckRule(_INFO, "outlier", "check the value; leave it empty when it is an error"),
+    "D058": CheckRule(
         _INFO, "level shift", "check for a change of unit or meaning; give a covariate that tells it"
     ),
-    "D060": Rule(_ERROR, "static column that varies", "keep one value per series, or declare another role"),
-    "D061": Rule(_WARNING, "known-future covariate missing in places", "fill it over history and horizon"),
-    "D062": Rule(_WARNING, "known-future covariate that ends early", "give it up to the series' last row"),
-    "D063": Rule(
+    "D060": CheckRule(
+        _ERROR, "static column that varies", "keep one value per series, or declare another role"
+    ),
+    "D061": CheckRule(
+        _WARNING, "known-future covariate missing in places", "fill it over history and horizon"
+    ),
+    "D062": CheckRule(
+        _WARNING, "known-future covariate that ends early", "give it up to the series' last row"
+    ),
+    "D063": CheckRule(
         _WARNING,
         "covariate that repeats y",
         "leave it out, or check that it is known when the forecast is made",
@@ -100,7 +124,7 @@ RULES: dict[str, Rule] = {
 class Findings:
     """Collects findings; of each code and column the first ones are kept and the rest counted."""
 
-    _kept: list[Finding] = field(default_factory=list)
+    _findings: list[Finding] = field(default_factory=list)
 
     def add(
         self,
@@ -113,7 +137,7 @@ class Findings:
     ) -> None:
         rule = RULES[code]
         message = f"{what}; {rule.remedy}"
-        self._kept.append(
+        self._findings.append(
             Finding(code=code, severity=rule.severity, series=series, row=row, column=column, message=message)
         )
 
@@ -129,7 +153,7 @@ class Findings:
         """One finding per row (from 0), as far as they are shown."""
         for row in rows[:SHOWN_PER_CODE]:
             self.add(code, what(row), row=row + 1, column=column, series=series(row) if series else None)
-        self._rest(code, len(rows), column)
+        self._count_unlisted(code, len(rows), column)
 
     def series(
         self, code: str, names: Sequence[str], what: Callable[[int], str], *, column: str | None = None
@@ -137,7 +161,7 @@ class Findings:
         """One finding per series, as far as they are shown; `what` gets the place in `names`."""
         for place, name in enumerate(names[:SHOWN_PER_CODE]):
             self.add(code, what(place), series=name, column=column)
-        self._rest(code, len(names), column)
+        self._count_unlisted(code, len(names), column)
 
     def listed_series(
         self, code: str, found: Sequence[tuple[str, str, int | None]], *, column: str | None = None
@@ -145,26 +169,26 @@ class Findings:
         """One finding per (series, what, row from 1), as far as they are shown."""
         for name, what, row in found[:SHOWN_PER_CODE]:
             self.add(code, what, series=name, row=row, column=column)
-        self._rest(code, len(found), column)
+        self._count_unlisted(code, len(found), column)
 
-    def _rest(self, code: str, total: int, column: str | None) -> None:
+    def _count_unlisted(self, code: str, total: int, column: str | None) -> None:
         if total > SHOWN_PER_CODE:
             more = total - SHOWN_PER_CODE
             self.add(code, f"{more:,} more of the same ({RULES[code].rule})", column=column)
 
     @property
     def rejected(self) -> bool:
-        return any(finding.severity is Severity.error for finding in self._kept)
+        return any(finding.severity is Severity.error for finding in self._findings)
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> CheckOutcome:
         """Errors reject, warnings are accepted with a warning."""
         if self.rejected:
             return "reject"
-        warned = any(finding.severity is Severity.warning for finding in self._kept)
+        warned = any(finding.severity is Severity.warning for finding in self._findings)
         return "accept_with_warning" if warned else "accept"
 
     def listed(self) -> list[Finding]:
         """All findings, the gravest first."""
         order = list(Severity)
-        return sorted(self._kept, key=lambda finding: (order.index(finding.severity), finding.code))
+        return sorted(self._findings, key=lambda finding: (order.index(finding.severity), finding.code))

@@ -8,13 +8,13 @@ import numpy as np
 
 from quantis.frequency import Frequency, infer, infer_counts
 from quantis.validation.findings import Findings
-from quantis.validation.rows import Rows
+from quantis.validation.rows import PanelRows
 
 _SAMPLED = 1000  # series whose own frequency is inferred
 _SURE = 8  # rows from which a series' own coarser step is not taken for gaps
 
 
-def check_series(rows: Rows, declared: str | None, findings: Findings) -> Frequency | None:
+def check_series(rows: PanelRows, declared: str | None, findings: Findings) -> Frequency | None:
     """Check observed rows, one per series and time; the frequency, or None when there is none."""
     inferred = _own_frequencies(rows)
     frequency = Frequency.parse(declared) if declared else _commonest(inferred)
@@ -30,7 +30,7 @@ def check_series(rows: Rows, declared: str | None, findings: Findings) -> Freque
     return frequency
 
 
-def _own_frequencies(rows: Rows) -> dict[int, Frequency]:
+def _own_frequencies(rows: PanelRows) -> dict[int, Frequency]:
     """The frequency of each series on its own, by its place among the series that occur."""
     ends = np.append(rows.starts[1:], len(rows.series))
     spans = list(zip(rows.starts.tolist(), ends.tolist(), strict=True))[:_SAMPLED]
@@ -44,7 +44,9 @@ def _commonest(inferred: dict[int, Frequency]) -> Frequency | None:
     return counted[0][0] if counted else None
 
 
-def _of_other_frequency(rows: Rows, inferred: dict[int, Frequency], frequency: Frequency) -> dict[int, str]:
+def _of_other_frequency(
+    rows: PanelRows, inferred: dict[int, Frequency], frequency: Frequency
+) -> dict[int, str]:
     """Series that are regular, but on a grid of their own."""
     ends = np.append(rows.starts[1:], len(rows.series))
     odd = {}
@@ -57,7 +59,7 @@ def _of_other_frequency(rows: Rows, inferred: dict[int, Frequency], frequency: F
     return odd
 
 
-def _check_steps(rows: Rows, frequency: Frequency, odd: list[int], findings: Findings) -> None:
+def _check_steps(rows: PanelRows, frequency: Frequency, odd: list[int], findings: Findings) -> None:
     """Times off the grid of their series, and steps that are not there."""
     lengths = np.diff(rows.starts, append=len(rows.series))
     steps = frequency.steps_between(np.repeat(rows.ds[rows.starts], lengths), rows.ds)

@@ -14,7 +14,7 @@ from quantis.types.datasets import DatasetSpec
 from quantis.types.observations import ObservedSeries
 
 
-def panel_of(series: Sequence[ObservedSeries], spec: DatasetSpec) -> Panel:
+def panel_from_observations(series: Sequence[ObservedSeries], spec: DatasetSpec) -> Panel:
     """The panel that the observations are; InvalidInput names every value that cannot be one.
 
     Its tables hold the columns that were given; a series without given static values has a row too.

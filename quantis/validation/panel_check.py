@@ -15,11 +15,11 @@ from quantis.reading import notes_of
 from quantis.types.arrays import Integers, Mask
 from quantis.types.datasets import CheckReport, DatasetSpec, Roles
 from quantis.types.reading import ReadOptions
-from quantis.validation.column_mapping import check_names, is_reserved, named
+from quantis.validation.column_mapping import check_names, is_reserved, map_columns
 from quantis.validation.covariate_rules import any_valid, check_known_future, check_leaks, check_static
 from quantis.validation.findings import Findings
 from quantis.validation.frequency_rules import check_series
-from quantis.validation.rows import Reading, Rows, parse_rows
+from quantis.validation.rows import PanelRows, TimeOptions, parse_rows
 from quantis.validation.value_rules import check_values
 
 
@@ -59,7 +59,7 @@ def detect_spec(table: pa.Table, name: str, options: ReadOptions | None = None) 
 
     What is known in advance cannot be seen in a table: declare it.
     """
-    table, _ = named(table, Roles(), options or ReadOptions())
+    table, _ = map_columns(table, Roles(), options or ReadOptions())
     hist, static = [], []
     for column in table.column_names:
         kind = table.schema.field(column).type
@@ -75,18 +75,18 @@ def detect_spec(table: pa.Table, name: str, options: ReadOptions | None = None) 
     return DatasetSpec(name=name, roles=roles)
 
 
-def _parsed(table: pa.Table, spec: DatasetSpec, options: ReadOptions, findings: Findings) -> Rows | None:
-    table, taken = named(table, spec.roles, options)
+def _parsed(table: pa.Table, spec: DatasetSpec, options: ReadOptions, findings: Findings) -> PanelRows | None:
+    table, taken = map_columns(table, spec.roles, options)
     check_names(table, taken, spec.roles, findings)
     if table.num_rows == 0:
         findings.add("D005", "the file has a header only")
     if findings.rejected:
         return None
-    reading = Reading(options.time_zone or spec.time_zone, options.dates)
+    reading = TimeOptions(options.time_zone or spec.time_zone, options.dates)
     return parse_rows(table, spec.roles, reading, findings)
 
 
-def _without_duplicates(rows: Rows, findings: Findings) -> Rows:
+def _without_duplicates(rows: PanelRows, findings: Findings) -> PanelRows:
     """One row per series, time and known_at; identical ones are counted, others are findings."""
     again = np.flatnonzero(rows.same_time())
     if KNOWN_AT in rows.columns:
@@ -111,7 +111,7 @@ def _without_duplicates(rows: Rows, findings: Findings) -> Rows:
     return rows.take(kept)
 
 
-def _say_identical(rows: Rows, again: Integers, findings: Findings) -> None:
+def _say_identical(rows: PanelRows, again: Integers, findings: Findings) -> None:
     """How many rows of which series repeat another one."""
     series, counts = np.unique(rows.series[again], return_counts=True)
     names = [str(rows.names[int(one)]) for one in series]
@@ -122,7 +122,7 @@ def _say_identical(rows: Rows, again: Integers, findings: Findings) -> None:
     findings.listed_series("D002", said)
 
 
-def _ahead(rows: Rows, roles: Roles) -> Mask:
+def _ahead(rows: PanelRows, roles: Roles) -> Mask:
     """Rows about the future only: known-future values, nothing observed. Shape [rows].
 
     They lie after a series' last y, or were known before their time: a covariate as it was forecast.
@@ -138,7 +138,7 @@ def _ahead(rows: Rows, roles: Roles) -> Mask:
     return ahead
 
 
-def _known_before(rows: Rows) -> Mask:
+def _known_before(rows: PanelRows) -> Mask:
     """Whether `known_at` is stated and before ds. Shape [rows]."""
     if KNOWN_AT not in rows.columns:
         return np.zeros(len(rows.series), dtype=bool)
@@ -147,7 +147,7 @@ def _known_before(rows: Rows) -> Mask:
     return found
 
 
-def _last_of_time(rows: Rows, ahead: Mask) -> Mask:
+def _last_of_time(rows: PanelRows, ahead: Mask) -> Mask:
     """Of the rows with one series and time that are not ahead, the one known last. Shape [rows]."""
     places = np.flatnonzero(~ahead)
     again = (np.diff(rows.series[places]) == 0) & (np.diff(rows.ds[places]) == np.timedelta64(0, "us"))
@@ -156,7 +156,7 @@ def _last_of_time(rows: Rows, ahead: Mask) -> Mask:
     return last
 
 
-def _check(rows: Rows, ahead: Mask, spec: DatasetSpec, findings: Findings) -> Frequency | None:
+def _check(rows: PanelRows, ahead: Mask, spec: DatasetSpec, findings: Findings) -> Frequency | None:
     check_static(rows, spec.roles, findings)
     check_known_future(rows, ahead, spec.roles, findings)
     if KNOWN_AT in rows.columns:
@@ -179,7 +179,7 @@ def _check(rows: Rows, ahead: Mask, spec: DatasetSpec, findings: Findings) -> Fr
     return frequency
 
 
-def _panel(rows: Rows, ahead: Mask, spec: DatasetSpec) -> Panel:
+def _panel(rows: PanelRows, ahead: Mask, spec: DatasetSpec) -> Panel:
     roles = spec.roles
     dates = {KNOWN_AT: rows.columns[KNOWN_AT]} if KNOWN_AT in rows.columns else {}
     keys = {ID: rows.names.take(pa.array(rows.series)), DS: timestamps(rows.ds)}
@@ -195,7 +195,7 @@ def _panel(rows: Rows, ahead: Mask, spec: DatasetSpec) -> Panel:
     )
 
 
-def _future_known(rows: Rows, ahead: Mask, spec: DatasetSpec) -> pa.Array:
+def _future_known(rows: PanelRows, ahead: Mask, spec: DatasetSpec) -> pa.Array:
     """When each row's known-future values became known, null for always.
 
     That is stated for what is ahead. Beside forecasts of the same time, the value that came with an
@@ -210,7 +210,7 @@ def _future_known(rows: Rows, ahead: Mask, spec: DatasetSpec) -> pa.Array:
     return pc.if_else(pa.array(ahead | measured), known, pa.scalar(None, TIMESTAMP))
 
 
-def _per_series(rows: Rows, column: str) -> pa.Array:
+def _per_series(rows: PanelRows, column: str) -> pa.Array:
     """The value of a static column, null where a series has none. Shape [series]."""
     coded = rows.columns[column].dictionary_encode()
     high = np.maximum.reduceat(coded.indices.fill_null(-1).to_numpy(), rows.starts)

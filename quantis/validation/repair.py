@@ -16,10 +16,10 @@ from quantis.panel import DS, ID, KNOWN_AT, Y, times_of, timestamps
 from quantis.types.arrays import Mask
 from quantis.types.datasets import Roles
 from quantis.types.reading import ReadOptions
-from quantis.validation.column_mapping import is_reserved, named
+from quantis.validation.column_mapping import is_reserved, map_columns
 from quantis.validation.time_zones import to_utc
-from quantis.validation.timestamps import times
-from quantis.validation.value_parsing import numbers, texts
+from quantis.validation.timestamps import parse_timestamps
+from quantis.validation.value_parsing import parse_numbers, to_strings
 from quantis.validation.value_rules import leading_zeros
 
 
@@ -66,7 +66,7 @@ def _need(state: _State, *columns: str) -> None:
 
 
 def _names(state: _State) -> _State:
-    table, taken = named(state.table, Roles(), state.options)
+    table, taken = map_columns(state.table, Roles(), state.options)
     pairs = [f"{old} to {new}" for old, new in [*state.options.columns.items(), *taken.items()]]
     return state.done("D007", table, f"renamed {', '.join(pairs)}", len(pairs))
 
@@ -80,7 +80,7 @@ def _reserved(state: _State) -> _State:
 
 def _trimmed(state: _State) -> _State:
     _need(state, ID)
-    ids = texts(state.table[ID].combine_chunks())
+    ids = to_strings(state.table[ID].combine_chunks())
     trimmed = pc.utf8_trim_whitespace(ids)
     changed = int(pc.sum(pc.not_equal(ids, trimmed)).as_py() or 0)
     return state.done("D014", _with(state.table, ID, trimmed), "trimmed unique_id", changed)
@@ -89,14 +89,14 @@ def _trimmed(state: _State) -> _State:
 def _moments(state: _State) -> _State:
     """`ds` as UTC moments or dates; from other forms, local times and local midnights."""
     _need(state, ID, DS)
-    parsed = times(state.table[DS].combine_chunks(), state.options.dates)
+    parsed = parse_timestamps(state.table[DS].combine_chunks(), state.options.dates)
     if parsed.counted or not (parsed.forms or parsed.naive.any()):
         return state
     if parsed.bad.any() or parsed.unclear.any() or (parsed.zoned and parsed.naive.any()):
         raise InvalidInput("ds has times that cannot be read for sure; `quantis data check` names their rows")
     ds, zone = times_of(parsed.values), state.options.time_zone or "UTC"
     if parsed.naive.any() and zone != "UTC":
-        series = texts(state.table[ID].combine_chunks()).dictionary_encode().indices
+        series = to_strings(state.table[ID].combine_chunks()).dictionary_encode().indices
         codes = series.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
         local = to_utc(ds, codes, zone, in_order=KNOWN_AT not in state.table.column_names)
         if (local.skipped | local.doubtful).any():
@@ -116,7 +116,7 @@ def _moments(state: _State) -> _State:
 
 def _finite(state: _State) -> _State:
     _need(state, Y)
-    parsed = numbers(state.table[Y].combine_chunks())
+    parsed = parse_numbers(state.table[Y].combine_chunks())
     infinite = pc.is_inf(parsed.values).fill_null(False)
     count = int(pc.sum(infinite).as_py() or 0)
     values = pc.if_else(infinite, pa.scalar(None, pa.float64()), parsed.values)
@@ -134,7 +134,7 @@ def _distinct(state: _State) -> _State:
 def _valued(state: _State) -> _State:
     """Without the series that have no y at all."""
     _need(state, ID, Y)
-    ids, valued = _codes(state.table[ID]), numbers(state.table[Y].combine_chunks()).values.is_valid()
+    ids, valued = _codes(state.table[ID]), parse_numbers(state.table[Y].combine_chunks()).values.is_valid()
     alive = np.isin(ids, ids[_mask(valued)])
     return state.done(
         "D052", state.table.filter(pa.array(alive)), "dropped series without a value", int((~alive).sum())
@@ -152,8 +152,8 @@ def _sorted(state: _State) -> _State:
 def _begun(state: _State) -> _State:
     """Without the zeros with which a series begins, where they are more than its own zeros explain."""
     state = _in_order(state, "D055")
-    y = numbers(state.table[Y].combine_chunks()).values.fill_null(np.nan).to_numpy(zero_copy_only=False)
-    ds = times_of(times(state.table[DS].combine_chunks(), state.options.dates).values)
+    y = parse_numbers(state.table[Y].combine_chunks()).values.fill_null(np.nan).to_numpy(zero_copy_only=False)
+    ds = times_of(parse_timestamps(state.table[DS].combine_chunks(), state.options.dates).values)
     kept = np.ones(len(y), dtype=bool)
     for start, end in _spans(state.table[ID]):
         frequency = Frequency.parse(state.freq) if state.freq else infer(ds[start:end])
@@ -172,8 +172,8 @@ def _spans(ids: pa.ChunkedArray) -> list[tuple[int, int]]:
 def _filled(state: _State) -> _State:
     """With an empty row for every step that a series lacks."""
     state = _in_order(state, "D043")
-    parsed = times(state.table[DS].combine_chunks(), state.options.dates)
-    ds, ids = times_of(parsed.values), texts(state.table[ID].combine_chunks())
+    parsed = parse_timestamps(state.table[DS].combine_chunks(), state.options.dates)
+    ds, ids = times_of(parsed.values), to_strings(state.table[ID].combine_chunks())
     parts = []
     for start, end in _spans(state.table[ID]):
         own = ds[start:end]
@@ -202,10 +202,10 @@ def _in_order(state: _State, code: str) -> _State:
 
 def _order(state: _State) -> np.ndarray[tuple[int], np.dtype[np.int64]] | None:
     _need(state, ID, DS)
-    parsed = times(state.table[DS].combine_chunks(), state.options.dates)
+    parsed = parse_timestamps(state.table[DS].combine_chunks(), state.options.dates)
     if parsed.values.null_count:
         return None
-    ids = texts(state.table[ID].combine_chunks())
+    ids = to_strings(state.table[ID].combine_chunks())
     rank = pc.index_in(ids, pc.unique(ids).sort()).fill_null(-1).to_numpy()
     return np.lexsort((times_of(parsed.values), rank))
 

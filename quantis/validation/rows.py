@@ -17,14 +17,13 @@ from quantis.types.datasets import Roles
 from quantis.types.reading import DateOrder
 from quantis.validation.findings import Findings
 from quantis.validation.time_zones import to_utc
-from quantis.validation.timestamps import Times as Moments
-from quantis.validation.timestamps import times
-from quantis.validation.value_parsing import Numbers, numbers, texts
+from quantis.validation.timestamps import ParsedTimestamps, parse_timestamps
+from quantis.validation.value_parsing import ParsedNumbers, parse_numbers, to_strings
 
 _EARLIEST, _LATEST = np.datetime64("1700-01-01", "us"), np.datetime64("2262-01-01", "us")
 
 
-class Reading(NamedTuple):
+class TimeOptions(NamedTuple):
     """How times are to be taken where they do not say it."""
 
     time_zone: str = "UTC"
@@ -32,7 +31,7 @@ class Reading(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Rows:
+class PanelRows:
     """Rows sorted by series, time and known_at; `row` leads back to the file."""
 
     names: pa.Array  # of the series, sorted
@@ -42,10 +41,12 @@ class Rows:
     columns: dict[str, pa.Array]  # y, covariates and known_at, [rows]
     counted: bool = False  # ds are plain counts
 
-    def take(self, chosen: Mask) -> Rows:
+    def take(self, chosen: Mask) -> PanelRows:
         places = pa.array(np.flatnonzero(chosen))
         columns = {name: column.take(places) for name, column in self.columns.items()}
-        return Rows(self.names, self.series[chosen], self.ds[chosen], self.row[chosen], columns, self.counted)
+        return PanelRows(
+            self.names, self.series[chosen], self.ds[chosen], self.row[chosen], columns, self.counted
+        )
 
     @cached_property
     def starts(self) -> Integers:
@@ -61,7 +62,7 @@ class Rows:
         return str(self.names[int(self.series[place])])
 
 
-def parse_rows(table: pa.Table, roles: Roles, reading: Reading, findings: Findings) -> Rows | None:
+def parse_rows(table: pa.Table, roles: Roles, reading: TimeOptions, findings: Findings) -> PanelRows | None:
     """Every column parsed; None when ids or times do not allow a further check."""
     plain = {name: table[name].combine_chunks() for name in table.column_names}
     ids = _ids(plain[ID], findings)
@@ -71,7 +72,9 @@ def parse_rows(table: pa.Table, roles: Roles, reading: Reading, findings: Findin
     columns = {Y: _quantity(plain[Y], Y, "D030", findings)}
     for name in roles.columns:
         kept_as_text = name in roles.categorical
-        columns[name] = texts(plain[name]) if kept_as_text else _quantity(plain[name], name, "D032", findings)
+        columns[name] = (
+            to_strings(plain[name]) if kept_as_text else _quantity(plain[name], name, "D032", findings)
+        )
     corrected = KNOWN_AT in plain
     if corrected:
         columns[KNOWN_AT] = _known_at(plain[KNOWN_AT], reading, findings)
@@ -84,7 +87,7 @@ def parse_rows(table: pa.Table, roles: Roles, reading: Reading, findings: Findin
 
 
 def _ids(column: pa.Array, findings: Findings) -> pa.Array | None:
-    ids = texts(column)
+    ids = to_strings(column)
     coded = ids.dictionary_encode()
     distinct = coded.dictionary
     checks = {
@@ -111,9 +114,9 @@ def _ids(column: pa.Array, findings: Findings) -> pa.Array | None:
     return None if fatal else ids
 
 
-def _moments(column: pa.Array, reading: Reading, findings: Findings) -> Moments | None:
+def _moments(column: pa.Array, reading: TimeOptions, findings: Findings) -> ParsedTimestamps | None:
     """Times before their zone is settled; None when one is absent, bad, unclear or out of range."""
-    parsed = times(column, reading.dates)
+    parsed = parse_timestamps(column, reading.dates)
     absent = _mask(pc.is_null(parsed.values)) & ~parsed.unclear
     findings.rows("D020", _places(absent), lambda row: _quoted(column, row), column=DS)
     findings.rows("D029", _places(parsed.unclear), lambda row: _quoted(column, row), column=DS)
@@ -140,9 +143,14 @@ def _outside(moments: Times) -> Mask:
 
 
 def _in_utc(
-    moments: Moments, series: Integers, names: pa.Array, zone: str, corrected: bool, findings: Findings
+    moments: ParsedTimestamps,
+    series: Integers,
+    names: pa.Array,
+    zone: str,
+    corrected: bool,
+    findings: Findings,
 ) -> Times | None:
-    """Moments in UTC; None when a local time does not say which moment it is."""
+    """ParsedTimestamps in UTC; None when a local time does not say which moment it is."""
     ds = times_of(moments.values)
     if not moments.naive.any():
         return ds
@@ -163,8 +171,8 @@ def _in_utc(
     return None if (local.skipped | local.doubtful).any() else local.times
 
 
-def _known_at(column: pa.Array, reading: Reading, findings: Findings) -> pa.Array:
-    known = times(column, reading.dates)
+def _known_at(column: pa.Array, reading: TimeOptions, findings: Findings) -> pa.Array:
+    known = parse_timestamps(column, reading.dates)
     wrong = known.bad | known.unclear
     findings.rows("D023", _places(wrong), lambda row: _quoted(column, row), column=KNOWN_AT)
     if not known.naive.any() or reading.time_zone == "UTC" or wrong.any():
@@ -178,7 +186,7 @@ def _known_at(column: pa.Array, reading: Reading, findings: Findings) -> pa.Arra
 
 
 def _quantity(column: pa.Array, name: str, code: str, findings: Findings) -> pa.Array:
-    parsed: Numbers = numbers(column)
+    parsed: ParsedNumbers = parse_numbers(column)
     findings.rows(code, _places(parsed.bad), lambda row: _quoted(column, row), column=name)
     infinite = _mask(pc.is_inf(parsed.values).fill_null(False))
     findings.rows("D031", _places(infinite), lambda row: _quoted(column, row), column=name)
@@ -196,12 +204,12 @@ def _sorted(
     columns: dict[str, pa.Array],
     counted: bool,
     findings: Findings,
-) -> Rows:
+) -> PanelRows:
     keys = [moments, series]
     if KNOWN_AT in columns:
         keys.insert(0, columns[KNOWN_AT].cast(pa.int64()).fill_null(np.iinfo(np.int64).min).to_numpy())
     elif _in_order(series, moments):
-        return Rows(names, series, moments, np.arange(len(series)), columns, counted)
+        return PanelRows(names, series, moments, np.arange(len(series)), columns, counted)
     order = np.lexsort(keys)
     within = np.diff(order) < 0
     apart = np.diff(series) != 0
@@ -211,7 +219,7 @@ def _sorted(
         findings.add("D044", "rows are not in the order of unique_id and ds")
     places = pa.array(order)
     kept = {name: column.take(places) for name, column in columns.items()}
-    return Rows(names, series[order], moments[order], order, kept, counted)
+    return PanelRows(names, series[order], moments[order], order, kept, counted)
 
 
 def _in_order(series: Integers, moments: Times) -> bool:
@@ -221,7 +229,7 @@ def _in_order(series: Integers, moments: Times) -> bool:
 
 
 def _quoted(column: pa.Array, row: int) -> str:
-    value = texts(column.slice(row, 1))[0].as_py()
+    value = to_strings(column.slice(row, 1))[0].as_py()
     return "the cell is empty" if value is None else f"{printable(value)!r}"
 
 

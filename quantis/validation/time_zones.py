@@ -11,14 +11,14 @@ import pyarrow.compute as pc
 from quantis.types.arrays import Integers, Mask, Times
 
 
-class Localised(NamedTuple):
+class LocalizedTimes(NamedTuple):
     times: Times  # UTC; meaningless where `skipped` or `doubtful`
     skipped: Mask  # the clock never showed this time (it was put forward)
     doubtful: Mask  # the clock showed this time twice, and which is meant cannot be told
     paired: Mask  # shown twice and given twice: taken in the order of the rows
 
 
-def to_utc(local: Times, series: Integers, zone: str, *, in_order: bool) -> Localised:
+def to_utc(local: Times, series: Integers, zone: str, *, in_order: bool) -> LocalizedTimes:
     """Moments of local times; of two equal ones of a series, in doubt, the first is the earlier one.
 
     `in_order` says whether the order of rows may tell that; it may not where values are corrected.
@@ -32,7 +32,7 @@ def to_utc(local: Times, series: Integers, zone: str, *, in_order: bool) -> Loca
     twice = apart & shown
     again, pairs = _second_of_two(local, series, twice)
     paired = pairs if in_order else np.zeros(len(local), dtype=bool)
-    return Localised(np.where(again & paired, second, first), apart & ~shown, twice & ~paired, paired)
+    return LocalizedTimes(np.where(again & paired, second, first), apart & ~shown, twice & ~paired, paired)
 
 
 def _utc(moments: pa.Array) -> Times:

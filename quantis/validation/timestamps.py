@@ -15,7 +15,7 @@ from quantis.panel import TIMESTAMP
 from quantis.types.arrays import Mask
 from quantis.types.reading import DateOrder
 from quantis.validation.date_formats import ISO, parse_dates
-from quantis.validation.value_parsing import texts
+from quantis.validation.value_parsing import to_strings
 
 _DAY = 86_400_000_000  # microseconds
 
@@ -24,7 +24,7 @@ _EPOCHS = ((10**9, 4 * 10**9, 1_000_000, "seconds"), (10**12, 4 * 10**12, 1000, 
 _MOST_COUNTED = 10**9 - 1
 
 
-class Times(NamedTuple):
+class ParsedTimestamps(NamedTuple):
     """A column of times; each mask has one place per row."""
 
     values: pa.Array  # timestamp[us, UTC], null where absent, bad or unclear; local where `naive`
@@ -36,22 +36,22 @@ class Times(NamedTuple):
     counted: bool = False  # plain counts, kept as seconds from 1970
 
 
-def times(column: pa.Array, order: DateOrder | None = None) -> Times:
+def parse_timestamps(column: pa.Array, order: DateOrder | None = None) -> ParsedTimestamps:
     """Timestamps, dates, texts or counts as moments; those without zone as if UTC, and `naive`."""
     kind, nothing = column.type, np.zeros(len(column), dtype=bool)
     if pa.types.is_timestamp(kind):
         return _of_timestamps(column)
     if pa.types.is_date(kind):
         days = column.cast(pa.timestamp("us"), safe=False).cast(TIMESTAMP)
-        return Times(days, nothing, nothing, nothing, False, {})
+        return ParsedTimestamps(days, nothing, nothing, nothing, False, {})
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
         return _of_numbers(column)
     if pa.types.is_string(kind) or pa.types.is_null(kind):
-        return _of_texts(texts(column), order)
-    return Times(pa.nulls(len(column), TIMESTAMP), _valid(column), nothing, nothing, False, {})
+        return _of_texts(to_strings(column), order)
+    return ParsedTimestamps(pa.nulls(len(column), TIMESTAMP), _valid(column), nothing, nothing, False, {})
 
 
-def _of_timestamps(column: pa.Array) -> Times:
+def _of_timestamps(column: pa.Array) -> ParsedTimestamps:
     kind, nothing = column.type, np.zeros(len(column), dtype=bool)
     zoned = kind.tz is not None
     plain = column.cast(pa.timestamp(kind.unit, tz="UTC")) if zoned else column
@@ -60,7 +60,7 @@ def _of_timestamps(column: pa.Array) -> Times:
     if zoned and kind.tz != "UTC":
         utc, forms = _midnights(utc, pc.local_timestamp(column).cast(pa.timestamp("us"), safe=False))
     naive = nothing if zoned else _clocked(utc)
-    return Times(utc, nothing, nothing, naive, zoned, forms)
+    return ParsedTimestamps(utc, nothing, nothing, naive, zoned, forms)
 
 
 def _midnights(utc: pa.Array, wall: pa.Array) -> tuple[pa.Array, dict[str, str]]:
@@ -78,13 +78,15 @@ def _clocked(utc: pa.Array) -> Mask:
     return _valid(utc) if (ticks % _DAY).any() else np.zeros(len(utc), dtype=bool)
 
 
-def _of_numbers(column: pa.Array) -> Times:
+def _of_numbers(column: pa.Array) -> ParsedTimestamps:
     nothing = np.zeros(len(column), dtype=bool)
     values = column.cast(pa.float64(), safe=False).fill_null(np.nan).to_numpy(zero_copy_only=False)
     given = np.isfinite(values)
     whole = given & (values == np.floor(values)) & (np.abs(values) < 2**62)
     if not given.any() or not whole[given].all():
-        return Times(pa.nulls(len(column), TIMESTAMP), _valid(column) & ~whole, nothing, nothing, False, {})
+        return ParsedTimestamps(
+            pa.nulls(len(column), TIMESTAMP), _valid(column) & ~whole, nothing, nothing, False, {}
+        )
     counts = np.where(whole, values, 0).astype(np.int64)
     low, high = int(counts[whole].min()), int(counts[whole].max())
     if (low >= 19000101 and high <= 22611231) or (low >= 1700 and high < 2262):
@@ -95,14 +97,16 @@ def _of_numbers(column: pa.Array) -> Times:
     for least, most, size, unit in _EPOCHS:
         if least <= low and high < most:
             moments = pa.array(counts * size, mask=~whole).cast(pa.timestamp("us")).cast(TIMESTAMP)
-            return Times(moments, nothing, nothing, nothing, True, {f"{unit} since 1970": str(low)})
+            return ParsedTimestamps(
+                moments, nothing, nothing, nothing, True, {f"{unit} since 1970": str(low)}
+            )
     if max(abs(low), abs(high)) > _MOST_COUNTED:
-        return Times(pa.nulls(len(column), TIMESTAMP), whole, nothing, nothing, False, {})
+        return ParsedTimestamps(pa.nulls(len(column), TIMESTAMP), whole, nothing, nothing, False, {})
     moments = pa.array(counts * 1_000_000, mask=~whole).cast(pa.timestamp("us")).cast(TIMESTAMP)
-    return Times(moments, _valid(column) & ~whole, nothing, nothing, False, {}, counted=True)
+    return ParsedTimestamps(moments, _valid(column) & ~whole, nothing, nothing, False, {}, counted=True)
 
 
-def _of_texts(strings: pa.Array, order: DateOrder | None) -> Times:
+def _of_texts(strings: pa.Array, order: DateOrder | None) -> ParsedTimestamps:
     coded = pc.utf8_trim_whitespace(strings).dictionary_encode()
     distinct = coded.dictionary
     whole = pc.match_substring_regex(distinct, r"^[+-]?\d{1,19}$")
@@ -131,7 +135,7 @@ def _of_texts(strings: pa.Array, order: DateOrder | None) -> Times:
 def _spread(
     coded: pa.Array, moments: pa.Array, bad: pa.Array, unclear: pa.Array | None, clock: pa.Array, zone: pa.Array,
     forms: dict[str, str],
-) -> Times:  # fmt: skip
+) -> ParsedTimestamps:  # fmt: skip
     """What is known of distinct texts, over the rows."""
 
     def over(flags: pa.Array) -> Mask:
@@ -142,7 +146,7 @@ def _spread(
     ticks = pc.fill_null(moments.cast(pa.int64()), 0).to_numpy()
     dates_only = not (ticks % _DAY)[plain.to_numpy(zero_copy_only=False)].any()
     nothing = np.zeros(len(coded), dtype=bool)
-    return Times(
+    return ParsedTimestamps(
         values=moments.take(coded.indices),
         bad=over(bad),
         unclear=nothing if unclear is None else over(unclear),
@@ -176,7 +180,7 @@ def _changing_midnights(distinct: pa.Array) -> bool:
     return len(pc.unique(pc.utf8_slice_codeunits(distinct, -5))) > 1
 
 
-def _dates_at_midnight(coded: pa.Array) -> Times:
+def _dates_at_midnight(coded: pa.Array) -> ParsedTimestamps:
     days = pa.DictionaryArray.from_arrays(coded.indices, pc.utf8_slice_codeunits(coded.dictionary, 0, 10))
     parsed = _of_texts(days.cast(pa.string()), None)
     return parsed._replace(forms={"local midnights as dates": str(coded.dictionary[0])})

@@ -14,12 +14,12 @@ import pyarrow.compute as pc
 from quantis.types.arrays import Mask
 
 
-class Numbers(NamedTuple):
+class ParsedNumbers(NamedTuple):
     values: pa.Array  # float64, null where absent or bad
     bad: Mask
 
 
-def texts(column: pa.Array) -> pa.Array:
+def to_strings(column: pa.Array) -> pa.Array:
     """Any plain column as strings, the empty one null."""
     if pa.types.is_null(column.type):
         return pa.nulls(len(column), pa.string())
@@ -27,22 +27,22 @@ def texts(column: pa.Array) -> pa.Array:
     return pc.if_else(pc.equal(strings, ""), pa.scalar(None, pa.string()), strings)
 
 
-def numbers(column: pa.Array) -> Numbers:
+def parse_numbers(column: pa.Array) -> ParsedNumbers:
     """A column as float64, NaN null; texts are read as numbers where they are."""
     kind, nothing = column.type, np.zeros(len(column), dtype=bool)
     if pa.types.is_null(kind):
-        return Numbers(pa.nulls(len(column), pa.float64()), nothing)
+        return ParsedNumbers(pa.nulls(len(column), pa.float64()), nothing)
     if pa.types.is_temporal(kind):
         bad = pc.is_valid(column).to_numpy(zero_copy_only=False)
-        return Numbers(pa.nulls(len(column), pa.float64()), bad)
+        return ParsedNumbers(pa.nulls(len(column), pa.float64()), bad)
     if pa.types.is_string(kind):
-        return _numbers_of(texts(column))
+        return _numbers_of(to_strings(column))
     if pa.types.is_boolean(kind):
         column = column.cast(pa.int8())
-    return Numbers(_without_nan(column.cast(pa.float64(), safe=False)), nothing)
+    return ParsedNumbers(_without_nan(column.cast(pa.float64(), safe=False)), nothing)
 
 
-def _numbers_of(strings: pa.Array) -> Numbers:
+def _numbers_of(strings: pa.Array) -> ParsedNumbers:
     coded = pc.utf8_trim_whitespace(strings).dictionary_encode()
     plain = pc.match_substring_regex(coded.dictionary, r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$")
     special = pc.is_in(pc.utf8_lower(coded.dictionary), pa.array(["nan", "na", "n/a", "null", "none", ""]))
@@ -50,7 +50,7 @@ def _numbers_of(strings: pa.Array) -> Numbers:
     readable = pc.if_else(pc.or_(plain, infinite), coded.dictionary, pa.scalar(None, pa.string()))
     values = pc.replace_substring_regex(readable, r"^\+", "").cast(pa.float64()).take(coded.indices)
     wrong = pc.invert(pc.or_(pc.or_(plain, infinite), special)).take(coded.indices)
-    return Numbers(_without_nan(values), wrong.fill_null(False).to_numpy(zero_copy_only=False))
+    return ParsedNumbers(_without_nan(values), wrong.fill_null(False).to_numpy(zero_copy_only=False))
 
 
 def _without_nan(values: pa.Array) -> pa.Array:

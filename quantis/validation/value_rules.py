@@ -11,7 +11,7 @@ from quantis.frequency import Frequency
 from quantis.panel import Y
 from quantis.types.arrays import Floats, Integers, Mask
 from quantis.validation.findings import Findings
-from quantis.validation.rows import Rows
+from quantis.validation.rows import PanelRows
 
 _HINTED = 20_000  # series that are looked at for hints
 _LEAST = 24  # values from which hints are given
@@ -30,7 +30,7 @@ class _Series(NamedTuple):
     row: Integers  # their places among the rows
 
 
-def check_values(rows: Rows, frequency: Frequency, findings: Findings) -> None:
+def check_values(rows: PanelRows, frequency: Frequency, findings: Findings) -> None:
     """Series that are too short, constant or without a value, and hints at odd ones."""
     y = rows.columns[Y].fill_null(np.nan).to_numpy(zero_copy_only=False)
     counts = np.add.reduceat(~np.isnan(y), rows.starts, dtype=np.int64)
@@ -50,7 +50,7 @@ def check_values(rows: Rows, frequency: Frequency, findings: Findings) -> None:
     _hint(rows, list(_of(rows, y, candidates)), frequency, findings)
 
 
-def _of(rows: Rows, y: Floats, places: Integers) -> Iterator[_Series]:
+def _of(rows: PanelRows, y: Floats, places: Integers) -> Iterator[_Series]:
     ends = np.append(rows.starts[1:], len(y))
     for place in places.tolist():
         begin, end = int(rows.starts[place]), int(ends[place])
@@ -58,7 +58,7 @@ def _of(rows: Rows, y: Floats, places: Integers) -> Iterator[_Series]:
         yield _Series(place, y[given], given)
 
 
-def _hint(rows: Rows, series: list[_Series], frequency: Frequency, findings: Findings) -> None:
+def _hint(rows: PanelRows, series: list[_Series], frequency: Frequency, findings: Findings) -> None:
     said: dict[str, list[tuple[str, str, int | None]]] = {"D054": [], "D055": [], "D057": [], "D058": []}
     season = frequency.season_lengths[0]
     for one in series:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 
 from cluster.repositories.accounts import DEFAULT_TEAM
 from quantis.types.audit import AuditEvent, AuditVerdict, Outcome
-from quantis.types.base import Moment, Page
+from quantis.types.base import Page, Timestamp
 from serve.api.dependencies import AppServices, CurrentUser
 from serve.api.strict_route import StrictRoute
 
@@ -22,8 +22,8 @@ def audit_events(
     actor: Annotated[str | None, Query(max_length=80)] = None,
     action: Annotated[str | None, Query(max_length=120, description="Any part of it.")] = None,
     outcome: Outcome | None = None,
-    since: Moment | None = None,
-    until: Moment | None = None,
+    since: Timestamp | None = None,
+    until: Timestamp | None = None,
     cursor: Annotated[str | None, Query(max_length=300)] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> Page[AuditEvent]:

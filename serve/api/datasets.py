@@ -13,8 +13,8 @@ from starlette.concurrency import run_in_threadpool
 from monitoring import instruments
 from quantis.errors import InvalidInput, NotFound
 from quantis.panel import DS, ID, Y
-from quantis.sandbox.client import check_in_child
-from quantis.types.base import Moment, Name, Number, Page, SeriesId
+from quantis.sandbox.client import check_untrusted_file
+from quantis.types.base import Name, Number, Page, SeriesId, Timestamp
 from quantis.types.datasets import (
     CheckReport,
     Dataset,
@@ -134,7 +134,7 @@ def series(
     cursor: Annotated[str | None, Query(max_length=300)] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     version: Number | None = None,
-    as_of: Moment | None = None,
+    as_of: Timestamp | None = None,
 ) -> Page[SeriesSummary]:
     """The series of a version by id, as known at `as_of` (at the end when absent).
 
@@ -156,9 +156,9 @@ def read_series(
     unique_id: SeriesId,
     principal: CurrentUser,
     services: AppServices,
-    as_of: Moment | None = None,
-    start: Moment | None = None,
-    end: Moment | None = None,
+    as_of: Timestamp | None = None,
+    start: Timestamp | None = None,
+    end: Timestamp | None = None,
     version: Number | None = None,
 ) -> StoredSeries:
     """One series as it was known at `as_of` (now when absent), between `start` and `end`, both included."""
@@ -194,13 +194,13 @@ def _check(
     services: Services, principal: Principal, name: str, path: Path, file: str, how: Reading
 ) -> CheckReport:
     declared = services.catalogue.datasets.find(principal.team, name)
-    report, _, _ = check_in_child(
+    report, _, _ = check_untrusted_file(
         path,
         name=file,
         spec=declared,
         media_type=how.media_type,
         options=how.options,
-        keep=path.parent,
+        output_dir=path.parent,
     )
     return report
 
@@ -211,13 +211,13 @@ def _ingest(
     catalogue, team = services.catalogue, principal.team
     declared = catalogue.declared(team, name)
     try:
-        report, panel, _ = check_in_child(
+        report, panel, _ = check_untrusted_file(
             path,
             name=file,
             spec=declared,
             media_type=how.media_type,
             options=how.options,
-            keep=path.parent,
+            output_dir=path.parent,
         )
         result = catalogue.add(team, principal.user_name, name, report, panel)
     except InvalidInput:

@@ -14,7 +14,7 @@ import uvicorn
 
 from cluster.database.engine import Database
 from cluster.ray.submission import FakeJobs
-from quantis.sandbox import client
+from quantis.sandbox.client import start_readers
 from serve.api.application import create_app
 from serve.services import Services
 from tests.crash.writer_host import say
@@ -30,7 +30,7 @@ def main() -> None:
         pid = os.fork()
         if pid == 0:
             say(f"pid {os.getpid()}")
-            client.begin()
+            start_readers()
             server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
             server.run(sockets=[listening])
             os._exit(0)

@@ -21,7 +21,7 @@ from models.families.tft.windows import WindowTensors
 from models.forecaster import Parts
 from quantis.panel import Snapshot, Task
 from quantis.types.arrays import Floats
-from quantis.types.base import Frozen, Moment
+from quantis.types.base import Frozen, Timestamp
 from quantis.types.job_specs import TftParams
 
 _BATCH = 256
@@ -31,7 +31,7 @@ Found = TypeVar("Found")
 class TrainingLineage(Frozen):
     """What a model has seen: the last `ds` of its training, and the model whose weights it went on from."""
 
-    trained_until: Moment | None = None
+    trained_until: Timestamp | None = None
     parent: str = ""
 
 

@@ -55,7 +55,7 @@ def test_when_the_setup_secret_is_at_hand_then_one_becomes_the_first_admin(
     quantis: Any, tmp_path: Path
 ) -> None:
     new = FakeApi()
-    (tmp_path / "secret").write_text(new.people.setup_secret + "\n")
+    (tmp_path / "secret").write_text(new.accounts.setup_secret + "\n")
     (tmp_path / "password").write_text(PASSWORD)
     arguments = ("login", "--user", "first", "--password-file", str(tmp_path / "password"))
     with serving(new) as url:

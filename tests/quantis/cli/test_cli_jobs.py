@@ -34,8 +34,8 @@ def job(server: str) -> Job:
 def newest(api: FakeApi) -> Job:
     """The job that a command running beside has submitted."""
     for _ in range(200):
-        if api.desk.jobs:
-            return list(api.desk.jobs.values())[-1]
+        if api.jobs.jobs:
+            return list(api.jobs.jobs.values())[-1]
         time.sleep(0.02)
     raise AssertionError("no job was submitted")
 
@@ -49,11 +49,11 @@ def meanwhile(act: Callable[[], None]) -> threading.Thread:
 def works(api: FakeApi, state: JobState = JobState.succeeded) -> Callable[[], None]:
     def act() -> None:
         job = newest(api)
-        api.tell(job.id, "running", state=JobState.running)
-        api.tell(job.id, "features", progress=0.4)
+        api.emit(job.id, "running", state=JobState.running)
+        api.emit(job.id, "features", progress=0.4)
         if state is JobState.succeeded:
             api.leaderboards[job.id] = leaderboard(job.id)
-        api.tell(job.id, "the end", state=state, progress=1.0)
+        api.emit(job.id, "the end", state=state, progress=1.0)
 
     return act
 
@@ -158,7 +158,7 @@ def test_when_the_time_is_over_then_code_6_and_the_job_goes_on(quantis: Any, job
 
 @pytest.mark.parametrize("form", [(), ("--json",)])
 def test_when_interrupted_then_130_and_the_job_goes_on(api: FakeApi, job: Job, form: tuple[str, ...]) -> None:
-    api.tell(job.id, "halfway there")
+    api.emit(job.id, "halfway there")
     process = start("jobs", "watch", job.id, *form)
     assert process.stderr is not None
     assert "halfway there" in process.stderr.readline()
@@ -167,11 +167,11 @@ def test_when_interrupted_then_130_and_the_job_goes_on(api: FakeApi, job: Job, f
     assert done.code == 130
     assert f"job {job.id} goes on" in done.err
     assert "Traceback" not in done.err
-    assert api.desk.jobs[job.id].state is JobState.pending
+    assert api.jobs.jobs[job.id].state is JobState.pending
 
 
 def test_when_jobs_are_listed_then_newest_first_and_filtered(quantis: Any, api: FakeApi, job: Job) -> None:
-    api.tell(job.id, "on its way", state=JobState.running, progress=0.25)
+    api.emit(job.id, "on its way", state=JobState.running, progress=0.25)
     other = quantis("train", "hourly", "--model", "m", "--no-wait", "--json").json
     assert [item["id"] for item in quantis("jobs", "ls", "--json").json["items"]] == [other["id"], job.id]
     listed = quantis("jobs", "ls", "--state", "running")
@@ -180,7 +180,7 @@ def test_when_jobs_are_listed_then_newest_first_and_filtered(quantis: Any, api: 
 
 
 def test_when_one_job_is_asked_for_then_its_state_log_and_stop(quantis: Any, api: FakeApi, job: Job) -> None:
-    api.tell(job.id, "a line of its log")
+    api.emit(job.id, "a line of its log")
     assert "PENDING" in quantis("jobs", "status", job.id).out
     assert quantis("jobs", "logs", job.id).out == "a line of its log\n"
     assert quantis("jobs", "logs", job.id, "--json").json == {"text": "a line of its log\n"}
@@ -225,4 +225,4 @@ def test_when_a_file_describes_no_job_then_code_2_and_the_field(
     assert done.code == 2
     assert said in done.err
     assert "Traceback" not in done.err
-    assert api.desk.jobs == {}
+    assert api.jobs.jobs == {}

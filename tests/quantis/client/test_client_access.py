@@ -55,7 +55,7 @@ def test_when_the_refresh_token_is_void_too_then_the_password_given_signs_in_aga
     with Client(URL, user=USER, password=PASSWORD, transport=api.transport()) as client:
         client.me()
         api.expire_tokens()
-        api.people.refresh.clear()
+        api.accounts.refresh.clear()
         assert client.me().user_name == USER
     assert grants(api) == ["password", "refresh", "password"]
 
@@ -148,7 +148,7 @@ def test_when_signed_out_then_the_login_is_void_here_and_there(api: FakeApi, pri
     with Client(URL, transport=api.transport()) as client:
         client.login(USER, PASSWORD, save=True)
         client.logout()
-    assert api.people.refresh == {}
+    assert api.accounts.refresh == {}
     assert URL not in json.loads((private_settings / "credentials.json").read_text())["servers"]
     with Client(URL, transport=api.transport()) as client, pytest.raises(Unauthenticated):
         client.me()

@@ -17,7 +17,7 @@ import pytest
 
 from quantis.errors import InvalidInput, QuantisError, TooLarge
 from quantis.reading import ReadLimits
-from quantis.sandbox.client import check_in_child, read_in_child
+from quantis.sandbox.client import check_untrusted_file, read_untrusted_file
 from quantis.types.datasets import DatasetSpec
 
 MB = 10**6
@@ -139,7 +139,7 @@ def resident() -> int:
 
 def test_when_a_file_is_hostile_then_it_is_named_in_time_and_the_caller_does_not_grow(hostile: Path) -> None:
     _, kind, said = HOSTILE[hostile.name]
-    for read in (read_in_child, check_in_child):
+    for read in (read_untrusted_file, check_untrusted_file):
         before, began = resident(), time.monotonic()
         with pytest.raises(kind, match=said) as caught:
             read(hostile, name=hostile.name)
@@ -161,7 +161,7 @@ def test_when_a_file_takes_too_long_then_the_child_is_given_up(tmp_path: Path) -
     path.write_bytes(HEADER + ROW * 1_000_000)
     began = time.monotonic()
     with pytest.raises(TooLarge, match=r"takes more than 0\.05 s"):
-        read_in_child(path, name="slow.csv", limits=ReadLimits(seconds=0.05))
+        read_untrusted_file(path, name="slow.csv", limits=ReadLimits(seconds=0.05))
     assert time.monotonic() - began < 2
 
 
@@ -169,7 +169,7 @@ def test_when_memory_is_short_then_it_is_said(tmp_path: Path) -> None:
     path = tmp_path / "wide.parquet"
     path.write_bytes(as_parquet(pa.table({"y": np.random.default_rng(1).normal(size=3_000_000)})))
     with pytest.raises(TooLarge, match="memory"):
-        check_in_child(path, name="wide.parquet", limits=ReadLimits(working_memory=16 * 2**20))
+        check_untrusted_file(path, name="wide.parquet", limits=ReadLimits(working_memory=16 * 2**20))
 
 
 def test_when_a_good_file_is_read_apart_then_it_is_the_same_table(tmp_path: Path) -> None:
@@ -183,8 +183,10 @@ def test_when_a_good_file_is_read_apart_then_it_is_the_same_table(tmp_path: Path
         "x.csv.gz": gzip.compress(HEADER + b"a,2024-01-01,1\na,2024-01-02,2\na,2024-01-03,3\n"),
     }.items():  # fmt: skip
         (tmp_path / name).write_bytes(data)
-        assert read_in_child(tmp_path / name, name=name).equals(table)
-        report, panel, _ = check_in_child(tmp_path / name, name=name, spec=DatasetSpec(name="x", freq="D"))
+        assert read_untrusted_file(tmp_path / name, name=name).equals(table)
+        report, panel, _ = check_untrusted_file(
+            tmp_path / name, name=name, spec=DatasetSpec(name="x", freq="D")
+        )
         assert report.outcome != "reject"
         assert panel is not None
         assert panel.target["y"].to_pylist() == [1.0, 2.0, 3.0]
@@ -196,4 +198,4 @@ def test_when_a_child_works_then_it_sees_nothing_of_the_callers_environment(
     from quantis.sandbox import client
 
     monkeypatch.setenv("QUANTIS_SECRET", "canary")
-    assert "canary" not in json.dumps(client._environment())
+    assert "canary" not in json.dumps(client._sandbox_environment())

@@ -16,7 +16,7 @@ import pytest
 from quantis.errors import TooLarge
 from quantis.reading import ReadLimits
 from quantis.sandbox import client
-from quantis.sandbox.client import check_in_child, read_in_child
+from quantis.sandbox.client import check_untrusted_file, read_untrusted_file
 
 ROOT = Path(__file__).resolve().parents[3]
 GOOD = b"unique_id,ds,y\n" + b"".join(b"a,2024-01-%02d,%d\n" % (day, day) for day in range(1, 29))
@@ -24,12 +24,12 @@ SLOW = b"unique_id,ds,y\n" + b"a,2024-01-01,1\n" * 10_000_000
 CALLER = """
 import sys, threading, time
 from pathlib import Path
-from quantis import child
-child.check_in_child(Path(sys.argv[1]), name="good")
-slow = lambda: child.check_in_child(Path(sys.argv[2]), name="slow")
+from quantis.sandbox import client
+client.check_untrusted_file(Path(sys.argv[1]), name="good")
+slow = lambda: client.check_untrusted_file(Path(sys.argv[2]), name="slow")
 threading.Thread(target=slow, daemon=True).start()
 time.sleep(0.3)
-print(child._READERS._host.process.pid, flush=True)
+print(client._POOL._host.process.pid, flush=True)
 time.sleep(60)
 """
 
@@ -49,8 +49,8 @@ def slow(tmp_path: Path) -> Path:
 
 
 def host() -> int:
-    client.begin()
-    found = client._READERS._host
+    client.start_readers()
+    found = client._POOL._host
     assert found is not None
     return found.process.pid
 
@@ -69,7 +69,7 @@ def eventually(holds: Callable[[], bool], seconds: float = 20) -> bool:
 
 
 def rows(path: Path) -> int:
-    return read_in_child(path, name=path.name).num_rows
+    return read_untrusted_file(path, name=path.name).num_rows
 
 
 def test_when_many_files_are_read_then_one_host_with_one_thread_forks_a_reader_for_each(good: Path) -> None:
@@ -94,7 +94,7 @@ def test_when_a_file_takes_too_long_then_its_reader_is_killed_and_the_next_file_
 ) -> None:
     before = host()
     with pytest.raises(TooLarge, match="takes more than"):
-        read_in_child(slow, name="slow.csv", limits=ReadLimits(seconds=0.2))
+        read_untrusted_file(slow, name="slow.csv", limits=ReadLimits(seconds=0.2))
     assert eventually(lambda: readers(before) == [])
     assert (rows(good), host()) == (28, before)
 
@@ -104,7 +104,7 @@ def test_when_a_reader_runs_out_of_memory_then_the_next_one_has_limits_of_its_ow
 ) -> None:
     before = host()
     with pytest.raises(TooLarge, match="memory"):
-        check_in_child(slow, name="slow.csv", limits=ReadLimits(working_memory=8 * 2**20))
+        check_untrusted_file(slow, name="slow.csv", limits=ReadLimits(working_memory=8 * 2**20))
     assert (rows(good), host()) == (28, before)
 
 
@@ -112,7 +112,7 @@ def test_when_a_reader_is_killed_then_it_is_said_and_the_next_file_is_read(good:
     before = host()
     assert eventually(lambda: readers(before) == [])  # those of the tests before are gone
     with ThreadPoolExecutor(1) as pool:
-        reading = pool.submit(read_in_child, slow, name="slow.csv", limits=ReadLimits(seconds=60))
+        reading = pool.submit(read_untrusted_file, slow, name="slow.csv", limits=ReadLimits(seconds=60))
         assert eventually(lambda: readers(before) != [])
         os.kill(readers(before)[0], signal.SIGKILL)
         with pytest.raises(TooLarge, match="its reader ended"):
@@ -127,7 +127,7 @@ def test_when_a_reader_is_killed_before_it_knows_its_file_then_it_is_said_and_th
     assert eventually(lambda: readers(before) == [])
     for _ in range(30):
         with ThreadPoolExecutor(1) as pool:
-            reading = pool.submit(read_in_child, slow, name="slow.csv", limits=ReadLimits(seconds=60))
+            reading = pool.submit(read_untrusted_file, slow, name="slow.csv", limits=ReadLimits(seconds=60))
             while not (working := readers(before)):
                 pass
             os.kill(working[0], signal.SIGKILL)
@@ -162,7 +162,7 @@ def test_when_the_caller_was_forked_then_it_gets_a_host_of_its_own(good: Path) -
     if pid == 0:
         try:
             os.write(writing, f"{rows(good)} {host()}".encode())
-            client._READERS.end()
+            client._POOL.stop()
         finally:
             os._exit(0)
     os.waitpid(pid, 0)

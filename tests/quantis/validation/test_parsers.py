@@ -16,7 +16,7 @@ from cluster.repositories import paging
 from quantis.errors import InvalidInput, QuantisError
 from quantis.frequency import Frequency
 from quantis.reading import read_table
-from quantis.types.base import Duration, Moment
+from quantis.types.base import Duration, Timestamp
 from quantis.types.reading import DateOrder, Delimiter, Encoding, ReadOptions
 from quantis.validation.date_formats import parse_dates
 from quantis.validation.panel_check import check_panel, detect_spec
@@ -71,13 +71,13 @@ def test_when_any_texts_stand_for_dates_then_each_has_a_verdict(
 
 @given(st.datetimes(datetime(1700, 1, 2), datetime(2261, 12, 30), timezones=st.just(UTC)))
 def test_when_a_moment_is_written_then_it_is_read_back(moment: datetime) -> None:
-    assert TypeAdapter(Moment).validate_python(moment.isoformat()) == moment
+    assert TypeAdapter(Timestamp).validate_python(moment.isoformat()) == moment
 
 
 @settings(max_examples=500)
 @given(st.one_of(texts, datelike, st.integers(), st.floats(), st.booleans(), st.none()))
 def test_when_anything_stands_for_a_time_or_a_duration_then_it_is_one_or_refused(value: object) -> None:
-    for kind, made in ((Moment, datetime), (Duration, timedelta)):
+    for kind, made in ((Timestamp, datetime), (Duration, timedelta)):
         try:
             assert isinstance(TypeAdapter(kind).validate_python(value), made)
         except ValidationError:

@@ -17,7 +17,7 @@ from models.forecaster import Parts
 from quantis.frequency import to_datetime64
 from quantis.panel import DS, ID, Snapshot, Task, Y, series_slices, times_of
 from quantis.types.arrays import Floats
-from quantis.types.base import Frozen, Moment
+from quantis.types.base import Frozen, Timestamp
 
 Kind = Literal["column", "target", "center", "spread", "time", "relative_time", "encoder_length"]
 Transformation = Literal["none", "softplus", "relu"]
@@ -52,7 +52,7 @@ class ConversionRecipe(Frozen):
     scales: dict[str, tuple[float, float]]
     otherwise: tuple[float, float]
     transformation: Transformation = "none"
-    time_zero: Moment | None = None
+    time_zero: Timestamp | None = None
     hidden: int
     continuous: int
     heads: int
