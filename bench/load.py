@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from bench.oracle.panel import TimeSeriesLayout
 from bench.request import PAST, QUANTILES, H
 from models.arrays import floats
 from models.families.tft.forecaster import TftForecaster
-from models.families.tft.pytorch_forecasting.panel import TimeSeriesLayout
 from quantis.panel import DS, ID, Snapshot, Task, Y
 from quantis.types.arrays import Floats
 from quantis.types.datasets import Roles

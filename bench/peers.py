@@ -10,18 +10,19 @@ import pandas as pd
 import torch
 
 from bench import load
-from bench.request import PAST, QUANTILES, H
-from models.families.tft.pytorch_forecasting.reference import (
+from bench.oracle.library import (
     reference_dataset,
     reference_model,
     reference_trainer,
 )
+from bench.request import PAST, QUANTILES, H
+from quantis.types.arrays import Floats
 from quantis.types.job_specs import TftParams
 
 
 def stock_run(
     frame: pd.DataFrame, params: TftParams, seed: int, steps: int, weeks: load.Weeks = load.HELD_OUT
-) -> tuple[float, load.Floats]:
+) -> tuple[float, Floats]:
     """pytorch-forecasting: CPU-seconds of training, forecasts of the weeks."""
     dataset = reference_dataset(frame[frame["t"] < weeks.first], load.LAYOUT)
     torch.manual_seed(seed)
@@ -32,7 +33,7 @@ def stock_run(
     seconds = time.process_time() - started
     held = frame[(frame["t"] >= weeks.first - PAST) & (frame["t"] < weeks.end)]
     windows = type(dataset).from_dataset(dataset, held, stop_randomization=True)
-    found: dict[tuple[int, int], load.Floats] = {}
+    found: dict[tuple[int, int], Floats] = {}
     with torch.inference_mode():
         for x, _ in windows.to_dataloader(train=False, batch_size=256, num_workers=0):
             first = x["decoder_time_idx"][:, 0]
@@ -82,7 +83,7 @@ def neuralforecast_frame(frame: pd.DataFrame, columns: list[str]) -> pd.DataFram
 
 def neuralforecast_run(
     frame: pd.DataFrame, params: TftParams, seed: int, steps: int, weeks: load.Weeks = load.HELD_OUT
-) -> tuple[float, load.Floats]:
+) -> tuple[float, Floats]:
     """neuralforecast: CPU-seconds of training, forecasts of the weeks."""
     train = frame[frame["t"] < weeks.first]
     started = time.process_time()

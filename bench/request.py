@@ -19,11 +19,11 @@ import pyarrow as pa
 import torch
 
 from bench.harness import arguments, interleaved, report
+from bench.oracle.library import reference_dataset, reference_model
+from bench.oracle.panel import TimeSeriesLayout
 from models.families.tft.forecaster import TftForecaster
 from models.families.tft.input_encoding import InputEncoding, SeriesScales
 from models.families.tft.network import QuantileNetwork
-from models.families.tft.pytorch_forecasting.panel import TimeSeriesLayout
-from models.families.tft.pytorch_forecasting.reference import reference_dataset, reference_model
 from quantis.panel import DS, ID, Snapshot, Task, Y, timestamps
 from quantis.types.datasets import Roles
 from quantis.types.job_specs import TftParams

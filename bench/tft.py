@@ -32,13 +32,14 @@ import torch
 
 from bench import load, peers
 from bench.harness import arguments, installed, report
-from bench.request import LAYOUT, PAST, QUANTILES, ROLES, panel
-from models.families.tft.pytorch_forecasting.reference import (
+from bench.oracle.library import (
     reference_dataset,
     reference_model,
     reference_trainer,
 )
+from bench.request import LAYOUT, PAST, QUANTILES, ROLES, panel
 from models.families.tft.training import fit
+from quantis.types.arrays import Floats
 from quantis.types.job_specs import TftParams
 
 BATCH = 64
@@ -135,7 +136,7 @@ def _done() -> dict[tuple[str, int, float], dict[str, Any]]:
     return {(r["system"], r["seed"], r["share"]): r for r in lines if r["budget"] == BUDGET}
 
 
-def _run(name: str, frame: Any, seed: int, windows: int) -> tuple[float, load.Floats]:
+def _run(name: str, frame: Any, seed: int, windows: int) -> tuple[float, Floats]:
     """CPU-seconds of training, and forecasts of the held-out windows."""
     if name.startswith("quantis"):
         return ours_run(frame, OURS.model_copy(update={"seed": seed}), windows, name == "quantis_lags")
@@ -145,7 +146,7 @@ def _run(name: str, frame: Any, seed: int, windows: int) -> tuple[float, load.Fl
 
 def ours_run(
     frame: Any, params: TftParams, windows: int, lags: bool = False, weeks: load.Weeks = load.HELD_OUT
-) -> tuple[float, load.Floats]:
+) -> tuple[float, Floats]:
     """CPU-seconds of training, and forecasts of the weeks."""
     snapshot = load.snapshot(frame, weeks.first)
     task = load.task().model_copy(update={"season_lengths": (24,) if lags else (1,)})

@@ -17,9 +17,9 @@ import pyarrow as pa
 import torch
 
 from bench.harness import arguments, interleaved, report
-from models.families.tft.pytorch_forecasting.loader import OracleLoader
-from models.families.tft.pytorch_forecasting.panel import TimeSeriesLayout
-from models.families.tft.pytorch_forecasting.reference import reference_dataset
+from bench.oracle.library import reference_dataset
+from bench.oracle.loader import OracleLoader
+from bench.oracle.panel import TimeSeriesLayout
 
 BATCH = 64
 LAYOUT = TimeSeriesLayout(

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from models.families.tft.blocks import blocks
 from models.families.tft.network import Batch
 from models.families.tft.shared_encoder import UNSHARED, OriginSharing
 from models.families.tft.time_grid import EncodedSeries
@@ -89,10 +88,10 @@ class WindowTensors:
         batch = {
             "static_cont": self.static_reals[series],
             "static_cat": self.static_codes[series],
-            "encoder_cont": blocks(self.reals, begin - longest, longest + sharing.reach),
-            "encoder_cat": blocks(self.codes, begin - longest, longest + sharing.reach),
-            "decoder_cont": blocks(self.reals, begin, sharing.reach + self.h),
-            "decoder_cat": blocks(self.codes, begin, sharing.reach + self.h),
+            "encoder_cont": gather_steps(self.reals, begin - longest, longest + sharing.reach),
+            "encoder_cat": gather_steps(self.codes, begin - longest, longest + sharing.reach),
+            "decoder_cont": gather_steps(self.reals, begin, sharing.reach + self.h),
+            "decoder_cat": gather_steps(self.codes, begin, sharing.reach + self.h),
             "encoder_lengths": lengths,
         }
         if len(unused):
@@ -103,7 +102,9 @@ class WindowTensors:
     def _targets(
         self, series: torch.Tensor, place: torch.Tensor, begin: torch.Tensor, sharing: OriginSharing
     ) -> torch.Tensor:
-        ahead = blocks(self.target, begin, sharing.reach + self.h)[..., 0].unfold(1, self.h, sharing.stride)
+        ahead = gather_steps(self.target, begin, sharing.reach + self.h)[..., 0].unfold(
+            1, self.h, sharing.stride
+        )
         origins = place[:, None] + torch.arange(sharing.origins, device=place.device) * sharing.stride
         beyond = origins + self.h > self.steps[series, None]
         return ahead.masked_fill(beyond[..., None], torch.nan).flatten(0, 1)
@@ -127,6 +128,17 @@ class _SeriesRows:
             encoded.reals[kept], encoded.codes[kept].astype(np.int32), encoded.static_reals,
             encoded.static_codes, encoded.target[kept][:, None], encoded.origin - encoded.start,
         )  # fmt: skip
+
+
+def gather_steps(rows: torch.Tensor, first: torch.Tensor, steps: int) -> torch.Tensor:
+    """Copy `steps` rows from each of `first` [batch] on; all of them must lie within `rows` [rows, features].
+
+    Shape [batch, steps, features].
+    """
+    count, features = rows.shape
+    # A window is one run of memory: seen as overlapping rows of a wide table, it is one copy and not one per step.
+    overlapping = rows.as_strided((count - steps + 1, steps * features), (features, 1))
+    return overlapping.index_select(0, first).view(len(first), steps, features)
 
 
 def _joined(parts: Sequence[npt.NDArray[np.generic]], room: tuple[int, int]) -> torch.Tensor:

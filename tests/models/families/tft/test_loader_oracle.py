@@ -12,9 +12,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.families.tft.pytorch_forecasting.loader import OracleLoader
-from models.families.tft.pytorch_forecasting.panel import TimeSeriesLayout
-from models.families.tft.pytorch_forecasting.reference import reference_loader
+from bench.oracle.library import reference_loader
+from bench.oracle.loader import OracleLoader
+from bench.oracle.panel import TimeSeriesLayout
 from quantis.errors import InvalidInput
 
 PLAIN = TimeSeriesLayout("t", "y", "id", 12, 6, 4, 4, unknown_reals=("y",))

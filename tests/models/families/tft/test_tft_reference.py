@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from bench.oracle.library import reference_network
 from models.families.tft.network import NetworkSizes, TftNetwork
-from models.families.tft.pytorch_forecasting.reference import convert_state, reference_network
+from models.families.tft.pytorch_forecasting.reference import convert_state
 from quantis.errors import InvalidInput
 
 QUANTILES = (0.1, 0.5, 0.9)

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from models.families.tft.blocks import blocks, cleared, padding
-from models.families.tft.pytorch_forecasting.panel import PanelTensors, TimeSeriesLayout
+from bench.oracle.panel import PanelTensors, TimeSeriesLayout
+from models.families.tft.windows import gather_steps
 from quantis.errors import InvalidInput
 from quantis.types.arrays import Integers
 
@@ -67,8 +67,8 @@ class OracleLoader:
         self._place_in_window(before.numbers, self._behind(past, before.codes.shape[1]), past)
         self._place_in_window(after.numbers, self.ahead[: after.codes.shape[1]], past)
         for side in (before, after):
-            cleared(side.numbers, side.behind)
-            cleared(side.codes, side.behind)
+            _clear(side.numbers, side.behind)
+            _clear(side.codes, side.behind)
         x = {
             "encoder_cat": before.codes,
             "encoder_cont": before.numbers[..., :-1],
@@ -87,8 +87,10 @@ class OracleLoader:
     def _side(self, first: torch.Tensor, lengths: torch.Tensor, shortest: int) -> _Side:
         """What lies from `first` on; `shortest` is the least that any window has."""
         longest = int(lengths.max())
-        behind = padding(lengths, longest) if shortest < longest else lengths[:0]
-        return _Side(blocks(self.numbers, first, longest), blocks(self.panel.codes, first, longest), behind)
+        behind = _padded_rows(lengths, longest) if shortest < longest else lengths[:0]
+        return _Side(
+            gather_steps(self.numbers, first, longest), gather_steps(self.panel.codes, first, longest), behind
+        )
 
     def _place_in_window(self, numbers: torch.Tensor, relative: torch.Tensor, past: torch.Tensor) -> None:
         """What depends on the window and not on the row."""
@@ -100,7 +102,7 @@ class OracleLoader:
 
     def _behind(self, past: torch.Tensor, steps: int) -> torch.Tensor:
         """Each step of the encoders, relative to the longest: -past, -past + 1 ... of it. Shape [batch, steps]."""
-        return blocks(self.relative, self.layout.max_encoder_length - past, steps)[..., 0]
+        return gather_steps(self.relative, self.layout.max_encoder_length - past, steps)[..., 0]
 
     @cached_property
     def relative(self) -> torch.Tensor:
@@ -169,3 +171,20 @@ def _with_room(panel: PanelTensors, steps: int) -> PanelTensors:
         panel, reals=longer(panel.reals), codes=longer(panel.codes), target=longer(panel.target),
         time=longer(panel.time), series=longer(panel.series),
     )  # fmt: skip
+
+
+def _padded_rows(lengths: torch.Tensor, steps: int) -> torch.Tensor:
+    """Which of batch x steps rows lie behind their window's length, counted through. Shape [rows]."""
+    short = (lengths < steps).nonzero()[:, 0]
+    if not len(short):
+        return short
+    behind = torch.arange(steps, device=lengths.device) >= lengths[short, None]
+    which, step = behind.nonzero(as_tuple=True)
+    return short[which] * steps + step
+
+
+def _clear(values: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """Zeroes, in place, these rows of `values` [batch, steps, features] and gives it back."""
+    if len(rows):
+        values.flatten(0, 1).index_fill_(0, rows, 0)
+    return values
