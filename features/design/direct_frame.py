@@ -1,7 +1,7 @@
-"""The anchored frame: samples of (series, origin, step), each seen from its origin and on its own scale.
+"""The direct frame: samples of (series, origin, step) with features relative to their forecast origin.
 
-A sample asks for the value of one series `step` steps after one origin. It is described by what was known
-at the origin, relative to the series' recent level and in units of its recent spread, and by what is known
+A sample's target is the value of one series `step` steps after one origin. Its features are what was known
+at the origin, less the series' local mean and in units of its local standard deviation, and what is known
 about the target's time: calendar, known-future covariates, the same phase of earlier seasons. So one model
 serves every step of the horizon with the newest values, and series of any size learn from each other.
 """
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from features.design.design_frame import FeatureSpec, default_spec, design
 from features.design.row_layout import RowLayout, step_indices
@@ -24,108 +24,115 @@ from quantis.panel import ID, Snapshot, Task, Y
 from quantis.types.arrays import Floats, Integers, Times
 from quantis.types.base import Frozen
 
-_NEIGHBOURS = (-1, 1, 2, 3)
-"""Steps by which a known-future covariate is also seen late (1 is the step before) or early."""
+_SHIFTS = (-1, 1, 2, 3)
+"""Steps by which a known-future covariate is also shifted: 1 is the step before the target, -1 the one after."""
 _PHASES = 8
 """Earlier seasons whose same phase is averaged."""
 _NEWEST = 4
 _YEARLY = frozenset({"day", "month", "day_of_year"})
 _YEAR = {"D": 364, "B": 260, "W": 52, "h": 8736, "MS": 12, "ME": 12, "QS": 4, "QE": 4}
-_MIN_LEVEL = 8
+_MIN_SCALE_WINDOW = 8
 
 
 class Season(Frozen):
-    """A season of `length` steps, seen `count` times."""
+    """A season of `length` steps, of which the latest `count` are features."""
 
     length: int = Field(ge=1)
     count: int = Field(ge=1)
 
+    def steps_back(self, step: int) -> int:
+        """Return the steps back from a target `step` steps ahead to its phase in the latest season known."""
+        return self.length * -(-step // self.length)
+
 
 class DirectSpec(Frozen):
-    """Which columns the frame has; kept with the model, so that requests get the same ones."""
+    """The columns of a direct frame; stored with the model, so that requests get the same ones."""
 
-    state: FeatureSpec = Field(description="Per row, what was known one step before, and the row's own time.")
+    # Bundles hold the window of the scale as `level`.
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
+
+    state: FeatureSpec = Field(description="The features of each row as of one step before, and of its time.")
     h: int = Field(ge=1)
     seasons: tuple[Season, ...]
-    level: int = Field(ge=2, description="The window whose mean and spread are the scale.")
+    scale_window: int = Field(
+        alias="level", ge=2, description="Steps of the window of local_mean and local_std."
+    )
     windows: tuple[int, ...]
 
     @property
-    def season(self) -> int:
+    def season_length(self) -> int:
         return self.seasons[0].length
 
     @property
     def context_length(self) -> int:
-        """Steps of history from which the frame of the horizon comes out as from the whole."""
-        lags = [one.length * (-(-self.h // one.length) + one.count - 1) for one in self.seasons]
-        phases = self.season * (-(-self.h // self.season) + _PHASES - 1)
-        return max(*lags, phases, self.level + self.season, *(2 * window for window in self.windows), _NEWEST)
+        """Steps of history from which the features of the horizon equal those from the whole history."""
+        lags = [season.steps_back(self.h) + season.length * (season.count - 1) for season in self.seasons]
+        phases = self.seasons[0].steps_back(self.h) + self.season_length * (_PHASES - 1)
+        windows = (self.scale_window + self.season_length, *(2 * window for window in self.windows))
+        return max(*lags, phases, *windows, _NEWEST)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The feature columns, in order."""
-        own = [f"season{one.length}_{k + 1}" for one in self.seasons for k in range(one.count)]
-        shapes = [f"{what}{window}" for window in self.windows for what in ("mean", "std", "mean_before")]
-        known = [
-            name
-            for column in self.state.futr
-            for name in (
-                f"futr_{column}",
-                *(f"futr_{column}_by{k}" for k in _NEIGHBOURS),
-                *(f"futr_{column}_{what}" for what in ("season1", "season2", "change")),
-                *(f"futr_{column}_{what}" for what in self._relative(column)),
-            )
-        ]
-        seen = [f"hist_{column}_{what}" for column in self.state.hist for what in ("last", "mean")]
-        return (
-            "step",
-            *own,
-            "phase_mean",
-            *(f"newest{k + 1}" for k in range(_NEWEST)),
-            *shapes,
-            "size",
-            "variation",
-            "unrest",
-            *(f"cal_{field}" for field in self.state.calendar),
-            *known,
-            *seen,
-            *(f"stat_{column}" for column in self.state.static),
-        )
+        """The feature columns, in the order of a sample's row."""
+        names = ["step"]
+        for season in self.seasons:
+            names += [f"season{season.length}_{number + 1}" for number in range(season.count)]
+        names += ["phase_mean", *(f"newest{number + 1}" for number in range(_NEWEST))]
+        for window in self.windows:
+            names += [f"mean{window}", f"std{window}", f"mean_before{window}"]
+        names += ["size", "variation", "unrest"]  # models in bundles know them by these names
+        names += [f"cal_{field}" for field in self.state.calendar]
+        for column in self.state.futr:
+            names += self._future_names(column)
+        for column in self.state.hist:
+            names += [f"hist_{column}_last", f"hist_{column}_mean"]
+        names += [f"stat_{column}" for column in self.state.static]
+        return tuple(names)
 
-    def _relative(self, column: str) -> tuple[str, ...]:
-        return () if column in self.state.categories else ("relative", "relative_change")
+    def _future_names(self, column: str) -> list[str]:
+        """Return the feature columns of a known-future covariate."""
+        suffixes = [*(f"by{steps}" for steps in _SHIFTS), "season1", "season2", "change"]
+        if column not in self.state.categories:
+            suffixes += ["relative", "relative_change"]
+        return [f"futr_{column}", *(f"futr_{column}_{suffix}" for suffix in suffixes)]
 
     @property
     def categorical(self) -> tuple[str, ...]:
         """The feature columns that hold codes, not quantities."""
-        coded = self.state.categories
+        categories = self.state.categories
         return (
-            *(f"futr_{column}" for column in self.state.futr if column in coded),
-            *(f"stat_{column}" for column in self.state.static if column in coded),
+            *(f"futr_{column}" for column in self.state.futr if column in categories),
+            *(f"stat_{column}" for column in self.state.static if column in categories),
         )
 
 
 def direct_spec(task: Task, snapshot: Snapshot, covariates: bool = True) -> DirectSpec:
-    """The spec that suits a task and the lengths of its histories; categories come from the snapshot."""
+    """Return the spec for a task and the lengths of its histories; categories come from the snapshot."""
     base = default_spec(task, snapshot)
     lengths = np.diff(RowLayout.from_snapshot(snapshot).starts) - task.h
-    usual = int(np.median(lengths)) if len(lengths) else 0
-    seasons = [m for m in task.season_lengths if m == task.season_lengths[0] or 2 * m + task.h <= usual]
-    widest = next((m for m in reversed(seasons) if 4 * m <= usual), seasons[0])
-    level = max(2 * widest, _MIN_LEVEL)
+    median_length = int(np.median(lengths)) if len(lengths) else 0
+    # The first season always, longer ones where half of the series hold two of them.
+    shortest = task.season_lengths[0]
+    seasons = [m for m in task.season_lengths if m == shortest or 2 * m + task.h <= median_length]
+    scale_season = next((m for m in reversed(seasons) if 4 * m <= median_length), seasons[0])
+    scale_window = max(2 * scale_season, _MIN_SCALE_WINDOW)
+    season_features = [Season(length=m, count=4 if m == seasons[0] else 2) for m in seasons]
     year = _YEAR.get(task.freq, 0)
-    shown = [Season(length=m, count=4 if place == 0 else 2) for place, m in enumerate(seasons)]
-    if year and year not in seasons and usual > year + task.h + year // 4:
-        shown.append(Season(length=year, count=1))
+    if year and year not in seasons and median_length > year + task.h + year // 4:
+        season_features.append(Season(length=year, count=1))
     windows = tuple(sorted({*seasons, *(2 * m for m in seasons), max(4, seasons[0] // 2)} - {0, 1}))
-    calendar = base.calendar if usual >= 2 * year else tuple(f for f in base.calendar if f not in _YEARLY)
-    hist = tuple(c for c in task.roles.hist_exog if c not in task.roles.categorical) if covariates else ()
-    quantities = [c for c in task.roles.futr_exog if covariates and c not in task.roles.categorical]
-    terms = [_seen(w, "mean", "std") for w in sorted({*windows, level})]
-    terms += [
-        _seen(w, "mean", "std", column=c) for c in quantities for w in sorted({level, max(seasons[0], 2)})
-    ]
-    terms += [_seen(max(seasons[0], 2), "mean", column=c) for c in hist]
+    # A field that turns once a year is noise where the histories hold less than two years.
+    two_years = median_length >= 2 * year
+    calendar = tuple(field for field in base.calendar if two_years or field not in _YEARLY)
+    categorical = task.roles.categorical
+    hist = tuple(c for c in task.roles.hist_exog if covariates and c not in categorical)
+    quantities = [c for c in task.roles.futr_exog if covariates and c not in categorical]
+    season_window = max(seasons[0], 2)
+    terms = [_trailing(window, "mean", "std") for window in sorted({*windows, scale_window})]
+    for column in quantities:
+        covariate_windows = sorted({scale_window, season_window})
+        terms += [_trailing(window, "mean", "std", column=column) for window in covariate_windows]
+    terms += [_trailing(season_window, "mean", column=column) for column in hist]
     state = FeatureSpec(
         h=1,
         lags=tuple(range(1, _NEWEST + 1)),
@@ -137,28 +144,33 @@ def direct_spec(task: Task, snapshot: Snapshot, covariates: bool = True) -> Dire
         hist_lags=(1,) if hist else (),
         categories=base.categories,
     )
-    return DirectSpec(state=state, h=task.h, seasons=tuple(shown), level=level, windows=windows)
+    return DirectSpec(
+        state=state, h=task.h, seasons=tuple(season_features), scale_window=scale_window, windows=windows
+    )
 
 
-def _seen(window: int, *statistics: Statistic, column: str = Y) -> Term:
-    """Statistics of the window that ends one step before the row."""
+def _trailing(window: int, *statistics: Statistic, column: str = Y) -> Term:
+    """Return statistics of the window that ends one step before the row."""
     return Term(column=column, window=TrailingWindow(offset=1, window=window, statistics=statistics))
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Samples and what undoes their scale: a value is `level + spread * z`, or `season + unrest * z`."""
+    """Features, targets, and the scale of each sample.
+
+    A value is `local_mean + local_std * z`, or `seasonal_naive + seasonal_abs_error * z`.
+    """
 
     matrix: npt.NDArray[np.float32]  # [samples, features]
-    level: Floats  # the series' mean over the level window at the origin, [samples]
-    spread: Floats  # its standard deviation there, never zero, [samples]
-    season: Floats  # the same phase of the latest season known at the origin, [samples]
-    unrest: Floats  # how far the series lies from its last season on average, never zero, [samples]
-    y: Floats  # the value asked for, NaN where it is not known, [samples]
+    local_mean: Floats  # of the series over the scale window at the origin, [samples]
+    local_std: Floats  # of the same window, never zero, [samples]
+    seasonal_naive: Floats  # the same phase of the latest season known at the origin, [samples]
+    seasonal_abs_error: Floats  # the mean error of that forecast in the scale window, never zero, [samples]
+    y: Floats  # the target, NaN where it is not known, [samples]
 
 
 class DirectFrame:
-    """A snapshot laid out once, from which any samples can be taken."""
+    """A snapshot with the features of every row, from which samples are taken."""
 
     def __init__(self, snapshot: Snapshot, task: Task, spec: DirectSpec) -> None:
         self.spec = spec
@@ -168,112 +180,137 @@ class DirectFrame:
         self.ends = layout.starts[1:] - (task.h if snapshot.future.num_rows else 0)
         self.columns = {name: _floats(frame, name) for name in spec.state.names}
         self.y = _floats(frame, Y)
-        self.unrest = self._seasonal_abs_error(layout.times(snapshot), task)
+        self.seasonal_abs_error = self._seasonal_abs_error(layout.times(snapshot), task)
 
     @classmethod
     def horizon(cls, snapshot: Snapshot, task: Task, spec: DirectSpec) -> Samples:
-        """The samples of every step to forecast, in the order of `snapshot.future`."""
+        """Return the samples of every step to forecast, in the order of `snapshot.future`."""
         frame = cls(snapshot, task, spec)
-        ids = RowLayout.from_snapshot(snapshot).names.to_pylist()
-        place = {name: i for i, name in enumerate(ids)}
-        asked = [place[name] for name in dict.fromkeys(snapshot.future[ID].to_pylist())]
-        series = np.repeat(np.array(asked, np.int64), spec.h)
-        steps = np.tile(np.arange(1, spec.h + 1), len(asked))
+        names = RowLayout.from_snapshot(snapshot).names.to_pylist()
+        index = {name: number for number, name in enumerate(names)}
+        future_series = [index[name] for name in dict.fromkeys(snapshot.future[ID].to_pylist())]
+        series = np.repeat(np.array(future_series, np.int64), spec.h)
+        steps = np.tile(np.arange(1, spec.h + 1), len(future_series))
         return frame.take(series, frame.ends[series] - 1, steps)
 
     def _seasonal_abs_error(self, times: Times, task: Task) -> Floats:
-        """The mean size of the seasonal difference over the level window that ends at the row. Shape [rows]."""
-        rows, m = np.arange(len(self.y)), self.spec.season
+        """Return the mean absolute seasonal difference over the scale window that ends at the row. Shape [rows]."""
+        rows, season_length = np.arange(len(self.y)), self.spec.season_length
         series = np.repeat(np.arange(len(self.ends)), np.diff(self.starts))
-        size = np.abs(self.y - self._at(series, rows - m))
-        ticks = step_indices(times[np.minimum(self.starts[:-1], len(times) - 1)], task.frequency)
-        return rolling(size, self.spec.level, ("mean",), self.starts, ticks)["mean"]
+        errors = np.abs(self.y - self._values_at(series, rows - season_length))
+        first_times = times[np.minimum(self.starts[:-1], len(times) - 1)]
+        first_steps = step_indices(first_times, task.frequency)
+        return rolling(errors, self.spec.scale_window, ("mean",), self.starts, first_steps)["mean"]
 
-    def origins(self, least: int) -> tuple[Integers, Integers]:
-        """Per series the first row that may be an origin, after `least` steps, and how many follow.
+    def origins(self, min_history: int) -> tuple[Integers, Integers]:
+        """Return per series the first row that may be an origin, after `min_history` steps, and their number.
 
         The horizon of each lies within the history. Shapes [series].
         """
         lengths = self.ends - self.starts[:-1]
-        first = np.minimum(least, np.maximum(lengths - self.spec.h - 1, 0))
+        first = np.minimum(min_history, np.maximum(lengths - self.spec.h - 1, 0))
         return self.starts[:-1] + first, np.maximum(lengths - self.spec.h - first, 0)
 
     def take(self, series: Integers, origin: Integers, step: Integers) -> Samples:
-        """The samples of these series, origins (rows, the last one known) and steps. Shapes [samples]."""
-        spec, y = self.spec, self.y
-        state = origin + 1
-        level, spread = self._scale(Y, {spec.level, *spec.windows}, state)
-        spread = np.maximum(np.nan_to_num(spread), np.maximum(np.abs(np.nan_to_num(level)) * 1e-3, 1e-9))
-        phases = self._phases(series, origin, step)
-        level = np.where(np.isfinite(level), level, np.nan_to_num(_mean(phases)))
-        season = np.where(np.isfinite(phases[0]), phases[0], level)
-        known: list[Floats] = [step.astype(np.float64)]
-        relative = [
-            self._at(series, origin + step - one.length * (-(-step // one.length) + k))
-            for one in spec.seasons
-            for k in range(one.count)
-        ]
-        relative += [_mean(np.vstack([phases, level]))]
-        relative += [self.columns[f"y_lag{k + 1}"][state] for k in range(_NEWEST)]
-        known += [(value - level) / spread for value in relative]
+        """Return the samples of these series, origins (rows, the last one known) and steps. Shapes [samples]."""
+        spec = self.spec
+        state = origin + 1  # the row whose features are as of the origin
+        local_mean, local_std = self._local_scale({spec.scale_window, *spec.windows}, state)
+        # A constant series gets a thousandth of its size as its unit, so that nothing is divided by zero.
+        smallest_std = np.maximum(np.abs(np.nan_to_num(local_mean)) * 1e-3, 1e-9)
+        local_std = np.maximum(np.nan_to_num(local_std), smallest_std)
+        phases = self._phases(series, origin, step)  # [_PHASES, samples]
+        local_mean = np.where(np.isfinite(local_mean), local_mean, np.nan_to_num(_mean(phases)))
+        seasonal_naive = np.where(np.isfinite(phases[0]), phases[0], local_mean)
+
+        levels = self._seasonal_values(series, origin, step)
+        levels += [_mean(np.vstack([phases, local_mean]))]
+        levels += [self.columns[f"y_lag{number + 1}"][state] for number in range(_NEWEST)]
+        features: list[Floats] = [step.astype(np.float64)]
+        features += [(values - local_mean) / local_std for values in levels]
         for window in spec.windows:
             mean, std = (self.columns[f"{Y}_{name}{window}_lag1"] for name in ("mean", "std"))
-            before = state - window
-            inside = before > self.starts[:-1][series]
-            earlier = np.where(inside, mean[np.where(inside, before, 0)], np.nan)
-            known += [(mean[state] - level) / spread, std[state] / spread, (earlier - level) / spread]
-        unrest = self.unrest[origin]
-        unrest = np.where(np.isfinite(unrest), np.maximum(unrest, 1e-2 * spread), spread)
-        known += [np.log1p(np.abs(level)), spread / np.maximum(np.abs(level), 1e-9), unrest / spread]
-        known += list(self._around(series, origin, step))
-        matrix = np.column_stack([column.astype(np.float32) for column in known])
-        return Samples(matrix, level, spread, season, unrest, y[origin + step])
+            earlier = self._values_after_start(mean, series, state - window)
+            features += [(mean[state] - local_mean) / local_std, std[state] / local_std]
+            features += [(earlier - local_mean) / local_std]
+        error = self.seasonal_abs_error[origin]
+        error = np.where(np.isfinite(error), np.maximum(error, 1e-2 * local_std), local_std)
+        size = np.abs(local_mean)
+        features += [np.log1p(size), local_std / np.maximum(size, 1e-9), error / local_std]
+        features += list(self._covariates(series, origin, step))
+        matrix = np.column_stack([column.astype(np.float32) for column in features])
+        return Samples(matrix, local_mean, local_std, seasonal_naive, error, self.y[origin + step])
 
-    def _around(self, series: Integers, origin: Integers, step: Integers) -> Iterator[Floats]:
-        """What is known of the target's time and of the series, and the observed covariates at the origin."""
+    def _seasonal_values(self, series: Integers, origin: Integers, step: Integers) -> list[Floats]:
+        """Return the target's phase in the latest seasons known, for each season of the spec. Shapes [samples]."""
+        values = []
+        for season in self.spec.seasons:
+            latest = origin + step - season.length * (-(-step // season.length))
+            values += [
+                self._values_at(series, latest - number * season.length) for number in range(season.count)
+            ]
+        return values
+
+    def _values_after_start(self, values: Floats, series: Integers, rows: Integers) -> Floats:
+        """Return the values of these rows, NaN at or before the first row of their series. Shape [samples]."""
+        inside = rows > self.starts[:-1][series]
+        return np.where(inside, values[np.where(inside, rows, 0)], np.nan)
+
+    def _covariates(self, series: Integers, origin: Integers, step: Integers) -> Iterator[Floats]:
+        """Yield the calendar, known-future, observed (as of the origin) and static columns. Shapes [samples]."""
         spec, target = self.spec, origin + step
         for field in spec.state.calendar:
             yield self.columns[f"cal_{field}"][target]
-        last = origin + spec.h
-        reference = target - spec.season * (-(-step // spec.season))
         for column in spec.state.futr:
-            values = self.columns[f"futr_{column}"]
-            now = values[target]
-            yield now
-            for steps in _NEIGHBOURS:
-                yield self._at(series, target - steps, values, last)
-            one, two = (self._at(series, reference - k * spec.season, values) for k in (0, 1))
-            yield from (one, two, now - one)
-            if column not in spec.state.categories:
-                mean, std = (
-                    self.columns[f"{column}_{s}{spec.level}_lag1"][origin + 1] for s in ("mean", "std")
-                )
-                std = np.where(std > 1e-9 * np.abs(mean), std, np.nan)
-                yield from ((now - mean) / std, (now - one) / std)
+            yield from self._future_covariate(column, series, origin, step)
         for column in spec.state.hist:
             yield self.columns[f"hist_{column}_lag1"][origin + 1]
-            yield self.columns[f"{column}_mean{max(spec.season, 2)}_lag1"][origin + 1]
+            yield self.columns[f"{column}_mean{max(spec.season_length, 2)}_lag1"][origin + 1]
         for column in spec.state.static:
             yield self.columns[f"stat_{column}"][target]
 
-    def _scale(self, column: str, windows: Set[int], state: Integers) -> tuple[Floats, Floats]:
-        """Mean and standard deviation over the widest window that the series fills. Shapes [samples]."""
+    def _future_covariate(
+        self, column: str, series: Integers, origin: Integers, step: Integers
+    ) -> Iterator[Floats]:
+        """Yield a covariate at the target, around it, and in the latest two seasons known. Shapes [samples]."""
+        spec, target, values = self.spec, origin + step, self.columns[f"futr_{column}"]
+        at_target = values[target]
+        yield at_target
+        for steps in _SHIFTS:
+            yield self._values_at(series, target - steps, values, last=origin + spec.h)
+        reference = target - spec.season_length * (-(-step // spec.season_length))
+        last_season = self._values_at(series, reference, values)
+        second_last = self._values_at(series, reference - spec.season_length, values)
+        yield from (last_season, second_last, at_target - last_season)
+        if column in spec.state.categories:
+            return
+        mean, std = (
+            self.columns[f"{column}_{name}{spec.scale_window}_lag1"][origin + 1] for name in ("mean", "std")
+        )
+        std = np.where(std > 1e-9 * np.abs(mean), std, np.nan)
+        yield from ((at_target - mean) / std, (at_target - last_season) / std)
+
+    def _local_scale(self, windows: Set[int], state: Integers) -> tuple[Floats, Floats]:
+        """Return mean and standard deviation of y over the widest window that the series fills. Shapes [samples]."""
         mean, std = np.full(len(state), np.nan), np.full(len(state), np.nan)
         for window in sorted(windows, reverse=True):
-            for known, name in ((mean, "mean"), (std, "std")):
-                np.copyto(known, self.columns[f"{column}_{name}{window}_lag1"][state], where=np.isnan(known))
+            for statistic, name in ((mean, "mean"), (std, "std")):
+                values = self.columns[f"{Y}_{name}{window}_lag1"][state]
+                np.copyto(statistic, values, where=np.isnan(statistic))
         return mean, std
 
     def _phases(self, series: Integers, origin: Integers, step: Integers) -> Floats:
-        """The same phase of the latest seasons that are known at the origin. Shape [_PHASES, samples]."""
-        m = self.spec.season
-        latest = origin + step - m * (-(-step // m))
-        return np.stack([self._at(series, latest - k * m) for k in range(_PHASES)])
+        """Return the same phase of the latest seasons known at the origin. Shape [_PHASES, samples]."""
+        season_length = self.spec.season_length
+        latest = origin + step - season_length * (-(-step // season_length))
+        return np.stack(
+            [self._values_at(series, latest - number * season_length) for number in range(_PHASES)]
+        )
 
-    def _at(
+    def _values_at(
         self, series: Integers, rows: Integers, values: Floats | None = None, last: Integers | None = None
     ) -> Floats:
-        """The values of these rows, NaN before their series and, where it is given, after `last`. Shape [rows]."""
+        """Return the values (absent: y) of these rows, NaN before their series and after `last`. Shape [rows]."""
         values = self.y if values is None else values
         inside = rows >= self.starts[:-1][series]
         if last is not None:
@@ -282,10 +319,10 @@ class DirectFrame:
 
 
 def _mean(values: Floats) -> Floats:
-    """The mean of the first axis without what is missing, NaN where all of it is. Shape [samples]."""
-    there = np.isfinite(values)
-    count = there.sum(axis=0)
-    total: Floats = np.where(there, values, 0.0).sum(axis=0)
+    """Return the mean over the first axis without missing values, NaN where all are. Shape [samples]."""
+    observed = np.isfinite(values)
+    count = observed.sum(axis=0)
+    total: Floats = np.where(observed, values, 0.0).sum(axis=0)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 

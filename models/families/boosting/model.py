@@ -1,4 +1,4 @@
-"""Gradient boosting over the anchored frame: three views of the centre, and one booster per quantile."""
+"""Gradient boosting over the direct frame: three views of the centre, and one booster per quantile."""
 
 from __future__ import annotations
 

@@ -69,8 +69,8 @@ CENTRES: dict[str, dict[str, Any]] = {
 def scale(samples: Samples, about: str) -> tuple[Floats, Floats]:
     """What a booster's answer is relative to, and in what unit. Shapes [samples]."""
     if about == "season":
-        return samples.season, samples.unrest
-    return samples.level, samples.spread
+        return samples.seasonal_naive, samples.seasonal_abs_error
+    return samples.local_mean, samples.local_std
 
 
 @dataclass
@@ -211,7 +211,7 @@ def _in_time(deadline: float | None) -> Any:
 
 
 def least_history(spec: DirectSpec) -> int:
-    return max(2 * spec.season, 4)
+    return max(2 * spec.season_length, 4)
 
 
 def drawn(frame: DirectFrame, spec: DirectSpec) -> tuple[Samples, Floats]:

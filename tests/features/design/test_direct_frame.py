@@ -67,9 +67,9 @@ def test_when_what_follows_an_origin_changes_then_its_sample_stays(seed: int, or
     before = DirectFrame(snapshot, task, spec).take(*asked)
     after = DirectFrame(_with_y(snapshot, changed), task, spec).take(*asked)
     assert np.array_equal(before.matrix, after.matrix, equal_nan=True)
-    assert before.level == after.level
-    assert before.season == after.season
-    assert before.unrest == after.unrest
+    assert before.local_mean == after.local_mean
+    assert before.seasonal_naive == after.seasonal_naive
+    assert before.seasonal_abs_error == after.seasonal_abs_error
     assert after.y == before.y + 1000.0
 
 
@@ -80,7 +80,7 @@ def test_when_only_the_context_is_given_then_every_bit_of_the_horizon_is_the_sam
     spec = direct_spec(task, snapshot)
     whole = DirectFrame.horizon(snapshot, task, spec)
     tail = DirectFrame.horizon(truncate_history(snapshot, spec.context_length), task, spec)
-    for name in ("matrix", "level", "spread", "season", "unrest"):
+    for name in ("matrix", "local_mean", "local_std", "seasonal_naive", "seasonal_abs_error"):
         assert np.array_equal(getattr(whole, name), getattr(tail, name), equal_nan=True), name
 
 
@@ -92,7 +92,7 @@ def test_when_a_series_is_larger_then_only_its_size_and_covariates_tell():
     size = spec.names.index("size")
     same = [i for i in range(len(spec.names)) if i != size]
     assert np.allclose(small.matrix[:, same], large.matrix[:, same], atol=1e-4, equal_nan=True)
-    assert large.spread == pytest.approx(small.spread * 1000)
+    assert large.local_std == pytest.approx(small.local_std * 1000)
 
 
 def test_when_a_covariate_lies_behind_the_horizon_then_training_does_not_see_it_either():
@@ -124,7 +124,7 @@ def test_when_columns_are_named_then_there_is_one_name_for_each():
 def test_when_a_series_has_one_value_then_its_sample_is_finite_where_it_must_be():
     task, snapshot = _task(), _snapshot([200, 1])
     samples = DirectFrame.horizon(snapshot, task, direct_spec(task, snapshot))
-    for values in (samples.level, samples.spread, samples.season, samples.unrest):
+    for values in (samples.local_mean, samples.local_std, samples.seasonal_naive, samples.seasonal_abs_error):
         assert np.isfinite(values).all()
-    assert (samples.spread > 0).all()
-    assert (samples.unrest > 0).all()
+    assert (samples.local_std > 0).all()
+    assert (samples.seasonal_abs_error > 0).all()
