@@ -15,8 +15,8 @@ from typing import IO, Any, Protocol
 
 import zstandard
 
-from cluster.data_layout import sync_folder
 from quantis.errors import Conflict, NotFound, QuantisError
+from quantis.files import flush_to_disk, sync_folder
 
 MANIFEST = "manifest.json"
 SUFFIX = ".tar.zst"
@@ -86,8 +86,7 @@ def _tar(partial: Path) -> Iterator[Writer]:
             tarfile.open(fileobj=packed, mode="w|") as tar,
         ):
             yield Writer(_Tar(tar))
-        file.flush()
-        os.fsync(file.fileno())
+        flush_to_disk(file)
 
 
 def unpack(source: Path, into: Path) -> dict[str, Any]:
@@ -155,8 +154,7 @@ def _write(target: Path, content: IO[bytes]) -> dict[str, Any]:
         while chunk := content.read(_CHUNK):
             digest.update(chunk)
             size += file.write(chunk)
-        file.flush()
-        os.fsync(file.fileno())
+        flush_to_disk(file)
     return {"sha256": digest.hexdigest(), "bytes": size}
 
 

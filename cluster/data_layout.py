@@ -121,30 +121,6 @@ class Storage:
                 folder.chmod(0o700)
 
 
-def write_private(path: Path, text: str) -> None:
-    """Write a secret: mode 0600 from the start, whole or not at all, there after a power cut."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def trouble(error: BaseException | None) -> QuantisError | None:
     """The error to answer with when a full or broken disk is behind this one; None when it is not."""
     while error is not None:

@@ -13,12 +13,13 @@ from typing import Any
 
 from cluster.backup import DATABASE, FORMAT, MLFLOW, POSTGRES, fail
 from cluster.backup_archive import BackupBroken, remove, unpack
-from cluster.data_layout import Storage, sync_folder
+from cluster.data_layout import Storage
 from cluster.database.dumps import check_sqlite, relocate_artifacts, restore_postgres
 from cluster.database.engine import Database
 from cluster.datasets.integrity import Verified, verify
 from cluster.settings import Settings, child_environment
 from quantis.errors import Conflict, InvalidInput, QuantisError
+from quantis.files import sync_folder
 from quantis.progress import ProgressReporter
 
 

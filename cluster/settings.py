@@ -18,8 +18,9 @@ from typing import Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from cluster.data_layout import Storage, write_private
+from cluster.data_layout import Storage
 from quantis.errors import InvalidInput
+from quantis.files import write_atomic
 from quantis.types.teams import Quota
 
 MINIMUM_SECRET = 32
@@ -191,7 +192,7 @@ class Settings(BaseSettings):
         """Read a secret of the data folder, making it first if it is not there."""
         path = self.secret_path(name)
         if not path.exists():
-            write_private(path, secrets.token_hex(32))
+            write_atomic(path, secrets.token_hex(32))
         return path.read_text().strip()
 
     def _secret(self, name: str) -> str:

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import httpx
 
-from cluster.data_layout import write_private
 from cluster.database.engine import Database
 from cluster.encryption import Sealer
 from cluster.local import haproxy, processes
@@ -24,6 +23,7 @@ from cluster.repositories.factors import SecondFactors
 from cluster.settings import Settings, application_root, child_environment, ray_environment
 from monitoring import instruments
 from quantis.errors import Conflict, QuantisError, Unavailable
+from quantis.files import write_atomic
 from quantis.progress import ProgressReporter
 
 READY_SECONDS = 120.0
@@ -70,7 +70,7 @@ def up(settings: Settings, steps: ProgressReporter) -> Platform:
         processes.stop(platform.instance)
         processes.forget(storage)
         raise
-    write_private(storage.run / "env", _shell_lines(settings, platform))
+    write_atomic(storage.run / "env", _shell_lines(settings, platform))
     return platform
 
 

@@ -18,13 +18,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cluster.data_layout import write_private
 from cluster.local.processes import MemoryWatch, Platform
 from cluster.settings import Settings
 from cluster.up import fail, up
 from jobs.demo_data import HELD_OUT, TRAIN_AS_OF, co2_csv, flights_panel
 from quantis.client import Client
 from quantis.errors import Conflict, QuantisError, Unavailable
+from quantis.files import write_atomic
 from quantis.progress import ProgressReporter
 from quantis.types.datasets import DatasetSpec
 from quantis.types.forecasts import SeriesRequest
@@ -96,7 +96,7 @@ class Demo:
             client = Client(platform.url)
             if client.setup_state().open:
                 login = {"user_name": "demo", "password": secrets.token_urlsafe(18)}
-                write_private(path, json.dumps(login))
+                write_atomic(path, json.dumps(login))
                 secret = self.settings.secret_path("setup-secret").read_text().strip()
                 client.create_first_admin(secret, login["user_name"], login["password"])
                 step.note = f"first admin made; {path} holds user and password"

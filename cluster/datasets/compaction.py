@@ -19,6 +19,7 @@ from features.store.as_of import datetime_epoch_us
 from features.store.content_hash import ContentSums
 from features.store.panel_store import PanelStore, VersionPins
 from quantis.errors import Conflict, NotFound, Unavailable
+from quantis.files import sync_folder
 
 PURGING = ".purging"
 """A file that says: versions moved already, the old files have yet to go."""
@@ -59,7 +60,7 @@ def compact(
         purged = store.deleted_series(old, now - purge_after)
         if purged:
             (store.folder / PURGING).touch()
-            delta_files.sync(store.folder)
+            sync_folder(store.folder)
         delta_files.set_retention_time(store.folder, retention)
         new = store.rewrite(old, purged)
         moved = {one.version.number: _moved(store, one, new, purged, now) for one in versions}

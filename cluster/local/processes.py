@@ -12,7 +12,8 @@ from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from cluster.data_layout import Storage, write_private
+from cluster.data_layout import Storage
+from quantis.files import write_atomic
 
 MARK = "QUANTIS_INSTANCE"
 
@@ -55,7 +56,7 @@ def load(storage: Storage) -> Platform | None:
 
 
 def save(storage: Storage, platform: Platform) -> None:
-    write_private(storage.run / "platform.json", json.dumps(asdict(platform), indent=1))
+    write_atomic(storage.run / "platform.json", json.dumps(asdict(platform), indent=1))
 
 
 def forget(storage: Storage) -> None:

@@ -9,9 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from cluster.data_layout import Storage, sync_folder
+from cluster.data_layout import Storage
 from cluster.repositories import paging
 from quantis.errors import InvalidInput, NotFound
+from quantis.files import sync_folder
 from quantis.types.base import Page
 from quantis.types.registry import Dimension, Figures
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import zstandard
 
-from cluster.data_layout import write_private
 from cluster.database.engine import Database
 from cluster.database.tables import ForecastRow
 from quantis.errors import NotFound, Unavailable
+from quantis.files import write_atomic
 from quantis.types.forecasts import ForecastRequest, ForecastResponse
 
 log = logging.getLogger("quantis.forecaster")
@@ -49,7 +49,7 @@ class Vintages:
         assert self._waiting is not None
         self._waiting.mkdir(mode=0o700, parents=True, exist_ok=True)
         text = json.dumps([team, request.model_dump_json(), response.model_dump_json()])
-        write_private(self._waiting / f"{response.forecast_id}.json", text)
+        write_atomic(self._waiting / f"{response.forecast_id}.json", text)
 
     def _bring_in(self) -> None:
         """Move what waits into the ledger; several processes may do it at once."""

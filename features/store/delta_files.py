@@ -6,7 +6,6 @@ A file of a Delta table never changes once it has its name, so a list of names i
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
@@ -15,6 +14,8 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 from deltalake import DeltaTable
+
+from quantis.files import sync_file, sync_folder
 
 LOG = "_delta_log"
 RETENTION = ".retention"
@@ -114,19 +115,10 @@ def sync_commits(table: Path, version: int, since: int | None) -> None:
     checkpoints = [path for commit in commits for path in (table / LOG).glob(f"{commit.stem}.checkpoint*")]
     pointer = table / LOG / "_last_checkpoint"  # not there when its writer died just before it
     for path in (*data, *commits, *checkpoints, *([pointer] if pointer.exists() else [])):
-        sync(path)
-    sync(table / LOG)
+        sync_file(path)
+    sync_folder(table / LOG)
     for folder in (table, *table.parents)[: 1 if since is not None else _NEW_FOLDERS]:
-        sync(folder)
-
-
-def sync(path: Path) -> None:
-    """Have the disk keep a file's content, or a folder's names."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync_folder(folder)
 
 
 def _after(since: int | None) -> int:

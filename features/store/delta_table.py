@@ -31,8 +31,9 @@ from deltalake import (
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from features.store.content_hash import GIVEN
-from features.store.delta_files import LOG, data_files, latest_version, sync, sync_commits
+from features.store.delta_files import LOG, data_files, latest_version, sync_commits
 from quantis.errors import Conflict, NotFound
+from quantis.files import sync_folder
 from quantis.panel import DS, ID, KNOWN_AT, RECORDED_AT, TIMESTAMP, Y
 
 TIMES = (KNOWN_AT, RECORDED_AT, GIVEN)
@@ -185,8 +186,8 @@ class GroupTable:
         old += [path for path in (self.folder / LOG).iterdir() if _commit_number(path) < version]
         for path in old:
             path.unlink(missing_ok=True)
-        sync(self.folder / LOG)
-        sync(self.folder)
+        sync_folder(self.folder / LOG)
+        sync_folder(self.folder)
         return len(old)
 
     def _write(

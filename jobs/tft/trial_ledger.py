@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from quantis.files import write_atomic
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,4 @@ class TrialLedger:
 
     def _write(self, outcome: TrialResult) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self._path(outcome.config)
-        temporary = path.with_suffix(".unfinished")
-        with temporary.open("w") as file:
-            json.dump(asdict(outcome), file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(path)
+        write_atomic(self._path(outcome.config), json.dumps(asdict(outcome)), mode=0o666)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 import tempfile
@@ -33,6 +32,7 @@ from models.families.catalogue import FAMILIES, restore
 from models.forecaster import Forecaster, Parts
 from models.postprocessing.calibration import Calibrated, Calibration, with_calibration
 from quantis.errors import Conflict, QuantisError
+from quantis.files import sync_folder, write_synced
 from quantis.panel import DS, ID, Snapshot, Task, Y, series_slices
 from quantis.types.registry import Lineage
 
@@ -73,7 +73,7 @@ def write_bundle(
         temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    _sync_folder(folder.parent)
+    sync_folder(folder.parent)
     return folder
 
 
@@ -220,17 +220,6 @@ def _write_files(folder: Path, files: dict[str, bytes]) -> None:
     for name, data in files.items():
         path = folder / name
         path.parent.mkdir(exist_ok=True)
-        with path.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        write_synced(path, data)
     for path in (*(p for p in folder.iterdir() if p.is_dir()), folder):
-        _sync_folder(path)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync_folder(path)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -14,6 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel, ValidationError
 
 from quantis.errors import InvalidInput
+from quantis.files import write_atomic
 from quantis.types.accounts import TokenResponse
 from quantis.types.base import Frozen, Timestamp
 
@@ -89,14 +88,7 @@ class CredentialsFile:
 
     def _write(self, servers: dict[str, Login]) -> None:
         self._make_folder()
-        handle, name = tempfile.mkstemp(dir=self.folder, prefix=".credentials-")  # made 0600
-        try:
-            with os.fdopen(handle, "w") as file:
-                file.write(_Contents(servers=servers).model_dump_json(indent=2))
-            Path(name).replace(self.path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        write_atomic(self.path, _Contents(servers=servers).model_dump_json(indent=2))
 
     def _make_folder(self) -> None:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from cluster.data_layout import Storage, write_private
+from cluster.data_layout import Storage
 from cluster.settings import (
     MINIMUM_SECRET,
     Settings,
@@ -17,6 +17,7 @@ from cluster.settings import (
     ray_submission_id,
 )
 from quantis.errors import InvalidInput
+from quantis.files import write_atomic
 
 STRONG = "the strong one: 0123456789abcdef"
 MOUNTED = "0123456789" * 4
@@ -182,26 +183,26 @@ def test_when_a_path_is_of_a_team_then_the_team_is_in_it(tmp_path):
 def test_when_a_secret_is_written_then_it_is_private_from_the_start_whatever_the_umask(tmp_path):
     before = os.umask(0)
     try:
-        write_private(tmp_path / "secret", "one")
+        write_atomic(tmp_path / "secret", "one")
     finally:
         os.umask(before)
     assert mode(tmp_path / "secret") == 0o600
     (tmp_path / "secret").chmod(0o644)
-    write_private(tmp_path / "secret", "two")
+    write_atomic(tmp_path / "secret", "two")
     assert (tmp_path / "secret").read_text() == "two"
     assert mode(tmp_path / "secret") == 0o600
     assert [file.name for file in tmp_path.iterdir()] == ["secret"]
 
 
 def test_when_writing_breaks_then_the_old_content_stays_whole(tmp_path, monkeypatch):
-    write_private(tmp_path / "secret", "old")
+    write_atomic(tmp_path / "secret", "old")
 
     def full(descriptor):
         raise OSError("disk full")
 
-    monkeypatch.setattr("cluster.data_layout.os.fsync", full)
+    monkeypatch.setattr("quantis.files.os.fsync", full)
     with pytest.raises(OSError, match="disk full"):
-        write_private(tmp_path / "secret", "new" * 1000)
+        write_atomic(tmp_path / "secret", "new" * 1000)
     assert (tmp_path / "secret").read_text() == "old"
 
 
@@ -209,6 +210,6 @@ def test_when_a_link_stands_where_the_secret_goes_then_its_target_is_not_written
     target = tmp_path / "target"
     target.write_text("untouched")
     Path(tmp_path / "secret").symlink_to(target)
-    write_private(tmp_path / "secret", "new")
+    write_atomic(tmp_path / "secret", "new")
     assert target.read_text() == "untouched"
     assert not (tmp_path / "secret").is_symlink()

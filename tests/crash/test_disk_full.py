@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from fastapi.testclient import TestClient
 
-from cluster.data_layout import trouble, write_private
+from cluster.data_layout import trouble
 from cluster.database.engine import Database
 from cluster.datasets.catalogue import Catalogue
 from cluster.datasets.integrity import verify
@@ -28,6 +28,7 @@ from cluster.settings import Settings
 from models.families.naive import SeasonalNaive
 from models.registry.bundle import read_bundle, write_bundle
 from quantis.errors import InsufficientStorage, QuantisError, Unavailable
+from quantis.files import write_atomic
 from quantis.panel import Snapshot, Task, timestamps
 from quantis.types.accounts import Role
 from quantis.types.datasets import Roles
@@ -240,29 +241,29 @@ def test_when_a_secret_cannot_be_synced_then_the_old_one_stays_and_nothing_is_le
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     path = tmp_path / "jwt-secret"
-    write_private(path, "old")
+    write_atomic(path, "old")
 
     def fail(descriptor: int) -> None:
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(OSError, match=os.strerror(number)) as caught:
-        write_private(path, "new")
+        write_atomic(path, "new")
     assert known(caught.value).status == (507 if number == errno.ENOSPC else 503)
     assert (path.read_text(), [one.name for one in tmp_path.iterdir()]) == ("old", ["jwt-secret"])
     monkeypatch.undo()
-    write_private(path, "new")
+    write_atomic(path, "new")
     assert path.read_text() == "new"
 
 
 def test_when_a_secret_finds_no_room_then_nothing_is_left(disk: Disk) -> None:
     disk.leave(0)
     with pytest.raises(OSError, match="No space") as caught:
-        write_private(disk.root / "tmp" / "jwt-secret", "x" * 100)
+        write_atomic(disk.root / "tmp" / "jwt-secret", "x" * 100)
     assert known(caught.value).status == 507
     assert not list((disk.root / "tmp").iterdir())
     disk.free()
-    write_private(disk.root / "tmp" / "jwt-secret", "x" * 100)
+    write_atomic(disk.root / "tmp" / "jwt-secret", "x" * 100)
 
 
 def test_when_each_sync_of_a_write_in_turn_fails_then_it_is_503_and_nothing_is_recorded(

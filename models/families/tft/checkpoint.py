@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import torch
 from safetensors.torch import load, save
 from torch import nn
 
+from quantis.files import sync_folder, write_synced
 from quantis.panel import Snapshot, Task
 from quantis.types.job_specs import TftParams
 
@@ -81,14 +81,11 @@ class CheckpointFolder:
             "sha256": hashlib.sha256(data).hexdigest(),
         }  # fmt: skip
         for name, content in ((_STATE, data), (_MANIFEST, json.dumps(manifest).encode())):
-            with (temporary / name).open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        _sync(temporary)
+            write_synced(temporary / name, content)
+        sync_folder(temporary)
         shutil.rmtree(final, ignore_errors=True)  # a torn one of the same step
         temporary.rename(final)
-        _sync(self._folder)
+        sync_folder(self._folder)
         self._clear()
         return final
 
@@ -136,11 +133,3 @@ def _bare(module: nn.Module) -> nn.Module:
     inner = getattr(module, "module", module)
     assert isinstance(inner, nn.Module)
     return inner
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
