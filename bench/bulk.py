@@ -87,11 +87,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="quantis-bench-") as place:
         os.environ["QUANTIS_DATA_DIR"] = place
         settings = Settings()
-        settings.storage.prepare()
+        settings.data_layout.prepare()
         database = Database(settings.sql_url)
         database.migrate()
-        Catalogue(database, settings.storage).datasets.create(TEAM, "ann", DatasetSpec(name="bulk", freq="h"))
-        inbox = settings.storage.inbox(TEAM) / "all"
+        Catalogue(database, settings.data_layout).datasets.create(
+            TEAM, "ann", DatasetSpec(name="bulk", freq="h")
+        )
+        inbox = settings.data_layout.inbox(TEAM) / "all"
         inbox.mkdir(parents=True)
         for number in range(files):
             write_panel(inbox / f"{number:03}.parquet", SERIES, first=number * SERIES)

@@ -25,7 +25,7 @@ import pyarrow as pa
 import ray
 
 from bench.harness import arguments, report
-from cluster.ray.session import OnRay
+from cluster.ray.session import RayExecutor
 from jobs import batch_forecast
 from models.arrays import keep_series
 from models.families.boosting.model import Boosting
@@ -79,7 +79,7 @@ def sound(snapshot: Snapshot) -> pd.DataFrame:
 
 
 def through_ray(forecaster: Forecaster, snapshot: Snapshot, task: Task) -> list[ForecastEntry]:
-    return batch_forecast.forecast(forecaster, snapshot, task, OnRay(cpus=1))
+    return batch_forecast.forecast(forecaster, snapshot, task, RayExecutor(cpus=1))
 
 
 def alone(frame: pd.DataFrame, cores: int) -> pd.DataFrame:
@@ -112,7 +112,7 @@ def main() -> None:
     frame, theta = sound(snapshot), Theta(task)
     startup, _ = seconds(lambda: _ray(cores))
     few = keep_series(snapshot, snapshot.static[ID].to_pylist()[: 2 * cores])
-    first, _ = seconds(lambda: batch_forecast.forecast(theta, few, task, OnRay(cpus=1), size=2))
+    first, _ = seconds(lambda: batch_forecast.forecast(theta, few, task, RayExecutor(cpus=1), size=2))
     alone(frame.head(4 * LENGTH), 1)
     ours, peer = [], []
     entries: list[ForecastEntry] = []

@@ -6,12 +6,13 @@ import threading
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from cluster.data_layout import Storage
+from cluster.data_layout import DataLayout
 from cluster.database.engine import Database
 from cluster.datasets.catalogue import Catalogue
 from cluster.model_ops.open_registry import open_registry
 from cluster.model_ops.promotion import Promotion
 from cluster.repositories.approvals import Approvals
+from cluster.repositories.backtests import Backtests
 from cluster.repositories.jobs import Jobs
 from cluster.repositories.teams import Teams
 from cluster.repositories.vintages import Vintages
@@ -41,8 +42,8 @@ class Backend:
         return cls(settings, Database(settings.sql_url))
 
     @property
-    def data_layout(self) -> Storage:
-        return self.settings.storage
+    def data_layout(self) -> DataLayout:
+        return self.settings.data_layout
 
     @cached_property
     def catalogue(self) -> Catalogue:
@@ -60,6 +61,10 @@ class Backend:
     def buffered_vintages(self) -> Vintages:
         """The same ledger, with files for the forecasts that are issued while the database does not answer."""
         return Vintages(self.database, self.data_layout.waiting)
+
+    @cached_property
+    def backtests(self) -> Backtests:
+        return Backtests(self.data_layout)
 
     @cached_property
     def approvals(self) -> Approvals:

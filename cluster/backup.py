@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cluster.backup_archive import SUFFIX, Writer, create
-from cluster.data_layout import Storage
+from cluster.data_layout import DataLayout
 from cluster.database.dumps import copy_sqlite, dump_postgres, exported_snapshot, is_sqlite
 from cluster.database.engine import Database
 from cluster.repositories.inventory import Inventory, StoredDataset
@@ -34,7 +34,7 @@ POSTGRES = ".pgdump"
 
 
 @dataclass
-class Backup:
+class BackupResult:
     """What was kept. `unreadable` are versions whose files are gone already."""
 
     path: str
@@ -47,24 +47,26 @@ class Backup:
     unreadable: list[str] = field(default_factory=list)
 
 
-def backup(settings: Settings, path: Path, *, with_secrets: bool = False) -> Backup:
+def backup(settings: Settings, path: Path, *, with_secrets: bool = False) -> BackupResult:
     """Write a backup; it gets its name only when it is whole."""
-    storage, started = settings.storage, time.monotonic()
-    if settings.database_url is None and not storage.database.exists():
-        raise NotFound(f"there is no platform in {storage.root}; set QUANTIS_DATA_DIR to the one to back up")
-    done = Backup(str(path), secrets=with_secrets)
+    data_layout, started = settings.data_layout, time.monotonic()
+    if settings.database_url is None and not data_layout.database.exists():
+        raise NotFound(
+            f"there is no platform in {data_layout.root}; set QUANTIS_DATA_DIR to the one to back up"
+        )
+    done = BackupResult(str(path), secrets=with_secrets)
     with (
         create(path) as writer,
-        storage.keeping_files(),
+        data_layout.keeping_files(),
         tempfile.TemporaryDirectory(dir=path.parent) as temporary,
     ):
         datasets = _databases(settings, Path(temporary), writer, done)
         for dataset in datasets:
-            _dataset(storage, dataset, writer, done)
-        for name, file in _others(storage):
+            _dataset(data_layout, dataset, writer, done)
+        for name, file in _others(data_layout):
             _add_if_there(writer, name, file)
         if with_secrets:
-            for file in sorted((settings.secrets_dir or storage.secrets).iterdir()):
+            for file in sorted((settings.secrets_dir or data_layout.secrets).iterdir()):
                 if file.is_file() and not file.name.startswith("."):
                     writer.add(f"{SECRETS}/{file.name}", file)
         writer.finish(_facts(settings, done))
@@ -73,7 +75,9 @@ def backup(settings: Settings, path: Path, *, with_secrets: bool = False) -> Bac
     return done
 
 
-def _databases(settings: Settings, temporary: Path, writer: Writer, done: Backup) -> list[StoredDataset]:
+def _databases(
+    settings: Settings, temporary: Path, writer: Writer, done: BackupResult
+) -> list[StoredDataset]:
     """Copy both databases, ours first, since it names what is in the other; what ours says is stored."""
     with ExitStack() as stack:
         if is_sqlite(settings.sql_url):
@@ -93,10 +97,10 @@ def _databases(settings: Settings, temporary: Path, writer: Writer, done: Backup
     return datasets
 
 
-def _mlflow(settings: Settings, temporary: Path, writer: Writer, done: Backup) -> None:
+def _mlflow(settings: Settings, temporary: Path, writer: Writer, done: BackupResult) -> None:
     if settings.mlflow_url is None:
-        if settings.storage.mlflow_database.exists():
-            copy_sqlite(settings.storage.mlflow_database, temporary / MLFLOW)
+        if settings.data_layout.mlflow_database.exists():
+            copy_sqlite(settings.data_layout.mlflow_database, temporary / MLFLOW)
             writer.add(MLFLOW, temporary / MLFLOW)
     elif settings.mlflow_url.startswith("postgresql"):
         target = temporary / f"mlflow{POSTGRES}"
@@ -106,9 +110,9 @@ def _mlflow(settings: Settings, temporary: Path, writer: Writer, done: Backup) -
         done.left_out.append("MLflow's database: it has a server of its own, back that up too")
 
 
-def _dataset(storage: Storage, dataset: StoredDataset, writer: Writer, done: Backup) -> None:
+def _dataset(data_layout: DataLayout, dataset: StoredDataset, writer: Writer, done: BackupResult) -> None:
     """The files that the versions of a dataset read, and the commits up to the last of them."""
-    folder = storage.dataset(dataset.team, dataset.name)
+    folder = data_layout.dataset(dataset.team, dataset.name)
     for version in dataset.versions:
         try:
             tables = delta_files.pinned_versions(folder, [version.pins])
@@ -116,17 +120,17 @@ def _dataset(storage: Storage, dataset: StoredDataset, writer: Writer, done: Bac
                 path for table, (number,) in tables.items() for path in delta_files.data_files(table, number)
             ]
             for path in files:
-                writer.add(_name(storage, path), path)
+                writer.add(_name(data_layout, path), path)
             done.versions += 1
         except Exception as error:
             done.unreadable.append(f"{dataset.team}/{dataset.name} version {version.number}: {error}"[:300])
     pins = delta_files.pinned_versions(folder, [version.pins for version in dataset.versions])
     for table, versions in pins.items():
         for path in sorted(delta_files.log_files(table, versions[-1])):
-            writer.add(_name(storage, path), path)
+            writer.add(_name(data_layout, path), path)
 
 
-def _others(storage: Storage) -> Iterator[tuple[str, Path]]:
+def _others(data_layout: DataLayout) -> Iterator[tuple[str, Path]]:
     """Models, features and forecasts: files that have their final name, in the order of their age."""
     for pattern in (
         "artifacts/**/*",
@@ -134,10 +138,10 @@ def _others(storage: Storage) -> Iterator[tuple[str, Path]]:
         "teams/*/features/**/*",
         "teams/*/vintages/**/*",
     ):
-        for path in sorted(storage.root.glob(pattern)):
-            hidden = any(part.startswith(".") for part in path.relative_to(storage.root).parts)
+        for path in sorted(data_layout.root.glob(pattern)):
+            hidden = any(part.startswith(".") for part in path.relative_to(data_layout.root).parts)
             if path.is_file() and not hidden and path.suffix != ".partial":
-                yield _name(storage, path), path
+                yield _name(data_layout, path), path
 
 
 def _add_if_there(writer: Writer, name: str, path: Path) -> None:
@@ -147,16 +151,16 @@ def _add_if_there(writer: Writer, name: str, path: Path) -> None:
         return
 
 
-def _name(storage: Storage, path: Path) -> str:
-    return path.relative_to(storage.root).as_posix()
+def _name(data_layout: DataLayout, path: Path) -> str:
+    return path.relative_to(data_layout.root).as_posix()
 
 
-def _facts(settings: Settings, done: Backup) -> dict[str, object]:
+def _facts(settings: Settings, done: BackupResult) -> dict[str, object]:
     return {
         "format": FORMAT,
         "quantis": __version__,
         "made_at": datetime.now(UTC).isoformat(),
-        "root": str(settings.storage.root),
+        "root": str(settings.data_layout.root),
         "versions": done.versions,
         "unreadable": done.unreadable,
         "left_out": done.left_out,

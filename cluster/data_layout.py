@@ -18,7 +18,7 @@ _BROKEN = {errno.EIO, errno.EROFS, errno.ENXIO, errno.ENODEV, errno.ESTALE}
 
 
 @dataclass(frozen=True)
-class Storage:
+class DataLayout:
     """Paths below one data folder; only `prepare` touches the disk."""
 
     root: Path

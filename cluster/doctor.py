@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 import httpx
 
 from cluster.database.engine import Database
-from cluster.datasets.orphan_sweeper import Sweeper
+from cluster.datasets.orphan_sweeper import OrphanSweeper
 from cluster.local import processes
 from cluster.settings import Settings, application_root
 from quantis.errors import QuantisError
@@ -24,29 +24,31 @@ _MARKS = {"ok": "✓", "warning": "!", "error": "✗"}
 
 
 @dataclass(frozen=True)
-class Check:
+class DoctorCheck:
     name: str
     outcome: str
     detail: str
     remedy: str = ""
 
 
-def diagnose(settings: Settings) -> list[Check]:
+def diagnose(settings: Settings) -> list[DoctorCheck]:
     """Every check, in the order in which things would fail."""
-    checks: list[Callable[[Settings], Check]] = [
+    checks: list[Callable[[Settings], DoctorCheck]] = [
         _python, _packages, _dashboard, _data_folder, _disk, _secrets, _database, _orphans, _platform,
     ]  # fmt: skip
     return [check(settings) for check in checks]
 
 
-def _python(settings: Settings) -> Check:
+def _python(settings: Settings) -> DoctorCheck:
     found = ".".join(str(part) for part in sys.version_info[:3])
     if found.startswith("3.11."):
-        return Check("Python", "ok", found)
-    return Check("Python", "error", f"{found}, and 3.11 is needed", "make the environment with python3.11")
+        return DoctorCheck("Python", "ok", found)
+    return DoctorCheck(
+        "Python", "error", f"{found}, and 3.11 is needed", "make the environment with python3.11"
+    )
 
 
-def _packages(settings: Settings) -> Check:
+def _packages(settings: Settings) -> DoctorCheck:
     lock = (application_root() / "requirements" / "lock.txt").read_text()
     wanted = re.findall(r"^([A-Za-z0-9_.-]+)==(\S+)", lock, re.MULTILINE)
     wrong = []
@@ -57,91 +59,95 @@ def _packages(settings: Settings) -> Check:
         except PackageNotFoundError:
             wrong.append(f"{name} is missing")
     if not wrong:
-        return Check("packages", "ok", f"{len(wanted)} as locked")
+        return DoctorCheck("packages", "ok", f"{len(wanted)} as locked")
     more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-    return Check("packages", "error", ", ".join(wrong[:3]) + more, "requirements/install.sh lock.txt")
+    return DoctorCheck("packages", "error", ", ".join(wrong[:3]) + more, "requirements/install.sh lock.txt")
 
 
-def _dashboard(settings: Settings) -> Check:
+def _dashboard(settings: Settings) -> DoctorCheck:
     if (settings.web_dist / "index.html").exists():
-        return Check("dashboard", "ok", str(settings.web_dist))
-    return Check("dashboard", "warning", "not built; the API works without it", "make web/dist/index.html")
+        return DoctorCheck("dashboard", "ok", str(settings.web_dist))
+    return DoctorCheck(
+        "dashboard", "warning", "not built; the API works without it", "make web/dist/index.html"
+    )
 
 
-def _data_folder(settings: Settings) -> Check:
-    root = settings.storage.root
+def _data_folder(settings: Settings) -> DoctorCheck:
+    root = settings.data_layout.root
     if not root.exists():
-        return Check("data folder", "ok", f"{root} will be made by `quantis up`")
+        return DoctorCheck("data folder", "ok", f"{root} will be made by `quantis up`")
     if root.stat().st_mode & 0o077:
-        return Check("data folder", "warning", f"others may read {root}", f"chmod 700 {root}")
-    return Check("data folder", "ok", str(root))
+        return DoctorCheck("data folder", "warning", f"others may read {root}", f"chmod 700 {root}")
+    return DoctorCheck("data folder", "ok", str(root))
 
 
-def _disk(settings: Settings) -> Check:
-    folder = next(path for path in (settings.storage.root, *settings.storage.root.parents) if path.exists())
+def _disk(settings: Settings) -> DoctorCheck:
+    folder = next(
+        path for path in (settings.data_layout.root, *settings.data_layout.root.parents) if path.exists()
+    )
     free = shutil.disk_usage(folder).free / 1e9
     if free < LEAST_DISK_GB:
         remedy = "free some, or set QUANTIS_DATA_DIR to a larger disk"
-        return Check("disk", "error", f"{free:.1f} GB free, {LEAST_DISK_GB} are needed", remedy)
-    return Check("disk", "ok", f"{free:.0f} GB free")
+        return DoctorCheck("disk", "error", f"{free:.1f} GB free, {LEAST_DISK_GB} are needed", remedy)
+    return DoctorCheck("disk", "ok", f"{free:.0f} GB free")
 
 
-def _secrets(settings: Settings) -> Check:
+def _secrets(settings: Settings) -> DoctorCheck:
     if not settings.secret_path("jwt-secret").exists() and settings.jwt_secret is None:
-        return Check("secrets", "ok", "will be made by `quantis up`")
+        return DoctorCheck("secrets", "ok", "will be made by `quantis up`")
     try:
         settings.token_secrets()
     except QuantisError as error:
-        return Check("secrets", "error", error.message, "set a stronger one")
+        return DoctorCheck("secrets", "error", error.message, "set a stronger one")
     path = settings.secret_path("jwt-secret")
     if path.exists() and path.stat().st_mode & 0o077:
-        return Check("secrets", "error", f"others may read {path}", f"chmod 600 {path}")
-    return Check("secrets", "ok", "private and strong")
+        return DoctorCheck("secrets", "error", f"others may read {path}", f"chmod 600 {path}")
+    return DoctorCheck("secrets", "ok", "private and strong")
 
 
-def _database(settings: Settings) -> Check:
-    if settings.database_url is None and not settings.storage.database.exists():
-        return Check("database", "ok", "will be made by `quantis up`")
+def _database(settings: Settings) -> DoctorCheck:
+    if settings.database_url is None and not settings.data_layout.database.exists():
+        return DoctorCheck("database", "ok", "will be made by `quantis up`")
     database = Database(settings.sql_url)
     try:
         database.ping()
         current = database.is_current()
     except Exception as error:
-        return Check("database", "error", str(error)[:200], "check QUANTIS_DATABASE_URL and the server")
+        return DoctorCheck("database", "error", str(error)[:200], "check QUANTIS_DATABASE_URL and the server")
     finally:
         database.close()
     if not current:
-        return Check("database", "warning", "an older schema", "`quantis up` migrates it")
-    return Check("database", "ok", "reachable, newest schema")
+        return DoctorCheck("database", "warning", "an older schema", "`quantis up` migrates it")
+    return DoctorCheck("database", "ok", "reachable, newest schema")
 
 
-def _orphans(settings: Settings) -> Check:
-    if settings.database_url is None and not settings.storage.database.exists():
-        return Check("left-over files", "ok", "none yet")
+def _orphans(settings: Settings) -> DoctorCheck:
+    if settings.database_url is None and not settings.data_layout.database.exists():
+        return DoctorCheck("left-over files", "ok", "none yet")
     database = Database(settings.sql_url)
     try:
-        count = len(Sweeper(database, settings.storage).find())
+        count = len(OrphanSweeper(database, settings.data_layout).find())
     except Exception as error:
-        return Check("left-over files", "warning", str(error)[:200], "see the database above")
+        return DoctorCheck("left-over files", "warning", str(error)[:200], "see the database above")
     finally:
         database.close()
     if count:
-        return Check(
+        return DoctorCheck(
             "left-over files", "ok", f"{count} of killed processes; the running platform sweeps them"
         )
-    return Check("left-over files", "ok", "none")
+    return DoctorCheck("left-over files", "ok", "none")
 
 
-def _platform(settings: Settings) -> Check:
-    platform = processes.load(settings.storage)
+def _platform(settings: Settings) -> DoctorCheck:
+    platform = processes.load(settings.data_layout)
     if platform is None:
         if not processes.port_is_free(settings.host, settings.port):
-            return Check(
+            return DoctorCheck(
                 "platform", "warning", f"not up, and port {settings.port} is taken", "quantis up --port N"
             )
-        return Check("platform", "ok", "not up")
+        return DoctorCheck("platform", "ok", "not up")
     if not platform.alive:
-        return Check(
+        return DoctorCheck(
             "platform", "error", "it was up and all its processes are gone", "quantis down; quantis up"
         )
     try:
@@ -151,8 +157,10 @@ def _platform(settings: Settings) -> Check:
     else:
         reason = f"/readyz says {status}"
     if status == 200:
-        return Check("platform", "ok", f"up and ready at {platform.url}")
-    return Check("platform", "error", reason, f"see {settings.storage.logs}; quantis down; quantis up")
+        return DoctorCheck("platform", "ok", f"up and ready at {platform.url}")
+    return DoctorCheck(
+        "platform", "error", reason, f"see {settings.data_layout.logs}; quantis down; quantis up"
+    )
 
 
 def main() -> int:

@@ -15,14 +15,14 @@ from quantis.progress import ProgressReporter
 
 def down(settings: Settings) -> int:
     """Stop the platform of this data folder; how many processes it had."""
-    platform = processes.load(settings.storage)
+    platform = processes.load(settings.data_layout)
     if platform is None:
         return 0
     count = processes.stop(platform.instance)
     temporary = Path(platform.ray_temp)
     if temporary.name.startswith("quantis-"):
         shutil.rmtree(temporary, ignore_errors=True)
-    processes.forget(settings.storage)
+    processes.forget(settings.data_layout)
     return count
 
 

@@ -17,7 +17,7 @@ from quantis.errors import InvalidInput, NotInstalled
 _ID, _NONCE, _WRAPPED = 8, 12, 48
 
 
-class Sealer:
+class Cipher:
     """Seals with the newest key, opens with any. Keys are texts of at least 32 characters, newest first."""
 
     def __init__(self, keys: tuple[bytes, ...]) -> None:
@@ -27,7 +27,7 @@ class Sealer:
     def ready(self) -> bool:
         return bool(self._keys)
 
-    def seal(self, plain: bytes, place: str) -> bytes:
+    def encrypt(self, plain: bytes, context: str) -> bytes:
         if not self._keys:
             raise NotInstalled(
                 "this platform has no encryption key; set QUANTIS_ENCRYPTION_KEY, or put a file encryption-key "
@@ -35,26 +35,26 @@ class Sealer:
             )
         key_id, key = next(iter(self._keys.items()))
         data_key, outer, inner = AESGCM.generate_key(256), secrets.token_bytes(12), secrets.token_bytes(12)
-        wrapped = key.encrypt(outer, data_key, place.encode())
-        return key_id + outer + wrapped + inner + AESGCM(data_key).encrypt(inner, plain, place.encode())
+        wrapped = key.encrypt(outer, data_key, context.encode())
+        return key_id + outer + wrapped + inner + AESGCM(data_key).encrypt(inner, plain, context.encode())
 
-    def open(self, sealed: bytes, place: str) -> bytes:
+    def decrypt(self, encrypted: bytes, context: str) -> bytes:
         """The plain value; InvalidInput when the key is gone, or the value was changed or moved."""
-        key = self._keys.get(sealed[:_ID])
-        rest = sealed[_ID:]
+        key = self._keys.get(encrypted[:_ID])
+        rest = encrypted[_ID:]
         if key is None:
             raise InvalidInput(
                 "a secret in the database is sealed with a key that this platform does not have"
             )
         try:
-            data_key = key.decrypt(rest[:_NONCE], rest[_NONCE : _NONCE + _WRAPPED], place.encode())
+            data_key = key.decrypt(rest[:_NONCE], rest[_NONCE : _NONCE + _WRAPPED], context.encode())
             inner = rest[_NONCE + _WRAPPED :]
-            return AESGCM(data_key).decrypt(inner[:_NONCE], inner[_NONCE:], place.encode())
+            return AESGCM(data_key).decrypt(inner[:_NONCE], inner[_NONCE:], context.encode())
         except InvalidTag as error:
             raise InvalidInput("a sealed secret in the database was changed or moved") from error
 
-    def is_newest(self, sealed: bytes) -> bool:
-        return next(iter(self._keys), b"") == sealed[:_ID]
+    def uses_newest_key(self, encrypted: bytes) -> bool:
+        return next(iter(self._keys), b"") == encrypted[:_ID]
 
 
 def _key_id(key: bytes) -> bytes:

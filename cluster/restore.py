@@ -13,10 +13,10 @@ from typing import Any
 
 from cluster.backup import DATABASE, FORMAT, MLFLOW, POSTGRES, fail
 from cluster.backup_archive import BackupBroken, remove, unpack
-from cluster.data_layout import Storage
+from cluster.data_layout import DataLayout
 from cluster.database.dumps import check_sqlite, relocate_artifacts, restore_postgres
 from cluster.database.engine import Database
-from cluster.datasets.integrity import Verified, verify
+from cluster.datasets.integrity import IntegrityReport, verify
 from cluster.settings import Settings, child_environment
 from quantis.errors import Conflict, InvalidInput, QuantisError
 from quantis.files import sync_folder
@@ -24,7 +24,7 @@ from quantis.progress import ProgressReporter
 
 
 @dataclass(frozen=True)
-class Restored:
+class RestoreResult:
     """`made_at` is when the backup was made; what came later is not in it."""
 
     path: str
@@ -34,7 +34,7 @@ class Restored:
     seconds: float
 
 
-def restore(source: Path, into: Path, settings: Settings, database_url: str | None = None) -> Restored:
+def restore(source: Path, into: Path, settings: Settings, database_url: str | None = None) -> RestoreResult:
     """Unpack, compare every hash, read every version back, and only then give the folder its name.
 
     Conflict when the folder holds anything; BackupBroken when the backup does not give what it promises.
@@ -58,12 +58,12 @@ def restore(source: Path, into: Path, settings: Settings, database_url: str | No
         remove(partial)
     sync_folder(into.parent)
     seconds = round(time.monotonic() - started, 2)
-    return Restored(str(into), manifest["made_at"], found.versions, found.rows, seconds)
+    return RestoreResult(str(into), manifest["made_at"], found.versions, found.rows, seconds)
 
 
 def _bring_up(
     partial: Path, into: Path, manifest: dict[str, Any], settings: Settings, database_url: str | None
-) -> Verified:
+) -> IntegrityReport:
     """Open the databases, migrate ours to this code's schema, and read every version."""
     environment = child_environment(settings, {})
     if (dump := partial / f"quantis{POSTGRES}").exists():
@@ -79,8 +79,8 @@ def _bring_up(
     database = Database(database_url)
     try:
         database.migrate()
-        Storage(partial).prepare()
-        return verify(database, Storage(partial))
+        DataLayout(partial).prepare()
+        return verify(database, DataLayout(partial))
     finally:
         database.close()
 
@@ -92,7 +92,7 @@ def _check_format(source: Path, manifest: dict[str, Any]) -> None:
         )
 
 
-def _check(source: Path, manifest: dict[str, Any], found: Verified) -> None:
+def _check(source: Path, manifest: dict[str, Any], found: IntegrityReport) -> None:
     """Only what could not be read when the backup was made may be broken now."""
     allowed = len(manifest["unreadable"])
     if len(found.broken) > allowed:

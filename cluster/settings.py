@@ -18,7 +18,7 @@ from typing import Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from cluster.data_layout import Storage
+from cluster.data_layout import DataLayout
 from quantis.errors import InvalidInput
 from quantis.files import write_atomic
 from quantis.types.teams import Quota
@@ -130,16 +130,16 @@ class Settings(BaseSettings):
         return max(2, self.cpus) + SERVING
 
     @property
-    def storage(self) -> Storage:
-        return Storage(self.data_dir.resolve())
+    def data_layout(self) -> DataLayout:
+        return DataLayout(self.data_dir.resolve())
 
     @property
     def sql_url(self) -> str:
-        return self.database_url or f"sqlite:///{self.storage.database}"
+        return self.database_url or f"sqlite:///{self.data_layout.database}"
 
     @property
     def tracking_uri(self) -> str:
-        return self.mlflow_url or f"sqlite:///{self.storage.mlflow_database}"
+        return self.mlflow_url or f"sqlite:///{self.data_layout.mlflow_database}"
 
     @property
     def default_quota(self) -> Quota:
@@ -186,7 +186,7 @@ class Settings(BaseSettings):
         return found
 
     def secret_path(self, name: str) -> Path:
-        return (self.secrets_dir or self.storage.secrets) / name
+        return (self.secrets_dir or self.data_layout.secrets) / name
 
     def make_secret(self, name: str) -> str:
         """Read a secret of the data folder, making it first if it is not there."""
@@ -234,7 +234,7 @@ def child_environment(settings: Settings, extra: Mapping[str, str]) -> dict[str,
         **given,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', '')}",
         "PYTHONPATH": str(application_root()),
-        "QUANTIS_DATA_DIR": str(settings.storage.root),
+        "QUANTIS_DATA_DIR": str(settings.data_layout.root),
         "QUANTIS_HOST": settings.host,
         "QUANTIS_PORT": str(settings.port),
         "QUANTIS_INSTANCE": settings.instance,
@@ -254,7 +254,7 @@ def ray_environment(settings: Settings) -> dict[str, str]:
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
         "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "2",
-        "PROMETHEUS_MULTIPROC_DIR": str(settings.storage.metrics),
+        "PROMETHEUS_MULTIPROC_DIR": str(settings.data_layout.metrics),
         "FORWARDED_ALLOW_IPS": settings.trusted_proxies,
     }
 

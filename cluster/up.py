@@ -14,11 +14,11 @@ from pathlib import Path
 import httpx
 
 from cluster.database.engine import Database
-from cluster.encryption import Sealer
+from cluster.encryption import Cipher
 from cluster.local import haproxy, processes
-from cluster.local.haproxy import Front
+from cluster.local.haproxy import HAProxyConfig
 from cluster.local.processes import Platform
-from cluster.repositories.accounts import Accounts
+from cluster.repositories.accounts import UserAccounts
 from cluster.repositories.factors import SecondFactors
 from cluster.settings import Settings, application_root, child_environment, ray_environment
 from monitoring import instruments
@@ -31,17 +31,19 @@ READY_SECONDS = 120.0
 
 def up(settings: Settings, steps: ProgressReporter) -> Platform:
     """Start Ray, the database and the API; returns at once when they run already."""
-    storage = settings.storage
-    running = processes.load(storage)
+    data_layout = settings.data_layout
+    running = processes.load(data_layout)
     if running and running.alive:
         if (running.host, running.port, running.tls_port) != (
             settings.host,
             settings.port,
             _tls_port(settings),
         ):
-            raise Conflict(f"the platform of {storage.root} runs on {running.url}; `quantis down` stops it")
+            raise Conflict(
+                f"the platform of {data_layout.root} runs on {running.url}; `quantis down` stops it"
+            )
         with steps.step("already up") as step:
-            _wait_until_ready(running.serve_url, storage.logs)
+            _wait_until_ready(running.serve_url, data_layout.logs)
             if processes.port_is_free(settings.host, settings.port):
                 _open_front(settings, running)
             step.note = running.url
@@ -50,36 +52,38 @@ def up(settings: Settings, steps: ProgressReporter) -> Platform:
         if not processes.port_is_free(settings.host, port):
             raise Conflict(f"port {port} is taken by another program; choose one with --port or --tls-port")
     with steps.step("database"):
-        storage.prepare()
-        instruments.clear(storage.metrics)
+        data_layout.prepare()
+        instruments.clear(data_layout.metrics)
         settings.make_secret("jwt-secret")
         settings.make_secret("ray-token")
         _prepare_database(settings)
     platform = _plan(settings)
-    processes.save(storage, platform)
+    processes.save(data_layout, platform)
     try:
         with steps.step("Ray head"):
             environment = _environment(settings, platform)
             _start_ray(settings, platform, environment)
         with steps.step("API and dashboard") as step:
-            _deploy(environment, storage.logs)
-            _wait_until_ready(platform.serve_url, storage.logs)
+            _deploy(environment, data_layout.logs)
+            _wait_until_ready(platform.serve_url, data_layout.logs)
             _open_front(settings, platform)
             step.note = platform.url
     except BaseException:
         processes.stop(platform.instance)
-        processes.forget(storage)
+        processes.forget(data_layout)
         raise
-    write_atomic(storage.run / "env", _shell_lines(settings, platform))
+    write_atomic(data_layout.run / "env", _shell_lines(settings, platform))
     return platform
 
 
 def _prepare_database(settings: Settings) -> None:
     database = Database(settings.sql_url)
     database.migrate()
-    if not Accounts(database).anybody():
+    if not UserAccounts(database).any_user():
         settings.make_secret("setup-secret")
-    if not SecondFactors(database, Sealer(())).sealed():  # what is sealed needs the key that sealed it
+    if not SecondFactors(
+        database, Cipher(())
+    ).count_encrypted():  # what is sealed needs the key that sealed it
         settings.make_secret("encryption-key")
     database.close()
 
@@ -106,7 +110,7 @@ def _tls_port(settings: Settings) -> int | None:
 
 def _open_front(settings: Settings, platform: Platform) -> None:
     """The front opens last: before that nobody outside sees anything."""
-    opened = Front(
+    opened = HAProxyConfig(
         platform.host, platform.port, platform.serve_port, settings.max_upload_mb, platform.tls_port
     )
     haproxy.start(settings, opened, _environment(settings, platform))
@@ -140,13 +144,13 @@ def _start_ray(settings: Settings, platform: Platform, environment: dict[str, st
         f"--object-store-memory={settings.object_store_mb * 1024 * 1024}",
         f"--temp-dir={platform.ray_temp}",
     ]  # fmt: skip
-    with (settings.storage.logs / "ray.log").open("wb") as log:
+    with (settings.data_layout.logs / "ray.log").open("wb") as log:
         process = subprocess.Popen(
             command, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
             cwd=application_root(),
         )  # fmt: skip
     token = settings.secret_path("ray-token").read_text().strip()
-    _wait_for_ray(platform, token, process, settings.storage.logs / "ray.log")
+    _wait_for_ray(platform, token, process, settings.data_layout.logs / "ray.log")
 
 
 def _wait_for_ray(platform: Platform, token: str, process: subprocess.Popen[bytes], log: Path) -> None:
@@ -197,7 +201,7 @@ def _shell_lines(settings: Settings, platform: Platform) -> str:
         "RAY_AUTH_TOKEN_PATH": str(settings.secret_path("ray-token")),
         "RAY_API_SERVER_ADDRESS": platform.ray_dashboard,
         "RAY_ADDRESS": platform.ray_address,
-        "QUANTIS_DATA_DIR": str(settings.storage.root),
+        "QUANTIS_DATA_DIR": str(settings.data_layout.root),
     }
     return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in values.items())
 

@@ -41,7 +41,7 @@ def work(context: Context[BacktestSpec]) -> dict[str, Any]:
     with context.step("keep the figures", 0.99):
         tables = _tables(compared, setup, segments)
         whole = tables.pop("overall")
-        Backtests(context.settings.storage).keep(context.team, context.job_id, tables)
+        Backtests(context.settings.data_layout).save(context.team, context.job_id, tables)
     context.tell(_said(compared))
     found = _summary(context, setup, compared, whole, [d for d in DIMENSIONS if tables[d].num_rows])
     return {"backtest": found.model_dump(mode="json")}

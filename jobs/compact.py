@@ -17,7 +17,7 @@ def work(context: Context[CompactSpec]) -> dict[str, Any]:
     with context.step("compact the tables", 1.0):
         done = compact(
             context.catalogue,
-            context.settings.storage,
+            context.settings.data_layout,
             context.team,
             spec.dataset,
             retention=spec.retention,

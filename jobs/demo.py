@@ -91,7 +91,7 @@ class Demo:
         return self.report
 
     def _client(self, platform: Platform) -> Client:
-        path = self.settings.storage.root / "demo-login.json"
+        path = self.settings.data_layout.root / "demo-login.json"
         with self.steps.step("sign in") as step:
             client = Client(platform.url)
             if client.setup_state().open:
@@ -289,7 +289,7 @@ def main() -> int:
         steps.report(f"Reused: {', '.join(report.reused)}")
     steps.report(f"Look: {report.url}/explorer?dataset=flights&series={SHOWN}&model={MODEL}")
     steps.report(
-        f"Sign in with {settings.storage.root / 'demo-login.json'}; `quantis down` stops everything."
+        f"Sign in with {settings.data_layout.root / 'demo-login.json'}; `quantis down` stops everything."
     )
     return 0
 

@@ -27,7 +27,7 @@ def work(context: Context[FeaturizeSpec]) -> dict[str, Any]:
     with context.step("features on Ray Data", 0.9):
         frame = design_blocks(snapshot, task, spec, blocks=BLOCKS)
     with context.step("write", 1.0):
-        folder = context.settings.storage.features(context.team, context.spec.dataset)
+        folder = context.settings.data_layout.features(context.team, context.spec.dataset)
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"v{task.version}-{context.job_id}.parquet"
         temporary = path.with_suffix(".partial")
@@ -36,7 +36,7 @@ def work(context: Context[FeaturizeSpec]) -> dict[str, Any]:
     return {
         "rows": frame.num_rows,
         "columns": frame.column_names,
-        "path": str(path.relative_to(context.settings.storage.root)),
+        "path": str(path.relative_to(context.settings.data_layout.root)),
         "spec": spec.model_dump(mode="json"),
     }
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from cluster.ray.session import OnRay
+from cluster.ray.session import RayExecutor
 from features.store.snapshots import cutoffs, snapshot_at
 from jobs import batch_forecast
 from jobs.runtime import Context, run
@@ -64,7 +64,7 @@ def work(context: Context[ForecastSpec]) -> dict[str, Any]:
             snapshot = snapshot_at(panel, origin, task)
             levels = _levels(spec, panel)
             snapshot = levels.add_nodes(snapshot) if levels else snapshot
-            entries = batch_forecast.forecast(forecaster, snapshot, task, OnRay(cpus=1), steps=h)
+            entries = batch_forecast.forecast(forecaster, snapshot, task, RayExecutor(cpus=1), steps=h)
             if levels:
                 table = forecast_table(entries, task.quantiles)
                 entries = fallback.with_forecasts(entries, levels.reconcile(table, snapshot, task))
@@ -122,7 +122,7 @@ def _scores(
         judged = pa.concat_tables(join_actuals(table, history, origin) for origin, table in issued)
         metrics = evaluate(judged, history, task.season_lengths[0]).metrics
         scores[name] = {figure: metrics.get(figure) for figure in FIGURES}
-        context.jobs.tell(context.team, context.job_id, "metric", name, data=dict(scores[name]))
+        context.jobs.add_event(context.team, context.job_id, "metric", name, data=dict(scores[name]))
     return scores
 
 
@@ -150,7 +150,7 @@ def _keep(
             issued_at=datetime.now(UTC),
             forecasts=[to_series_forecast(entry, task.quantiles, h) for entry in part],
         )
-        context.vintages.keep(context.team, request, response)
+        context.vintages.append(context.team, request, response)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def work(context: Context[IngestSpec]) -> dict[str, Any]:
     """Check every file, then add all of them; a rejected one changes nothing."""
     spec, catalogue = context.spec, context.catalogue
     declared = catalogue.declared(context.team, spec.dataset)
-    files = files_in(context.settings.storage.inbox(context.team), spec.folder)
+    files = files_in(context.settings.data_layout.inbox(context.team), spec.folder)
     staged = context.folder / "staged"
     try:
         with context.step(f"check {len(files):,} files on Ray Data", 0.6):

@@ -23,7 +23,7 @@ from cluster.database.engine import Database
 from cluster.datasets.catalogue import Catalogue, OpenDataset
 from cluster.model_ops.lineage import lineage
 from cluster.model_ops.promotion import Promotion
-from cluster.ray.session import SPENT, session
+from cluster.ray.session import RESOURCE_USAGE, session
 from cluster.repositories.accounts import DEFAULT_TEAM
 from cluster.repositories.jobs import Jobs
 from cluster.repositories.vintages import Vintages
@@ -99,7 +99,7 @@ class Context(Generic[Spec]):
     @property
     def folder(self) -> Path:
         """A folder of its own for what it writes while it works."""
-        return self.settings.storage.training / self.job_id
+        return self.settings.data_layout.training / self.job_id
 
     def last_cutoff(self, task: Task) -> np.datetime64:
         """The last `ds` whose value is known at the job's as-of time."""
@@ -115,7 +115,7 @@ class Context(Generic[Spec]):
         return cutoff
 
     def tell(self, message: str, progress: float | None = None, **data: Any) -> None:
-        self.jobs.tell(self.team, self.job_id, "progress", message, progress=progress, data=data)
+        self.jobs.add_event(self.team, self.job_id, "progress", message, progress=progress, data=data)
 
     @contextmanager
     def step(self, name: str, progress: float) -> Iterator[None]:
@@ -124,17 +124,19 @@ class Context(Generic[Spec]):
         self.tell(name)
         yield
         seconds = round(time.monotonic() - started, 1)
-        self.jobs.tell(self.team, self.job_id, "step", name, progress=progress, data={"seconds": seconds})
+        self.jobs.add_event(
+            self.team, self.job_id, "step", name, progress=progress, data={"seconds": seconds}
+        )
 
 
 def run(kind: type[Spec], work: Callable[[Context[Spec]], dict[str, Any]]) -> int:
     """The main function of every job module; gives the exit code."""
     arguments = _arguments(kind)
     settings = Settings()
-    settings.storage.prepare()
+    settings.data_layout.prepare()
     logs.configure("job")
     with suppress(Unavailable):  # started by hand, outside of a platform: nobody scrapes it
-        instruments.configure(settings.storage.metrics)
+        instruments.configure(settings.data_layout.metrics)
     database = Database(settings.sql_url)
     jobs = Jobs(database)
     try:
@@ -169,7 +171,7 @@ def _carry_out(context: Context[Spec], work: Callable[[Context[Spec]], dict[str,
         message = f"{type(error).__name__}: {error}"[:2000]
         log.exception("job failed")
     with suppress(QuantisError):
-        context.jobs.charge(context.team, context.job_id, _cpu_seconds(), SPENT.gpu_seconds)
+        context.jobs.charge(context.team, context.job_id, _cpu_seconds(), RESOURCE_USAGE.gpu_seconds)
     if context.jobs.finish(context.team, context.job_id, state, message, result):
         instruments.observe_job(context.spec.kind, state, time.monotonic() - started)  # type: ignore[attr-defined]
     sys.stdout.write(f"{context.spec.kind} job {context.job_id}: {state} {message}\n")  # type: ignore[attr-defined]
@@ -179,7 +181,7 @@ def _carry_out(context: Context[Spec], work: Callable[[Context[Spec]], dict[str,
 def _cpu_seconds() -> float:
     """The CPU time of this process, of its children, and of what it had others do."""
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return time.process_time() + children.ru_utime + children.ru_stime + SPENT.cpu_seconds
+    return time.process_time() + children.ru_utime + children.ru_stime + RESOURCE_USAGE.cpu_seconds
 
 
 class _Stopped(BaseException):

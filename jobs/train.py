@@ -51,7 +51,7 @@ def work(context: Context[TrainSpec]) -> dict[str, Any]:
             gate=decision,
             experiment=context.job_id,
         )
-        promoted = context.promotion.ask(context.user, spec.model, version.version)
+        promoted = context.promotion.request_alias(context.user, spec.model, version.version)
         if isinstance(promoted, Approval):
             context.tell(f"version {version.version} waits for a second person to approve it as champion")
         else:

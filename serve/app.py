@@ -14,7 +14,7 @@ from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
 from cluster.database.engine import Database
-from cluster.datasets.orphan_sweeper import Sweeper
+from cluster.datasets.orphan_sweeper import OrphanSweeper
 from cluster.ray.reconciler import Reconciler
 from cluster.ray.session import session
 from cluster.ray.submission import RayJobs
@@ -34,14 +34,14 @@ class Ingress:
 
     def __init__(self, handle: DeploymentHandle[Any]) -> None:
         settings = Settings()
-        instruments.configure(settings.storage.metrics)
-        logs.configure("api", file=settings.storage.logs / "api.log")
+        instruments.configure(settings.data_layout.metrics)
+        logs.configure("api", file=settings.data_layout.logs / "api.log")
         database = Database(settings.sql_url)
         server = RayJobs(settings.ray_dashboard or "http://127.0.0.1:8265")
         self._services = Services(settings, database, RemoteForecaster(handle), server)
         self._services.check_secrets()
         self._reconciler = Reconciler(database, server, self._services.quotas)
-        self._sweeper = Sweeper(database, settings.storage)
+        self._sweeper = OrphanSweeper(database, settings.data_layout)
         start_readers()
         for name, run in (("reconciler", self._reconciler.run), ("sweeper", self._sweeper.run)):
             threading.Thread(target=run, name=name, daemon=True).start()

@@ -9,10 +9,10 @@ from typing import Protocol
 from fastapi import Request
 
 from cluster.backend import Backend
-from cluster.datasets.object_import import Imports
-from cluster.encryption import Sealer
+from cluster.datasets.object_import import ObjectImporter
+from cluster.encryption import Cipher
 from cluster.ray.submission import JobServer
-from cluster.repositories.accounts import Accounts
+from cluster.repositories.accounts import UserAccounts
 from cluster.repositories.audit import AuditTrail
 from cluster.repositories.clients import Clients
 from cluster.repositories.factors import SecondFactors
@@ -23,12 +23,12 @@ from cluster.repositories.sessions import Sessions
 from cluster.tenancy.rate_counters import open_counters
 from quantis.errors import InvalidInput
 from quantis.types.forecasts import ForecastRequest, ForecastResponse
-from serve.security.authentication import Identity
-from serve.security.oidc import Provider
-from serve.security.rate_limits import Limits
+from serve.security.authentication import Authenticator
+from serve.security.oidc import OidcProvider
+from serve.security.rate_limits import RateLimits
 
 
-class ForecastPort(Protocol):
+class ForecastService(Protocol):
     """Whoever answers forecasts: the Serve deployment, or an engine in this process."""
 
     async def forecast(self, team: str, ref: str, request: ForecastRequest) -> ForecastResponse: ...
@@ -38,18 +38,18 @@ class ForecastPort(Protocol):
 class Services(Backend):
     """The backend of an API process, with what only requests need."""
 
-    forecaster: ForecastPort
+    forecaster: ForecastService
     job_server: JobServer
 
     @cached_property
-    def accounts(self) -> Accounts:
-        return Accounts(self.database)
+    def accounts(self) -> UserAccounts:
+        return UserAccounts(self.database)
 
     @cached_property
-    def imports(self) -> Imports:
+    def imports(self) -> ObjectImporter:
         settings = self.settings
         places = [text.strip() for text in settings.import_urls.split(",") if text.strip()]
-        return Imports(places, settings.import_endpoint)
+        return ObjectImporter(places, settings.import_endpoint)
 
     @cached_property
     def idempotency(self) -> IdempotencyKeys:
@@ -60,8 +60,8 @@ class Services(Backend):
         return Sessions(self.database)
 
     @cached_property
-    def factors(self) -> SecondFactors:
-        return SecondFactors(self.database, Sealer(self.settings.encryption_keys()))
+    def second_factors(self) -> SecondFactors:
+        return SecondFactors(self.database, Cipher(self.settings.encryption_keys()))
 
     @cached_property
     def keys(self) -> ApiKeys:
@@ -76,18 +76,18 @@ class Services(Backend):
         return AuditTrail(self.database)
 
     @cached_property
-    def limits(self) -> Limits:
-        return Limits(open_counters(self.settings.storage.run, self.settings.secret("redis_url")))
+    def rate_limits(self) -> RateLimits:
+        return RateLimits(open_counters(self.settings.data_layout.run, self.settings.secret("redis_url")))
 
     @cached_property
-    def identity(self) -> Identity:
+    def authenticator(self) -> Authenticator:
         principals = Principals(self.database, self.settings.require_second_factor)
-        return Identity(principals, self.token_keys, self.settings.outage_seconds)
+        return Authenticator(principals, self.token_keys, self.settings.outage_seconds)
 
     @cached_property
-    def provider(self) -> Provider | None:
+    def oidc_provider(self) -> OidcProvider | None:
         """The identity provider that people may sign in at, if one is set."""
-        return Provider.of(self.settings)
+        return OidcProvider.from_settings(self.settings)
 
     @cached_property
     def token_keys(self) -> tuple[bytes, ...]:
@@ -97,13 +97,13 @@ class Services(Backend):
     def check_secrets(self) -> None:
         """InvalidInput when a secret that the platform cannot do without is missing or weak."""
         self.settings.token_secrets()
-        Provider.of(self.settings)
-        if self.factors.sealed() and not self.settings.encryption_keys():
+        OidcProvider.from_settings(self.settings)
+        if self.second_factors.count_encrypted() and not self.settings.encryption_keys():
             raise InvalidInput(
                 "the database holds sealed second factors and there is no encryption key; "
                 "bring the file encryption-key back into QUANTIS_SECRETS_DIR, or set QUANTIS_ENCRYPTION_KEY"
             )
-        self.factors.reseal()  # what a key that is to go has sealed
+        self.second_factors.reencrypt()  # what a key that is to go has sealed
 
 
 def services_of(request: Request) -> Services:

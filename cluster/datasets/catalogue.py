@@ -9,9 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from cluster.data_layout import Storage
+from cluster.data_layout import DataLayout
 from cluster.database.engine import Database
-from cluster.repositories.datasets import Datasets, NewVersion, Pinned
+from cluster.repositories.datasets import Datasets, NewVersion, PinnedVersion
 from features.store.append import AppendedRecords
 from features.store.content_hash import ContentSums
 from features.store.panel_store import PanelStore, VersionPins, WriteResult
@@ -63,9 +63,9 @@ class OpenDataset:
 
 
 class Catalogue:
-    def __init__(self, database: Database, storage: Storage) -> None:
+    def __init__(self, database: Database, data_layout: DataLayout) -> None:
         self.datasets = Datasets(database)
-        self._storage = storage
+        self._data_layout = data_layout
         self._stores: dict[tuple[str, str], PanelStore] = {}
 
     def open(self, team: str, name: str, number: int | None = None) -> OpenDataset:
@@ -156,7 +156,7 @@ class Catalogue:
     def store(self, team: str, name: str) -> PanelStore:
         key = (team, name)
         if key not in self._stores:
-            self._stores[key] = PanelStore(self._storage.dataset(team, name))
+            self._stores[key] = PanelStore(self._data_layout.dataset(team, name))
         return self._stores[key]
 
     def _commit(
@@ -200,7 +200,7 @@ def _writes(panel: Panel, spec: DatasetSpec, live: bool) -> Change:
 
 
 def _described(
-    store: PanelStore, written: WriteResult, base: Pinned | None, action: VersionAction, freq: str
+    store: PanelStore, written: WriteResult, base: PinnedVersion | None, action: VersionAction, freq: str
 ) -> NewVersion:
     """The record of a new version, from that of its parent and what was added: nothing is read again."""
     content = written.content_after(_content(store, base))
@@ -216,7 +216,7 @@ def _described(
     )
 
 
-def _content(store: PanelStore, base: Pinned | None) -> ContentSums:
+def _content(store: PanelStore, base: PinnedVersion | None) -> ContentSums:
     if base is None:
         return ContentSums.empty()
     return (
@@ -226,7 +226,7 @@ def _content(store: PanelStore, base: Pinned | None) -> ContentSums:
     )
 
 
-def _grown(written: WriteResult, base: Pinned | None) -> dict[str, Any]:
+def _grown(written: WriteResult, base: PinnedVersion | None) -> dict[str, Any]:
     target, static = (written.added.get(group, AppendedRecords(0)) for group in ("target", "static"))
     times = [time for time in (target.first_ds, target.last_ds) if time is not None]
     times += [base.version.first_ds, base.version.last_ds] if base else []
@@ -238,7 +238,7 @@ def _grown(written: WriteResult, base: Pinned | None) -> dict[str, Any]:
     }
 
 
-def _marked(store: PanelStore, written: WriteResult, base: Pinned | None) -> dict[str, Any]:
+def _marked(store: PanelStore, written: WriteResult, base: PinnedVersion | None) -> dict[str, Any]:
     """After a deletion or a restoration: everything is counted again."""
     assert base is not None
     return store.summarize(written.pins) or {

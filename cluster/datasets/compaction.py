@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from cluster.data_layout import Storage
+from cluster.data_layout import DataLayout
 from cluster.datasets.catalogue import Catalogue
-from cluster.repositories.datasets import Pinned, Repinned
+from cluster.repositories.datasets import PinnedVersion, RewrittenVersion
 from features.store import delta_files
 from features.store.as_of import datetime_epoch_us
 from features.store.content_hash import ContentSums
@@ -26,7 +26,7 @@ PURGING = ".purging"
 
 
 @dataclass(frozen=True)
-class Compacted:
+class CompactionResult:
     """What a compaction did. `removed` counts files."""
 
     versions: int
@@ -38,13 +38,13 @@ class Compacted:
 
 def compact(
     catalogue: Catalogue,
-    storage: Storage,
+    data_layout: DataLayout,
     team: str,
     name: str,
     *,
     retention: timedelta,
     purge_after: timedelta,
-) -> Compacted:
+) -> CompactionResult:
     """Compact a dataset; writers wait meanwhile, readers do not.
 
     Series that have been deleted for `purge_after` are removed from every version and every file.
@@ -67,13 +67,13 @@ def compact(
         _check(store, versions, moved)
         catalogue.datasets.repin(team, name, moved, versions[-1])
         pins = [VersionPins.from_json(one.pins) for one in moved.values()]
-        removed = _remove(store, storage, pins, retention)
-    return Compacted(len(versions), before, store.file_count(new), len(purged), removed)
+        removed = _remove(store, data_layout, pins, retention)
+    return CompactionResult(len(versions), before, store.file_count(new), len(purged), removed)
 
 
 def _moved(
-    store: PanelStore, one: Pinned, new: VersionPins, purged: Sequence[str], now: datetime
-) -> Repinned:
+    store: PanelStore, one: PinnedVersion, new: VersionPins, purged: Sequence[str], now: datetime
+) -> RewrittenVersion:
     """A version on the rewritten tables; counted again when it had series that were purged."""
     old, version = VersionPins.from_json(one.pins), one.version
     versions = {group: new.versions()[group] for group in old.versions()}
@@ -83,7 +83,7 @@ def _moved(
     counts = {name: getattr(version, name) for name in ("rows", "series", "first_ds", "last_ds")}
     if hit:
         counts |= store.summarize(pins) or {"rows": 0, "series": 0}
-    return Repinned(
+    return RewrittenVersion(
         pins=pins.to_json(),
         content_hash=content.digest() if hit else version.content_hash,
         content=content.to_json(),
@@ -92,7 +92,9 @@ def _moved(
     )
 
 
-def _check(store: PanelStore, versions: Sequence[Pinned], moved: Mapping[int, Repinned]) -> None:
+def _check(
+    store: PanelStore, versions: Sequence[PinnedVersion], moved: Mapping[int, RewrittenVersion]
+) -> None:
     """Every version still has as many records as were written, the latest one also the same content."""
     latest = moved[versions[-1].version.number]
     found = store.content(VersionPins.from_json(latest.pins))
@@ -106,10 +108,12 @@ def _check(store: PanelStore, versions: Sequence[Pinned], moved: Mapping[int, Re
             raise Unavailable("a version would lose records by this compaction; nothing was changed")
 
 
-def _remove(store: PanelStore, storage: Storage, pins: Sequence[VersionPins], retention: timedelta) -> int:
+def _remove(
+    store: PanelStore, data_layout: DataLayout, pins: Sequence[VersionPins], retention: timedelta
+) -> int:
     """Remove what no version reads and nobody has open: all of it after a purge. The files removed."""
     marker = store.folder / PURGING
-    with storage.removing_files() as alone:
+    with data_layout.removing_files() as alone:
         if not alone and marker.exists():
             raise Conflict("a backup keeps the files of purged series; run the job again when it is done")
         if not alone:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cluster.data_layout import Storage
+from cluster.data_layout import DataLayout
 from cluster.database.engine import Database
 from cluster.datasets.catalogue import Catalogue
 from cluster.repositories.inventory import Inventory, StoredVersion
 
 
 @dataclass(frozen=True)
-class Broken:
+class IntegrityFault:
     """A version that does not read as recorded."""
 
     team: str
@@ -24,23 +24,23 @@ class Broken:
 
 
 @dataclass(frozen=True)
-class Verified:
+class IntegrityReport:
     versions: int
     rows: int
-    broken: list[Broken]
+    broken: list[IntegrityFault]
 
 
-def verify(database: Database, storage: Storage) -> Verified:
+def verify(database: Database, data_layout: DataLayout) -> IntegrityReport:
     """Recompute the content hash and the counts of every version of every dataset from its files."""
     versions, rows, broken = 0, 0, []
     for dataset in Inventory(database).datasets():
-        catalogue = Catalogue(database, storage)  # one keeps open what it has read
+        catalogue = Catalogue(database, data_layout)  # one keeps open what it has read
         for version in dataset.versions:
             versions, rows = versions + 1, rows + version.rows
             reason = _differs(catalogue, dataset.team, dataset.name, version)
             if reason:
-                broken.append(Broken(dataset.team, dataset.name, version.number, reason))
-    return Verified(versions, rows, broken)
+                broken.append(IntegrityFault(dataset.team, dataset.name, version.number, reason))
+    return IntegrityReport(versions, rows, broken)
 
 
 def _differs(catalogue: Catalogue, team: str, name: str, version: StoredVersion) -> str:

@@ -26,21 +26,21 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _SECONDS = 10  # for an object store to answer in
 
 
-class Place(NamedTuple):
+class ImportLocation(NamedTuple):
     """A file or folder: `s3` and a bucket, or `file` and nothing; then the names below it."""
 
     scheme: str
     bucket: str
     names: tuple[str, ...]
 
-    def holds(self, other: Place) -> bool:
+    def contains(self, other: ImportLocation) -> bool:
         """Whether the other one lies below this one."""
         depth = len(self.names)
         same = (self.scheme, self.bucket, self.names) == (other.scheme, other.bucket, other.names[:depth])
         return same and len(other.names) > depth
 
 
-def place_of(url: str) -> Place:
+def parse_location(url: str) -> ImportLocation:
     """InvalidInput for whatever is not plainly the address of one file or folder."""
     shown = printable(url, 120)
     if len(url) > _LONGEST or not url.isprintable() or "\\" in url:
@@ -68,10 +68,10 @@ def place_of(url: str) -> Place:
     names = tuple(parts.path.removeprefix("/").removesuffix("/").split("/"))
     if any(name in ("", ".", "..") for name in names):
         raise InvalidInput(f"{shown!r} holds an empty name, '.' or '..'; write the path as it is")
-    return Place(parts.scheme, bucket, names)
+    return ImportLocation(parts.scheme, bucket, names)
 
 
-class Imports:
+class ObjectImporter:
     """`allowed` are the places, as configured; `endpoint` is the object store where it is not Amazon's."""
 
     def __init__(self, allowed: Sequence[str], endpoint: str | None = None) -> None:
@@ -94,21 +94,21 @@ class Imports:
         if size == 0:
             raise InvalidInput(f"{printable(url)} is empty; give a header and at least one row")
 
-    def _checked(self, team: str, url: str) -> Place:
-        place = place_of(url)
+    def _checked(self, team: str, url: str) -> ImportLocation:
+        place = parse_location(url)
         if not self._allowed:
             raise Forbidden(
                 "nothing can be imported here; an operator sets QUANTIS_IMPORT_URLS to allow places"
             )
         places = [text.replace("{team}", team) for text in self._allowed]
-        if not any(place_of(allowed).holds(place) for allowed in places):
+        if not any(parse_location(allowed).contains(place) for allowed in places):
             raise Forbidden(
                 f"{printable(url)} lies outside what may be imported: files below {' or '.join(places)}"
             )
         return place
 
     @contextmanager
-    def _object(self, place: Place) -> Iterator[Any]:
+    def _object(self, place: ImportLocation) -> Iterator[Any]:
         from pyarrow import fs
 
         retry = fs.AwsStandardS3RetryStrategy(max_attempts=2)
@@ -133,7 +133,7 @@ class Imports:
 
 
 @contextmanager
-def _local(place: Place) -> Iterator[IO[bytes]]:
+def _local(place: ImportLocation) -> Iterator[IO[bytes]]:
     """A regular file, reached without following any link."""
     missing = _missing("file:///" + "/".join(place.names))
     with ExitStack() as opened:

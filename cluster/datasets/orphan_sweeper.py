@@ -18,7 +18,7 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
-from cluster.data_layout import Storage
+from cluster.data_layout import DataLayout
 from cluster.database.dumps import registered_runs
 from cluster.database.engine import Database
 from cluster.repositories.inventory import Inventory, StoredDataset
@@ -41,11 +41,11 @@ class Orphan:
     path: Path
 
 
-class Sweeper:
-    def __init__(self, database: Database, storage: Storage, grace: timedelta = GRACE) -> None:
+class OrphanSweeper:
+    def __init__(self, database: Database, data_layout: DataLayout, grace: timedelta = GRACE) -> None:
         self._inventory = Inventory(database)
         self._leases = Leases(database)
-        self._storage = storage
+        self._data_layout = data_layout
         self._grace = grace
         self._holder = uuid.uuid4().hex
         self._stop = threading.Event()
@@ -73,7 +73,7 @@ class Sweeper:
     def sweep(self) -> list[Orphan]:
         """Remove every orphan; none while a backup is at work. What was removed."""
         found: list[Orphan] = []
-        with self._storage.removing_files() as alone:
+        with self._data_layout.removing_files() as alone:
             if alone:
                 for dataset in self._inventory.datasets():
                     found += self._look("data", partial(self._sweep_dataset, dataset))
@@ -115,7 +115,7 @@ class Sweeper:
         """Take back what no version recorded, and remove its files, while no writer is at work."""
         if not self._unneeded(dataset, before):
             return []
-        folder = self._storage.dataset(dataset.team, dataset.name)
+        folder = self._data_layout.dataset(dataset.team, dataset.name)
         with PanelStore(folder).write_lock():
             current = replace(dataset, versions=self._inventory.versions(dataset.team, dataset.name))
             found = self._unneeded(current, before)
@@ -128,43 +128,46 @@ class Sweeper:
         return found
 
     def _pinned(self, dataset: StoredDataset) -> tuple[Path, dict[Path, list[int]]]:
-        folder = self._storage.dataset(dataset.team, dataset.name)
+        folder = self._data_layout.dataset(dataset.team, dataset.name)
         return folder, delta_files.pinned_versions(folder, [version.pins for version in dataset.versions])
 
     def _uploads(self, before: float) -> list[Path]:
-        folders = self._storage.incoming.glob("*")
+        folders = self._data_layout.incoming.glob("*")
         return [path for path in folders if _newest(path) < before]
 
     def _training(self, before: float) -> list[Path]:
-        if not self._storage.training.is_dir():
+        if not self._data_layout.training.is_dir():
             return []
         live = self._inventory.live_jobs()
-        folders = [path for path in self._storage.training.iterdir() if path.name not in live]
+        folders = [path for path in self._data_layout.training.iterdir() if path.name not in live]
         return [path for path in folders if _newest(path) < before]
 
     def _bundles(self, before: float) -> list[Path]:
         """Half-written bundles of jobs that still run, and half downloads of the registry's cache."""
-        folders = [*self._storage.training.glob("*/.*-*"), *(self._storage.root / "cache").glob("*/*/tmp*")]
+        folders = [
+            *self._data_layout.training.glob("*/.*-*"),
+            *(self._data_layout.root / "cache").glob("*/*/tmp*"),
+        ]
         return [path for path in folders if path.is_dir() and _newest(path) < before]
 
     def _artifacts(self, before: float) -> list[Path]:
         """Bundles that were copied into the registry and never became a version of a model."""
-        if not self._storage.mlflow_database.exists():
+        if not self._data_layout.mlflow_database.exists():
             return []  # the registry is elsewhere
-        bundles = list(self._storage.artifacts.glob("*/*/*/artifacts/bundle"))
-        registered = registered_runs(self._storage.mlflow_database) if bundles else set()
+        bundles = list(self._data_layout.artifacts.glob("*/*/*/artifacts/bundle"))
+        registered = registered_runs(self._data_layout.mlflow_database) if bundles else set()
         return [path for path in bundles if path.parents[1].name not in registered and _newest(path) < before]
 
     def _temporary(self, before: float) -> list[Path]:
         """What a writer of a private file, of features or of a backup left when it was killed."""
         private = [
             path
-            for folder in (self._storage.secrets, self._storage.run)
+            for folder in (self._data_layout.secrets, self._data_layout.run)
             if folder.is_dir()
             for path in folder.iterdir()
             if _PRIVATE.fullmatch(path.name)
         ]
-        partial = self._storage.root.glob("teams/*/features/**/*.partial")
+        partial = self._data_layout.root.glob("teams/*/features/**/*.partial")
         return [path for path in [*private, *partial] if _newest(path) < before]
 
 

@@ -108,7 +108,7 @@ frontend redirect
 
 
 @dataclass(frozen=True)
-class Front:
+class HAProxyConfig:
     """Where it listens and what is behind it."""
 
     host: str
@@ -145,9 +145,9 @@ class Front:
         return _REDIRECT.format(address=f"{_bracketed(self.host)}:{self.port}", port=port, plain=plain)
 
 
-def start(settings: Settings, front: Front, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+def start(settings: Settings, front: HAProxyConfig, environment: dict[str, str]) -> subprocess.Popen[bytes]:
     """Start it and return once it listens; InvalidInput when the certificate does not fit, Unavailable else."""
-    run, log = settings.storage.run, settings.storage.logs / "front.log"
+    run, log = settings.data_layout.run, settings.data_layout.logs / "front.log"
     pem = _certificate(settings, run)
     file = run / "front.cfg"
     write_atomic(file, front.configuration(pem))

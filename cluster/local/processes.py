@@ -12,7 +12,7 @@ from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from cluster.data_layout import Storage
+from cluster.data_layout import DataLayout
 from quantis.files import write_atomic
 
 MARK = "QUANTIS_INSTANCE"
@@ -48,20 +48,20 @@ class Platform:
         return bool(marked(self.instance))
 
 
-def load(storage: Storage) -> Platform | None:
+def load(data_layout: DataLayout) -> Platform | None:
     try:
-        return Platform(**json.loads((storage.run / "platform.json").read_text()))
+        return Platform(**json.loads((data_layout.run / "platform.json").read_text()))
     except (FileNotFoundError, ValueError, TypeError):
         return None
 
 
-def save(storage: Storage, platform: Platform) -> None:
-    write_atomic(storage.run / "platform.json", json.dumps(asdict(platform), indent=1))
+def save(data_layout: DataLayout, platform: Platform) -> None:
+    write_atomic(data_layout.run / "platform.json", json.dumps(asdict(platform), indent=1))
 
 
-def forget(storage: Storage) -> None:
+def forget(data_layout: DataLayout) -> None:
     for name in ("platform.json", "env"):
-        (storage.run / name).unlink(missing_ok=True)
+        (data_layout.run / name).unlink(missing_ok=True)
 
 
 def marked(instance: str) -> list[int]:

@@ -7,5 +7,5 @@ from models.registry.mlflow_registry import Registry
 
 
 def open_registry(settings: Settings, team: str) -> Registry:
-    storage = settings.storage
-    return Registry(settings.tracking_uri, str(storage.artifacts), team, cache=storage.root / "cache")
+    data_layout = settings.data_layout
+    return Registry(settings.tracking_uri, str(data_layout.artifacts), team, cache=data_layout.root / "cache")

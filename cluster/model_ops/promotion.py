@@ -28,7 +28,9 @@ class Promotion:
     def policy(self, model: str) -> Policy:
         return self._approvals.policy(self._team, model) or self._default
 
-    def ask(self, user: str, model: str, version: int, alias: str = CHAMPION) -> ModelVersion | Approval:
+    def request_alias(
+        self, user: str, model: str, version: int, alias: str = CHAMPION
+    ) -> ModelVersion | Approval:
         """Point an alias at a version, or ask a second person to; Conflict when the gate says no."""
         found = self._registry.check_promotion(model, version, alias)
         if self.policy(model) == Policy.gate:
@@ -38,7 +40,7 @@ class Promotion:
         change = AliasChange(alias=alias, version=version, instead_of=self._meaning(model, alias))
         return self._approvals.request(self._team, model, user, change)
 
-    def ask_traffic(self, user: str, model: str, traffic: Traffic) -> Traffic | Approval:
+    def request_traffic(self, user: str, model: str, traffic: Traffic) -> Traffic | Approval:
         """Divide the requests for the model's name, or ask a second person to; Conflict when the gate says no."""
         self._registry.check_traffic(model, traffic)
         if self.policy(model) == Policy.gate:
@@ -49,7 +51,7 @@ class Promotion:
         change = TrafficChange(traffic=traffic, instead_of=now)
         return self._approvals.request(self._team, model, user, change)
 
-    def ask_policy(self, user: str, model: str, policy: Policy) -> ModelPolicy | Approval:
+    def request_policy(self, user: str, model: str, policy: Policy) -> ModelPolicy | Approval:
         """Make a policy stricter at once; looser only by two people."""
         self._registry.versions(model)
         if policy == self.policy(model) or policy == Policy.two_person:

@@ -33,7 +33,7 @@ QUEUED = "queued: the team runs as many jobs as its quota jobs_at_once allows"
 log = logging.getLogger("quantis.reconciler")
 
 
-class _Held(Exception):
+class _QuotaReached(Exception):
     """The job waits its turn; its promise stays."""
 
 
@@ -92,7 +92,7 @@ class Reconciler:
                 self._submit(item)
             elif item.topic == STOP:
                 self._stop_job(item)
-        except _Held:
+        except _QuotaReached:
             return
         except QuantisError:
             raise
@@ -110,7 +110,7 @@ class Reconciler:
             return
         if self._quotas and not self._quotas.may_start(item.team):
             self._jobs.hold(item, QUEUED, HOLD_TIME)
-            raise _Held
+            raise _QuotaReached
         submission_id = _submission_id(job.id)
         self._server.submit(job, submission_id)
         self._jobs.submitted(item.team, job.id, submission_id)

@@ -49,7 +49,7 @@ class Executor(Protocol):
         ...
 
 
-class InProcess:
+class InProcessExecutor:
     """One item after the other, here; an item that overruns is let finish."""
 
     def map(
@@ -68,7 +68,7 @@ class InProcess:
             yield number, _attempt(function, shared, item, allowance(len(items) - number))
 
 
-class OnRay:
+class RayExecutor:
     """One Ray task per item, as many at once as there are CPUs; a task that overruns is killed."""
 
     def __init__(self, cpus: float = 0.5) -> None:
@@ -106,7 +106,9 @@ class OnRay:
                     yield running.pop(stream).number, outcome
             for stream in [stream for stream, one in running.items() if one.left() <= 0]:
                 ray.cancel(stream, force=True)
-                SPENT.cpu_seconds += self._cpus * running[stream].took()  # what was killed can say nothing
+                RESOURCE_USAGE.cpu_seconds += (
+                    self._cpus * running[stream].took()
+                )  # what was killed can say nothing
                 yield running[stream].number, running.pop(stream).overrun()
 
     @property
@@ -139,7 +141,7 @@ class _Running:
 
 
 @dataclass
-class Spent:
+class ResourceUsage:
     """What this process had others do: CPU time of tasks, and what was reserved, busy or not."""
 
     cpu_seconds: float = 0.0
@@ -161,7 +163,7 @@ class _Metered:
     cpu_seconds: float
 
 
-SPENT = Spent()
+RESOURCE_USAGE = ResourceUsage()
 _BEGUN = "begun"
 
 
@@ -200,7 +202,7 @@ def _collect(reference: Any) -> Any:
     except ray.exceptions.RayError as error:
         return error
     if isinstance(found, _Metered):
-        SPENT.cpu_seconds += found.cpu_seconds
+        RESOURCE_USAGE.cpu_seconds += found.cpu_seconds
         return found.result
     return found
 

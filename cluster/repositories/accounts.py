@@ -21,11 +21,11 @@ DEFAULT_TEAM = "default"
 _REFUSED = "user name or password is wrong"
 
 
-class Accounts:
+class UserAccounts:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def anybody(self) -> bool:
+    def any_user(self) -> bool:
         with self._database.read() as session:
             return bool(session.scalar(select(func.count()).select_from(UserRow)))
 
@@ -40,7 +40,7 @@ class Accounts:
                 raise Conflict(f"user name {user_name!r} is taken; choose another")
             return user_of(_insert(session, team, user_name, password_hash, role))
 
-    def found_team(self, team: str, quota: Quota, admin: str, password: str) -> None:
+    def create_team(self, team: str, quota: Quota, admin: str, password: str) -> None:
         """A team and its first admin, both or none; Conflict when either name is taken."""
         check_password(password, admin)
         password_hash = hash_password(password)
@@ -120,7 +120,9 @@ class Accounts:
             raise Unauthenticated(_REFUSED)
         return user
 
-    def external(self, issuer: str, subject: str, wanted_name: str, team: str, role: Role) -> User:
+    def find_or_create_external(
+        self, issuer: str, subject: str, wanted_name: str, team: str, role: Role
+    ) -> User:
         """The user whom an identity provider vouches for; made at their first sign-in.
 
         It is never an account that exists under that name: who the provider calls `ann` need not be ours.

@@ -30,7 +30,7 @@ _CHUNK = 1000
 
 
 @dataclass
-class Call:
+class AuditedCall:
     """What is known of a mutating call while it goes on."""
 
     action: str
@@ -49,14 +49,14 @@ class AuditTrail:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def begin(self, call: Call) -> None:
+    def begin(self, call: AuditedCall) -> None:
         """Write down that the call is about to happen."""
         row = AuditEventRow(id=call.id, at=datetime.now(UTC), status=0, outcome=Outcome.interrupted)
         _describe(row, call)
         with self._database.append() as session:
             session.add(row)
 
-    def seal(self, call: Call, status: int) -> AuditEvent | None:
+    def seal(self, call: AuditedCall, status: int) -> AuditEvent | None:
         """Add the call with its outcome to the chain; None when it is in the chain already."""
         with self._database.write() as session:
             row = session.get_one(AuditEventRow, call.id)
@@ -137,7 +137,7 @@ class AuditTrail:
                 return AuditVerdict(intact=True, events=seen, head=previous)
 
 
-def _describe(row: AuditEventRow, call: Call) -> None:
+def _describe(row: AuditEventRow, call: AuditedCall) -> None:
     row.team_id, row.action, row.object = call.team, call.action[:120], call.object[:400]
     row.actor_kind, row.actor_id, row.actor = call.actor_kind, call.actor_id[:80], call.actor[:80]
     row.request_id, row.address, row.detail = call.request_id[:64], call.address[:64], call.detail

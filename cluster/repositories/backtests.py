@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from cluster.data_layout import Storage
+from cluster.data_layout import DataLayout
 from cluster.repositories import paging
 from quantis.errors import InvalidInput, NotFound
 from quantis.files import sync_folder
@@ -21,12 +21,12 @@ FORECASTS = "forecasts"
 
 
 class Backtests:
-    def __init__(self, storage: Storage) -> None:
-        self._storage = storage
+    def __init__(self, data_layout: DataLayout) -> None:
+        self._data_layout = data_layout
 
-    def keep(self, team: str, job_id: str, tables: Mapping[str, pa.Table]) -> Path:
+    def save(self, team: str, job_id: str, tables: Mapping[str, pa.Table]) -> Path:
         """Write the tables of one backtest, all of them or none; the same job again replaces them."""
-        folder = self._storage.backtest(team, job_id)
+        folder = self._data_layout.backtest(team, job_id)
         folder.mkdir(parents=True, exist_ok=True)
         for name, table in tables.items():
             partial = folder / f".{name}.parquet"
@@ -49,7 +49,7 @@ class Backtests:
 
         NotFound when the backtest was not cut that way.
         """
-        path = self._storage.backtest(team, job_id) / f"{dimension}.parquet"
+        path = self._data_layout.backtest(team, job_id) / f"{dimension}.parquet"
         if not path.is_file():
             raise NotFound(f"backtest {job_id} has no figures by {dimension}")
         table = pq.read_table(path)

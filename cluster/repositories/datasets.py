@@ -25,7 +25,7 @@ from quantis.types.datasets import (
 
 
 @dataclass(frozen=True)
-class Pinned:
+class PinnedVersion:
     """A version with what its tables are pinned at."""
 
     spec: DatasetSpec
@@ -52,7 +52,7 @@ class NewVersion:
 
 
 @dataclass(frozen=True)
-class Repinned:
+class RewrittenVersion:
     """A version after its tables were rewritten; the counts are given when series were purged."""
 
     pins: dict[str, Any]
@@ -121,7 +121,7 @@ class Datasets:
                 )
             return CheckReport.model_validate(version.report)
 
-    def pinned(self, team: str, name: str, number: int | None = None) -> Pinned:
+    def pinned(self, team: str, name: str, number: int | None = None) -> PinnedVersion:
         """One version, the latest when no number is given; NotFound when there is none."""
         with self._database.read() as session:
             row = _find(session, team, name)
@@ -131,14 +131,14 @@ class Datasets:
                 raise NotFound(f"dataset {name!r} has {which}")
             return _pinned(row, version)
 
-    def latest_pinned(self, team: str, name: str) -> Pinned | None:
+    def latest_pinned(self, team: str, name: str) -> PinnedVersion | None:
         """The latest version; None before the first."""
         with self._database.read() as session:
             row = _find(session, team, name)
             version = _latest(session, row)
             return _pinned(row, version) if version else None
 
-    def all_pinned(self, team: str, name: str) -> list[Pinned]:
+    def all_pinned(self, team: str, name: str) -> list[PinnedVersion]:
         """Every version, oldest first."""
         with self._database.read() as session:
             row = _find(session, team, name)
@@ -146,7 +146,7 @@ class Datasets:
             return [_pinned(row, version) for version in versions]
 
     def add_version(
-        self, team: str, name: str, user: str, new: NewVersion, after: Pinned | None
+        self, team: str, name: str, user: str, new: NewVersion, after: PinnedVersion | None
     ) -> DatasetVersion:
         """Add the version after another; Conflict when a writer was faster, or the tables were rewritten."""
         with self._database.write() as session:
@@ -169,7 +169,9 @@ class Datasets:
             session.flush()
             return _version(name, version)
 
-    def repin(self, team: str, name: str, versions: Mapping[int, Repinned], after: Pinned) -> None:
+    def repin(
+        self, team: str, name: str, versions: Mapping[int, RewrittenVersion], after: PinnedVersion
+    ) -> None:
         """Let versions read rewritten tables, all at once; Conflict when another writer was faster."""
         with self._database.write() as session:
             row = _find(session, team, name)
@@ -184,16 +186,16 @@ class Datasets:
                     version.report = None  # its findings may name what was purged
 
 
-def _check_unchanged(name: str, latest: DatasetVersionRow | None, after: Pinned | None) -> None:
+def _check_unchanged(name: str, latest: DatasetVersionRow | None, after: PinnedVersion | None) -> None:
     found = (latest.number, latest.pins) if latest else None
     if found != ((after.version.number, after.pins) if after else None):
         number = latest.number if latest else None
         raise Conflict(f"another writer was faster: dataset {name!r} is at version {number}; send it again")
 
 
-def _pinned(row: DatasetRow, version: DatasetVersionRow) -> Pinned:
+def _pinned(row: DatasetRow, version: DatasetVersionRow) -> PinnedVersion:
     spec = DatasetSpec.model_validate(row.spec)
-    return Pinned(spec, _version(row.name, version), version.pins, version.content)
+    return PinnedVersion(spec, _version(row.name, version), version.pins, version.content)
 
 
 def _row(session: Session, team: str, name: str) -> DatasetRow | None:

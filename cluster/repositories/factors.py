@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 
 from cluster.database.engine import Database
 from cluster.database.tables import UserRow
-from cluster.encryption import Sealer
+from cluster.encryption import Cipher
 from quantis.errors import Conflict, NotFound, Unauthenticated
 from quantis.types.accounts import SecondFactorSecret
 
@@ -21,9 +21,9 @@ STEP_SECONDS, DIGITS = 30, 6
 
 
 class SecondFactors:
-    def __init__(self, database: Database, sealer: Sealer) -> None:
+    def __init__(self, database: Database, cipher: Cipher) -> None:
         self._database = database
-        self._sealer = sealer
+        self._cipher = cipher
 
     def begin(self, user_id: str) -> SecondFactorSecret:
         """A new secret, which counts once a code of it was given; Conflict while one counts."""
@@ -32,7 +32,7 @@ class SecondFactors:
             row = session.get_one(UserRow, user_id)
             if row.totp_on:
                 raise Conflict("a second factor is on already; take it away first")
-            row.totp = self._sealer.seal(plain, _place(user_id))
+            row.totp = self._cipher.encrypt(plain, _place(user_id))
             text = base64.b32encode(plain).decode()
             label = quote(f"Quantis:{row.user_name}")
             return SecondFactorSecret(secret=text, uri=f"otpauth://totp/{label}?secret={text}&issuer=Quantis")
@@ -51,19 +51,19 @@ class SecondFactors:
             row = session.get_one(UserRow, user_id)
             row.totp, row.totp_on, row.totp_step = None, False, 0
 
-    def sealed(self) -> int:
+    def count_encrypted(self) -> int:
         """How many secrets need the key."""
         with self._database.read() as session:
             return session.scalar(select(func.count()).where(UserRow.totp.is_not(None))) or 0
 
-    def reseal(self) -> int:
+    def reencrypt(self) -> int:
         """Seal what an older key sealed with the newest one; how many there were."""
         with self._database.write() as session:
             rows = session.scalars(select(UserRow).where(UserRow.totp.is_not(None))).all()
-            old = [row for row in rows if row.totp and not self._sealer.is_newest(row.totp)]
+            old = [row for row in rows if row.totp and not self._cipher.uses_newest_key(row.totp)]
             for row in old:
-                plain = self._sealer.open(row.totp or b"", _place(row.id))
-                row.totp = self._sealer.seal(plain, _place(row.id))
+                plain = self._cipher.decrypt(row.totp or b"", _place(row.id))
+                row.totp = self._cipher.encrypt(plain, _place(row.id))
             return len(old)
 
     def _use(self, user_id: str, code: str, *, on: bool) -> None:
@@ -71,7 +71,7 @@ class SecondFactors:
             row = session.get_one(UserRow, user_id)
             if row.totp is None or (on and row.totp_on) or not (on or row.totp_on):
                 raise NotFound("there is no second factor to do this with")
-            step = _matching_step(self._sealer.open(row.totp, _place(user_id)), code)
+            step = _matching_step(self._cipher.decrypt(row.totp, _place(user_id)), code)
             if step is None or step <= row.totp_step:
                 raise Unauthenticated("the code is wrong, or was used before; wait for the next one")
             row.totp_step = step

@@ -123,7 +123,7 @@ class Jobs:
             )
             return [_event(row) for row in session.scalars(query)]
 
-    def tell(
+    def add_event(
         self,
         team: str,
         job_id: str,

@@ -39,7 +39,7 @@ class Principal:
     factor_missing: bool = False
     """Whether this platform asks for a second factor that the person does not have yet."""
 
-    def may(self, least: Role) -> bool:
+    def has_role(self, least: Role) -> bool:
         return RANK[self.role] >= RANK[least]
 
 

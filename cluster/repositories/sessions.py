@@ -23,7 +23,7 @@ MOST_SESSIONS = 50
 """Of one person; a further sign-in ends the one that was not used for longest."""
 
 
-class Lifetime(NamedTuple):
+class SessionLifetime(NamedTuple):
     """Days until a session ends that is not used, and until it ends in any case."""
 
     idle: int = 14
@@ -33,7 +33,7 @@ class Lifetime(NamedTuple):
         return min(now + timedelta(days=self.idle), begun + timedelta(days=self.most))
 
 
-class Rotation(NamedTuple):
+class TokenRotation(NamedTuple):
     """The owner of a session, and its next refresh token, handed out once."""
 
     user: User
@@ -46,7 +46,9 @@ class Sessions:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def start(self, user: User, lifetime: Lifetime, agent: str = "", address: str = "") -> Rotation:
+    def start(
+        self, user: User, lifetime: SessionLifetime, agent: str = "", address: str = ""
+    ) -> TokenRotation:
         now = datetime.now(UTC)
         with self._database.write() as session:
             _make_room(session, user)
@@ -62,9 +64,9 @@ class Sessions:
             )
             session.add(row)
             session.flush()
-            return Rotation(user, _new_token(session, row), row.id, row.expires_at)
+            return TokenRotation(user, _new_token(session, row), row.id, row.expires_at)
 
-    def rotate(self, token: str, lifetime: Lifetime) -> Rotation:
+    def rotate(self, token: str, lifetime: SessionLifetime) -> TokenRotation:
         """Exchange a refresh token for the next of its session; a token that comes twice ends the session."""
         reused = False
         with self._database.write() as session:
@@ -82,7 +84,7 @@ class Sessions:
             else:
                 found.used_at = row.used_at = now
                 row.expires_at = lifetime.end(row.created_at, now)
-                rotation = Rotation(user_of(user), _new_token(session, row), row.id, row.expires_at)
+                rotation = TokenRotation(user_of(user), _new_token(session, row), row.id, row.expires_at)
         if reused:
             raise Unauthenticated("the refresh token was used before; its session is ended, sign in again")
         return rotation
@@ -96,7 +98,7 @@ class Sessions:
             _end(session, SessionRow.id == found.family)
             return user_of(session.get_one(UserRow, found.user_id))
 
-    def of(self, user_id: str, current: str = "") -> list[Session]:
+    def for_user(self, user_id: str, current: str = "") -> list[Session]:
         """Those that could still be carried on, last used first."""
         with self._database.read() as session:
             query = (

@@ -15,7 +15,7 @@ from quantis.types.jobs import JobState
 from quantis.types.teams import Quota, Team
 
 
-class Work(NamedTuple):
+class TeamUsage(NamedTuple):
     """What the jobs of a team use: how many Ray has now, and their seconds in this calendar month (UTC)."""
 
     running: int
@@ -47,7 +47,7 @@ class Teams:
             row = session.get(TeamRow, name)
             return Quota.model_validate(row.quota) if row else Quota()
 
-    def work(self, name: str) -> Work:
+    def work(self, name: str) -> TeamUsage:
         with self._database.read() as session:
             running = select(func.count()).where(
                 JobRow.team_id == name,
@@ -59,7 +59,7 @@ class Teams:
                 or_(JobRow.ended_at.is_(None), JobRow.ended_at >= month_start()),
             )
             cpu, gpu = session.execute(seconds).one()
-            return Work(session.scalar(running) or 0, cpu or 0.0, gpu or 0.0)
+            return TeamUsage(session.scalar(running) or 0, cpu or 0.0, gpu or 0.0)
 
 
 def month_start() -> datetime:

@@ -27,7 +27,7 @@ class Vintages:
         self._database = database
         self._waiting = waiting
 
-    def keep(self, team: str, request: ForecastRequest, response: ForecastResponse) -> None:
+    def append(self, team: str, request: ForecastRequest, response: ForecastResponse) -> None:
         try:
             with self._database.append() as session:
                 session.add(_row(team, request, response))

@@ -20,26 +20,26 @@ _MB = 1_000_000
 class Quotas:
     def __init__(self, teams: Teams, settings: Settings) -> None:
         self._teams = teams
-        self._storage = settings.storage
+        self._data_layout = settings.data_layout
         self._defaults = settings.default_quota
         self._measured: dict[str, tuple[float, int]] = {}
         self._lock = threading.Lock()
 
-    def filled(self, quota: Quota) -> Quota:
+    def with_defaults(self, quota: Quota) -> Quota:
         """A team's quota with the defaults where it says nothing."""
         return self._defaults.model_copy(update=quota.model_dump(exclude_none=True))
 
-    def of(self, team: str) -> Quota:
-        return self.filled(self._teams.quota(team))
+    def for_team(self, team: str) -> Quota:
+        return self.with_defaults(self._teams.quota(team))
 
     def may_start(self, team: str) -> bool:
         """Whether Ray may get another job of the team now."""
-        limit = self.of(team).jobs_at_once
+        limit = self.for_team(team).jobs_at_once
         return limit is None or self._teams.work(team).running < limit
 
     def check_compute(self, team: str, quota: Quota) -> None:
         """QuotaExceeded when the seconds of this month are used up."""
-        limits = self.filled(quota)
+        limits = self.with_defaults(quota)
         if limits.cpu_seconds is None and limits.gpu_seconds is None:
             return
         work = self._teams.work(team)
@@ -55,7 +55,7 @@ class Quotas:
 
     def check_storage(self, team: str, quota: Quota) -> None:
         """QuotaExceeded when the team's files take more than they may."""
-        limit = self.filled(quota).storage_mb
+        limit = self.with_defaults(quota).storage_mb
         if limit is not None and (used := self._stored(team)) >= limit * _MB:
             raise QuotaExceeded(
                 f"the team stores {used // _MB} of its {limit} MB (storage_mb); "
@@ -64,7 +64,7 @@ class Quotas:
 
     def usage(self, team: str, requests: int, resets_at: datetime | None) -> Usage:
         """Everything that is limited, and how much of it is used; `requests` of this minute."""
-        limits, work, month = self.of(team), self._teams.work(team), _next_month()
+        limits, work, month = self.for_team(team), self._teams.work(team), _next_month()
         items = [
             Used(name="jobs_at_once", used=work.running, limit=limits.jobs_at_once, unit="jobs"),
             Used(
@@ -89,7 +89,7 @@ class Quotas:
         with self._lock:
             at, size = self._measured.get(team, (-_MEASURED_FOR, 0))
             if time.monotonic() - at >= _MEASURED_FOR:
-                size = sum(_bytes(folder) for folder in self._storage.folders(team))
+                size = sum(_bytes(folder) for folder in self._data_layout.folders(team))
                 self._measured[team] = (time.monotonic(), size)
             return size
 

@@ -36,7 +36,7 @@ log = logging.getLogger("quantis.limits")
 
 
 @dataclass(frozen=True)
-class Count:
+class RateCount:
     """What a take found: whether it succeeded, the takes in the window, and the seconds until it ends."""
 
     allowed: bool
@@ -48,13 +48,13 @@ class Count:
         return max(1, math.ceil(self.resets_in))
 
 
-class Counters(Protocol):
+class RateCounters(Protocol):
     @property
     def blocking(self) -> bool:
         """Whether a take may wait for a network."""
         ...
 
-    def take(self, key: str, limit: int, seconds: float, cost: int = 1) -> Count:
+    def take(self, key: str, limit: int, seconds: float, cost: int = 1) -> RateCount:
         """Count `cost` more if that stays within the limit. 0 only looks, -1 gives one back."""
         ...
 
@@ -76,7 +76,7 @@ class FileCounters:
         self._map = mmap.mmap(self._file, BUCKETS * _BUCKET)
         self._lock = threading.Lock()
 
-    def take(self, key: str, limit: int, seconds: float, cost: int = 1) -> Count:
+    def take(self, key: str, limit: int, seconds: float, cost: int = 1) -> RateCount:
         with self._lock:
             fcntl.flock(self._file, fcntl.LOCK_EX)
             try:
@@ -88,7 +88,7 @@ class FileCounters:
         self._map.close()
         os.close(self._file)
 
-    def _count(self, digest: bytes, limit: int, seconds: float, cost: int) -> Count:
+    def _count(self, digest: bytes, limit: int, seconds: float, cost: int) -> RateCount:
         now = time.time()
         place, ends, used = self._find(digest, now)
         if not now < ends <= now + seconds:  # over, or from before the clock was set back
@@ -98,7 +98,7 @@ class FileCounters:
             used = max(0, used + cost)
             if cost:
                 _SLOT.pack_into(self._map, place, digest, ends, used, 0)
-        return Count(allowed, used, ends - now)
+        return RateCount(allowed, used, ends - now)
 
     def _find(self, digest: bytes, now: float) -> tuple[int, float, int]:
         """(place, end, takes) of a key; a place to put it at when it is new."""
@@ -117,25 +117,25 @@ class RedisCounters:
 
     blocking = True
 
-    def __init__(self, url: str, meanwhile: Counters) -> None:
+    def __init__(self, url: str, meanwhile: RateCounters) -> None:
         self._redis: Any = redis.Redis.from_url(url, socket_timeout=1.0, socket_connect_timeout=1.0)
         self._script = self._redis.register_script(_SCRIPT)
         self._meanwhile = meanwhile
 
-    def take(self, key: str, limit: int, seconds: float, cost: int = 1) -> Count:
+    def take(self, key: str, limit: int, seconds: float, cost: int = 1) -> RateCount:
         try:
             name = f"quantis:limit:{_digest(key).hex()}"  # a name may be what somebody mistyped
             allowed, used, rest = self._script(keys=[name], args=[cost, limit, int(seconds * 1000)])
         except redis.RedisError as error:
             log.warning("Redis does not answer, this node counts alone: %s", type(error).__name__)
             return self._meanwhile.take(key, limit, seconds, cost)
-        return Count(bool(allowed), int(used), int(rest) / 1000)
+        return RateCount(bool(allowed), int(used), int(rest) / 1000)
 
 
 def _digest(key: str) -> bytes:
     return hashlib.blake2b(key.encode(errors="replace"), digest_size=16).digest()
 
 
-def open_counters(folder: Path, redis_url: str | None) -> Counters:
+def open_counters(folder: Path, redis_url: str | None) -> RateCounters:
     here = FileCounters(folder / "limits")
     return RedisCounters(redis_url, here) if redis_url else here

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from cluster.ray.session import OnRay
+from cluster.ray.session import RayExecutor
 from features.store.snapshots import PanelSnapshots, VintageSnapshots, cutoffs
 from jobs.evaluation import candidates as choose
 from jobs.evaluation.candidates import Candidate, EvaluationResult, EvaluationSetup
@@ -106,7 +106,7 @@ def _judged(
     part: float | None,
 ) -> dict[str, EvaluationResult | Exception]:
     """The outcomes of these members by name; as long as they take without a `part` of the time."""
-    executor = OnRay(cpus=1)
+    executor = RayExecutor(cpus=1)
     units = choose.split_into_blocks(group, setup, executor.width)
     allowance = budget.allowances(units, executor.width, part) if part else _unlimited
     found: dict[str, list[EvaluationResult | Exception]] = {member.name: [] for member in group}
@@ -165,7 +165,7 @@ def fit_on_ray(
     if not members:
         return {}
     shared = (snapshot, setup.task, setup.families)
-    done = OnRay(cpus=1).within(choose.fit_on_shared_snapshot, shared, members, lambda waiting: seconds)
+    done = RayExecutor(cpus=1).within(choose.fit_on_shared_snapshot, shared, members, lambda waiting: seconds)
     return {members[number].name: outcome for number, outcome in done}
 
 
@@ -191,5 +191,5 @@ def _vintage(context: Context[Any], task: Task) -> VintageSnapshots | None:
 
 def _told(context: Context[Any], score: Score) -> Score:
     data = {"seconds": score.seconds, "failed": score.failed, **score.metrics}
-    context.jobs.tell(context.team, context.job_id, "metric", score.model, data=data)
+    context.jobs.add_event(context.team, context.job_id, "metric", score.model, data=data)
     return score

@@ -15,7 +15,7 @@ import ray.train
 import torch
 from ray.train.torch import TorchTrainer
 
-from cluster.ray.session import SPENT
+from cluster.ray.session import RESOURCE_USAGE
 from cluster.settings import look_at_training_often
 from jobs.runtime import Context
 from jobs.tft.train_worker import ParentModel, ProgressReporter, train
@@ -100,6 +100,6 @@ def train_on_ray(
             failure_config=ray.train.FailureConfig(max_failures=_FAILURES),
         ),
     )  # fmt: skip
-    with SPENT.reserved(0.5 * params.workers, params.workers if torch.cuda.is_available() else 0):
+    with RESOURCE_USAGE.reserved(0.5 * params.workers, params.workers if torch.cuda.is_available() else 0):
         trainer.fit()
     return read_bundle(own / "bundle")

@@ -55,7 +55,7 @@ class ProgressReporter:
         database = Database(Settings().sql_url)
         text = f"tft ({self.what}): step {step} of {self.steps}, loss {loss:.4f}"
         data = {"step": step, "loss": round(loss, 5)}
-        Jobs(database).tell(self.team, self.job, "progress", text, data=data)
+        Jobs(database).add_event(self.team, self.job, "progress", text, data=data)
         database.close()
 
 

@@ -14,7 +14,7 @@ RATE = "[$__rate_interval]"
 
 
 @dataclass(frozen=True)
-class Panel:
+class GrafanaPanel:
     """One panel; `queries` are (expression, legend), the width is in 24ths."""
 
     title: str
@@ -28,9 +28,9 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class Row:
+class GrafanaRow:
     title: str
-    panels: tuple[Panel, ...]
+    panels: tuple[GrafanaPanel, ...]
 
 
 def quantile(share: float, metric: str, *by: str) -> str:
@@ -51,71 +51,71 @@ FAILING = "({} or vector(0)) / {}".format(rate(REQUESTS, where='{status=~"5.."}'
 FROM_MODEL = "{} / {}".format(rate(ENTRIES, where='{method="model"}'), rate(ENTRIES))
 
 ROWS = (
-    Row(
+    GrafanaRow(
         "State",
         (
-            Panel("Version", (("max by (version, ray_version) (quantis_build_info)",
+            GrafanaPanel("Version", (("max by (version, ray_version) (quantis_build_info)",
                                "Quantis {{version}}, Ray {{ray_version}}"),), kind="stat", width=6),
-            Panel("Reconciler lease", (("max(quantis_reconciler_lease_held)", "held"),), kind="stat", width=4,
+            GrafanaPanel("Reconciler lease", (("max(quantis_reconciler_lease_held)", "held"),), kind="stat", width=4,
                   about="1 while some process submits jobs; 0 means that no job will start."),
-            Panel("Outbox", (("max(quantis_outbox_pending)", "pending"),), kind="stat", width=4, alarm=10,
+            GrafanaPanel("Outbox", (("max(quantis_outbox_pending)", "pending"),), kind="stat", width=4, alarm=10,
                   about="Jobs accepted but not yet handed to Ray."),
-            Panel("Requests failing", ((FAILING, "5xx"),), unit="percentunit", kind="stat", width=5, alarm=0.01),
-            Panel("Answers from the model", ((FROM_MODEL, "model"),),
+            GrafanaPanel("Requests failing", ((FAILING, "5xx"),), unit="percentunit", kind="stat", width=5, alarm=0.01),
+            GrafanaPanel("Answers from the model", ((FROM_MODEL, "model"),),
                   unit="percentunit", kind="stat", width=5,
                   about="The others came from a simpler method of the fallback chain."),
         ),
     ),
-    Row(
+    GrafanaRow(
         "Requests",
         (
-            Panel("Requests by route", ((rate(REQUESTS, "route"), "{{route}}"),), unit="reqps"),
-            Panel("Latency", (
+            GrafanaPanel("Requests by route", ((rate(REQUESTS, "route"), "{{route}}"),), unit="reqps"),
+            GrafanaPanel("Latency", (
                 (quantile(0.5, "quantis_http_request_seconds"), "p50"),
                 (quantile(0.95, "quantis_http_request_seconds"), "p95"),
                 (quantile(0.99, "quantis_http_request_seconds"), "p99"),
             ), unit="s"),
-            Panel("Errors by route and status", (
+            GrafanaPanel("Errors by route and status", (
                 (rate(REQUESTS, "route", "status", where='{status=~"[45].."}'), "{{status}} {{route}}"),
             ), unit="reqps"),
         ),
     ),
-    Row(
+    GrafanaRow(
         "Forecasts",
         (
-            Panel("Entries by method and reason", ((rate(ENTRIES, "method", "reason"), "{{method}} {{reason}}"),),
+            GrafanaPanel("Entries by method and reason", ((rate(ENTRIES, "method", "reason"), "{{method}} {{reason}}"),),
                   unit="short", stacked=True),
-            Panel("Forecaster latency by model", (
+            GrafanaPanel("Forecaster latency by model", (
                 (quantile(0.5, "quantis_forecast_seconds", "model"), "p50 {{model}}"),
                 (quantile(0.95, "quantis_forecast_seconds", "model"), "p95 {{model}}"),
             ), unit="s"),
-            Panel("Series per request", (
+            GrafanaPanel("Series per request", (
                 (quantile(0.5, "quantis_forecast_series"), "p50"),
                 (quantile(0.95, "quantis_forecast_series"), "p95"),
             )),
-            Panel("Vintages written", ((rate("quantis_vintages_written_total"), "vintages"),), width=12),
-            Panel("Model loads", (
+            GrafanaPanel("Vintages written", ((rate("quantis_vintages_written_total"), "vintages"),), width=12),
+            GrafanaPanel("Model loads", (
                 ("sum by (model, outcome) (increase(quantis_model_loads_total[$__range]))", "{{model}} {{outcome}}"),
             ), width=12),
         ),
     ),
-    Row(
+    GrafanaRow(
         "Jobs",
         (
-            Panel("Jobs by state", (("max by (state, kind) (quantis_jobs) > 0", "{{kind}} {{state}}"),), stacked=True),
-            Panel("Seconds per job", ((quantile(0.5, "quantis_job_seconds", "kind"), "p50 {{kind}}"),), unit="s"),
-            Panel("Outbox and reconciler", (
+            GrafanaPanel("Jobs by state", (("max by (state, kind) (quantis_jobs) > 0", "{{kind}} {{state}}"),), stacked=True),
+            GrafanaPanel("Seconds per job", ((quantile(0.5, "quantis_job_seconds", "kind"), "p50 {{kind}}"),), unit="s"),
+            GrafanaPanel("Outbox and reconciler", (
                 ("max(quantis_outbox_pending)", "pending"),
                 (rate("quantis_reconciler_ticks_total", "outcome"), "rounds/s {{outcome}}"),
             )),
         ),
     ),
-    Row(
+    GrafanaRow(
         "Data and people",
         (
-            Panel("Uploads by outcome", ((rate("quantis_uploads_total", "outcome"), "{{outcome}}"),)),
-            Panel("Rows ingested", ((rate("quantis_rows_ingested_total"), "rows/s"),)),
-            Panel("Sign-ins by outcome", ((rate("quantis_sign_ins_total", "outcome"), "{{outcome}}"),)),
+            GrafanaPanel("Uploads by outcome", ((rate("quantis_uploads_total", "outcome"), "{{outcome}}"),)),
+            GrafanaPanel("Rows ingested", ((rate("quantis_rows_ingested_total"), "rows/s"),)),
+            GrafanaPanel("Sign-ins by outcome", ((rate("quantis_sign_ins_total", "outcome"), "{{outcome}}"),)),
         ),
     ),
 )  # fmt: skip
@@ -156,7 +156,7 @@ def _panels() -> list[dict[str, Any]]:
     return made
 
 
-def _panel(panel: Panel, number: int, place: dict[str, int]) -> dict[str, Any]:
+def _panel(panel: GrafanaPanel, number: int, place: dict[str, int]) -> dict[str, Any]:
     steps: list[dict[str, Any]] = [{"color": "green", "value": None}]
     if panel.alarm is not None:
         steps.append({"color": "red", "value": panel.alarm})
@@ -188,7 +188,7 @@ def _panel(panel: Panel, number: int, place: dict[str, int]) -> dict[str, Any]:
     }
 
 
-def _options(panel: Panel) -> dict[str, Any]:
+def _options(panel: GrafanaPanel) -> dict[str, Any]:
     if panel.kind == "stat":
         mode = "name" if panel.title == "Version" else "value"
         return {"reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False}, "textMode": mode}

@@ -30,16 +30,16 @@ router = APIRouter(prefix="/v1", tags=["accounts"], route_class=StrictRoute)
 @router.get("/setup")
 def setup_state(services: AppServices) -> SetupState:
     """Whether the first admin is still to be made."""
-    return SetupState(open=not services.accounts.anybody(), oidc=services.provider is not None)
+    return SetupState(open=not services.accounts.any_user(), oidc=services.oidc_provider is not None)
 
 
 @router.post("/setup", status_code=201)
 def set_up(body: SetupRequest, request: Request, services: AppServices, call: Audited) -> User:
     """Make the first admin with the one-time secret that `quantis up` wrote."""
     path = services.settings.secret_path("setup-secret")
-    if services.accounts.anybody():
+    if services.accounts.any_user():
         raise Conflict("the first admin exists already; sign in, or ask an admin for an account")
-    with services.limits.sign_in("setup", address_of(request)):
+    with services.rate_limits.sign_in("setup", address_of(request)):
         expected = path.read_text().strip() if path.exists() else ""
         given = body.secret.get_secret_value().strip()
         if not expected or not hmac.compare_digest(expected.encode(), given.encode()):
@@ -76,20 +76,20 @@ def change_password(
     body: PasswordChange, request: Request, principal: CurrentUser, services: AppServices
 ) -> None:
     """Change one's own password; every other session ends."""
-    with services.limits.sign_in(principal.user_name, address_of(request)):
+    with services.rate_limits.sign_in(principal.user_name, address_of(request)):
         services.accounts.change_password(
             principal.user_id,
             body.current.get_secret_value(),
             body.new.get_secret_value(),
             keep=principal.credential,
         )
-    services.identity.forget()
+    services.authenticator.forget()
 
 
 @router.post("/users/me/second-factor", status_code=201)
 def begin_second_factor(principal: CurrentUser, services: AppServices) -> SecondFactorSecret:
     """A secret for an authenticator app, shown once. It counts when a code of it was confirmed."""
-    return services.factors.begin(principal.user_id)
+    return services.second_factors.begin(principal.user_id)
 
 
 @router.put("/users/me/second-factor", status_code=204)
@@ -97,8 +97,8 @@ def confirm_second_factor(
     body: SecondFactorCode, request: Request, principal: CurrentUser, services: AppServices
 ) -> None:
     """Turn the second factor on with a first code."""
-    with services.limits.sign_in(principal.user_name, address_of(request)):
-        services.factors.confirm(principal.user_id, body.code.get_secret_value())
+    with services.rate_limits.sign_in(principal.user_name, address_of(request)):
+        services.second_factors.confirm(principal.user_id, body.code.get_secret_value())
 
 
 @router.delete("/users/me/second-factor", status_code=204)
@@ -106,8 +106,8 @@ def remove_second_factor(
     body: SecondFactorCode, request: Request, principal: CurrentUser, services: AppServices
 ) -> None:
     """Take one's second factor away, with a code of it. Who lost it asks an admin."""
-    with services.limits.sign_in(principal.user_name, address_of(request)):
-        services.factors.remove(principal.user_id, body.code.get_secret_value())
+    with services.rate_limits.sign_in(principal.user_name, address_of(request)):
+        services.second_factors.remove(principal.user_id, body.code.get_secret_value())
 
 
 @router.get("/users")
@@ -137,6 +137,6 @@ def change_user(
         password=change.password.get_secret_value() if change.password else None,
         second_factor=change.second_factor,
     )
-    services.identity.forget()
+    services.authenticator.forget()
     call.detail["user"] = user.user_name
     return user

@@ -27,9 +27,9 @@ from serve.api import (
 from serve.api.dependencies import AppServices, authorise
 from serve.api.strict_route import StrictRoute
 from serve.http import cors, openapi_document, problems
-from serve.http.connection_close import HangUp
-from serve.http.observability import Observed
-from serve.security.audit_middleware import AuditedAnswers
+from serve.http.connection_close import ConnectionCloseMiddleware
+from serve.http.observability import ObservabilityMiddleware
+from serve.security.audit_middleware import AuditMiddleware
 from serve.security.policy import methods_at
 from serve.services import Services
 
@@ -70,10 +70,10 @@ def create_app(services: Services) -> FastAPI:
     app.add_api_route(REST, _nothing, methods=_METHODS, include_in_schema=False)
     if (services.settings.web_dist / "index.html").exists():
         app.frontend("/", directory=services.settings.web_dist, fallback="index.html")
-    app.add_middleware(AuditedAnswers, trail=services.audit)
+    app.add_middleware(AuditMiddleware, trail=services.audit)
     cors.install(app, services.settings.cors_origins)
-    app.add_middleware(Observed, seconds=services.settings.request_seconds)
-    app.add_middleware(HangUp)
+    app.add_middleware(ObservabilityMiddleware, seconds=services.settings.request_seconds)
+    app.add_middleware(ConnectionCloseMiddleware)
     openapi_document.install(app)
     return app
 

@@ -6,7 +6,7 @@ from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Query, Response
 
-from cluster.repositories.audit import Call
+from cluster.repositories.audit import AuditedCall
 from quantis.types.approvals import Approval, ApprovalState, ModelPolicy
 from quantis.types.base import Id, Name, Page
 from quantis.types.registry import AliasRequest, ModelVersion, Traffic
@@ -32,7 +32,7 @@ def promote(
 ) -> ModelVersion | Approval:
     """Point an alias at a version; under `two_person` a second person decides, and the answer is 202."""
     call.detail = {"version": body.version}
-    found = services.promotion(principal.team).ask(principal.user_name, name, body.version, alias)
+    found = services.promotion(principal.team).request_alias(principal.user_name, name, body.version, alias)
     return _answered(found, response, call)
 
 
@@ -56,7 +56,7 @@ def set_model_traffic(
 ) -> Traffic | Approval:
     """Divide them anew, by each request's first series; under `two_person` a second person decides, 202."""
     call.detail = {"shares": {str(share.version): share.percent for share in body.shares}}
-    found = services.promotion(principal.team).ask_traffic(principal.user_name, name, body)
+    found = services.promotion(principal.team).request_traffic(principal.user_name, name, body)
     return _answered(found, response, call)
 
 
@@ -81,7 +81,7 @@ def set_model_policy(
 ) -> ModelPolicy | Approval:
     """Make the policy stricter at once; looser only by a second person, 202."""
     call.detail = {"policy": body.policy}
-    found = services.promotion(principal.team).ask_policy(principal.user_name, name, body.policy)
+    found = services.promotion(principal.team).request_policy(principal.user_name, name, body.policy)
     return _answered(found, response, call)
 
 
@@ -116,7 +116,7 @@ def refuse(approval_id: Id, principal: CurrentUser, services: AppServices) -> Ap
     return services.promotion(principal.team).refuse(principal.user_name, approval_id)
 
 
-def _answered(found: Decided, response: Response, call: Call) -> Decided:
+def _answered(found: Decided, response: Response, call: AuditedCall) -> Decided:
     if isinstance(found, Approval):
         response.status_code = 202
         call.detail["approval"] = found.id

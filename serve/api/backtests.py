@@ -6,7 +6,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from cluster.repositories.backtests import Backtests
 from quantis.errors import NotFound
 from quantis.types.base import Id, Page
 from quantis.types.registry import Backtest, Dimension, Figures
@@ -35,7 +34,7 @@ def backtest_figures(
 ) -> Page[Figures]:
     """Every metric for each series, horizon step, window or segment."""
     found = _found(job_id, principal, services)
-    kept = Backtests(services.settings.storage)
+    kept = services.backtests
     return kept.page(principal.team, found.id, dimension, model=model, cursor=cursor, limit=limit)
 
 

@@ -28,7 +28,7 @@ from quantis.types.datasets import (
 from quantis.types.imports import ImportRequest
 from serve.api.dependencies import AppServices, CurrentUser, Principal
 from serve.api.strict_route import MAX_SECONDS, StrictRoute
-from serve.api.uploads import SAME, UPLOADS, HowToRead, Reading, received
+from serve.api.uploads import SAME, UPLOADS, HowToRead, ReadRequest, received
 from serve.services import Services
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=StrictRoute)
@@ -90,11 +90,11 @@ def import_file(
     """Add a version from a file of the configured object store or a mounted folder; else as an upload."""
     catalogue, settings = services.catalogue, services.settings
     catalogue.declared(principal.team, name)
-    with tempfile.TemporaryDirectory(dir=settings.storage.incoming) as folder:
+    with tempfile.TemporaryDirectory(dir=settings.data_layout.incoming) as folder:
         path = Path(folder) / "body"
         services.imports.fetch(principal.team, body.url, path, settings.max_upload_mb * 1024 * 1024)
         file = body.url.rpartition("/")[2]
-        result = _ingest(services, principal, name, path, file, Reading(None, body.options))
+        result = _ingest(services, principal, name, path, file, ReadRequest(None, body.options))
     response.status_code = 201 if result.created else 200
     return result
 
@@ -191,7 +191,7 @@ def _summary(row: dict[str, object]) -> SeriesSummary:
 
 
 def _check(
-    services: Services, principal: Principal, name: str, path: Path, file: str, how: Reading
+    services: Services, principal: Principal, name: str, path: Path, file: str, how: ReadRequest
 ) -> CheckReport:
     declared = services.catalogue.datasets.find(principal.team, name)
     report, _, _ = check_untrusted_file(
@@ -206,7 +206,7 @@ def _check(
 
 
 def _ingest(
-    services: Services, principal: Principal, name: str, path: Path, file: str, how: Reading
+    services: Services, principal: Principal, name: str, path: Path, file: str, how: ReadRequest
 ) -> UploadResult:
     catalogue, team = services.catalogue, principal.team
     declared = catalogue.declared(team, name)

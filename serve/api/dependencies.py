@@ -10,14 +10,14 @@ from fastapi.security import OAuth2
 from starlette.concurrency import run_in_threadpool
 
 from cluster.repositories.accounts import DEFAULT_TEAM
-from cluster.repositories.audit import Call
+from cluster.repositories.audit import AuditedCall
 from cluster.repositories.principals import Principal as Principal
 from quantis.errors import Forbidden, NotFound, TooManyRequests, Unauthenticated, Unavailable
 from quantis.types.accounts import Role
 from quantis.types.job_specs import JobSpec
 from quantis.types.keys import Scope
-from serve.security.authentication import Known
-from serve.security.policy import ANY, CHANGING_READS, JOB_POLICY, PERSON, POLICY, Rule
+from serve.security.authentication import AuthenticatedCaller
+from serve.security.policy import ANY, CHANGING_READS, JOB_POLICY, PERSON, POLICY, AccessRule
 from serve.security.rate_limits import address_of
 from serve.services import Services, services_of
 
@@ -53,7 +53,7 @@ async def admit(request: Request) -> None:
     try:
         known = await _identified(request, services)
     except Unauthenticated:
-        await services.limits.stranger(address_of(request))
+        await services.rate_limits.stranger(address_of(request))
         await begin(request, services)
         raise
     request.state.known, request.state.principal = known, known.principal
@@ -89,9 +89,9 @@ def _signed_in(principal: Annotated[Principal | None, Depends(authorise)]) -> Pr
 CurrentUser = Annotated[Principal, Depends(_signed_in)]
 
 
-def check(rule: Rule, principal: Principal) -> None:
+def check(rule: AccessRule, principal: Principal) -> None:
     """Forbidden when the rule says no."""
-    if not principal.may(rule.least):
+    if not principal.has_role(rule.least):
         raise Forbidden(f"the role {principal.role} may not do this; it needs {rule.least}")
     if rule.operator and principal.team != DEFAULT_TEAM:
         raise Forbidden("only an admin of the team that runs the platform may do this")
@@ -107,21 +107,21 @@ def check(rule: Rule, principal: Principal) -> None:
 def check_job(principal: Principal, spec: JobSpec) -> None:
     """Some kinds of job need more than the route does."""
     least: Role = JOB_POLICY[spec.kind]
-    if not principal.may(least):
+    if not principal.has_role(least):
         raise Forbidden(f"the role {principal.role} may not start a {spec.kind} job; it needs {least}")
 
 
 async def still_admitted(request: Request) -> bool:
     """Whether whoever is answered is still who they were when the answer began."""
-    known: Known | None = request.state.known
-    return known is None or await services_of(request).identity.holds(known)
+    known: AuthenticatedCaller | None = request.state.known
+    return known is None or await services_of(request).authenticator.is_still_valid(known)
 
 
 async def begin(request: Request, services: Services, principal: Principal | None = None) -> None:
     """Write down that a mutating call is about to happen; whoever ends it finds it in the request's state."""
     if request.method in _READS and (request.method, request.scope["route"].path) not in CHANGING_READS:
         return
-    call = Call(
+    call = AuditedCall(
         action=f"{request.method} {request.scope['route'].path}",
         object=_SECRET.sub(r"\1...", request.url.path),
         request_id=request.state.request_id,
@@ -133,36 +133,36 @@ async def begin(request: Request, services: Services, principal: Principal | Non
     request.state.audit = call
 
 
-def name(call: Call, principal: Principal) -> None:
+def name(call: AuditedCall, principal: Principal) -> None:
     call.team, call.actor_kind = principal.team, principal.kind
     call.actor_id, call.actor = principal.credential or principal.user_id, principal.user_name
 
 
-def audited(request: Request) -> Call:
+def audited(request: Request) -> AuditedCall:
     """The audit event of this call, for a route that has more to say about it."""
-    call: Call = request.state.audit
+    call: AuditedCall = request.state.audit
     return call
 
 
-Audited = Annotated[Call, Depends(audited)]
+Audited = Annotated[AuditedCall, Depends(audited)]
 
 
 async def _admit_anybody(request: Request, services: Services) -> None:
     if request.scope["route"].path.startswith("/v1/"):
-        await services.limits.stranger(address_of(request))
+        await services.rate_limits.stranger(address_of(request))
         await begin(request, services)
 
 
-async def _identified(request: Request, services: Services) -> Known:
+async def _identified(request: Request, services: Services) -> AuthenticatedCaller:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise Unauthenticated("the access token is missing; sign in")
-    return await services.identity.of(token)
+    return await services.authenticator.authenticate(token)
 
 
 async def _count(request: Request, services: Services, principal: Principal) -> None:
-    limit = services.quotas.filled(principal.quota).requests_per_minute
-    shown = await services.limits.team(principal.team, limit)
+    limit = services.quotas.with_defaults(principal.quota).requests_per_minute
+    shown = await services.rate_limits.team(principal.team, limit)
     if shown is None:
         return
     request.state.headers = shown.headers()
@@ -174,7 +174,7 @@ async def _count(request: Request, services: Services, principal: Principal) -> 
         )
 
 
-def _draw(rule: Rule, services: Services, principal: Principal) -> None:
+def _draw(rule: AccessRule, services: Services, principal: Principal) -> None:
     if rule.quota == "compute":
         services.quotas.check_compute(principal.team, principal.quota)
     services.quotas.check_storage(principal.team, principal.quota)

@@ -30,7 +30,7 @@ def api_keys(
     of: Annotated[Literal["me", "team"], Query(description="Admins see those of the team.")] = "me",
 ) -> Page[ApiKey]:
     """API keys, newest first."""
-    everybody = of == "team" and principal.may(Role.admin)
+    everybody = of == "team" and principal.has_role(Role.admin)
     return Page(items=services.keys.all(principal.team, None if everybody else principal.user_id))
 
 
@@ -47,9 +47,9 @@ def create_api_key(
 @router.delete("/api-keys/{key_id}")
 def revoke_api_key(key_id: Id, principal: CurrentUser, services: AppServices) -> ApiKey:
     """End a key of yours; admins end anybody's in the team."""
-    owner = None if principal.may(Role.admin) else principal.user_id
+    owner = None if principal.has_role(Role.admin) else principal.user_id
     revoked = services.keys.revoke(principal.team, key_id, owner)
-    services.identity.forget()
+    services.authenticator.forget()
     return revoked
 
 
@@ -74,7 +74,7 @@ def change_service_account(
     """Change role or scopes, or whether it is disabled."""
     call.detail = change.model_dump(mode="json", exclude_none=True)
     account = services.clients.change(principal.team, client_id, change)
-    services.identity.forget()
+    services.authenticator.forget()
     return account
 
 
@@ -89,4 +89,4 @@ def renew_client_secret(
 @router.delete("/clients/{client_id}", status_code=204)
 def delete_service_account(client_id: Id, principal: CurrentUser, services: AppServices) -> None:
     services.clients.delete(principal.team, client_id)
-    services.identity.forget()
+    services.authenticator.forget()

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Cookie, Form, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
-from cluster.repositories.audit import Call
-from cluster.repositories.sessions import Lifetime, Rotation
+from cluster.repositories.audit import AuditedCall
+from cluster.repositories.sessions import SessionLifetime, TokenRotation
 from monitoring import instruments
 from quantis.errors import InvalidInput, NotFound, SecondFactorRequired, Unauthenticated
 from quantis.types.accounts import Role, TokenResponse, User
@@ -17,7 +17,7 @@ from serve.api.dependencies import AppServices, Audited
 from serve.api.strict_route import StrictRoute
 from serve.security import tokens
 from serve.security.authentication import CLIENT
-from serve.security.oidc import Begun, Provider
+from serve.security.oidc import AuthorizationRequest, OidcProvider
 from serve.security.rate_limits import address_of
 from serve.services import Services
 
@@ -86,7 +86,7 @@ def revoke(
         owner = services.sessions.end_by_token(given) if given else None
         if owner is not None:
             _by(call, owner)
-    services.identity.forget()
+    services.authenticator.forget()
     response.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="strict")
 
 
@@ -111,9 +111,9 @@ def oidc_callback(
     begun: Annotated[str, Cookie(alias=OIDC_COOKIE, include_in_schema=False)] = "",
 ) -> Response:
     """Back from the identity provider: start a session and go to the dashboard."""
-    person = _provider(services).finish(Begun.read(begun), state, code)
+    person = _provider(services).finish(AuthorizationRequest.read(begun), state, code)
     settings = services.settings
-    user = services.accounts.external(
+    user = services.accounts.find_or_create_external(
         person.issuer, person.subject, person.name, settings.oidc_team, Role(settings.oidc_role)
     )
     _by(call, user)
@@ -129,7 +129,7 @@ def oidc_callback(
 def _sign_in(
     request: Request,
     services: Services,
-    call: Call,
+    call: AuditedCall,
     username: str | None,
     password: str | None,
     otp: str | None,
@@ -140,10 +140,10 @@ def _sign_in(
     if team is not None:  # what else is typed there may be a password
         call.team, call.actor = team, username
     try:
-        with services.limits.sign_in(username, address_of(request)):
+        with services.rate_limits.sign_in(username, address_of(request)):
             user = services.accounts.authenticate(username, password)
             if user.second_factor and otp:
-                services.factors.check(user.id, otp)
+                services.second_factors.check(user.id, otp)
     except Unauthenticated:
         instruments.count_sign_in("refused")
         raise
@@ -155,11 +155,11 @@ def _sign_in(
 
 
 def _machine(
-    request: Request, services: Services, call: Call, client_id: str | None, client_secret: str | None
+    request: Request, services: Services, call: AuditedCall, client_id: str | None, client_secret: str | None
 ) -> TokenResponse:
     if not client_id or not client_secret:
         raise InvalidInput("the client_credentials grant needs client_id and client_secret")
-    with services.limits.sign_in(f"{CLIENT}{client_id}", address_of(request)):
+    with services.rate_limits.sign_in(f"{CLIENT}{client_id}", address_of(request)):
         team, account = services.clients.authenticate(client_id, client_secret)
     call.team, call.actor_kind, call.actor_id, call.actor = team, "client", account.id, account.name
     seconds = services.settings.access_token_seconds
@@ -168,7 +168,7 @@ def _machine(
     )
 
 
-def _answer(services: Services, session: Rotation, *, show: bool) -> TokenResponse:
+def _answer(services: Services, session: TokenRotation, *, show: bool) -> TokenResponse:
     seconds = services.settings.access_token_seconds
     return TokenResponse(
         access_token=tokens.issue(session.user.id, services.token_keys[0], seconds, session.session_id),
@@ -177,22 +177,22 @@ def _answer(services: Services, session: Rotation, *, show: bool) -> TokenRespon
     )
 
 
-def _lifetime(services: Services) -> Lifetime:
-    return Lifetime(services.settings.refresh_token_days, services.settings.session_days)
+def _lifetime(services: Services) -> SessionLifetime:
+    return SessionLifetime(services.settings.refresh_token_days, services.settings.session_days)
 
 
-def _keep(response: Response, session: Rotation) -> None:
+def _keep(response: Response, session: TokenRotation) -> None:
     seconds = max(0, round((session.expires_at - datetime.now(UTC)).total_seconds()))
     response.set_cookie(
         COOKIE, session.token, max_age=seconds, path="/", secure=True, httponly=True, samesite="strict"
     )
 
 
-def _provider(services: Services) -> Provider:
-    if services.provider is None:
+def _provider(services: Services) -> OidcProvider:
+    if services.oidc_provider is None:
         raise NotFound("no identity provider is set; sign in with user name and password")
-    return services.provider
+    return services.oidc_provider
 
 
-def _by(call: Call, user: User) -> None:
+def _by(call: AuditedCall, user: User) -> None:
     call.team, call.actor_kind, call.actor_id, call.actor = user.team, "user", user.id, user.user_name

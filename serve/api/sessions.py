@@ -15,18 +15,18 @@ router = APIRouter(prefix="/v1/users/me/sessions", tags=["accounts"], route_clas
 @router.get("")
 def sessions(principal: CurrentUser, services: AppServices) -> Page[Session]:
     """Where one is signed in, last used first."""
-    return Page(items=services.sessions.of(principal.user_id, principal.credential))
+    return Page(items=services.sessions.for_user(principal.user_id, principal.credential))
 
 
 @router.delete("", status_code=204)
 def end_other_sessions(principal: CurrentUser, services: AppServices) -> None:
     """Sign out everywhere but here."""
     services.sessions.end_others(principal.user_id, principal.credential)
-    services.identity.forget()
+    services.authenticator.forget()
 
 
 @router.delete("/{session_id}", status_code=204)
 def end_session(session_id: Id, principal: CurrentUser, services: AppServices) -> None:
     """Sign out there; its tokens stop working at once."""
     services.sessions.end(principal.user_id, session_id)
-    services.identity.forget()
+    services.authenticator.forget()

@@ -26,7 +26,7 @@ def create_team(new: NewTeam, principal: CurrentUser, services: AppServices, cal
     """A team with its first admin, who adds the others."""
     call.detail = {"team": new.name, "admin": new.admin_name}
     password = new.admin_password.get_secret_value()
-    services.accounts.found_team(new.name, new.quota, new.admin_name, password)
+    services.accounts.create_team(new.name, new.quota, new.admin_name, password)
     return services.teams.get(new.name)
 
 
@@ -37,7 +37,7 @@ def change_team(
     """Set what a team may use; what is left out falls back to the platform's defaults."""
     call.detail = {"quota": change.quota.model_dump(exclude_none=True)}
     changed = services.teams.set_quota(team, change.quota)
-    services.identity.forget()
+    services.authenticator.forget()
     return changed
 
 
@@ -54,6 +54,6 @@ def usage_of_teams(principal: CurrentUser, services: AppServices) -> Page[Usage]
 
 
 def _usage(team: str, services: Services) -> Usage:
-    count = services.limits.used(team)
+    count = services.rate_limits.used(team)
     resets_at = datetime.now(UTC) + timedelta(seconds=count.resets_in) if count.used else None
     return services.quotas.usage(team, count.used, resets_at)

@@ -41,7 +41,7 @@ UPLOADS = {
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReadRequest:
     media_type: str | None
     options: ReadOptions
 
@@ -58,7 +58,7 @@ def reading(
         list[Annotated[str, StringConstraints(max_length=256)]] | None,
         Query(max_length=50, description="Renames a column of the file, such as `date=ds`; repeat it."),
     ] = None,
-) -> Reading:
+) -> ReadRequest:
     """What of the file is given in the query; the rest is detected."""
     pairs = [text.rpartition("=")[::2] for text in column or ()]
     if any(not old or not new for old, new in pairs):
@@ -77,17 +77,17 @@ def reading(
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         raise InvalidInput(f"the options of the upload do not fit: {first['msg']}") from None
-    return Reading(_media(request), options)
+    return ReadRequest(_media(request), options)
 
 
-HowToRead = Annotated[Reading, Depends(reading)]
+HowToRead = Annotated[ReadRequest, Depends(reading)]
 
 
 @asynccontextmanager
 async def received(request: Request, services: Services) -> AsyncIterator[Path]:
     """The body in a file of a private folder that is gone afterwards; TooLarge beyond the limit."""
     most = services.settings.max_upload_mb * 1024 * 1024
-    with tempfile.TemporaryDirectory(dir=services.settings.storage.incoming) as folder:
+    with tempfile.TemporaryDirectory(dir=services.settings.data_layout.incoming) as folder:
         path, size = Path(folder) / "body", 0
         with path.open("wb") as file:
             async for chunk in request.stream():

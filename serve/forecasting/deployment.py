@@ -26,14 +26,14 @@ def make_engine(backend: Backend) -> Engine:
     )
 
 
-class Forecaster:
+class ForecasterReplica:
     """A replica. Errors travel as values, so that they arrive as they left."""
 
     def __init__(self) -> None:
         backend = Backend.from_settings()
         settings = backend.settings
-        instruments.configure(settings.storage.metrics)
-        logs.configure("forecaster", file=settings.storage.logs / "forecaster.log")
+        instruments.configure(settings.data_layout.metrics)
+        logs.configure("forecaster", file=settings.data_layout.logs / "forecaster.log")
         self._engine = make_engine(backend)
         self._threads = ThreadPoolExecutor(max_workers=2)
 
@@ -83,4 +83,4 @@ def deployment(settings: Settings) -> Any:
             "max_replicas": settings.forecaster_max_replicas,
             "target_ongoing_requests": 4,
         },
-    )(Forecaster)
+    )(ForecasterReplica)

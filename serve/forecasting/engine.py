@@ -30,14 +30,14 @@ from quantis.panel import ID, Panel, Snapshot, Task
 from quantis.types.forecasts import ForecastRequest, ForecastResponse, ModelRef, SeriesRequest
 from quantis.types.registry import ModelVersion, Traffic
 from serve.forecasting.request_history import (
-    OwnHistory,
+    RequestHistory,
     empty_snapshot,
     join,
     only,
     start_of,
     wanted_quantiles,
 )
-from serve.forecasting.stale_cache import LastKnown
+from serve.forecasting.stale_cache import StaleCache
 from serve.forecasting.traffic_split import drawn
 
 ALIAS_SECONDS = 2.0
@@ -72,9 +72,9 @@ class Engine:
         self._catalogue = catalogue
         self._vintages = vintages
         self._models: OrderedDict[tuple[str, str, int], _Loaded] = OrderedDict()
-        self._datasets: LastKnown[OpenDataset | None] = LastKnown(outage_seconds)
-        self._versions: LastKnown[ModelVersion] = LastKnown(outage_seconds, ALIAS_SECONDS)
-        self._traffic: LastKnown[Traffic] = LastKnown(outage_seconds, ALIAS_SECONDS)
+        self._datasets: StaleCache[OpenDataset | None] = StaleCache(outage_seconds)
+        self._versions: StaleCache[ModelVersion] = StaleCache(outage_seconds, ALIAS_SECONDS)
+        self._traffic: StaleCache[Traffic] = StaleCache(outage_seconds, ALIAS_SECONDS)
         self._lock = threading.Lock()
 
     def forecast(self, team: str, ref: str, request: ForecastRequest) -> ForecastResponse:
@@ -102,7 +102,7 @@ class Engine:
             issued_at=datetime.now(UTC),
             forecasts=[to_series_forecast(entry, quantiles, steps) for entry in entries],
         )
-        self._vintages.keep(team, request, response)
+        self._vintages.append(team, request, response)
         self._measure(version, response, time.perf_counter() - started)
         return response
 
@@ -189,17 +189,17 @@ class Engine:
             except NotFound:
                 return None
 
-        return self._datasets.ask((team, name), look)
+        return self._datasets.get((team, name), look)
 
     def _resolve(self, team: str, ref: str) -> ModelVersion:
         """The version that a reference means now; aliases are looked up again every two seconds."""
-        return self._versions.ask((team, ref), lambda: self._registry(team).resolve(ref))
+        return self._versions.get((team, ref), lambda: self._registry(team).resolve(ref))
 
     def _drawn(self, team: str, ref: str, request: ForecastRequest) -> str:
         """The version whose share of a model's traffic a request falls into; what else was asked for as it is."""
         if "@" in ref or ":" in ref:
             return ref
-        traffic = self._traffic.ask((team, ref), lambda: self._registry(team).traffic(ref))
+        traffic = self._traffic.get((team, ref), lambda: self._registry(team).traffic(ref))
         version = drawn(traffic, f"{team}/{ref}/{request.series[0].unique_id}")
         return f"{ref}:{version}" if version else ref
 
@@ -258,7 +258,7 @@ def _rounds(series: Sequence[SeriesRequest]) -> list[list[int]]:
 def _own(panel: Panel | None, asked: Sequence[SeriesRequest], task: Task, steps: int) -> list[Snapshot]:
     """The requested series that bring their history; the store fills in covariates that they lack."""
     own = [series for series in asked if series.y is not None]
-    found = [OwnHistory(series, task, only(panel, series.unique_id), steps).snapshot() for series in own]
+    found = [RequestHistory(series, task, only(panel, series.unique_id), steps).snapshot() for series in own]
     return [snapshot for snapshot in found if snapshot is not None]
 
 

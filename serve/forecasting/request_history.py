@@ -54,7 +54,7 @@ def _tails(level: float) -> tuple[float, float]:
 
 
 @dataclass(frozen=True)
-class OwnHistory:
+class RequestHistory:
     """A series that brings its history; covariates that it lacks come from `stored` where there are any.
 
     `steps` are asked for: known-future covariates are needed for these, not for the model's whole horizon.

@@ -14,7 +14,7 @@ Value = TypeVar("Value")
 log = logging.getLogger("quantis.forecaster")
 
 
-class LastKnown(Generic[Value]):
+class StaleCache(Generic[Value]):
     """Values by key, looked up anew after `fresh` seconds; each holds for `seconds` in an outage."""
 
     def __init__(self, seconds: float, fresh: float = 0.0) -> None:
@@ -22,7 +22,7 @@ class LastKnown(Generic[Value]):
         self._known: dict[Hashable, tuple[float, Value]] = {}
         self._lock = threading.Lock()
 
-    def ask(self, key: Hashable, look: Callable[[], Value]) -> Value:
+    def get(self, key: Hashable, look: Callable[[], Value]) -> Value:
         """What `look` finds; in an outage what it found last. An error that is an answer goes through."""
         with self._lock:
             at, last = self._known.get(key, (float("-inf"), None))

@@ -6,7 +6,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
-class HangUp:
+class ConnectionCloseMiddleware:
     """ASGI middleware: an answer that begins before the body is read says that the connection ends."""
 
     def __init__(self, app: ASGIApp) -> None:

@@ -24,7 +24,7 @@ def install(app: FastAPI, origins: str) -> None:
             raise InvalidInput(
                 f"{origin!r} in QUANTIS_CORS_ORIGINS is no origin; write https://host, or https://host:port"
             )
-    app.add_middleware(OwnCookies)
+    app.add_middleware(SameOriginCookieMiddleware)
     if named:
         app.add_middleware(
             CORSMiddleware,
@@ -35,7 +35,7 @@ def install(app: FastAPI, origins: str) -> None:
         )
 
 
-class OwnCookies:
+class SameOriginCookieMiddleware:
     """ASGI middleware: a page of elsewhere may change nothing with a cookie of ours.
 
     The cookie is SameSite=Strict; this holds where another port of the same host is the same site.

@@ -28,7 +28,7 @@ HEADERS = {
 }
 
 
-class Observed:
+class ObservabilityMiddleware:
     """ASGI middleware; it never buffers, so streams stay streams."""
 
     def __init__(self, app: ASGIApp, seconds: float) -> None:

@@ -8,12 +8,12 @@ import logging
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cluster.repositories.audit import AuditTrail, Call
+from cluster.repositories.audit import AuditedCall, AuditTrail
 
 log = logging.getLogger("quantis.audit")
 
 
-class AuditedAnswers:
+class AuditMiddleware:
     """ASGI middleware. What it cannot seal, the sweeper seals as interrupted."""
 
     def __init__(self, app: ASGIApp, trail: AuditTrail) -> None:
@@ -44,7 +44,7 @@ class AuditedAnswers:
                 asyncio.get_running_loop().run_in_executor(None, self._seal, call, status)
             raise
 
-    def _seal(self, call: Call, status: int) -> None:
+    def _seal(self, call: AuditedCall, status: int) -> None:
         try:
             event = self._trail.seal(call, status)
         except Exception:

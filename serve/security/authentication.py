@@ -31,7 +31,7 @@ _GONE = "this account, session or key is disabled, ended or gone; sign in again,
 
 
 @dataclass(frozen=True)
-class Known:
+class AuthenticatedCaller:
     """A principal as it was looked up last; `stale` while the database cannot confirm it."""
 
     name: str
@@ -40,19 +40,19 @@ class Known:
     stale: bool
 
 
-class Identity:
+class Authenticator:
     def __init__(self, principals: Principals, keys: tuple[bytes, ...], outage_seconds: float) -> None:
         self._principals, self._keys, self._outage_seconds = principals, keys, outage_seconds
         self._known: OrderedDict[str, tuple[float, Principal | None]] = OrderedDict()
         self._down_until = 0.0
         self._lock = threading.Lock()
 
-    async def of(self, token: str) -> Known:
+    async def authenticate(self, token: str) -> AuthenticatedCaller:
         """Whose token it is; Unauthenticated when it is nobody's now."""
         name, look = self._lookup(token)
         return await self._believed(name, look)
 
-    async def holds(self, known: Known) -> bool:
+    async def is_still_valid(self, known: AuthenticatedCaller) -> bool:
         """Whether a principal who was let in is still who they were then; for answers that take long."""
         try:
             now = await self._believed(known.name, known.look)
@@ -75,7 +75,7 @@ class Identity:
         name = f"{claims.subject} {claims.session}"
         return name, partial(self._principals.user, claims.subject, claims.session)
 
-    async def _believed(self, name: str, look: Callable[[], Principal | None]) -> Known:
+    async def _believed(self, name: str, look: Callable[[], Principal | None]) -> AuthenticatedCaller:
         with self._lock:
             at, found = self._known.get(name, (float("-inf"), None))
             age, down = time.monotonic() - at, time.monotonic() < self._down_until
@@ -87,7 +87,7 @@ class Identity:
                 found, stale = await self._looked_up(name, look, found, age)
         if found is None:
             raise Unauthenticated(_GONE)
-        return Known(name, look, found, stale)
+        return AuthenticatedCaller(name, look, found, stale)
 
     async def _looked_up(
         self, name: str, look: Callable[[], Principal | None], last: Principal | None, age: float

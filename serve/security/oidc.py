@@ -26,7 +26,7 @@ _ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 
 
 @dataclass(frozen=True)
-class Begun:
+class AuthorizationRequest:
     """A sign-in that was begun here: what the browser keeps of it until it comes back."""
 
     state: str
@@ -37,7 +37,7 @@ class Begun:
         return ".".join((self.state, self.nonce, self.verifier))
 
     @classmethod
-    def read(cls, text: str) -> Begun:
+    def read(cls, text: str) -> AuthorizationRequest:
         parts = text.split(".")
         if len(parts) != 3 or not all(re.fullmatch(r"[A-Za-z0-9_-]{43}", part) for part in parts):
             raise Unauthenticated("no sign-in was begun in this browser; begin again")
@@ -45,13 +45,13 @@ class Begun:
 
 
 @dataclass(frozen=True)
-class Person:
+class ExternalIdentity:
     issuer: str
     subject: str
     name: str
 
 
-class Provider:
+class OidcProvider:
     def __init__(self, issuer: str, client_id: str, client_secret: str | None, public_url: str) -> None:
         self._issuer = _checked(issuer, "QUANTIS_OIDC_ISSUER")
         self._client_id, self._client_secret = client_id, client_secret
@@ -62,7 +62,7 @@ class Provider:
         self._read_at = float("-inf")
 
     @classmethod
-    def of(cls, settings: Settings) -> Provider | None:
+    def from_settings(cls, settings: Settings) -> OidcProvider | None:
         """The configured one; InvalidInput when its settings are not complete."""
         if settings.oidc_issuer is None:
             return None
@@ -73,9 +73,9 @@ class Provider:
         secret = settings.secret("oidc_client_secret")
         return cls(settings.oidc_issuer, settings.oidc_client_id, secret, settings.public_url)
 
-    def begin(self) -> tuple[str, Begun]:
+    def begin(self) -> tuple[str, AuthorizationRequest]:
         """Where to send the browser, and what it keeps meanwhile."""
-        begun = Begun(*(secrets.token_urlsafe(32) for _ in range(3)))
+        begun = AuthorizationRequest(*(secrets.token_urlsafe(32) for _ in range(3)))
         challenge = base64.urlsafe_b64encode(hashlib.sha256(begun.verifier.encode()).digest()).rstrip(b"=")
         asked = {
             "response_type": "code",
@@ -90,7 +90,7 @@ class Provider:
         address = str(self._described()["authorization_endpoint"])
         return f"{address}{'&' if '?' in address else '?'}{urlencode(asked)}", begun
 
-    def finish(self, begun: Begun, state: str, code: str) -> Person:
+    def finish(self, begun: AuthorizationRequest, state: str, code: str) -> ExternalIdentity:
         """Who came back with this code; Unauthenticated when anything about it does not fit."""
         if not hmac.compare_digest(begun.state.encode(), state.encode(errors="replace")):
             raise Unauthenticated("this is not the sign-in that was begun in this browser; begin again")
@@ -109,7 +109,7 @@ class Provider:
             raise Unauthenticated("the identity provider did not say who signed in; begin again")
         keys = self._keys_for(tokens.key_name(token))
         claims = tokens.read_identity(token, keys, self._issuer, self._client_id, begun.nonce)
-        return Person(self._issuer, claims["sub"], _name(claims))
+        return ExternalIdentity(self._issuer, claims["sub"], _name(claims))
 
     def _described(self) -> dict[str, Any]:
         with self._lock:

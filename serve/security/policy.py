@@ -26,7 +26,7 @@ CHANGING_READS = frozenset({("GET", "/v1/oauth/oidc/callback")})
 
 
 @dataclass(frozen=True)
-class Rule:
+class AccessRule:
     """`operator`: only admins of the team that runs the platform. `keeps`: a POST that changes nothing."""
 
     least: Role
@@ -36,17 +36,17 @@ class Rule:
     quota: Literal["storage", "compute"] | None = None
 
 
-_READ = Rule(Role.viewer, Scope.read)
-_SELF = Rule(Role.viewer, PERSON)
-_ADMIN = Rule(Role.admin, PERSON)
-_AUDIT = Rule(Role.admin, Scope.audit)
-_OPERATOR = Rule(Role.admin, PERSON, operator=True)
-_DATA = Rule(Role.analyst, Scope.data)
-_UPLOAD = Rule(Role.analyst, Scope.data, quota="storage")
-_DELETE = Rule(Role.ml_engineer, Scope.data)
-_MODELS = Rule(Role.ml_engineer, Scope.models)
+_READ = AccessRule(Role.viewer, Scope.read)
+_SELF = AccessRule(Role.viewer, PERSON)
+_ADMIN = AccessRule(Role.admin, PERSON)
+_AUDIT = AccessRule(Role.admin, Scope.audit)
+_OPERATOR = AccessRule(Role.admin, PERSON, operator=True)
+_DATA = AccessRule(Role.analyst, Scope.data)
+_UPLOAD = AccessRule(Role.analyst, Scope.data, quota="storage")
+_DELETE = AccessRule(Role.ml_engineer, Scope.data)
+_MODELS = AccessRule(Role.ml_engineer, Scope.models)
 
-POLICY: dict[tuple[str, str], Rule | None] = {
+POLICY: dict[tuple[str, str], AccessRule | None] = {
     ("GET", "/healthz"): PUBLIC,
     ("GET", "/readyz"): PUBLIC,
     ("GET", "/metrics"): PUBLIC,
@@ -58,7 +58,7 @@ POLICY: dict[tuple[str, str], Rule | None] = {
     ("POST", "/v1/oauth/revoke"): PUBLIC,
     ("GET", "/v1/oauth/oidc/start"): PUBLIC,
     ("GET", "/v1/oauth/oidc/callback"): PUBLIC,
-    ("GET", "/v1/users/me"): Rule(Role.viewer, ANY),
+    ("GET", "/v1/users/me"): AccessRule(Role.viewer, ANY),
     ("POST", "/v1/users/me/password"): _SELF,
     ("GET", "/v1/users/me/sessions"): _SELF,
     ("DELETE", "/v1/users/me/sessions"): _SELF,
@@ -83,11 +83,11 @@ POLICY: dict[tuple[str, str], Rule | None] = {
     ("GET", "/v1/usage"): _READ,
     ("GET", "/v1/usage/teams"): _OPERATOR,
     ("GET", "/v1/audit-events"): _AUDIT,
-    ("GET", "/v1/audit-events/verdict"): Rule(Role.admin, Scope.audit, operator=True),
+    ("GET", "/v1/audit-events/verdict"): AccessRule(Role.admin, Scope.audit, operator=True),
     ("GET", "/v1/datasets"): _READ,
     ("POST", "/v1/datasets"): _DATA,
     ("GET", "/v1/datasets/{name}"): _READ,
-    ("POST", "/v1/datasets/{name}/check"): Rule(Role.analyst, Scope.data, keeps=True),
+    ("POST", "/v1/datasets/{name}/check"): AccessRule(Role.analyst, Scope.data, keeps=True),
     ("GET", "/v1/datasets/{name}/versions"): _READ,
     ("POST", "/v1/datasets/{name}/versions"): _UPLOAD,
     ("POST", "/v1/datasets/{name}/imports"): _UPLOAD,
@@ -99,11 +99,11 @@ POLICY: dict[tuple[str, str], Rule | None] = {
     ("DELETE", "/v1/datasets/{name}/series/{unique_id:path}"): _DELETE,
     ("POST", "/v1/datasets/{name}/series/{unique_id:path}/restore"): _DELETE,
     ("GET", "/v1/jobs"): _READ,
-    ("POST", "/v1/jobs"): Rule(Role.analyst, Scope.jobs, quota="compute"),
+    ("POST", "/v1/jobs"): AccessRule(Role.analyst, Scope.jobs, quota="compute"),
     ("GET", "/v1/jobs/{job_id}"): _READ,
     ("GET", "/v1/jobs/{job_id}/events"): _READ,
     ("GET", "/v1/jobs/{job_id}/logs"): _READ,
-    ("POST", "/v1/jobs/{job_id}/stop"): Rule(Role.ml_engineer, Scope.jobs),
+    ("POST", "/v1/jobs/{job_id}/stop"): AccessRule(Role.ml_engineer, Scope.jobs),
     ("GET", "/v1/experiments/{job_id}/leaderboard"): _READ,
     ("GET", "/v1/backtests/{job_id}"): _READ,
     ("GET", "/v1/backtests/{job_id}/{dimension}"): _READ,
@@ -115,12 +115,12 @@ POLICY: dict[tuple[str, str], Rule | None] = {
     ("GET", "/v1/models/{name}/traffic"): _READ,
     ("PUT", "/v1/models/{name}/traffic"): _MODELS,
     ("GET", "/v1/models/{name}/policy"): _READ,
-    ("PUT", "/v1/models/{name}/policy"): Rule(Role.admin, PERSON),
+    ("PUT", "/v1/models/{name}/policy"): AccessRule(Role.admin, PERSON),
     ("GET", "/v1/approvals"): _READ,
     ("GET", "/v1/approvals/{approval_id}"): _READ,
-    ("POST", "/v1/approvals/{approval_id}/approve"): Rule(Role.ml_engineer, PERSON),
-    ("POST", "/v1/approvals/{approval_id}/refuse"): Rule(Role.ml_engineer, PERSON),
-    ("POST", "/v1/models/{ref}/forecasts"): Rule(Role.viewer, Scope.forecast, keeps=True),
+    ("POST", "/v1/approvals/{approval_id}/approve"): AccessRule(Role.ml_engineer, PERSON),
+    ("POST", "/v1/approvals/{approval_id}/refuse"): AccessRule(Role.ml_engineer, PERSON),
+    ("POST", "/v1/models/{ref}/forecasts"): AccessRule(Role.viewer, Scope.forecast, keeps=True),
     ("GET", "/v1/forecasts/{forecast_id}"): _READ,
 }
 

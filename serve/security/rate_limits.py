@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
-from cluster.tenancy.rate_counters import Count, Counters
+from cluster.tenancy.rate_counters import RateCount, RateCounters
 from quantis.errors import TooManyRequests
 
 MINUTE = 60.0
@@ -26,12 +26,12 @@ WRONG_PER_ADDRESS, WRONG_PER_PAIR, WRONG_PER_ACCOUNT = 60, 10, 100
 
 
 @dataclass(frozen=True)
-class Shown:
+class RateLimitStatus:
     """What the headers `RateLimit` and `RateLimit-Policy` say."""
 
     name: str
     limit: int
-    count: Count
+    count: RateCount
 
     def headers(self) -> dict[str, str]:
         left = max(0, self.limit - self.count.used)
@@ -41,13 +41,15 @@ class Shown:
         }
 
 
-class Limits:
-    def __init__(self, counters: Counters) -> None:
+class RateLimits:
+    def __init__(self, counters: RateCounters) -> None:
         self._counters = counters
 
-    async def team(self, team: str, limit: int | None) -> Shown | None:
+    async def team(self, team: str, limit: int | None) -> RateLimitStatus | None:
         """Count a request of a team; its `count.allowed` says whether it may go on."""
-        return None if limit is None else Shown("team", limit, await self._take(f"team {team}", limit))
+        return (
+            None if limit is None else RateLimitStatus("team", limit, await self._take(f"team {team}", limit))
+        )
 
     async def stranger(self, address: str) -> None:
         """Count a request of nobody we know; TooManyRequests beyond the limit."""
@@ -58,7 +60,7 @@ class Limits:
                 retry_after=found.retry_after,
             )
 
-    def used(self, team: str) -> Count:
+    def used(self, team: str) -> RateCount:
         return self._counters.take(f"team {team}", 1, MINUTE, cost=0)
 
     @contextmanager
@@ -89,7 +91,7 @@ class Limits:
         for key, limit in spent:
             self._counters.take(key, limit, SIGN_IN_SECONDS, cost=-1)
 
-    async def _take(self, key: str, limit: int) -> Count:
+    async def _take(self, key: str, limit: int) -> RateCount:
         if self._counters.blocking:
             return await run_in_threadpool(self._counters.take, key, limit, MINUTE)
         return self._counters.take(key, limit, MINUTE)

@@ -14,7 +14,7 @@ import zstandard
 
 from cluster.backup import backup
 from cluster.backup_archive import SUFFIX, BackupBroken
-from cluster.data_layout import Storage
+from cluster.data_layout import DataLayout
 from cluster.database.engine import Database
 from cluster.datasets.catalogue import Catalogue
 from cluster.datasets.integrity import verify
@@ -22,7 +22,7 @@ from cluster.restore import restore
 from cluster.settings import Settings
 from quantis.errors import Conflict, NotFound
 from tests.crash.blocks import Operation, spec
-from tests.crash.crash_ledger import TEAM, Book, nursery
+from tests.crash.crash_ledger import TEAM, CrashLedger, child_process
 
 SECRET = "a-secret-that-only-its-file-holds"
 
@@ -31,19 +31,19 @@ SECRET = "a-secret-that-only-its-file-holds"
 def settings(tmp_path: Path, migrated_sqlite: Path) -> Settings:
     """A data folder with a dataset of three versions, a secret and a half-written file."""
     settings = Settings(data_dir=tmp_path / "data")
-    settings.storage.prepare()
-    shutil.copy(migrated_sqlite, settings.storage.database)
+    settings.data_layout.prepare()
+    shutil.copy(migrated_sqlite, settings.data_layout.database)
     database = Database(settings.sql_url)
-    catalogue = Catalogue(database, settings.storage)
+    catalogue = Catalogue(database, settings.data_layout)
     catalogue.datasets.create(TEAM, "ann", spec("sales"))
     for number in range(3):
         catalogue.ingest(TEAM, "ann", "sales", Operation(number).table(), "sales")
     database.close()
     settings.secret_path("jwt-secret").write_text(SECRET)
-    model = settings.storage.artifacts / TEAM / "demand" / "1" / "artifacts" / "bundle"
+    model = settings.data_layout.artifacts / TEAM / "demand" / "1" / "artifacts" / "bundle"
     model.mkdir(parents=True)
     (model / "config.json").write_text("{}")
-    (settings.storage.dataset(TEAM, "sales") / "target" / "part-0-half.parquet").write_text("half")
+    (settings.data_layout.dataset(TEAM, "sales") / "target" / "part-0-half.parquet").write_text("half")
     return settings
 
 
@@ -65,16 +65,16 @@ def test_when_a_backup_is_restored_then_every_version_reads_as_recorded_and_noth
     assert archive.stat().st_mode & 0o777 == 0o600
     restored = restore(archive, tmp_path / "new", settings)
     assert (restored.versions, Path(restored.path)) == (3, tmp_path / "new")
-    storage = Storage(tmp_path / "new")
-    database = Database(f"sqlite:///{storage.database}")
-    catalogue = Catalogue(database, storage)
+    data_layout = DataLayout(tmp_path / "new")
+    database = Database(f"sqlite:///{data_layout.database}")
+    catalogue = Catalogue(database, data_layout)
     assert [version.number for version in catalogue.datasets.versions(TEAM, "sales")] == [3, 2, 1]
     result = catalogue.ingest(TEAM, "ann", "sales", Operation(3).table(), "sales")
     assert (result.created, result.version.number) == (True, 4)
-    assert verify(database, storage).broken == []
+    assert verify(database, data_layout).broken == []
     database.close()
-    assert (storage.artifacts / TEAM / "demand" / "1" / "artifacts" / "bundle" / "config.json").exists()
-    assert not list(storage.root.rglob("*half*"))
+    assert (data_layout.artifacts / TEAM / "demand" / "1" / "artifacts" / "bundle" / "config.json").exists()
+    assert not list(data_layout.root.rglob("*half*"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", f"kept{SUFFIX}", "new"]
 
 
@@ -181,12 +181,12 @@ def test_when_an_archive_names_a_file_outside_itself_then_nothing_is_written_the
 
 @pytest.mark.timeout(200)
 def test_when_a_writer_runs_then_ten_of_ten_backups_restore_into_a_consistent_state(tmp_path: Path) -> None:
-    book = Book(tmp_path / "data", seed=1)
+    book = CrashLedger(tmp_path / "data", seed=1)
     settings = Settings(data_dir=tmp_path / "data")
     dataset = book.begin()
     history = book.histories[dataset]
     states: list[int] = []
-    with nursery("nursery", tmp_path / "data") as parent:
+    with child_process("writer_host", tmp_path / "data") as parent:
         assert parent.stdin is not None
         assert parent.stdout is not None
         parent.stdin.write(f"{dataset} 0 0\n")
@@ -207,7 +207,7 @@ def test_when_a_writer_runs_then_ten_of_ten_backups_restore_into_a_consistent_st
     for number, versions in enumerate(states):
         target = tmp_path / f"new-{number}"
         assert restore(tmp_path / f"{number}{SUFFIX}", target, settings).versions == versions
-        book.look_at(Storage(target))
+        book.look_at(DataLayout(target))
         for version in {1, versions} & by_number.keys() & set(range(1, versions + 1)):
             assert history.faults(by_number[version], book.rows(dataset, version)) == []
     book.database.close()

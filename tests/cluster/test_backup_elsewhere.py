@@ -30,10 +30,10 @@ def test_when_the_database_is_postgresql_then_a_dump_of_one_moment_is_restored_i
     if shutil.which("pg_dump") is None:
         pytest.skip("pg_dump is not installed: apt-get install postgresql-client")
     settings = Settings(data_dir=tmp_path / "data", database_url=empty_postgres)
-    settings.storage.prepare()
+    settings.data_layout.prepare()
     database = Database(empty_postgres)
     database.migrate()
-    catalogue = Catalogue(database, settings.storage)
+    catalogue = Catalogue(database, settings.data_layout)
     catalogue.datasets.create(TEAM, "ann", spec("sales"))
     for number in range(2):
         catalogue.ingest(TEAM, "ann", "sales", Operation(number).table(), "sales")
@@ -48,7 +48,7 @@ def test_when_the_database_is_postgresql_then_a_dump_of_one_moment_is_restored_i
     target = _another(postgres, empty_postgres)
     assert restore(archive, tmp_path / "new", settings, target).versions == 2
     restored = Database(target)
-    found = verify(restored, Settings(data_dir=tmp_path / "new").storage)
+    found = verify(restored, Settings(data_dir=tmp_path / "new").data_layout)
     assert (found.versions, found.broken) == (2, [])
     restored.close()
 
@@ -66,15 +66,15 @@ def test_when_models_are_restored_elsewhere_then_the_registry_finds_them_there(
     tmp_path: Path, migrated_sqlite: Path
 ) -> None:
     settings = Settings(data_dir=tmp_path / "data")
-    settings.storage.prepare()
-    shutil.copy(migrated_sqlite, settings.storage.database)
+    settings.data_layout.prepare()
+    shutil.copy(migrated_sqlite, settings.data_layout.database)
     bundle = tmp_path / "bundle"
     bundle.mkdir()
     (bundle / "config.json").write_text("{}")
-    registry = Registry(settings.tracking_uri, str(settings.storage.artifacts), TEAM)
+    registry = Registry(settings.tracking_uri, str(settings.data_layout.artifacts), TEAM)
     registry.log_run("demand", "publish", folders={"bundle": bundle})
     backup(settings, tmp_path / f"kept{SUFFIX}")
-    shutil.rmtree(settings.storage.root)
+    shutil.rmtree(settings.data_layout.root)
     restore(tmp_path / f"kept{SUFFIX}", tmp_path / "new", settings)
     with closing(sqlite3.connect(tmp_path / "new" / "mlflow.db")) as connection:
         places = [

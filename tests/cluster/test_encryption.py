@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from cluster.encryption import Sealer
+from cluster.encryption import Cipher
 from cluster.repositories import hashing
-from cluster.repositories.accounts import Accounts
+from cluster.repositories.accounts import UserAccounts
 from cluster.repositories.factors import SecondFactors
 from quantis.errors import InvalidInput, NotInstalled, TooManyRequests
 from quantis.types.accounts import Role
@@ -20,32 +20,32 @@ PLACE = "users.totp/1"
 
 
 def test_when_a_secret_is_sealed_then_only_the_key_and_the_place_open_it():
-    sealer = Sealer((NEW,))
-    sealed = sealer.seal(b"secret", PLACE)
-    assert b"secret" not in sealed
-    assert sealer.open(sealed, PLACE) == b"secret"
-    assert sealer.seal(b"secret", PLACE) != sealed
+    cipher = Cipher((NEW,))
+    encrypted = cipher.encrypt(b"secret", PLACE)
+    assert b"secret" not in encrypted
+    assert cipher.decrypt(encrypted, PLACE) == b"secret"
+    assert cipher.encrypt(b"secret", PLACE) != encrypted
     with pytest.raises(InvalidInput, match="changed or moved"):
-        sealer.open(sealed, "users.totp/2")
+        cipher.decrypt(encrypted, "users.totp/2")
     with pytest.raises(InvalidInput, match="does not have"):
-        Sealer((OLD,)).open(sealed, PLACE)
-    for place in range(8, len(sealed), 7):
-        changed = sealed[:place] + bytes([sealed[place] ^ 1]) + sealed[place + 1 :]
+        Cipher((OLD,)).decrypt(encrypted, PLACE)
+    for place in range(8, len(encrypted), 7):
+        changed = encrypted[:place] + bytes([encrypted[place] ^ 1]) + encrypted[place + 1 :]
         with pytest.raises(InvalidInput):
-            sealer.open(changed, PLACE)
+            cipher.decrypt(changed, PLACE)
     with pytest.raises(NotInstalled, match="QUANTIS_ENCRYPTION_KEY"):
-        Sealer(()).seal(b"secret", PLACE)
+        Cipher(()).encrypt(b"secret", PLACE)
 
 
 def test_when_the_key_is_rotated_then_old_secrets_open_until_they_are_sealed_anew(database):
-    user = Accounts(database).create("default", "ada", "correct horse battery", Role.viewer)
-    SecondFactors(database, Sealer((OLD,))).begin(user.id)
-    both = SecondFactors(database, Sealer((NEW, OLD)))
-    assert both.sealed() == 1
-    assert (both.reseal(), both.reseal()) == (1, 0)
-    SecondFactors(database, Sealer((NEW,))).reseal()  # opens with the new one alone
+    user = UserAccounts(database).create("default", "ada", "correct horse battery", Role.viewer)
+    SecondFactors(database, Cipher((OLD,))).begin(user.id)
+    both = SecondFactors(database, Cipher((NEW, OLD)))
+    assert both.count_encrypted() == 1
+    assert (both.reencrypt(), both.reencrypt()) == (1, 0)
+    SecondFactors(database, Cipher((NEW,))).reencrypt()  # opens with the new one alone
     with pytest.raises(InvalidInput):
-        SecondFactors(database, Sealer((OLD,))).reseal()
+        SecondFactors(database, Cipher((OLD,))).reencrypt()
 
 
 def test_when_many_passwords_are_hashed_then_never_more_than_two_at_once(monkeypatch):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from cluster.data_layout import Storage
+from cluster.data_layout import DataLayout
 from cluster.settings import (
     MINIMUM_SECRET,
     Settings,
@@ -26,7 +26,7 @@ MOUNTED = "0123456789" * 4
 @pytest.fixture
 def settings(tmp_path):
     found = Settings(data_dir=tmp_path / "data")
-    found.storage.prepare()
+    found.data_layout.prepare()
     return found
 
 
@@ -79,7 +79,7 @@ def test_when_a_secret_is_made_then_it_is_private_long_and_made_once(settings):
     assert settings.make_secret("ray-token") == first
     assert settings.make_secret("setup-secret") != first
     assert mode(settings.secret_path("ray-token")) == 0o600
-    assert mode(settings.storage.secrets) == 0o700
+    assert mode(settings.data_layout.secrets) == 0o700
 
 
 # Settings
@@ -133,11 +133,11 @@ def test_when_children_start_then_foreign_ray_and_python_settings_stay_behind(se
         "mark",
         "127.0.0.1:1",
     )
-    assert found["QUANTIS_DATA_DIR"] == str(settings.storage.root)
+    assert found["QUANTIS_DATA_DIR"] == str(settings.data_layout.root)
     assert found["PYTHONPATH"] == str(application_root())
     assert found["RAY_AUTH_MODE"] == "token"
     assert found["RAY_AUTH_TOKEN_PATH"] == str(settings.secret_path("ray-token"))
-    assert found["PROMETHEUS_MULTIPROC_DIR"] == str(settings.storage.metrics)
+    assert found["PROMETHEUS_MULTIPROC_DIR"] == str(settings.data_layout.metrics)
 
 
 @pytest.mark.parametrize(
@@ -155,29 +155,29 @@ def test_when_a_process_is_a_ray_job_s_driver_then_it_knows_its_submission(monke
 
 
 def test_when_the_data_folder_is_prepared_then_nobody_else_may_enter_and_nothing_is_lost(tmp_path):
-    storage = Storage(tmp_path / "a" / "b")
-    storage.prepare()
-    (storage.logs / "kept").write_text("x")
-    storage.root.chmod(0o755)
-    storage.prepare()
+    data_layout = DataLayout(tmp_path / "a" / "b")
+    data_layout.prepare()
+    (data_layout.logs / "kept").write_text("x")
+    data_layout.root.chmod(0o755)
+    data_layout.prepare()
     for folder in (
-        storage.root,
-        storage.secrets,
-        storage.run,
-        storage.logs,
-        storage.metrics,
-        storage.artifacts,
+        data_layout.root,
+        data_layout.secrets,
+        data_layout.run,
+        data_layout.logs,
+        data_layout.metrics,
+        data_layout.artifacts,
     ):
         assert mode(folder) == 0o700
-    assert (storage.logs / "kept").read_text() == "x"
+    assert (data_layout.logs / "kept").read_text() == "x"
 
 
 def test_when_a_path_is_of_a_team_then_the_team_is_in_it(tmp_path):
-    storage = Storage(tmp_path)
-    for make in (storage.dataset, storage.features):
+    data_layout = DataLayout(tmp_path)
+    for make in (data_layout.dataset, data_layout.features):
         assert make("red", "x").relative_to(tmp_path).parts[:2] == ("teams", "red")
         assert make("red", "x") != make("blue", "x")
-    assert "red" in storage.vintages("red").parts
+    assert "red" in data_layout.vintages("red").parts
 
 
 def test_when_a_secret_is_written_then_it_is_private_from_the_start_whatever_the_umask(tmp_path):

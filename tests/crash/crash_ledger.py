@@ -19,10 +19,10 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cluster.data_layout import Storage
+from cluster.data_layout import DataLayout
 from cluster.database.engine import Database
 from cluster.datasets.catalogue import Catalogue
-from cluster.datasets.orphan_sweeper import Sweeper
+from cluster.datasets.orphan_sweeper import OrphanSweeper
 from features.store import delta_files
 from features.store.as_of import ranks
 from features.store.content_hash import ContentSums
@@ -66,7 +66,7 @@ def files_by_version(table: Path) -> list[frozenset[Path]]:
 
 
 @contextmanager
-def nursery(module: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
+def child_process(module: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
     """A process that brings up the ones to be killed; it ends with its input."""
     with subprocess.Popen(
         [sys.executable, "-m", f"tests.crash.{module}", str(folder)], cwd=ROOT, stdin=subprocess.PIPE,
@@ -77,22 +77,22 @@ def nursery(module: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
         process.stdin.close()
 
 
-class Book:
+class CrashLedger:
     """A data folder, and what was tried and acknowledged in it."""
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.chance = random.Random(seed)
         self.histories: dict[str, History] = {}
         self.kills = self.swept = 0
-        self.look_at(Storage(folder))
+        self.look_at(DataLayout(folder))
         self.database.migrate()
 
-    def look_at(self, storage: Storage) -> None:
+    def look_at(self, data_layout: DataLayout) -> None:
         """Read from this data folder from now on."""
-        storage.prepare()
-        self.storage = storage
-        self.database = Database(f"sqlite:///{storage.database}")
-        self.catalogue = Catalogue(self.database, storage)
+        data_layout.prepare()
+        self.data_layout = data_layout
+        self.database = Database(f"sqlite:///{data_layout.database}")
+        self.catalogue = Catalogue(self.database, data_layout)
 
     @property
     def tried(self) -> int:
@@ -142,11 +142,11 @@ class Book:
 
     def faults(self) -> list[Fault]:
         """Everything that is lost, torn, doubled or left over, after one sweep."""
-        sweeper = Sweeper(self.database, self.storage, grace=timedelta(0))
+        sweeper = OrphanSweeper(self.database, self.data_layout, grace=timedelta(0))
         self.swept += len(sweeper.sweep())
         found = [Fault("orphan", str(orphan.path)) for orphan in sweeper.find()]
         for name, history in self.histories.items():
-            self.catalogue = Catalogue(self.database, self.storage)  # one keeps open what it has read
+            self.catalogue = Catalogue(self.database, self.data_layout)  # one keeps open what it has read
             found += [Fault(kind, f"{name}: {what}") for kind, what in self._dataset_faults(name, history)]
         return found
 
@@ -170,7 +170,7 @@ class Book:
 
     def _torn(self, name: str) -> list[Fault]:
         """Versions whose content, taken anew from the files that the tables' logs name, is not as recorded."""
-        tables = {path.name: path for path in delta_files.list_tables(self.storage.dataset(TEAM, name))}
+        tables = {path.name: path for path in delta_files.list_tables(self.data_layout.dataset(TEAM, name))}
         files = {group: files_by_version(table) for group, table in tables.items()}
         read = cache(pq.read_table)
         found = []
@@ -203,7 +203,7 @@ class Book:
         if not self.catalogue.datasets.versions(TEAM, name):
             return []  # a first write that died: its files are gone, its commit reads nothing
         found = []
-        for table in delta_files.list_tables(self.storage.dataset(TEAM, name)):
+        for table in delta_files.list_tables(self.data_layout.dataset(TEAM, name)):
             records = pa.concat_tables(pq.read_table(path) for path in delta_files.data_files(table))
             columns = [column for column in records.column_names if column not in ("recorded_at", "known_at")]
             rows = Counter(tuple(row.values()) for row in records.select(columns).to_pylist())

@@ -21,9 +21,9 @@ from fastapi.testclient import TestClient
 
 from cluster.database.engine import Database
 from cluster.datasets.integrity import verify
-from cluster.datasets.orphan_sweeper import Sweeper
+from cluster.datasets.orphan_sweeper import OrphanSweeper
 from cluster.ray.submission import FakeJobs
-from cluster.repositories.accounts import Accounts
+from cluster.repositories.accounts import UserAccounts
 from quantis.types.accounts import Role
 from serve.api.application import create_app
 from serve.security import tokens
@@ -67,10 +67,10 @@ def main() -> None:
     faults: Any = ctypes.CDLL(None)
     faults.fault_name.restype = ctypes.c_char_p
     settings = settings_for(folder)
-    settings.storage.prepare()
+    settings.data_layout.prepare()
     database = Database(settings.sql_url)
     database.migrate()
-    user = Accounts(database).create(TEAM, "ann", "correct horse battery", Role.admin)
+    user = UserAccounts(database).create(TEAM, "ann", "correct horse battery", Role.admin)
     app = create_app(Services(settings, database, Failing(RuntimeError()), FakeJobs()))
     client = TestClient(app, base_url="https://quantis.test", raise_server_exceptions=False)
     client.headers["Authorization"] = f"Bearer {tokens.issue(user.id, SECRET.encode(), 6000)}"
@@ -90,9 +90,9 @@ def main() -> None:
         number += 1
         if reached < turn:
             break
-    sweeper = Sweeper(database, settings.storage, grace=timedelta(0))
+    sweeper = OrphanSweeper(database, settings.data_layout, grace=timedelta(0))
     sweeper.sweep()
-    checked = verify(database, settings.storage)
+    checked = verify(database, settings.data_layout)
     orphans = [str(orphan.path) for orphan in sweeper.find()]
     print(json.dumps({"said": said, "broken": [str(one) for one in checked.broken], "orphans": orphans}))
 

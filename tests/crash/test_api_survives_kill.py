@@ -14,11 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cluster.repositories.accounts import Accounts
+from cluster.repositories.accounts import UserAccounts
 from quantis.types.accounts import Role
 from serve.security import tokens
 from tests.crash.blocks import Operation
-from tests.crash.crash_ledger import TEAM, Book, nursery
+from tests.crash.crash_ledger import TEAM, CrashLedger, child_process
 from tests.serve.api_under_test import SECRET
 
 _PARQUET = {"Content-Type": "application/vnd.apache.parquet"}
@@ -27,7 +27,7 @@ _PARQUET = {"Content-Type": "application/vnd.apache.parquet"}
 class Uploader(threading.Thread):
     """One client: uploads to a dataset until told to stop, and tries again what got no answer, or goes on."""
 
-    def __init__(self, book: Book, url: str, token: str, lock: threading.Lock) -> None:
+    def __init__(self, book: CrashLedger, url: str, token: str, lock: threading.Lock) -> None:
         super().__init__(daemon=True)
         self._book, self._lock = book, lock
         headers = {"Authorization": f"Bearer {token}"}
@@ -67,7 +67,7 @@ class Uploader(threading.Thread):
 class Server:
     """The process that is brought up and killed."""
 
-    def __init__(self, book: Book, parent: subprocess.Popen[str]) -> None:
+    def __init__(self, book: CrashLedger, parent: subprocess.Popen[str]) -> None:
         assert parent.stdin is not None
         assert parent.stdout is not None
         self._book, self._orders, self._said = book, parent.stdin, parent.stdout
@@ -83,7 +83,7 @@ class Server:
         assert self._said.readline() == f"end {pid}\n"
 
 
-def _usual_seconds(book: Book) -> float:
+def _usual_seconds(book: CrashLedger) -> float:
     """How long an upload takes on this machine now."""
     started = time.monotonic()
     while book.acknowledged < 4:
@@ -93,11 +93,11 @@ def _usual_seconds(book: Book) -> float:
 
 
 def _kills(folder: Path, *, kills: int, acknowledged: int, clients: int, lives: float, seed: int) -> None:
-    book = Book(folder, seed)
-    user = Accounts(book.database).create(TEAM, "ann", "correct horse battery", Role.admin)
+    book = CrashLedger(folder, seed)
+    user = UserAccounts(book.database).create(TEAM, "ann", "correct horse battery", Role.admin)
     token = tokens.issue(user.id, SECRET.encode(), 86400)
     lock = threading.Lock()
-    with nursery("serving", folder) as parent:
+    with child_process("serving", folder) as parent:
         server = Server(book, parent)
         uploaders = [Uploader(book, server.url, token, lock) for _ in range(clients)]
         for uploader in uploaders:

@@ -20,9 +20,9 @@ from cluster.data_layout import trouble
 from cluster.database.engine import Database
 from cluster.datasets.catalogue import Catalogue
 from cluster.datasets.integrity import verify
-from cluster.datasets.orphan_sweeper import Sweeper
+from cluster.datasets.orphan_sweeper import OrphanSweeper
 from cluster.ray.submission import FakeJobs
-from cluster.repositories.accounts import Accounts
+from cluster.repositories.accounts import UserAccounts
 from cluster.repositories.vintages import Vintages
 from cluster.settings import Settings
 from models.families.naive import SeasonalNaive
@@ -82,7 +82,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 @pytest.fixture
 def settings(disk: Disk) -> Settings:
     settings = settings_for(disk.root / "data")
-    settings.storage.prepare()
+    settings.data_layout.prepare()
     return settings
 
 
@@ -96,7 +96,7 @@ def database(settings: Settings) -> Iterator[Database]:
 
 @pytest.fixture
 def catalogue(database: Database, settings: Settings) -> Catalogue:
-    catalogue = Catalogue(database, settings.storage)
+    catalogue = Catalogue(database, settings.data_layout)
     catalogue.datasets.create(TEAM, "ann", spec("sales"))
     catalogue.ingest(TEAM, "ann", "sales", Operation(0).table(), "first")
     return catalogue
@@ -131,16 +131,16 @@ def test_when_each_page_of_a_write_in_turn_finds_no_room_then_nothing_half_is_se
     assert outcomes[-1] == 201
     result = catalogue.ingest(TEAM, "ann", "sales", Operation(number).table(), "more")
     assert result.version.number == outcomes.count(201) + 2
-    Sweeper(database, settings.storage, grace=timedelta(0)).sweep()
-    assert verify(database, settings.storage).broken == []
-    assert Sweeper(database, settings.storage, grace=timedelta(0)).find() == []
+    OrphanSweeper(database, settings.data_layout, grace=timedelta(0)).sweep()
+    assert verify(database, settings.data_layout).broken == []
+    assert OrphanSweeper(database, settings.data_layout, grace=timedelta(0)).find() == []
 
 
 @pytest.mark.timeout(200)
 def test_when_the_disk_is_full_then_the_api_says_507_and_serves_again_when_there_is_room(
     disk: Disk, database: Database, settings: Settings, catalogue: Catalogue
 ) -> None:
-    user = Accounts(database).create(TEAM, "ann", "correct horse battery", Role.admin)
+    user = UserAccounts(database).create(TEAM, "ann", "correct horse battery", Role.admin)
     app = create_app(Services(settings, database, Failing(RuntimeError()), FakeJobs()))
     client = TestClient(app, base_url="https://quantis.test", raise_server_exceptions=False)
     client.headers["Authorization"] = f"Bearer {tokens.issue(user.id, SECRET.encode(), 600)}"
@@ -162,7 +162,7 @@ def test_when_the_disk_is_full_then_the_api_says_507_and_serves_again_when_there
         assert [
             version["number"] for version in client.get("/v1/datasets/sales/versions").json()["items"]
         ] == [1]
-        assert not list(settings.storage.incoming.iterdir())
+        assert not list(settings.data_layout.incoming.iterdir())
     disk.leave(0)
     answer = client.post("/v1/datasets", json={"name": "more"})
     assert _said(answer) == (507, "insufficient_storage")
@@ -187,7 +187,7 @@ def test_when_the_ledger_cannot_be_written_then_no_forecast_is_answered_until_th
         response = ForecastResponse(
             forecast_id=str(uuid.uuid4()), model=model, freq="D", as_of=now, issued_at=now, forecasts=[]
         )
-        vintages.keep(TEAM, request, response)
+        vintages.append(TEAM, request, response)
         return response.forecast_id
 
     first = keep()
@@ -270,10 +270,10 @@ def test_when_each_sync_of_a_write_in_turn_fails_then_it_is_503_and_nothing_is_r
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = settings_for(tmp_path / "data")
-    settings.storage.prepare()
+    settings.data_layout.prepare()
     database = Database(settings.sql_url)
     database.migrate()
-    catalogue = Catalogue(database, settings.storage)
+    catalogue = Catalogue(database, settings.data_layout)
     real, calls, bad = os.fsync, 0, 0
     statuses: set[int] = set()
 
@@ -299,5 +299,5 @@ def test_when_each_sync_of_a_write_in_turn_fails_then_it_is_503_and_nothing_is_r
     assert 6 < bad < 99
     assert statuses == {503}
     assert len(catalogue.datasets.versions(TEAM, name)) == 1
-    assert verify(database, settings.storage).broken == []
+    assert verify(database, settings.data_layout).broken == []
     database.close()

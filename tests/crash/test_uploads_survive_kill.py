@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash.crash_ledger import Book, Counts, nursery
+from tests.crash.crash_ledger import Counts, CrashLedger, child_process
 
 
-def _one_life(book: Book, parent: subprocess.Popen[str], longest: float) -> None:
+def _one_life(book: CrashLedger, parent: subprocess.Popen[str], longest: float) -> None:
     """Let a writer write where the last one stopped, kill it, and note what it said."""
     assert parent.stdin is not None
     assert parent.stdout is not None
@@ -28,8 +28,8 @@ def _one_life(book: Book, parent: subprocess.Popen[str], longest: float) -> None
     book.listen(parent, pid, name)
 
 
-def _kills(book: Book, *, kills: int, acknowledged: int, longest: float) -> Counts:
-    with nursery("writer_host", book.storage.root) as parent:
+def _kills(book: CrashLedger, *, kills: int, acknowledged: int, longest: float) -> Counts:
+    with child_process("writer_host", book.data_layout.root) as parent:
         began = time.monotonic()
         while book.kills < kills or book.acknowledged < acknowledged:
             _one_life(book, parent, longest)
@@ -49,7 +49,7 @@ def _kills(book: Book, *, kills: int, acknowledged: int, longest: float) -> Coun
 def test_when_writers_are_killed_then_every_acknowledged_upload_is_there_once_and_whole(
     tmp_path: Path,
 ) -> None:
-    counts = _kills(Book(tmp_path, 7), kills=50, acknowledged=50, longest=0.6)
+    counts = _kills(CrashLedger(tmp_path, 7), kills=50, acknowledged=50, longest=0.6)
     assert counts.kills == 50
 
 
@@ -59,7 +59,7 @@ def test_when_a_thousand_writers_are_killed_then_nothing_is_lost_torn_or_doubled
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     """Twenty data folders, four at a time: 50 kills and 500 acknowledged writes at the least in each."""
-    books = [Book(tmp_path / str(seed), seed) for seed in range(20)]
+    books = [CrashLedger(tmp_path / str(seed), seed) for seed in range(20)]
     with ThreadPoolExecutor(max_workers=4) as four:
         rounds = [four.submit(_kills, book, kills=50, acknowledged=500, longest=1.5) for book in books]
         wait(rounds, return_when=FIRST_EXCEPTION)

@@ -13,10 +13,10 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
-from cluster.data_layout import Storage
+from cluster.data_layout import DataLayout
 from cluster.database.engine import Database
 from cluster.datasets.catalogue import Catalogue
-from cluster.datasets.orphan_sweeper import Sweeper
+from cluster.datasets.orphan_sweeper import OrphanSweeper
 from quantis.types.datasets import DatasetVersion
 from quantis.validation.panel_check import check_panel
 from tests.crash.blocks import OPERATIONS, Operation, spec
@@ -29,11 +29,11 @@ def say(text: str) -> None:
 
 def write(folder: Path, dataset: str, first: int, seed: int) -> None:
     """Write operation after operation until killed; now and then it begins by sweeping."""
-    storage = Storage(folder)
-    database = Database(f"sqlite:///{storage.database}")
+    data_layout = DataLayout(folder)
+    database = Database(f"sqlite:///{data_layout.database}")
     if random.Random(seed).random() < 0.1:
-        Sweeper(database, storage, grace=timedelta(0)).sweep()
-    catalogue = Catalogue(database, storage)
+        OrphanSweeper(database, data_layout, grace=timedelta(0)).sweep()
+    catalogue = Catalogue(database, data_layout)
     for number in range(first, OPERATIONS):
         say(f"try {number}")
         version = written(catalogue, dataset, Operation(number))

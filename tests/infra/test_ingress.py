@@ -23,7 +23,7 @@ import yaml
 from uvicorn.middleware.proxy_headers import _TrustedHosts
 
 from cluster.local import haproxy
-from cluster.local.haproxy import Front
+from cluster.local.haproxy import HAProxyConfig
 from cluster.local.processes import free_ports
 from cluster.settings import DEFAULT_PORT
 
@@ -53,7 +53,7 @@ def test_when_the_ingress_is_judged_then_it_ends_tls_for_the_host_that_it_serves
 
 
 def test_when_the_front_keeps_a_header_out_then_so_does_the_ingress() -> None:
-    ours = Front("127.0.0.1", 1, 2, 256).configuration(None)
+    ours = HAProxyConfig("127.0.0.1", 1, 2, 256).configuration(None)
     kept_out = re.findall(r"http-request del-header (\S+) -m beg", ours)
     assert len(kept_out) >= 8
     assert (

@@ -33,10 +33,10 @@ def shop(number: int, rng: np.random.Generator, promotion: float = 1.0, begins: 
 def stored(spec: DatasetSpec, table: pa.Table) -> Settings:
     """Settings of this environment whose platform holds the dataset."""
     settings = Settings()
-    settings.storage.prepare()
+    settings.data_layout.prepare()
     database = Database(settings.sql_url)
     database.migrate()
-    catalogue = Catalogue(database, settings.storage)
+    catalogue = Catalogue(database, settings.data_layout)
     catalogue.datasets.create(TEAM, "ann", spec)
     catalogue.ingest(TEAM, "ann", spec.name, table, f"{spec.name}.parquet")
     return settings

@@ -45,18 +45,20 @@ def as_csv(table: pa.Table) -> bytes:
 def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context[IngestSpec]:
     monkeypatch.setenv("QUANTIS_DATA_DIR", str(tmp_path / "data"))
     settings = Settings()
-    settings.storage.prepare()
+    settings.data_layout.prepare()
     database = Database(settings.sql_url)
     database.migrate()
-    Catalogue(database, settings.storage).datasets.create(TEAM, "ann", DatasetSpec(name="shops", freq="D"))
+    Catalogue(database, settings.data_layout).datasets.create(
+        TEAM, "ann", DatasetSpec(name="shops", freq="D")
+    )
     spec, jobs = IngestSpec(dataset="shops", folder="march"), Jobs(database)
     job = jobs.adopt(TEAM, "ann", spec, None)
-    settings.storage.inbox(TEAM).joinpath("march").mkdir(parents=True)
+    settings.data_layout.inbox(TEAM).joinpath("march").mkdir(parents=True)
     return Context(settings, TEAM, job.id, spec, jobs, database)
 
 
 def put(context: Context[IngestSpec], name: str, content: bytes) -> None:
-    (context.settings.storage.inbox(TEAM) / "march" / name).write_bytes(content)
+    (context.settings.data_layout.inbox(TEAM) / "march" / name).write_bytes(content)
 
 
 @pytest.mark.ray
@@ -66,7 +68,7 @@ def test_when_a_folder_is_ingested_then_all_its_files_are_one_version_and_again_
     put(context, "a.csv", as_csv(rows("a", range(30))))
     put(context, "b.csv.gz", gzip.compress(as_csv(rows("b", range(20)))))
     put(context, "c.json", json.dumps(rows("b", range(15, 30)).to_pydict()).encode())
-    pq.write_table(rows("c", range(30)), context.settings.storage.inbox(TEAM) / "march" / "d.parquet")
+    pq.write_table(rows("c", range(30)), context.settings.data_layout.inbox(TEAM) / "march" / "d.parquet")
     done = work(context)
     assert (done["files"], done["created"], done["version"], done["rows"], done["series"]) == (
         4,

@@ -40,7 +40,7 @@ def services(tmp_path, monkeypatch):
     for name in [name for name in os.environ if name.startswith(("QUANTIS_", "RAY_"))]:
         monkeypatch.delenv(name)
     settings = Settings(data_dir=tmp_path / "data", jwt_secret=SecretStr("0123456789abcdef" * 2))
-    settings.storage.prepare()
+    settings.data_layout.prepare()
     database = Database(settings.sql_url)
     database.migrate()
     services = Services(settings, database, Nobody(), FakeJobs())
@@ -71,7 +71,7 @@ def carry_out(services: Services, job_id: str) -> float:
     """Run a recorded job as Ray would, in a process of its own with a Ray of its own; its wall time."""
     environment = {
         "PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "PYTHONPATH": str(application_root()),
-        "QUANTIS_DATA_DIR": str(services.settings.storage.root), "OMP_NUM_THREADS": "1",
+        "QUANTIS_DATA_DIR": str(services.settings.data_layout.root), "OMP_NUM_THREADS": "1",
     }  # fmt: skip
     started = time.monotonic()
     done = subprocess.run(
@@ -97,7 +97,7 @@ def test_when_a_job_has_run_then_its_cpu_time_is_its_team_s_usage_and_counts_aga
     assert used(ann, "gpu_seconds") == 0.0
     assert used(spy, "cpu_seconds") == 0.0
     services.teams.set_quota("default", Quota(cpu_seconds=int(cpu)))
-    services.identity.forget()
+    services.authenticator.forget()
     refused = ann.post("/v1/jobs", json={"spec": {"kind": "backtest", "dataset": "shop", "h": 7}})
     problem = refused.json()
     assert (refused.status_code, problem["code"]) == (403, "quota_exceeded")

@@ -21,10 +21,10 @@ def shops(tmp_path, monkeypatch):
     """Three days of one shop, ten hours of another."""
     monkeypatch.setenv("QUANTIS_DATA_DIR", str(tmp_path / "data"))
     settings = Settings()
-    settings.storage.prepare()
+    settings.data_layout.prepare()
     database = Database(settings.sql_url)
     database.migrate()
-    catalogue = Catalogue(database, settings.storage)
+    catalogue = Catalogue(database, settings.data_layout)
     catalogue.datasets.create(TEAM, "ann", DatasetSpec(name="shops", freq="h"))
     start = np.datetime64("2024-01-01", "us")
     tables = [

@@ -152,7 +152,7 @@ def test_when_a_panel_is_backtested_then_every_cut_is_kept_and_a_model_is_judged
     assert (found.mode, found.refit, found.h, len(found.cutoffs)) == ("vintage", True, 12, 2)
     assert {one.unique_id for one in found.fallbacks if one.model == "picky"} == {"shop03"}
     assert found.dimensions == ["series", "step", "window", "segment"]
-    kept = Backtests(settings.storage)
+    kept = Backtests(settings.data_layout)
 
     def labels(dimension: Dimension) -> list[str]:
         page = kept.page(TEAM, context.job_id, dimension, model="boosting", cursor=None, limit=500)
@@ -165,7 +165,7 @@ def test_when_a_panel_is_backtested_then_every_cut_is_kept_and_a_model_is_judged
     assert labels("step") == [str(step) for step in range(1, 13)]
     assert labels("window") == [f"{cutoff:%Y-%m-%dT%H:%M:%SZ}" for cutoff in sorted(found.cutoffs)]
     assert labels("segment") == ["region = north", "region = south", "promo = 0", "promo = 1"]
-    forecasts = pq.read_table(settings.storage.backtest(TEAM, context.job_id) / f"{FORECASTS}.parquet")
+    forecasts = pq.read_table(settings.data_layout.backtest(TEAM, context.job_id) / f"{FORECASTS}.parquet")
     assert forecasts.num_rows == 4 * 2 * 8 * 12  # members x windows x series x steps
     assert {"model", "cutoff", "y", "mean", "q0.9"} <= set(forecasts.column_names)
 
@@ -184,7 +184,7 @@ def test_when_levels_are_named_then_the_forecasts_of_a_backtest_add_up(
     found = Backtest.model_validate(work(context)["backtest"])
     assert found.reconciliation == "mint_shrink"
     frame = pq.read_table(
-        settings.storage.backtest(TEAM, context.job_id) / f"{FORECASTS}.parquet"
+        settings.data_layout.backtest(TEAM, context.job_id) / f"{FORECASTS}.parquet"
     ).to_pandas()
     frame = frame[frame.model == "statistical"].pivot(
         index=["cutoff", "ds"], columns="unique_id", values="mean"

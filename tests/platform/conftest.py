@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cluster.data_layout import Storage
+from cluster.data_layout import DataLayout
 from cluster.local import processes
 from cluster.local.processes import free_ports
 from tests.platform.live import Live
@@ -32,7 +32,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         if done.returncode:
             logs = "\n".join(f"{log}:\n{log.read_text()[-3000:]}" for log in (folder / "logs").glob("*.log"))
             pytest.fail(f"quantis demo ended with {done.returncode}\n{done.stderr}\n{done.stdout}\n{logs}")
-        platform = processes.load(Storage(folder))
+        platform = processes.load(DataLayout(folder))
         assert platform is not None
         instance = platform.instance
         yield Live(folder, port, json.loads(done.stdout), environment)

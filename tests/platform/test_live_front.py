@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from cluster.data_layout import Storage
+from cluster.data_layout import DataLayout
 from cluster.local import processes
 from cluster.local.processes import Platform
 from tests.platform.live import Live
@@ -25,7 +25,7 @@ def door(live: Live) -> Open:
 
 @pytest.fixture(scope="module")
 def platform(live: Live) -> Platform:
-    found = processes.load(Storage(live.folder))
+    found = processes.load(DataLayout(live.folder))
     assert found is not None
     return found
 

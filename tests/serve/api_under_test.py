@@ -32,7 +32,7 @@ from quantis.types.forecasts import ForecastRequest, ForecastResponse
 from serve.api.application import create_app
 from serve.forecasting.engine import Engine
 from serve.security import tokens
-from serve.services import ForecastPort, Services
+from serve.services import ForecastService, Services
 
 PASSWORD = "correct horse battery"
 SECRET = "0123456789abcdef0123456789abcdef"
@@ -111,7 +111,7 @@ class World:
     settings: Settings
     database: Database
     registry: Registry
-    forecaster: ForecastPort
+    forecaster: ForecastService
     jobs: FakeJobs
 
     @cached_property

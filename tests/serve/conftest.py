@@ -50,7 +50,7 @@ def template(tmp_path_factory: pytest.TempPathFactory, registry: Registry) -> Pa
     """A data folder with a user per role, the dataset `flights` and the champion `demand`."""
     folder = tmp_path_factory.mktemp("template")
     settings = worlds.settings_for(folder)
-    settings.storage.prepare()
+    settings.data_layout.prepare()
     database = Database(settings.sql_url)
     database.migrate()
     services = Services(settings, database, Failing(RuntimeError()), FakeJobs())
@@ -91,7 +91,7 @@ def module_world(
 def _world(folder: Path, registry: Registry) -> Iterator[World]:
     settings = worlds.settings_for(folder)
     database = Database(settings.sql_url)
-    engine = Engine(lambda team: registry, Catalogue(database, settings.storage), Vintages(database))
+    engine = Engine(lambda team: registry, Catalogue(database, settings.data_layout), Vintages(database))
     yield World(settings, database, registry, InThisProcess(engine), FakeJobs())
     database.close()
 

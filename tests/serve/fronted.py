@@ -13,7 +13,7 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from cluster.local import haproxy
-from cluster.local.haproxy import Front
+from cluster.local.haproxy import HAProxyConfig
 from cluster.local.processes import free_ports
 from cluster.settings import Settings
 from tests.serve import fuzz
@@ -63,11 +63,11 @@ def opened(
     app: FastAPI, settings: Settings, cert: Path | None = None, key: Path | None = None
 ) -> Iterator[Open]:
     """The application on a server of its own, and the front before it."""
-    settings.storage.prepare()
+    settings.data_layout.prepare()
     settings = settings.model_copy(update={"tls_cert": cert, "tls_key": key})
     with fuzz.served(app) as url:
         port, tls_port = free_ports(2)
-        shape = Front(
+        shape = HAProxyConfig(
             "127.0.0.1", port, int(url.rpartition(":")[2]), settings.max_upload_mb, tls_port if cert else None
         )
         process = haproxy.start(settings, shape, dict(os.environ))

@@ -15,7 +15,7 @@ from sqlalchemy import update
 from cluster.database.tables import UserRow
 from cluster.repositories.backtests import Backtests
 from cluster.repositories.factors import code_at
-from cluster.repositories.sessions import Lifetime
+from cluster.repositories.sessions import SessionLifetime
 from quantis.types.accounts import Role, User
 from quantis.types.approvals import AliasChange
 from quantis.types.forecasts import ForecastRequest, ForecastResponse, ModelRef
@@ -33,7 +33,7 @@ DATASETS = {"default": ("flights", "colleague"), "rivals": ("theirs", "theirs-to
 MODELS = {"default": "demand", "rivals": "secrets"}
 SERIES = "JFK/B6"
 COLLEAGUE = {"default": "colleague", "rivals": "rival-colleague"}
-LIFETIME = Lifetime(idle=1)
+LIFETIME = SessionLifetime(idle=1)
 MISSING = "00000000-0000-0000-0000-000000000000"
 _NUMBERS = count(1)
 
@@ -120,7 +120,7 @@ class Makers:
             overall=[], dimensions=["series"],
         )  # fmt: skip
         figures = pa.table({"model": ["m"], "label": ["a"], "rows": [1], "mase": [0.5]})
-        Backtests(self.services.settings.storage).keep(team, job.id, {"series": figures})
+        Backtests(self.services.settings.data_layout).save(team, job.id, {"series": figures})
         result = {"leaderboard": board.model_dump(mode="json"), "backtest": found.model_dump(mode="json")}
         jobs.finish(team, job.id, JobState.succeeded, "done", result)
         return job.id
@@ -136,7 +136,7 @@ class Makers:
             freq="h", as_of=START, issued_at=START, forecasts=[],
         )  # fmt: skip
         request = ForecastRequest.model_validate({"series": [{"unique_id": "a"}]})
-        self.services.vintages.keep(team, request, response)
+        self.services.vintages.append(team, request, response)
         return name
 
     # What some calls need to find
@@ -159,7 +159,7 @@ class Makers:
         if user is None or not caller.person:
             return {"code": "000000"}
         self._factor(user, totp=None, totp_on=False)
-        secret = self.services.factors.begin(user.id).secret
+        secret = self.services.second_factors.begin(user.id).secret
         self._factor(user, totp_on=on)
         return {"code": code_at(base64.b32decode(secret), time.time())}
 

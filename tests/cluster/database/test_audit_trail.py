@@ -16,16 +16,16 @@ from sqlalchemy import select
 
 from cluster.database.engine import Database
 from cluster.database.tables import AuditEventRow
-from cluster.repositories.audit import START, AuditTrail, Call
+from cluster.repositories.audit import START, AuditedCall, AuditTrail
 
 ROOT = Path(__file__).parents[3]
 WRITER = """
 import sys
 from cluster.database.engine import Database
-from cluster.repositories.audit import AuditTrail, Call
+from cluster.repositories.audit import AuditTrail, AuditedCall
 trail = AuditTrail(Database(sys.argv[1]))
 for number in range(10_000):
-    call = Call("POST /v1/things", f"/v1/things/{sys.argv[2]}/{number}", f"r-{number}", "10.0.0.1")
+    call = AuditedCall("POST /v1/things", f"/v1/things/{sys.argv[2]}/{number}", f"r-{number}", "10.0.0.1")
     trail.begin(call)
     print(call.id, flush=True)
     trail.seal(call, 201)
@@ -33,7 +33,7 @@ for number in range(10_000):
 
 
 def call(number=0, **changes):
-    return Call("POST /v1/things", f"/v1/things/{number}", f"r-{number}", "10.0.0.1", **changes)
+    return AuditedCall("POST /v1/things", f"/v1/things/{number}", f"r-{number}", "10.0.0.1", **changes)
 
 
 @pytest.fixture

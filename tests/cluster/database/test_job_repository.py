@@ -169,9 +169,9 @@ def test_when_a_cursor_is_not_ours_then_it_is_refused(jobs, cursor):
 def test_when_a_job_runs_then_its_story_is_numbered_from_one(jobs):
     job = jobs.request(TEAM, USER, SPEC)
     jobs.start(TEAM, job.id)
-    jobs.tell(TEAM, job.id, "progress", "half", progress=0.5)
-    jobs.tell(TEAM, job.id, "progress", "back", progress=0.2)
-    jobs.tell(TEAM, job.id, "progress", "over", progress=7.0, data={"n": [1, None, "é"]})
+    jobs.add_event(TEAM, job.id, "progress", "half", progress=0.5)
+    jobs.add_event(TEAM, job.id, "progress", "back", progress=0.2)
+    jobs.add_event(TEAM, job.id, "progress", "over", progress=7.0, data={"n": [1, None, "é"]})
     assert jobs.get(TEAM, job.id).progress == 1.0
     assert jobs.finish(TEAM, job.id, JobState.succeeded, "done", {"answer": 42})
     events = jobs.events(TEAM, job.id)
@@ -196,7 +196,7 @@ def test_when_a_job_runs_then_its_story_is_numbered_from_one(jobs):
 def test_when_progress_never_goes_back_then_it_is_kept(jobs):
     job = jobs.request(TEAM, USER, SPEC)
     for told, kept in ((0.3, 0.3), (0.1, 0.3), (-5, 0.3), (0.6, 0.6)):
-        jobs.tell(TEAM, job.id, "progress", "", progress=told)
+        jobs.add_event(TEAM, job.id, "progress", "", progress=told)
         assert jobs.get(TEAM, job.id).progress == kept
 
 
@@ -205,7 +205,7 @@ def test_when_many_tell_at_once_then_every_event_is_kept_and_numbered_once(jobs)
 
     def tell(number):
         for step in range(10):
-            jobs.tell(TEAM, job.id, "step", f"{number}-{step}")
+            jobs.add_event(TEAM, job.id, "step", f"{number}-{step}")
 
     assert at_once(4, tell) == [None] * 4
     events = jobs.events(TEAM, job.id)
@@ -221,7 +221,7 @@ def test_when_a_job_has_ended_then_nothing_moves_it_any_more(jobs):
     assert jobs.finish(TEAM, job.id, JobState.stopped, "stopped")
     ended = jobs.get(TEAM, job.id)
     assert not jobs.finish(TEAM, job.id, JobState.succeeded, "done", {"late": True})
-    jobs.tell(TEAM, job.id, "step", "late")
+    jobs.add_event(TEAM, job.id, "step", "late")
     with pytest.raises(Conflict, match="STOPPED already"):
         jobs.start(TEAM, job.id)
     assert jobs.request_stop(TEAM, job.id) == ended

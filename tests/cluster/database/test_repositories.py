@@ -10,7 +10,7 @@ import pytest
 
 from cluster.database.tables import ForecastRow
 from cluster.repositories import leases as lease_module
-from cluster.repositories.accounts import Accounts
+from cluster.repositories.accounts import UserAccounts
 from cluster.repositories.datasets import Datasets, NewVersion
 from cluster.repositories.leases import Leases
 from cluster.repositories.vintages import Vintages
@@ -50,7 +50,7 @@ def at_once(count, call):
 
 @pytest.fixture
 def accounts(database):
-    return Accounts(database)
+    return UserAccounts(database)
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def ada(accounts):
 
 
 def test_when_a_user_is_made_then_name_and_password_find_it(accounts, ada):
-    assert accounts.anybody()
+    assert accounts.any_user()
     assert accounts.authenticate("ada", PASSWORD) == ada == accounts.enabled(ada.id)
     assert accounts.all("default") == [ada]
     assert accounts.all("others") == []
@@ -210,13 +210,13 @@ REQUEST = ForecastRequest.model_validate({"series": [{"unique_id": "JFK/B6 é"}]
 
 def test_when_a_vintage_is_kept_then_it_reads_back_to_the_last_digit_and_never_changes(database):
     vintages = Vintages(database)
-    vintages.keep("default", REQUEST, issued())
+    vintages.append("default", REQUEST, issued())
     assert vintages.get("default", "f-1") == issued()
     for team, name in (("others", "f-1"), ("default", "f-2")):
         with pytest.raises(NotFound):
             vintages.get(team, name)
     with pytest.raises(Exception, match=r"(?i)unique|duplicate"):
-        vintages.keep("default", REQUEST, issued(freq="D"))
+        vintages.append("default", REQUEST, issued(freq="D"))
     assert vintages.get("default", "f-1").freq == "h"
     with database.read() as session:
         row = session.get_one(ForecastRow, ("default", "f-1"))
@@ -226,7 +226,7 @@ def test_when_a_vintage_is_kept_then_it_reads_back_to_the_last_digit_and_never_c
 
 def test_when_many_vintages_are_kept_at_once_then_none_is_lost(database):
     vintages = Vintages(database)
-    assert at_once(8, lambda n: vintages.keep("default", REQUEST, issued(f"f-{n}"))) == [None] * 8
+    assert at_once(8, lambda n: vintages.append("default", REQUEST, issued(f"f-{n}"))) == [None] * 8
     assert all(vintages.get("default", f"f-{n}").forecast_id == f"f-{n}" for n in range(8))
 
 

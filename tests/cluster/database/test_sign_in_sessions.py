@@ -11,14 +11,14 @@ import pytest
 from sqlalchemy import func, select, update
 
 from cluster.database.tables import RefreshTokenRow, SessionRow, UserRow
-from cluster.repositories.accounts import Accounts
+from cluster.repositories.accounts import UserAccounts
 from cluster.repositories.principals import Principals
-from cluster.repositories.sessions import MOST_SESSIONS, Lifetime, Sessions
+from cluster.repositories.sessions import MOST_SESSIONS, SessionLifetime, Sessions
 from quantis.errors import NotFound, QuantisError, Unauthenticated
 from quantis.types.accounts import Role
 
 PASSWORD = "correct horse battery"
-LIFETIME = Lifetime(idle=14, most=30)
+LIFETIME = SessionLifetime(idle=14, most=30)
 
 
 def at_once(count, call):
@@ -43,7 +43,7 @@ def sessions(database):
 
 @pytest.fixture
 def ada(database):
-    return Accounts(database).create("default", "ada", PASSWORD, Role.analyst)
+    return UserAccounts(database).create("default", "ada", PASSWORD, Role.analyst)
 
 
 def living(database):
@@ -123,27 +123,27 @@ def test_when_a_token_has_expired_or_its_user_is_gone_then_it_is_refused(session
 def test_when_sessions_are_listed_then_only_the_owner_s_living_ones_and_they_end_one_by_one(
     sessions, ada, database
 ):
-    bob = Accounts(database).create("default", "bob", PASSWORD, Role.viewer)
+    bob = UserAccounts(database).create("default", "bob", PASSWORD, Role.viewer)
     one, two = sessions.start(ada, LIFETIME, "Firefox", "10.0.0.1"), sessions.start(ada, LIFETIME)
     other = sessions.start(bob, LIFETIME)
-    listed = sessions.of(ada.id, two.session_id)
+    listed = sessions.for_user(ada.id, two.session_id)
     assert {item.id: item.current for item in listed} == {one.session_id: False, two.session_id: True}
     assert next(item for item in listed if item.id == one.session_id).agent == "Firefox"
     for stranger in (other.session_id, "unknown"):
         with pytest.raises(NotFound):
             sessions.end(ada.id, stranger)
     sessions.end(ada.id, one.session_id)
-    assert [item.id for item in sessions.of(ada.id)] == [two.session_id]
+    assert [item.id for item in sessions.for_user(ada.id)] == [two.session_id]
     three = sessions.start(ada, LIFETIME)
     sessions.end_others(ada.id, three.session_id)
-    assert [item.id for item in sessions.of(ada.id)] == [three.session_id]
-    assert [item.id for item in sessions.of(bob.id)] == [other.session_id]
+    assert [item.id for item in sessions.for_user(ada.id)] == [three.session_id]
+    assert [item.id for item in sessions.for_user(bob.id)] == [other.session_id]
 
 
 def test_when_a_session_ended_a_month_ago_then_it_is_forgotten_and_others_stay(sessions, ada, database):
     old, young = sessions.start(ada, LIFETIME), sessions.start(ada, LIFETIME)
     sessions.forget_old()
-    assert len(sessions.of(ada.id)) == 2
+    assert len(sessions.for_user(ada.id)) == 2
     long_ago = datetime.now(UTC) - timedelta(days=31)
     with database.write() as session:
         session.execute(update(SessionRow).where(SessionRow.id == old.session_id).values(expires_at=long_ago))
@@ -180,7 +180,7 @@ def test_when_somebody_signs_in_too_often_then_the_session_idle_for_longest_ends
     begun = [sessions.start(ada, LIFETIME) for _ in range(MOST_SESSIONS)]
     kept = sessions.rotate(begun[0].token, LIFETIME)  # the oldest, but used just now
     sessions.start(ada, LIFETIME)
-    living = {session.id for session in sessions.of(ada.id)}
+    living = {session.id for session in sessions.for_user(ada.id)}
     assert len(living) == MOST_SESSIONS
     assert kept.session_id in living
     assert begun[1].session_id not in living

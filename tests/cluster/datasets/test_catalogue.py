@@ -11,10 +11,10 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from cluster.data_layout import Storage
+from cluster.data_layout import DataLayout
 from cluster.database.engine import Database
 from cluster.datasets.catalogue import Catalogue
-from cluster.repositories.datasets import Datasets, Repinned
+from cluster.repositories.datasets import Datasets, RewrittenVersion
 from features.store.panel_store import VersionPins
 from quantis.errors import Conflict, NotFound
 from quantis.panel import TIMESTAMP
@@ -27,7 +27,7 @@ SPEC = DatasetSpec(name="sales", freq="h", roles=Roles(stat_exog=("shop",), cate
 
 @pytest.fixture
 def catalogue(database: Database, tmp_path: Path) -> Catalogue:
-    made = Catalogue(database, Storage(tmp_path / "data"))
+    made = Catalogue(database, DataLayout(tmp_path / "data"))
     made.datasets.create("default", "ada", SPEC)
     return made
 
@@ -130,8 +130,8 @@ def test_when_many_write_at_once_then_all_land_and_nothing_is_mixed(catalogue: C
 
 WRITER = """
 import sys
-from tests.cluster.datasets.test_catalogue import Catalogue, Database, Path, Storage, push
-catalogue = Catalogue(Database(sys.argv[1]), Storage(Path(sys.argv[2])))
+from tests.cluster.datasets.test_catalogue import Catalogue, Database, Path, DataLayout, push
+catalogue = Catalogue(Database(sys.argv[1]), DataLayout(Path(sys.argv[2])))
 for number in range(4):
     push(catalogue, {f"{sys.argv[3]}{number}": [1.0, 2.0, 3.0]})
 """
@@ -163,7 +163,7 @@ def test_when_a_writer_without_our_lock_is_in_between_then_it_conflicts_and_leav
         if not calls:
             calls.append("once")
             base = self.latest_pinned("default", "sales")
-            other = Catalogue(self._database, catalogue._storage)
+            other = Catalogue(self._database, catalogue._data_layout)
             monkeypatch.setattr(type(other.store("default", "sales")), "write_lock", _free)
             assert base is not None
             push(other, {"theirs": [1.0, 2.0, 3.0]})
@@ -189,7 +189,7 @@ def test_when_tables_were_rewritten_then_the_versions_move_at_once_and_older_bas
     datasets = catalogue.datasets
     base = datasets.pinned("default", "sales")
     counts = {"rows": 1, "series": 1, "first_ds": START, "last_ds": START}
-    moved = Repinned({"target": 7}, "d" * 64, {"target": [1, 2, 3]}, **counts, purged_at=START)  # type: ignore[arg-type]
+    moved = RewrittenVersion({"target": 7}, "d" * 64, {"target": [1, 2, 3]}, **counts, purged_at=START)  # type: ignore[arg-type]
     datasets.repin("default", "sales", {1: moved}, base)
     after = datasets.pinned("default", "sales")
     assert (after.pins, after.version.purged_at, after.version.rows) == ({"target": 7}, START, 1)

@@ -11,10 +11,10 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from cluster.data_layout import Storage
+from cluster.data_layout import DataLayout
 from cluster.database.engine import Database
 from cluster.datasets.catalogue import Catalogue
-from cluster.datasets.compaction import Compacted, compact
+from cluster.datasets.compaction import CompactionResult, compact
 from cluster.repositories.datasets import Datasets
 from features.store.panel_store import PanelStore, VersionPins
 from quantis.errors import Conflict, NotFound
@@ -38,23 +38,25 @@ def url(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def storage(tmp_path: Path) -> Storage:
-    made = Storage(tmp_path / "data")
+def data_layout(tmp_path: Path) -> DataLayout:
+    made = DataLayout(tmp_path / "data")
     made.prepare()
     return made
 
 
 @pytest.fixture
-def catalogue(database: Database, storage: Storage) -> Catalogue:
-    made = Catalogue(database, storage)
+def catalogue(database: Database, data_layout: DataLayout) -> Catalogue:
+    made = Catalogue(database, data_layout)
     made.datasets.create("default", "ada", SPEC)
     return made
 
 
 @pytest.fixture
-def run(catalogue: Catalogue, storage: Storage) -> Callable[..., Compacted]:
-    def compacted(retention: timedelta = WEEK, purge_after: timedelta = WEEK) -> Compacted:
-        return compact(catalogue, storage, "default", "sales", retention=retention, purge_after=purge_after)
+def run(catalogue: Catalogue, data_layout: DataLayout) -> Callable[..., CompactionResult]:
+    def compacted(retention: timedelta = WEEK, purge_after: timedelta = WEEK) -> CompactionResult:
+        return compact(
+            catalogue, data_layout, "default", "sales", retention=retention, purge_after=purge_after
+        )
 
     return compacted
 
@@ -119,7 +121,7 @@ def recomputed(catalogue: Catalogue) -> list[tuple[str, int, int]]:
 
 
 def test_when_a_dataset_is_compacted_then_every_version_reads_the_same(
-    catalogue: Catalogue, run: Callable[..., Compacted]
+    catalogue: Catalogue, run: Callable[..., CompactionResult]
 ) -> None:
     history(catalogue)
     before, told = views(catalogue), records(catalogue)
@@ -128,12 +130,12 @@ def test_when_a_dataset_is_compacted_then_every_version_reads_the_same(
     assert done.files_after == 4 < done.files_before
     assert done.removed >= done.files_before
     assert views(catalogue) == before
-    assert views(Catalogue(catalogue.datasets._database, catalogue._storage)) == before
+    assert views(Catalogue(catalogue.datasets._database, catalogue._data_layout)) == before
     assert records(catalogue) == told == recomputed(catalogue)
 
 
 def test_when_more_is_written_after_a_compaction_then_old_versions_do_not_see_it(
-    catalogue: Catalogue, run: Callable[..., Compacted]
+    catalogue: Catalogue, run: Callable[..., CompactionResult]
 ) -> None:
     history(catalogue)
     run(retention=timedelta(0))
@@ -146,7 +148,7 @@ def test_when_more_is_written_after_a_compaction_then_old_versions_do_not_see_it
 
 
 def test_when_the_tables_are_from_before_bounds_were_kept_then_they_are_found(
-    catalogue: Catalogue, run: Callable[..., Compacted], monkeypatch: pytest.MonkeyPatch
+    catalogue: Catalogue, run: Callable[..., CompactionResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         to_json = VersionPins.to_json
@@ -158,7 +160,7 @@ def test_when_the_tables_are_from_before_bounds_were_kept_then_they_are_found(
 
 
 def test_when_somebody_has_an_old_version_open_then_it_reads_until_the_retention_is_over(
-    catalogue: Catalogue, run: Callable[..., Compacted]
+    catalogue: Catalogue, run: Callable[..., CompactionResult]
 ) -> None:
     history(catalogue)
     opened = catalogue.open("default", "sales", 3)
@@ -179,7 +181,7 @@ def holds(folder: Path, text: str) -> list[str]:
 
 
 def test_when_a_deleted_series_is_purged_then_it_is_in_no_byte_of_any_version(
-    catalogue: Catalogue, storage: Storage, run: Callable[..., Compacted]
+    catalogue: Catalogue, data_layout: DataLayout, run: Callable[..., CompactionResult]
 ) -> None:
     push(catalogue, ["a", "b"])
     push(catalogue, [CANARY, "c"])
@@ -188,9 +190,9 @@ def test_when_a_deleted_series_is_purged_then_it_is_in_no_byte_of_any_version(
     push(catalogue, "d")
     before = views(catalogue)
     assert run().purged == 0
-    assert holds(storage.dataset("default", "sales"), CANARY)
+    assert holds(data_layout.dataset("default", "sales"), CANARY)
     done = run(purge_after=timedelta(0))
-    assert (done.purged, holds(storage.root, CANARY)) == (1, [])
+    assert (done.purged, holds(data_layout.root, CANARY)) == (1, [])
     for key, panel in views(catalogue).items():
         assert panel == without(before[key])
     assert records(catalogue) == recomputed(catalogue)
@@ -211,19 +213,19 @@ def without(panel: Panel) -> Panel:
 
 
 def test_when_a_purge_dies_before_the_files_are_gone_then_the_next_run_removes_them(
-    catalogue: Catalogue, storage: Storage, run: Callable[..., Compacted]
+    catalogue: Catalogue, data_layout: DataLayout, run: Callable[..., CompactionResult]
 ) -> None:
     push(catalogue, ["a", CANARY])
     catalogue.delete_series("default", "ada", "sales", CANARY)
-    with storage.keeping_files(), pytest.raises(Conflict, match="a backup keeps"):
+    with data_layout.keeping_files(), pytest.raises(Conflict, match="a backup keeps"):
         run(purge_after=timedelta(0))
-    assert holds(storage.root, CANARY)
+    assert holds(data_layout.root, CANARY)
     assert run().removed > 0
-    assert holds(storage.root, CANARY) == []
+    assert holds(data_layout.root, CANARY) == []
 
 
 def test_when_a_writer_elsewhere_is_faster_then_the_compaction_changes_nothing(
-    catalogue: Catalogue, run: Callable[..., Compacted], monkeypatch: pytest.MonkeyPatch
+    catalogue: Catalogue, run: Callable[..., CompactionResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     history(catalogue)
     before = views(catalogue)
@@ -241,6 +243,8 @@ def test_when_a_writer_elsewhere_is_faster_then_the_compaction_changes_nothing(
     assert run().versions == 10
 
 
-def test_when_there_is_no_version_then_there_is_nothing_to_compact(run: Callable[..., Compacted]) -> None:
+def test_when_there_is_no_version_then_there_is_nothing_to_compact(
+    run: Callable[..., CompactionResult],
+) -> None:
     with pytest.raises(NotFound, match="nothing to compact"):
         run()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.datasets.object_import import Imports, place_of
+from cluster.datasets.object_import import ObjectImporter, parse_location
 from quantis.errors import Forbidden, InvalidInput, NotFound, QuantisError, TooLarge, Unavailable
 
 MOST = 10_000
@@ -87,7 +87,7 @@ def mounted(tmp_path: Path) -> Path:
     return folder
 
 
-def fetched(imports: Imports, url: str, tmp_path: Path, team: str = "team-a") -> bytes:
+def fetched(imports: ObjectImporter, url: str, tmp_path: Path, team: str = "team-a") -> bytes:
     target = tmp_path / "target"
     target.unlink(missing_ok=True)
     imports.fetch(team, url, target, MOST)
@@ -95,7 +95,7 @@ def fetched(imports: Imports, url: str, tmp_path: Path, team: str = "team-a") ->
 
 
 def test_when_a_file_lies_below_an_allowed_folder_then_it_is_copied(mounted: Path, tmp_path: Path) -> None:
-    imports = Imports([f"file://{mounted}/{{team}}"])
+    imports = ObjectImporter([f"file://{mounted}/{{team}}"])
     assert fetched(imports, f"file://{mounted}/team-a/sales.csv", tmp_path) == b"x" * 100
 
 
@@ -151,7 +151,7 @@ def test_when_an_address_is_not_plainly_below_an_allowed_place_then_it_is_refuse
     (team / "large.csv").write_bytes(b"x" * (MOST + 1))
     (team / "empty.csv").touch()
     os.mkfifo(team / "pipe.csv")
-    imports = Imports([f"file://{mounted}/{{team}}", "s3://bucket/in"], "http://127.0.0.1:9")
+    imports = ObjectImporter([f"file://{mounted}/{{team}}", "s3://bucket/in"], "http://127.0.0.1:9")
     with pytest.raises(kind) as caught:
         fetched(imports, url.replace("{in}", str(mounted)), tmp_path)
     assert len(caught.value.message) < 500
@@ -159,7 +159,7 @@ def test_when_an_address_is_not_plainly_below_an_allowed_place_then_it_is_refuse
 
 def test_when_no_place_is_configured_then_nothing_is_imported(mounted: Path, tmp_path: Path) -> None:
     with pytest.raises(Forbidden, match="QUANTIS_IMPORT_URLS"):
-        fetched(Imports([]), f"file://{mounted}/team-a/sales.csv", tmp_path)
+        fetched(ObjectImporter([]), f"file://{mounted}/team-a/sales.csv", tmp_path)
 
 
 def test_when_a_bucket_is_allowed_then_its_objects_are_copied_and_only_its_store_is_asked(
@@ -168,7 +168,7 @@ def test_when_a_bucket_is_allowed_then_its_objects_are_copied_and_only_its_store
     handler, url = store
     handler.objects["/bucket/in/sales.csv"] = b"z" * 5000
     handler.objects["/bucket/other.csv"] = b"no"
-    imports = Imports(["s3://bucket/in"], url)
+    imports = ObjectImporter(["s3://bucket/in"], url)
     assert fetched(imports, "s3://bucket/in/sales.csv", tmp_path) == b"z" * 5000
     assert handler.asked
     handler.asked.clear()
@@ -185,7 +185,7 @@ def test_when_an_object_is_too_large_then_no_more_is_read_than_is_allowed(
     handler, url = store
     handler.objects["/bucket/in/large.csv"] = b"z" * (MOST + 1)
     with pytest.raises(TooLarge, match="split it"):
-        fetched(Imports(["s3://bucket/in"], url), "s3://bucket/in/large.csv", tmp_path)
+        fetched(ObjectImporter(["s3://bucket/in"], url), "s3://bucket/in/large.csv", tmp_path)
 
 
 def test_when_the_object_store_is_away_then_it_is_unavailable(
@@ -194,11 +194,11 @@ def test_when_the_object_store_is_away_then_it_is_unavailable(
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
     with pytest.raises(Unavailable, match="object store"):
-        fetched(Imports(["s3://bucket/in"], "http://127.0.0.1:9"), "s3://bucket/in/x.csv", tmp_path)
+        fetched(ObjectImporter(["s3://bucket/in"], "http://127.0.0.1:9"), "s3://bucket/in/x.csv", tmp_path)
 
 
 def test_when_a_place_holds_another_then_names_are_compared_whole() -> None:
-    inside = place_of("s3://bucket/in")
-    assert inside.holds(place_of("s3://bucket/in/a/b.csv"))
-    assert not inside.holds(place_of("s3://bucket/input/b.csv"))
-    assert not inside.holds(place_of("s3://bucket/in"))
+    inside = parse_location("s3://bucket/in")
+    assert inside.contains(parse_location("s3://bucket/in/a/b.csv"))
+    assert not inside.contains(parse_location("s3://bucket/input/b.csv"))
+    assert not inside.contains(parse_location("s3://bucket/in"))

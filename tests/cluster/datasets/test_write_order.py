@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from cluster.data_layout import Storage
+from cluster.data_layout import DataLayout
 from cluster.database.engine import Database
 from cluster.datasets.catalogue import Catalogue
 from cluster.repositories.datasets import Datasets
@@ -48,11 +48,11 @@ def synced(monkeypatch: pytest.MonkeyPatch) -> set[Path]:
 def test_when_the_record_is_written_then_every_file_and_folder_of_the_version_is_on_the_disk(
     tmp_path: Path, migrated_sqlite: Path, synced: set[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    storage = Storage(tmp_path / "data")
-    storage.prepare()
-    shutil.copy(migrated_sqlite, storage.database)
-    database = Database(f"sqlite:///{storage.database}")
-    catalogue = Catalogue(database, storage)
+    data_layout = DataLayout(tmp_path / "data")
+    data_layout.prepare()
+    shutil.copy(migrated_sqlite, data_layout.database)
+    database = Database(f"sqlite:///{data_layout.database}")
+    catalogue = Catalogue(database, data_layout)
     catalogue.datasets.create(TEAM, "ann", DatasetSpec(name="sales"))
     seen: list[set[Path]] = []
     real = Datasets.add_version
@@ -65,7 +65,7 @@ def test_when_the_record_is_written_then_every_file_and_folder_of_the_version_is
     known: set[Path] = set()
     for days in (60, 61):
         catalogue.ingest(TEAM, "ann", "sales", panel(days), "sales.csv")
-        folder = storage.dataset(TEAM, "sales")
+        folder = data_layout.dataset(TEAM, "sales")
         written = set(folder.rglob("*.parquet")) | set(folder.rglob("*.json"))
         assert written - known
         for path in written - known:

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import pytest
 
-from cluster.data_layout import Storage
+from cluster.data_layout import DataLayout
 from cluster.local import processes
 from cluster.local.processes import MARK, MemoryWatch, Platform, family, living, marked, stop
 
@@ -80,7 +80,7 @@ def test_when_a_process_does_not_listen_then_it_is_killed_after_some_patience(sp
 
 
 def test_when_this_process_carries_the_mark_then_it_is_left_out(mark):
-    code = f"from cluster import processes; print(processes.stop({mark!r}))"
+    code = f"from cluster.local import processes; print(processes.stop({mark!r}))"
     done = subprocess.run(
         [sys.executable, "-c", code],
         env=os.environ | {MARK: mark},
@@ -92,24 +92,24 @@ def test_when_this_process_carries_the_mark_then_it_is_left_out(mark):
 
 
 def test_when_a_platform_is_saved_then_it_reads_back_until_it_is_forgotten(tmp_path, spawn, mark):
-    storage = Storage(tmp_path)
-    storage.prepare()
-    assert processes.load(storage) is None
+    data_layout = DataLayout(tmp_path)
+    data_layout.prepare()
+    assert processes.load(data_layout) is None
     platform = Platform(
         mark, 7, "127.0.0.1", 8000, "127.0.0.1:1", "http://127.0.0.1:2", "/tmp/quantis-x", 8001
     )
-    processes.save(storage, platform)
-    assert processes.load(storage) == platform
+    processes.save(data_layout, platform)
+    assert processes.load(data_layout) == platform
     assert platform.url == "http://127.0.0.1:8000"
     assert not platform.alive
     spawn(mark)
     assert platform.alive
     for text in ("", "{", "[]", '{"instance": "x"}', '{"instance": 1, "more": 2}'):
-        (storage.run / "platform.json").write_text(text)
-        assert processes.load(storage) is None
-    processes.forget(storage)
-    processes.forget(storage)
-    assert list(storage.run.iterdir()) == []
+        (data_layout.run / "platform.json").write_text(text)
+        assert processes.load(data_layout) is None
+    processes.forget(data_layout)
+    processes.forget(data_layout)
+    assert list(data_layout.run.iterdir()) == []
 
 
 def test_when_a_port_is_taken_then_it_is_not_free_and_free_ones_differ():

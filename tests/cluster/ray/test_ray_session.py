@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from cluster.ray.session import InProcess, OnRay, session
+from cluster.ray.session import InProcessExecutor, RayExecutor, session
 from cluster.settings import Settings
 from quantis.errors import InvalidInput, QuantisError, RejectedPanel, TimedOut
 
@@ -51,7 +51,7 @@ def on_ray():
         address="local", num_cpus=3, include_dashboard=False, object_store_memory=100 * 2**20, logging_level="error",
         log_to_driver=False,
     )  # fmt: skip
-    yield OnRay()
+    yield RayExecutor()
     ray.shutdown()
 
 
@@ -75,7 +75,7 @@ def check(executor):
 
 
 def test_when_items_are_worked_on_here_then_results_and_errors_stand_in_their_places():
-    check(InProcess())
+    check(InProcessExecutor())
 
 
 @pytest.mark.ray
@@ -103,7 +103,7 @@ def test_when_no_head_is_configured_then_a_session_has_its_own_and_ends_with_it(
     ray.shutdown()
     with session(Settings(data_dir=tmp_path, cpus=2, object_store_mb=80)):
         assert ray.is_initialized()
-        assert OnRay().map(work, {"numbers": [1]}, ["a"]) == [{"sum": 2, "item": "a"}]
+        assert RayExecutor().map(work, {"numbers": [1]}, ["a"]) == [{"sum": 2, "item": "a"}]
     assert not ray.is_initialized()
 
 
@@ -123,7 +123,7 @@ def shares(left: int) -> float:
 
 
 def test_when_items_have_allowances_here_then_each_is_told_its_own():
-    done = dict(InProcess().within(takes, None, ["0", "fail", "0.01"], shares))
+    done = dict(InProcessExecutor().within(takes, None, ["0", "fail", "0.01"], shares))
     assert (done[0], done[2]) == (("0", 30.0), ("0.01", 10.0))
     assert isinstance(done[1], ZeroDivisionError)
 
@@ -135,7 +135,7 @@ def test_when_a_task_overruns_its_allowance_then_it_is_killed_and_named_and_the_
     monkeypatch.setattr("cluster.ray.session.GRACE", 0.5)
     started = time.monotonic()
     items = ["0.1", "600", "fail", "die", "0.2"]
-    done = dict(OnRay(cpus=1).within(takes, None, items, lambda left: 2.0))
+    done = dict(RayExecutor(cpus=1).within(takes, None, items, lambda left: 2.0))
     assert time.monotonic() - started < 60
     assert (done[0], done[4]) == (("0.1", 2.0), ("0.2", 2.0))
     assert isinstance(done[1], TimedOut)
@@ -146,6 +146,6 @@ def test_when_a_task_overruns_its_allowance_then_it_is_killed_and_named_and_the_
 
 @pytest.mark.ray
 def test_when_there_is_no_limit_then_tasks_wait_for_a_free_cpu_and_all_end(on_ray):
-    done = dict(OnRay(cpus=1).within(takes, None, ["0.3"] * 5, lambda left: None))
+    done = dict(RayExecutor(cpus=1).within(takes, None, ["0.3"] * 5, lambda left: None))
     assert sorted(done) == [0, 1, 2, 3, 4]
     assert set(done.values()) == {("0.3", None)}

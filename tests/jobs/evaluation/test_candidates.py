@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from cluster.ray.session import InProcess
+from cluster.ray.session import InProcessExecutor
 from features.store.snapshots import PanelSnapshots, cutoffs
 from jobs import batch_forecast
 from jobs.evaluation import candidates
@@ -149,14 +149,14 @@ def test_when_series_are_forecast_in_blocks_then_every_entry_is_as_without(
     snapshot = setup.snapshots(setup.cutoffs[1])
     theta = Theta(task)
     whole = fallback.forecast(theta, snapshot, task)
-    blocks = batch_forecast.forecast(theta, snapshot, task, InProcess(), size=7)
+    blocks = batch_forecast.forecast(theta, snapshot, task, InProcessExecutor(), size=7)
     assert [entry.unique_id for entry in blocks] == [entry.unique_id for entry in whole]
     for one, other in zip(whole, blocks, strict=True):
         assert one.method == other.method == ForecastMethod.model
         assert np.array_equal(one.mean, other.mean)
 
 
-class Dying(InProcess):
+class Dying(InProcessExecutor):
     """An executor whose second task dies."""
 
     def map(self, function: Any, shared: Any, items: Any) -> list[Any]:

@@ -14,7 +14,7 @@ import uvicorn
 from cluster.database.engine import Database
 from cluster.local.processes import free_ports
 from cluster.ray.submission import FakeJobs
-from cluster.repositories.accounts import Accounts
+from cluster.repositories.accounts import UserAccounts
 from cluster.repositories.factors import code_at
 from cluster.settings import Settings
 from quantis.client import Client
@@ -36,12 +36,12 @@ class Nobody:
 def platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
     """A platform on a port; `root` is its admin and is signed in."""
     settings = Settings(data_dir=tmp_path / "data", web_dist=tmp_path / "none")
-    settings.storage.prepare()
+    settings.data_layout.prepare()
     for name in ("jwt-secret", "encryption-key"):
         settings.make_secret(name)
     database = Database(settings.sql_url)
     database.migrate()
-    Accounts(database).create("default", "root", PASSWORD, Role.admin)
+    UserAccounts(database).create("default", "root", PASSWORD, Role.admin)
     services = Services(settings, database, Nobody(), FakeJobs())
     (port,) = free_ports(1)
     config = uvicorn.Config(

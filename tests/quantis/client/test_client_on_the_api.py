@@ -15,7 +15,7 @@ pytest.register_assert_rewrite("tests.quantis.client.contract")
 from cluster.database.engine import Database  # noqa: E402
 from cluster.ray.reconciler import Reconciler  # noqa: E402
 from cluster.ray.submission import FakeJobs  # noqa: E402
-from cluster.repositories.accounts import DEFAULT_TEAM, Accounts  # noqa: E402
+from cluster.repositories.accounts import DEFAULT_TEAM, UserAccounts  # noqa: E402
 from cluster.settings import Settings  # noqa: E402
 from quantis.client import Client  # noqa: E402
 from quantis.errors import Forbidden, InvalidInput  # noqa: E402
@@ -31,7 +31,7 @@ from tests.quantis.client.contract import SignIn  # noqa: E402
 ADMIN = "root", "the admin's password"
 
 
-class InProcess:
+class InProcessExecutor:
     """The real engine, called directly instead of through a Serve handle."""
 
     def __init__(self, services: Services) -> None:
@@ -54,14 +54,14 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 @pytest.fixture
 def transport(tmp_path: Path, migrated: bytes) -> Iterator[Any]:
     settings = Settings(data_dir=tmp_path / "data")
-    settings.storage.prepare()
-    settings.storage.database.write_bytes(migrated)
+    settings.data_layout.prepare()
+    settings.data_layout.database.write_bytes(migrated)
     settings.make_secret("jwt-secret")
     database = Database(settings.sql_url)
-    Accounts(database).create(DEFAULT_TEAM, *ADMIN, Role.admin, first=True)
+    UserAccounts(database).create(DEFAULT_TEAM, *ADMIN, Role.admin, first=True)
     jobs = FakeJobs()
     services = Services(settings, database, None, jobs)  # type: ignore[arg-type]
-    services.forecaster = InProcess(services)
+    services.forecaster = InProcessExecutor(services)
     reconciler = Reconciler(database, jobs)
     thread = threading.Thread(target=reconciler.run, args=(0.1,))
     thread.start()

@@ -164,7 +164,7 @@ def test_when_another_team_asks_then_it_sees_nothing_of_ours(world, problem):
         .json()["forecast_id"]
     )
     world.services.registries["rivals"] = type(world.registry)(
-        world.registry._client.tracking_uri, str(world.settings.storage.artifacts), "rivals"
+        world.registry._client.tracking_uri, str(world.settings.data_layout.artifacts), "rivals"
     )
     assert spy.get("/v1/datasets").json()["items"] == []
     assert spy.get("/v1/jobs").json()["items"] == []

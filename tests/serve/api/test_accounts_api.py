@@ -167,7 +167,7 @@ def test_when_a_refresh_token_has_expired_then_it_is_401(world, problem):
 def test_when_the_database_is_stolen_then_no_token_or_password_is_in_it(world):
     body = sign_in(world.client()).json()
     world.database.close()
-    files = world.settings.storage.root.glob("quantis.db*")
+    files = world.settings.data_layout.root.glob("quantis.db*")
     content = b"".join(file.read_bytes() for file in files)
     assert body["refresh_token"].encode() not in content
     assert PASSWORD.encode() not in content

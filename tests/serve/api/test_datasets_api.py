@@ -226,7 +226,7 @@ def test_when_a_new_name_is_checked_then_roles_are_detected_and_nothing_is_store
     assert (report["file"], report["rows"], report["series"], report["freq"]) == ("x.csv", 100, 1, "h")
     assert set(report["columns"]) == set(table.column_names)
     problem(client.get("/v1/datasets/unheard-of"), 404, "not_found")
-    assert not world.settings.storage.dataset("default", "unheard-of").exists()
+    assert not world.settings.data_layout.dataset("default", "unheard-of").exists()
 
 
 def test_when_a_declared_name_is_checked_then_its_roles_count_and_a_rejection_is_an_answer(declared):

@@ -42,7 +42,7 @@ def done(world, client):
         for label in ("a", "b", "c")
     ]
     table = SCHEMA.empty_table().from_pylist(rows, SCHEMA)
-    Backtests(world.settings.storage).keep("default", job, {"series": table})
+    Backtests(world.settings.data_layout).save("default", job, {"series": table})
     result = {"backtest": summary.model_dump(mode="json")}
     world.services.jobs.finish("default", job, JobState.succeeded, "done", result)
     return job, summary

@@ -13,7 +13,7 @@ from tests.serve.api_under_test import PASSWORD, settings_for
 def fresh(world, tmp_path):
     """A platform that nobody has an account on, with the secret that `quantis up` writes."""
     world.settings = settings_for(tmp_path / "fresh")
-    world.settings.storage.prepare()
+    world.settings.data_layout.prepare()
     world.database = Database(world.settings.sql_url)
     world.database.migrate()
     world.secret = world.settings.make_secret("setup-secret")

@@ -129,8 +129,8 @@ def read_events(client, job, last=None):
 def tell_a_story(world, job):
     jobs = world.services.jobs
     jobs.start("default", job)
-    jobs.tell("default", job, "progress", "half\nof it: é", progress=0.5, data={"done": 1})
-    jobs.tell("default", job, "metric", "mase", data={"mase": 0.5})
+    jobs.add_event("default", job, "progress", "half\nof it: é", progress=0.5, data={"done": 1})
+    jobs.add_event("default", job, "metric", "mase", data={"mase": 0.5})
     jobs.finish("default", job, JobState.succeeded, "done", {"answer": 42})
 
 
@@ -161,7 +161,7 @@ def test_when_a_stream_is_resumed_then_it_goes_on_after_the_last_event(world, cl
 def test_when_more_happens_than_one_look_takes_then_nothing_is_left_out(world, client, job):
     jobs = world.services.jobs
     for step in range(520):
-        jobs.tell("default", job, "step", f"step {step}")
+        jobs.add_event("default", job, "step", f"step {step}")
     jobs.finish("default", job, JobState.failed, "no")
     events = read_events(client, job)
     assert [number for number, _, _ in events] == list(range(1, 523))

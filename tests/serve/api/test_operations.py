@@ -86,10 +86,10 @@ def test_when_the_database_is_old_or_away_then_it_is_alive_but_not_ready(world, 
     body = problem(client.get("/readyz"), 503, "unavailable")
     assert "older schema" in body["detail"]
     world.database.close()
-    for file in world.settings.storage.root.glob("quantis.db*"):
+    for file in world.settings.data_layout.root.glob("quantis.db*"):
         file.unlink()
-    world.settings.storage.root.chmod(0o700)
-    world.settings.storage.database.mkdir()
+    world.settings.data_layout.root.chmod(0o700)
+    world.settings.data_layout.database.mkdir()
     problem(client.get("/readyz"), 503, "unavailable")
     assert client.get("/healthz").status_code == 200
 
@@ -149,7 +149,7 @@ def with_pages(world):
     (dist / "index.html").write_text("<title>Quantis</title>")
     (dist / "assets" / "app-1234.js").write_text("export {}")
     (dist / "docs" / "index.html").write_text("<title>API</title>")
-    (world.settings.storage.root / "secret.txt").write_text("secret")
+    (world.settings.data_layout.root / "secret.txt").write_text("secret")
     return world.client()
 
 

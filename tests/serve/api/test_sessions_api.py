@@ -272,7 +272,7 @@ def test_when_a_second_factor_is_required_then_a_password_alone_opens_nothing_bu
     secret = client.post("/v1/users/me/second-factor").json()["secret"]
     code = code_at(base64.b32decode(secret), time.time())
     assert client.put("/v1/users/me/second-factor", json={"code": code}).status_code in (200, 204)
-    world.services.identity.forget()
+    world.services.authenticator.forget()
     assert client.get("/v1/datasets").status_code == 200
 
 

@@ -30,10 +30,10 @@ CSV = b"unique_id,ds,y\n" + b"".join(b"a,2024-01-%02d,%d\n" % (day, day) for day
 def settings(tmp_path: Path) -> Iterator[Settings]:
     """A platform of its own whose log takes everything."""
     settings = Settings(data_dir=tmp_path / "data", web_dist=tmp_path / "none")
-    settings.storage.prepare()
+    settings.data_layout.prepare()
     logging.getLogger("httpx").setLevel(logging.WARNING)  # the client, who is not part of the platform
     before = set(logging.getLogger().handlers)
-    logs.configure("api", file=settings.storage.logs / "api.log", level="DEBUG")
+    logs.configure("api", file=settings.data_layout.logs / "api.log", level="DEBUG")
     yield settings
     for handler in set(logging.getLogger().handlers) - before:
         logging.getLogger().removeHandler(handler)
@@ -70,10 +70,10 @@ def test_when_secrets_go_through_the_api_then_they_are_in_no_file_log_or_metric(
     metrics = client.get("/metrics").text
     logging.getLogger("quantis.api").warning("signed in", extra={"password": PASSWORD})
     database.close()
-    written = (settings.storage.logs / "api.log").read_text()
+    written = (settings.data_layout.logs / "api.log").read_text()
     assert "request" in written or written.count("\n") > 3
     said = "".join(capfd.readouterr())
-    assert found([*known, MISPLACED], settings.storage.root, beside=settings.storage.secrets) == []
+    assert found([*known, MISPLACED], settings.data_layout.root, beside=settings.data_layout.secrets) == []
     assert [secret for secret in (*known, MISPLACED) if secret in metrics or secret in said] == []
 
 

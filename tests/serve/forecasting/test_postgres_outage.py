@@ -43,11 +43,11 @@ def on_postgres(server, registry, template, tmp_path):
     settings = worlds.settings_for(folder).model_copy(
         update={"database_url": server.url + "postgres", "quota_requests_per_minute": None}
     )
-    settings.storage.prepare()
+    settings.data_layout.prepare()
     database = Database(settings.sql_url)
     database.migrate()
-    catalogue = Catalogue(database, settings.storage)
-    vintages = Vintages(database, settings.storage.waiting)
+    catalogue = Catalogue(database, settings.data_layout)
+    vintages = Vintages(database, settings.data_layout.waiting)
     engine = Engine(lambda team: registry, catalogue, vintages, outage_seconds=settings.outage_seconds)
     world = World(settings, database, registry, InThisProcess(engine), FakeJobs())
     world.services.accounts.create(DEFAULT_TEAM, "admin", PASSWORD, Role.admin)

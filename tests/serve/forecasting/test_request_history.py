@@ -60,7 +60,7 @@ def test_when_a_file_lies_where_imports_are_allowed_then_it_becomes_a_version_as
     (folder / "bad.csv").write_text("unique_id,ds,y\na,2024-01-01,x\n")
     rejected = {"url": f"file://{folder}/bad.csv"}
     problem(client.post("/v1/datasets/sales/imports", json=rejected), 422, "rejected_panel")
-    assert list(world.settings.storage.incoming.iterdir()) == []
+    assert list(world.settings.data_layout.incoming.iterdir()) == []
 
 
 def test_when_an_address_is_not_allowed_then_nothing_is_fetched_or_stored(

@@ -9,7 +9,7 @@ import pytest
 from cluster.database.engine import Database
 from quantis.errors import Unavailable
 from serve.forecasting.engine import Engine
-from serve.forecasting.stale_cache import LastKnown
+from serve.forecasting.stale_cache import StaleCache
 from serve.security import authentication
 from tests.serve.api.test_sessions_api import signed_in
 from tests.serve.api_under_test import InThisProcess
@@ -24,7 +24,7 @@ def lasting(world, monkeypatch):
     monkeypatch.setattr(authentication, "HELD_SECONDS", 0.0)
     monkeypatch.setattr("serve.forecasting.engine.ALIAS_SECONDS", 0.0)  # before the engine is made
     services = world.services
-    services.vintages._waiting = world.settings.storage.waiting
+    services.vintages._waiting = world.settings.data_layout.waiting
     engine = Engine(lambda team: world.registry, services.catalogue, services.vintages, outage_seconds=60.0)
     services.forecaster = InThisProcess(engine)
     return world
@@ -46,7 +46,7 @@ def test_when_the_database_is_gone_then_forecasts_are_answered_and_enter_the_led
 ):
     client, _ = signed_in(lasting)
     before = client.post(FORECAST, json=BODY).json()
-    waiting = lasting.settings.storage.waiting
+    waiting = lasting.settings.data_layout.waiting
     with outage(lasting):
         answers = [client.post(FORECAST, json=BODY) for _ in range(3)]
         assert [answer.status_code for answer in answers] == [200] * 3
@@ -65,7 +65,7 @@ def test_when_the_database_is_gone_then_forecasts_are_answered_and_enter_the_led
 def test_when_a_waiting_forecast_is_brought_in_twice_then_it_is_in_the_ledger_once(lasting):
     client, _ = signed_in(lasting)
     client.post(FORECAST, json=BODY)
-    waiting = lasting.settings.storage.waiting
+    waiting = lasting.settings.data_layout.waiting
     with outage(lasting):
         client.post(FORECAST, json=BODY)
     (path,) = waiting.iterdir()
@@ -84,7 +84,7 @@ def test_when_a_model_was_never_asked_for_then_an_outage_says_so(lasting, proble
 
 
 def test_when_looking_fails_then_the_last_value_holds_for_its_time_and_answers_that_are_errors_go_through():
-    known, found = LastKnown(60.0), iter([1, Unavailable("gone"), 2, RuntimeError("odd"), KeyError("x")])
+    known, found = StaleCache(60.0), iter([1, Unavailable("gone"), 2, RuntimeError("odd"), KeyError("x")])
 
     def look():
         value = next(found)
@@ -92,17 +92,17 @@ def test_when_looking_fails_then_the_last_value_holds_for_its_time_and_answers_t
             raise value
         return value
 
-    assert [known.ask("a", look) for _ in range(4)] == [1, 1, 2, 2]
+    assert [known.get("a", look) for _ in range(4)] == [1, 1, 2, 2]
     with pytest.raises(KeyError):
-        LastKnown(60.0).ask("a", look)
+        StaleCache(60.0).get("a", look)
 
 
 def test_when_the_time_is_over_then_the_outage_shows():
-    known = LastKnown(0.0)
-    assert known.ask("a", lambda: 1) == 1
+    known = StaleCache(0.0)
+    assert known.get("a", lambda: 1) == 1
 
     def gone():
         raise Unavailable("gone")
 
     with pytest.raises(Unavailable):
-        known.ask("a", gone)
+        known.get("a", gone)

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from cluster.local import haproxy
-from cluster.local.haproxy import Front
+from cluster.local.haproxy import HAProxyConfig
 from quantis import Client
 from quantis.errors import Forbidden, InvalidInput, Unavailable
 from tests.serve import fronted
@@ -156,6 +156,6 @@ def test_when_certificate_and_key_do_not_fit_then_nothing_starts_and_the_reason_
 ):
     given = {"tls_cert": papers / cert if cert else None, "tls_key": papers / key if key else None}
     settings = module_world.settings.model_copy(update=given)
-    settings.storage.prepare()
+    settings.data_layout.prepare()
     with pytest.raises(InvalidInput, match=said):
-        haproxy.start(settings, Front("127.0.0.1", 1, 2, 1, 3), {})
+        haproxy.start(settings, HAProxyConfig("127.0.0.1", 1, 2, 1, 3), {})

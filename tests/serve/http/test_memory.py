@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cluster.database.engine import Database
-from cluster.repositories.accounts import DEFAULT_TEAM, Accounts
+from cluster.repositories.accounts import DEFAULT_TEAM, UserAccounts
 from quantis.panel import timestamps
 from quantis.types.accounts import Role
 from serve.security import tokens
@@ -64,10 +64,10 @@ class Api:
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     folder = tmp_path_factory.mktemp("api")
     settings = settings_for(folder)
-    settings.storage.prepare()
+    settings.data_layout.prepare()
     database = Database(settings.sql_url)
     database.migrate()
-    user = Accounts(database).create(DEFAULT_TEAM, "ann", "correct horse battery", Role.admin)
+    user = UserAccounts(database).create(DEFAULT_TEAM, "ann", "correct horse battery", Role.admin)
     database.close()
     command = [sys.executable, "-m", "tests.serve.alone", str(folder), "256"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -12,7 +12,7 @@ from cluster.database.engine import Database
 from cluster.repositories.principals import Principals
 from quantis.errors import Unauthenticated, Unavailable
 from serve.security import authentication
-from serve.security.authentication import Identity
+from serve.security.authentication import Authenticator
 from tests.serve.api.test_sessions_api import signed_in
 
 
@@ -31,7 +31,7 @@ class Flaky:
 
 @pytest.fixture
 def flaky(world):
-    found = world.services.identity
+    found = world.services.authenticator
     found._principals = Flaky(found._principals)
     return found._principals
 
@@ -94,7 +94,7 @@ def test_when_no_server_listens_where_the_database_was_then_known_callers_read_o
     client, _ = signed_in(world, "ml_engineer")
     assert client.get("/v1/models").status_code == 200
     gone = Database("postgresql+psycopg://quantis@127.0.0.1:1/gone")
-    world.services.identity._principals = Principals(gone)
+    world.services.authenticator._principals = Principals(gone)
     assert client.get("/v1/models").status_code == 200
     assert client.get("/v1/models/demand/versions").status_code == 200
     problem(client.put("/v1/models/demand/aliases/challenger", json={"version": 1}), 503, "unavailable")
@@ -105,14 +105,14 @@ def test_when_the_outage_lasts_longer_than_the_stated_time_then_nobody_is_believ
     monkeypatch.setattr(authentication, "HELD_SECONDS", 0.0)
     monkeypatch.setattr(authentication, "RETRY_SECONDS", 0.0)
     answer = signed_in(world)[1]
-    flaky = Flaky(world.services.identity._principals)
-    known = Identity(flaky, world.services.token_keys, outage_seconds=1.5)
-    assert not asyncio.run(known.of(answer["access_token"])).stale
+    flaky = Flaky(world.services.authenticator._principals)
+    known = Authenticator(flaky, world.services.token_keys, outage_seconds=1.5)
+    assert not asyncio.run(known.authenticate(answer["access_token"])).stale
     flaky.down = True
-    assert asyncio.run(known.of(answer["access_token"])).stale
+    assert asyncio.run(known.authenticate(answer["access_token"])).stale
     time.sleep(1.55)
     with pytest.raises(Unavailable):
-        asyncio.run(known.of(answer["access_token"]))
+        asyncio.run(known.authenticate(answer["access_token"]))
 
 
 def test_when_an_account_was_gone_before_the_outage_then_the_outage_does_not_bring_it_back(
@@ -123,17 +123,17 @@ def test_when_an_account_was_gone_before_the_outage_then_the_outage_does_not_bri
     assert client.get("/v1/users/me").status_code == 200
     world.client("admin").patch(f"/v1/users/{world.user_id('viewer')}", json={"disabled": True})
     assert client.get("/v1/users/me").status_code == 401
-    flaky = Flaky(world.services.identity._principals)
-    world.services.identity._principals, flaky.down = flaky, True
+    flaky = Flaky(world.services.authenticator._principals)
+    world.services.authenticator._principals, flaky.down = flaky, True
     with pytest.raises((Unauthenticated, Unavailable)):
-        asyncio.run(world.services.identity.of(answer["access_token"]))
+        asyncio.run(world.services.authenticator.authenticate(answer["access_token"]))
 
 
 def test_when_keys_are_rotated_then_tokens_of_the_one_before_hold_until_it_is_taken_out(world):
     answer = signed_in(world)[1]
     old, new = world.services.token_keys[0], b"another key of thirty-two bytes or more"
-    principals = world.services.identity._principals
-    both, after = Identity(principals, (new, old), 60), Identity(principals, (new,), 60)
-    assert asyncio.run(both.of(answer["access_token"])).principal.user_name == "viewer"
+    principals = world.services.authenticator._principals
+    both, after = Authenticator(principals, (new, old), 60), Authenticator(principals, (new,), 60)
+    assert asyncio.run(both.authenticate(answer["access_token"])).principal.user_name == "viewer"
     with pytest.raises(Unauthenticated):
-        asyncio.run(after.of(answer["access_token"]))
+        asyncio.run(after.authenticate(answer["access_token"]))

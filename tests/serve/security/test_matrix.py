@@ -23,7 +23,7 @@ from quantis.types.approvals import Policy
 from quantis.types.datasets import DatasetSpec
 from serve.api.application import create_app
 from serve.forecasting.engine import Engine
-from serve.security.policy import ANY, PERSON, POLICY, Rule
+from serve.security.policy import ANY, PERSON, POLICY, AccessRule
 from serve.services import Services
 from tests.serve import api_under_test as worlds
 from tests.serve import matrix, statements
@@ -46,7 +46,7 @@ def makers(template: Path, registry: Registry, tmp_path_factory: pytest.TempPath
     database = Database(settings.sql_url)
     theirs = Registry(registry._client.tracking_uri, str(folder / "artifacts"), "rivals")
     registries = {"default": registry, "rivals": theirs}
-    catalogue = Catalogue(database, settings.storage)
+    catalogue = Catalogue(database, settings.data_layout)
     for team, names in DATASETS.items():
         for name in names:
             if name != "flights":
@@ -61,7 +61,7 @@ def makers(template: Path, registry: Registry, tmp_path_factory: pytest.TempPath
     database.close()
 
 
-def allowed(rule: Rule, caller: Caller) -> bool:
+def allowed(rule: AccessRule, caller: Caller) -> bool:
     """What the table says, spelled out apart from the code that enforces it."""
     if caller.role is None or RANK[caller.role] < RANK[rule.least]:
         return False

@@ -17,7 +17,7 @@ from cluster.local.processes import free_ports
 from cluster.settings import Settings
 from quantis.errors import InvalidInput, Unavailable
 from serve.api.oauth import COOKIE, OIDC_COOKIE
-from serve.security.oidc import Provider
+from serve.security.oidc import OidcProvider
 from tests.serve.issuer import CLIENT_ID, CLIENT_SECRET
 
 ROOT = Path(__file__).parents[3]
@@ -188,7 +188,7 @@ def test_when_the_provider_is_gone_or_another_then_it_says_so(federated, issuer,
     problem(federated.client().get("/v1/oauth/oidc/start", follow_redirects=False), 503, "unavailable")
     (port,) = free_ports(1)
     with pytest.raises(Unavailable):
-        Provider(f"http://127.0.0.1:{port}", "x", None, HOME).begin()
+        OidcProvider(f"http://127.0.0.1:{port}", "x", None, HOME).begin()
 
 
 @pytest.mark.parametrize(
@@ -197,6 +197,6 @@ def test_when_the_provider_is_gone_or_another_then_it_says_so(federated, issuer,
 def test_when_the_settings_are_not_complete_or_not_https_then_the_platform_does_not_start(tmp_path, wrong):
     right = {"oidc_issuer": "https://issuer.test", "oidc_client_id": "x", "public_url": HOME}
     with pytest.raises(InvalidInput):
-        Provider.of(Settings(data_dir=tmp_path, **(right | wrong)))
-    assert Provider.of(Settings(data_dir=tmp_path, **right))
-    assert Provider.of(Settings(data_dir=tmp_path)) is None
+        OidcProvider.from_settings(Settings(data_dir=tmp_path, **(right | wrong)))
+    assert OidcProvider.from_settings(Settings(data_dir=tmp_path, **right))
+    assert OidcProvider.from_settings(Settings(data_dir=tmp_path)) is None

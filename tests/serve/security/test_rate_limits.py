@@ -28,7 +28,7 @@ def usage(world):
 
 def test_when_a_team_made_its_requests_then_the_next_is_429_and_says_until_when(world, problem):
     quota(world, requests_per_minute=7)
-    used = world.services.limits.used("default").used
+    used = world.services.rate_limits.used("default").used
     client = world.client("viewer")
     answers = [client.get("/v1/datasets") for _ in range(7 - used)]
     assert {answer.status_code for answer in answers} == {200}
@@ -45,7 +45,7 @@ def test_when_a_team_made_its_requests_then_the_next_is_429_and_says_until_when(
 
 def test_when_many_call_at_once_then_exactly_the_limit_is_served(world):
     quota(world, requests_per_minute=30)
-    left = 30 - world.services.limits.used("default").used
+    left = 30 - world.services.rate_limits.used("default").used
     clients = [world.client("viewer") for _ in range(4)]
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda n: clients[n % 4].get("/v1/users/me").status_code, range(50)))
@@ -53,7 +53,7 @@ def test_when_many_call_at_once_then_exactly_the_limit_is_served(world):
 
 
 def test_when_another_team_is_busy_then_ours_is_not(world):
-    world.services.accounts.found_team("rivals", Quota(), "spy", PASSWORD)
+    world.services.accounts.create_team("rivals", Quota(), "spy", PASSWORD)
     quota(world, "rivals", requests_per_minute=1)
     assert world.client("viewer").get("/v1/datasets").status_code == 200
 
@@ -95,7 +95,7 @@ def test_when_strangers_flood_then_only_what_passed_the_limit_is_in_the_trail(wo
 
 
 def test_when_an_operator_asks_then_every_team_s_usage_is_there_and_nobody_else_may(world, problem):
-    world.services.accounts.found_team("rivals", Quota(cpu_seconds=50), "spy", PASSWORD)
+    world.services.accounts.create_team("rivals", Quota(cpu_seconds=50), "spy", PASSWORD)
     spec = {"spec": {"kind": "forecast", "dataset": "flights", "model": "demand"}}
     job = world.client("ml_engineer").post("/v1/jobs", json=spec).json()["id"]
     world.services.jobs.charge("default", job, 12.0)
