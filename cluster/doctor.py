@@ -34,8 +34,16 @@ class DoctorCheck:
 def diagnose(settings: Settings) -> list[DoctorCheck]:
     """Every check, in the order in which things would fail."""
     checks: list[Callable[[Settings], DoctorCheck]] = [
-        _python, _packages, _dashboard, _data_folder, _disk, _secrets, _database, _orphans, _platform,
-    ]  # fmt: skip
+        _python,
+        _packages,
+        _dashboard,
+        _data_folder,
+        _disk,
+        _secrets,
+        _database,
+        _orphans,
+        _platform,
+    ]
     return [check(settings) for check in checks]
 
 

@@ -134,21 +134,32 @@ def _environment(settings: Settings, platform: Platform) -> dict[str, str]:
 def _start_ray(settings: Settings, platform: Platform, environment: dict[str, str]) -> None:
     client, agent, runtime_env = processes.free_ports(3)
     command = [
-        str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--disable-usage-stats",
+        str(Path(sys.executable).with_name("ray")),
+        "start",
+        "--head",
+        "--block",
+        "--disable-usage-stats",
         f"--port={platform.ray_address.rpartition(':')[2]}",
         f"--dashboard-port={platform.ray_dashboard.rpartition(':')[2]}",
-        "--include-dashboard=true", "--dashboard-host=127.0.0.1",
-        f"--ray-client-server-port={client}", f"--dashboard-agent-listen-port={agent}",
+        "--include-dashboard=true",
+        "--dashboard-host=127.0.0.1",
+        f"--ray-client-server-port={client}",
+        f"--dashboard-agent-listen-port={agent}",
         f"--runtime-env-agent-port={runtime_env}",
         f"--num-cpus={settings.ray_cpus}",
         f"--object-store-memory={settings.object_store_mb * 1024 * 1024}",
         f"--temp-dir={platform.ray_temp}",
-    ]  # fmt: skip
+    ]
     with (settings.data_layout.logs / "ray.log").open("wb") as log:
         process = subprocess.Popen(
-            command, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
+            command,
+            env=environment,
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
             cwd=application_root(),
-        )  # fmt: skip
+        )
     token = settings.secret_path("ray-token").read_text().strip()
     _wait_for_ray(platform, token, process, settings.data_layout.logs / "ray.log")
 
@@ -175,9 +186,14 @@ def _deploy(environment: dict[str, str], logs: Path) -> None:
     log = logs / "deploy.log"
     with log.open("wb") as file:
         done = subprocess.run(
-            [sys.executable, "-m", "serve.app"], env=environment, stdout=file, stderr=file,
-            stdin=subprocess.DEVNULL, cwd=application_root(), check=False,
-        )  # fmt: skip
+            [sys.executable, "-m", "serve.app"],
+            env=environment,
+            stdout=file,
+            stderr=file,
+            stdin=subprocess.DEVNULL,
+            cwd=application_root(),
+            check=False,
+        )
     if done.returncode:
         raise Unavailable(f"the API could not be deployed; {log} ends:\n{_tail(log)}")
 

@@ -242,5 +242,8 @@ def _marked(store: PanelStore, written: WriteResult, base: PinnedVersion | None)
     """After a deletion or a restoration: everything is counted again."""
     assert base is not None
     return store.summarize(written.pins) or {
-        "rows": 0, "series": 0, "first_ds": base.version.first_ds, "last_ds": base.version.last_ds,
-    }  # fmt: skip
+        "rows": 0,
+        "series": 0,
+        "first_ds": base.version.first_ds,
+        "last_ds": base.version.last_ds,
+    }

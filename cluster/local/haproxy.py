@@ -30,22 +30,38 @@ START_SECONDS = 10.0
 SERIES_BYTES = 8 * 1024 * 1024
 
 # Names of Serve's that steer it: nobody outside may send them.
-_SERVES_OWN = ("x-request-timeout-seconds", "x-request-disconnect-disabled", "serve-multiplexed-model-id",
-               "x-session-id", "x-serve-router-", "x-forwarded-", "forwarded", "upgrade")  # fmt: skip
+_SERVES_OWN = (
+    "x-request-timeout-seconds",
+    "x-request-disconnect-disabled",
+    "serve-multiplexed-model-id",
+    "x-session-id",
+    "x-serve-router-",
+    "x-forwarded-",
+    "forwarded",
+    "upgrade",
+)
 
 _PROBLEMS = {
-    400: ("bad_request", "Bad request", "the request is not well-formed HTTP, or its headers are too many or too long"),
+    400: (
+        "bad_request",
+        "Bad request",
+        "the request is not well-formed HTTP, or its headers are too many or too long",
+    ),
     403: ("forbidden", "Not allowed", "this is not allowed"),
     404: ("not_found", "Not found", "there is nothing at this address"),
     405: ("method_not_allowed", "Method not allowed", "this address does not take this method"),
     408: ("timed_out", "Timed out", "the request did not arrive within 10 s"),
     411: ("length_required", "Length required", "a body needs a Content-Length; it cannot be sent in chunks"),
-    413: ("too_large", "Too large", "the body is larger than this address takes; send less, or upload a file"),
+    413: (
+        "too_large",
+        "Too large",
+        "the body is larger than this address takes; send less, or upload a file",
+    ),
     500: ("internal", "Internal error", "something went wrong here"),
     502: ("unavailable", "Unavailable", "the API broke off its answer; try again"),
     503: ("unavailable", "Unavailable", "the API is not there, or has too much to do; try again in a moment"),
     504: ("timed_out", "Timed out", "the API did not answer in time"),
-}  # fmt: skip
+}
 
 _TEMPLATE = """\
 global
@@ -160,9 +176,13 @@ def start(settings: Settings, front: HAProxyConfig, environment: dict[str, str])
         raise Unavailable(f"the front's configuration does not hold: {checked.stderr[-1000:]}")
     with log.open("ab") as out:
         process = subprocess.Popen(
-            [binary, "-db", "-f", str(file)], env=environment, stdout=out, stderr=out,
-            stdin=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
+            [binary, "-db", "-f", str(file)],
+            env=environment,
+            stdout=out,
+            stderr=out,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
     deadline = time.monotonic() + START_SECONDS
     while processes.port_is_free(front.host, front.tls_port or front.port):
         if process.poll() is not None or time.monotonic() > deadline:
@@ -208,8 +228,15 @@ def _libraries() -> dict[str, str]:
 def _reply(status: int, instead: str = "") -> str:
     code, title, usual = _PROBLEMS[status]
     detail = instead or usual
-    problem = {"type": "about:blank", "title": title, "status": status, "detail": detail, "code": code,
-               "request_id": "%[unique-id]", "errors": []}  # fmt: skip
+    problem = {
+        "type": "about:blank",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "request_id": "%[unique-id]",
+        "errors": [],
+    }
     text = json.dumps(problem).replace('"', '\\"')
     return f'content-type application/problem+json lf-string "{text}" hdr Cache-Control no-store'
 

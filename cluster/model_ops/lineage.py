@@ -13,8 +13,17 @@ from quantis.types.registry import Lineage
 
 _PACKAGES = ("quantis", "features", "models", "cluster", "jobs")
 _LIBRARIES = (
-    "lightgbm", "numba", "numpy", "pandas", "pyarrow", "pytorch-forecasting", "ray", "scipy", "statsforecast", "torch",
-)  # fmt: skip
+    "lightgbm",
+    "numba",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "pytorch-forecasting",
+    "ray",
+    "scipy",
+    "statsforecast",
+    "torch",
+)
 
 
 def lineage(root: Path) -> Lineage:

@@ -161,9 +161,22 @@ def _chain(session: Session, row: AuditEventRow) -> None:
 
 def _hash(row: AuditEventRow) -> str:
     said = [
-        row.seq, row.id, row.at.astimezone(UTC).isoformat(), row.team_id, row.actor_kind, row.actor_id, row.actor,
-        row.action, row.object, row.status, row.outcome, row.request_id, row.address, row.detail, row.previous,
-    ]  # fmt: skip
+        row.seq,
+        row.id,
+        row.at.astimezone(UTC).isoformat(),
+        row.team_id,
+        row.actor_kind,
+        row.actor_id,
+        row.actor,
+        row.action,
+        row.object,
+        row.status,
+        row.outcome,
+        row.request_id,
+        row.address,
+        row.detail,
+        row.previous,
+    ]
     return hashlib.sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 

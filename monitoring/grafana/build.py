@@ -54,60 +54,122 @@ ROWS = (
     GrafanaRow(
         "State",
         (
-            GrafanaPanel("Version", (("max by (version, ray_version) (quantis_build_info)",
-                               "Quantis {{version}}, Ray {{ray_version}}"),), kind="stat", width=6),
-            GrafanaPanel("Reconciler lease", (("max(quantis_reconciler_lease_held)", "held"),), kind="stat", width=4,
-                  about="1 while some process submits jobs; 0 means that no job will start."),
-            GrafanaPanel("Outbox", (("max(quantis_outbox_pending)", "pending"),), kind="stat", width=4, alarm=10,
-                  about="Jobs accepted but not yet handed to Ray."),
-            GrafanaPanel("Requests failing", ((FAILING, "5xx"),), unit="percentunit", kind="stat", width=5, alarm=0.01),
-            GrafanaPanel("Answers from the model", ((FROM_MODEL, "model"),),
-                  unit="percentunit", kind="stat", width=5,
-                  about="The others came from a simpler method of the fallback chain."),
+            GrafanaPanel(
+                "Version",
+                (
+                    (
+                        "max by (version, ray_version) (quantis_build_info)",
+                        "Quantis {{version}}, Ray {{ray_version}}",
+                    ),
+                ),
+                kind="stat",
+                width=6,
+            ),
+            GrafanaPanel(
+                "Reconciler lease",
+                (("max(quantis_reconciler_lease_held)", "held"),),
+                kind="stat",
+                width=4,
+                about="1 while some process submits jobs; 0 means that no job will start.",
+            ),
+            GrafanaPanel(
+                "Outbox",
+                (("max(quantis_outbox_pending)", "pending"),),
+                kind="stat",
+                width=4,
+                alarm=10,
+                about="Jobs accepted but not yet handed to Ray.",
+            ),
+            GrafanaPanel(
+                "Requests failing", ((FAILING, "5xx"),), unit="percentunit", kind="stat", width=5, alarm=0.01
+            ),
+            GrafanaPanel(
+                "Answers from the model",
+                ((FROM_MODEL, "model"),),
+                unit="percentunit",
+                kind="stat",
+                width=5,
+                about="The others came from a simpler method of the fallback chain.",
+            ),
         ),
     ),
     GrafanaRow(
         "Requests",
         (
             GrafanaPanel("Requests by route", ((rate(REQUESTS, "route"), "{{route}}"),), unit="reqps"),
-            GrafanaPanel("Latency", (
-                (quantile(0.5, "quantis_http_request_seconds"), "p50"),
-                (quantile(0.95, "quantis_http_request_seconds"), "p95"),
-                (quantile(0.99, "quantis_http_request_seconds"), "p99"),
-            ), unit="s"),
-            GrafanaPanel("Errors by route and status", (
-                (rate(REQUESTS, "route", "status", where='{status=~"[45].."}'), "{{status}} {{route}}"),
-            ), unit="reqps"),
+            GrafanaPanel(
+                "Latency",
+                (
+                    (quantile(0.5, "quantis_http_request_seconds"), "p50"),
+                    (quantile(0.95, "quantis_http_request_seconds"), "p95"),
+                    (quantile(0.99, "quantis_http_request_seconds"), "p99"),
+                ),
+                unit="s",
+            ),
+            GrafanaPanel(
+                "Errors by route and status",
+                ((rate(REQUESTS, "route", "status", where='{status=~"[45].."}'), "{{status}} {{route}}"),),
+                unit="reqps",
+            ),
         ),
     ),
     GrafanaRow(
         "Forecasts",
         (
-            GrafanaPanel("Entries by method and reason", ((rate(ENTRIES, "method", "reason"), "{{method}} {{reason}}"),),
-                  unit="short", stacked=True),
-            GrafanaPanel("Forecaster latency by model", (
-                (quantile(0.5, "quantis_forecast_seconds", "model"), "p50 {{model}}"),
-                (quantile(0.95, "quantis_forecast_seconds", "model"), "p95 {{model}}"),
-            ), unit="s"),
-            GrafanaPanel("Series per request", (
-                (quantile(0.5, "quantis_forecast_series"), "p50"),
-                (quantile(0.95, "quantis_forecast_series"), "p95"),
-            )),
-            GrafanaPanel("Vintages written", ((rate("quantis_vintages_written_total"), "vintages"),), width=12),
-            GrafanaPanel("Model loads", (
-                ("sum by (model, outcome) (increase(quantis_model_loads_total[$__range]))", "{{model}} {{outcome}}"),
-            ), width=12),
+            GrafanaPanel(
+                "Entries by method and reason",
+                ((rate(ENTRIES, "method", "reason"), "{{method}} {{reason}}"),),
+                unit="short",
+                stacked=True,
+            ),
+            GrafanaPanel(
+                "Forecaster latency by model",
+                (
+                    (quantile(0.5, "quantis_forecast_seconds", "model"), "p50 {{model}}"),
+                    (quantile(0.95, "quantis_forecast_seconds", "model"), "p95 {{model}}"),
+                ),
+                unit="s",
+            ),
+            GrafanaPanel(
+                "Series per request",
+                (
+                    (quantile(0.5, "quantis_forecast_series"), "p50"),
+                    (quantile(0.95, "quantis_forecast_series"), "p95"),
+                ),
+            ),
+            GrafanaPanel(
+                "Vintages written", ((rate("quantis_vintages_written_total"), "vintages"),), width=12
+            ),
+            GrafanaPanel(
+                "Model loads",
+                (
+                    (
+                        "sum by (model, outcome) (increase(quantis_model_loads_total[$__range]))",
+                        "{{model}} {{outcome}}",
+                    ),
+                ),
+                width=12,
+            ),
         ),
     ),
     GrafanaRow(
         "Jobs",
         (
-            GrafanaPanel("Jobs by state", (("max by (state, kind) (quantis_jobs) > 0", "{{kind}} {{state}}"),), stacked=True),
-            GrafanaPanel("Seconds per job", ((quantile(0.5, "quantis_job_seconds", "kind"), "p50 {{kind}}"),), unit="s"),
-            GrafanaPanel("Outbox and reconciler", (
-                ("max(quantis_outbox_pending)", "pending"),
-                (rate("quantis_reconciler_ticks_total", "outcome"), "rounds/s {{outcome}}"),
-            )),
+            GrafanaPanel(
+                "Jobs by state",
+                (("max by (state, kind) (quantis_jobs) > 0", "{{kind}} {{state}}"),),
+                stacked=True,
+            ),
+            GrafanaPanel(
+                "Seconds per job", ((quantile(0.5, "quantis_job_seconds", "kind"), "p50 {{kind}}"),), unit="s"
+            ),
+            GrafanaPanel(
+                "Outbox and reconciler",
+                (
+                    ("max(quantis_outbox_pending)", "pending"),
+                    (rate("quantis_reconciler_ticks_total", "outcome"), "rounds/s {{outcome}}"),
+                ),
+            ),
         ),
     ),
     GrafanaRow(
@@ -115,10 +177,12 @@ ROWS = (
         (
             GrafanaPanel("Uploads by outcome", ((rate("quantis_uploads_total", "outcome"), "{{outcome}}"),)),
             GrafanaPanel("Rows ingested", ((rate("quantis_rows_ingested_total"), "rows/s"),)),
-            GrafanaPanel("Sign-ins by outcome", ((rate("quantis_sign_ins_total", "outcome"), "{{outcome}}"),)),
+            GrafanaPanel(
+                "Sign-ins by outcome", ((rate("quantis_sign_ins_total", "outcome"), "{{outcome}}"),)
+            ),
         ),
     ),
-)  # fmt: skip
+)
 
 
 def dashboard() -> dict[str, Any]:
@@ -142,9 +206,15 @@ def _panels() -> list[dict[str, Any]]:
     y = 0
     for row in ROWS:
         made.append(
-            {"id": len(made) + 1, "type": "row", "title": row.title, "collapsed": False, "panels": [],
-             "gridPos": {"x": 0, "y": y, "w": COLUMNS, "h": 1}}
-        )  # fmt: skip
+            {
+                "id": len(made) + 1,
+                "type": "row",
+                "title": row.title,
+                "collapsed": False,
+                "panels": [],
+                "gridPos": {"x": 0, "y": y, "w": COLUMNS, "h": 1},
+            }
+        )
         y += 1
         x, height = 0, 4 if row.panels[0].kind == "stat" else 8
         for panel in row.panels:
