@@ -20,13 +20,14 @@ from models.registry.bundle import read_bundle
 from quantis.errors import InvalidInput
 from quantis.frequency import to_datetime
 from quantis.panel import Task
+from quantis.types.job_results import BacktestResult
 from quantis.types.job_specs import BacktestSpec, Family, TftParams
 from quantis.types.registry import Backtest, Dimension, Fallback, Figures
 
 MOST_FALLBACKS = 100
 
 
-def work(context: Context[BacktestSpec]) -> dict[str, Any]:
+def work(context: Context[BacktestSpec]) -> BacktestResult:
     """Judge every family on the windows; keep the figures by every dimension and give the summary."""
     budget = TimeBudget.from_spec(context.spec)
     with context.step("read the panel", 0.05):
@@ -43,8 +44,8 @@ def work(context: Context[BacktestSpec]) -> dict[str, Any]:
         whole = tables.pop("overall")
         Backtests(context.settings.data_layout).save(context.team, context.job_id, tables)
     context.tell(_said(compared))
-    found = _summary(context, setup, compared, whole, [d for d in DIMENSIONS if tables[d].num_rows])
-    return {"backtest": found.model_dump(mode="json")}
+    dimensions = [dimension for dimension in DIMENSIONS if tables[dimension].num_rows]
+    return BacktestResult(backtest=_summary(context, setup, compared, whole, dimensions))
 
 
 def _task(context: Context[BacktestSpec]) -> Task:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
-from typing import Any
 
 from cluster.datasets.compaction import compact
 from jobs.runtime import Context, run
+from quantis.types.job_results import CompactResult
 from quantis.types.job_specs import CompactSpec
 
 
-def work(context: Context[CompactSpec]) -> dict[str, Any]:
+def work(context: Context[CompactSpec]) -> CompactResult:
     """Rewrite the tables of a dataset; every version reads the same afterwards, less what is purged."""
     spec = context.spec
     with context.step("compact the tables", 1.0):
@@ -27,7 +27,7 @@ def work(context: Context[CompactSpec]) -> dict[str, Any]:
         f"{done.files_before} files became {done.files_after}, {done.removed} old ones were removed, "
         f"{done.purged} series were purged"
     )
-    return asdict(done)
+    return CompactResult(**asdict(done))
 
 
 if __name__ == "__main__":

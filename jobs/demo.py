@@ -13,7 +13,7 @@ import sys
 import time
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,6 +28,7 @@ from quantis.files import write_atomic
 from quantis.progress import ProgressReporter
 from quantis.types.datasets import DatasetSpec
 from quantis.types.forecasts import SeriesRequest
+from quantis.types.job_results import FeaturizeResult, ForecastResult
 from quantis.types.job_specs import (
     Family,
     FeaturizeSpec,
@@ -137,8 +138,8 @@ class Demo:
         job = self._job(
             client, "features on Ray Data", FeaturizeSpec(dataset="flights", as_of=TRAIN_AS_OF, h=H)
         )
-        columns = len((job.result or {})["columns"])
-        self.steps.report(f"      {(job.result or {})['rows']:,} rows, {columns} columns")
+        result = cast("FeaturizeResult", job.result)
+        self.steps.report(f"      {result.rows:,} rows, {len(result.columns)} columns")
 
     def _train(self, client: Client) -> None:
         spec = TrainSpec(
@@ -161,7 +162,7 @@ class Demo:
         tft = self.tft.model_copy(update={"steps": max(10, self.tft.steps // 5)})
         spec = TuneSpec(dataset="flights", model=MODEL, as_of=TRAIN_AS_OF, h=H, trials=self.trials, tft=tft)
         job = self._job(client, f"tune: {self.trials} trials", spec)
-        self.report.tune = job.result or {}
+        self.report.tune = job.result.model_dump(mode="json") if job.result else {}
 
     def _serve(self, client: Client) -> None:
         with self.steps.step("forecasts over HTTP") as step:
@@ -197,7 +198,7 @@ class Demo:
         )
         champion = self.report.champion["version"]
         job = self._job(client, f"score the held-out week: {ORIGINS} origins of {H} h", spec, f"v{champion}")
-        self.report.scores = (job.result or {})["scores"]
+        self.report.scores = cast("ForecastResult", job.result).model_dump()["scores"]
         ours, naive = (self.report.scores[name]["wape"] for name in (MODEL, "seasonal_naive_168"))
         self.report.better_than_naive_168 = round(1 - ours / naive, 4)
         self._print_scores()

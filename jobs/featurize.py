@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-from typing import Any
 
 import pyarrow.parquet as pq
 
@@ -12,12 +11,13 @@ from features.design.design_frame import default_spec, learn_categories
 from features.ray_data import design_blocks
 from features.store.snapshots import PanelSnapshots
 from jobs.runtime import Context, run
+from quantis.types.job_results import FeaturizeResult
 from quantis.types.job_specs import DEFAULT_QUANTILES, FeaturizeSpec
 
 BLOCKS = 4
 
 
-def work(context: Context[FeaturizeSpec]) -> dict[str, Any]:
+def work(context: Context[FeaturizeSpec]) -> FeaturizeResult:
     """Build the features as of a time and keep them under the team's folder."""
     with context.step("read the panel", 0.2):
         task = context.dataset.task(context.as_of, context.spec.h, DEFAULT_QUANTILES)
@@ -33,12 +33,12 @@ def work(context: Context[FeaturizeSpec]) -> dict[str, Any]:
         temporary = path.with_suffix(".partial")
         pq.write_table(frame, temporary)
         shutil.move(temporary, path)
-    return {
-        "rows": frame.num_rows,
-        "columns": frame.column_names,
-        "path": str(path.relative_to(context.settings.data_layout.root)),
-        "spec": spec.model_dump(mode="json"),
-    }
+    return FeaturizeResult(
+        rows=frame.num_rows,
+        columns=frame.column_names,
+        path=str(path.relative_to(context.settings.data_layout.root)),
+        spec=spec.model_dump(mode="json"),
+    )
 
 
 if __name__ == "__main__":

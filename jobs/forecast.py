@@ -6,7 +6,6 @@ import sys
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +28,7 @@ from quantis.errors import InvalidInput
 from quantis.frequency import to_datetime
 from quantis.panel import Panel, Task
 from quantis.types.forecasts import ForecastRequest, ForecastResponse, ModelRef, SeriesRequest
+from quantis.types.job_results import ForecastResult
 from quantis.types.job_specs import ForecastSpec
 from quantis.types.registry import ModelVersion
 
@@ -38,7 +38,7 @@ SERIES_PER_VINTAGE = 1000
 Issued = tuple[np.datetime64, pa.Table]
 
 
-def work(context: Context[ForecastSpec]) -> dict[str, Any]:
+def work(context: Context[ForecastSpec]) -> ForecastResult:
     """Forecast from each origin with what was known then; compare with the actuals that followed."""
     spec = context.spec
     with context.step("read the panel and the model", 0.2):
@@ -80,14 +80,14 @@ def work(context: Context[ForecastSpec]) -> dict[str, Any]:
                 first = np.arange(answer.num_rows) % task.h < h
                 forecasts[name].append((origin, answer.filter(pa.array(first))))
             context.tell(f"origin {number} of {len(origins)}", 0.2 + 0.75 * number / len(origins))
-    return {
-        "model": version.model_dump(mode="json"),
-        "h": h,
-        "origins": [_known_at(context, origin).isoformat() for origin in origins],
-        "methods": methods,
-        "reconciliation": spec.reconciliation if spec.hierarchy else None,
-        "scores": _scores(context, task, last, forecasts) if spec.score else {},
-    }
+    return ForecastResult(
+        model=version,
+        h=h,
+        origins=[_known_at(context, origin) for origin in origins],
+        methods=methods,
+        reconciliation=spec.reconciliation if spec.hierarchy else None,
+        scores=_scores(context, task, last, forecasts) if spec.score else {},
+    )
 
 
 def _levels(spec: ForecastSpec, panel: Panel) -> Hierarchy | None:

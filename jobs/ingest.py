@@ -9,7 +9,6 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Any
 
 from jobs.ingestion.file_checks import Checked, check_files, files_in, frequency_of
 from jobs.ingestion.overlaps import disagreements
@@ -18,12 +17,13 @@ from quantis.errors import RejectedPanel
 from quantis.panel import Panel
 from quantis.sandbox.client import load_checked_panel
 from quantis.types.datasets import Finding
+from quantis.types.job_results import IngestResult
 from quantis.types.job_specs import IngestSpec
 
 _SHOWN = 20
 
 
-def work(context: Context[IngestSpec]) -> dict[str, Any]:
+def work(context: Context[IngestSpec]) -> IngestResult:
     """Check every file, then add all of them; a rejected one changes nothing."""
     spec, catalogue = context.spec, context.catalogue
     declared = catalogue.declared(context.team, spec.dataset)
@@ -45,15 +45,15 @@ def work(context: Context[IngestSpec]) -> dict[str, Any]:
             created, version = catalogue.add_many(context.team, user, spec.dataset, panels, freq)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
-    return {
-        "files": len(files),
-        "created": created,
-        "version": version.number,
-        "rows": version.rows,
-        "series": version.series,
-        "freq": version.freq,
-        "warnings": sum(one.report.outcome == "accept_with_warning" for one in checked if one.report),
-    }
+    return IngestResult(
+        files=len(files),
+        created=created,
+        version=version.number,
+        rows=version.rows,
+        series=version.series,
+        freq=version.freq,
+        warnings=sum(one.report.outcome == "accept_with_warning" for one in checked if one.report),
+    )
 
 
 def _tell(context: Context[IngestSpec], one: Checked) -> None:

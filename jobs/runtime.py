@@ -35,6 +35,8 @@ from monitoring import instruments, logs
 from quantis.errors import Conflict, InvalidInput, QuantisError, Unavailable
 from quantis.frequency import to_datetime64
 from quantis.panel import Task
+from quantis.types.job_kinds import JOB_KINDS
+from quantis.types.job_results import JobResult
 from quantis.types.job_specs import WorkSpec
 from quantis.types.jobs import JobState
 from quantis.types.registry import Lineage
@@ -129,7 +131,7 @@ class Context(Generic[Spec]):
         )
 
 
-def run(kind: type[Spec], work: Callable[[Context[Spec]], dict[str, Any]]) -> int:
+def run(kind: type[Spec], work: Callable[[Context[Spec]], JobResult]) -> int:
     """The main function of every job module; gives the exit code."""
     arguments = _arguments(kind)
     settings = Settings()
@@ -146,7 +148,9 @@ def run(kind: type[Spec], work: Callable[[Context[Spec]], dict[str, Any]]) -> in
         sys.stderr.write(f"quantis: {error.message}\n")
         return error.exit_code
     if not isinstance(spec, kind):
-        sys.stderr.write(f"quantis: job {job_id} is a {spec.kind} job; run `python -m jobs.{spec.kind}`\n")
+        sys.stderr.write(
+            f"quantis: job {job_id} is a {spec.kind} job; run `python -m {JOB_KINDS[spec.kind].module}`\n"
+        )
         return InvalidInput.exit_code
     context = Context(settings, team, job_id, cast("Spec", spec), jobs, database)
     signal.signal(signal.SIGTERM, _raise_stopped)
@@ -154,13 +158,13 @@ def run(kind: type[Spec], work: Callable[[Context[Spec]], dict[str, Any]]) -> in
         return _carry_out(context, work)
 
 
-def _carry_out(context: Context[Spec], work: Callable[[Context[Spec]], dict[str, Any]]) -> int:
+def _carry_out(context: Context[Spec], work: Callable[[Context[Spec]], JobResult]) -> int:
     log = logs.logger("quantis.job")
     state, message, result = JobState.failed, "", None
     started = time.monotonic()
     try:
         with session(context.settings):
-            result = work(context)
+            result = work(context).model_dump(mode="json")
         state, message = JobState.succeeded, "done"
     except (KeyboardInterrupt, _Stopped):
         state, message = JobState.stopped, "stopped"
@@ -194,7 +198,7 @@ def _raise_stopped(number: int, frame: FrameType | None) -> None:
 
 def _arguments(kind: type[WorkSpec]) -> argparse.Namespace:
     name = kind.model_fields["kind"].default
-    parser = argparse.ArgumentParser(prog=f"python -m jobs.{name}")
+    parser = argparse.ArgumentParser(prog=f"python -m {JOB_KINDS[name].module}")
     given = parser.add_mutually_exclusive_group(required=True)
     given.add_argument("--job", help="the id of a job that the API recorded")
     given.add_argument("--config", type=Path, help="a YAML file with the same fields as the API's request")
@@ -209,5 +213,7 @@ def _identify(arguments: argparse.Namespace, kind: type[Spec], database: Databas
         return jobs.team_of(arguments.job), arguments.job
     spec = read_config(arguments.config)
     if not isinstance(spec, kind):
-        raise Conflict(f"{arguments.config} asks for a {spec.kind} job; run `python -m jobs.{spec.kind}`")
+        raise Conflict(
+            f"{arguments.config} asks for a {spec.kind} job; run `python -m {JOB_KINDS[spec.kind].module}`"
+        )
     return arguments.team, jobs.adopt(arguments.team, BY_HAND, spec, ray_submission_id()).id

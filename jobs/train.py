@@ -8,7 +8,6 @@ from __future__ import annotations
 import shutil
 import sys
 from dataclasses import asdict
-from typing import Any
 
 from jobs.evaluation import candidates
 from jobs.evaluation.candidates import EvaluationSetup
@@ -25,11 +24,12 @@ from models.registry.bundle import write_bundle
 from quantis.frequency import to_datetime
 from quantis.panel import Snapshot
 from quantis.types.approvals import Approval
+from quantis.types.job_results import GateResult, TrainResult
 from quantis.types.job_specs import Family, TrainSpec
 from quantis.types.registry import Leaderboard, LeaderboardRow
 
 
-def work(context: Context[TrainSpec]) -> dict[str, Any]:
+def work(context: Context[TrainSpec]) -> TrainResult:
     """Backtest every family, choose, refit the choice on all that is known, publish and promote it."""
     spec, budget = context.spec, TimeBudget.from_spec(context.spec)
     with context.step("read the panel", 0.05):
@@ -58,11 +58,7 @@ def work(context: Context[TrainSpec]) -> dict[str, Any]:
             version = promoted
     shutil.rmtree(context.folder, ignore_errors=True)
     context.tell(decision.reason)
-    return {
-        "leaderboard": board.model_dump(mode="json"),
-        "model": version.model_dump(mode="json"),
-        "gate": asdict(decision),
-    }
+    return TrainResult(leaderboard=board, model=version, gate=GateResult(**asdict(decision)))
 
 
 def _refit(

@@ -32,6 +32,7 @@ from models.families.tft.training import Checkpointer
 from models.families.tft.training import fit as fit_tft
 from quantis.errors import Unavailable
 from quantis.panel import Snapshot
+from quantis.types.job_results import TuneResult, TuneTrial
 from quantis.types.job_specs import TftParams, TuneSpec
 
 REPORTS = 20  # how often training tells its loss
@@ -39,7 +40,7 @@ CPUS_PER_TRIAL = 1
 ProgressCallback = Callable[[int, TrialResult], None]
 
 
-def work(context: Context[TuneSpec]) -> dict[str, Any]:
+def work(context: Context[TuneSpec]) -> TuneResult:
     """Run the trials; the parameters of the best, and every trial's figures."""
     spec = context.spec
     with context.step("read the panel", 0.05):
@@ -70,10 +71,8 @@ def work(context: Context[TuneSpec]) -> dict[str, Any]:
         raise Unavailable("every trial failed; the job's log says why")
     best = min(finished, key=lambda one: one.wql or 0.0)
     context.tell(f"best of {len(outcomes)} trials: WQL {best.wql:.4f}")
-    described = [
-        {"params": one.config, "wql": one.wql, "loss": one.loss, "state": one.state} for one in outcomes
-    ]
-    return {"best": spec.tft.model_copy(update=best.config).model_dump(), "trials": described}
+    trials = [TuneTrial(params=one.config, wql=one.wql, loss=one.loss, state=one.state) for one in outcomes]
+    return TuneResult(best=spec.tft.model_copy(update=best.config), trials=trials)
 
 
 @dataclass(frozen=True)

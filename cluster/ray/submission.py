@@ -8,6 +8,7 @@ from typing import Protocol
 
 from ray.job_submission import JobStatus, JobSubmissionClient
 
+from quantis.types.job_kinds import JOB_KINDS
 from quantis.types.jobs import Job, JobState
 
 
@@ -42,7 +43,7 @@ class RayJobs:
             return
         try:
             self._client.submit_job(
-                entrypoint=f"{sys.executable} -m jobs.{job.kind} --job {job.id}",
+                entrypoint=f"{sys.executable} -m {JOB_KINDS[job.kind].module} --job {job.id}",
                 submission_id=submission_id,
                 metadata={"quantis_job": job.id, "kind": job.kind},
             )

@@ -16,6 +16,7 @@ from cluster.database.tables import JobEventRow, JobRow, OutboxRow
 from cluster.repositories import idempotency, paging
 from quantis.errors import Conflict, NotFound
 from quantis.types.base import Page
+from quantis.types.job_kinds import read_result
 from quantis.types.job_specs import JobSpec
 from quantis.types.jobs import Job, JobEvent, JobState
 
@@ -327,7 +328,7 @@ def _job(row: JobRow) -> Job:
         ended_at=row.ended_at,
         progress=row.progress,
         message=row.message,
-        result=row.result,
+        result=read_result(spec.kind, row.result),
     )
 
 

@@ -46,16 +46,19 @@ def submit(
 @app.command("ls")
 def list_jobs(
     state: Annotated[str | None, typer.Option(help="PENDING, RUNNING, STOPPED, SUCCEEDED or FAILED.")] = None,
-    kind: Annotated[str | None, typer.Option(help="featurize, train, tune or forecast.")] = None,
+    kind: Annotated[str | None, typer.Option(help="One of the kinds of job, such as train.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 20,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
     """The jobs, newest first."""
+    from quantis.types.job_kinds import JOB_KINDS
     from quantis.types.jobs import JobState
 
     if state and state.upper() not in set(JobState):
         raise typer.BadParameter(f"state {state!r} is not one of {', '.join(JobState)}")
+    if kind and kind not in JOB_KINDS:
+        raise typer.BadParameter(f"kind {kind!r} is not one of {', '.join(JOB_KINDS)}")
     with client(url) as api:
         jobs = api.jobs(state=state.upper() if state else None, kind=kind, limit=limit)
     if as_json:
@@ -160,7 +163,7 @@ def _values(file: Path) -> Any:
 
 
 def _show(job: Job) -> None:
-    result = [(key, value) for key, value in (job.result or {}).items() if not isinstance(value, dict | list)]
+    result = job.result.model_dump(mode="json") if job.result else {}
     output.fields(
         [
             ("job", job.id),
@@ -170,6 +173,6 @@ def _show(job: Job) -> None:
             ("message", job.message),
             ("dataset", job.spec.dataset),
             ("created", f"{output.moment(job.created_at)} UTC by {job.created_by}"),
-            *result,
+            *((key, value) for key, value in result.items() if not isinstance(value, dict | list)),
         ]
     )

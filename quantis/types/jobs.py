@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from quantis.types.base import Frozen, Sent, Timestamp
+from quantis.types.job_kinds import JOB_KINDS, read_result
+from quantis.types.job_results import JobResult
 from quantis.types.job_specs import JobKind, JobSpec
 
 
@@ -40,11 +43,19 @@ class Job(Frozen):
     ended_at: Timestamp | None = None
     progress: float = Field(default=0.0, ge=0, le=1)
     message: str = ""
-    result: dict[str, Any] | None = None
+    result: JobResult | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_result(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping) or not isinstance(data.get("result"), Mapping):
+            return data
+        kind = data.get("kind")
+        return {**data, "result": read_result(kind, data["result"])} if kind in JOB_KINDS else data
 
 
 class JobEvent(Frozen):
-    """One line of a job's story; `seq` counts from 1 within the job."""
+    """A progress event of a job; `seq` counts from 1 within the job."""
 
     seq: int
     at: Timestamp

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query
 
 from quantis.errors import NotFound
 from quantis.types.base import Id, Page
+from quantis.types.job_results import BacktestResult
 from quantis.types.registry import Backtest, Dimension, Figures
 from serve.api.dependencies import AppServices, CurrentUser, Principal
 from serve.api.strict_route import StrictRoute
@@ -40,6 +41,6 @@ def backtest_figures(
 
 def _found(job_id: str, principal: Principal, services: Services) -> Backtest:
     job = services.jobs.get(principal.team, job_id)
-    if not job.result or "backtest" not in job.result:
+    if not isinstance(job.result, BacktestResult):
         raise NotFound(f"job {job_id} has no backtest; a backtest job that succeeded has one")
-    return Backtest.model_validate(job.result["backtest"])
+    return job.result.backtest

@@ -13,11 +13,11 @@ from cluster.repositories.accounts import DEFAULT_TEAM
 from cluster.repositories.audit import AuditedCall
 from cluster.repositories.principals import Principal as Principal
 from quantis.errors import Forbidden, NotFound, TooManyRequests, Unauthenticated, Unavailable
-from quantis.types.accounts import Role
+from quantis.types.job_kinds import JOB_KINDS
 from quantis.types.job_specs import JobSpec
 from quantis.types.keys import Scope
 from serve.security.authentication import AuthenticatedCaller
-from serve.security.policy import ANY, CHANGING_READS, JOB_POLICY, PERSON, POLICY, AccessRule
+from serve.security.policy import ANY, CHANGING_READS, PERSON, POLICY, AccessRule
 from serve.security.rate_limits import address_of
 from serve.services import Services, services_of
 
@@ -106,7 +106,7 @@ def check(rule: AccessRule, principal: Principal) -> None:
 
 def check_job(principal: Principal, spec: JobSpec) -> None:
     """Some kinds of job need more than the route does."""
-    least: Role = JOB_POLICY[spec.kind]
+    least = JOB_KINDS[spec.kind].role
     if not principal.has_role(least):
         raise Forbidden(f"the role {principal.role} may not start a {spec.kind} job; it needs {least}")
 

@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from models.families.catalogue import known_families, require_families
 from quantis.errors import NotFound
 from quantis.types.base import MAX_INTEGER, Id, Page
+from quantis.types.job_results import TrainResult
 from quantis.types.job_specs import CompareSpec, IngestSpec, JobKind
 from quantis.types.jobs import Job, JobEvent, JobRequest, JobState, LogText
 from quantis.types.registry import Leaderboard
@@ -118,6 +119,6 @@ def stop(job_id: Id, principal: CurrentUser, services: AppServices) -> Job:
 def leaderboard(job_id: Id, principal: CurrentUser, services: AppServices) -> Leaderboard:
     """How the families of a train job did on its backtest."""
     found = services.jobs.get(principal.team, job_id)
-    if not found.result or "leaderboard" not in found.result:
+    if not isinstance(found.result, TrainResult):
         raise NotFound(f"job {job_id} has no leaderboard; a train job that succeeded has one")
-    return Leaderboard.model_validate(found.result["leaderboard"])
+    return found.result.leaderboard

@@ -13,7 +13,8 @@ from models.registry.model_card import card
 from quantis.errors import NotFound
 from quantis.types.base import Id, Name, Page
 from quantis.types.forecasts import ForecastRequest, ForecastResponse
-from quantis.types.registry import Leaderboard, Model, ModelCard, ModelVersion
+from quantis.types.job_results import TrainResult
+from quantis.types.registry import Model, ModelCard, ModelVersion
 from serve.api.dependencies import AppServices, CurrentUser
 from serve.api.strict_route import SERIES, StrictRoute
 from serve.http import deadlines
@@ -51,8 +52,8 @@ def model_card(ref: Ref, principal: CurrentUser, services: AppServices) -> Model
     board = None
     if version.experiment:
         with suppress(NotFound):  # a model outlives its job
-            result = services.jobs.get(principal.team, version.experiment).result or {}
-            board = Leaderboard.model_validate(result["leaderboard"]) if "leaderboard" in result else None
+            result = services.jobs.get(principal.team, version.experiment).result
+            board = result.leaderboard if isinstance(result, TrainResult) else None
     return ModelCard(model=version.model, version=version.version, markdown=card(version, board))
 
 

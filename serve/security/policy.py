@@ -124,16 +124,6 @@ POLICY: dict[tuple[str, str], AccessRule | None] = {
     ("GET", "/v1/forecasts/{forecast_id}"): _READ,
 }
 
-JOB_POLICY: dict[str, Role] = {
-    "featurize": Role.ml_engineer,
-    "train": Role.ml_engineer,
-    "tune": Role.ml_engineer,
-    "backtest": Role.analyst,
-    "forecast": Role.analyst,
-    "compact": Role.admin,
-    "ingest": Role.analyst,
-}
-
 
 def methods_at(path: str) -> list[str]:
     """The methods that an address of the API takes: those of the most specific route that it fits."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +29,8 @@ from models.registry.mlflow_registry import Registry
 from quantis.panel import timestamps
 from quantis.types.datasets import Roles
 from quantis.types.forecasts import ForecastRequest, ForecastResponse
+from quantis.types.job_results import GateResult, TrainResult
+from quantis.types.registry import Leaderboard, LeaderboardRow, ModelVersion
 from serve.api.application import create_app
 from serve.forecasting.engine import Engine
 from serve.security import tokens
@@ -43,6 +45,24 @@ HOURS = 600
 ROLES = Roles(futr_exog=("scheduled",), hist_exog=("temp",), stat_exog=("carrier",), categorical=("carrier",))
 PASSED = GateDecision("Naive24", True, 0.5, 0.1, 1.0, 0.3, "Naive24: beats the floor")
 FAILED = GateDecision("Naive24", False, 1.0, 0.3, 1.0, 0.3, "Naive24: no model beats the floor")
+
+
+def train_result(job: str, *rows: LeaderboardRow) -> dict[str, Any]:
+    """The result of a training job, as it is stored."""
+    board = Leaderboard(
+        experiment=job,
+        model="demand",
+        dataset="flights",
+        dataset_version=1,
+        cutoffs=[START],
+        h=24,
+        rows=list(rows),
+    )
+    version = ModelVersion(
+        model="demand", version=1, family="naive", aliases=[], created_at=START, h=24, freq="h"
+    )
+    result = TrainResult(leaderboard=board, model=version, gate=GateResult(**asdict(PASSED)))
+    return result.model_dump(mode="json")
 
 
 class InThisProcess:

@@ -19,13 +19,14 @@ from cluster.repositories.sessions import SessionLifetime
 from quantis.types.accounts import Role, User
 from quantis.types.approvals import AliasChange
 from quantis.types.forecasts import ForecastRequest, ForecastResponse, ModelRef
-from quantis.types.job_specs import FeaturizeSpec
+from quantis.types.job_specs import BacktestSpec, TrainSpec
 from quantis.types.jobs import JobState
 from quantis.types.keys import NewApiKey, NewServiceAccount, Scope
-from quantis.types.registry import Backtest, Leaderboard
+from quantis.types.registry import Backtest
 from serve.security import tokens
 from serve.security.authentication import CLIENT
 from serve.services import Services
+from tests.serve import api_under_test as worlds
 from tests.serve.api_under_test import PASSWORD, START
 
 OTHER = {"default": "rivals", "rivals": "default"}
@@ -110,19 +111,23 @@ class Makers:
         return self.services.clients.create(team, owner, new).id
 
     def job_id(self, team: str, owner: str) -> str:
-        jobs, spec = self.services.jobs, FeaturizeSpec(dataset=DATASETS[team][0])
+        """A backtest job that has succeeded."""
+        jobs, spec = self.services.jobs, BacktestSpec(dataset=DATASETS[team][0])
         job = jobs.request(team, owner, spec)
-        board = Leaderboard(
-            experiment=job.id, model="m", dataset="d", dataset_version=1, cutoffs=[START], h=1, rows=[]
-        )
         found = Backtest(
             id=job.id, dataset="d", dataset_version=1, mode="plain", cutoffs=[START], h=1, refit=False, rows=[],
             overall=[], dimensions=["series"],
         )  # fmt: skip
         figures = pa.table({"model": ["m"], "label": ["a"], "rows": [1], "mase": [0.5]})
         Backtests(self.services.settings.data_layout).save(team, job.id, {"series": figures})
-        result = {"leaderboard": board.model_dump(mode="json"), "backtest": found.model_dump(mode="json")}
-        jobs.finish(team, job.id, JobState.succeeded, "done", result)
+        jobs.finish(team, job.id, JobState.succeeded, "done", {"backtest": found.model_dump(mode="json")})
+        return job.id
+
+    def train_job_id(self, team: str, owner: str) -> str:
+        """A training job that has succeeded."""
+        jobs, spec = self.services.jobs, TrainSpec(dataset=DATASETS[team][0], model=MODELS[team])
+        job = jobs.request(team, owner, spec)
+        jobs.finish(team, job.id, JobState.succeeded, "done", worlds.train_result(job.id))
         return job.id
 
     def approval_id(self, team: str, owner: str) -> str:

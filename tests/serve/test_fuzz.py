@@ -43,7 +43,8 @@ def seeded(world) -> Known:
     job = made("POST", "/v1/jobs", 202, json={"spec": {"kind": "featurize", "dataset": "shop"}})
     world.services.jobs.start("default", job["id"])
     world.services.jobs.finish("default", job["id"], JobState.succeeded, "done")
-    done = Makers(world.services).job_id("default", "admin")
+    makers = Makers(world.services)
+    done = [makers.job_id("default", "admin"), makers.train_job_id("default", "admin")]
     clients = [made("POST", "/v1/clients", json={"name": f"robot-{n}"})["id"] for n in range(20)]
     keys = [made("POST", "/v1/api-keys", json={"name": f"key-{n}"})["id"] for n in range(20)]
     body = {"series": [{"unique_id": "JFK/B6"}]}
@@ -51,7 +52,7 @@ def seeded(world) -> Known:
     return Known(
         mostly={
             "datasets": ["shop"], "models": ["demand"], "ref": ["demand", "demand@champion", "demand:1"],
-            "unique_id": ["lamps", "chairs"], "version": [1], "number": [1], "job_id": [job["id"], done],
+            "unique_id": ["lamps", "chairs"], "version": [1], "number": [1], "job_id": [job["id"], *done],
             "client_id": clients, "key_id": keys,
             "forecast_id": [forecast["forecast_id"]], "as_of": ["2024-03-01T00:00:00Z", "2025-01-02T12:00:00+01:00"],
         },

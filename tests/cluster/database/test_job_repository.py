@@ -13,11 +13,14 @@ from cluster.database.tables import IdempotencyKeyRow, JobEventRow, JobRow, Outb
 from cluster.repositories import jobs as module
 from cluster.repositories.jobs import STOP, SUBMIT, Jobs
 from quantis.errors import Conflict, InvalidInput, NotFound
-from quantis.types.job_specs import FeaturizeSpec, ForecastSpec, TrainSpec
+from quantis.types.job_results import CompactResult
+from quantis.types.job_specs import CompactSpec, FeaturizeSpec, ForecastSpec, TrainSpec
 from quantis.types.jobs import JobState
 
 TEAM, USER = "default", "ada"
 SPEC = TrainSpec(dataset="flights", model="demand")
+COMPACT = CompactSpec(dataset="flights")
+RESULT = {"versions": 1, "files_before": 9, "files_after": 1, "purged": 0, "removed": 8}
 
 
 @pytest.fixture
@@ -167,13 +170,13 @@ def test_when_a_cursor_is_not_ours_then_it_is_refused(jobs, cursor):
 
 
 def test_when_a_job_runs_then_its_story_is_numbered_from_one(jobs):
-    job = jobs.request(TEAM, USER, SPEC)
+    job = jobs.request(TEAM, USER, COMPACT)
     jobs.start(TEAM, job.id)
     jobs.add_event(TEAM, job.id, "progress", "half", progress=0.5)
     jobs.add_event(TEAM, job.id, "progress", "back", progress=0.2)
     jobs.add_event(TEAM, job.id, "progress", "over", progress=7.0, data={"n": [1, None, "é"]})
     assert jobs.get(TEAM, job.id).progress == 1.0
-    assert jobs.finish(TEAM, job.id, JobState.succeeded, "done", {"answer": 42})
+    assert jobs.finish(TEAM, job.id, JobState.succeeded, "done", RESULT)
     events = jobs.events(TEAM, job.id)
     assert [event.seq for event in events] == list(range(1, 8))
     assert [event.kind for event in events] == [
@@ -189,7 +192,7 @@ def test_when_a_job_runs_then_its_story_is_numbered_from_one(jobs):
     assert jobs.events(TEAM, job.id, after=3) == events[3:]
     assert jobs.events(TEAM, job.id, after=3, limit=2) == events[3:5]
     ended = jobs.get(TEAM, job.id)
-    assert (ended.state, ended.result, ended.message) == (JobState.succeeded, {"answer": 42}, "done")
+    assert (ended.state, ended.result, ended.message) == (JobState.succeeded, CompactResult(**RESULT), "done")
     assert ended.created_at <= ended.started_at <= ended.ended_at
 
 
@@ -220,7 +223,7 @@ def test_when_a_job_has_ended_then_nothing_moves_it_any_more(jobs):
     job = jobs.request(TEAM, USER, SPEC)
     assert jobs.finish(TEAM, job.id, JobState.stopped, "stopped")
     ended = jobs.get(TEAM, job.id)
-    assert not jobs.finish(TEAM, job.id, JobState.succeeded, "done", {"late": True})
+    assert not jobs.finish(TEAM, job.id, JobState.succeeded, "done", RESULT)
     jobs.add_event(TEAM, job.id, "step", "late")
     with pytest.raises(Conflict, match="STOPPED already"):
         jobs.start(TEAM, job.id)
@@ -231,12 +234,17 @@ def test_when_a_job_has_ended_then_nothing_moves_it_any_more(jobs):
 
 
 def test_when_several_finish_at_once_then_one_of_them_did(jobs):
-    job = jobs.request(TEAM, USER, SPEC)
+    job = jobs.request(TEAM, USER, COMPACT)
     states = [JobState.succeeded, JobState.failed, JobState.stopped, JobState.succeeded]
-    found = at_once(4, lambda number: jobs.finish(TEAM, job.id, states[number], str(number), {"by": number}))
+    results = [RESULT | {"removed": number} for number in range(4)]
+    found = at_once(4, lambda n: jobs.finish(TEAM, job.id, states[n], str(n), results[n]))
     assert sorted(found) == [False, False, False, True]
     ended, winner = jobs.get(TEAM, job.id), found.index(True)
-    assert (ended.state, ended.message, ended.result) == (states[winner], str(winner), {"by": winner})
+    assert (ended.state, ended.message, ended.result) == (
+        states[winner],
+        str(winner),
+        CompactResult(**results[winner]),
+    )
     assert [event.kind for event in jobs.events(TEAM, job.id)] == ["state", "result", "state"]
 
 

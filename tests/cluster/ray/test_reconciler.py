@@ -12,11 +12,13 @@ from cluster.repositories import jobs as jobs_module
 from cluster.repositories import leases as leases_module
 from cluster.repositories.jobs import Jobs
 from cluster.repositories.leases import Leases
-from quantis.types.job_specs import TrainSpec
+from quantis.types.job_results import CompactResult
+from quantis.types.job_specs import CompactSpec
 from quantis.types.jobs import JobState
 
 TEAM = "default"
-SPEC = TrainSpec(dataset="flights", model="demand")
+SPEC = CompactSpec(dataset="flights")
+RESULT = {"versions": 1, "files_before": 9, "files_after": 1, "purged": 0, "removed": 8}
 
 
 class Server(FakeJobs):
@@ -286,10 +288,10 @@ def test_when_ray_says_that_a_job_ended_then_the_record_says_so(
 def test_when_the_job_said_itself_how_it_ended_then_ray_does_not_overrule_it(jobs, server, reconciler):
     job = jobs.request(TEAM, "ada", SPEC)
     reconciler.tick()
-    jobs.finish(TEAM, job.id, JobState.succeeded, "done", {"answer": 42})
+    jobs.finish(TEAM, job.id, JobState.succeeded, "done", RESULT)
     server.states[f"quantis-{job.id}"] = JobState.failed
     reconciler.tick()
-    assert jobs.get(TEAM, job.id).result == {"answer": 42}
+    assert jobs.get(TEAM, job.id).result == CompactResult(**RESULT)
     assert jobs.get(TEAM, job.id).state == JobState.succeeded
 
 

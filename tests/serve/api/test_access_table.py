@@ -5,8 +5,9 @@ from fastapi import Depends
 from fastapi.routing import iter_route_contexts
 
 from quantis.types.accounts import Role
+from quantis.types.job_kinds import JOB_KINDS
 from serve.api.dependencies import authorise
-from serve.security.policy import JOB_POLICY, POLICY
+from serve.security.policy import POLICY
 
 ROLES = [None, *Role]
 RANK = {None: -1, Role.viewer: 0, Role.analyst: 1, Role.ml_engineer: 2, Role.admin: 3}
@@ -105,11 +106,13 @@ def test_when_a_role_calls_every_route_then_it_is_refused_exactly_as_the_table_s
 @pytest.mark.parametrize("role", Role)
 def test_when_a_role_starts_a_kind_of_job_then_the_kind_decides(world, role):
     client, found = world.client(role), {}
-    for kind in JOB_POLICY:
+    for kind in JOB_KINDS:
         model = {"ingest": {"folder": "may"}, "featurize": {}, "compact": {}}.get(kind, {"model": "demand"})
         spec = {"kind": kind, "dataset": "flights"} | model
         found[kind] = client.post("/v1/jobs", json={"spec": spec}).status_code
-    assert found == {kind: 202 if RANK[role] >= RANK[least] else 403 for kind, least in JOB_POLICY.items()}
+    assert found == {
+        kind: 202 if RANK[role] >= RANK[entry.role] else 403 for kind, entry in JOB_KINDS.items()
+    }
 
 
 def test_when_a_forecast_job_stops_short_of_the_rank_then_nothing_is_recorded(world):
@@ -122,7 +125,7 @@ def test_when_a_forecast_job_stops_short_of_the_rank_then_nothing_is_recorded(wo
 
 def test_when_every_kind_of_job_is_known_then_each_has_a_policy(world):
     kinds = world.app.openapi()["components"]["schemas"]["JobRequest"]["properties"]["spec"]["discriminator"]
-    assert set(kinds["mapping"]) == set(JOB_POLICY)
+    assert set(kinds["mapping"]) == set(JOB_KINDS)
 
 
 def test_when_a_user_is_disabled_or_demoted_then_the_token_in_hand_loses_its_power_at_once(world, problem):

@@ -8,8 +8,8 @@ import pytest
 
 from cluster.ray.reconciler import Reconciler
 from quantis.types.jobs import JobState
-from quantis.types.registry import Leaderboard, LeaderboardRow
-from tests.serve.api_under_test import START
+from quantis.types.registry import LeaderboardRow
+from tests.serve.api_under_test import train_result
 
 SPEC = {"kind": "train", "dataset": "flights", "model": "demand", "families": ["seasonal_naive"]}
 
@@ -131,7 +131,7 @@ def tell_a_story(world, job):
     jobs.start("default", job)
     jobs.add_event("default", job, "progress", "half\nof it: é", progress=0.5, data={"done": 1})
     jobs.add_event("default", job, "metric", "mase", data={"mase": 0.5})
-    jobs.finish("default", job, JobState.succeeded, "done", {"answer": 42})
+    jobs.finish("default", job, JobState.succeeded, "done", train_result(job))
 
 
 def test_when_a_job_has_ended_then_its_stream_tells_the_whole_story_and_ends(world, client, job):
@@ -141,7 +141,7 @@ def test_when_a_job_has_ended_then_its_stream_tells_the_whole_story_and_ends(wor
     assert [event for _, event, _ in events] == ["state", "state", "progress", "metric", "result", "state"]
     assert events[2][2]["message"] == "half\nof it: é"
     assert events[2][2]["data"] == {"done": 1}
-    assert events[4][2]["data"] == {"answer": 42}
+    assert events[4][2]["data"] == train_result(job)
     assert [data["data"].get("state") for _, event, data in events if event == "state"] == [
         "PENDING",
         "RUNNING",
@@ -232,18 +232,9 @@ def test_when_a_job_has_no_leaderboard_then_it_is_404_and_says_which_has(client,
 def test_when_a_train_job_succeeded_then_its_leaderboard_is_there(world, client, job):
     row = LeaderboardRow(rank=1, model="Naive24", family="seasonal_naive", mase=0.5, wql=0.1, wape=0.2, coverage_80=0.8,
                          seconds=1.0, skill=0.5, chosen=True)  # fmt: skip
-    board = Leaderboard(
-        experiment=job,
-        model="demand",
-        dataset="flights",
-        dataset_version=1,
-        cutoffs=[START],
-        h=24,
-        rows=[row],
-    )
-    result = {"leaderboard": board.model_dump(mode="json")}
+    result = train_result(job, row)
     world.services.jobs.finish("default", job, JobState.succeeded, "done", result)
-    assert Leaderboard.model_validate(client.get(f"/v1/experiments/{job}/leaderboard").json()) == board
+    assert client.get(f"/v1/experiments/{job}/leaderboard").json() == result["leaderboard"]
 
 
 @pytest.mark.parametrize("path", ["", "/events", "/logs"])

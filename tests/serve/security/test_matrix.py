@@ -114,6 +114,8 @@ def address(makers: Makers, key: tuple[str, str], caller: Caller, owner: str) ->
 
     def one(found: re.Match[str]) -> str:
         kind = found[1].partition(":")[0]
+        if path == "/v1/experiments/{job_id}/leaderboard":
+            kind = "train_job_id"
         if kind == "unique_id":
             return SERIES
         if kind == "name" and "/datasets/" in path:

@@ -1428,6 +1428,10 @@ export interface components {
              */
             reconciliation?: string | null;
         };
+        /** BacktestResult */
+        BacktestResult: {
+            backtest: components["schemas"]["Backtest"];
+        };
         /**
          * BacktestSpec
          * @description Rolling-origin forecasts of every family, scored by series, step, window and segment; nothing is kept.
@@ -1608,6 +1612,22 @@ export interface components {
             columns?: {
                 [key: string]: string;
             };
+        };
+        /**
+         * CompactResult
+         * @description Counts of a compaction; `purged` counts series, `removed` old files.
+         */
+        CompactResult: {
+            /** Versions */
+            versions: number;
+            /** Files Before */
+            files_before: number;
+            /** Files After */
+            files_after: number;
+            /** Purged */
+            purged: number;
+            /** Removed */
+            removed: number;
         };
         /**
          * CompactSpec
@@ -1897,6 +1917,25 @@ export interface components {
             /** Reason */
             reason: string;
         };
+        /** FeaturizeResult */
+        FeaturizeResult: {
+            /** Rows */
+            rows: number;
+            /** Columns */
+            columns: string[];
+            /**
+             * Path
+             * @description Of the Parquet file, below the data folder.
+             */
+            path: string;
+            /**
+             * Spec
+             * @description The feature specification.
+             */
+            spec: {
+                [key: string]: unknown;
+            };
+        };
         /** FeaturizeSpec */
         FeaturizeSpec: {
             /** Dataset */
@@ -2022,6 +2061,35 @@ export interface components {
             warnings?: string[];
         };
         /**
+         * ForecastResult
+         * @description Counts by forecast method, and scores by model and metric where actuals were stored.
+         */
+        ForecastResult: {
+            model: components["schemas"]["ModelVersion"];
+            /** H */
+            h: number;
+            /**
+             * Origins
+             * @description When the values at each origin were known.
+             */
+            origins: string[];
+            /** Methods */
+            methods: {
+                [key: string]: number;
+            };
+            /** Reconciliation */
+            reconciliation?: string | null;
+            /**
+             * Scores
+             * @default {}
+             */
+            scores?: {
+                [key: string]: {
+                    [key: string]: number | null;
+                };
+            };
+        };
+        /**
          * ForecastSpec
          * @description A batch forecast of `h` steps: `origins` of them, over the last `origins * h` steps before the end, to be
          *     scored; or one that begins at the end, where nothing is to be scored.
@@ -2085,6 +2153,45 @@ export interface components {
              */
             reconciliation?: "mint_shrink" | "bottom_up";
         };
+        /**
+         * GateResult
+         * @description The promotion gate's decision. Both naive figures are the best of any season.
+         */
+        GateResult: {
+            /** Chosen */
+            chosen: string;
+            /**
+             * Passed
+             * @description It may become the champion: it beats seasonal naive, or nothing does.
+             */
+            passed: boolean;
+            /** Mase */
+            mase: number | null;
+            /** Wql */
+            wql: number | null;
+            /** Naive Mase */
+            naive_mase: number | null;
+            /** Naive Wql */
+            naive_wql: number | null;
+            /** Reason */
+            reason: string;
+            /**
+             * Beats Naive
+             * @description Null in results of earlier releases.
+             */
+            beats_naive?: boolean | null;
+            /**
+             * P Value
+             * @description Of the test that it is no better than seasonal naive; null if not tested.
+             */
+            p_value?: number | null;
+            /**
+             * Blocks
+             * @description Series, or pairs of series and window, that the test compared.
+             * @default 0
+             */
+            blocks?: number;
+        };
         /** Health */
         Health: {
             /** Status */
@@ -2107,6 +2214,29 @@ export interface components {
              *     }
              */
             options?: components["schemas"]["ReadOptions"];
+        };
+        /** IngestResult */
+        IngestResult: {
+            /** Files */
+            files: number;
+            /**
+             * Created
+             * @description False when the same rows were the latest version already.
+             */
+            created: boolean;
+            /** Version */
+            version: number;
+            /** Rows */
+            rows: number;
+            /** Series */
+            series: number;
+            /** Freq */
+            freq: string;
+            /**
+             * Warnings
+             * @description Files accepted with warnings.
+             */
+            warnings: number;
         };
         /**
          * IngestSpec
@@ -2178,13 +2308,11 @@ export interface components {
              */
             message?: string;
             /** Result */
-            result?: {
-                [key: string]: unknown;
-            } | null;
+            result?: components["schemas"]["FeaturizeResult"] | components["schemas"]["TrainResult"] | components["schemas"]["BacktestResult"] | components["schemas"]["TuneResult"] | components["schemas"]["ForecastResult"] | components["schemas"]["CompactResult"] | components["schemas"]["IngestResult"] | null;
         };
         /**
          * JobEvent
-         * @description One line of a job's story; `seq` counts from 1 within the job.
+         * @description A progress event of a job; `seq` counts from 1 within the job.
          */
         JobEvent: {
             /** Seq */
@@ -3250,6 +3378,13 @@ export interface components {
             /** @description How they were divided when it was asked for. */
             instead_of: components["schemas"]["Traffic"];
         };
+        /** TrainResult */
+        TrainResult: {
+            leaderboard: components["schemas"]["Leaderboard"];
+            /** @description The published version. */
+            model: components["schemas"]["ModelVersion"];
+            gate: components["schemas"]["GateResult"];
+        };
         /** TrainSpec */
         TrainSpec: {
             /** Dataset */
@@ -3353,6 +3488,12 @@ export interface components {
              */
             warm_start?: string | null;
         };
+        /** TuneResult */
+        TuneResult: {
+            best: components["schemas"]["TftParams"];
+            /** Trials */
+            trials: components["schemas"]["TuneTrial"][];
+        };
         /** TuneSpec */
         TuneSpec: {
             /** Dataset */
@@ -3418,6 +3559,22 @@ export interface components {
              *     }
              */
             tft?: components["schemas"]["TftParams"];
+        };
+        /**
+         * TuneTrial
+         * @description A trial of a search: the parameters that it changed and their scores.
+         */
+        TuneTrial: {
+            /** Params */
+            params: {
+                [key: string]: unknown;
+            };
+            /** Wql */
+            wql: number | null;
+            /** Loss */
+            loss: number | null;
+            /** State */
+            state: string;
         };
         /**
          * UploadResult

@@ -1,5 +1,5 @@
 import { Link } from "react-router";
-import type { Backtest, Job } from "../../api/types";
+import type { Job, JobResult, TrainResult } from "../../api/types";
 import { Card } from "../../components/basics";
 import { Notice } from "../../components/feedback";
 import { formatFigure, inMetricOrder, metricName } from "../../lib/format";
@@ -11,21 +11,21 @@ const isRow = (value: unknown): value is Row =>
 const isPlain = (value: unknown) => value !== null && typeof value !== "object";
 
 /** Result of a job of any kind: the gate's decision, figures, tables. */
-export function Result({ job, result }: { job: Job; result: Row }) {
-  const { gate, leaderboard: _, model: __, backtest, ...rest } = result;
+export function Result({ job, result }: { job: Job; result: JobResult }) {
+  const gate = "gate" in result ? result.gate : null;
+  const overall = "backtest" in result ? result.backtest.overall : [];
+  const { gate: _, leaderboard: __, model: ___, backtest: ____, ...rest }: Row = result;
   const plain = Object.entries(rest).filter(([, value]) => isPlain(value));
   const tables = Object.entries(rest).flatMap(([name, value]) => {
     const rows = rowsOf(value);
     return rows ? [[name, rows] as const] : [];
   });
-  const overall =
-    isRow(backtest) && Array.isArray(backtest.overall) ? (backtest.overall as Backtest["overall"]) : [];
   return (
     <>
       {overall.length > 0 && (
         <Figures title="Backtest" rows={Object.fromEntries(overall.map((row) => [row.model, row.metrics]))} />
       )}
-      {isRow(gate) && <Gate gate={gate} model={"model" in job.spec ? job.spec.model : null} />}
+      {gate && <Gate gate={gate} model={"model" in job.spec ? job.spec.model : null} />}
       {plain.length > 0 && (
         <Card title="Result">
           <dl className="tiles">
@@ -61,12 +61,12 @@ function flat(row: Row): Row {
   );
 }
 
-function Gate({ gate, model }: { gate: Row; model: string | null }) {
-  const passed = gate.beats_naive === undefined ? gate.passed === true : gate.beats_naive === true;
+function Gate({ gate, model }: { gate: TrainResult["gate"]; model: string | null }) {
+  const passed = gate.beats_naive ?? gate.passed;
   const title = passed ? "The gate passed" : gate.passed ? "Nothing beat seasonal naive" : "The gate refused";
   return (
     <Notice tone={passed ? "good" : "warn"} title={title}>
-      <p>{String(gate.reason ?? "")}</p>
+      <p>{gate.reason}</p>
       {model && (
         <p>
           See <Link to={`/models/${model}`}>the versions of {model}</Link>.
