@@ -88,13 +88,14 @@ def ingest(file: Path, folder: Path) -> dict[str, float]:
 def reads(file: Path, folder: Path) -> dict[str, float]:
     """Wall-clock milliseconds of as-of reads; the first one also opens the tables."""
     from features.store.panel_store import PanelStore, VersionPins
+    from features.store.record_filter import Bounds
 
     store = PanelStore(folder)
     pins = VersionPins.from_json(json.loads((folder / "pins.json").read_text()))
     count = pq.read_metadata(file).num_rows // HOURS
 
     def read(series: list[str]) -> int:
-        return store.read(pins, as_of=AS_OF, series=series).target.num_rows
+        return store.read(pins, as_of=AS_OF, bounds=Bounds(series=series)).target.num_rows
 
     return _timed_reads(read, count)
 

@@ -15,6 +15,7 @@ from cluster.repositories.datasets import Datasets, NewVersion, PinnedVersion
 from features.store.append import AppendedRecords
 from features.store.content_hash import ContentSums
 from features.store.panel_store import PanelStore, VersionPins, WriteResult
+from features.store.record_filter import UNBOUNDED, Bounds
 from quantis.errors import Conflict, InvalidInput, NotFound, RejectedPanel
 from quantis.frequency import Frequency
 from quantis.panel import Panel, Task
@@ -42,8 +43,8 @@ class OpenDataset:
     def ref(self) -> DatasetRef:
         return DatasetRef(name=self.version.dataset, version=self.version.number)
 
-    def panel(self, as_of: datetime, **bounds: object) -> Panel:
-        return self.store.read(self.pins, as_of=as_of, **bounds)  # type: ignore[arg-type]
+    def panel(self, as_of: datetime, bounds: Bounds = UNBOUNDED) -> Panel:
+        return self.store.read(self.pins, as_of=as_of, bounds=bounds)
 
     def task(self, as_of: datetime, h: int, quantiles: tuple[float, ...]) -> Task:
         """The experiment on this version as of a time."""

@@ -1,4 +1,4 @@
-"""From the rows of a panel to records in a table: dated, compared with what is stored, appended.
+"""Appending a panel's rows to a table: they get their times, and those that change nothing are left out.
 
 Rows go through in chunks of whole series, so that a large panel is never held twice.
 """
@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from features.store.as_of import NewRecords, select_new, sort_by_key
 from features.store.content_hash import GIVEN, ContentSums
 from features.store.delta_table import GroupTable
+from features.store.record_filter import Bounds, RecordFilter
 from quantis.panel import DS, ID, KNOWN_AT, RECORDED_AT, TIMESTAMP
 
 ALWAYS = datetime(1900, 1, 1, tzinfo=UTC)
@@ -32,7 +33,7 @@ _NO_CONTENT = ContentSums.empty()
 
 @dataclass(frozen=True)
 class RecordTimes:
-    """The times that a write gives its records."""
+    """The time of a write, and the rule for the `known_at` of values that came without one."""
 
     recorded_at: datetime
     publication_lag: timedelta
@@ -46,7 +47,7 @@ class RecordTimes:
 
 @dataclass(frozen=True)
 class AppendedRecords:
-    """What was appended to one table; `first_ds` and `last_ds` bound its times."""
+    """The result of appending to one table; `first_ds` and `last_ds` bound the records' times."""
 
     version: int
     content: ContentSums = _NO_CONTENT
@@ -55,49 +56,52 @@ class AppendedRecords:
     last_ds: datetime | None = None
 
     def merge(self, later: AppendedRecords) -> AppendedRecords:
-        """What this write and a later one appended together."""
-        firsts = [time for time in (self.first_ds, later.first_ds) if time is not None]
-        lasts = [time for time in (self.last_ds, later.last_ds) if time is not None]
+        """Return the result of this write and a later one together."""
+        first_times = [time for time in (self.first_ds, later.first_ds) if time is not None]
+        last_times = [time for time in (self.last_ds, later.last_ds) if time is not None]
         return AppendedRecords(
             version=later.version,
             content=self.content.merge(later.content),
             new_keys=self.new_keys + later.new_keys,
-            first_ds=min(firsts, default=None),
-            last_ds=max(lasts, default=None),
+            first_ds=min(first_times, default=None),
+            last_ds=max(last_times, default=None),
         )
 
 
 @dataclass
-class _Tally:
-    """Counts what goes by on its way into the table."""
+class _AppendCounter:
+    """Running totals of the records on their way into the table."""
 
     group: str
     content: ContentSums = _NO_CONTENT
     new_keys: int = 0
-    first: datetime | None = None
-    last: datetime | None = None
+    first_ds: datetime | None = None
+    last_ds: datetime | None = None
 
-    def count(self, fresh: NewRecords) -> pa.Table:
-        self.content = self.content.plus(self.group, fresh.records, fresh.ranks)
-        self.new_keys += fresh.new_keys
-        if DS in fresh.records.column_names:
-            bounds = pc.min_max(fresh.records[DS]).as_py()
-            self.first = min(filter(None, (self.first, bounds["min"])), default=None)
-            self.last = max(filter(None, (self.last, bounds["max"])), default=None)
-        return fresh.records
+    def count(self, new: NewRecords) -> pa.Table:
+        """Add the records to the totals and return them."""
+        self.content = self.content.plus(self.group, new.records, new.ranks)
+        self.new_keys += new.new_keys
+        if DS in new.records.column_names:
+            first_ds, last_ds = _time_range(new.records)
+            self.first_ds = min(filter(None, (self.first_ds, first_ds)), default=None)
+            self.last_ds = max(filter(None, (self.last_ds, last_ds)), default=None)
+        return new.records
 
 
 def add_record_times(group: str, rows: pa.Table, times: RecordTimes) -> pa.Table:
-    """Rows with `known_at` where they have none, `recorded_at` and `given`."""
+    """Return the rows with `known_at` where they have none, `recorded_at` and `given`."""
     if KNOWN_AT not in rows.column_names:
         rows = rows.append_column(KNOWN_AT, pa.nulls(rows.num_rows, TIMESTAMP))
     stated = rows[KNOWN_AT]
-    known = stated if stated.null_count == 0 else pc.coalesce(stated, _assigned(group, rows, times))
-    moment = pa.scalar(times.recorded_at, TIMESTAMP)
+    known_at = stated
+    if stated.null_count:
+        known_at = pc.coalesce(stated, _assigned_known_at(group, rows, times))
+    recorded_at = pa.scalar(times.recorded_at, TIMESTAMP)
     return (
         rows.drop([KNOWN_AT])
-        .append_column(KNOWN_AT, known)
-        .append_column(RECORDED_AT, pa.repeat(moment, rows.num_rows))
+        .append_column(KNOWN_AT, known_at)
+        .append_column(RECORDED_AT, pa.repeat(recorded_at, rows.num_rows))
         .append_column(GIVEN, stated.is_valid())
     )
 
@@ -105,56 +109,67 @@ def add_record_times(group: str, rows: pa.Table, times: RecordTimes) -> pa.Table
 def append_new_records(
     group: str, table: GroupTable, rows: pa.Table, times: RecordTimes, base: int | None
 ) -> AppendedRecords:
-    """Append the rows that say something new after a base version."""
-    tally = _Tally(group)
-    stamped_chunks = (add_record_times(group, chunk, times) for chunk in _whole_series(rows, table.key))
-    fresh = (
-        tally.count(select_new(_stored(table, chunk, base), chunk, table.key)) for chunk in stamped_chunks
+    """Append the rows that are new or changed since a base version; the base itself when there are none."""
+    counter = _AppendCounter(group)
+    timed_chunks = (add_record_times(group, chunk, times) for chunk in _whole_series(rows, table.key))
+    new_chunks = (
+        counter.count(select_new(_stored_records(table, chunk, base), chunk, table.key))
+        for chunk in timed_chunks
     )
-    chunks = (records for records in fresh if records.num_rows)
+    chunks = (records for records in new_chunks if records.num_rows)
     first = next(chunks, None)
     if first is None and base is not None:
         return AppendedRecords(base)
     schema = add_record_times(group, rows.slice(0, 0), times).schema
     if base is not None:
         schema = pa.unify_schemas([schema, table.schema(base)])
-    ready = nullcontext() if base is None or rows.num_rows <= CHUNK else table.keep_open(base)
-    with ready:
+    # Later chunks are compared with the stored records while the library writes.
+    keep_open = nullcontext() if base is None or rows.num_rows <= CHUNK else table.keep_open(base)
+    with keep_open:
         version = table.append(chain([] if first is None else [first], chunks), schema, base)
-    return AppendedRecords(version, tally.content, tally.new_keys, tally.first, tally.last)
+    return AppendedRecords(version, counter.content, counter.new_keys, counter.first_ds, counter.last_ds)
 
 
 def id_ranges(table: GroupTable, version: int) -> Iterator[tuple[str, str] | None]:
-    """Bounds of ids that hold about CHUNK records each, in order; None where one chunk holds all."""
+    """Yield ranges of ids with about CHUNK records each, in order; None where one chunk holds all."""
     if table.count(version) <= CHUNK:
         yield None
         return
     counts: dict[str, int] = {}
     for batch in table.batches(version, [ID]):
-        for one in batch[ID].value_counts().to_pylist():
-            counts[one["values"]] = counts.get(one["values"], 0) + one["counts"]
+        for entry in batch[ID].value_counts().to_pylist():
+            counts[entry["values"]] = counts.get(entry["values"], 0) + entry["counts"]
     names = sorted(counts)
-    place = np.cumsum([counts[name] for name in names]) // CHUNK
-    starts = np.flatnonzero(np.diff(place, prepend=-1))
+    chunk_numbers = np.cumsum([counts[name] for name in names]) // CHUNK
+    starts = np.flatnonzero(np.diff(chunk_numbers, prepend=-1))
     for start, end in pairwise([*starts, len(names)]):
         yield names[start], names[end - 1]
 
 
-def _stored(table: GroupTable, chunk: pa.Table, base: int | None) -> pa.Table:
-    """The stored records that may share a key with those of a chunk."""
+def _stored_records(table: GroupTable, chunk: pa.Table, base: int | None) -> pa.Table:
+    """Return the stored records that may share a key with those of a chunk, which is sorted by id."""
     if base is None or chunk.num_rows == 0:
         return chunk.slice(0, 0)
-    between = (chunk[ID][0].as_py(), chunk[ID][-1].as_py())
-    bounds = pc.min_max(chunk[DS]).as_py() if DS in table.key else {"min": None, "max": None}
-    if not table.may_contain(base, between, bounds["min"], bounds["max"]):
+    first_ds, last_ds = _time_range(chunk) if DS in table.key else (None, None)
+    where = RecordFilter(
+        Bounds(start=first_ds, end=last_ds), id_range=(chunk[ID][0].as_py(), chunk[ID][-1].as_py())
+    )
+    if not table.may_contain(base, where) or table.count(base, where) == 0:
         return chunk.slice(0, 0)
-    if table.count(base, between=between, start=bounds["min"], end=bounds["max"]) == 0:
-        return chunk.slice(0, 0)
-    return table.records(base, between=between, start=bounds["min"], end=bounds["max"])
+    return table.records(base, where)
+
+
+def _time_range(records: pa.Table) -> tuple[datetime | None, datetime | None]:
+    """Return the first and last `ds`; None of no records."""
+    extremes = pc.min_max(records[DS]).as_py()
+    return extremes["min"], extremes["max"]
 
 
 def _whole_series(rows: pa.Table, key: Sequence[str]) -> Iterator[pa.Table]:
-    """Chunks in the order of the key. Only one is held at a time when each series is together already."""
+    """Yield chunks in the order of the key.
+
+    Only one of them is held at a time when the rows of each series lie together, series in order.
+    """
     if rows.num_rows <= CHUNK:
         yield sort_by_key(rows, key)
         return
@@ -169,13 +184,17 @@ def _whole_series(rows: pa.Table, key: Sequence[str]) -> Iterator[pa.Table]:
         yield sort_by_key(rows.slice(start, end - start).combine_chunks(), key)
 
 
-def _assigned(group: str, rows: pa.Table, times: RecordTimes) -> pa.Array | pa.Scalar:
-    moment = pa.scalar(times.recorded_at, TIMESTAMP)
+def _assigned_known_at(group: str, rows: pa.Table, times: RecordTimes) -> pa.Array | pa.Scalar:
+    """Return the `known_at` of rows that came without one: a column, or one value for all."""
+    recorded_at = pa.scalar(times.recorded_at, TIMESTAMP)
+    if group == "target" and times.live:
+        return _maximum(rows[DS], recorded_at)
     if group == "target":
-        return _later(rows[DS], moment) if times.live else pc.add(rows[DS], times.publication_lag)
-    return moment if times.live or group not in ("future", "static") else pa.scalar(ALWAYS, TIMESTAMP)
+        return pc.add(rows[DS], times.publication_lag)
+    if times.live or group not in ("future", "static"):
+        return recorded_at
+    return pa.scalar(ALWAYS, TIMESTAMP)
 
 
-def _later(times: pa.ChunkedArray, moment: pa.Scalar) -> pa.ChunkedArray:
-    """Each time, or the moment where that is later."""
-    return pc.if_else(pc.greater(times, moment), times, moment)
+def _maximum(times: pa.ChunkedArray, earliest: pa.Scalar) -> pa.ChunkedArray:
+    return pc.if_else(pc.greater(times, earliest), times, earliest)

@@ -1,7 +1,7 @@
-"""One Delta table of records: read at a version, appended to, rewritten; the door to `deltalake`.
+"""A Delta table of records: read at a version, appended to, rewritten; the door to `deltalake`.
 
 A change is made on a base version that the caller has read. What another writer left after it without
-recording it in the database is taken back first; if another writer is at it now, Conflict.
+recording it in the database is rolled back first; if another writer is at work, Conflict.
 """
 
 from __future__ import annotations
@@ -11,9 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from functools import reduce
-from operator import and_
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -32,34 +30,34 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 
 from features.store.content_hash import GIVEN
 from features.store.delta_files import LOG, data_files, latest_version, sync_commits
+from features.store.record_filter import ALL_RECORDS, RecordFilter
 from quantis.errors import Conflict, NotFound
 from quantis.files import sync_folder
-from quantis.panel import DS, ID, KNOWN_AT, RECORDED_AT, TIMESTAMP, Y
+from quantis.panel import DS, ID, KNOWN_AT, RECORDED_AT, Y
 
-TIMES = (KNOWN_AT, RECORDED_AT, GIVEN)
+RECORD_COLUMNS = (KNOWN_AT, RECORDED_AT, GIVEN)
 """The columns of a record that are not of the panel."""
 
 _ROWS_PER_GROUP = 8192  # so that reading one series decodes little else
 _FILE_BYTES = 16 * 2**20  # about two million rows; files hold ranges of series, so most are never opened
-_OPENED = 16  # versions kept open
+_MAX_OPEN = 16  # versions
 _CHECKPOINTS = {"delta.checkpointInterval": "10"}  # so that opening a version reads few commits
-_ONE_BY_ONE = 16  # ids up to which comparing is cheaper than a set
 
-_COARSE = timedelta(milliseconds=1)  # to which bounds of times may be cut
+_STATISTICS_PRECISION = timedelta(milliseconds=1)  # to which the bounds of times in the log may be cut
 _COMMIT = CommitProperties(max_commit_retries=0)
 _HOOKS = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)
 
 
 @dataclass(frozen=True)
-class _Written:
-    """What a version that was just written is known to be without opening it: its files have bounds."""
+class _LatestWrite:
+    """The version that was just written, with the bounds of its files, known without opening it."""
 
     version: int
     schema: pa.Schema
     files: pa.Table
 
     @classmethod
-    def of(cls, table: DeltaTable) -> _Written:
+    def from_table(cls, table: DeltaTable) -> _LatestWrite:
         schema = pa.schema(table.schema().to_arrow())
         return cls(int(table.version()), schema, pa.table(table.get_add_actions(flatten=True)))
 
@@ -69,74 +67,55 @@ class GroupTable:
 
     def __init__(self, folder: Path, key: Sequence[str]) -> None:
         self.folder, self.key = folder, tuple(key)
-        self._lock = threading.Lock()  # of what follows
+        self._lock = threading.Lock()  # of the attributes below
         self._opened: OrderedDict[int, pads.Dataset] = OrderedDict()
         self._held: dict[int, pads.Dataset] = {}
         self._newest: DeltaTable | None = None
-        self._written: _Written | None = None
+        self._latest_write: _LatestWrite | None = None
 
     def records(
-        self,
-        version: int,
-        *,
-        series: Sequence[str] | None = None,
-        between: tuple[str, str] | None = None,
-        without: Sequence[str] = (),
-        known_to: datetime | None = None,
-        recorded_to: int | None = None,
-        start: datetime | None = None,
-        end: datetime | None = None,
-        columns: list[str] | None = None,
+        self, version: int, where: RecordFilter = ALL_RECORDS, columns: list[str] | None = None
     ) -> pa.Table:
-        """The records of a version within the bounds given, all of them included; in no order.
-
-        `between` bounds ids, `recorded_to` is in microseconds since 1970.
-        """
-        chosen = self._filter(series, between, without, known_to, recorded_to, start, end)
+        """Return the records of a version that pass the filter, in no order."""
         try:
-            return self._dataset(version).to_table(columns=columns, filter=chosen)
+            return self._dataset(version).to_table(columns=columns, filter=where.expression(self.key))
         except FileNotFoundError as error:
-            raise self._gone(version) from error
+            raise self._version_missing(version) from error
 
-    def count(
-        self,
-        version: int,
-        *,
-        between: tuple[str, str] | None = None,
-        recorded_to: int | None = None,
-        start: datetime | None = None,
-        end: datetime | None = None,
-    ) -> int:
-        """How many records lie within the bounds; far cheaper than reading them."""
-        chosen = self._filter(None, between, (), None, recorded_to, start, end)
-        return int(self._dataset(version).count_rows(filter=chosen))
+    def count(self, version: int, where: RecordFilter = ALL_RECORDS) -> int:
+        """Return the number of records that pass the filter; far cheaper than reading them."""
+        return int(self._dataset(version).count_rows(filter=where.expression(self.key)))
 
     def batches(self, version: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
         yield from self._dataset(version).to_batches(columns=columns)
 
     def schema(self, version: int) -> pa.Schema:
-        written = self._written
-        return written.schema if written and written.version == version else self._dataset(version).schema
+        write = self._latest_write
+        return write.schema if write and write.version == version else self._dataset(version).schema
 
-    def may_contain(
-        self, version: int, between: tuple[str, str], start: datetime | None, end: datetime | None
-    ) -> bool:
-        """False where the last write here has left bounds of all files, and nothing lies within these."""
-        written = self._written
-        if written is None or written.version != version:
+    def may_contain(self, version: int, where: RecordFilter) -> bool:
+        """Return False where the log of the latest write rules out records in the filter's ranges.
+
+        `where` has an `id_range`. True for any version but the latest written by this object.
+        """
+        write = self._latest_write
+        if write is None or write.version != version:
             return True
-        files, inside = written.files, pc.scalar(True)
-        for name, low, high in ((ID, *between), (DS, start, end)):
-            if f"max.{name}" in files.column_names and low is not None and high is not None:
-                least, most = pc.field(f"min.{name}"), pc.field(f"max.{name}")
-                late = most if name == ID else pc.add(most, _COARSE)
-                here = (least <= pa.scalar(high)) & (late >= pa.scalar(low))
-                inside &= here | least.is_null() | most.is_null()
-        return bool(files.filter(inside).num_rows)
+        assert where.id_range is not None
+        files, overlap = write.files, pc.scalar(True)
+        for name, low, high in ((ID, *where.id_range), (DS, where.bounds.start, where.bounds.end)):
+            if f"max.{name}" not in files.column_names or low is None or high is None:
+                continue
+            file_min, file_max = pc.field(f"min.{name}"), pc.field(f"max.{name}")
+            end = file_max if name == ID else pc.add(file_max, _STATISTICS_PRECISION)
+            overlaps = (file_min <= pa.scalar(high)) & (end >= pa.scalar(low))
+            # A file without statistics may hold anything.
+            overlap &= overlaps | file_min.is_null() | file_max.is_null()
+        return bool(files.filter(overlap).num_rows)
 
     @contextmanager
     def keep_open(self, version: int) -> Iterator[None]:
-        """Have a version open meanwhile.
+        """Keep a version open meanwhile.
 
         The library takes the chunks of a write in threads of its own, and nothing can be opened there.
         """
@@ -150,26 +129,27 @@ class GroupTable:
                 self._held.pop(version, None)
 
     def append(self, chunks: Iterable[pa.Table], schema: pa.Schema, base: int | None) -> int:
-        """Add records after a base version (None: there is none); the new version."""
-        with self._alone(base):
-            table = self._healed(base)
-            return self._write(table, chunks, schema, "append" if base is not None else "overwrite", base)
+        """Add records after a base version (None: the table is new) and return the new version."""
+        with self._concurrent_commit_as_conflict(base):
+            table = self._table_at(base)
+            return self._write(table, chunks, schema, base)
 
     def rewrite(self, chunks: Iterable[pa.Table], base: int) -> int:
-        """Put records in place of those of a base version, whose files stay; the new version.
+        """Replace the records of a base version, whose files stay, and return the new version.
 
         From now on these files are old, whenever they were written: their time of writing is now.
         """
-        with self._alone(base), self.keep_open(base):
-            version = self._write(self._healed(base), chunks, self.schema(base), "overwrite", base)
+        with self._concurrent_commit_as_conflict(base), self.keep_open(base):
+            table = self._table_at(base)
+            version = self._write(table, chunks, self.schema(base), base, replace=True)
         for path in data_files(self.folder, base):
             path.touch()
         return version
 
     def vacuum(self, version: int) -> int:
-        """Remove every file and commit that reading the latest version, this one, does not need.
+        """Remove every file and commit that reading the latest version does not need; their number.
 
-        Older versions cannot be read any more. How many files were removed.
+        Older versions cannot be read any more. Conflict when `version` is not the latest one.
         """
         table = DeltaTable(str(self.folder))
         if table.version() != version:
@@ -180,34 +160,37 @@ class GroupTable:
         needed = {path.name for path in data_files(self.folder)}
         with self._lock:
             self._opened.clear()
-            self._newest = self._written = None
+            self._newest = self._latest_write = None
         data = [path for path in self.folder.rglob("*.parquet") if LOG not in path.parts]
-        old = [path for path in data if path.name not in needed]
-        old += [path for path in (self.folder / LOG).iterdir() if _commit_number(path) < version]
-        for path in old:
+        removed = [path for path in data if path.name not in needed]
+        removed += [path for path in (self.folder / LOG).iterdir() if _commit_number(path) < version]
+        for path in removed:
             path.unlink(missing_ok=True)
         sync_folder(self.folder / LOG)
         sync_folder(self.folder)
-        return len(old)
+        return len(removed)
 
     def _write(
         self,
         table: DeltaTable | None,
         chunks: Iterable[pa.Table],
         schema: pa.Schema,
-        mode: Any,
         base: int | None,
+        *,
+        replace: bool = False,
     ) -> int:
-        reader = pa.RecordBatchReader.from_batches(
-            schema, (batch for chunk in chunks for batch in _shaped(chunk, schema).to_batches())
-        )
+        """Commit the chunks after `base`, instead of its records with `replace`, and return the version."""
+        batches = (batch for chunk in chunks for batch in _conform(chunk, schema).to_batches())
+        schema_mode: Any = None
+        if table is not None:
+            schema_mode = "overwrite" if replace or base is None else "merge"
         write_deltalake(
             table or str(self.folder),
-            reader,
-            mode=mode,
-            schema_mode=None if table is None else "merge" if mode == "append" else "overwrite",
+            pa.RecordBatchReader.from_batches(schema, batches),
+            mode="overwrite" if replace or base is None else "append",
+            schema_mode=schema_mode,
             target_file_size=_FILE_BYTES,
-            writer_properties=_writer(schema),
+            writer_properties=_writer_properties(schema),
             commit_properties=_COMMIT,
             post_commithook_properties=_HOOKS,
             configuration=_CHECKPOINTS if table is None else None,
@@ -216,14 +199,14 @@ class GroupTable:
         sync_commits(self.folder, version, base)
         with self._lock:
             self._newest = table
-            self._written = None if table is None else _Written.of(table)
+            self._latest_write = None if table is None else _LatestWrite.from_table(table)
         return version
 
-    def _healed(self, base: int | None) -> DeltaTable | None:
-        """The table with nothing after the base version; None when nothing was ever written."""
-        with self._lock:  # it changes from here on, so no reader may have it
+    def _table_at(self, base: int | None) -> DeltaTable | None:
+        """Return the table with nothing after the base version; None when nothing was ever written."""
+        with self._lock:  # the table changes from here on, so no reader may have it
             table, self._newest = self._newest, None
-        if table is not None and base is not None and _caught_up(table) == base:
+        if table is not None and base is not None and _update_version(table) == base:
             return table
         if not DeltaTable.is_deltatable(str(self.folder)):
             if base is not None:
@@ -235,31 +218,32 @@ class GroupTable:
         return table
 
     def _dataset(self, version: int) -> pads.Dataset:
+        """Return the Arrow dataset of a version, from the cache where it is open."""
         with self._lock:
-            found = self._held.get(version) or self._opened.get(version)
-            if found is None and self._newest is not None and self._newest.version() == version:
-                found = self._opened[version] = self._newest.to_pyarrow_dataset()
-        if found is None:
+            dataset = self._held.get(version) or self._opened.get(version)
+            if dataset is None and self._newest is not None and self._newest.version() == version:
+                dataset = self._opened[version] = self._newest.to_pyarrow_dataset()
+        if dataset is None:
             try:
-                found = DeltaTable(str(self.folder), version=version).to_pyarrow_dataset()
+                dataset = DeltaTable(str(self.folder), version=version).to_pyarrow_dataset()
             except (DeltaError, FileNotFoundError) as error:
-                raise self._gone(version) from error
+                raise self._version_missing(version) from error
         with self._lock:
-            self._opened[version] = found
+            self._opened[version] = dataset
             self._opened.move_to_end(version)
-            while len(self._opened) > _OPENED:
+            while len(self._opened) > _MAX_OPEN:
                 self._opened.popitem(last=False)
-        return found
+        return dataset
 
-    def _gone(self, version: int) -> NotFound:
+    def _version_missing(self, version: int) -> NotFound:
         return NotFound(
             f"version {version} of {self.folder.name!r} is not stored (any more): its retention time is over, "
             "or its series were purged; open the dataset anew"
         )
 
     @contextmanager
-    def _alone(self, base: int | None) -> Iterator[None]:
-        """Turns a commit that another writer's got in the way of into Conflict."""
+    def _concurrent_commit_as_conflict(self, base: int | None) -> Iterator[None]:
+        """Raise Conflict for a commit that failed because another writer committed after `base`."""
         try:
             yield
         except CommitFailedError as error:
@@ -267,37 +251,9 @@ class GroupTable:
                 raise Conflict(f"another writer changed {self.folder.name!r} meanwhile; try again") from error
             raise
 
-    def _filter(
-        self,
-        series: Sequence[str] | None,
-        between: tuple[str, str] | None,
-        without: Sequence[str],
-        known_to: datetime | None,
-        recorded_to: int | None,
-        start: datetime | None,
-        end: datetime | None,
-    ) -> Any:
-        bounds = []
-        if series is not None and 0 < len(series) <= _ONE_BY_ONE:
-            bounds.append(reduce(lambda one, other: one | other, (pc.field(ID) == name for name in series)))
-        elif series is not None:
-            bounds.append(pc.field(ID).isin(pa.array(series, pa.string())))
-        if between is not None:
-            bounds += [pc.field(ID) >= between[0], pc.field(ID) <= between[1]]
-        if without:
-            bounds.append(~pc.field(ID).isin(pa.array(without, pa.string())))
-        if known_to is not None:
-            bounds.append(pc.field(KNOWN_AT) <= moment(known_to))
-        if recorded_to is not None:
-            bounds.append(pc.field(RECORDED_AT) <= pa.scalar(recorded_to, pa.timestamp("us")).cast(TIMESTAMP))
-        if DS in self.key:
-            bounds += [pc.field(DS) >= moment(start)] if start is not None else []
-            bounds += [pc.field(DS) <= moment(end)] if end is not None else []
-        return reduce(and_, bounds) if bounds else None
 
-
-def _caught_up(table: DeltaTable) -> int | None:
-    """The newest version of an open table; None when that cannot be told from what is open."""
+def _update_version(table: DeltaTable) -> int | None:
+    """Read new commits and return the newest version; None when the open table cannot be updated."""
     try:
         table.update_incremental()
     except (DeltaError, OSError):
@@ -305,8 +261,8 @@ def _caught_up(table: DeltaTable) -> int | None:
     return int(table.version())
 
 
-def _shaped(chunk: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The columns of the schema, null where the chunk has none."""
+def _conform(chunk: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return the columns of the schema, null where the chunk has none."""
     columns = [
         chunk[field.name] if field.name in chunk.column_names else pa.nulls(chunk.num_rows, field.type)
         for field in schema
@@ -315,20 +271,17 @@ def _shaped(chunk: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def _commit_number(path: Path) -> float:
-    """Of a commit or checkpoint; no number is beyond all."""
+    """Return the number of a commit or checkpoint; infinity for any other file."""
     return int(path.name[:20]) if path.name[:20].isdigit() else float("inf")
 
 
-def moment(value: datetime) -> pa.Scalar:
-    return pa.scalar(value, TIMESTAMP)
-
-
-def _writer(schema: pa.Schema) -> WriterProperties:
-    """Times packed by their differences: a regular grid takes next to nothing."""
-    packed = ColumnProperties(encoding="DELTA_BINARY_PACKED", dictionary_enabled=False)
-    plain = ColumnProperties(dictionary_enabled=False)
-    columns = {name: packed for name in (DS, KNOWN_AT, RECORDED_AT) if name in schema.names}
-    columns |= {name: plain for name in schema.names if name == Y}
+def _writer_properties(schema: pa.Schema) -> WriterProperties:
+    """Return the encodings; times are packed by their differences, so a regular grid takes next to nothing."""
+    delta_packed = ColumnProperties(encoding="DELTA_BINARY_PACKED", dictionary_enabled=False)
+    no_dictionary = ColumnProperties(dictionary_enabled=False)
+    columns = {name: delta_packed for name in (DS, KNOWN_AT, RECORDED_AT) if name in schema.names}
+    if Y in schema.names:
+        columns[Y] = no_dictionary
     return WriterProperties(
         compression="ZSTD",
         compression_level=1,

@@ -1,4 +1,4 @@
-"""Snapshots: what was known at a cutoff, on the regular grid, from a panel or from the store."""
+"""Snapshots of what was known at a cutoff, on the regular grid, from a panel or from the store."""
 
 from __future__ import annotations
 
@@ -7,56 +7,55 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.store.panel_store import PanelStore, VersionPins
+from features.store.record_filter import Bounds
 from quantis.frequency import Frequency, to_datetime, to_datetime64
 from quantis.panel import DS, ID, Panel, Snapshot, Task, Y, times_of, timestamps
-from quantis.types.arrays import Integers, Times
+from quantis.types.arrays import Integers, Mask, Times
 
 
 def snapshot_at(panel: Panel, cutoff: np.datetime64, task: Task) -> Snapshot:
-    """The snapshot whose histories end at `cutoff`, the last `ds` known.
+    """Return the snapshot whose histories end at `cutoff`, the last `ds` known.
 
     A series starts at its first row, missing steps are inserted with null values, and one that ends
     before the cutoff is padded with nulls up to it, so that all series share the `task.h` steps
     that follow. A series without a row up to the cutoff is left out. Rows off a series' grid are
     left out; a series whose grid does not meet the cutoff ends at its last step before it.
     """
-    frequency = task.frequency
-    target = _up_to(panel.target, cutoff).sort_by([(ID, "ascending"), (DS, "ascending")])
-    grid = _Grid.of(target, cutoff, frequency, task.h)
+    target = _rows_up_to(panel.target, cutoff).sort_by([(ID, "ascending"), (DS, "ascending")])
+    grid = _Grid.from_target(target, cutoff, task)
     frame = pa.table({ID: pa.array(grid.names).take(pa.array(grid.series)), DS: timestamps(grid.times)})
-    for rows, columns in ((target, (Y, *task.roles.hist_exog)), (panel.future, task.roles.futr_exog)):
+    for table, columns in ((target, (Y, *task.roles.hist_exog)), (panel.future, task.roles.futr_exog)):
         if not columns:
             continue
-        place = grid.rows(rows)
+        rows = grid.rows_of(table)
         for name in columns:
-            frame = frame.append_column(name, _taken(rows[name], place))
-    ahead = pa.array(grid.ahead)
+            frame = frame.append_column(name, _take_or_null(table[name], rows))
+    in_horizon = pa.array(grid.in_horizon)
     return Snapshot(
-        history=frame.filter(pc.invert(ahead)),
-        future=frame.filter(ahead).select([ID, DS, *task.roles.futr_exog]),
+        history=frame.filter(pc.invert(in_horizon)),
+        future=frame.filter(in_horizon).select([ID, DS, *task.roles.futr_exog]),
         static=_static(panel.static, grid.names, task),
     )
 
 
 def cutoffs(last: np.datetime64, task: Task, n_windows: int, step_size: int) -> Times:
-    """Rolling-origin cutoffs, oldest first; the window of the last one ends at `last`. Shape [n_windows]."""
-    back = task.h + step_size * np.arange(n_windows - 1, -1, -1)
-    return task.frequency.shift(np.full(n_windows, last, "datetime64[us]"), -back)
+    """Return rolling-origin cutoffs, oldest first; the window of the last one ends at `last`. Shape [n_windows]."""
+    steps_back = task.h + step_size * np.arange(n_windows - 1, -1, -1)
+    return task.frequency.shift(np.full(n_windows, last, "datetime64[us]"), -steps_back)
 
 
 def latest_known_ds(as_of: datetime, publication_lag: timedelta) -> np.datetime64:
-    """The latest `ds` whose value is known at `as_of` by the publication lag; the grid may end before it."""
+    """Return the latest `ds` known at `as_of` by the publication lag; the grid may end before it."""
     return to_datetime64(as_of - publication_lag)
 
 
 @dataclass(frozen=True)
 class PanelSnapshots:
-    """Snapshots of one panel as it is known now: later corrections shine through."""
+    """Snapshots of one panel as it is known now: later corrections are in them."""
 
     panel: Panel
     task: Task
@@ -65,18 +64,16 @@ class PanelSnapshots:
         return snapshot_at(self.panel, cutoff, self.task)
 
     def for_series(self, series: Sequence[str]) -> PanelSnapshots:
-        """The snapshots of these series alone, for the work of them alone."""
-        wanted = pa.array(list(series), pa.string())
-        kept = [
-            table.filter(pc.is_in(table[ID], value_set=wanted))
-            for table in (self.panel.target, self.panel.future, self.panel.static)
-        ]
-        return PanelSnapshots(Panel(*kept), self.task)
+        """Return the snapshots of these series; only their rows are held."""
+        names = pa.array(list(series), pa.string())
+        tables = (self.panel.target, self.panel.future, self.panel.static)
+        selected = [table.filter(pc.is_in(table[ID], value_set=names)) for table in tables]
+        return PanelSnapshots(Panel(*selected), self.task)
 
 
 @dataclass(frozen=True)
 class VintageSnapshots:
-    """Snapshots of what was known at each cutoff plus the publication lag: corrections made later are not seen."""
+    """Snapshots of the vintage at each cutoff plus the publication lag: later corrections are not in them."""
 
     store: PanelStore
     pins: VersionPins
@@ -86,65 +83,70 @@ class VintageSnapshots:
 
     def __call__(self, cutoff: np.datetime64) -> Snapshot:
         as_of = to_datetime(cutoff) + self.publication_lag
-        return snapshot_at(self.store.read(self.pins, as_of=as_of, series=self.series), cutoff, self.task)
+        panel = self.store.read(self.pins, as_of=as_of, bounds=Bounds(series=self.series))
+        return snapshot_at(panel, cutoff, self.task)
 
     def for_series(self, series: Sequence[str]) -> VintageSnapshots:
-        """The snapshots of these series alone, for the work of them alone."""
+        """Return the snapshots of these series; only their rows are read."""
         return replace(self, series=tuple(series))
 
 
 @dataclass(frozen=True)
 class _Grid:
-    """Every step of every series, history and then horizon, series after series."""
+    """The steps of all series, history and then horizon, series after series."""
 
     names: pa.Array
     first: Times  # [series]
     lengths: Integers  # steps of history, [series]
     h: int
-    series: Integers  # [rows]
+    series: Integers  # the index in `names` of each row, [rows]
     times: Times  # [rows]
-    ahead: npt.NDArray[np.bool_]  # whether a row is to forecast, [rows]
+    in_horizon: Mask  # [rows]
     frequency: Frequency
 
     @classmethod
-    def of(cls, target: pa.Table, cutoff: np.datetime64, frequency: Frequency, h: int) -> _Grid:
+    def from_target(cls, target: pa.Table, cutoff: np.datetime64, task: Task) -> _Grid:
+        """Lay out the grid from each series' first row to the cutoff, and `task.h` steps beyond."""
         codes = target[ID].combine_chunks().dictionary_encode()
-        names = codes.dictionary
         indices = codes.indices.to_numpy(zero_copy_only=False)
         starts = np.flatnonzero(np.diff(indices, prepend=-1))
         first = times_of(target[DS])[starts]
+        frequency = task.frequency
         lengths = np.array([len(frequency.grid(start, cutoff)) for start in first], dtype=np.int64)
-        totals = lengths + h
+        totals = lengths + task.h
         series = np.repeat(np.arange(len(first)), totals)
+        # The step of each row within its series: a running number, less the rows of earlier series.
         steps = np.arange(int(totals.sum())) - np.repeat(np.cumsum(totals) - totals, totals)
         times = frequency.shift(first[series], steps)
-        return cls(names, first, lengths, h, series, times, steps >= lengths[series], frequency)
+        in_horizon = steps >= lengths[series]
+        return cls(codes.dictionary, first, lengths, task.h, series, times, in_horizon, frequency)
 
-    def rows(self, table: pa.Table) -> Integers:
-        """For every step the row of `table` with its series and time, -1 where there is none. Shape [rows]."""
+    def rows_of(self, table: pa.Table) -> Integers:
+        """Return the row of `table` with each step's series and time, -1 where there is none. Shape [rows]."""
         codes = pc.index_in(table[ID], self.names).fill_null(-1).to_numpy()
-        known = codes >= 0
-        codes, times = codes[known], times_of(table[DS])[known]
+        in_grid = codes >= 0
+        codes, times = codes[in_grid], times_of(table[DS])[in_grid]
         steps = self.frequency.steps_between(self.first[codes], times)
         totals = self.lengths + self.h
         inside = (steps >= 0) & (steps < totals[codes])
-        place = np.full(len(self.series), -1, dtype=np.int64)
+        rows = np.full(len(self.series), -1, dtype=np.int64)
         offsets = np.cumsum(totals) - totals
-        place[(offsets[codes] + steps)[inside]] = np.flatnonzero(known)[inside]
-        return place
+        rows[(offsets[codes] + steps)[inside]] = np.flatnonzero(in_grid)[inside]
+        return rows
 
 
-def _up_to(target: pa.Table, cutoff: np.datetime64) -> pa.Table:
+def _rows_up_to(target: pa.Table, cutoff: np.datetime64) -> pa.Table:
     return target.filter(pc.less_equal(target[DS], timestamps(np.array([cutoff]))[0]))
 
 
-def _taken(column: pa.ChunkedArray, place: Integers) -> pa.ChunkedArray:
-    """The column's values at `place`, null where it is -1."""
-    return column.take(pa.array(place, mask=place < 0))
+def _take_or_null(column: pa.ChunkedArray, rows: Integers) -> pa.ChunkedArray:
+    """Return the column's values at `rows`, null where a row is -1."""
+    return column.take(pa.array(rows, mask=rows < 0))
 
 
 def _static(static: pa.Table, names: pa.Array, task: Task) -> pa.Table:
-    columns = task.roles.stat_exog
-    place = pc.index_in(names, static[ID]).fill_null(-1)
-    place = place.to_numpy(zero_copy_only=False).astype(np.int64)
-    return pa.table({ID: names, **{name: _taken(static[name], place) for name in columns}})
+    """Return the static columns in the order of the series, null for one without a row."""
+    index = pc.index_in(names, static[ID]).fill_null(-1)
+    rows = index.to_numpy(zero_copy_only=False).astype(np.int64)
+    columns = {name: _take_or_null(static[name], rows) for name in task.roles.stat_exog}
+    return pa.table({ID: names, **columns})

@@ -19,6 +19,9 @@ Singles = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
 """Indices, counts and step indices; -1 where an index is missing."""
 
+Words = npt.NDArray[np.uint64]
+"""64-bit words of a hash."""
+
 Mask = npt.NDArray[np.bool_]
 """Truth values, true where an element is selected."""
 

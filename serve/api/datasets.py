@@ -10,6 +10,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from features.store.record_filter import Bounds
 from monitoring import instruments
 from quantis.errors import InvalidInput, NotFound
 from quantis.panel import DS, ID, Y
@@ -164,7 +165,7 @@ def read_series(
     """One series as it was known at `as_of` (now when absent), between `start` and `end`, both included."""
     opened = services.catalogue.open(principal.team, name, version)
     moment = as_of or datetime.now(UTC)
-    panel = opened.panel(moment, series=[unique_id], start=start, end=end)
+    panel = opened.panel(moment, Bounds(series=[unique_id], start=start, end=end))
     static = panel.static.to_pylist()
     if not static and not panel.target.num_rows:
         store, pins = opened.store, opened.pins

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from cluster.datasets.catalogue import Catalogue, OpenDataset
 from cluster.repositories.vintages import Vintages
+from features.store.record_filter import Bounds
 from features.store.snapshots import latest_known_ds, snapshot_at
 from models.families.catalogue import FAMILIES
 from models.forecaster import Forecaster
@@ -116,7 +117,7 @@ class Engine:
     ) -> list[fallback.ForecastEntry]:
         task = loaded.forecaster.task
         own = [series.unique_id for series in request.series if series.y is not None]
-        panel = dataset.panel(as_of, series=own) if dataset and own else None
+        panel = dataset.panel(as_of, Bounds(series=own)) if dataset and own else None
         found: dict[int, fallback.ForecastEntry] = {}
         for places in _rounds(request.series):
             asked = [request.series[place] for place in places]
@@ -171,10 +172,10 @@ class Engine:
         cutoff = self._cutoff(dataset, as_of, task)
         context = max(forecaster.context_length, 2 * max(task.season_lengths)) + task.h
         start = max(task.frequency.shift(np.array([cutoff]), -np.array([context]))[0], _EARLIEST)
-        panel = dataset.panel(as_of, series=sorted(ids), start=to_datetime(start))
+        panel = dataset.panel(as_of, Bounds(series=sorted(ids), start=to_datetime(start)))
         ended = sorted(ids - set(panel.target[ID].to_pylist()))
         if ended:  # what they said last is all that can be said of them
-            target = pa.concat_tables([panel.target, dataset.panel(as_of, series=ended).target])
+            target = pa.concat_tables([panel.target, dataset.panel(as_of, Bounds(series=ended)).target])
             panel = Panel(target, panel.future, panel.static)
         return [snapshot_at(panel, cutoff, task)] if panel.target.num_rows else []
 

@@ -21,6 +21,7 @@ from cluster.datasets.catalogue import Catalogue
 from cluster.ray.submission import FakeJobs
 from cluster.repositories.accounts import DEFAULT_TEAM
 from cluster.settings import Settings
+from features.store.record_filter import Bounds
 from features.store.snapshots import snapshot_at
 from models.evaluation.promotion_gate import GateDecision
 from models.families.naive import SeasonalNaive
@@ -177,7 +178,7 @@ def publish_demand(catalogue: Catalogue, registry: Registry, folder: Path) -> No
     now = START + timedelta(hours=HOURS)
     task = opened.task(now, 24, (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975))
     last = np.datetime64((now - timedelta(hours=1)).replace(tzinfo=None), "us")
-    snapshot = snapshot_at(opened.panel(now, series=["EWR/UA", "JFK/B6"]), last, task)
+    snapshot = snapshot_at(opened.panel(now, Bounds(series=["EWR/UA", "JFK/B6"])), last, task)
     bundle = write_bundle(folder / "bundle", SeasonalNaive.fit(snapshot, task, 24), snapshot)
     for gate in (PASSED, FAILED):
         registry.publish("demand", bundle, metrics={"mase": 0.5}, gate=gate, experiment="job-1")

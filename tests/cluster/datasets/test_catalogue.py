@@ -16,6 +16,7 @@ from cluster.database.engine import Database
 from cluster.datasets.catalogue import Catalogue
 from cluster.repositories.datasets import Datasets, RewrittenVersion
 from features.store.panel_store import VersionPins
+from features.store.record_filter import Bounds
 from quantis.errors import Conflict, NotFound
 from quantis.panel import TIMESTAMP
 from quantis.types.datasets import DatasetSpec, Roles, VersionAction
@@ -206,7 +207,7 @@ def test_when_a_series_is_deleted_then_only_reads_as_of_later_miss_it(catalogue:
     assert set(ys(catalogue, as_of=before)) == {"a", "b"}
     assert set(ys(catalogue, 1)) == {"a", "b"}
     opened = catalogue.open("default", "sales")
-    assert opened.panel(LATER, series=["a"]).static.num_rows == 0
+    assert opened.panel(LATER, Bounds(series=["a"])).static.num_rows == 0
     assert opened.store.series(opened.pins)["unique_id"].to_pylist() == ["b"]
     consistent(catalogue)
     for series in ("a", "nobody"):

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.store.panel_store import PanelStore, VersionPins, content_hash
+from features.store.record_filter import Bounds
 from quantis.errors import NotFound
 from quantis.panel import TIMESTAMP, Panel
 
@@ -66,7 +67,9 @@ def write(store: PanelStore, what: Panel, at: datetime = NOW) -> VersionPins:
 
 
 def ys(store: PanelStore, pins: VersionPins, as_of: datetime = LATER, **bounds: object) -> list[float | None]:
-    values: list[float | None] = store.read(pins, as_of=as_of, **bounds).target["y"].to_pylist()  # type: ignore[arg-type]
+    values: list[float | None] = (
+        store.read(pins, as_of=as_of, bounds=Bounds(**bounds)).target["y"].to_pylist()
+    )  # type: ignore[arg-type]
     return values
 
 
@@ -170,7 +173,7 @@ def test_when_series_and_times_are_chosen_then_only_they_are_read(store: PanelSt
     assert ys(
         store, pins, series=["b"], start=START + timedelta(hours=1), end=START + timedelta(hours=1)
     ) == [5.0]
-    assert store.read(pins, as_of=LATER, series=["b"]).static["unique_id"].to_pylist() == ["b"]
+    assert store.read(pins, as_of=LATER, bounds=Bounds(series=["b"])).static["unique_id"].to_pylist() == ["b"]
     assert ys(store, pins, series=["nobody"]) == []
 
 
@@ -325,7 +328,7 @@ def test_when_one_series_of_many_rows_is_read_then_it_takes_milliseconds(store: 
     taken = []
     for _ in range(5):
         began = time.perf_counter()
-        one = store.read(pins, as_of=LATER, series=["series 07"])
+        one = store.read(pins, as_of=LATER, bounds=Bounds(series=["series 07"]))
         taken.append(time.perf_counter() - began)
     assert one.target.num_rows == each
     assert min(taken) < 0.06
