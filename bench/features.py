@@ -24,8 +24,9 @@ import pyarrow as pa
 from coreforecast.grouped_array import GroupedArray
 
 from bench.harness import arguments, installed, interleaved, report
-from features.design.design_frame import FeatureSpec, Rolling, design
+from features.design.design_frame import FeatureSpec, design
 from features.rolling.dispatch import COMPILED_FROM, warm_up
+from features.rolling.terms import Rolling
 from quantis.panel import DS, ID, Snapshot, Task, Y, timestamps
 
 H, LAGS, WINDOWS = 24, (24, 48, 168), (24, 168)

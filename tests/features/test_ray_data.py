@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from features.design.design_frame import FeatureSpec, Rolling, default_spec, design
+from features.design.design_frame import FeatureSpec, default_spec, design
 from features.ray_data import design_blocks, design_file, design_files, write_design
+from features.rolling.terms import Rolling
 from features.store.snapshots import snapshot_at
 from quantis.errors import InvalidInput
 from quantis.panel import Panel, Snapshot, Task
@@ -81,7 +82,8 @@ def test_when_files_of_histories_are_designed_then_each_becomes_the_file_of_its_
     bare = Task.model_validate(task.model_dump() | {"roles": {}})
     spec = FeatureSpec(h=6, lags=(6, 24), rolling=(Rolling(window=24),), calendar=("hour",))
     given, made = tmp_path / "given", tmp_path / "made"
-    given.mkdir(), made.mkdir()
+    given.mkdir()
+    made.mkdir()
     history = snapshot_at(toy, LAST, bare).history
     expected = {}
     for name, rows in (("one", slice(0, 350)), ("two", slice(350, 440))):

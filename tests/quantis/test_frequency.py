@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from quantis.errors import InvalidInput
 from quantis.frequency import Frequency, infer, infer_counts
+from quantis.types.arrays import Times
 
 PANDAS = ["s", "min", "15min", "h", "6h", "D", "2D", "B", "W-WED", "MS", "2MS", "ME", "QS", "QE", "YS", "YE"]
 
 
-def times(alias: str, periods: int, start: str = "2019-12-27") -> np.ndarray:
+def times(alias: str, periods: int, start: str = "2019-12-27") -> Times:
     return pd.date_range(start, periods=periods, freq=alias).to_numpy().astype("datetime64[us]")
 
 
@@ -51,7 +52,7 @@ def test_when_a_weekend_is_in_business_days_then_it_is_off_the_grid() -> None:
 
 
 def test_when_months_have_one_day_of_the_month_then_they_are_months() -> None:
-    ds = times("MS", 12) + np.timedelta64(14, "D")
+    ds: Times = times("MS", 12) + np.timedelta64(14, "D")
     assert infer(ds) == Frequency(1, "MS")
     assert np.array_equal(Frequency(1, "MS").grid(ds[0], ds[-1]), ds)
 

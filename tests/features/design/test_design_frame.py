@@ -12,8 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from features.design.design_frame import FeatureSpec, Rolling, default_spec, design, horizon_rows
+from features.design.design_frame import FeatureSpec, default_spec, design, horizon_rows
 from features.rolling import dispatch
+from features.rolling.terms import Rolling
 from features.store.snapshots import snapshot_at
 from quantis.errors import InvalidInput
 from quantis.panel import Panel, Snapshot, Task

@@ -10,12 +10,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.design.design_frame import FeatureSpec, Rolling
+from features.design.design_frame import FeatureSpec
 from features.rolling import dispatch
 from features.rolling.dispatch import initial_carry, operations, run
 from features.rolling.numpy_kernel import rolling
 from features.rolling.state import SeriesState, advance
-from features.rolling.terms import ClockLag, Difference, Expanding, Lag, Statistic, Term, TrailingWindow
+from features.rolling.terms import (
+    ClockLag,
+    Difference,
+    Expanding,
+    Lag,
+    Rolling,
+    Statistic,
+    Term,
+    TrailingWindow,
+)
 from quantis.errors import InvalidInput
 from quantis.types.arrays import Floats
 

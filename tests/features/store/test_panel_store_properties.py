@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.design.design_frame import FeatureSpec, Rolling, design
+from features.design.design_frame import FeatureSpec, design
+from features.rolling.terms import Rolling
 from features.store.content_hash import ContentSums
 from features.store.panel_store import PanelStore, VersionPins, content_hash
 from features.store.snapshots import VintageSnapshots, snapshot_at
@@ -124,7 +125,7 @@ def test_when_what_is_written_became_known_later_then_reads_as_of_before_and_fea
 
 
 def features_hash(panel: Panel) -> str:
-    last = times_of(panel.target["ds"]).max(initial=FIRST)
+    last = max([FIRST, *times_of(panel.target["ds"])])
     return content_hash(Panel(_design(panel, last), panel.future.slice(0, 0), panel.static.slice(0, 0)))
 
 
@@ -141,7 +142,7 @@ def test_when_a_snapshot_of_a_vintage_is_taken_then_it_shows_what_was_known_at_i
 ) -> None:
     """Checked record by record in plain Python, for the target and for the covariate as forecast then."""
     store, pins = filled(tmp_path_factory.mktemp("store"))
-    records = [
+    records: list[tuple[str, str, int, float, int, int]] = [
         ("y", name, step, step + LONG * (name == "b"), step + 1, 0) for name in "ab" for step in range(LONG)
     ]
     records += [
@@ -159,8 +160,10 @@ def test_when_a_snapshot_of_a_vintage_is_taken_then_it_shows_what_was_known_at_i
         rows = (table["unique_id"].to_pylist(), times_of(table["ds"]), table[column].to_pylist())
         for name, ds, value in zip(*rows, strict=True):
             at = int((ds - FIRST) / HOUR)
-            known = [one for one in records if one[:3] == (column, name, at) and one[4] <= hour + 1]
-            expected = max(known, key=lambda one: one[4:])[3] if known else None
+            visible = [
+                record for record in records if record[:3] == (column, name, at) and record[4] <= hour + 1
+            ]
+            expected = max(visible, key=lambda record: record[4:])[3] if visible else None
             assert value == (None if expected is None else float(expected))
 
 

@@ -81,6 +81,7 @@ def test_when_files_overlap_anyhow_then_what_is_found_is_what_comparing_every_pa
         for _ in range(chance.randrange(1, 4)):
             first = chance.randrange(60)
             for name, day, y in days(chance.choice("abcdef"), first, first + chance.randrange(8)):
+                assert y is not None
                 rows[name, day] = (name, day, y + (chance.random() < 0.1))
         contents.append(rows)
     expected = {

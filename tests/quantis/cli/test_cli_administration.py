@@ -189,10 +189,15 @@ def test_when_traffic_is_divided_then_it_says_so_and_under_two_people_what_waits
     platform, quantis, monkeypatch
 ) -> None:
     held = [Traffic()]
+
+    def set_traffic(model, traffic):
+        held.append(traffic)
+        return traffic
+
     registry = platform.registry("default")
     monkeypatch.setattr(registry, "traffic", lambda model: held[-1])
     monkeypatch.setattr(registry, "check_traffic", lambda model, traffic: None)
-    monkeypatch.setattr(registry, "set_traffic", lambda model, traffic: held.append(traffic) or traffic)
+    monkeypatch.setattr(registry, "set_traffic", set_traffic)
     assert "demand: champion 100 %" in quantis("models", "traffic", "demand").err
     assert "demand: version 4 10 %, champion 90 %" in quantis("models", "traffic", "demand", "4=10").err
     assert quantis("models", "traffic", "demand", "4:10").code == 2

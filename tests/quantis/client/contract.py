@@ -47,8 +47,9 @@ def csv_of(table: pa.Table) -> bytes:
     return sink.getvalue()
 
 
-def declared(client: Client, name: str = "hourly", **more: object) -> None:
-    client.create_dataset(DatasetSpec(name=name, roles=Roles(hist_exog=("temp",)), freq="h", **more))
+def declared(client: Client, name: str = "hourly", publication_lag: timedelta = timedelta(0)) -> None:
+    roles = Roles(hist_exog=("temp",))
+    client.create_dataset(DatasetSpec(name=name, roles=roles, freq="h", publication_lag=publication_lag))
 
 
 def test_when_the_first_admin_exists_then_the_setup_is_closed(client: Client) -> None:

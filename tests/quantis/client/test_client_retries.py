@@ -43,8 +43,8 @@ class Script:
             raise step
         return step
 
-    def client(self, **options: object) -> Client:
-        return Client("http://test", "a token", transport=httpx.MockTransport(self), **options)
+    def client(self, retries: int = 3) -> Client:
+        return Client("http://test", "a token", transport=httpx.MockTransport(self), retries=retries)
 
 
 def busy(**headers: str) -> httpx.Response:

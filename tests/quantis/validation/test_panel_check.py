@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +27,7 @@ def days(count: int, start: datetime = START) -> list[datetime]:
     return [start + timedelta(days=day) for day in range(count)]
 
 
-def good(series: tuple[str, ...] = ("a", "b"), length: int = 20) -> dict[str, list[object]]:
+def good(series: tuple[str, ...] = ("a", "b"), length: int = 20) -> dict[str, list[Any]]:
     """Columns of a table that breaks no rule."""
     rows = len(series) * length
     return {
@@ -38,7 +40,7 @@ def good(series: tuple[str, ...] = ("a", "b"), length: int = 20) -> dict[str, li
     }
 
 
-def checked(columns: dict[str, object], spec: DatasetSpec = SPEC) -> tuple[CheckReport, Panel | None]:
+def checked(columns: Mapping[str, object], spec: DatasetSpec = SPEC) -> tuple[CheckReport, Panel | None]:
     return check_panel(pa.table(columns), spec, file="shop.csv")
 
 
@@ -66,7 +68,7 @@ def test_when_nothing_is_wrong_then_the_panel_holds_each_role_apart() -> None:
 def changed(**cells: tuple[int, object]) -> dict[str, object]:
     """A good table of texts with some cells replaced: column=(row, value)."""
     columns = good()
-    columns["ds"] = [moment.strftime("%Y-%m-%dT%H:%MZ") for moment in columns["ds"]]  # type: ignore[attr-defined]
+    columns["ds"] = [moment.strftime("%Y-%m-%dT%H:%MZ") for moment in columns["ds"]]
     for column in ("y", "promo", "temp"):
         columns[column] = [str(value) for value in columns[column]]
     for column, (row, value) in cells.items():
@@ -203,14 +205,14 @@ def test_when_no_series_has_a_value_then_it_is_rejected() -> None:
 def test_when_a_static_column_varies_then_the_series_is_named() -> None:
     columns = good()
     columns["city"][25] = "elsewhere"
-    report, _ = checked(dict(columns))
+    report, _ = checked(columns)
     assert [(f.code, f.series, f.column) for f in report.findings] == [("D060", "b", "city")]
 
 
 def test_when_a_static_value_is_missing_in_places_then_the_given_one_counts() -> None:
     columns = good()
     columns["city"][:19] = [None] * 19
-    report, panel = checked(dict(columns))
+    report, panel = checked(columns)
     assert report.findings == []
     assert panel is not None
     assert panel.static["city"].to_pylist() == ["city a", "city b"]
@@ -219,7 +221,7 @@ def test_when_a_static_value_is_missing_in_places_then_the_given_one_counts() ->
 def test_when_a_known_future_value_is_missing_then_it_is_counted() -> None:
     columns = good()
     columns["promo"][3:5] = [None, None]
-    report, _ = checked(dict(columns))
+    report, _ = checked(columns)
     assert [(f.code, f.column) for f in report.findings] == [("D061", "promo")]
     assert report.findings[0].message.startswith("promo is empty in 2 rows")
 
@@ -235,7 +237,7 @@ def test_when_rows_follow_the_last_y_with_known_future_values_then_they_are_futu
     for row in (18, 19):
         columns["y"][row] = columns["temp"][row] = None
     columns["y"][39] = None  # its temperature was observed, so the row is history
-    report, panel = checked(dict(columns))
+    report, panel = checked(columns)
     assert report.findings == []
     assert panel is not None
     assert panel.target.num_rows == 38
@@ -246,19 +248,19 @@ def test_when_rows_follow_the_last_y_with_known_future_values_then_they_are_futu
 def test_when_there_is_nan_then_it_is_a_missing_value() -> None:
     columns = good()
     columns["y"][3] = float("nan")
-    report, panel = checked(dict(columns))
+    report, panel = checked(columns)
     assert report.findings == []
     assert panel is not None
     assert panel.target["y"].null_count == 1
 
 
 def test_when_values_were_corrected_then_known_at_tells_them_apart() -> None:
-    columns: dict[str, list[object]] = {name: [*values, values[0]] for name, values in good().items()}
+    columns = {name: [*values, values[0]] for name, values in good().items()}
     columns["y"][40] = 99.0
     columns["known_at"] = [
         moment + timedelta(days=1) for moment in [*days(20), *days(20), START + timedelta(days=9)]
     ]
-    report, panel = checked(dict(columns))
+    report, panel = checked(columns)
     assert codes(report) == {"D044"}
     assert panel is not None
     assert panel.target.num_rows == 41

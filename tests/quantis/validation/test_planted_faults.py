@@ -64,7 +64,8 @@ def found(report: CheckReport) -> set[tuple[str, str | None]]:
 def planted_warnings() -> tuple[Columns, npt.NDArray[Any], set[tuple[str, str | None]]]:
     """(columns, rows in the order of the file, what is to be found) of a panel that is still accepted."""
     columns = clean()
-    y, expected = columns["y"], set()
+    y = columns["y"]
+    expected: set[tuple[str, str | None]] = set()
 
     def plant(code: str, *series: int) -> None:
         expected.update((code, NAMES[one]) for one in series)
