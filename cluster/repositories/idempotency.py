@@ -16,7 +16,7 @@ def request_hash(*parts: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def known(session: Session, team: str, user: str, key: str, hashed: str) -> str | None:
+def find(session: Session, team: str, user: str, key: str, hashed: str) -> str | None:
     """The id of what a key's request made; Conflict when it was another request."""
     row = session.get(IdempotencyKeyRow, (team, user, key))
     if row is None:
@@ -26,7 +26,7 @@ def known(session: Session, team: str, user: str, key: str, hashed: str) -> str 
     return row.made
 
 
-def remember(session: Session, team: str, user: str, key: str, hashed: str, made: str) -> None:
+def save(session: Session, team: str, user: str, key: str, hashed: str, made: str) -> None:
     session.add(
         IdempotencyKeyRow(
             team_id=team,
@@ -45,14 +45,14 @@ class IdempotencyKeys:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def known(self, team: str, user: str, key: str, hashed: str) -> str | None:
+    def find(self, team: str, user: str, key: str, hashed: str) -> str | None:
         with self._database.read() as session:
-            return known(session, team, user, key, hashed)
+            return find(session, team, user, key, hashed)
 
-    def remember(self, team: str, user: str, key: str, hashed: str, made: str) -> str:
+    def save(self, team: str, user: str, key: str, hashed: str, made: str) -> str:
         """The id that the key stands for: `made`, or that of a request which was faster."""
         with self._database.write() as session:
-            first = known(session, team, user, key, hashed)
+            first = find(session, team, user, key, hashed)
             if first is None:
-                remember(session, team, user, key, hashed, made)
+                save(session, team, user, key, hashed, made)
             return first or made

@@ -46,8 +46,8 @@ class Jobs:
         """
         hashed = idempotency.request_hash(spec.model_dump_json())
         with self._database.write() as session:
-            if key and (known := idempotency.known(session, team, user, key, hashed)):
-                return _job(session.get_one(JobRow, (team, known)))
+            if key and (job_id := idempotency.find(session, team, user, key, hashed)):
+                return _job(session.get_one(JobRow, (team, job_id)))
             row = _insert(session, team, user, spec)
             session.add(
                 OutboxRow(
@@ -60,7 +60,7 @@ class Jobs:
                 )
             )
             if key:
-                idempotency.remember(session, team, user, key, hashed, row.id)
+                idempotency.save(session, team, user, key, hashed, row.id)
             return _job(row)
 
     def adopt(self, team: str, user: str, spec: JobSpec, submission_id: str | None) -> Job:

@@ -14,13 +14,14 @@ from serve.api import (
     accounts,
     approvals,
     audit,
-    backtests,
     datasets,
+    experiments,
+    forecasts,
     jobs,
     keys,
+    models,
     oauth,
     observations,
-    registry,
     sessions,
     teams,
 )
@@ -33,6 +34,10 @@ from serve.security.audit_middleware import AuditMiddleware
 from serve.security.policy import methods_at
 from serve.services import Services
 
+ROUTES = (
+    *(accounts, oauth, sessions, keys, teams, audit),
+    *(datasets, observations, jobs, experiments, models, forecasts, approvals),
+)
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 REST = "/v1/{rest:path}"
 ERRORS: dict[int | str, dict[str, object]] = {
@@ -63,9 +68,7 @@ def create_app(services: Services) -> FastAPI:
     )
     app.state.services = services
     problems.install(app)
-    accounting = (accounts, oauth, sessions, keys, teams, audit)
-    rooms = (*accounting, datasets, observations, jobs, backtests, registry, approvals)
-    for router in (*(room.router for room in rooms), _operations(app)):
+    for router in (*(module.router for module in ROUTES), _operations(app)):
         app.include_router(router, dependencies=[Depends(authorise)])
     app.add_api_route(REST, _nothing, methods=_METHODS, include_in_schema=False)
     if (services.settings.web_dist / "index.html").exists():

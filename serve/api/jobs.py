@@ -12,21 +12,18 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
 from models.families.catalogue import known_families, require_families
-from quantis.errors import NotFound
 from quantis.types.base import MAX_INTEGER, Id, Page
-from quantis.types.job_results import TrainResult
 from quantis.types.job_specs import CompareSpec, IngestSpec, JobKind
 from quantis.types.jobs import Job, JobEvent, JobRequest, JobState, LogText
-from quantis.types.registry import Leaderboard
 from serve.api.dependencies import AppServices, CurrentUser, check_job, still_admitted
 from serve.api.strict_route import StrictRoute
 
 POLL_SECONDS = 0.5
 MAX_LOG = 1_000_000
-router = APIRouter(prefix="/v1", tags=["jobs"], route_class=StrictRoute)
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictRoute)
 
 
-@router.post("/jobs", status_code=202)
+@router.post("", status_code=202)
 def submit(
     body: JobRequest,
     response: Response,
@@ -47,7 +44,7 @@ def submit(
     return job
 
 
-@router.get("/jobs")
+@router.get("")
 def jobs(
     principal: CurrentUser,
     services: AppServices,
@@ -60,7 +57,7 @@ def jobs(
     return services.jobs.page(principal.team, state=state, kind=kind, cursor=cursor, limit=limit)
 
 
-@router.get("/jobs/{job_id}")
+@router.get("/{job_id}")
 def job(job_id: Id, principal: CurrentUser, services: AppServices) -> Job:
     return services.jobs.get(principal.team, job_id)
 
@@ -71,7 +68,7 @@ def _known_job(job_id: Id, principal: CurrentUser, services: AppServices) -> str
 
 
 @router.get(
-    "/jobs/{job_id}/events",
+    "/{job_id}/events",
     response_class=EventSourceResponse,
     responses={
         200: {"model": JobEvent, "description": "`id` is the seq, `event` the kind, `data` this as JSON."}
@@ -102,23 +99,14 @@ async def events(
         await asyncio.sleep(0 if news else POLL_SECONDS)
 
 
-@router.get("/jobs/{job_id}/logs")
+@router.get("/{job_id}/logs")
 def logs(job_id: Id, principal: CurrentUser, services: AppServices) -> LogText:
     """What the job printed; the last megabyte."""
     submission = services.jobs.submission(principal.team, job_id)
     return LogText(text=services.job_server.logs(submission)[-MAX_LOG:] if submission else "")
 
 
-@router.post("/jobs/{job_id}/stop", status_code=202)
+@router.post("/{job_id}/stop", status_code=202)
 def stop(job_id: Id, principal: CurrentUser, services: AppServices) -> Job:
     """Ask a job to stop; one that has ended stays as it is."""
     return services.jobs.request_stop(principal.team, job_id)
-
-
-@router.get("/experiments/{job_id}/leaderboard")
-def leaderboard(job_id: Id, principal: CurrentUser, services: AppServices) -> Leaderboard:
-    """How the families of a train job did on its backtest."""
-    found = services.jobs.get(principal.team, job_id)
-    if not isinstance(found.result, TrainResult):
-        raise NotFound(f"job {job_id} has no leaderboard; a train job that succeeded has one")
-    return found.result.leaderboard

@@ -242,7 +242,7 @@ def test_when_the_database_is_read_then_the_secret_of_the_factor_is_sealed(world
 
 def test_when_the_key_that_sealed_is_gone_then_the_platform_does_not_start(world, guarded):
     world.services.check_secrets()
-    world.services.__dict__.pop("factors")
+    world.services.__dict__.pop("second_factors")
     world.services.settings = world.settings.model_copy(update={"encryption_key": None})
     with pytest.raises(InvalidInput, match="there is no encryption key"):
         world.services.check_secrets()

@@ -1,0 +1,132 @@
+"""Models: their versions and cards, and the changes of their aliases, traffic and policy."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Path, Response
+
+from cluster.repositories.audit import AuditedCall
+from models.registry.model_card import card
+from quantis.errors import NotFound
+from quantis.types.approvals import Approval, ModelPolicy
+from quantis.types.base import Name, Page
+from quantis.types.job_results import TrainResult
+from quantis.types.registry import AliasRequest, Model, ModelCard, ModelVersion, Traffic
+from serve.api.dependencies import AppServices, Audited, CurrentUser
+from serve.api.strict_route import StrictRoute
+
+ASKED: dict[int | str, dict[str, Any]] = {
+    202: {"model": Approval, "description": "Asked for; a second person decides."}
+}
+Change = TypeVar("Change", ModelVersion | Approval, ModelPolicy | Approval, Traffic | Approval)
+Reference = Annotated[str, Path(pattern=r"^[a-z][a-z0-9_-]{0,62}(@[a-z][a-z0-9_-]{0,62}|:[1-9][0-9]{0,8})?$")]
+Version = Annotated[int, Path(ge=1, le=10**9)]
+router = APIRouter(prefix="/v1", tags=["models"], route_class=StrictRoute)
+
+
+@router.get("/models")
+def models(principal: CurrentUser, services: AppServices) -> Page[Model]:
+    return Page(items=services.registry(principal.team).models())
+
+
+@router.get("/models/{name}/versions")
+def model_versions(name: Name, principal: CurrentUser, services: AppServices) -> Page[ModelVersion]:
+    """Newest first."""
+    return Page(items=services.registry(principal.team).versions(name))
+
+
+@router.get("/models/{name}/versions/{version}")
+def model_version(
+    name: Name, version: Version, principal: CurrentUser, services: AppServices
+) -> ModelVersion:
+    return services.registry(principal.team).get(name, version)
+
+
+@router.get("/models/{ref}/card")
+def model_card(ref: Reference, principal: CurrentUser, services: AppServices) -> ModelCard:
+    """The model card in Markdown: what it is, its data, its figures, its limits and what made it."""
+    version = services.registry(principal.team).resolve(ref)
+    board = None
+    if version.experiment:
+        with suppress(NotFound):  # a model outlives its job
+            result = services.jobs.get(principal.team, version.experiment).result
+            board = result.leaderboard if isinstance(result, TrainResult) else None
+    return ModelCard(model=version.model, version=version.version, markdown=card(version, board))
+
+
+@router.put(
+    "/models/{name}/aliases/{alias}",
+    responses=ASKED,
+)
+def promote(
+    name: Name,
+    alias: Name,
+    body: AliasRequest,
+    response: Response,
+    principal: CurrentUser,
+    services: AppServices,
+    call: Audited,
+) -> ModelVersion | Approval:
+    """Point an alias at a version; under `two_person` a second person decides, and the answer is 202."""
+    call.detail = {"version": body.version}
+    change = services.promotion(principal.team).request_alias(principal.user_name, name, body.version, alias)
+    return _with_status(change, response, call)
+
+
+@router.get("/models/{name}/traffic")
+def model_traffic(name: Name, principal: CurrentUser, services: AppServices) -> Traffic:
+    """How the requests for the model's name are divided between its versions; the champion has the rest."""
+    return services.registry(principal.team).traffic(name)
+
+
+@router.put(
+    "/models/{name}/traffic",
+    responses=ASKED,
+)
+def set_model_traffic(
+    name: Name,
+    body: Traffic,
+    response: Response,
+    principal: CurrentUser,
+    services: AppServices,
+    call: Audited,
+) -> Traffic | Approval:
+    """Divide them anew, by each request's first series; under `two_person` a second person decides, 202."""
+    call.detail = {"shares": {str(share.version): share.percent for share in body.shares}}
+    change = services.promotion(principal.team).request_traffic(principal.user_name, name, body)
+    return _with_status(change, response, call)
+
+
+@router.get("/models/{name}/policy")
+def model_policy(name: Name, principal: CurrentUser, services: AppServices) -> ModelPolicy:
+    """Who decides what the model's aliases mean: the gate, or two people."""
+    services.registry(principal.team).versions(name)
+    return ModelPolicy(policy=services.promotion(principal.team).policy(name))
+
+
+@router.put(
+    "/models/{name}/policy",
+    responses=ASKED,
+)
+def set_model_policy(
+    name: Name,
+    body: ModelPolicy,
+    response: Response,
+    principal: CurrentUser,
+    services: AppServices,
+    call: Audited,
+) -> ModelPolicy | Approval:
+    """Make the policy stricter at once; looser only by a second person, 202."""
+    call.detail = {"policy": body.policy}
+    change = services.promotion(principal.team).request_policy(principal.user_name, name, body.policy)
+    return _with_status(change, response, call)
+
+
+def _with_status(change: Change, response: Response, call: AuditedCall) -> Change:
+    """Answer 202 for a change that waits for approval, and audit the approval's id."""
+    if isinstance(change, Approval):
+        response.status_code = 202
+        call.detail["approval"] = change.id
+    return change
