@@ -16,7 +16,7 @@ from jobs.runtime import Context, run
 from quantis.errors import RejectedPanel
 from quantis.panel import Panel
 from quantis.sandbox.client import load_checked_panel
-from quantis.types.datasets import Finding
+from quantis.types.findings import Finding
 from quantis.types.job_results import IngestResult
 from quantis.types.job_specs import IngestSpec
 

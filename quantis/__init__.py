@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from quantis.version import __version__
+
 if TYPE_CHECKING:
     from quantis.client import Client as Client
     from quantis.client import forecast_frame as forecast_frame
 
-__version__ = "0.1.0"
 __all__ = ["Client", "__version__", "forecast_frame"]
 
 
 def __getattr__(name: str) -> Any:
-    """The client is loaded when first named, so that the vocabulary stays cheap to import."""
+    """Load the client when it is first named, so that the types stay cheap to import."""
     if name in ("Client", "forecast_frame"):
         import quantis.client
 

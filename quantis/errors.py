@@ -27,7 +27,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from quantis.types.datasets import Finding
+    from quantis.types.findings import Finding
 
 
 class QuantisError(Exception):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from quantis.errors import QuantisError
-    from quantis.types.datasets import Finding
+    from quantis.types.findings import Finding
 
 
 _TERMINAL_CODE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")

@@ -20,23 +20,25 @@ from quantis.client.administration import Administration
 from quantis.client.bodies import body_of, moment_text, part
 from quantis.client.connection import Connection, Request
 from quantis.client.credentials import CredentialsFile, read_login_file
-from quantis.client.events import Follower, OnEvent
+from quantis.client.events import JobFollower, OnEvent
 from quantis.client.frames import series_requests
 from quantis.client.governance import Governance
 from quantis.client.problems import checked
+from quantis.client.references import parse_reference
+from quantis.errors import NotFound
 from quantis.types.base import Page
 from quantis.types.datasets import (
     CheckReport,
     Dataset,
     DatasetSpec,
     DatasetVersion,
+    ImportRequest,
     Roles,
     SeriesSummary,
     StoredSeries,
     UploadResult,
 )
 from quantis.types.forecasts import ForecastRequest, ForecastResponse, SeriesRequest
-from quantis.types.imports import ImportRequest
 from quantis.types.job_specs import JobSpec
 from quantis.types.jobs import Job, JobRequest, JobState, LogText
 from quantis.types.observations import AppendResult, Observations, ObservedSeries
@@ -179,7 +181,7 @@ class Client(Accounts, Administration, Governance):
 
     def wait(self, job_id: str, on_event: OnEvent | None = None, *, timeout: float | None = None) -> Job:
         """The job once it has ended, well or not; TimedOut after `timeout` seconds (it goes on)."""
-        return Follower(self._connection, part(job_id), on_event, timeout).wait()
+        return JobFollower(self._connection, part(job_id), on_event, timeout).wait()
 
     def stop(self, job_id: str) -> Job:
         return self._send(Job, "POST", f"/jobs/{part(job_id)}/stop", None, repeatable=True)
@@ -199,10 +201,16 @@ class Client(Accounts, Administration, Governance):
         return self._get(ModelVersion, f"/models/{part(name)}/versions/{version}")
 
     def resolve(self, ref: str) -> ModelVersion:
-        """The version that `name` (its champion), `name@alias` or `name:7` means now."""
-        from quantis.client.references import version_of
-
-        return version_of(self, ref)
+        """Return the version that `name` (its champion), `name@alias` or `name:7` selects now."""
+        name, number, alias = parse_reference(ref)
+        if number is not None:
+            return self.model_version(name, number)
+        for version in self.model_versions(name):
+            if alias in version.aliases:
+                return version
+        raise NotFound(
+            f"model {name!r} has no {alias}; see `quantis models show {name}`, or name a version as {name}:1"
+        )
 
     # Forecasts
 

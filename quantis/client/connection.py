@@ -13,13 +13,13 @@ from typing import IO, Any, TypeVar
 import httpx
 from pydantic import TypeAdapter, ValidationError
 
-import quantis
 from quantis import settings
 from quantis.client.access import Access
 from quantis.client.bodies import Body
 from quantis.client.problems import error_of
 from quantis.errors import InvalidInput, TimedOut, Unavailable
 from quantis.types.accounts import TokenResponse
+from quantis.version import __version__
 
 T = TypeVar("T")
 
@@ -59,7 +59,7 @@ class Connection:
             transport=transport,
             verify=_trust(settings.ca_file()),
             timeout=httpx.Timeout(timeout, connect=min(timeout, 10.0)),
-            headers={"User-Agent": f"quantis/{quantis.__version__}"},
+            headers={"User-Agent": f"quantis/{__version__}"},
         )
 
     def close(self) -> None:

@@ -1,12 +1,11 @@
-"""Following a job: its event stream, resumed where it broke, with polling beside it."""
+"""Follow a job: its event stream, resumed where it broke, with polling beside it."""
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 
+from httpx_sse import EventSource, ServerSentEvent
 from pydantic import ValidationError
 
 from quantis.client.connection import Connection, Request
@@ -15,49 +14,13 @@ from quantis.types.jobs import Job, JobEvent
 
 OnEvent = Callable[[JobEvent], None]
 
-SILENCE = 30.0  # s without a byte, after which a stream counts as broken
-LAST_WORDS = 5.0  # the same once the job is known to have ended
-PATIENCE = 60.0  # s for which a server may be away
-LONGEST_PAUSE = 5.0  # s between two looks at the job
+STREAM_TIMEOUT = 30.0  # s without a byte, after which a stream counts as broken
+FINAL_STREAM_TIMEOUT = 5.0  # the same once the job is known to have ended
+MAX_OUTAGE = 60.0  # s for which a server may be away
+MIN_POLL_INTERVAL, MAX_POLL_INTERVAL = 0.2, 5.0  # s between two requests for the job
 
 
-@dataclass(frozen=True)
-class ServerEvent:
-    """One event of the wire format (WHATWG HTML, "Server-sent events")."""
-
-    id: str
-    event: str
-    data: str
-
-
-def server_events(chunks: Iterable[str]) -> Iterator[ServerEvent]:
-    """The complete events of a text stream; an unfinished one at its end is dropped."""
-    last_id, event, data = "", "message", list[str]()
-    for line in _lines(chunks):
-        if not line:
-            if data:
-                yield ServerEvent(last_id, event, "\n".join(data))
-            event, data = "message", []
-            continue
-        name, _, value = line.partition(":")
-        value = value.removeprefix(" ")
-        if name == "id":
-            last_id = value
-        elif name == "event":
-            event = value
-        elif name == "data":
-            data.append(value)
-
-
-def _lines(chunks: Iterable[str]) -> Iterator[str]:
-    """Lines as the format ends them: CR, LF or both, and nothing else (a value may hold U+2028)."""
-    rest = ""
-    for chunk in chunks:
-        *whole, rest = re.split(r"\r\n|\n|\r(?=.)", rest + chunk, flags=re.DOTALL)
-        yield from whole
-
-
-class Follower:
+class JobFollower:
     """Waits for one job to end. `seq` is the newest event handed on; none is handed on twice."""
 
     def __init__(
@@ -65,60 +28,61 @@ class Follower:
     ) -> None:
         self._connection, self._job_id, self._on_event = connection, job_id, on_event
         self._timeout = timeout
-        self._ends = None if timeout is None else time.monotonic() + timeout
-        self._streams = True
+        self._deadline = None if timeout is None else time.monotonic() + timeout
+        self._has_stream = True
         self.seq = 0
 
     def wait(self) -> Job:
-        pause, away_since = 0.2, None
+        """Return the job once it has ended; TimedOut at the deadline, Unavailable after a long outage."""
+        interval, outage_started = MIN_POLL_INTERVAL, None
         while True:
-            before = self.seq
-            self._read_events(SILENCE)
+            previous_seq = self.seq
+            self._read_events(STREAM_TIMEOUT)
             try:
-                job = self._job()
-                away_since = None
+                job = self._get_job()
+                outage_started = None
             except Unavailable:
-                away_since = away_since or time.monotonic()
-                if time.monotonic() - away_since > PATIENCE:
+                outage_started = outage_started or time.monotonic()
+                if time.monotonic() - outage_started > MAX_OUTAGE:
                     raise
                 job = None
             if job and job.state.final:
-                self._read_events(LAST_WORDS)
+                self._read_events(FINAL_STREAM_TIMEOUT)
                 return job
-            self._check_time(job)
-            pause = 0.2 if self.seq > before else min(2 * pause, LONGEST_PAUSE)
-            time.sleep(min(pause, self._left()))
+            self._check_deadline(job)
+            progressed = self.seq > previous_seq
+            interval = MIN_POLL_INTERVAL if progressed else min(2 * interval, MAX_POLL_INTERVAL)
+            time.sleep(min(interval, self._seconds_left()))
 
-    def _job(self) -> Job:
+    def _get_job(self) -> Job:
         return self._connection.read(Job, Request("GET", f"/v1/jobs/{self._job_id}", repeatable=True))
 
-    def _read_events(self, silence: float) -> None:
-        """Hand on what the stream says until it ends or breaks; a cut may look like an end."""
-        if not self._streams:
+    def _read_events(self, timeout: float) -> None:
+        """Hand on the events of the stream until it ends or breaks; a cut may look like an end."""
+        if not self._has_stream:
             return
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": str(self.seq)} if self.seq else {})
         request = Request("GET", f"/v1/jobs/{self._job_id}/events", headers=headers)
+        read_timeout = max(0.1, min(timeout, self._seconds_left()))
         try:
-            with self._connection.stream(
-                request, read_timeout=max(0.1, min(SILENCE, self._left()))
-            ) as response:
+            with self._connection.stream(request, read_timeout=read_timeout) as response:
                 if not response.headers.get("Content-Type", "").startswith("text/event-stream"):
-                    self._streams = False
+                    self._has_stream = False
                     return
-                for event in server_events(response.iter_text()):
-                    self._hand_on(event)
-                    if self._left() <= 0:
+                for event in EventSource(response).iter_sse():
+                    self._emit(event)
+                    if self._seconds_left() <= 0:
                         return
         except (Unavailable, TimedOut):
             return
         except QuantisError as error:
             if error.status in (401, 403):
                 raise
-            self._streams = False  # the job's own route says whether it exists
+            self._has_stream = False  # the job's own route says whether it exists
 
-    def _hand_on(self, raw: ServerEvent) -> None:
+    def _emit(self, message: ServerSentEvent) -> None:
         try:
-            event = JobEvent.model_validate_json(raw.data, extra="ignore")
+            event = JobEvent.model_validate_json(message.data, extra="ignore")
         except ValidationError:
             return  # a kind that this client does not know yet
         if event.seq <= self.seq:
@@ -127,11 +91,11 @@ class Follower:
         if self._on_event:
             self._on_event(event)
 
-    def _left(self) -> float:
-        return float("inf") if self._ends is None else self._ends - time.monotonic()
+    def _seconds_left(self) -> float:
+        return float("inf") if self._deadline is None else self._deadline - time.monotonic()
 
-    def _check_time(self, job: Job | None) -> None:
-        if self._left() <= 0:
+    def _check_deadline(self, job: Job | None) -> None:
+        if self._seconds_left() <= 0:
             state = job.state.value if job else "out of reach"
             raise TimedOut(
                 f"job {self._job_id} is {state} after {self._timeout:g} s and goes on; "

@@ -22,7 +22,7 @@ from quantis.errors import (
     UnsupportedMedia,
     all_errors,
 )
-from quantis.types.datasets import Finding
+from quantis.types.findings import Finding
 
 T = TypeVar("T", bound=BaseModel)
 

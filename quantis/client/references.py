@@ -1,28 +1,26 @@
-"""What a model reference means: `name`, `name@alias` or `name:7`."""
+"""Model references: `name`, `name@alias` or `name:7`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
-from quantis.errors import InvalidInput, NotFound
-from quantis.types.registry import ModelVersion
-
-if TYPE_CHECKING:
-    from quantis.client.client import Client
+from quantis.errors import InvalidInput
 
 
-def version_of(client: Client, ref: str) -> ModelVersion:
-    """The version meant; a bare name is its champion."""
+class ModelSelector(NamedTuple):
+    """A model's name, with either a version or an alias."""
+
+    name: str
+    version: int | None
+    alias: str
+
+
+def parse_reference(ref: str) -> ModelSelector:
+    """Split a reference into its parts; a bare name selects the champion."""
     name, colon, number = ref.partition(":")
     if colon:
         if not number.isdecimal():
             raise InvalidInput(f"model {ref!r} has no version number after the colon; write {name}:7")
-        return client.model_version(name, int(number))
+        return ModelSelector(name, int(number), "")
     name, _, alias = ref.partition("@")
-    alias = alias or "champion"
-    for version in client.model_versions(name):
-        if alias in version.aliases:
-            return version
-    raise NotFound(
-        f"model {name!r} has no {alias}; see `quantis models show {name}`, or name a version as {name}:1"
-    )
+    return ModelSelector(name, None, alias or "champion")

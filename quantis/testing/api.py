@@ -11,6 +11,7 @@ import httpx
 from pydantic import ValidationError
 
 from quantis.client.problems import invalid
+from quantis.client.references import parse_reference
 from quantis.errors import NotFound, QuantisError
 from quantis.testing.accounts import FakeAccounts, allow
 from quantis.testing.answers import missing, ok, page, problem
@@ -177,14 +178,12 @@ class FakeApi:
         raise NotFound(f"there is nothing at {path}")
 
     def _referred(self, ref: str) -> tuple[ModelVersion, str | None]:
-        """The version of `name`, `name@alias` or `name:7`, and the alias that was used."""
-        name, _, number = ref.partition(":")
-        name, _, alias = name.partition("@")
-        if number:
-            return self._version(name, int(number)), None
-        shown = alias or "champion"
-        found = [v for v in self._versions(name) if shown in v.aliases]
-        return (found[0] if found else missing(f"model {name!r} has no {shown}")), shown
+        """Return the version that a reference selects, and the alias that was used."""
+        name, number, alias = parse_reference(ref)
+        if number is not None:
+            return self._version(name, number), None
+        versions = [version for version in self._versions(name) if alias in version.aliases]
+        return (versions[0] if versions else missing(f"model {name!r} has no {alias}")), alias
 
     def _versions(self, name: str) -> list[ModelVersion]:
         return [v for v in self.models if v.model == name] or missing(f"there is no model {name!r}")

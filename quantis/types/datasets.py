@@ -1,4 +1,4 @@
-"""Datasets: roles, findings, versions, stored series."""
+"""Datasets: roles, check reports, versions, stored series and imports."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from quantis.errors import InvalidInput
 from quantis.frequency import Frequency
 from quantis.types.base import Duration, Frozen, Name, Sent, Timestamp
+from quantis.types.findings import Finding
+from quantis.types.reading import ReadOptions
 
 FREQUENCY = "^([1-9][0-9]{0,8}|([1-9][0-9]{0,3})?((s|min|h|D|B|MS|ME)|(W|QS|QE|YS|YE)(-[A-Z]{3})?))$"
 RESERVED_COLUMNS = frozenset({"unique_id", "ds", "y", "known_at", "recorded_at", "cutoff"})
@@ -100,23 +102,6 @@ class Dataset(DatasetSpec):
     series: int | None = None
 
 
-class Severity(StrEnum):
-    error = "error"
-    warning = "warning"
-    info = "info"
-
-
-class Finding(Frozen):
-    """One coded result of a data check."""
-
-    code: str
-    severity: Severity
-    series: str | None = None
-    row: int | None = Field(default=None, description="Row in the file, from 1, without the header.")
-    column: str | None = None
-    message: str
-
-
 class CheckReport(Frozen):
     """What `quantis data check` prints and the check and upload routes return."""
 
@@ -203,3 +188,10 @@ class SeriesSummary(Frozen):
     first_ds: Timestamp
     last_ds: Timestamp
     static: dict[str, float | str | None] = {}
+
+
+class ImportRequest(Frozen):
+    """A file of the configured object store, or of a mounted folder, by its address."""
+
+    url: str = Field(min_length=1, max_length=1024, examples=["s3://bucket/folder/file.parquet"])
+    options: ReadOptions = ReadOptions()

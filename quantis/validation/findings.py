@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from quantis.types.datasets import Finding, Severity
+from quantis.types.findings import Finding, Severity
 
 SHOWN_PER_CODE = 20
 """Findings of one code and column that are listed; one more counts the rest."""

@@ -21,12 +21,12 @@ from quantis.types.datasets import (
     Dataset,
     DatasetSpec,
     DatasetVersion,
+    ImportRequest,
     Revision,
     SeriesSummary,
     StoredSeries,
     UploadResult,
 )
-from quantis.types.imports import ImportRequest
 from serve.api.dependencies import AppServices, CurrentUser, Principal
 from serve.api.strict_route import MAX_SECONDS, StrictRoute
 from serve.api.uploads import SAME, UPLOADS, HowToRead, ReadRequest, received

@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantis.client import Client
-from quantis.client.events import server_events
 from quantis.errors import Forbidden, NotFound, TimedOut, Unavailable
 from quantis.types.job_specs import TrainSpec
 from quantis.types.jobs import JobEvent, JobState
@@ -145,7 +144,7 @@ def test_when_the_server_restarts_meanwhile_then_the_wait_goes_on() -> None:
 
 
 def test_when_the_server_stays_away_then_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("quantis.client.events.PATIENCE", -1.0)
+    monkeypatch.setattr("quantis.client.events.MAX_OUTAGE", -1.0)
     gone = httpx.ConnectError("refused")
     with pytest.raises(Unavailable):
         JobServer([gone], [gone]).follow()
@@ -176,22 +175,35 @@ def test_when_an_event_is_of_a_kind_of_the_future_then_the_others_are_told() -> 
 MESSAGES = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 
 
+class Chunks(httpx.SyncByteStream):
+    def __init__(self, chunks: list[bytes]) -> None:
+        self.chunks = chunks
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.chunks)
+
+
 @given(st.lists(MESSAGES, max_size=5), st.sampled_from(["\n", "\r\n", "\r"]), st.data())
 def test_when_a_stream_is_cut_into_chunks_anywhere_then_the_same_events_come_out(
     messages: list[str], newline: str, data: st.DataObject
 ) -> None:
+    events = [event(seq, message) for seq, message in enumerate(messages, 1)]
     text = "".join(
-        f"id: {i}\ndata: {json.dumps(message, ensure_ascii=False)}\n: a comment\n\n"
-        for i, message in enumerate(messages)
-    ).replace("\n", newline)
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=8)))
-    chunks = [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]
-    if newline == "\r":
-        chunks.append(":")  # a lone CR ends a line only once it is known that no LF follows
-    found = [(item.id, json.loads(item.data)) for item in server_events(chunks)]
-    assert found == [(str(i), message) for i, message in enumerate(messages)]
+        f"id: {e['seq']}\ndata: {json.dumps(e, ensure_ascii=False)}\n: a comment\n\n" for e in events
+    )
+    raw = (text.replace("\n", newline) + ":").encode()
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(raw)), max_size=8)))
+    chunks = [raw[a:b] for a, b in zip([0, *cuts], [*cuts, len(raw)], strict=True)]
+    headers = {"Content-Type": "text/event-stream"}
+    server = JobServer(["SUCCEEDED"], [lambda: httpx.Response(200, headers=headers, stream=Chunks(chunks))])
+    received: list[JobEvent] = []
+    with Client("http://test", "t", transport=httpx.MockTransport(server), retries=0) as client:
+        client.wait("j", received.append)
+    assert [(e.seq, e.message) for e in received] == [(e["seq"], e["message"]) for e in events]
 
 
 def test_when_data_has_several_lines_then_they_are_joined() -> None:
-    (item,) = server_events(["event: step\ndata: one\ndata:two\nretry: 5\n\n"])
-    assert (item.event, item.data) == ("step", "one\ntwo")
+    text = (
+        "id: 1\n" + "".join(f"data:{line}\n" for line in json.dumps(event(1), indent=1).splitlines()) + "\n"
+    )
+    assert JobServer(["SUCCEEDED"], [stream(text + "retry: 5\n\n")]).follow() == (JobState.succeeded, [1])

@@ -9,7 +9,8 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantis.types.datasets import CheckReport, DatasetSpec, Roles, Severity
+from quantis.types.datasets import CheckReport, DatasetSpec, Roles
+from quantis.types.findings import Severity
 from quantis.validation.panel_check import check_panel, detect_spec
 
 SPEC = DatasetSpec(

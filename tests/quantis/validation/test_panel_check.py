@@ -12,7 +12,8 @@ import pyarrow as pa
 import pytest
 
 from quantis.panel import TIMESTAMP, Panel
-from quantis.types.datasets import CheckReport, DatasetSpec, Roles, Severity
+from quantis.types.datasets import CheckReport, DatasetSpec, Roles
+from quantis.types.findings import Severity
 from quantis.validation.findings import RULES, SHOWN_PER_CODE
 from quantis.validation.panel_check import check_panel, detect_spec
 

@@ -10,7 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pytest
 
-from quantis.types.datasets import CheckReport, DatasetSpec, Roles, Severity
+from quantis.types.datasets import CheckReport, DatasetSpec, Roles
+from quantis.types.findings import Severity
 from quantis.validation.panel_check import check_panel
 
 SERIES, DAYS = 1000, 400
