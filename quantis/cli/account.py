@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from quantis.cli import output
-from quantis.cli.options import Json, Url, client
+from quantis.cli.options import Json, Url, open_client
 from quantis.errors import InvalidInput, SecondFactorRequired
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def login(
     as_json: Json = False,
 ) -> None:
     """Sign in; later commands use this login."""
-    with client(url) as api:
+    with open_client(url) as api:
         _warn_of_plain_http(api.url)
         if api_key_file:
             me = api.login_with_key(read_password(api_key_file), save=True)
@@ -71,31 +71,31 @@ def login(
 
 def logout(url: Url = None, as_json: Json = False) -> None:
     """Sign out here and make the login void on the server."""
-    with client(url) as api:
+    with open_client(url) as api:
         api.logout()
     if as_json:
-        output.answer({"signed_out": api.url})
+        output.print_json({"signed_out": api.url})
     else:
-        output.say(f"signed out of {api.url}")
+        output.report(f"signed out of {api.url}")
 
 
 def whoami(url: Url = None, as_json: Json = False) -> None:
     """Who is signed in, with what role."""
-    with client(url) as api:
+    with open_client(url) as api:
         me = api.me()
     if as_json:
-        output.answer(me)
+        output.print_json(me)
     else:
-        output.fields(
+        output.print_fields(
             [("user", me.user_name), ("role", me.role.value), ("team", me.team), ("server", api.url)]
         )
 
 
 def _said(me: User, url: str, as_json: bool) -> None:
     if as_json:
-        output.answer(me)
+        output.print_json(me)
     else:
-        output.say(f"signed in to {url} as {me.user_name} ({me.role.value})")
+        output.report(f"signed in to {url} as {me.user_name} ({me.role.value})")
 
 
 def _asked(label: str, *, hidden: bool, option: str = "") -> str:
@@ -120,4 +120,4 @@ def _warn_of_plain_http(url: str) -> None:
 
     address = httpx.URL(url)
     if address.scheme == "http" and address.host not in ("127.0.0.1", "localhost", "::1"):
-        output.say(f"warning: {url} is not https; the password can be read on its way")
+        output.report(f"warning: {url} is not https; the password can be read on its way")

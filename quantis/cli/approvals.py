@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from quantis.cli import output
-from quantis.cli.options import Json, Url, client
+from quantis.cli.options import Json, Url, open_client
 from quantis.types.approvals import AliasChange, ApprovalState, TrafficChange
 
 if TYPE_CHECKING:
@@ -25,33 +25,33 @@ def list_approvals(
     as_json: Json = False,
 ) -> None:
     """What waits for a second person."""
-    with client(url) as api:
+    with open_client(url) as api:
         found = api.approvals(state=None if everything else ApprovalState.pending)
     if as_json:
-        output.answer_list(found)
+        output.print_json_list(found)
     elif not found:
-        output.say("nothing waits for a second person")
+        output.report("nothing waits for a second person")
     else:
         rows = [
             (one.id, one.model, what(one), one.requested_by, one.state, one.decided_by or "") for one in found
         ]
-        output.table(("id", "model", "change", "asked by", "state", "decided by"), rows)
+        output.print_table(("id", "model", "change", "asked by", "state", "decided by"), rows)
 
 
 @app.command()
 def approve(request: Id, url: Url = None, as_json: Json = False) -> None:
     """Do what somebody else asked for."""
-    with client(url) as api:
+    with open_client(url) as api:
         done = api.approve(request)
-    output.answer(done) if as_json else output.say(f"approved: {done.model}, {what(done)}")
+    output.print_json(done) if as_json else output.report(f"approved: {done.model}, {what(done)}")
 
 
 @app.command()
 def refuse(request: Id, url: Url = None, as_json: Json = False) -> None:
     """Say no to a request, or withdraw your own."""
-    with client(url) as api:
+    with open_client(url) as api:
         done = api.refuse(request)
-    output.answer(done) if as_json else output.say(f"{done.state}: {done.model}, {what(done)}")
+    output.print_json(done) if as_json else output.report(f"{done.state}: {done.model}, {what(done)}")
 
 
 def what(approval: Approval) -> str:

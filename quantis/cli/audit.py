@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from quantis.cli import output
-from quantis.cli.options import Json, Url, client
+from quantis.cli.options import Json, Url, open_client
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -23,15 +23,15 @@ def list_events(
     as_json: Json = False,
 ) -> None:
     """Who changed what, or tried to, newest first."""
-    with client(url) as api:
+    with open_client(url) as api:
         events = api.audit_events(actor=actor, action=action, limit=limit)
     if as_json:
-        output.answer_list(events)
+        output.print_json_list(events)
         return
     rows = [
         (
             one.seq,
-            output.moment(one.at),
+            output.format_timestamp(one.at),
             one.actor or "–",
             one.action.partition(" ")[0],
             one.object,
@@ -39,21 +39,21 @@ def list_events(
         )
         for one in events
     ]
-    output.table(("#", "at (UTC)", "who", "what", "object", "outcome"), rows, right=("#",))
+    output.print_table(("#", "at (UTC)", "who", "what", "object", "outcome"), rows, right=("#",))
 
 
 @app.command()
 def verify(url: Url = None, as_json: Json = False) -> None:
     """Walk along the chain of hashes; exit code 1 names the first event that was altered."""
-    with client(url) as api:
+    with open_client(url) as api:
         verdict = api.verify_audit()
     if as_json:
-        output.answer(verdict)
+        output.print_json(verdict)
     elif verdict.intact:
-        output.say(f"{verdict.events} events, none altered")
-        output.fields([("head", verdict.head)])
+        output.report(f"{verdict.events} events, none altered")
+        output.print_fields([("head", verdict.head)])
     else:
-        output.say(
+        output.report(
             f"altered: {verdict.reason}; the {verdict.events} events before it are as they were written"
         )
     if not verdict.intact:

@@ -6,16 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quantis.cli import output, watching
+from quantis.cli import output
+from quantis.cli.job_runs import run_job
 from quantis.cli.models import show_rows
-from quantis.cli.options import AsOf, Json, Timeout, Url, client, names
+from quantis.cli.options import AsOf, Json, Timeout, Url, open_client, split_names
 from quantis.cli.train import Dataset, Families, Horizon, Preset, TimeLimit, Version, Wait
 
 if TYPE_CHECKING:
     from quantis.types.registry import Backtest, Figures
 
 app = typer.Typer(no_args_is_help=True)
-SHOWN = ("mase", "rmsse", "wape", "bias", "wql", "msis", "coverage_80")
+METRICS = ("mase", "rmsse", "wape", "bias", "wql", "msis", "coverage_80")
 
 
 @app.command()
@@ -60,7 +61,7 @@ def run(
     from quantis.client.problems import checked
     from quantis.types.job_specs import BacktestSpec
 
-    chosen: dict[str, Any] = {"families": names(families)} if families else {}
+    chosen: dict[str, Any] = {"families": split_names(families)} if families else {}
     chosen |= {"preset": preset} if preset else {}
     chosen |= {"n_windows": windows} if windows else {}
     spec = checked(
@@ -76,21 +77,18 @@ def run(
         backtest_mode="vintage" if vintage else "plain",
         baselines=tuple(baseline or ()),
         segments=tuple(segment or ()),
-        hierarchy=tuple(names(one) for one in level or ()),
+        hierarchy=tuple(split_names(columns) for columns in level or ()),
         **chosen,
     )
-    with client(url) as api:
-        job = api.submit(spec)
-        if not wait:
-            output.answer(job) if as_json else output.say(
-                f"job {job.id} submitted; see it with `quantis backtest show {job.id}` once it has ended"
-            )
-            return
-        output.say(f"job {job.id}")
-        job = watching.watch(api, job.id, timeout)
-        if job.state.value == "SUCCEEDED" and not as_json:
-            _show(api.backtest(job.id))
-    watching.finish(job, as_json=as_json)
+    run_job(
+        spec,
+        url=url,
+        wait=wait,
+        timeout=timeout,
+        as_json=as_json,
+        show=lambda api, job: _show_backtest(api.backtest(job.id)),
+        next_step="see it with `quantis backtest show {id}` once it has ended",
+    )
 
 
 @app.command()
@@ -106,37 +104,43 @@ def show(
     known = ("series", "step", "window", "segment")
     if by is not None and by not in known:
         raise typer.BadParameter(f"{by!r} is not one of {', '.join(known)}", param_hint="--by")
-    with client(url) as api:
+    with open_client(url) as api:
         if by is None:
             found = api.backtest(job_id)
-            output.answer(found) if as_json else _show(found)
+            output.print_json(found) if as_json else _show_backtest(found)
             return
         rows = api.backtest_figures(job_id, by, model=model, limit=limit)  # type: ignore[arg-type]
     if as_json:
-        output.answer_list(rows)
+        output.print_json_list(rows)
     else:
-        _figures(rows, by)
+        _show_figures(rows, by)
 
 
-def _show(found: Backtest) -> None:
+def _show_backtest(found: Backtest) -> None:
     show_rows(found.rows)
-    overall = "; ".join(f"{row.model} {output.number(row.metrics.get('smape'), 2)}" for row in found.overall)
-    output.say(
+    overall = "; ".join(
+        f"{row.model} {output.format_number(row.metrics.get('smape'), 2)}" for row in found.overall
+    )
+    output.report(
         f"{found.dataset} version {found.dataset_version}, {found.mode}, h = {found.h}, "
         f"{len(found.cutoffs)} windows{', fitted anew at each' if found.refit else ''}; sMAPE: {overall}"
     )
     for one in found.fallbacks[:5]:
-        output.say(f"{one.unique_id} at {output.moment(one.cutoff)}, {one.model}: {one.method}, {one.reason}")
+        output.report(
+            f"{one.unique_id} at {output.format_timestamp(one.cutoff)}, {one.model}: {one.method}, {one.reason}"
+        )
     if len(found.fallbacks) > 5:
-        output.say(f"and {len(found.fallbacks) - 5} more that a simpler method forecast; --json names them")
+        output.report(
+            f"and {len(found.fallbacks) - 5} more that a simpler method forecast; --json names them"
+        )
     cuts = ", ".join(found.dimensions)
-    output.say(f"more: quantis backtest show {found.id} --by {found.dimensions[0]} (or another of {cuts})")
+    output.report(f"more: quantis backtest show {found.id} --by {found.dimensions[0]} (or another of {cuts})")
 
 
-def _figures(rows: list[Figures], by: str) -> None:
-    numbers = ("rows", *SHOWN)
+def _show_figures(rows: list[Figures], by: str) -> None:
+    numbers = ("rows", *METRICS)
     shown = [
-        (row.model, row.label, row.rows, *(output.number(row.metrics.get(name)) for name in SHOWN))
+        (row.model, row.label, row.rows, *(output.format_number(row.metrics.get(name)) for name in METRICS))
         for row in rows
     ]
-    output.table(("model", by, *numbers), shown, right=numbers)
+    output.print_table(("model", by, *numbers), shown, right=numbers)

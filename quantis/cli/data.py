@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from quantis.cli import output, reading
-from quantis.cli.options import AsOf, Json, Url, client, duration, names
+from quantis.cli.options import AsOf, Json, Url, open_client, parse_duration, split_names
 from quantis.errors import NotFound
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def check(
     spec = reading.declared(futr, hist, static, categorical, freq)
     report, _, _ = check_untrusted_file(file, name=file.name, spec=spec, freq=freq, options=options)
     if as_json:
-        output.answer(report.model_dump(mode="json", exclude={"columns"}))
+        output.print_json(report.model_dump(mode="json", exclude={"columns"}))
     else:
         _show_report(report)
     if report.outcome == "reject":
@@ -86,19 +86,19 @@ def clean(
 
     options = reading.options(delimiter, decimal, encoding, dates, mapping, time_zone)
     table = read_untrusted_file(file, name=file.name, options=options)
-    codes = None if apply is None else tuple(REPAIRS) if apply == "all" else names(apply)
+    codes = None if apply is None else tuple(REPAIRS) if apply == "all" else split_names(apply)
     table, repairs = repaired(table, codes, options=options, freq=freq)
     reading.write_table(table, out)
     spec = detect_spec(table, "check").model_copy(update={"freq": freq})
     report, _ = check_panel(table, spec, file=out.name)
     if as_json:
         left = report.model_dump(mode="json", exclude={"columns"})
-        output.answer(
+        output.print_json(
             {"file": file.name, "out": str(out), "repairs": [r._asdict() for r in repairs], "report": left}
         )
     else:
         for repair in repairs:
-            output.say(f"  {repair.code}  {repair.what}: {repair.rows:,}")
+            output.report(f"  {repair.code}  {repair.what}: {repair.rows:,}")
         _show_report(report)
     if report.outcome == "reject":
         raise typer.Exit(1)
@@ -137,30 +137,30 @@ def push(
     """
     source = reading.source(file)
     roles: dict[str, Any] = {
-        "futr_exog": names(futr),
-        "hist_exog": names(hist),
-        "stat_exog": names(static),
-        "categorical": names(categorical),
+        "futr_exog": split_names(futr),
+        "hist_exog": split_names(hist),
+        "stat_exog": split_names(static),
+        "categorical": split_names(categorical),
     }
     declared: dict[str, Any] = {
         "roles": roles if any(roles.values()) else None,
         "freq": freq,
-        "publication_lag": duration(publication_lag) if publication_lag else None,
+        "publication_lag": parse_duration(publication_lag) if publication_lag else None,
         "time_zone": time_zone,
         "holidays": holidays,
         "description": description,
     }
     declared = {key: value for key, value in declared.items() if value is not None}
     options = reading.options(delimiter, decimal, encoding, dates, mapping)
-    with client(url) as api:
+    with open_client(url) as api:
         _ensure_dataset(api, name, source, declared, options)
         result = api.upload(name, source, options=options)
     if as_json:
-        output.answer(result)
+        output.print_json(result)
         return
-    output.findings(result.report.findings)
+    output.print_findings(result.report.findings)
     version, what = result.version, "stored as" if result.created else "same content as"
-    output.say(
+    output.report(
         f"{what} {name} version {version.number}: {version.rows} rows, {version.series} series, {version.freq}"
     )
 
@@ -168,18 +168,18 @@ def push(
 @app.command("ls")
 def list_datasets(url: Url = None, as_json: Json = False) -> None:
     """The datasets."""
-    with client(url) as api:
+    with open_client(url) as api:
         datasets = api.datasets()
     if as_json:
-        output.answer_list(datasets)
+        output.print_json_list(datasets)
     elif not datasets:
-        output.say("no dataset yet; upload one with `quantis data push NAME FILE`")
+        output.report("no dataset yet; upload one with `quantis data push NAME FILE`")
     else:
         rows = [
             (d.name, d.latest_version or "–", d.series or "–", d.rows or "–", d.freq or "–", d.description)
             for d in datasets
         ]
-        output.table(
+        output.print_table(
             ("name", "version", "series", "rows", "freq", "description"),
             rows,
             right=("version", "series", "rows"),
@@ -196,7 +196,7 @@ def show(
     as_json: Json = False,
 ) -> None:
     """A dataset with its series, or one series with its values."""
-    with client(url) as api:
+    with open_client(url) as api:
         if series is not None:
             _show_series(api.read_series(name, series, as_of=as_of), last, as_json)
         else:
@@ -231,21 +231,21 @@ def _detected_roles(file: Path, options: ReadOptions) -> dict[str, Any]:
     roles = spec.roles
     found = [*(f"{c} observed" for c in roles.hist_exog), *(f"{c} static" for c in roles.stat_exog)]
     if found:
-        output.say(f"roles found: {', '.join(found)}; declare what is known in advance with --futr")
+        output.report(f"roles found: {', '.join(found)}; declare what is known in advance with --futr")
     return {"roles": roles}
 
 
 def _show_report(report: CheckReport) -> None:
-    output.findings(report.findings)
+    output.print_findings(report.findings)
     said = {"accept": "accepted", "accept_with_warning": "accepted with warnings", "reject": "rejected"}
     freq = f", {report.freq}" if report.freq else ""
-    output.say(f"{report.file}: {said[report.outcome]}; {report.rows} rows, {report.series} series{freq}")
+    output.report(f"{report.file}: {said[report.outcome]}; {report.rows} rows, {report.series} series{freq}")
 
 
 def _show_dataset(api: Client, name: str, as_json: bool) -> None:
     dataset, versions, series = api.dataset(name), api.versions(name), api.series(name)
     if as_json:
-        output.answer(
+        output.print_json(
             {
                 "dataset": dataset.model_dump(mode="json"),
                 "versions": [version.model_dump(mode="json") for version in versions],
@@ -254,7 +254,7 @@ def _show_dataset(api: Client, name: str, as_json: bool) -> None:
         )
         return
     roles = dataset.roles
-    output.fields(
+    output.print_fields(
         [
             ("dataset", dataset.name),
             ("description", dataset.description),
@@ -270,26 +270,29 @@ def _show_dataset(api: Client, name: str, as_json: bool) -> None:
             ("holidays", dataset.holidays),
         ]
     )
-    rows = [(s.unique_id, s.rows, output.moment(s.first_ds), output.moment(s.last_ds)) for s in series]
-    output.table(("series", "rows", "first", "last"), rows, right=("rows",))
+    rows = [
+        (s.unique_id, s.rows, output.format_timestamp(s.first_ds), output.format_timestamp(s.last_ds))
+        for s in series
+    ]
+    output.print_table(("series", "rows", "first", "last"), rows, right=("rows",))
 
 
 def _show_series(series: StoredSeries, last: int, as_json: bool) -> None:
     if as_json:
-        output.answer(series)
+        output.print_json(series)
         return
     exog = tuple(series.exog)
     rows = [
         (
-            output.moment(series.ds[i]),
+            output.format_timestamp(series.ds[i]),
             "–" if series.y[i] is None else f"{series.y[i]:g}",
             *(_cell(series.exog[c][i]) for c in exog),
         )
         for i in range(max(0, len(series.ds) - last), len(series.ds))
     ]
-    output.table(("ds (UTC)", "y", *exog), rows, right=("y", *exog))
-    output.say(
-        f"{series.unique_id} as known at {output.moment(series.as_of)}; {len(series.ds)} values in all"
+    output.print_table(("ds (UTC)", "y", *exog), rows, right=("y", *exog))
+    output.report(
+        f"{series.unique_id} as known at {output.format_timestamp(series.as_of)}; {len(series.ds)} values in all"
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from quantis.cli import output
-from quantis.cli.options import AsOf, Json, Url, client
+from quantis.cli.options import AsOf, Json, Url, open_client
 from quantis.errors import QuantisError
 
 if TYPE_CHECKING:
@@ -38,10 +38,10 @@ def forecast(
     as_json: Json = False,
 ) -> None:
     """Forecast series of the model's dataset."""
-    with client(url) as api:
+    with open_client(url) as api:
         response = api.forecast(model, series, h=h, level=level or [80, 95], as_of=as_of)
         if as_json:
-            output.answer(response)
+            output.print_json(response)
         elif plot:
             for entry in response.forecasts:
                 _draw(api, model, response, entry)
@@ -61,26 +61,30 @@ def _print(response: ForecastResponse) -> None:
         return
     numbers = [name for name in table.column_names if name not in ("unique_id", "ds")]
     rows = [
-        (row["unique_id"], output.moment(row["ds"]), *(output.number(row[name], 2) for name in numbers))
+        (
+            row["unique_id"],
+            output.format_timestamp(row["ds"]),
+            *(output.format_number(row[name], 2) for name in numbers),
+        )
         for row in table.to_pylist()
     ]
     shown = [name.removeprefix("mean-") for name in numbers]
-    output.table(("series", "ds (UTC)", *shown), rows, right=shown)
+    output.print_table(("series", "ds (UTC)", *shown), rows, right=shown)
 
 
 def _tell(response: ForecastResponse) -> None:
     model = response.model
     alias = f" ({model.alias})" if model.alias else ""
-    output.say(
+    output.report(
         f"{model.name} version {model.version}{alias}, {model.family}; as known at "
-        f"{output.moment(response.as_of)} UTC; forecast {response.forecast_id}"
+        f"{output.format_timestamp(response.as_of)} UTC; forecast {response.forecast_id}"
     )
     for entry in response.forecasts:
         if entry.status != "ok":
             why = entry.detail or (entry.reason.value.replace("_", " ") if entry.reason else "")
-            output.say(f"{entry.unique_id}: {entry.status}, {entry.method.value.replace('_', ' ')}: {why}")
+            output.report(f"{entry.unique_id}: {entry.status}, {entry.method.value.replace('_', ' ')}: {why}")
     for warning in response.warnings:
-        output.say(f"warning: {warning}")
+        output.report(f"warning: {warning}")
 
 
 def _draw(api: Client, model: str, response: ForecastResponse, entry: SeriesForecast) -> None:
@@ -121,7 +125,7 @@ def _stored(api: Client, model: str, response: ForecastResponse, entry: SeriesFo
         known = api.read_series(dataset, entry.unique_id, as_of=response.as_of, start=start)
         later = api.read_series(dataset, entry.unique_id, start=entry.ds[0], end=entry.ds[-1])
     except QuantisError as error:
-        output.say(f"drawn without its history: {error.message}")
+        output.report(f"drawn without its history: {error.message}")
         return []
     past = [(t, y) for t, y in zip(known.ds, known.y, strict=True) if t < entry.ds[0]]
     lines = [Line("history", [t for t, _ in past], [y for _, y in past])] if past else []
@@ -135,7 +139,7 @@ def _legend(unique_id: str, lines: list[str], bands: list[str]):  # type: ignore
 
     from quantis.plot import SHADES
 
-    text = Text(output.clean(unique_id), style="bold")
+    text = Text(output.sanitize(unique_id), style="bold")
     for name in lines:
         text.append(f"   ⠒⠒ {name}", style=_STYLES[name])
     for shade, name, style in zip(SHADES, bands, _BAND_STYLES, strict=False):

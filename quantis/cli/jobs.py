@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quantis.cli import output, watching
-from quantis.cli.options import Json, Timeout, Url, client
+from quantis.cli import output
+from quantis.cli.job_runs import finish, format_duration, run_job
+from quantis.cli.job_runs import watch as watch_job
+from quantis.cli.options import Json, Timeout, Url, open_client
 from quantis.errors import InvalidInput, NotInstalled
 
 if TYPE_CHECKING:
@@ -29,18 +31,7 @@ def submit(
     as_json: Json = False,
 ) -> None:
     """Submit the job that FILE describes: kind, dataset, model and the rest."""
-    spec = read_spec(file)
-    with client(url) as api:
-        job = api.submit(spec)
-        if wait:
-            output.say(f"job {job.id}")
-            job = watching.watch(api, job.id, timeout)
-    if wait:
-        watching.finish(job, as_json=as_json)
-    elif as_json:
-        output.answer(job)
-    else:
-        output.say(f"job {job.id} submitted; follow it with `quantis jobs watch {job.id}`")
+    run_job(read_spec(file), url=url, wait=wait, timeout=timeout, as_json=as_json)
 
 
 @app.command("ls")
@@ -59,12 +50,12 @@ def list_jobs(
         raise typer.BadParameter(f"state {state!r} is not one of {', '.join(JobState)}")
     if kind and kind not in JOB_KINDS:
         raise typer.BadParameter(f"kind {kind!r} is not one of {', '.join(JOB_KINDS)}")
-    with client(url) as api:
+    with open_client(url) as api:
         jobs = api.jobs(state=state.upper() if state else None, kind=kind, limit=limit)
     if as_json:
-        output.answer_list(jobs)
+        output.print_json_list(jobs)
     elif not jobs:
-        output.say("no job; start one with `quantis train DATASET --model NAME`")
+        output.report("no job; start one with `quantis train DATASET --model NAME`")
     else:
         rows = [
             (
@@ -72,13 +63,13 @@ def list_jobs(
                 j.kind,
                 j.state.value,
                 f"{j.progress:.0%}",
-                output.moment(j.created_at),
+                output.format_timestamp(j.created_at),
                 j.created_by,
                 j.message,
             )
             for j in jobs
         ]
-        output.table(
+        output.print_table(
             ("job", "kind", "state", "done", "created (UTC)", "by", "message"), rows, right=("done",)
         )
 
@@ -86,10 +77,10 @@ def list_jobs(
 @app.command()
 def status(job_id: JobId, url: Url = None, as_json: Json = False) -> None:
     """One job: state, progress, result."""
-    with client(url) as api:
+    with open_client(url) as api:
         job = api.job(job_id)
     if as_json:
-        output.answer(job)
+        output.print_json(job)
     else:
         _show(job)
 
@@ -97,31 +88,31 @@ def status(job_id: JobId, url: Url = None, as_json: Json = False) -> None:
 @app.command()
 def logs(job_id: JobId, url: Url = None, as_json: Json = False) -> None:
     """What the job has written."""
-    with client(url) as api:
+    with open_client(url) as api:
         text = api.logs(job_id)
     if as_json:
-        output.answer({"text": text})
+        output.print_json({"text": text})
     else:
-        sys.stdout.write(output.clean(text))
+        sys.stdout.write(output.sanitize(text))
 
 
 @app.command()
 def watch(job_id: JobId, timeout: Timeout = None, url: Url = None, as_json: Json = False) -> None:
     """Follow a job to its end; Ctrl-C leaves it running."""
-    with client(url) as api:
-        job = watching.watch(api, job_id, timeout)
-    watching.finish(job, as_json=as_json)
+    with open_client(url) as api:
+        job = watch_job(api, job_id, timeout)
+    finish(job, as_json=as_json)
 
 
 @app.command()
 def stop(job_id: JobId, url: Url = None, as_json: Json = False) -> None:
     """Stop a job."""
-    with client(url) as api:
+    with open_client(url) as api:
         job = api.stop(job_id)
     if as_json:
-        output.answer(job)
+        output.print_json(job)
     else:
-        output.say(f"job {job.id}: {job.state.value.lower() if job.state.final else 'asked to stop'}")
+        output.report(f"job {job.id}: {job.state.value.lower() if job.state.final else 'asked to stop'}")
 
 
 def read_spec(file: Path) -> JobSpec:
@@ -164,15 +155,15 @@ def _values(file: Path) -> Any:
 
 def _show(job: Job) -> None:
     result = job.result.model_dump(mode="json") if job.result else {}
-    output.fields(
+    output.print_fields(
         [
             ("job", job.id),
             ("kind", job.kind),
-            ("state", f"{job.state.value}{watching.seconds(job)}"),
+            ("state", f"{job.state.value}{format_duration(job)}"),
             ("done", f"{job.progress:.0%}"),
             ("message", job.message),
             ("dataset", job.spec.dataset),
-            ("created", f"{output.moment(job.created_at)} UTC by {job.created_by}"),
+            ("created", f"{output.format_timestamp(job.created_at)} UTC by {job.created_by}"),
             *((key, value) for key, value in result.items() if not isinstance(value, dict | list)),
         ]
     )

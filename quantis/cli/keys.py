@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from quantis.cli import output
-from quantis.cli.options import Json, Url, client, duration
+from quantis.cli.options import Json, Url, open_client, parse_duration
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -26,14 +26,14 @@ def create(
     as_json: Json = False,
 ) -> None:
     """Make an API key; it is shown this once. It reads and forecasts where no scope is named."""
-    with client(url) as api:
-        made = api.create_api_key(name, scopes or ("read", "forecast"), expires_in=duration(f"{days}d"))
+    with open_client(url) as api:
+        made = api.create_api_key(name, scopes or ("read", "forecast"), expires_in=parse_duration(f"{days}d"))
     if as_json:
-        output.answer(made)
+        output.print_json(made)
         return
-    output.fields([("key", made.key)])
-    output.say(
-        f"keep it now, it is not shown again; it ends on {output.moment(made.expires_at)} UTC. "
+    output.print_fields([("key", made.key)])
+    output.report(
+        f"keep it now, it is not shown again; it ends on {output.format_timestamp(made.expires_at)} UTC. "
         "Use it as QUANTIS_API_KEY"
     )
 
@@ -45,12 +45,12 @@ def list_keys(
     as_json: Json = False,
 ) -> None:
     """Your API keys."""
-    with client(url) as api:
+    with open_client(url) as api:
         keys = api.api_keys(team=team)
     if as_json:
-        output.answer_list(keys)
+        output.print_json_list(keys)
     elif not keys:
-        output.say("no API key yet; make one with `quantis keys create NAME`")
+        output.report("no API key yet; make one with `quantis keys create NAME`")
     else:
         rows = [
             (
@@ -59,14 +59,14 @@ def list_keys(
                 key.owner,
                 f"{key.hint}…",
                 ", ".join(key.scopes),
-                output.moment(key.expires_at),
-                output.moment(key.used_at),
+                output.format_timestamp(key.expires_at),
+                output.format_timestamp(key.used_at),
                 "revoked" if key.revoked_at else "",
             )
             for key in keys
         ]
         columns = ("id", "name", "owner", "key", "scopes", "ends (UTC)", "last used", "")
-        output.table(columns, rows)
+        output.print_table(columns, rows)
 
 
 @app.command()
@@ -76,6 +76,6 @@ def revoke(
     as_json: Json = False,
 ) -> None:
     """End a key; it stops working within a second."""
-    with client(url) as api:
+    with open_client(url) as api:
         revoked = api.revoke_api_key(key)
-    output.answer(revoked) if as_json else output.say(f"{revoked.name} ({revoked.hint}…) is revoked")
+    output.print_json(revoked) if as_json else output.report(f"{revoked.name} ({revoked.hint}…) is revoked")

@@ -87,30 +87,30 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout.flush()
         return done if isinstance(done, int) else 0
     except QuantisError as error:
-        output.failure(error, as_json=as_json)
+        output.print_error(error, as_json=as_json)
         return error.exit_code
     except typer.TyperException as error:
         return _usage(error, as_json)
     except (KeyboardInterrupt, typer.Abort):
-        output.say("interrupted")
+        output.report("interrupted")
         return 130
     except BrokenPipeError:
         sys.stdout = None  # the reader left; nothing more can be said to it
         return 0
     except Exception as error:
         if as_json:
-            output.answer({"error": {"code": "internal", "message": f"{type(error).__name__}: {error}"}})
+            output.print_json({"error": {"code": "internal", "message": f"{type(error).__name__}: {error}"}})
         traceback.print_exc()
-        output.say("this is a defect of Quantis; please report it with the lines above")
+        output.report("this is a defect of Quantis; please report it with the lines above")
         return 5
 
 
 def _usage(error: typer.TyperException, as_json: bool) -> int:
     if as_json:
-        output.answer({"error": {"code": "usage", "message": error.format_message()}})
+        output.print_json({"error": {"code": "usage", "message": error.format_message()}})
     else:
         show = getattr(error, "show", None)
-        show() if show else output.say(f"error: {error.format_message()}")
+        show() if show else output.report(f"error: {error.format_message()}")
     return error.exit_code
 
 

@@ -10,7 +10,7 @@ import typer
 
 from quantis.cli import output
 from quantis.cli.approvals import shares as describe
-from quantis.cli.options import Json, Url, client
+from quantis.cli.options import Json, Url, open_client
 from quantis.errors import InvalidInput, NotFound
 from quantis.types.approvals import Approval
 
@@ -24,16 +24,16 @@ app = typer.Typer(no_args_is_help=True)
 @app.command("ls")
 def list_models(url: Url = None, as_json: Json = False) -> None:
     """The models."""
-    with client(url) as api:
+    with open_client(url) as api:
         models = api.models()
     if as_json:
-        output.answer_list(models)
+        output.print_json_list(models)
     elif not models:
-        output.say("no model yet; train one with `quantis train DATASET --model NAME`")
+        output.report("no model yet; train one with `quantis train DATASET --model NAME`")
     else:
         rows = [(m.name, m.champion or "–", m.latest, m.versions) for m in models]
         numbers = ("champion", "latest", "versions")
-        output.table(("model", *numbers), rows, right=numbers)
+        output.print_table(("model", *numbers), rows, right=numbers)
 
 
 @app.command()
@@ -43,21 +43,29 @@ def show(
     as_json: Json = False,
 ) -> None:
     """A model's versions, or one version."""
-    with client(url) as api:
+    with open_client(url) as api:
         if ":" in model or "@" in model:
             version = api.resolve(model)
-            output.answer(version) if as_json else _show_version(version)
+            output.print_json(version) if as_json else _show_version(version)
             return
         versions = api.model_versions(model)
     if as_json:
-        output.answer_list(versions)
+        output.print_json_list(versions)
         return
     rows = [
-        (v.version, v.family, ", ".join(v.aliases), v.h, v.freq, output.moment(v.created_at), _metrics(v))
+        (
+            v.version,
+            v.family,
+            ", ".join(v.aliases),
+            v.h,
+            v.freq,
+            output.format_timestamp(v.created_at),
+            _metrics(v),
+        )
         for v in versions
     ]
     columns = ("version", "family", "aliases", "h", "freq", "created (UTC)", "metrics")
-    output.table(columns, rows, right=("version", "h"))
+    output.print_table(columns, rows, right=("version", "h"))
 
 
 @app.command()
@@ -67,10 +75,10 @@ def leaderboard(
     as_json: Json = False,
 ) -> None:
     """What the backtest found, best first."""
-    with client(url) as api:
+    with open_client(url) as api:
         board = api.leaderboard(_experiment(api, name))
     if as_json:
-        output.answer(board)
+        output.print_json(board)
     else:
         show_leaderboard(board)
 
@@ -82,12 +90,12 @@ def card(
     as_json: Json = False,
 ) -> None:
     """The model card in Markdown: what it is, its data, its figures, its limits and what made it."""
-    with client(url) as api:
+    with open_client(url) as api:
         found = api.card(model)
     if as_json:
-        output.answer(found)
+        output.print_json(found)
     else:
-        sys.stdout.write(output.clean(found.markdown))
+        sys.stdout.write(output.sanitize(found.markdown))
 
 
 @app.command()
@@ -99,14 +107,14 @@ def promote(
     as_json: Json = False,
 ) -> None:
     """Let an alias mean another version; the model's policy may say no."""
-    with client(url) as api:
+    with open_client(url) as api:
         promoted = api.promote(model, version, alias)
     if as_json:
-        output.answer(promoted)
+        output.print_json(promoted)
     elif isinstance(promoted, Approval):
         _say_it_waits(f"{model}@{alias}", promoted)
     else:
-        output.say(f"{model}@{alias} is now version {promoted.version} ({promoted.family})")
+        output.report(f"{model}@{alias} is now version {promoted.version} ({promoted.family})")
 
 
 @app.command()
@@ -122,18 +130,18 @@ def traffic(
 ) -> None:
     """How the requests for a model's name are divided; with shares, divide them anew."""
     wanted = _shares(shares or [])
-    with client(url) as api:
+    with open_client(url) as api:
         found = api.set_traffic(model, wanted) if wanted or off else api.traffic(model)
     if as_json:
-        output.answer(found)
+        output.print_json(found)
     elif isinstance(found, Approval):
         _say_it_waits(f"the traffic of {model}", found)
     else:
-        output.say(f"{model}: {describe(found)}")
+        output.report(f"{model}: {describe(found)}")
 
 
 def _say_it_waits(what: str, approval: Approval) -> None:
-    output.say(
+    output.report(
         f"asked for: {what} waits for a second person, who runs `quantis approvals approve {approval.id}`"
     )
 
@@ -152,7 +160,7 @@ def show_leaderboard(board: Leaderboard) -> None:
     """A leaderboard as a table; the chosen family is marked."""
     show_rows(board.rows)
     windows = len(board.cutoffs)
-    output.say(
+    output.report(
         f"{board.dataset} version {board.dataset_version}, h = {board.h}, {windows} windows; * was chosen"
     )
 
@@ -164,14 +172,16 @@ def show_rows(rows: Sequence[LeaderboardRow]) -> None:
         (
             row.rank,
             f"{row.model}{' *' if row.chosen else ''}",
-            *map(output.number, (row.mase, row.wql, row.wape, row.coverage_80, row.skill, row.p_value)),
-            output.number(row.seconds, 1),
+            *map(
+                output.format_number, (row.mase, row.wql, row.wape, row.coverage_80, row.skill, row.p_value)
+            ),
+            output.format_number(row.seconds, 1),
             _size(row.size_bytes),
             row.failed or _verdict(row),
         )
         for row in rows
     ]
-    output.table(("#", "model", *numbers, "against naive"), shown, right=("#", *numbers))
+    output.print_table(("#", "model", *numbers, "against naive"), shown, right=("#", *numbers))
 
 
 def _verdict(row: LeaderboardRow) -> str:
@@ -203,17 +213,17 @@ def _metrics(version: ModelVersion) -> str:
 
 def _show_version(version: ModelVersion) -> None:
     trained = f"{version.dataset} version {version.dataset_version}" if version.dataset else None
-    output.fields(
+    output.print_fields(
         [
             ("model", f"{version.model}:{version.version}"),
             ("family", version.family),
             ("aliases", ", ".join(version.aliases)),
             ("horizon", f"{version.h} steps of {version.freq}"),
             ("trained on", trained),
-            ("as known at", f"{output.moment(version.as_of)} UTC" if version.as_of else None),
+            ("as known at", f"{output.format_timestamp(version.as_of)} UTC" if version.as_of else None),
             ("code", version.lineage.code_version if version.lineage else None),
             ("experiment", version.experiment),
-            ("created", f"{output.moment(version.created_at)} UTC"),
+            ("created", f"{output.format_timestamp(version.created_at)} UTC"),
             ("content", version.content_hash),
             *((name, f"{value:.4g}") for name, value in version.metrics.items()),
             *((f"gate: {name}", value) for name, value in version.gate.items()),

@@ -21,7 +21,7 @@ AsOf = Annotated[
     typer.Option(
         "--as-of",
         metavar="TIME",
-        parser=lambda text: moment(text),
+        parser=lambda text: parse_timestamp(text),
         help="With what was known then; now when absent.",
     ),
 ]
@@ -30,14 +30,14 @@ Timeout = Annotated[float | None, typer.Option("--timeout", min=0, help="Seconds
 _UNITS = {"s": "seconds", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
-def client(url: str | None) -> Client:
+def open_client(url: str | None) -> Client:
     """The client of this command's server."""
     from quantis.client import Client
 
     return Client(url)
 
 
-def moment(text: str | datetime) -> datetime:
+def parse_timestamp(text: str | datetime) -> datetime:
     """An ISO 8601 time; UTC when it names no zone."""
     if isinstance(text, datetime):
         return text
@@ -48,7 +48,7 @@ def moment(text: str | datetime) -> datetime:
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-def duration(text: str) -> timedelta:
+def parse_duration(text: str) -> timedelta:
     """A length of time such as 30min, 1h or 2d."""
     found = re.fullmatch(r"(\d{1,6})\s*(s|min|h|d|w)", text.strip(), re.IGNORECASE)
     if not found:
@@ -56,6 +56,6 @@ def duration(text: str) -> timedelta:
     return timedelta(**{_UNITS[found[2].lower()]: int(found[1])})
 
 
-def names(text: str | None) -> tuple[str, ...]:
+def split_names(text: str | None) -> tuple[str, ...]:
     """A list with commas."""
     return tuple(part.strip() for part in (text or "").split(",") if part.strip())

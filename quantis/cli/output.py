@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _TERMINAL_CODE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 
 
-def clean(text: object) -> str:
+def sanitize(text: object) -> str:
     """Text without colours and the control characters by which data could steer a terminal."""
     plain = _TERMINAL_CODE.sub("", str(text))
     return "".join(c for c in plain if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf"))
@@ -36,24 +36,26 @@ def console(stream: TextIO | None = None) -> Console:
     return Console(file=stream, width=width, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
-def say(text: str) -> None:
+def report(text: str) -> None:
     """A line for people, on stderr."""
-    sys.stderr.write(clean(text) + "\n")
+    sys.stderr.write(sanitize(text) + "\n")
     sys.stderr.flush()
 
 
-def answer(value: BaseModel | dict[str, Any]) -> None:
+def print_json(value: BaseModel | dict[str, Any]) -> None:
     """The one JSON object on stdout."""
     text = json.dumps(value) if isinstance(value, dict) else value.model_dump_json()
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
-def answer_list(items: Sequence[BaseModel]) -> None:
-    answer({"items": [item.model_dump(mode="json") for item in items]})
+def print_json_list(items: Sequence[BaseModel]) -> None:
+    print_json({"items": [item.model_dump(mode="json") for item in items]})
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> None:
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()
+) -> None:
     """A plain table on stdout; `right` names the columns of numbers."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
@@ -63,42 +65,42 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Se
     for column in columns:
         drawn.add_column(column, justify="right" if column in right else "left", no_wrap=True)
     for row in rows:
-        drawn.add_row(*(Text(clean(cell)) for cell in row))
+        drawn.add_row(*(Text(sanitize(cell)) for cell in row))
     screen = console()
     with screen.capture() as drawing:
         screen.print(drawn)
     sys.stdout.write("".join(f"{line.rstrip()}\n" for line in drawing.get().splitlines()))
 
 
-def fields(pairs: Sequence[tuple[str, object]]) -> None:
+def print_fields(pairs: Sequence[tuple[str, object]]) -> None:
     """Names and values, one a line, on stdout; what is absent is left out."""
     width = max(len(name) for name, _ in pairs)
     for name, value in pairs:
         if value not in (None, "", (), [], {}):
-            sys.stdout.write(f"{name:<{width}}  {clean(value)}\n")
+            sys.stdout.write(f"{name:<{width}}  {sanitize(value)}\n")
 
 
-def number(value: float | None, digits: int = 3) -> str:
+def format_number(value: float | None, digits: int = 3) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
 
-def moment(value: datetime | None) -> str:
+def format_timestamp(value: datetime | None) -> str:
     """A time in UTC to the minute, or to the second where there are seconds."""
     if value is None:
         return "–"
     return value.strftime("%Y-%m-%d %H:%M:%S" if value.second else "%Y-%m-%d %H:%M")
 
 
-def findings(items: Sequence[Finding]) -> None:
+def print_findings(items: Sequence[Finding]) -> None:
     """The findings of a check, most severe first, on stderr."""
     order = {"error": 0, "warning": 1, "info": 2}
     for item in sorted(items, key=lambda item: order[item.severity]):
         where = [item.series and f"series {item.series}", item.row and f"row {item.row}", item.column]
         place = ", ".join(str(part) for part in where if part)
-        say(f"  {item.severity.value:<7}  {item.code}  {item.message}{f'  ({place})' if place else ''}")
+        report(f"  {item.severity.value:<7}  {item.code}  {item.message}{f'  ({place})' if place else ''}")
 
 
-def failure(error: QuantisError, *, as_json: bool) -> None:
+def print_error(error: QuantisError, *, as_json: bool) -> None:
     """One clear message; the details of it below."""
     if as_json:
         body: dict[str, Any] = {"code": error.code, "message": error.message}
@@ -107,16 +109,16 @@ def failure(error: QuantisError, *, as_json: bool) -> None:
         found = getattr(error, "findings", None)
         if found:
             body["findings"] = [item.model_dump(mode="json") for item in found]
-        answer({"error": body})
+        print_json({"error": body})
         return
-    say(f"error: {error.message}{_remedy(error)}")
-    findings(getattr(error, "findings", []))
+    report(f"error: {error.message}{_remedy(error)}")
+    print_findings(getattr(error, "findings", []))
     for detail in error.errors:
         line = f"{detail.get('pointer', '')}: {detail.get('message', '')}"
         if detail.get("message", "") not in error.message:
-            say(f"  {line}")
+            report(f"  {line}")
     for note in getattr(error, "__notes__", []) if error.status >= 500 else []:
-        say(f"  {note}")
+        report(f"  {note}")
 
 
 def _remedy(error: QuantisError) -> str:

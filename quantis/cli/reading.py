@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quantis.cli.options import names
+from quantis.cli.options import split_names
 from quantis.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -73,10 +73,10 @@ def declared(
     from quantis.types.datasets import DatasetSpec
 
     roles = {
-        "futr_exog": names(futr),
-        "hist_exog": names(hist),
-        "stat_exog": names(static),
-        "categorical": names(categorical),
+        "futr_exog": split_names(futr),
+        "hist_exog": split_names(hist),
+        "stat_exog": split_names(static),
+        "categorical": split_names(categorical),
     }
     return checked(DatasetSpec, name="check", roles=roles, freq=freq) if any(roles.values()) else None
 

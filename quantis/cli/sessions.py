@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from quantis.cli import output
-from quantis.cli.options import Json, Url, client
+from quantis.cli.options import Json, Url, open_client
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -15,16 +15,22 @@ app = typer.Typer(no_args_is_help=True)
 @app.command("ls")
 def list_sessions(url: Url = None, as_json: Json = False) -> None:
     """Where you are signed in."""
-    with client(url) as api:
+    with open_client(url) as api:
         sessions = api.sessions()
     if as_json:
-        output.answer_list(sessions)
+        output.print_json_list(sessions)
         return
     rows = [
-        (one.id, output.moment(one.used_at), one.address, one.agent[:40], "here" if one.current else "")
+        (
+            one.id,
+            output.format_timestamp(one.used_at),
+            one.address,
+            one.agent[:40],
+            "here" if one.current else "",
+        )
         for one in sessions
     ]
-    output.table(("id", "last used (UTC)", "address", "program", ""), rows)
+    output.print_table(("id", "last used (UTC)", "address", "program", ""), rows)
 
 
 @app.command()
@@ -39,9 +45,9 @@ def end(
     """Sign out somewhere else."""
     if (session is None) == (not others):
         raise typer.BadParameter("name one session, or --others")
-    with client(url) as api:
+    with open_client(url) as api:
         api.end_session(session) if session else api.end_other_sessions()
     ended = session or "others"
-    output.answer({"ended": ended}) if as_json else output.say(
+    output.print_json({"ended": ended}) if as_json else output.report(
         f"signed out of {session or 'every other session'}"
     )

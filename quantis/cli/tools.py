@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from quantis.cli import output
-from quantis.cli.options import Json, Url, client
+from quantis.cli.options import Json, Url, open_client
 
 _SHELLS = ("bash", "zsh", "fish", "powershell")
 
@@ -20,8 +20,8 @@ def register(app: typer.Typer) -> None:
 
 def openapi(url: Url = None, as_json: Json = False) -> None:
     """The server's OpenAPI document, as JSON in any case."""
-    with client(url) as api:
-        output.answer(api.openapi())
+    with open_client(url) as api:
+        output.print_json(api.openapi())
 
 
 def completion(
@@ -35,6 +35,6 @@ def completion(
         raise typer.BadParameter(f"shell {shell!r} is not one of {', '.join(_SHELLS)}")
     script = get_completion_script(prog_name="quantis", complete_var="_QUANTIS_COMPLETE", shell=shell)  # nosec B604
     if as_json:
-        output.answer({"shell": shell, "script": script})
+        output.print_json({"shell": shell, "script": script})
     else:
         sys.stdout.write(script + "\n")

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from quantis.cli import output, watching
+from quantis.cli.job_runs import run_job
 from quantis.cli.models import show_leaderboard
-from quantis.cli.options import AsOf, Json, Timeout, Url, client, duration, names
+from quantis.cli.options import AsOf, Json, Timeout, Url, parse_duration, split_names
 
 Dataset = Annotated[str, typer.Argument(help="The dataset to learn from.")]
 ModelName = Annotated[str, typer.Option("--model", help="The name of the model to make a version of.")]
@@ -28,7 +28,9 @@ Families = Annotated[
 TimeLimit = Annotated[
     timedelta | None,
     typer.Option(
-        metavar="TIME", parser=lambda text: duration(text), help="The whole job's time, such as 90s or 10min."
+        metavar="TIME",
+        parser=lambda text: parse_duration(text),
+        help="The whole job's time, such as 90s or 10min.",
     ),
 ]
 WarmStart = Annotated[
@@ -78,7 +80,7 @@ def train(
     from quantis.client.problems import checked
     from quantis.types.job_specs import TrainSpec
 
-    chosen: dict[str, Any] = {"families": names(families)} if families else {}
+    chosen: dict[str, Any] = {"families": split_names(families)} if families else {}
     chosen |= {"preset": preset} if preset else {}
     spec = checked(
         TrainSpec,
@@ -95,16 +97,14 @@ def train(
         tft={"steps": steps} if steps else {},
         **chosen,
     )
-    with client(url) as api:
-        job = api.submit(spec)
-        if not wait:
-            _submitted(job.id, job, as_json)
-            return
-        output.say(f"job {job.id}")
-        job = watching.watch(api, job.id, timeout)
-        if job.state.value == "SUCCEEDED" and not as_json:
-            show_leaderboard(api.leaderboard(job.id))
-    watching.finish(job, as_json=as_json)
+    run_job(
+        spec,
+        url=url,
+        wait=wait,
+        timeout=timeout,
+        as_json=as_json,
+        show=lambda api, job: show_leaderboard(api.leaderboard(job.id)),
+    )
 
 
 def tune(
@@ -136,18 +136,4 @@ def tune(
         time_limit=time_limit,
         tft={"steps": steps} if steps else {},
     )
-    with client(url) as api:
-        job = api.submit(spec)
-        if not wait:
-            _submitted(job.id, job, as_json)
-            return
-        output.say(f"job {job.id}")
-        job = watching.watch(api, job.id, timeout)
-    watching.finish(job, as_json=as_json)
-
-
-def _submitted(job_id: str, job: Any, as_json: bool) -> None:
-    if as_json:
-        output.answer(job)
-    else:
-        output.say(f"job {job_id} submitted; follow it with `quantis jobs watch {job_id}`")
+    run_job(spec, url=url, wait=wait, timeout=timeout, as_json=as_json)

@@ -9,7 +9,7 @@ import typer
 
 from quantis.cli import output
 from quantis.cli.account import read_password
-from quantis.cli.options import Json, Url, client
+from quantis.cli.options import Json, Url, open_client
 from quantis.errors import NotFound
 from quantis.types.accounts import Role, UserChange
 
@@ -26,10 +26,10 @@ PasswordFile = Annotated[
 @app.command("ls")
 def list_users(url: Url = None, as_json: Json = False) -> None:
     """The users of your team."""
-    with client(url) as api:
+    with open_client(url) as api:
         users = api.users()
     if as_json:
-        output.answer_list(users)
+        output.print_json_list(users)
         return
     rows = [
         (
@@ -37,11 +37,11 @@ def list_users(url: Url = None, as_json: Json = False) -> None:
             user.role,
             _state(user),
             "yes" if user.second_factor else "",
-            output.moment(user.created_at),
+            output.format_timestamp(user.created_at),
         )
         for user in users
     ]
-    output.table(("user", "role", "state", "second factor", "created (UTC)"), rows)
+    output.print_table(("user", "role", "state", "second factor", "created (UTC)"), rows)
 
 
 @app.command()
@@ -54,9 +54,9 @@ def create(
 ) -> None:
     """Add somebody to your team."""
     password = read_password(password_file)
-    with client(url) as api:
+    with open_client(url) as api:
         user = api.create_user(name, password, role)
-    output.answer(user) if as_json else output.say(f"{user.user_name} can sign in as {user.role}")
+    output.print_json(user) if as_json else output.report(f"{user.user_name} can sign in as {user.role}")
 
 
 @app.command()
@@ -78,9 +78,9 @@ def change(
         raise typer.BadParameter(
             "say what is to change: --role, --disable, --enable or --reset-second-factor"
         )
-    with client(url) as api:
+    with open_client(url) as api:
         user = api.change_user(_id_of(api, name), wanted)
-    output.answer(user) if as_json else output.say(f"{user.user_name}: {user.role}, {_state(user)}")
+    output.print_json(user) if as_json else output.report(f"{user.user_name}: {user.role}, {_state(user)}")
 
 
 def _id_of(api: Client, name: str) -> str:
