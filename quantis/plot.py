@@ -110,24 +110,24 @@ class Plot:
     def _draw(self, line: Line, grid: list[list[Cell]]) -> None:
         bits: dict[tuple[int, int], int] = {}
         for x, y in self._dots(line):
-            place = y // 4, x // 2
-            bits[place] = bits.get(place, 0) | _DOTS[y % 4][x % 2]
+            cell = y // 4, x // 2
+            bits[cell] = bits.get(cell, 0) | _DOTS[y % 4][x % 2]
         for (row, column), mask in bits.items():
-            under = grid[row][column]
-            if _is_braille(under.text):
-                mask |= ord(under.text) - _EMPTY
-            behind = under.shows if under.text in SHADES else under.over
-            grid[row][column] = Cell(chr(_EMPTY + mask), line.name, behind)
+            current = grid[row][column]
+            if _is_braille(current.text):
+                mask |= ord(current.text) - _EMPTY
+            band = current.shows if current.text in SHADES else current.over
+            grid[row][column] = Cell(chr(_EMPTY + mask), line.name, band)
 
     def _dots(self, line: Line) -> Iterator[tuple[int, int]]:
-        before: tuple[int, int] | None = None
+        previous: tuple[int, int] | None = None
         for time, value in zip(line.times, line.values, strict=True):
             if value is None or not math.isfinite(value):
-                before = None
+                previous = None
                 continue
-            here = self._x(time), self._y(value)
-            yield from _segment(before or here, here)
-            before = here
+            point = self._x(time), self._y(value)
+            yield from _segment(previous or point, point)
+            previous = point
 
     def _x(self, time: datetime) -> int:
         """Dot column of a time, from the left."""
@@ -142,8 +142,8 @@ class Plot:
     def _y_labels(self) -> dict[int, str]:
         """Round numbers by the row of characters that they belong to."""
         step = _round_step((self._high - self._low) / 4)
-        ticks = range(math.ceil(self._low / step), math.floor(self._high / step) + 1)
-        return {self._y(k * step) // 4: _tick(k * step, step) for k in ticks} or {0: f"{self._high:.4g}"}
+        multiples = range(math.ceil(self._low / step), math.floor(self._high / step) + 1)
+        return {self._y(k * step) // 4: _tick(k * step, step) for k in multiples} or {0: f"{self._high:.4g}"}
 
     def _y_axis(self, row: int, cells: list[Cell]) -> list[Cell]:
         label = self._labels.get(row, "")
@@ -162,9 +162,9 @@ class Plot:
         line = list(first.ljust(self._columns - len(last)) + last)
         if self.cutoff and self._start <= self.cutoff <= self._end:
             text = self.cutoff.strftime(form.removeprefix("%Y-") if "%H" in form else form)
-            place = self._x(self.cutoff) // 2 - len(text) // 2
-            if len(first) + 1 < place and place + len(text) + 1 < self._columns - len(last):
-                line[place : place + len(text)] = text
+            start = self._x(self.cutoff) // 2 - len(text) // 2
+            if len(first) + 1 < start and start + len(text) + 1 < self._columns - len(last):
+                line[start : start + len(text)] = text
         return [Cell(" " * self._margin + "".join(line), "axis")]
 
 

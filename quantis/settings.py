@@ -36,21 +36,21 @@ def token() -> str | None:
 
 def config_dir() -> Path:
     """The folder of the credentials file."""
-    named = os.environ.get("QUANTIS_CONFIG_DIR")
-    if named:
-        return Path(named)
+    folder = os.environ.get("QUANTIS_CONFIG_DIR")
+    if folder:
+        return Path(folder)
     base = os.environ.get("XDG_CONFIG_HOME")
     return (Path(base) if base else Path.home() / ".config") / "quantis"
 
 
 def application_root() -> Path:
     """The folder that holds the platform's packages; NotInstalled where there is none."""
-    named = os.environ.get("QUANTIS_APP_ROOT")
-    if named:
-        if _is_application(Path(named)):
-            return Path(named).resolve()
+    configured = os.environ.get("QUANTIS_APP_ROOT")
+    if configured:
+        if _is_application(Path(configured)):
+            return Path(configured).resolve()
         raise NotInstalled(
-            f"QUANTIS_APP_ROOT is {named!r}, which holds no cluster/; name the application's root"
+            f"QUANTIS_APP_ROOT is {configured!r}, which holds no cluster/; name the application's root"
         )
     for folder in (Path(__file__).resolve().parent.parent, Path.cwd()):
         if _is_application(folder):

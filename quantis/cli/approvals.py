@@ -26,14 +26,14 @@ def list_approvals(
 ) -> None:
     """What waits for a second person."""
     with open_client(url) as api:
-        found = api.approvals(state=None if everything else ApprovalState.pending)
+        approvals = api.approvals(state=None if everything else ApprovalState.pending)
     if as_json:
-        output.print_json_list(found)
-    elif not found:
+        output.print_json_list(approvals)
+    elif not approvals:
         output.report("nothing waits for a second person")
     else:
         rows = [
-            (one.id, one.model, what(one), one.requested_by, one.state, one.decided_by or "") for one in found
+            (approval.id, approval.model, what(approval), approval.requested_by, approval.state, approval.decided_by or "") for approval in approvals
         ]
         output.print_table(("id", "model", "change", "asked by", "state", "decided by"), rows)
 
@@ -42,16 +42,16 @@ def list_approvals(
 def approve(request: Id, url: Url = None, as_json: Json = False) -> None:
     """Do what somebody else asked for."""
     with open_client(url) as api:
-        done = api.approve(request)
-    output.print_json(done) if as_json else output.report(f"approved: {done.model}, {what(done)}")
+        approval = api.approve(request)
+    output.print_json(approval) if as_json else output.report(f"approved: {approval.model}, {what(approval)}")
 
 
 @app.command()
 def refuse(request: Id, url: Url = None, as_json: Json = False) -> None:
     """Say no to a request, or withdraw your own."""
     with open_client(url) as api:
-        done = api.refuse(request)
-    output.print_json(done) if as_json else output.report(f"{done.state}: {done.model}, {what(done)}")
+        approval = api.refuse(request)
+    output.print_json(approval) if as_json else output.report(f"{approval.state}: {approval.model}, {what(approval)}")
 
 
 def what(approval: Approval) -> str:
@@ -65,6 +65,6 @@ def what(approval: Approval) -> str:
 
 def shares(traffic: Traffic) -> str:
     """`version 4 10 %, champion 90 %`"""
-    rest = 100 - sum(share.percent for share in traffic.shares)
+    champion_percent = 100 - sum(share.percent for share in traffic.shares)
     parts = [f"version {share.version} {share.percent} %" for share in traffic.shares]
-    return ", ".join([*parts, f"champion {rest} %"] if rest else parts)
+    return ", ".join([*parts, f"champion {champion_percent} %"] if champion_percent else parts)

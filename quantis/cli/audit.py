@@ -30,14 +30,14 @@ def list_events(
         return
     rows = [
         (
-            one.seq,
-            output.format_timestamp(one.at),
-            one.actor or "–",
-            one.action.partition(" ")[0],
-            one.object,
-            one.outcome,
+            event.seq,
+            output.format_timestamp(event.at),
+            event.actor or "–",
+            event.action.partition(" ")[0],
+            event.object,
+            event.outcome,
         )
-        for one in events
+        for event in events
     ]
     output.print_table(("#", "at (UTC)", "who", "what", "object", "outcome"), rows, right=("#",))
 

@@ -101,13 +101,13 @@ def show(
     as_json: Json = False,
 ) -> None:
     """What a backtest found: the leaderboard, or every figure by one dimension."""
-    known = ("series", "step", "window", "segment")
-    if by is not None and by not in known:
-        raise typer.BadParameter(f"{by!r} is not one of {', '.join(known)}", param_hint="--by")
+    dimensions = ("series", "step", "window", "segment")
+    if by is not None and by not in dimensions:
+        raise typer.BadParameter(f"{by!r} is not one of {', '.join(dimensions)}", param_hint="--by")
     with open_client(url) as api:
         if by is None:
-            found = api.backtest(job_id)
-            output.print_json(found) if as_json else _show_backtest(found)
+            result = api.backtest(job_id)
+            output.print_json(result) if as_json else _show_backtest(result)
             return
         rows = api.backtest_figures(job_id, by, model=model, limit=limit)  # type: ignore[arg-type]
     if as_json:
@@ -116,31 +116,31 @@ def show(
         _show_figures(rows, by)
 
 
-def _show_backtest(found: Backtest) -> None:
-    show_rows(found.rows)
+def _show_backtest(backtest: Backtest) -> None:
+    show_rows(backtest.rows)
     overall = "; ".join(
-        f"{row.model} {output.format_number(row.metrics.get('smape'), 2)}" for row in found.overall
+        f"{row.model} {output.format_number(row.metrics.get('smape'), 2)}" for row in backtest.overall
     )
     output.report(
-        f"{found.dataset} version {found.dataset_version}, {found.mode}, h = {found.h}, "
-        f"{len(found.cutoffs)} windows{', fitted anew at each' if found.refit else ''}; sMAPE: {overall}"
+        f"{backtest.dataset} version {backtest.dataset_version}, {backtest.mode}, h = {backtest.h}, "
+        f"{len(backtest.cutoffs)} windows{', fitted anew at each' if backtest.refit else ''}; sMAPE: {overall}"
     )
-    for one in found.fallbacks[:5]:
+    for fallback in backtest.fallbacks[:5]:
         output.report(
-            f"{one.unique_id} at {output.format_timestamp(one.cutoff)}, {one.model}: {one.method}, {one.reason}"
+            f"{fallback.unique_id} at {output.format_timestamp(fallback.cutoff)}, {fallback.model}: {fallback.method}, {fallback.reason}"
         )
-    if len(found.fallbacks) > 5:
+    if len(backtest.fallbacks) > 5:
         output.report(
-            f"and {len(found.fallbacks) - 5} more that a simpler method forecast; --json names them"
+            f"and {len(backtest.fallbacks) - 5} more that a simpler method forecast; --json names them"
         )
-    cuts = ", ".join(found.dimensions)
-    output.report(f"more: quantis backtest show {found.id} --by {found.dimensions[0]} (or another of {cuts})")
+    cuts = ", ".join(backtest.dimensions)
+    output.report(f"more: quantis backtest show {backtest.id} --by {backtest.dimensions[0]} (or another of {cuts})")
 
 
 def _show_figures(rows: list[Figures], by: str) -> None:
     numbers = ("rows", *METRICS)
-    shown = [
+    cells = [
         (row.model, row.label, row.rows, *(output.format_number(row.metrics.get(name)) for name in METRICS))
         for row in rows
     ]
-    output.print_table(("model", by, *numbers), shown, right=numbers)
+    output.print_table(("model", by, *numbers), cells, right=numbers)

@@ -159,9 +159,9 @@ def push(
         output.print_json(result)
         return
     output.print_findings(result.report.findings)
-    version, what = result.version, "stored as" if result.created else "same content as"
+    version, verb = result.version, "stored as" if result.created else "same content as"
     output.report(
-        f"{what} {name} version {version.number}: {version.rows} rows, {version.series} series, {version.freq}"
+        f"{verb} {name} version {version.number}: {version.rows} rows, {version.series} series, {version.freq}"
     )
 
 
@@ -212,13 +212,13 @@ def _ensure_dataset(
     from quantis.types.datasets import Dataset, DatasetSpec
 
     try:
-        known: Dataset = api.dataset(name)
+        dataset: Dataset = api.dataset(name)
     except NotFound:
         roles = {} if "roles" in declared or isinstance(file, str) else _detected_roles(file, options)
         api.create_dataset(checked(DatasetSpec, name=name, **roles, **declared))
         return
     for key, value in checked(DatasetSpec, name=name, **declared).model_dump(include=set(declared)).items():
-        if known.model_dump()[key] != value:
+        if dataset.model_dump()[key] != value:
             raise Conflict(
                 f"dataset {name!r} was declared with another {key}; push without it, or to another name"
             )
@@ -229,17 +229,17 @@ def _detected_roles(file: Path, options: ReadOptions) -> dict[str, Any]:
 
     _, _, spec = check_untrusted_file(file, name=file.name, options=options)
     roles = spec.roles
-    found = [*(f"{c} observed" for c in roles.hist_exog), *(f"{c} static" for c in roles.stat_exog)]
-    if found:
-        output.report(f"roles found: {', '.join(found)}; declare what is known in advance with --futr")
+    descriptions = [*(f"{c} observed" for c in roles.hist_exog), *(f"{c} static" for c in roles.stat_exog)]
+    if descriptions:
+        output.report(f"roles found: {', '.join(descriptions)}; declare what is known in advance with --futr")
     return {"roles": roles}
 
 
 def _show_report(report: CheckReport) -> None:
     output.print_findings(report.findings)
-    said = {"accept": "accepted", "accept_with_warning": "accepted with warnings", "reject": "rejected"}
+    outcomes = {"accept": "accepted", "accept_with_warning": "accepted with warnings", "reject": "rejected"}
     freq = f", {report.freq}" if report.freq else ""
-    output.report(f"{report.file}: {said[report.outcome]}; {report.rows} rows, {report.series} series{freq}")
+    output.report(f"{report.file}: {outcomes[report.outcome]}; {report.rows} rows, {report.series} series{freq}")
 
 
 def _show_dataset(api: Client, name: str, as_json: bool) -> None:
@@ -249,7 +249,7 @@ def _show_dataset(api: Client, name: str, as_json: bool) -> None:
             {
                 "dataset": dataset.model_dump(mode="json"),
                 "versions": [version.model_dump(mode="json") for version in versions],
-                "series": [one.model_dump(mode="json") for one in series],
+                "series": [summary.model_dump(mode="json") for summary in series],
             }
         )
         return

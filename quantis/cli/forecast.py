@@ -68,8 +68,8 @@ def _print(response: ForecastResponse) -> None:
         )
         for row in table.to_pylist()
     ]
-    shown = [name.removeprefix("mean-") for name in numbers]
-    output.print_table(("series", "ds (UTC)", *shown), rows, right=shown)
+    headings = [name.removeprefix("mean-") for name in numbers]
+    output.print_table(("series", "ds (UTC)", *headings), rows, right=headings)
 
 
 def _tell(response: ForecastResponse) -> None:
@@ -81,8 +81,8 @@ def _tell(response: ForecastResponse) -> None:
     )
     for entry in response.forecasts:
         if entry.status != "ok":
-            why = entry.detail or (entry.reason.value.replace("_", " ") if entry.reason else "")
-            output.report(f"{entry.unique_id}: {entry.status}, {entry.method.value.replace('_', ' ')}: {why}")
+            reason = entry.detail or (entry.reason.value.replace("_", " ") if entry.reason else "")
+            output.report(f"{entry.unique_id}: {entry.status}, {entry.method.value.replace('_', ' ')}: {reason}")
     for warning in response.warnings:
         output.report(f"warning: {warning}")
 
@@ -122,15 +122,15 @@ def _stored(api: Client, model: str, response: ForecastResponse, entry: SeriesFo
         dataset = api.resolve(f"{response.model.name}:{response.model.version}").dataset
         if dataset is None:
             return []
-        known = api.read_series(dataset, entry.unique_id, as_of=response.as_of, start=start)
-        later = api.read_series(dataset, entry.unique_id, start=entry.ds[0], end=entry.ds[-1])
+        history = api.read_series(dataset, entry.unique_id, as_of=response.as_of, start=start)
+        actuals = api.read_series(dataset, entry.unique_id, start=entry.ds[0], end=entry.ds[-1])
     except QuantisError as error:
         output.report(f"drawn without its history: {error.message}")
         return []
-    past = [(t, y) for t, y in zip(known.ds, known.y, strict=True) if t < entry.ds[0]]
-    lines = [Line("history", [t for t, _ in past], [y for _, y in past])] if past else []
-    if any(y is not None for y in later.y):
-        lines.append(Line("actual", later.ds, later.y))
+    points = [(t, y) for t, y in zip(history.ds, history.y, strict=True) if t < entry.ds[0]]
+    lines = [Line("history", [t for t, _ in points], [y for _, y in points])] if points else []
+    if any(y is not None for y in actuals.y):
+        lines.append(Line("actual", actuals.ds, actuals.y))
     return lines
 
 
@@ -151,8 +151,8 @@ def _styled(row: list[Cell], bands: list[str]):  # type: ignore[no-untyped-def]
     from rich.text import Text
 
     text = Text()
-    front = {**_STYLES, **dict(zip(bands, _BAND_STYLES, strict=False))}
-    behind = dict(zip(bands, _BEHIND, strict=False))
+    styles = {**_STYLES, **dict(zip(bands, _BAND_STYLES, strict=False))}
+    backgrounds = dict(zip(bands, _BEHIND, strict=False))
     for cell in row:
-        text.append(cell.text, style=f"{front.get(cell.shows, '')} {behind.get(cell.over, '')}".strip())
+        text.append(cell.text, style=f"{styles.get(cell.shows, '')} {backgrounds.get(cell.over, '')}".strip())
     return text

@@ -27,13 +27,13 @@ def create(
 ) -> None:
     """Make an API key; it is shown this once. It reads and forecasts where no scope is named."""
     with open_client(url) as api:
-        made = api.create_api_key(name, scopes or ("read", "forecast"), expires_in=parse_duration(f"{days}d"))
+        key = api.create_api_key(name, scopes or ("read", "forecast"), expires_in=parse_duration(f"{days}d"))
     if as_json:
-        output.print_json(made)
+        output.print_json(key)
         return
-    output.print_fields([("key", made.key)])
+    output.print_fields([("key", key.key)])
     output.report(
-        f"keep it now, it is not shown again; it ends on {output.format_timestamp(made.expires_at)} UTC. "
+        f"keep it now, it is not shown again; it ends on {output.format_timestamp(key.expires_at)} UTC. "
         "Use it as QUANTIS_API_KEY"
     )
 

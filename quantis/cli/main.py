@@ -42,8 +42,8 @@ app = typer.Typer(
 )
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(requested: bool) -> None:
+    if requested:
         sys.stdout.write(quantis.__version__ + "\n")
         raise typer.Exit
 
@@ -83,9 +83,9 @@ def run(arguments: Sequence[str]) -> int:
     as_json = "--json" in arguments
     completion_init()  # the shells that may ask for completions
     try:
-        done = typer.main.get_command(app).main(list(arguments), prog_name="quantis", standalone_mode=False)
+        code = typer.main.get_command(app).main(list(arguments), prog_name="quantis", standalone_mode=False)
         sys.stdout.flush()
-        return done if isinstance(done, int) else 0
+        return code if isinstance(code, int) else 0
     except QuantisError as error:
         output.print_error(error, as_json=as_json)
         return error.exit_code

@@ -91,11 +91,11 @@ def card(
 ) -> None:
     """The model card in Markdown: what it is, its data, its figures, its limits and what made it."""
     with open_client(url) as api:
-        found = api.card(model)
+        model_card = api.card(model)
     if as_json:
-        output.print_json(found)
+        output.print_json(model_card)
     else:
-        sys.stdout.write(output.sanitize(found.markdown))
+        sys.stdout.write(output.sanitize(model_card.markdown))
 
 
 @app.command()
@@ -129,31 +129,31 @@ def traffic(
     as_json: Json = False,
 ) -> None:
     """How the requests for a model's name are divided; with shares, divide them anew."""
-    wanted = _shares(shares or [])
+    requested = _shares(shares or [])
     with open_client(url) as api:
-        found = api.set_traffic(model, wanted) if wanted or off else api.traffic(model)
+        result = api.set_traffic(model, requested) if requested or off else api.traffic(model)
     if as_json:
-        output.print_json(found)
-    elif isinstance(found, Approval):
-        _say_it_waits(f"the traffic of {model}", found)
+        output.print_json(result)
+    elif isinstance(result, Approval):
+        _say_it_waits(f"the traffic of {model}", result)
     else:
-        output.report(f"{model}: {describe(found)}")
+        output.report(f"{model}: {describe(result)}")
 
 
-def _say_it_waits(what: str, approval: Approval) -> None:
+def _say_it_waits(change: str, approval: Approval) -> None:
     output.report(
-        f"asked for: {what} waits for a second person, who runs `quantis approvals approve {approval.id}`"
+        f"asked for: {change} waits for a second person, who runs `quantis approvals approve {approval.id}`"
     )
 
 
 def _shares(texts: Sequence[str]) -> dict[int, int]:
-    found: dict[int, int] = {}
+    percent_by_version: dict[int, int] = {}
     for text in texts:
         version, _, percent = text.partition("=")
         if not (version.isdecimal() and percent.isdecimal()):
             raise InvalidInput(f"{text!r} is no share; write VERSION=PERCENT, such as 4=10")
-        found[int(version)] = int(percent)
-    return found
+        percent_by_version[int(version)] = int(percent)
+    return percent_by_version
 
 
 def show_leaderboard(board: Leaderboard) -> None:
@@ -168,7 +168,7 @@ def show_leaderboard(board: Leaderboard) -> None:
 def show_rows(rows: Sequence[LeaderboardRow]) -> None:
     """The rows of a leaderboard; the verdict is that of the test against the best seasonal naive."""
     numbers = ("MASE", "WQL", "WAPE", "cover 80", "skill", "p", "seconds", "size")
-    shown = [
+    cells = [
         (
             row.rank,
             f"{row.model}{' *' if row.chosen else ''}",
@@ -181,12 +181,12 @@ def show_rows(rows: Sequence[LeaderboardRow]) -> None:
         )
         for row in rows
     ]
-    output.print_table(("#", "model", *numbers, "against naive"), shown, right=("#", *numbers))
+    output.print_table(("#", "model", *numbers, "against naive"), cells, right=("#", *numbers))
 
 
 def _verdict(row: LeaderboardRow) -> str:
-    fallen = f", {row.fallbacks} series by a simpler method" if row.fallbacks else ""
-    return f"{row.verdict}{fallen}"
+    fallbacks = f", {row.fallbacks} series by a simpler method" if row.fallbacks else ""
+    return f"{row.verdict}{fallbacks}"
 
 
 def _size(size: int | None) -> str:
@@ -201,10 +201,10 @@ def _experiment(api: Client, name: str) -> str:
         versions = api.model_versions(name)
     except NotFound:
         return name
-    made = [v for v in versions if v.experiment]
-    if not made:
+    with_experiment = [v for v in versions if v.experiment]
+    if not with_experiment:
         return name
-    return str(max(made, key=lambda v: v.version).experiment)
+    return str(max(with_experiment, key=lambda v: v.version).experiment)
 
 
 def _metrics(version: ModelVersion) -> str:

@@ -50,10 +50,10 @@ def parse_timestamp(text: str | datetime) -> datetime:
 
 def parse_duration(text: str) -> timedelta:
     """A length of time such as 30min, 1h or 2d."""
-    found = re.fullmatch(r"(\d{1,6})\s*(s|min|h|d|w)", text.strip(), re.IGNORECASE)
-    if not found:
+    match = re.fullmatch(r"(\d{1,6})\s*(s|min|h|d|w)", text.strip(), re.IGNORECASE)
+    if not match:
         raise typer.BadParameter(f"{text!r} is no length of time; write it as 30min, 1h or 2d")
-    return timedelta(**{_UNITS[found[2].lower()]: int(found[1])})
+    return timedelta(**{_UNITS[match[2].lower()]: int(match[1])})
 
 
 def split_names(text: str | None) -> tuple[str, ...]:

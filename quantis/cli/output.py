@@ -23,8 +23,8 @@ _TERMINAL_CODE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 
 def sanitize(text: object) -> str:
     """Text without colours and the control characters by which data could steer a terminal."""
-    plain = _TERMINAL_CODE.sub("", str(text))
-    return "".join(c for c in plain if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf"))
+    text_only = _TERMINAL_CODE.sub("", str(text))
+    return "".join(c for c in text_only if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf"))
 
 
 def console(stream: TextIO | None = None) -> Console:
@@ -61,14 +61,14 @@ def print_table(
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    grid = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for column in columns:
-        drawn.add_column(column, justify="right" if column in right else "left", no_wrap=True)
+        grid.add_column(column, justify="right" if column in right else "left", no_wrap=True)
     for row in rows:
-        drawn.add_row(*(Text(sanitize(cell)) for cell in row))
+        grid.add_row(*(Text(sanitize(cell)) for cell in row))
     screen = console()
     with screen.capture() as drawing:
-        screen.print(drawn)
+        screen.print(grid)
     sys.stdout.write("".join(f"{line.rstrip()}\n" for line in drawing.get().splitlines()))
 
 
@@ -95,9 +95,9 @@ def print_findings(items: Sequence[Finding]) -> None:
     """The findings of a check, most severe first, on stderr."""
     order = {"error": 0, "warning": 1, "info": 2}
     for item in sorted(items, key=lambda item: order[item.severity]):
-        where = [item.series and f"series {item.series}", item.row and f"row {item.row}", item.column]
-        place = ", ".join(str(part) for part in where if part)
-        report(f"  {item.severity.value:<7}  {item.code}  {item.message}{f'  ({place})' if place else ''}")
+        parts = [item.series and f"series {item.series}", item.row and f"row {item.row}", item.column]
+        location = ", ".join(str(part) for part in parts if part)
+        report(f"  {item.severity.value:<7}  {item.code}  {item.message}{f'  ({location})' if location else ''}")
 
 
 def print_error(error: QuantisError, *, as_json: bool) -> None:
@@ -106,9 +106,9 @@ def print_error(error: QuantisError, *, as_json: bool) -> None:
         body: dict[str, Any] = {"code": error.code, "message": error.message}
         if error.errors:
             body["errors"] = error.errors
-        found = getattr(error, "findings", None)
-        if found:
-            body["findings"] = [item.model_dump(mode="json") for item in found]
+        error_findings = getattr(error, "findings", None)
+        if error_findings:
+            body["findings"] = [item.model_dump(mode="json") for item in error_findings]
         print_json({"error": body})
         return
     report(f"error: {error.message}{_remedy(error)}")

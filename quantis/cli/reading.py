@@ -44,7 +44,7 @@ def options(
     for old, new in pairs:
         if not old or not new:
             raise typer.BadParameter("--map takes a column and its new name, such as date=ds")
-    given: dict[str, Any] = {
+    values: dict[str, Any] = {
         "delimiter": "\t" if delimiter in ("tab", "\\t") else delimiter,
         "decimal": decimal,
         "encoding": encoding,
@@ -52,7 +52,7 @@ def options(
         "time_zone": time_zone,
         "columns": dict(pairs),
     }
-    return checked(ReadOptions, **{key: value for key, value in given.items() if value is not None})
+    return checked(ReadOptions, **{key: value for key, value in values.items() if value is not None})
 
 
 def source(text: str) -> Path | str:

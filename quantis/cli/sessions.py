@@ -22,13 +22,13 @@ def list_sessions(url: Url = None, as_json: Json = False) -> None:
         return
     rows = [
         (
-            one.id,
-            output.format_timestamp(one.used_at),
-            one.address,
-            one.agent[:40],
-            "here" if one.current else "",
+            session.id,
+            output.format_timestamp(session.used_at),
+            session.address,
+            session.agent[:40],
+            "here" if session.current else "",
         )
-        for one in sessions
+        for session in sessions
     ]
     output.print_table(("id", "last used (UTC)", "address", "program", ""), rows)
 
@@ -47,7 +47,7 @@ def end(
         raise typer.BadParameter("name one session, or --others")
     with open_client(url) as api:
         api.end_session(session) if session else api.end_other_sessions()
-    ended = session or "others"
-    output.print_json({"ended": ended}) if as_json else output.report(
+    target = session or "others"
+    output.print_json({"ended": target}) if as_json else output.report(
         f"signed out of {session or 'every other session'}"
     )

@@ -73,21 +73,21 @@ def change(
     as_json: Json = False,
 ) -> None:
     """Change somebody's role, shut them out, or take a lost second factor away."""
-    wanted = UserChange(role=role, disabled=disable, second_factor=False if reset_second_factor else None)
-    if not wanted.model_dump(exclude_none=True):
+    update = UserChange(role=role, disabled=disable, second_factor=False if reset_second_factor else None)
+    if not update.model_dump(exclude_none=True):
         raise typer.BadParameter(
             "say what is to change: --role, --disable, --enable or --reset-second-factor"
         )
     with open_client(url) as api:
-        user = api.change_user(_id_of(api, name), wanted)
+        user = api.change_user(_id_of(api, name), update)
     output.print_json(user) if as_json else output.report(f"{user.user_name}: {user.role}, {_state(user)}")
 
 
 def _id_of(api: Client, name: str) -> str:
-    found = [user.id for user in api.users() if user.user_name == name]
-    if not found:
+    matches = [user.id for user in api.users() if user.user_name == name]
+    if not matches:
         raise NotFound(f"no user {name!r} in your team; `quantis users ls` lists them")
-    return found[0]
+    return matches[0]
 
 
 def _state(user: User) -> str:

@@ -56,11 +56,11 @@ class Access:
                 return self._replace(refused, grant)
 
     def _replace(self, refused: str | None, grant: Grant) -> bool:
-        kept = self._store.get(self._url) if self._store else None
-        if kept and kept.access_token != refused and not kept.expired:
-            self.login = kept  # another process has done it
+        stored = self._store.get(self._url) if self._store else None
+        if stored and stored.access_token != refused and not stored.expired:
+            self.login = stored  # another process has done it
             return True
-        login = self._refreshed(kept or self.login, grant) or self._signed_in(grant)
+        login = self._refreshed(stored or self.login, grant) or self._signed_in(grant)
         if login is None:
             return False
         self.login = login

@@ -50,10 +50,10 @@ class Accounts:
 
         SecondFactorRequired when the user has one and `otp`, a code of it, is missing.
         """
-        fresh = Access(user=user, password=password, otp=otp)
-        me = _tried(self._connection, fresh)
-        if save and fresh.login:
-            _keep(self, fresh.login)
+        access = Access(user=user, password=password, otp=otp)
+        me = _tried(self._connection, access)
+        if save and access.login:
+            _keep(self, access.login)
         return me
 
     def login_with_key(self: _Caller, key: str, *, save: bool = False) -> User:

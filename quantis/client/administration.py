@@ -136,8 +136,8 @@ class Administration:
     def set_policy(self: _Caller, model: str, policy: Policy | str) -> ModelPolicy | Approval:
         """Stricter at once; looser is asked for, and an Approval comes back."""
         body = checked(ModelPolicy, policy=policy).model_dump_json()
-        answer = self._connection.send(Request("PUT", f"/v1/models/{part(model)}/policy", json=body))
-        return _decided(ModelPolicy, answer)
+        response = self._connection.send(Request("PUT", f"/v1/models/{part(model)}/policy", json=body))
+        return _decided(ModelPolicy, response)
 
     def promote(self: _Caller, name: str, version: int, alias: str = "champion") -> ModelVersion | Approval:
         """Point an alias at a version; Conflict when the gate says no.
@@ -184,9 +184,9 @@ class Administration:
         limit: int = 100,
     ) -> list[AuditEvent]:
         """Who changed what, or tried to, newest first."""
-        wanted: dict[str, Any] = {"actor": actor, "action": action, "since": moment_text(since)}
+        filters: dict[str, Any] = {"actor": actor, "action": action, "since": moment_text(since)}
         return self._all(
-            AuditEvent, "/audit-events", limit, outcome=outcome.value if outcome else None, **wanted
+            AuditEvent, "/audit-events", limit, outcome=outcome.value if outcome else None, **filters
         )
 
     def verify_audit(self: _Caller) -> AuditVerdict:
@@ -194,6 +194,6 @@ class Administration:
         return self._get(AuditVerdict, "/audit-events/verdict")
 
 
-def _decided(kind: type[T], answer: httpx.Response) -> T | Approval:
-    found = Approval if answer.status_code == 202 else kind
-    return found.model_validate_json(answer.content, extra="ignore")
+def _decided(kind: type[T], response: httpx.Response) -> T | Approval:
+    model = Approval if response.status_code == 202 else kind
+    return model.model_validate_json(response.content, extra="ignore")

@@ -100,9 +100,9 @@ def revealed(body: BaseModel) -> str:
     return json.dumps(values)
 
 
-def moment_text(moment: datetime | None) -> str | None:
+def moment_text(timestamp: datetime | None) -> str | None:
     """A time as a query holds it."""
-    return moment.isoformat() if moment else None
+    return timestamp.isoformat() if timestamp else None
 
 
 def part(text: str) -> str:

@@ -117,9 +117,9 @@ class Client(Accounts, Administration, Governance):
         `data` may be the address of a file that the platform fetches itself, such as s3://bucket/file.
         """
         if isinstance(data, str) and "://" in data:
-            wanted = checked(ImportRequest, url=data, options=options or ReadOptions())
+            request = checked(ImportRequest, url=data, options=options or ReadOptions())
             path = f"/datasets/{part(name)}/imports"
-            return self._send(UploadResult, "POST", path, wanted.model_dump_json(), repeatable=True)
+            return self._send(UploadResult, "POST", path, request.model_dump_json(), repeatable=True)
         return self._upload(UploadResult, f"/datasets/{part(name)}/versions", data, file, options)
 
     def versions(self, name: str, *, limit: int = 1000) -> list[DatasetVersion]:
@@ -144,8 +144,8 @@ class Client(Accounts, Administration, Governance):
         """One stored series as it was known at `as_of` (now when absent)."""
         path = f"/datasets/{part(name)}/series/{part(unique_id)}"
         bounds = {"as_of": as_of, "start": start, "end": end}
-        moments: dict[str, Any] = {key: moment_text(value) for key, value in bounds.items()}
-        return self._get(StoredSeries, path, version=version, **moments)
+        times: dict[str, Any] = {key: moment_text(value) for key, value in bounds.items()}
+        return self._get(StoredSeries, path, version=version, **times)
 
     def append(self, name: str, series: Sequence[ObservedSeries]) -> AppendResult:
         """Append live values or corrections; the same again changes nothing."""

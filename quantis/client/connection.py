@@ -67,9 +67,9 @@ class Connection:
 
     def read(self, kind: type[T], request: Request) -> T:
         """The answer as a value; fields that this client does not know yet are left out."""
-        answer = self.send(request)
+        response = self.send(request)
         try:
-            return TypeAdapter(kind).validate_json(answer.content, extra="ignore")
+            return TypeAdapter(kind).validate_json(response.content, extra="ignore")
         except ValidationError as error:
             raise Unavailable(
                 f"{request.method} {self.url}{request.path} answered what is no {kind.__name__}; is this address "
@@ -162,14 +162,14 @@ class Connection:
     def _unreached(self, error: httpx.TransportError) -> Unavailable | TimedOut:
         if isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout):
             return TimedOut(f"{self.url} did not answer in time; ask again, or give a longer timeout")
-        why = str(error) or type(error).__name__
-        if "CERTIFICATE_VERIFY_FAILED" in why:
+        reason = str(error) or type(error).__name__
+        if "CERTIFICATE_VERIFY_FAILED" in reason:
             return Unavailable(
-                f"the certificate of {self.url} is of nobody whom this machine trusts ({why}); "
+                f"the certificate of {self.url} is of nobody whom this machine trusts ({reason}); "
                 "name the file of its CA in QUANTIS_CA_FILE"
             )
         return Unavailable(
-            f"cannot reach Quantis at {self.url} ({why}); start it with `quantis up`, "
+            f"cannot reach Quantis at {self.url} ({reason}); start it with `quantis up`, "
             "or set QUANTIS_URL to where it runs"
         )
 

@@ -24,11 +24,11 @@ class Login(Frozen):
     user_name: str = ""
 
     @classmethod
-    def from_answer(cls, answer: TokenResponse, user_name: str) -> Login:
+    def from_answer(cls, response: TokenResponse, user_name: str) -> Login:
         return cls(
-            access_token=answer.access_token,
-            refresh_token=answer.refresh_token,
-            expires_at=datetime.now(UTC) + timedelta(seconds=answer.expires_in),
+            access_token=response.access_token,
+            refresh_token=response.refresh_token,
+            expires_at=datetime.now(UTC) + timedelta(seconds=response.expires_in),
             user_name=user_name,
         )
 

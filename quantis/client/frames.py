@@ -22,16 +22,16 @@ def forecast_frame(response: ForecastResponse, *, name: str = "Model") -> pa.Tab
     `Model` is the mean; each pair of quantiles q and 1 - q is one interval. One row per series and
     step; a refused series has none. Intervals that only some series have are null in the others.
     """
-    answered = [entry for entry in response.forecasts if entry.ds]
-    known = {quantile for entry in answered for quantile in entry.quantiles}
+    entries = [entry for entry in response.forecasts if entry.ds]
+    quantiles = {q for entry in entries for q in entry.quantiles}
     columns: dict[str, Any] = {
-        ID: pa.array([entry.unique_id for entry in answered for _ in entry.ds], pa.string()),
-        DS: pa.array([time for entry in answered for time in entry.ds], TIMESTAMP),
-        name: pa.array([value for entry in answered for value in entry.mean], pa.float64()),
+        ID: pa.array([entry.unique_id for entry in entries for _ in entry.ds], pa.string()),
+        DS: pa.array([time for entry in entries for time in entry.ds], TIMESTAMP),
+        name: pa.array([value for entry in entries for value in entry.mean], pa.float64()),
     }
-    for level, low, high in intervals(known):
-        for side, quantile in (("lo", low), ("hi", high)):
-            values = [v for entry in answered for v in entry.quantiles.get(quantile, [None] * len(entry.ds))]
+    for level, low, high in intervals(quantiles):
+        for side, q in (("lo", low), ("hi", high)):
+            values = [v for entry in entries for v in entry.quantiles.get(q, [None] * len(entry.ds))]
             columns[f"{name}-{side}-{level}"] = pa.array(values, pa.float64())
     return pa.table(columns)
 
@@ -39,12 +39,12 @@ def forecast_frame(response: ForecastResponse, *, name: str = "Model") -> pa.Tab
 def intervals(quantiles: set[str]) -> list[tuple[str, str, str]]:
     """The central intervals among quantiles as (level in percent, low, high), narrowest first."""
     by_value = {round(float(text), 6): text for text in quantiles}
-    found = [
+    pairs = [
         (round(100 * (1 - 2 * low), 4), text, by_value[round(1 - low, 6)])
         for low, text in by_value.items()
         if low < 0.5 and round(1 - low, 6) in by_value
     ]
-    return [(f"{level:g}", low, high) for level, low, high in sorted(found)]
+    return [(f"{level:g}", low, high) for level, low, high in sorted(pairs)]
 
 
 def series_requests(history: Any, future: Any | None, roles: Roles) -> list[SeriesRequest]:
@@ -53,35 +53,35 @@ def series_requests(history: Any, future: Any | None, roles: Roles) -> list[Seri
     `history` holds `unique_id, ds, y` and the covariates; `future` holds `unique_id, ds` and the
     known-future covariates of the steps to forecast. Times without a zone are UTC.
     """
-    past = _sorted(history, (ID, DS, Y))
-    ahead = _sorted(future, (ID, DS, *roles.futr_exog)) if future is not None else None
-    following = dict(series_slices(ahead[ID])) if ahead is not None else {}
+    history_table = _sorted(history, (ID, DS, Y))
+    future_table = _sorted(future, (ID, DS, *roles.futr_exog)) if future is not None else None
+    future_rows = dict(series_slices(future_table[ID])) if future_table is not None else {}
     requests = []
-    for unique_id, rows in series_slices(past[ID]):
-        part = past.slice(rows.start, rows.stop - rows.start)
-        after = following.get(unique_id)
-        later = ahead.slice(after.start, after.stop - after.start) if ahead is not None and after else None
-        requests.append(_request(unique_id, part, later, roles))
+    for unique_id, rows in series_slices(history_table[ID]):
+        series_history = history_table.slice(rows.start, rows.stop - rows.start)
+        span = future_rows.get(unique_id)
+        series_future = future_table.slice(span.start, span.stop - span.start) if future_table is not None and span else None
+        requests.append(_request(unique_id, series_history, series_future, roles))
     return requests
 
 
-def _request(unique_id: str, past: pa.Table, later: pa.Table | None, roles: Roles) -> SeriesRequest:
-    held = [column for column in roles.futr_exog if column in past.column_names or later is not None]
+def _request(unique_id: str, history: pa.Table, future: pa.Table | None, roles: Roles) -> SeriesRequest:
+    future_columns = [column for column in roles.futr_exog if column in history.column_names or future is not None]
     return checked(
         SeriesRequest,
         unique_id=unique_id,
-        ds=past[DS].to_pylist(),
-        y=_values(past[Y]),
-        hist_exog={c: _values(past[c]) for c in roles.hist_exog if c in past.column_names},
-        futr_exog={c: _known_values(c, past, later) for c in held},
-        stat_exog={c: _values(past[c])[-1] for c in roles.stat_exog if c in past.column_names},
+        ds=history[DS].to_pylist(),
+        y=_values(history[Y]),
+        hist_exog={c: _values(history[c]) for c in roles.hist_exog if c in history.column_names},
+        futr_exog={c: _known_values(c, history, future) for c in future_columns},
+        stat_exog={c: _values(history[c])[-1] for c in roles.stat_exog if c in history.column_names},
     )
 
 
-def _known_values(column: str, past: pa.Table, later: pa.Table | None) -> list[Any]:
+def _known_values(column: str, history: pa.Table, future: pa.Table | None) -> list[Any]:
     """Over history and horizon, or the horizon alone where the history does not have it."""
-    before = _values(past[column]) if column in past.column_names else []
-    return before + (_values(later[column]) if later is not None else [])
+    observed = _values(history[column]) if column in history.column_names else []
+    return observed + (_values(future[column]) if future is not None else [])
 
 
 def _values(column: pa.ChunkedArray) -> list[Any]:

@@ -45,8 +45,8 @@ _BY_STATUS: dict[int, type[QuantisError]] = {
 def error_of(response: httpx.Response) -> QuantisError:
     """The error that an answer of status 400 or more stands for; its body must have been read."""
     if response.is_redirect:
-        there = httpx.URL(response.headers.get("Location", "")).copy_with(raw_path=b"")
-        return InvalidInput(f"this address sends to {there}; use that one (QUANTIS_URL, or --url)")
+        target = httpx.URL(response.headers.get("Location", "")).copy_with(raw_path=b"")
+        return InvalidInput(f"this address sends to {target}; use that one (QUANTIS_URL, or --url)")
     problem = _body(response)
     kind = {kind.code: kind for kind in all_errors()}.get(str(problem.get("code")))
     kind = kind or _BY_STATUS.get(response.status_code, QuantisError)
@@ -74,12 +74,12 @@ def invalid(error: ValidationError) -> InvalidInput:
         }
         for item in error.errors(include_url=False, include_input=False, include_context=False)
     ]
-    places = (item["pointer"].strip("/") for item in details)
-    said = "; ".join(
-        f"{place}: {item['message']}" if place else item["message"]
-        for place, item in list(zip(places, details, strict=True))[:3]
+    pointers = (item["pointer"].strip("/") for item in details)
+    message = "; ".join(
+        f"{pointer}: {item['message']}" if pointer else item["message"]
+        for pointer, item in list(zip(pointers, details, strict=True))[:3]
     )
-    return InvalidInput(said, errors=details)
+    return InvalidInput(message, errors=details)
 
 
 def _made(kind: type[QuantisError], message: str, problem: dict[str, Any]) -> QuantisError:
@@ -108,5 +108,5 @@ def _findings(raw: object) -> list[Finding]:
 
 
 def _plain(response: httpx.Response) -> str:
-    said = f"{response.request.method} {response.request.url} answered {response.status_code}"
-    return f"{said} {response.reason_phrase}, which is not an answer of Quantis; check the server's address"
+    summary = f"{response.request.method} {response.request.url} answered {response.status_code}"
+    return f"{summary} {response.reason_phrase}, which is not an answer of Quantis; check the server's address"

@@ -63,14 +63,14 @@ def write_arrow(
 def _stream(
     source: Path | bytes, name: str, media_type: str | None, limits: ReadLimits, options: ReadOptions
 ) -> Iterator[tuple[pa.Schema, Iterator[pa.RecordBatch]]]:
-    shown = printable(name)
-    with opened(source, shown, limits) as bytes_:
-        kind = kind_of(bytes_, media_type, shown)
+    display_name = printable(name)
+    with opened(source, display_name, limits) as content:
+        kind = kind_of(content, media_type, display_name)
         try:
-            yield _batches(kind, bytes_, shown, limits, options).plain(shown, limits)
+            yield _batches(kind, content, display_name, limits, options).plain(display_name, limits)
         except MemoryError as error:  # Arrow's own is one of them
             raise TooLarge(
-                f"{shown} unpacks to more memory than is allowed, though it has {bytes_.packed:,} bytes;"
+                f"{display_name} unpacks to more memory than is allowed, though it has {content.packed:,} bytes;"
                 " split it by series"
             ) from error
         except (
@@ -82,7 +82,7 @@ def _stream(
             OverflowError,
         ) as error:
             reason = printable(str(error).partition("\n")[0], 200)
-            raise InvalidInput(f"{shown} cannot be read as {kind}: {reason}") from error
+            raise InvalidInput(f"{display_name} cannot be read as {kind}: {reason}") from error
 
 
 def _batches(kind: str, source: Source, name: str, limits: ReadLimits, options: ReadOptions) -> Batches:

@@ -58,10 +58,10 @@ class Batches:
                 size += _plain_size(column, field_.name, name, limits)
             check_growth(size, limits.memory, self.packed, name, limits)
             if batch.num_rows:
-                plain = [
+                columns = [
                     _plain(column, field_.type) for field_, column in zip(schema, batch.columns, strict=True)
                 ]
-                yield pa.record_batch(plain, schema=schema)
+                yield pa.record_batch(columns, schema=schema)
 
 
 def written(notes: list[Note]) -> dict[bytes, bytes] | None:
@@ -83,9 +83,9 @@ def _plain_size(column: pa.Array, name_of: str, name: str, limits: ReadLimits) -
         return int(column.nbytes)
     coded = pa.types.is_dictionary(kind)
     lengths = pc.binary_length(column.dictionary if coded else column)
-    longest = pc.max(lengths).as_py() or 0
-    if longest > limits.cell_bytes:
-        raise too_long_cell(name_of, longest, name, limits)
+    max_length = pc.max(lengths).as_py() or 0
+    if max_length > limits.cell_bytes:
+        raise too_long_cell(name_of, max_length, name, limits)
     if coded:
         lengths = lengths.take(column.indices)
     return int(pc.sum(lengths).as_py() or 0) + 4 * len(column)

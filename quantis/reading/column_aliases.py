@@ -26,5 +26,5 @@ def is_key(column: str, names: Sequence[str], options: ReadOptions) -> bool:
     if options.columns.get(column, column) in (ID, DS, KNOWN_AT):
         return True
     present = {options.columns.get(name, name) for name in names}
-    usual = [known for key in (ID, DS) if key not in present for known in (key, *USUAL[key])]
+    usual = [alias for key in (ID, DS) if key not in present for alias in (key, *USUAL[key])]
     return folded(column) in usual

@@ -28,7 +28,7 @@ _ROWS = 8192  # of Parquet or JSON decoded at a time
 def parquet_batches(source: Source, name: str, limits: ReadLimits) -> Batches:
     """Texts stay dictionary-coded until their length is known."""
 
-    def opened(coded: list[str]) -> pq.ParquetFile:
+    def open_parquet(coded: list[str]) -> pq.ParquetFile:
         return pq.ParquetFile(
             source.open(),
             read_dictionary=coded,
@@ -36,10 +36,10 @@ def parquet_batches(source: Source, name: str, limits: ReadLimits) -> Batches:
             thrift_container_size_limit=1_000_000,
         )
 
-    first = opened([])
+    first = open_parquet([])
     check_schema(first.schema_arrow, name, limits)
     check_counts(first.metadata.num_rows, len(first.schema_arrow), name, limits)
-    file = opened([field.name for field in first.schema_arrow if is_text(field.type)])
+    file = open_parquet([field.name for field in first.schema_arrow if is_text(field.type)])
     stream = file.iter_batches(batch_size=_ROWS, use_threads=False)
     return Batches(file.schema_arrow.remove_metadata(), stream, source.packed)
 
@@ -63,14 +63,14 @@ def json_batches(source: Source, name: str, limits: ReadLimits) -> Batches:
     check_names(list(columns), name, limits)
     lengths = {len(values) for values in columns.values()}
     if len(lengths) != 1:
-        shown = ", ".join(f"{printable(key)} {len(values):,}" for key, values in list(columns.items())[:5])
+        examples = ", ".join(f"{printable(key)} {len(values):,}" for key, values in list(columns.items())[:5])
         raise InvalidInput(
-            f"{name} has columns of different lengths ({shown}); give one value per row in each"
+            f"{name} has columns of different lengths ({examples}); give one value per row in each"
         )
     rows = lengths.pop()
     check_counts(rows, len(columns), name, limits)
-    made = pa.table({key: _column(key, values, name) for key, values in columns.items()})
-    return Batches(made.schema, iter(made.to_batches(max_chunksize=_ROWS)), source.packed)
+    table = pa.table({key: _column(key, values, name) for key, values in columns.items()})
+    return Batches(table.schema, iter(table.to_batches(max_chunksize=_ROWS)), source.packed)
 
 
 def _object(raw: bytes, name: str) -> dict[str, list[Any]]:
@@ -98,10 +98,10 @@ def _object(raw: bytes, name: str) -> dict[str, list[Any]]:
 def _column(key: str, values: list[Any], name: str) -> pa.Array:
     """Numbers, booleans or texts; a mixture is text, for the check to name what does not belong."""
     kinds = {type(value) for value in values} - {type(None)}
-    for place, value in enumerate(values) if kinds - {bool, int, float, str} else ():
+    for row, value in enumerate(values) if kinds - {bool, int, float, str} else ():
         if isinstance(value, list | dict):
             raise InvalidInput(
-                f"{name} has a nested value in {printable(key)!r} at row {place + 1:,}; use plain ones"
+                f"{name} has a nested value in {printable(key)!r} at row {row + 1:,}; use plain ones"
             )
     if kinds <= {int, float} and kinds:
         return pa.array([None if value is None else float(value) for value in values], pa.float64())
@@ -121,7 +121,7 @@ def _no_constant(constant: str) -> NoReturn:
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
+    mapping = dict(pairs)
+    if len(mapping) != len(pairs):
         raise ValueError("an object has the same key twice")
-    return made
+    return mapping

@@ -116,34 +116,34 @@ def _codec(dialect: Dialect) -> str:
 
 def _kinds(batches: Iterable[pa.RecordBatch], forced: set[str], dialect: Dialect) -> dict[str, pa.DataType]:
     """The narrowest kind that holds every cell of each column: flag, number or text."""
-    found: dict[str, pa.DataType | None] = {}
+    kind_by_column: dict[str, pa.DataType | None] = {}
     for batch in batches:
         for field, column in zip(batch.schema, batch.columns, strict=True):
-            known = found.setdefault(field.name, _TEXT if field.name in forced else None)
-            if known == _TEXT:
+            previous = kind_by_column.setdefault(field.name, _TEXT if field.name in forced else None)
+            if previous == _TEXT:
                 continue
             kind = _kind(column, dialect)
-            found[field.name] = kind if known in (None, kind) else known if kind is None else _TEXT
-    return {name: kind or _NUMBER for name, kind in found.items()}
+            kind_by_column[field.name] = kind if previous in (None, kind) else previous if kind is None else _TEXT
+    return {name: kind or _NUMBER for name, kind in kind_by_column.items()}
 
 
 def _kind(column: pa.Array, dialect: Dialect) -> pa.DataType | None:
     """None where every cell is empty."""
-    given = column.dictionary_encode().dictionary
-    given = given.filter(pc.invert(pc.is_in(given, pa.array(_NULLS))))
-    if len(given) == 0:
+    values = column.dictionary_encode().dictionary
+    values = values.filter(pc.invert(pc.is_in(values, pa.array(_NULLS))))
+    if len(values) == 0:
         return None
-    if pc.all(pc.is_in(pc.utf8_lower(given), pa.array(["true", "false"]))).as_py():
+    if pc.all(pc.is_in(pc.utf8_lower(values), pa.array(["true", "false"]))).as_py():
         return _FLAG
-    if pc.any(pc.match_substring_regex(given, _ZERO_LED)).as_py():
+    if pc.any(pc.match_substring_regex(values, _ZERO_LED)).as_py():
         return _TEXT  # codes such as 007 are no quantities
-    plain = pc.utf8_trim_whitespace(given)
+    trimmed = pc.utf8_trim_whitespace(values)
     if dialect.decimal == ",":
-        if pc.any(pc.match_substring(plain, ".")).as_py():
+        if pc.any(pc.match_substring(trimmed, ".")).as_py():
             return _TEXT
-        plain = pc.replace_substring(plain, ",", ".")
+        trimmed = pc.replace_substring(trimmed, ",", ".")
     try:
-        plain.cast(_NUMBER)
+        trimmed.cast(_NUMBER)
     except pa.ArrowInvalid:
         return _TEXT
     return _NUMBER

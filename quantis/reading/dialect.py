@@ -81,8 +81,8 @@ def _quote(text: str) -> str:
 
 def _delimiter(text: str, quote: str) -> str:
     """The one that the first lines have equally often, the more often the better."""
-    bare = re.sub(rf"{quote}[^{quote}]*{quote}", "", text) if quote else text
-    lines = [line for line in bare.splitlines()[:20] if line.strip(" \r\n")]
+    unquoted = re.sub(rf"{quote}[^{quote}]*{quote}", "", text) if quote else text
+    lines = [line for line in unquoted.splitlines()[:20] if line.strip(" \r\n")]
     whole = lines[:-1] if len(lines) > 2 and len(text) >= _SNIFFED // 4 else lines
 
     def score(mark: str) -> tuple[bool, int]:

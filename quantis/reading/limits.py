@@ -54,14 +54,14 @@ def check_size(size: int, name: str, limits: ReadLimits) -> None:
         raise InvalidInput(f"{name} is empty; give a header and at least one row")
 
 
-def check_growth(grown: int, most: int, packed: int, name: str, limits: ReadLimits) -> None:
+def check_growth(size: int, max_size: int, packed: int, name: str, limits: ReadLimits) -> None:
     """Refuse what unpacks to more than is allowed, or to many times its size."""
-    if grown > limits.ratio_from and grown > limits.ratio * packed:
+    if size > limits.ratio_from and size > limits.ratio * packed:
         raise TooLarge(
             f"{name} unpacks to more than {limits.ratio} times its {packed:,} bytes; send it less compressed"
         )
-    if grown > most:
-        raise TooLarge(f"{name} decodes to more than {most:,} bytes; split it by series")
+    if size > max_size:
+        raise TooLarge(f"{name} decodes to more than {max_size:,} bytes; split it by series")
 
 
 def check_counts(rows: int, columns: int, name: str, limits: ReadLimits) -> None:
@@ -79,15 +79,15 @@ def check_counts(rows: int, columns: int, name: str, limits: ReadLimits) -> None
 
 def check_names(names: list[str], name: str, limits: ReadLimits) -> None:
     check_counts(1, len(names), name, limits)
-    seen: set[str] = set()
+    names_so_far: set[str] = set()
     for column in names:
         if not column or len(column) > 128 or not column.isprintable():
             raise InvalidInput(
                 f"{name} has a column named {printable(column)!r}; use 1 to 128 printable characters"
             )
-        if column in seen:
+        if column in names_so_far:
             raise InvalidInput(f"{name} has column {column!r} twice; rename one")
-        seen.add(column)
+        names_so_far.add(column)
 
 
 def check_schema(schema: pa.Schema, name: str, limits: ReadLimits) -> None:

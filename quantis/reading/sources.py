@@ -79,34 +79,34 @@ def opened(source: Path | bytes, name: str, limits: ReadLimits) -> Iterator[Sour
     try:
         size = source.stat().st_size if isinstance(source, Path) else len(source)
         check_size(size, name, limits)
-        plain = Source(source, size, size)
-        method = next((how for magic, how in _PACKED.items() if plain.head(4).startswith(magic)), None)
+        raw_source = Source(source, size, size)
+        method = next((codec for magic, codec in _PACKED.items() if raw_source.head(4).startswith(magic)), None)
     except FileNotFoundError as error:
         raise NotFound(f"{name} does not exist; check the path") from error
     except OSError as error:
         raise InvalidInput(f"{name} cannot be opened: {error.strerror}") from error
     if method is None:
-        yield plain
+        yield raw_source
         return
     with tempfile.TemporaryFile(prefix="quantis-unpacked-") as target:
-        yield _unpacked(plain, method, target, name, limits)
+        yield _unpacked(raw_source, method, target, name, limits)
 
 
 def _unpacked(source: Source, method: str, target: Any, name: str, limits: ReadLimits) -> Source:
-    grown = 0
+    size = 0
     try:
         with source.open() as raw, pa.CompressedInputStream(raw, method) as stream:
             while chunk := stream.read(MIB):
-                grown += len(chunk)
-                check_growth(grown, limits.unpacked, source.size, name, limits)
+                size += len(chunk)
+                check_growth(size, limits.unpacked, source.size, name, limits)
                 target.write(chunk)
     except (pa.ArrowException, OSError, EOFError) as error:
         reason = printable(str(error).partition("\n")[0], 120)
-        said = _TRUNCATED if "runcated" in reason or "end of" in reason else reason
-        raise InvalidInput(f"{name} cannot be unpacked as {method}: {said}") from error
+        reason_text = _TRUNCATED if "runcated" in reason or "end of" in reason else reason
+        raise InvalidInput(f"{name} cannot be unpacked as {method}: {reason_text}") from error
     target.flush()
-    unpacked = Source(target, grown, source.size)
-    if grown == 0:
+    unpacked = Source(target, size, source.size)
+    if size == 0:
         raise InvalidInput(f"{name} is empty once unpacked; give a header and at least one row")
     if unpacked.head(4).startswith(tuple(_PACKED)):
         raise InvalidInput(f"{name} is compressed twice; compress it once")
@@ -116,16 +116,16 @@ def _unpacked(source: Source, method: str, target: Any, name: str, limits: ReadL
 def kind_of(source: Source, media_type: str | None, name: str) -> str:
     """csv, parquet, arrow or json: by the media type, else by the content."""
     if media_type is not None:
-        bare = media_type.partition(";")[0].strip().lower()
-        if bare in MEDIA_TYPES:
-            return MEDIA_TYPES[bare]
-        if bare not in _UNDECIDED:
-            known = ", ".join(sorted(MEDIA_TYPES))
-            raise UnsupportedMedia(f"media type {printable(bare)!r} is not read; send one of {known}")
+        media = media_type.partition(";")[0].strip().lower()
+        if media in MEDIA_TYPES:
+            return MEDIA_TYPES[media]
+        if media not in _UNDECIDED:
+            accepted = ", ".join(sorted(MEDIA_TYPES))
+            raise UnsupportedMedia(f"media type {printable(media)!r} is not read; send one of {accepted}")
     head = source.head(64)
-    for magic, what in _FOREIGN.items():
+    for magic, description in _FOREIGN.items():
         if head.startswith(magic):
-            raise InvalidInput(f"{name} is {what}")
+            raise InvalidInput(f"{name} is {description}")
     if head.startswith(b"PAR1"):
         return PARQUET
     if head.startswith((b"ARROW1", b"\xff\xff\xff\xff")):

@@ -45,11 +45,11 @@ class _HostProcess:
 
     @classmethod
     def start(cls) -> _HostProcess:
-        control, theirs = socket.socketpair()
-        with theirs:
+        control, host_socket = socket.socketpair()
+        with host_socket:
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", HOST_MODULE],
-                stdin=theirs.fileno(),
+                stdin=host_socket.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 cwd="/",
@@ -79,24 +79,24 @@ class _ReaderPool:
             raise Unavailable(f"{_AT_A_TIME} files are being read already; send it again in a moment")
         try:
             for _ in range(_MAX_HOSTS):
-                said = self._attempt(message, time.monotonic() + seconds)
-                if said:
-                    return said
+                response = self._attempt(message, time.monotonic() + seconds)
+                if response:
+                    return response
             raise Unavailable("the process that reads files ends again and again; is there memory enough?")
         finally:
             self._free.release()
 
-    def _attempt(self, request: bytes, until: float) -> bytes:
+    def _attempt(self, request: bytes, deadline: float) -> bytes:
         """An answer, or nothing when the host was killed, which takes its readers with it."""
-        ours, theirs = socket.socketpair()
-        with ours:
-            with theirs, self._lock:
+        caller_socket, reader_socket = socket.socketpair()
+        with caller_socket:
+            with reader_socket, self._lock:
                 host = self._running_host()
                 with suppress(ConnectionError):
-                    socket.send_fds(host.control, [b"."], [theirs.fileno()])
+                    socket.send_fds(host.control, [b"."], [reader_socket.fileno()])
             with suppress(ConnectionError):
-                if said := _exchange(ours, request, until):
-                    return said
+                if response := _exchange(caller_socket, request, deadline):
+                    return response
         host.stop()
         return b""
 
@@ -168,12 +168,12 @@ def check_untrusted_file(
     ):
         request = _request("check", path, folder, name, media_type, limits, options)
         request["spec"], request["freq"] = spec.model_dump(mode="json") if spec else None, freq
-        answer = _answer(request, limits or ReadLimits())
-        report = CheckReport.model_validate(answer["report"])
-        found = DatasetSpec.model_validate(answer["spec"])
-        if not answer["accepted"]:
-            return report, None, found
-        return report, load_checked_panel(Path(folder)), found
+        payload = _answer(request, limits or ReadLimits())
+        report = CheckReport.model_validate(payload["report"])
+        declared = DatasetSpec.model_validate(payload["spec"])
+        if not payload["accepted"]:
+            return report, None, declared
+        return report, load_checked_panel(Path(folder)), declared
 
 
 def load_checked_panel(folder: Path) -> Panel:
@@ -203,40 +203,40 @@ def _request(
 
 
 def _answer(request: dict[str, Any], limits: ReadLimits) -> dict[str, Any]:
-    shown = printable(request["name"])
+    display_name = printable(request["name"])
     try:
-        said = _POOL.request(json.dumps(request).encode(), limits.seconds)
+        response = _POOL.request(json.dumps(request).encode(), limits.seconds)
     except TimeoutError:
-        raise _out_of_time(shown, limits) from None
-    if not said.endswith(DONE):
-        _, died, code = said.rpartition(DIED)
-        raise _ended(int(code) if died else -signal.SIGKILL, shown, limits)
-    answer: dict[str, Any] = json.loads(said)
-    if "error" in answer:
-        raise _error(answer["error"])
-    return answer
+        raise _out_of_time(display_name, limits) from None
+    if not response.endswith(DONE):
+        _, died, code = response.rpartition(DIED)
+        raise _ended(int(code) if died else -signal.SIGKILL, display_name, limits)
+    payload: dict[str, Any] = json.loads(response)
+    if "error" in payload:
+        raise _error(payload["error"])
+    return payload
 
 
-def _exchange(connection: socket.socket, request: bytes, until: float) -> bytes:
-    connection.settimeout(max(until - time.monotonic(), 0.01))
+def _exchange(connection: socket.socket, request: bytes, deadline: float) -> bytes:
+    connection.settimeout(max(deadline - time.monotonic(), 0.01))
     connection.sendall(request)
     connection.shutdown(socket.SHUT_WR)
-    said = b""
+    response = b""
     with suppress(ConnectionResetError):  # so it ends when the reader was killed before it read the request
-        while more := _more(connection, until):
-            said += more
-    return said
+        while chunk := _more(connection, deadline):
+            response += chunk
+    return response
 
 
-def _more(connection: socket.socket, until: float) -> bytes:
-    connection.settimeout(max(until - time.monotonic(), 0.01))
+def _more(connection: socket.socket, deadline: float) -> bytes:
+    connection.settimeout(max(deadline - time.monotonic(), 0.01))
     return connection.recv(_CHUNK)
 
 
 def _sandbox_environment() -> dict[str, str]:
     """What the child needs and nothing else: no secret of the caller is in it."""
     return {
-        "PYTHONPATH": os.pathsep.join(place for place in sys.path if place),
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         "PYTHONHASHSEED": "0",
         "ARROW_DEFAULT_MEMORY_POOL": "system",  # others reserve address space ahead
         "JE_ARROW_MALLOC_CONF": "background_thread:false",  # a process that forks has one thread
@@ -247,24 +247,24 @@ def _sandbox_environment() -> dict[str, str]:
     }
 
 
-def _out_of_time(shown: str, limits: ReadLimits) -> QuantisError:
+def _out_of_time(display_name: str, limits: ReadLimits) -> QuantisError:
     return TooLarge(
-        f"{shown} takes more than {limits.seconds:g} s to read; it was given up: split it by series"
+        f"{display_name} takes more than {limits.seconds:g} s to read; it was given up: split it by series"
     )
 
 
-def _ended(code: int, shown: str, limits: ReadLimits) -> QuantisError:
+def _ended(code: int, display_name: str, limits: ReadLimits) -> QuantisError:
     if code in (-signal.SIGXCPU, -signal.SIGALRM):
-        return _out_of_time(shown, limits)
+        return _out_of_time(display_name, limits)
     return TooLarge(
-        f"{shown} could not be read within {limits.working_memory:,} bytes of memory, and its reader ended:"
+        f"{display_name} could not be read within {limits.working_memory:,} bytes of memory, and its reader ended:"
         " split it by series, or write the file anew if it is broken"
     )
 
 
-def _error(answer: dict[str, Any]) -> QuantisError:
-    kind = next((kind for kind in all_errors() if kind.__name__ == answer["kind"]), InvalidInput)
-    return kind(answer["message"])
+def _error(payload: dict[str, Any]) -> QuantisError:
+    kind = next((kind for kind in all_errors() if kind.__name__ == payload["kind"]), InvalidInput)
+    return kind(payload["message"])
 
 
 def _mapped(path: Path) -> pa.Table:

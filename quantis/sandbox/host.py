@@ -59,15 +59,15 @@ class Host:
             self._reap()
 
     def _take_order(self) -> bool:
-        said, descriptors, _, _ = socket.recv_fds(self._orders, 1, 1)
-        if not said:
+        order, descriptors, _, _ = socket.recv_fds(self._orders, 1, 1)
+        if not order:
             return False
         caller = socket.socket(fileno=descriptors[0])
         host = os.getpid()
         reader = os.fork()
         if reader == 0:
-            for other in (self._orders, *self._callers.values()):
-                other.close()
+            for inherited in (self._orders, *self._callers.values()):
+                inherited.close()
             _read(caller, host)
         self._callers[caller.fileno()], self._readers[caller.fileno()] = caller, reader
         self._poll.register(caller.fileno(), 0)  # tells only that it left
@@ -79,8 +79,8 @@ class Host:
 
     def _reap(self) -> None:
         for descriptor, reader in list(self._readers.items()):
-            done, status = os.waitpid(reader, os.WNOHANG)
-            if done:
+            exited, status = os.waitpid(reader, os.WNOHANG)
+            if exited:
                 del self._readers[descriptor]
                 self._poll.unregister(descriptor)
                 with self._callers.pop(descriptor) as caller:
@@ -107,8 +107,8 @@ def _read(caller: socket.socket, host: int) -> NoReturn:
         if sys.platform == "linux":
             ctypes.CDLL(None).prctl(_END_WITH_PARENT, signal.SIGKILL)
         if os.getppid() == host:
-            asked = b"".join(iter(lambda: caller.recv(_KEPT), b""))
-            caller.sendall(answer(asked) + DONE)
+            request = b"".join(iter(lambda: caller.recv(_KEPT), b""))
+            caller.sendall(answer(request) + DONE)
             code = 0
     finally:
         os._exit(code)

@@ -40,36 +40,36 @@ def answer(asked: bytes) -> bytes:
     os.chdir(request["folder"])
     tempfile.tempdir = request["folder"]
     try:
-        said = _work(request, limits)
+        response = _work(request, limits)
     except QuantisError as error:
-        said = {"error": {"kind": type(error).__name__, "message": error.message}}
+        response = {"error": {"kind": type(error).__name__, "message": error.message}}
     except MemoryError:
-        message = f"{printable(request['name'])} needs more memory than is allowed; split it by series"
-        said = {"error": {"kind": TooLarge.__name__, "message": message}}
+        text = f"{printable(request['name'])} needs more memory than is allowed; split it by series"
+        response = {"error": {"kind": TooLarge.__name__, "message": text}}
     except OSError as error:  # of the disk, not of the file that was sent
         kind = _DISK.get(error.errno or 0)
         if kind is None:
             raise
-        message = "the disk of the platform is full or fails, nothing was kept; try again when there is room"
-        said = {"error": {"kind": kind.__name__, "message": message}}
-    return json.dumps(said).encode()
+        text = "the disk of the platform is full or fails, nothing was kept; try again when there is room"
+        response = {"error": {"kind": kind.__name__, "message": text}}
+    return json.dumps(response).encode()
 
 
 def confine(limits: ReadLimits) -> None:
     """Bound this process: memory beyond what it has now, processor seconds, bytes of a file."""
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
-    own = int(Path("/proc/self/statm").read_text().split()[0]) * _PAGE if sys.platform == "linux" else 2**32
+    current = int(Path("/proc/self/statm").read_text().split()[0]) * _PAGE if sys.platform == "linux" else 2**32
     bounds = {
-        resource.RLIMIT_AS: own + limits.working_memory,
+        resource.RLIMIT_AS: current + limits.working_memory,
         resource.RLIMIT_CPU: max(1, int(limits.seconds)),
         resource.RLIMIT_FSIZE: max(limits.unpacked, limits.memory) * 2,
         resource.RLIMIT_CORE: 0,
     }
-    for which, most in bounds.items():
-        hard = resource.getrlimit(which)[1]
-        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(which, (most, hard))
+    for limit, maximum in bounds.items():
+        hard = resource.getrlimit(limit)[1]
+        maximum = maximum if hard == resource.RLIM_INFINITY else min(maximum, hard)
+        resource.setrlimit(limit, (maximum, hard))
 
 
 def _work(request: dict[str, Any], limits: ReadLimits) -> dict[str, Any]:
@@ -80,11 +80,11 @@ def _work(request: dict[str, Any], limits: ReadLimits) -> dict[str, Any]:
         target = folder / "table.arrow"
         rows = write_arrow(path, target, name=name, media_type=media_type, limits=limits, options=options)
         return {"rows": rows}
-    given = DatasetSpec.model_validate(request["spec"]) if request["spec"] else None
-    if given is not None:  # a category is no number, whatever it looks like
-        options = options.model_copy(update={"texts": (*options.texts, *given.roles.categorical)})
+    declared = DatasetSpec.model_validate(request["spec"]) if request["spec"] else None
+    if declared is not None:  # a category is no number, whatever it looks like
+        options = options.model_copy(update={"texts": (*options.texts, *declared.roles.categorical)})
     table = read_table(path, name=name, media_type=media_type, limits=limits, options=options)
-    spec = given or detect_spec(table, "check", options).model_copy(update={"freq": request["freq"]})
+    spec = declared or detect_spec(table, "check", options).model_copy(update={"freq": request["freq"]})
     report, panel = check_panel(table, spec, file=name, options=options)
     if panel is not None:
         _write(panel, folder)

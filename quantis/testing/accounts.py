@@ -89,8 +89,8 @@ class FakeAccounts:
         for name, (password, user) in self._users.items():
             if user.id == user_id:
                 values = change.model_dump(exclude_unset=True, exclude={"password"})
-                kept = change.password.get_secret_value() if change.password else password
-                self._users[name] = (kept, user.model_copy(update=values))
+                new_password = change.password.get_secret_value() if change.password else password
+                self._users[name] = (new_password, user.model_copy(update=values))
                 return ok(self._users[name][1])
         raise NotFound(f"there is no user {user_id!r}")
 

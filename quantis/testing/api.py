@@ -149,14 +149,14 @@ class FakeApi:
         return ok(self._version(name, int(number)))
 
     def put_alias(self, request: httpx.Request, name: str, alias: str) -> httpx.Response:
-        wanted = self._version(name, AliasRequest.model_validate_json(request.content).version)
-        self.models = [_renamed(v, alias, v is wanted) if v.model == name else v for v in self.models]
-        return ok(self._version(name, wanted.version))
+        target = self._version(name, AliasRequest.model_validate_json(request.content).version)
+        self.models = [_renamed(v, alias, v is target) if v.model == name else v for v in self.models]
+        return ok(self._version(name, target.version))
 
     def post_forecast(self, request: httpx.Request, ref: str) -> httpx.Response:
         body = ForecastRequest.model_validate_json(request.content)
-        version, shown = self._referred(ref)
-        response = make_forecast(body, version, shown, self.datasets)
+        version, alias = self._referred(ref)
+        response = make_forecast(body, version, alias, self.datasets)
         self.forecasts[response.forecast_id] = response
         return ok(response)
 
@@ -170,11 +170,11 @@ class FakeApi:
     def _routed(self, request: httpx.Request) -> httpx.Response:
         path = request.url.path
         for method, pattern, role, handler in ROUTES:
-            found = re.fullmatch(pattern, path)
-            if found and request.method == method:
+            match = re.fullmatch(pattern, path)
+            if match and request.method == method:
                 if role is not None:
                     allow(self.accounts.user(request), role)
-                return handler(self)(request, *found.groups())
+                return handler(self)(request, *match.groups())
         raise NotFound(f"there is nothing at {path}")
 
     def _referred(self, ref: str) -> tuple[ModelVersion, str | None]:
@@ -189,8 +189,8 @@ class FakeApi:
         return [v for v in self.models if v.model == name] or missing(f"there is no model {name!r}")
 
     def _version(self, name: str, number: int) -> ModelVersion:
-        found = [v for v in self._versions(name) if v.version == number]
-        return found[0] if found else missing(f"model {name!r} has no version {number}")
+        matches = [v for v in self._versions(name) if v.version == number]
+        return matches[0] if matches else missing(f"model {name!r} has no version {number}")
 
     def _model(self, name: str) -> Model:
         versions = self._versions(name)
@@ -240,6 +240,6 @@ ROUTES: list[tuple[str, str, Role | None, Handler]] = [
 ]
 
 
-def _renamed(version: ModelVersion, alias: str, given: bool) -> ModelVersion:
-    aliases = [name for name in version.aliases if name != alias] + ([alias] if given else [])
+def _renamed(version: ModelVersion, alias: str, assigned: bool) -> ModelVersion:
+    aliases = [name for name in version.aliases if name != alias] + ([alias] if assigned else [])
     return version.model_copy(update={"aliases": aliases})

@@ -69,9 +69,9 @@ class FakeDatasets:
     def create(self, spec: DatasetSpec, user_name: str) -> Dataset:
         if spec.name in self._stored:
             raise Conflict(f"dataset {spec.name!r} exists; choose another name")
-        made = Dataset(**spec.model_dump(), created_at=datetime.now(UTC), created_by=user_name)
-        self._stored[spec.name] = _Stored(made)
-        return made
+        dataset = Dataset(**spec.model_dump(), created_at=datetime.now(UTC), created_by=user_name)
+        self._stored[spec.name] = _Stored(dataset)
+        return dataset
 
     def dataset(self, name: str) -> Dataset:
         return self._of(name).dataset
@@ -100,12 +100,12 @@ class FakeDatasets:
     def series(self, name: str, search: str) -> list[SeriesSummary]:
         content = self._content(name, None)
         static = self.dataset(name).roles.stat_exog
-        found = []
+        summaries = []
         for unique_id in sorted({name for name, _ in content.target}):
             if search in unique_id:
                 times = content.times(unique_id)
                 values = content.static.get(unique_id, {})
-                found.append(
+                summaries.append(
                     SeriesSummary(
                         unique_id=unique_id,
                         rows=len(times),
@@ -114,7 +114,7 @@ class FakeDatasets:
                         static={column: values.get(column) for column in static},
                     )
                 )
-        return found
+        return summaries
 
     def read(self, name: str, unique_id: str, query: dict[str, str]) -> StoredSeries:
         """A value is known at its `known_at`, else once the publication lag has passed."""
@@ -125,19 +125,19 @@ class FakeDatasets:
         times = content.times(unique_id)
         if not times:
             raise NotFound(f"dataset {name!r} has no series {unique_id!r}")
-        kept = [
+        selected = [
             ds
             for ds in times
             if (content.target[unique_id, ds].get(KNOWN_AT) or ds + dataset.publication_lag) <= as_of
             and (start is None or ds >= start)
             and (end is None or ds <= end)
         ]
-        rows = [{**content.future.get((unique_id, ds), {}), **content.target[unique_id, ds]} for ds in kept]
+        rows = [{**content.future.get((unique_id, ds), {}), **content.target[unique_id, ds]} for ds in selected]
         static = content.static.get(unique_id, {})
         return StoredSeries(
             unique_id=unique_id,
             as_of=as_of,
-            ds=kept,
+            ds=selected,
             y=[row[Y] for row in rows],
             exog={column: [row.get(column) for row in rows] for column in roles.futr_exog + roles.hist_exog},
             static={column: static.get(column) for column in roles.stat_exog},
@@ -191,8 +191,8 @@ def _moment(text: str | None) -> datetime | None:
 
 
 def _options(params: httpx.QueryParams) -> ReadOptions:
-    given: dict[str, object] = {
+    values: dict[str, object] = {
         key: value for key, value in params.items() if key in ReadOptions.model_fields
     }
     columns = dict(text.rpartition("=")[::2] for text in params.get_list("column"))
-    return ReadOptions.model_validate({**given, "columns": columns})
+    return ReadOptions.model_validate({**values, "columns": columns})

@@ -88,8 +88,8 @@ def _history(
     series: SeriesRequest, version: ModelVersion, as_of: datetime, datasets: FakeDatasets
 ) -> History:
     if series.y is not None:
-        given = series.ds or _times(series.start, version.freq, len(series.y))
-        return _present(given, series.y)
+        times = series.ds or _times(series.start, version.freq, len(series.y))
+        return _present(times, series.y)
     try:
         stored = datasets.read(version.dataset or "", series.unique_id, {"as_of": as_of.isoformat()})
     except NotFound:

@@ -88,9 +88,9 @@ class FakeJobQueue:
         return ok(job, 202, {"Location": f"/v1/jobs/{job.id}"})
 
     def get_jobs(self, request: httpx.Request) -> httpx.Response:
-        wanted = {key: request.url.params.get(key) for key in ("state", "kind")}
-        jobs = [job for job in reversed(self.jobs.values()) if wanted["state"] in (None, job.state.value)]
-        return page(request, [job for job in jobs if wanted["kind"] in (None, job.kind)])
+        filters = {key: request.url.params.get(key) for key in ("state", "kind")}
+        jobs = [job for job in reversed(self.jobs.values()) if filters["state"] in (None, job.state.value)]
+        return page(request, [job for job in jobs if filters["kind"] in (None, job.kind)])
 
     def get_job(self, request: httpx.Request, job_id: str) -> httpx.Response:
         return ok(self._job(job_id))

@@ -27,10 +27,10 @@ MAX_INTEGER = 2**31 - 1
 _EARLIEST, _LATEST = datetime(1700, 1, 1, tzinfo=UTC), datetime(2262, 1, 1, tzinfo=UTC)
 
 
-def _as_utc(moment: datetime) -> datetime:
-    if not _EARLIEST <= moment < _LATEST:
+def _as_utc(timestamp: datetime) -> datetime:
+    if not _EARLIEST <= timestamp < _LATEST:
         raise ValueError("the time is out of range; use years from 1700 to 2261")
-    return moment.astimezone(UTC)
+    return timestamp.astimezone(UTC)
 
 
 def _no_number(value: Any) -> Any:
@@ -126,7 +126,7 @@ def _make_strict(schema: Any) -> None:
                 schema["strict"] = True
             case "int":
                 _check_before(schema, _no_stand_in)
-            case "literal" if any(isinstance(one, bool) for one in schema["expected"]):
+            case "literal" if any(isinstance(choice, bool) for choice in schema["expected"]):
                 _check_before(schema, _no_bit)
     elif isinstance(schema, list | tuple):
         for part in schema:
@@ -149,9 +149,9 @@ class Sent(Frozen):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        made = handler(source)
-        _make_strict(made)
-        return made
+        schema = handler(source)
+        _make_strict(schema)
+        return schema
 
 
 class Page(Frozen, Generic[Item]):

@@ -47,6 +47,6 @@ class ReadOptions(Sent):
 
     def query(self) -> dict[str, str | list[str]]:
         """What is given, as the parameters of an upload's address."""
-        given = self.model_dump(exclude_none=True, exclude={"columns", "texts"})
-        named = [f"{old}={new}" for old, new in self.columns.items()]
-        return {**given, "column": named} if named else given
+        params = self.model_dump(exclude_none=True, exclude={"columns", "texts"})
+        renames = [f"{old}={new}" for old, new in self.columns.items()]
+        return {**params, "column": renames} if renames else params

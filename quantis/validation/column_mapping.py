@@ -24,32 +24,32 @@ def map_columns(table: pa.Table, roles: Roles, options: ReadOptions) -> tuple[pa
     given = [options.columns.get(name, name) for name in table.column_names]
     if len(set(given)) == len(given):
         table = table.rename_columns(given)
-    taken: dict[str, str] = {}
+    mapped: dict[str, str] = {}
     for key in (ID, DS, Y):
-        found = _candidate(table, key, roles)
-        if found is not None:
-            taken[found] = key
-            names = [key if name == found else name for name in table.column_names]
+        column = _candidate(table, key, roles)
+        if column is not None:
+            mapped[column] = key
+            names = [key if name == column else name for name in table.column_names]
             table = table.rename_columns(names)
-    return table, taken
+    return table, mapped
 
 
 def _candidate(table: pa.Table, key: str, roles: Roles) -> str | None:
     """The only column with a usual name of an absent one, the most usual name first."""
     if key in table.column_names:
         return None
-    free = [name for name in table.column_names if name not in (ID, DS, Y, KNOWN_AT, *roles.columns)]
-    for usual in (key, *USUAL[key]):
-        matching = [name for name in free if folded(name) == usual]
+    unassigned = [name for name in table.column_names if name not in (ID, DS, Y, KNOWN_AT, *roles.columns)]
+    for alias in (key, *USUAL[key]):
+        matching = [name for name in unassigned if folded(name) == alias]
         if matching:
-            others = [name for name in free if folded(name) in USUAL[key] and name not in matching]
-            return matching[0] if len(matching) == 1 and not (key == Y and others) else None
+            alternatives = [name for name in unassigned if folded(name) in USUAL[key] and name not in matching]
+            return matching[0] if len(matching) == 1 and not (key == Y and alternatives) else None
     return None
 
 
-def check_names(table: pa.Table, taken: dict[str, str], roles: Roles, findings: Findings) -> None:
+def check_names(table: pa.Table, mapped: dict[str, str], roles: Roles, findings: Findings) -> None:
     """Every column of the contract and of the roles is there; the others are left out."""
-    for name, key in taken.items():
+    for name, key in mapped.items():
         findings.add("D007", f"column {name!r} is taken as {key}", column=name)
     missing = [column for column in (ID, DS, Y, *roles.columns) if column not in table.column_names]
     for column in missing:
@@ -94,8 +94,8 @@ def _wide(table: pa.Table) -> str | None:
         for field in table.schema
         if pa.types.is_floating(field.type) or pa.types.is_integer(field.type)
     ]
-    rest = [name for name in names if name not in numeric]
-    if len(numeric) >= _WIDE_FROM and len(rest) <= 1 and ID not in names and Y not in names:
-        shown = ", ".join(numeric[:_NAMED])
-        return f"{len(numeric):,} columns of numbers ({shown} ...) look like one column per series"
+    non_numeric = [name for name in names if name not in numeric]
+    if len(numeric) >= _WIDE_FROM and len(non_numeric) <= 1 and ID not in names and Y not in names:
+        examples = ", ".join(numeric[:_NAMED])
+        return f"{len(numeric):,} columns of numbers ({examples} ...) look like one column per series"
     return None

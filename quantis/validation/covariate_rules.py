@@ -32,30 +32,30 @@ def check_static(rows: PanelRows, roles: Roles, findings: Findings) -> None:
         high = np.maximum.reduceat(codes.fill_null(-1).to_numpy(), rows.starts)
         low = np.minimum.reduceat(codes.fill_null(np.iinfo(np.int32).max).to_numpy(), rows.starts)
         varies = rows.names.filter(pa.array((high >= 0) & (low != high))).to_pylist()
-        said = [(name, f"{name} has several values of {column}", None) for name in varies]
-        findings.listed_series("D060", said, column=column)
+        messages = [(name, f"{name} has several values of {column}", None) for name in varies]
+        findings.listed_series("D060", messages, column=column)
 
 
-def check_known_future(rows: PanelRows, ahead: Mask, roles: Roles, findings: Findings) -> None:
+def check_known_future(rows: PanelRows, is_future: Mask, roles: Roles, findings: Findings) -> None:
     """Values that are missing in places, or from some time of a series to its end."""
-    place = np.arange(len(rows.series))
+    positions = np.arange(len(rows.series))
     lengths = np.diff(rows.starts, append=len(rows.series))
     ends = rows.starts + lengths - 1
     for column in roles.futr_exog:
         valid = any_valid(rows, (column,))
-        last = np.maximum.reduceat(np.where(valid, place, -1), rows.starts)
-        after = place > np.repeat(last, lengths)
+        last = np.maximum.reduceat(np.where(valid, positions, -1), rows.starts)
+        after = positions > np.repeat(last, lengths)
         missing = int((~valid & ~after).sum())
         if missing:
             findings.add("D061", f"{column} is empty in {missing:,} rows", column=column)
         short = np.flatnonzero(last < ends)
-        names = [rows.name(int(rows.starts[one])) for one in short]
-        lacks = ends[short] - np.maximum(last[short], rows.starts[short] - 1)
-        said = [
+        names = [rows.name(int(rows.starts[index])) for index in short]
+        missing_counts = ends[short] - np.maximum(last[short], rows.starts[short] - 1)
+        messages = [
             (name, f"{name} has no {column} in its last {count:,} rows", None)
-            for name, count in zip(names, lacks.tolist(), strict=True)
+            for name, count in zip(names, missing_counts.tolist(), strict=True)
         ]
-        findings.listed_series("D062", said, column=column)
+        findings.listed_series("D062", messages, column=column)
 
 
 def check_leaks(rows: PanelRows, frequency: Frequency, roles: Roles, findings: Findings) -> None:
@@ -66,12 +66,12 @@ def check_leaks(rows: PanelRows, frequency: Frequency, roles: Roles, findings: F
         if column in roles.categorical:
             continue
         values = _floats(rows, column)
-        found: dict[str, int] = {}
+        shift_by_series: dict[str, int] = {}
         for shift in _shifts(frequency):
-            for place in _alike(rows, y, values, changing, shift):
-                found.setdefault(rows.name(int(rows.starts[place])), shift)
-        said = [(name, _said(name, column, shift), None) for name, shift in found.items()]
-        findings.listed_series("D063", said, column=column)
+            for index in _alike(rows, y, values, changing, shift):
+                shift_by_series.setdefault(rows.name(int(rows.starts[index])), shift)
+        messages = [(name, _said(name, column, shift), None) for name, shift in shift_by_series.items()]
+        findings.listed_series("D063", messages, column=column)
 
 
 def _said(name: str, column: str, shift: int) -> str:
@@ -98,18 +98,18 @@ def _changing(rows: PanelRows, y: Floats) -> Mask:
 
 def _alike(rows: PanelRows, y: Floats, values: Floats, changing: Mask, shift: int) -> Integers:
     """Places of the series whose covariate equals the shifted y wherever that y changes."""
-    moved, same = np.full(len(y), np.nan), np.zeros(len(y), dtype=bool)
+    shifted, same = np.full(len(y), np.nan), np.zeros(len(y), dtype=bool)
     if abs(shift) >= len(y):
         return np.zeros(0, dtype=np.int64)
     source, target = (slice(shift, None), slice(None, -shift or None)) if shift >= 0 else (
         slice(None, shift), slice(-shift, None)
     )  # fmt: skip
-    within = rows.series[source] == rows.series[target]
-    moved[target] = np.where(within & changing[source], y[source], np.nan)
+    same_series = rows.series[source] == rows.series[target]
+    shifted[target] = np.where(same_series & changing[source], y[source], np.nan)
     with np.errstate(invalid="ignore"):
-        same = np.abs(values - moved) <= _CLOSE * np.abs(moved)
-    compared = np.add.reduceat(np.isfinite(moved) & np.isfinite(values), rows.starts, dtype=np.int64)
-    expected = np.add.reduceat(np.isfinite(moved), rows.starts, dtype=np.int64)
+        same = np.abs(values - shifted) <= _CLOSE * np.abs(shifted)
+    compared = np.add.reduceat(np.isfinite(shifted) & np.isfinite(values), rows.starts, dtype=np.int64)
+    expected = np.add.reduceat(np.isfinite(shifted), rows.starts, dtype=np.int64)
     equal = np.add.reduceat(same, rows.starts, dtype=np.int64)
     return np.flatnonzero((compared >= _COMPARED) & (compared * 2 >= expected) & (equal >= _ALIKE * compared))
 

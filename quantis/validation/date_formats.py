@@ -38,7 +38,7 @@ _FULL = (
     "january", "february", "march", "april", "may", "june",
     "july", "august", "september", "october", "november", "december",
 )  # fmt: skip
-_MONTHS = {name: place + 1 for place, full in enumerate(_FULL) for name in (full, full[:3])} | {"sept": 9}
+_MONTHS = {name: number + 1 for number, full in enumerate(_FULL) for name in (full, full[:3])} | {"sept": 9}
 _ORDERS: dict[DateOrder, str] = {"dmy": "day first", "mdy": "month first", "ymd": "year first"}
 
 

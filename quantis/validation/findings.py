@@ -173,8 +173,8 @@ class Findings:
 
     def _count_unlisted(self, code: str, total: int, column: str | None) -> None:
         if total > SHOWN_PER_CODE:
-            more = total - SHOWN_PER_CODE
-            self.add(code, f"{more:,} more of the same ({RULES[code].rule})", column=column)
+            unlisted = total - SHOWN_PER_CODE
+            self.add(code, f"{unlisted:,} more of the same ({RULES[code].rule})", column=column)
 
     @property
     def rejected(self) -> bool:

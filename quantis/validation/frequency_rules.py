@@ -21,12 +21,12 @@ def check_series(rows: PanelRows, declared: str | None, findings: Findings) -> F
     if frequency is None:
         findings.add("D040", "no step repeats in any series")
         return None
-    odd = _of_other_frequency(rows, inferred, frequency)
-    names = [str(rows.names[int(rows.series[rows.starts[place]])]) for place in odd]
+    other_frequencies = _of_other_frequency(rows, inferred, frequency)
+    names = [str(rows.names[int(rows.series[rows.starts[index]])]) for index in other_frequencies]
     findings.series(
-        "D041", names, lambda i: f"{names[i]} has steps of {odd[list(odd)[i]]}, the panel {frequency.alias}"
+        "D041", names, lambda i: f"{names[i]} has steps of {other_frequencies[list(other_frequencies)[i]]}, the panel {frequency.alias}"
     )
-    _check_steps(rows, frequency, list(odd), findings)
+    _check_steps(rows, frequency, list(other_frequencies), findings)
     return frequency
 
 
@@ -34,9 +34,9 @@ def _own_frequencies(rows: PanelRows) -> dict[int, Frequency]:
     """The frequency of each series on its own, by its place among the series that occur."""
     ends = np.append(rows.starts[1:], len(rows.series))
     spans = list(zip(rows.starts.tolist(), ends.tolist(), strict=True))[:_SAMPLED]
-    own = infer_counts if rows.counted else infer
-    found = {place: own(rows.ds[start:end]) for place, (start, end) in enumerate(spans)}
-    return {place: frequency for place, frequency in found.items() if frequency is not None}
+    infer_frequency = infer_counts if rows.counted else infer
+    frequencies = {index: infer_frequency(rows.ds[start:end]) for index, (start, end) in enumerate(spans)}
+    return {index: frequency for index, frequency in frequencies.items() if frequency is not None}
 
 
 def _commonest(inferred: dict[int, Frequency]) -> Frequency | None:
@@ -49,23 +49,23 @@ def _of_other_frequency(
 ) -> dict[int, str]:
     """Series that are regular, but on a grid of their own."""
     ends = np.append(rows.starts[1:], len(rows.series))
-    odd = {}
-    for place, own in inferred.items():
-        ds = rows.ds[rows.starts[place] : ends[place]]
-        if own == frequency or len(ds) < _SURE:
+    other_frequencies = {}
+    for index, inferred_frequency in inferred.items():
+        ds = rows.ds[rows.starts[index] : ends[index]]
+        if inferred_frequency == frequency or len(ds) < _SURE:
             continue
-        if len(own.grid(ds[0], ds[-1])) == len(ds) != len(frequency.grid(ds[0], ds[-1])):
-            odd[place] = own.alias
-    return odd
+        if len(inferred_frequency.grid(ds[0], ds[-1])) == len(ds) != len(frequency.grid(ds[0], ds[-1])):
+            other_frequencies[index] = inferred_frequency.alias
+    return other_frequencies
 
 
-def _check_steps(rows: PanelRows, frequency: Frequency, odd: list[int], findings: Findings) -> None:
+def _check_steps(rows: PanelRows, frequency: Frequency, irregular: list[int], findings: Findings) -> None:
     """Times off the grid of their series, and steps that are not there."""
     lengths = np.diff(rows.starts, append=len(rows.series))
     steps = frequency.steps_between(np.repeat(rows.ds[rows.starts], lengths), rows.ds)
-    regular = np.repeat(~np.isin(np.arange(len(lengths)), odd), lengths)
+    regular = np.repeat(~np.isin(np.arange(len(lengths)), irregular), lengths)
     off = np.flatnonzero((steps < 0) & regular)
-    by_row = {int(rows.row[place]): int(place) for place in off}
+    by_row = {int(rows.row[index]): int(index) for index in off}
     findings.rows(
         "D042",
         sorted(by_row),
@@ -75,9 +75,9 @@ def _check_steps(rows: PanelRows, frequency: Frequency, odd: list[int], findings
     )
     last = np.maximum.reduceat(steps, rows.starts)
     missing = last + 1 - np.add.reduceat((steps >= 0).astype(np.int64), rows.starts)
-    missing[odd] = 0
+    missing[irregular] = 0
     gaps = np.flatnonzero(missing > 0)
-    names = [rows.name(int(rows.starts[place])) for place in gaps]
+    names = [rows.name(int(rows.starts[index])) for index in gaps]
     findings.series(
         "D043", names, lambda i: f"{names[i]} lacks {missing[gaps[i]]:,} steps of {last[gaps[i]] + 1:,}"
     )

@@ -19,14 +19,14 @@ def panel_from_observations(series: Sequence[ObservedSeries], spec: DatasetSpec)
 
     Its tables hold the columns that were given; a series without given static values has a row too.
     """
-    errors = [error for place, one in enumerate(series) for error in _wrong(place, one, spec)]
+    errors = [error for index, item in enumerate(series) for error in _wrong(index, item, spec)]
     if errors:
         raise InvalidInput(
             f"{len(errors)} parts of the observations are wrong; see the errors", errors=errors
         )
     panel = Panel(
-        target=_long([_observed(one) for one in series], spec),
-        future=_long([_ahead(one) for one in series], spec),
+        target=_long([_observed(item) for item in series], spec),
+        future=_long([_ahead(item) for item in series], spec),
         static=_static(series, spec),
     )
     for table, key in ((panel.target, [ID, DS]), (panel.future, [ID, DS])):
@@ -34,63 +34,63 @@ def panel_from_observations(series: Sequence[ObservedSeries], spec: DatasetSpec)
     return panel
 
 
-def _wrong(place: int, one: ObservedSeries, spec: DatasetSpec) -> Iterator[dict[str, str]]:
+def _wrong(index: int, observed: ObservedSeries, spec: DatasetSpec) -> Iterator[dict[str, str]]:
     roles = spec.roles
-    where = f"/series/{place}"
-    given: list[tuple[str, Mapping[str, Any], tuple[str, ...]]] = [
-        ("hist_exog", one.hist_exog, roles.hist_exog),
-        ("futr_exog", one.futr_exog, roles.futr_exog),
-        ("stat_exog", one.stat_exog, roles.stat_exog),
+    series_pointer = f"/series/{index}"
+    values_by_role: list[tuple[str, Mapping[str, Any], tuple[str, ...]]] = [
+        ("hist_exog", observed.hist_exog, roles.hist_exog),
+        ("futr_exog", observed.futr_exog, roles.futr_exog),
+        ("stat_exog", observed.stat_exog, roles.stat_exog),
     ]
-    for role, columns, declared in given:
+    for role, columns, declared in values_by_role:
         for name, values in columns.items():
-            at = f"{where}/{role}/{name}"
+            pointer = f"{series_pointer}/{role}/{name}"
             if name not in declared:
-                known = ", ".join(declared) or "none"
-                yield _error(at, f"{name!r} is not declared as {role}; declared: {known}")
+                choices = ", ".join(declared) or "none"
+                yield _error(pointer, f"{name!r} is not declared as {role}; declared: {choices}")
                 continue
             cells = values if isinstance(values, list) else [values]
-            if role != "stat_exog" and len(cells) != len(one.ds):
-                yield _error(at, f"has {len(cells)} values and ds has {len(one.ds)}; give one per time")
+            if role != "stat_exog" and len(cells) != len(observed.ds):
+                yield _error(pointer, f"has {len(cells)} values and ds has {len(observed.ds)}; give one per time")
             kind = str if name in roles.categorical else float
             if not all(cell is None or isinstance(cell, kind) for cell in cells):
-                wanted = "texts, since it is categorical" if kind is str else "numbers"
-                yield _error(at, f"must hold {wanted}")
-    if one.y is not None and len(one.y) != len(one.ds):
-        yield _error(f"{where}/y", f"has {len(one.y)} values and ds has {len(one.ds)}; give one per time")
-    elif one.known_at is not None and any(one.known_at < ds for ds in _observed(one).get(DS, [])):
-        yield _error(f"{where}/known_at", "is before ds; a value is observed when it happens or later")
-    if one.y is None and not (one.hist_exog or one.futr_exog or one.stat_exog):
-        yield _error(where, "holds no values; give y, hist_exog, futr_exog or stat_exog")
+                expected = "texts, since it is categorical" if kind is str else "numbers"
+                yield _error(pointer, f"must hold {expected}")
+    if observed.y is not None and len(observed.y) != len(observed.ds):
+        yield _error(f"{series_pointer}/y", f"has {len(observed.y)} values and ds has {len(observed.ds)}; give one per time")
+    elif observed.known_at is not None and any(observed.known_at < ds for ds in _observed(observed).get(DS, [])):
+        yield _error(f"{series_pointer}/known_at", "is before ds; a value is observed when it happens or later")
+    if observed.y is None and not (observed.hist_exog or observed.futr_exog or observed.stat_exog):
+        yield _error(series_pointer, "holds no values; give y, hist_exog, futr_exog or stat_exog")
 
 
 def _error(pointer: str, message: str) -> dict[str, str]:
     return {"pointer": pointer, "message": message}
 
 
-def _observed(one: ObservedSeries) -> dict[str, list[Any]]:
+def _observed(observed: ObservedSeries) -> dict[str, list[Any]]:
     """The rows that say something of the target, as columns; empty when none does."""
-    columns: dict[str, Any] = {**({} if one.y is None else {Y: one.y}), **one.hist_exog}
-    if not columns or any(len(values) != len(one.ds) for values in columns.values()):
+    columns: dict[str, Any] = {**({} if observed.y is None else {Y: observed.y}), **observed.hist_exog}
+    if not columns or any(len(values) != len(observed.ds) for values in columns.values()):
         return {}
-    ahead = [
-        bool(one.futr_exog) and all(values[row] is None for values in columns.values())
-        for row in range(len(one.ds))
+    is_future = [
+        bool(observed.futr_exog) and all(values[row] is None for values in columns.values())
+        for row in range(len(observed.ds))
     ]
-    return _rows(one, columns, [row for row, only in enumerate(ahead) if not only])
+    return _rows(observed, columns, [row for row, only in enumerate(is_future) if not only])
 
 
-def _ahead(one: ObservedSeries) -> dict[str, list[Any]]:
-    return _rows(one, one.futr_exog, range(len(one.ds))) if one.futr_exog else {}
+def _ahead(observed: ObservedSeries) -> dict[str, list[Any]]:
+    return _rows(observed, observed.futr_exog, range(len(observed.ds))) if observed.futr_exog else {}
 
 
 def _rows(
-    one: ObservedSeries, columns: Mapping[str, Sequence[Any]], rows: Sequence[int]
+    observed: ObservedSeries, columns: Mapping[str, Sequence[Any]], rows: Sequence[int]
 ) -> dict[str, list[Any]]:
     times: dict[str, list[Any]] = {
-        ID: [one.unique_id] * len(rows),
-        DS: [one.ds[row] for row in rows],
-        KNOWN_AT: [one.known_at] * len(rows),
+        ID: [observed.unique_id] * len(rows),
+        DS: [observed.ds[row] for row in rows],
+        KNOWN_AT: [observed.known_at] * len(rows),
     }
     return {**times, **{name: [values[row] for row in rows] for name, values in columns.items()}}
 
@@ -109,9 +109,9 @@ def _long(parts: Sequence[Mapping[str, list[Any]]], spec: DatasetSpec) -> pa.Tab
 
 
 def _static(series: Sequence[ObservedSeries], spec: DatasetSpec) -> pa.Table:
-    rows = {one.unique_id: one.stat_exog for one in series}
-    given = {name for values in rows.values() for name in values}
-    if any(set(values) != given for values in rows.values()):
+    rows = {observed.unique_id: observed.stat_exog for observed in series}
+    names = {name for values in rows.values() for name in values}
+    if any(set(values) != names for values in rows.values()):
         raise InvalidInput(
             "the series do not give the same static columns; send the others in a further request"
         )
@@ -120,7 +120,7 @@ def _static(series: Sequence[ObservedSeries], spec: DatasetSpec) -> pa.Table:
             ID: pa.array(rows, pa.string()),
             **{
                 name: pa.array([row[name] for row in rows.values()], _type(name, spec))
-                for name in sorted(given)
+                for name in sorted(names)
             },
         }
     )
@@ -134,9 +134,9 @@ def _type(name: str, spec: DatasetSpec) -> pa.DataType:
 
 def _check_distinct(table: pa.Table, key: Sequence[str]) -> None:
     counts = table.group_by(list(key)).aggregate([([], "count_all")])
-    twice = counts.filter(pc.greater(counts["count_all"], 1)).to_pylist()
-    if twice:
+    duplicates = counts.filter(pc.greater(counts["count_all"], 1)).to_pylist()
+    if duplicates:
         raise InvalidInput(
-            f"{len(twice)} times occur twice, such as {twice[0][ID]!r} at {twice[0][DS]:%Y-%m-%dT%H:%M:%SZ}; "
+            f"{len(duplicates)} times occur twice, such as {duplicates[0][ID]!r} at {duplicates[0][DS]:%Y-%m-%dT%H:%M:%SZ}; "
             "give one value per series, time and known_at"
         )

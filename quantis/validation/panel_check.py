@@ -39,9 +39,9 @@ def check_panel(
     rows = _parsed(table, spec, options, findings)
     if rows is not None:
         rows = _without_duplicates(rows, findings)
-        ahead = _ahead(rows, spec.roles)
-        freq = _check(rows, ahead, spec, findings)
-        panel = None if findings.rejected else _panel(rows, ahead, spec)
+        is_future = _ahead(rows, spec.roles)
+        freq = _check(rows, is_future, spec, findings)
+        panel = None if findings.rejected else _panel(rows, is_future, spec)
     report = CheckReport(
         file=file,
         outcome=findings.outcome,
@@ -76,27 +76,27 @@ def detect_spec(table: pa.Table, name: str, options: ReadOptions | None = None) 
 
 
 def _parsed(table: pa.Table, spec: DatasetSpec, options: ReadOptions, findings: Findings) -> PanelRows | None:
-    table, taken = map_columns(table, spec.roles, options)
-    check_names(table, taken, spec.roles, findings)
+    table, mapped = map_columns(table, spec.roles, options)
+    check_names(table, mapped, spec.roles, findings)
     if table.num_rows == 0:
         findings.add("D005", "the file has a header only")
     if findings.rejected:
         return None
-    reading = TimeOptions(options.time_zone or spec.time_zone, options.dates)
-    return parse_rows(table, spec.roles, reading, findings)
+    time_options = TimeOptions(options.time_zone or spec.time_zone, options.dates)
+    return parse_rows(table, spec.roles, time_options, findings)
 
 
 def _without_duplicates(rows: PanelRows, findings: Findings) -> PanelRows:
     """One row per series, time and known_at; identical ones are counted, others are findings."""
-    again = np.flatnonzero(rows.same_time())
+    repeated = np.flatnonzero(rows.same_time())
     if KNOWN_AT in rows.columns:
-        again = again[_equals_row_before(rows.columns[KNOWN_AT], again)]
-    if len(again) == 0:
+        repeated = repeated[_equals_row_before(rows.columns[KNOWN_AT], repeated)]
+    if len(repeated) == 0:
         return rows
-    equal = np.ones(len(again), dtype=bool)
+    equal = np.ones(len(repeated), dtype=bool)
     for column in rows.columns.values():
-        equal &= _equals_row_before(column, again)
-    by_row = {int(rows.row[place]): int(place) for place in again[~equal]}
+        equal &= _equals_row_before(column, repeated)
+    by_row = {int(rows.row[index]): int(index) for index in repeated[~equal]}
     findings.rows(
         "D001",
         sorted(by_row),
@@ -105,21 +105,21 @@ def _without_duplicates(rows: PanelRows, findings: Findings) -> PanelRows:
     )
     if not equal.any():
         return rows
-    kept = np.ones(len(rows.series), dtype=bool)
-    kept[again[equal]] = False
-    _say_identical(rows, again[equal], findings)
-    return rows.take(kept)
+    is_first = np.ones(len(rows.series), dtype=bool)
+    is_first[repeated[equal]] = False
+    _say_identical(rows, repeated[equal], findings)
+    return rows.take(is_first)
 
 
-def _say_identical(rows: PanelRows, again: Integers, findings: Findings) -> None:
+def _say_identical(rows: PanelRows, repeated: Integers, findings: Findings) -> None:
     """How many rows of which series repeat another one."""
-    series, counts = np.unique(rows.series[again], return_counts=True)
-    names = [str(rows.names[int(one)]) for one in series]
-    said = [
+    series, counts = np.unique(rows.series[repeated], return_counts=True)
+    names = [str(rows.names[int(code)]) for code in series]
+    messages = [
         (name, f"{name} repeats {count:,} of its rows", None)
         for name, count in zip(names, counts, strict=True)
     ]
-    findings.listed_series("D002", said)
+    findings.listed_series("D002", messages)
 
 
 def _ahead(rows: PanelRows, roles: Roles) -> Mask:
@@ -130,12 +130,12 @@ def _ahead(rows: PanelRows, roles: Roles) -> Mask:
     if not roles.futr_exog:
         return np.zeros(len(rows.series), dtype=bool)
     observed = any_valid(rows, (Y, *roles.hist_exog))
-    ticks = np.where(any_valid(rows, (Y,)), rows.ds.astype(np.int64), np.iinfo(np.int64).min)
-    last = np.maximum.reduceat(ticks, rows.starts)
+    epoch_us = np.where(any_valid(rows, (Y,)), rows.ds.astype(np.int64), np.iinfo(np.int64).min)
+    last_us = np.maximum.reduceat(epoch_us, rows.starts)
     lengths = np.diff(rows.starts, append=len(rows.series))
-    beyond = rows.ds.astype(np.int64) > np.repeat(last, lengths)
-    ahead: Mask = (beyond | _known_before(rows)) & ~observed & any_valid(rows, roles.futr_exog)
-    return ahead
+    after_last = rows.ds.astype(np.int64) > np.repeat(last_us, lengths)
+    is_future: Mask = (after_last | _known_before(rows)) & ~observed & any_valid(rows, roles.futr_exog)
+    return is_future
 
 
 def _known_before(rows: PanelRows) -> Mask:
@@ -143,24 +143,24 @@ def _known_before(rows: PanelRows) -> Mask:
     if KNOWN_AT not in rows.columns:
         return np.zeros(len(rows.series), dtype=bool)
     early = pc.less(rows.columns[KNOWN_AT], timestamps(rows.ds)).fill_null(False)
-    found: Mask = early.to_numpy(zero_copy_only=False)
-    return found
+    is_early: Mask = early.to_numpy(zero_copy_only=False)
+    return is_early
 
 
-def _last_of_time(rows: PanelRows, ahead: Mask) -> Mask:
+def _last_of_time(rows: PanelRows, is_future: Mask) -> Mask:
     """Of the rows with one series and time that are not ahead, the one known last. Shape [rows]."""
-    places = np.flatnonzero(~ahead)
-    again = (np.diff(rows.series[places]) == 0) & (np.diff(rows.ds[places]) == np.timedelta64(0, "us"))
-    last = np.zeros(len(ahead), dtype=bool)
-    last[places[~np.append(again, False)]] = True
-    return last
+    indices = np.flatnonzero(~is_future)
+    repeated = (np.diff(rows.series[indices]) == 0) & (np.diff(rows.ds[indices]) == np.timedelta64(0, "us"))
+    is_last = np.zeros(len(is_future), dtype=bool)
+    is_last[indices[~np.append(repeated, False)]] = True
+    return is_last
 
 
-def _check(rows: PanelRows, ahead: Mask, spec: DatasetSpec, findings: Findings) -> Frequency | None:
+def _check(rows: PanelRows, is_future: Mask, spec: DatasetSpec, findings: Findings) -> Frequency | None:
     check_static(rows, spec.roles, findings)
-    check_known_future(rows, ahead, spec.roles, findings)
+    check_known_future(rows, is_future, spec.roles, findings)
     if KNOWN_AT in rows.columns:
-        count = int((_known_before(rows) & ~ahead).sum())
+        count = int((_known_before(rows) & ~is_future).sum())
         if count:
             findings.add("D024", f"known_at is before ds in {count:,} rows", column=KNOWN_AT)
     valued = np.isin(np.arange(len(rows.names)), rows.series[any_valid(rows, (Y,))])
@@ -170,32 +170,32 @@ def _check(rows: PanelRows, ahead: Mask, spec: DatasetSpec, findings: Findings) 
     empty = rows.names.filter(pa.array(~valued)).to_pylist()
     findings.series("D052", empty, lambda i: f"{empty[i]} has no value in y", column=Y)
     # Of several values known at different times, the last is the one to judge.
-    latest = _last_of_time(rows, ahead)
-    judged = rows if latest.all() else rows.take(latest)
-    frequency = check_series(judged, spec.freq, findings)
+    latest = _last_of_time(rows, is_future)
+    checked = rows if latest.all() else rows.take(latest)
+    frequency = check_series(checked, spec.freq, findings)
     if frequency is not None:
-        check_values(judged, frequency, findings)
-        check_leaks(judged, frequency, spec.roles, findings)
+        check_values(checked, frequency, findings)
+        check_leaks(checked, frequency, spec.roles, findings)
     return frequency
 
 
-def _panel(rows: PanelRows, ahead: Mask, spec: DatasetSpec) -> Panel:
+def _panel(rows: PanelRows, is_future: Mask, spec: DatasetSpec) -> Panel:
     roles = spec.roles
     dates = {KNOWN_AT: rows.columns[KNOWN_AT]} if KNOWN_AT in rows.columns else {}
     keys = {ID: rows.names.take(pa.array(rows.series)), DS: timestamps(rows.ds)}
     target = pa.table({**keys, **{name: rows.columns[name] for name in (Y, *roles.hist_exog)}, **dates})
     future = pa.table({**keys, **{name: rows.columns[name] for name in roles.futr_exog}})
     if dates:
-        future = future.append_column(KNOWN_AT, _future_known(rows, ahead, spec))
-    kept = _last_of_time(rows, ahead) | ahead
+        future = future.append_column(KNOWN_AT, _future_known(rows, is_future, spec))
+    selected = _last_of_time(rows, is_future) | is_future
     return Panel(
-        target=target.filter(pa.array(~ahead)),
-        future=future.filter(pa.array(kept)) if roles.futr_exog else future.slice(0, 0),
+        target=target.filter(pa.array(~is_future)),
+        future=future.filter(pa.array(selected)) if roles.futr_exog else future.slice(0, 0),
         static=pa.table({ID: rows.names, **{name: _per_series(rows, name) for name in roles.stat_exog}}),
     )
 
 
-def _future_known(rows: PanelRows, ahead: Mask, spec: DatasetSpec) -> pa.Array:
+def _future_known(rows: PanelRows, is_future: Mask, spec: DatasetSpec) -> pa.Array:
     """When each row's known-future values became known, null for always.
 
     That is stated for what is ahead. Beside forecasts of the same time, the value that came with an
@@ -203,11 +203,11 @@ def _future_known(rows: PanelRows, ahead: Mask, spec: DatasetSpec) -> pa.Array:
     """
     stated = rows.columns[KNOWN_AT]
     first = np.flatnonzero(~rows.same_time())
-    forecast = np.logical_or.reduceat(ahead, first) if len(first) else ahead
-    measured = np.repeat(forecast, np.diff(first, append=len(ahead))) & ~ahead
+    forecast = np.logical_or.reduceat(is_future, first) if len(first) else is_future
+    measured = np.repeat(forecast, np.diff(first, append=len(is_future))) & ~is_future
     published = pc.add(timestamps(rows.ds), spec.publication_lag)
-    known = pc.if_else(pa.array(measured), pc.coalesce(stated, published), stated)
-    return pc.if_else(pa.array(ahead | measured), known, pa.scalar(None, TIMESTAMP))
+    known_at = pc.if_else(pa.array(measured), pc.coalesce(stated, published), stated)
+    return pc.if_else(pa.array(is_future | measured), known_at, pa.scalar(None, TIMESTAMP))
 
 
 def _per_series(rows: PanelRows, column: str) -> pa.Array:
@@ -217,9 +217,9 @@ def _per_series(rows: PanelRows, column: str) -> pa.Array:
     return coded.dictionary.take(pa.array(high, mask=high < 0))
 
 
-def _equals_row_before(column: pa.Array, places: Integers) -> Mask:
+def _equals_row_before(column: pa.Array, indices: Integers) -> Mask:
     """Whether each of some values equals the one before it, null equal to null. Shape as `places`."""
-    value, before = column.take(pa.array(places)), column.take(pa.array(places - 1))
+    value, before = column.take(pa.array(indices)), column.take(pa.array(indices - 1))
     both_null = pc.and_(value.is_null(), before.is_null())
     equal: Mask = pc.or_(pc.equal(value, before).fill_null(False), both_null).to_numpy(zero_copy_only=False)
     return equal

@@ -47,12 +47,12 @@ def clean(
 
     InvalidInput for a code without a repair, and for a table that lacks the columns of a panel.
     """
-    wanted = set(LOSSLESS if codes is None else codes)
-    for code in sorted(wanted - set(REPAIRS)):
+    selected = set(LOSSLESS if codes is None else codes)
+    for code in sorted(selected - set(REPAIRS)):
         raise InvalidInput(f"{code!r} has no repair; those with one are {', '.join(REPAIRS)}")
     state = _State(table.replace_schema_metadata(None), options, freq)
     for code, (_, repair) in REPAIRS.items():
-        if code in wanted:
+        if code in selected:
             state = repair(state)
     return state.table, list(state.repairs)
 
@@ -66,16 +66,16 @@ def _need(state: _State, *columns: str) -> None:
 
 
 def _names(state: _State) -> _State:
-    table, taken = map_columns(state.table, Roles(), state.options)
-    pairs = [f"{old} to {new}" for old, new in [*state.options.columns.items(), *taken.items()]]
+    table, mapped = map_columns(state.table, Roles(), state.options)
+    pairs = [f"{old} to {new}" for old, new in [*state.options.columns.items(), *mapped.items()]]
     return state.done("D007", table, f"renamed {', '.join(pairs)}", len(pairs))
 
 
 def _reserved(state: _State) -> _State:
-    found = [
+    reserved = [
         name for name in state.table.column_names if is_reserved(name) and name not in (ID, DS, Y, KNOWN_AT)
     ]
-    return state.done("D009", state.table.drop(found), f"dropped {', '.join(found)}", len(found))
+    return state.done("D009", state.table.drop(reserved), f"dropped {', '.join(reserved)}", len(reserved))
 
 
 def _trimmed(state: _State) -> _State:
@@ -104,14 +104,14 @@ def _moments(state: _State) -> _State:
                 f"ds has times that the clock of {zone} skipped or showed twice; give their offset"
             )
         ds = local.times
-    done = state
-    for how, example in parsed.forms.items():
-        done = done.done(
-            "D034" if "midnights" in how else "D033", state.table, f"{example} was {how}", len(ds)
+    repaired = state
+    for form, example in parsed.forms.items():
+        repaired = repaired.done(
+            "D034" if "midnights" in form else "D033", state.table, f"{example} was {form}", len(ds)
         )
     naive = int(parsed.naive.sum())
-    done = done.done("D021", state.table, f"took times without a zone as {zone}", naive)
-    return replace(done, table=_with(state.table, DS, timestamps(ds)))
+    repaired = repaired.done("D021", state.table, f"took times without a zone as {zone}", naive)
+    return replace(repaired, table=_with(state.table, DS, timestamps(ds)))
 
 
 def _finite(state: _State) -> _State:
@@ -126,9 +126,9 @@ def _finite(state: _State) -> _State:
 def _distinct(state: _State) -> _State:
     codes = [_codes(state.table[name]) for name in state.table.column_names]
     _, first = np.unique(np.column_stack(codes), axis=0, return_index=True)
-    kept = np.sort(first)
-    count = state.table.num_rows - len(kept)
-    return state.done("D002", state.table.take(pa.array(kept)), "dropped identical rows", count)
+    indices = np.sort(first)
+    count = state.table.num_rows - len(indices)
+    return state.done("D002", state.table.take(pa.array(indices)), "dropped identical rows", count)
 
 
 def _valued(state: _State) -> _State:
@@ -154,13 +154,13 @@ def _begun(state: _State) -> _State:
     state = _in_order(state, "D055")
     y = parse_numbers(state.table[Y].combine_chunks()).values.fill_null(np.nan).to_numpy(zero_copy_only=False)
     ds = times_of(parse_timestamps(state.table[DS].combine_chunks(), state.options.dates).values)
-    kept = np.ones(len(y), dtype=bool)
+    is_kept = np.ones(len(y), dtype=bool)
     for start, end in _spans(state.table[ID]):
         frequency = Frequency.parse(state.freq) if state.freq else infer(ds[start:end])
-        given = np.flatnonzero(~np.isnan(y[start:end]))
-        run = leading_zeros(y[start:end][given], frequency.season_lengths[0] if frequency else 1)
-        kept[start : start + (given[run] if run else 0)] = False
-    return state.done("D055", state.table.filter(pa.array(kept)), "dropped leading zeros", int((~kept).sum()))
+        observed = np.flatnonzero(~np.isnan(y[start:end]))
+        run = leading_zeros(y[start:end][observed], frequency.season_lengths[0] if frequency else 1)
+        is_kept[start : start + (observed[run] if run else 0)] = False
+    return state.done("D055", state.table.filter(pa.array(is_kept)), "dropped leading zeros", int((~is_kept).sum()))
 
 
 def _spans(ids: pa.ChunkedArray) -> list[tuple[int, int]]:
@@ -176,18 +176,18 @@ def _filled(state: _State) -> _State:
     ds, ids = times_of(parsed.values), to_strings(state.table[ID].combine_chunks())
     parts = []
     for start, end in _spans(state.table[ID]):
-        own = ds[start:end]
-        found = infer_counts(own) if parsed.counted else infer(own)
-        frequency = Frequency.parse(state.freq) if state.freq else found
-        missing = np.setdiff1d(frequency.grid(own[0], own[-1]), own) if frequency else own[:0]
+        series_ds = ds[start:end]
+        inferred = infer_counts(series_ds) if parsed.counted else infer(series_ds)
+        frequency = Frequency.parse(state.freq) if state.freq else inferred
+        missing = np.setdiff1d(frequency.grid(series_ds[0], series_ds[-1]), series_ds) if frequency else series_ds[:0]
         parts.append(pa.table({ID: pa.repeat(ids[start], len(missing)), DS: timestamps(missing)}))
     rows = pa.concat_tables(parts) if parts else pa.table({ID: ids[:0], DS: timestamps(ds[:0])})
     if not rows.num_rows:
         return state
     full = pa.concat_tables([_with(state.table, DS, parsed.values), rows], promote_options="default")
-    done = state.done("D043", full, "filled gaps with empty rows", rows.num_rows)
-    order = _order(done)
-    return done if order is None else replace(done, table=full.take(pa.array(order)))
+    repaired = state.done("D043", full, "filled gaps with empty rows", rows.num_rows)
+    order = _order(repaired)
+    return repaired if order is None else replace(repaired, table=full.take(pa.array(order)))
 
 
 def _in_order(state: _State, code: str) -> _State:
@@ -211,9 +211,9 @@ def _order(state: _State) -> np.ndarray[tuple[int], np.dtype[np.int64]] | None:
 
 
 def _codes(column: pa.Array | pa.ChunkedArray) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    plain = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     codes: np.ndarray[tuple[int], np.dtype[np.int64]] = (
-        plain.dictionary_encode().indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+        array.dictionary_encode().indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
     )
     return codes
 

@@ -42,8 +42,8 @@ class PanelRows:
     counted: bool = False  # ds are plain counts
 
     def take(self, chosen: Mask) -> PanelRows:
-        places = pa.array(np.flatnonzero(chosen))
-        columns = {name: column.take(places) for name, column in self.columns.items()}
+        indices = pa.array(np.flatnonzero(chosen))
+        columns = {name: column.take(indices) for name, column in self.columns.items()}
         return PanelRows(
             self.names, self.series[chosen], self.ds[chosen], self.row[chosen], columns, self.counted
         )
@@ -58,32 +58,32 @@ class PanelRows:
         equal = (np.diff(self.series) == 0) & (np.diff(self.ds) == np.timedelta64(0, "us"))
         return np.append(False, equal) if len(self.series) else equal
 
-    def name(self, place: int) -> str:
-        return str(self.names[int(self.series[place])])
+    def name(self, row: int) -> str:
+        return str(self.names[int(self.series[row])])
 
 
-def parse_rows(table: pa.Table, roles: Roles, reading: TimeOptions, findings: Findings) -> PanelRows | None:
+def parse_rows(table: pa.Table, roles: Roles, time_options: TimeOptions, findings: Findings) -> PanelRows | None:
     """Every column parsed; None when ids or times do not allow a further check."""
-    plain = {name: table[name].combine_chunks() for name in table.column_names}
-    ids = _ids(plain[ID], findings)
-    moments = _moments(plain[DS], reading, findings)
-    if ids is None or moments is None:
+    arrays = {name: table[name].combine_chunks() for name in table.column_names}
+    ids = _ids(arrays[ID], findings)
+    parsed = _moments(arrays[DS], time_options, findings)
+    if ids is None or parsed is None:
         return None
-    columns = {Y: _quantity(plain[Y], Y, "D030", findings)}
+    columns = {Y: _quantity(arrays[Y], Y, "D030", findings)}
     for name in roles.columns:
         kept_as_text = name in roles.categorical
         columns[name] = (
-            to_strings(plain[name]) if kept_as_text else _quantity(plain[name], name, "D032", findings)
+            to_strings(arrays[name]) if kept_as_text else _quantity(arrays[name], name, "D032", findings)
         )
-    corrected = KNOWN_AT in plain
+    corrected = KNOWN_AT in arrays
     if corrected:
-        columns[KNOWN_AT] = _known_at(plain[KNOWN_AT], reading, findings)
+        columns[KNOWN_AT] = _known_at(arrays[KNOWN_AT], time_options, findings)
     names = pc.unique(ids).sort()
     series = pc.index_in(ids, names).to_numpy().astype(np.int64)
-    ds = _in_utc(moments, series, names, reading.time_zone, corrected, findings)
+    ds = _in_utc(parsed, series, names, time_options.time_zone, corrected, findings)
     if ds is None:
         return None
-    return _sorted(names, series, ds, columns, moments.counted, findings)
+    return _sorted(names, series, ds, columns, parsed.counted, findings)
 
 
 def _ids(column: pa.Array, findings: Findings) -> pa.Array | None:
@@ -100,9 +100,9 @@ def _ids(column: pa.Array, findings: Findings) -> pa.Array | None:
         "D014": pc.match_substring_regex(distinct, r"^\s|\s$"),
     }
     findings.rows("D010", _places(_mask(pc.is_null(ids))), lambda row: "the row has no unique_id", column=ID)
-    for code, found in checks.items():
+    for code, matches in checks.items():
         # Once per series, at its first row.
-        first = pc.index_in(distinct.filter(found), ids).to_pylist()
+        first = pc.index_in(distinct.filter(matches), ids).to_pylist()
         findings.rows(
             code,
             sorted(first),
@@ -114,15 +114,15 @@ def _ids(column: pa.Array, findings: Findings) -> pa.Array | None:
     return None if fatal else ids
 
 
-def _moments(column: pa.Array, reading: TimeOptions, findings: Findings) -> ParsedTimestamps | None:
+def _moments(column: pa.Array, time_options: TimeOptions, findings: Findings) -> ParsedTimestamps | None:
     """Times before their zone is settled; None when one is absent, bad, unclear or out of range."""
-    parsed = parse_timestamps(column, reading.dates)
+    parsed = parse_timestamps(column, time_options.dates)
     absent = _mask(pc.is_null(parsed.values)) & ~parsed.unclear
     findings.rows("D020", _places(absent), lambda row: _quoted(column, row), column=DS)
     findings.rows("D029", _places(parsed.unclear), lambda row: _quoted(column, row), column=DS)
-    for how, example in parsed.forms.items():
-        code = "D034" if how.startswith("local midnights") else "D033"
-        findings.add(code, f"times such as {printable(example)!r} are read as {how}", column=DS)
+    for form, example in parsed.forms.items():
+        code = "D034" if form.startswith("local midnights") else "D033"
+        findings.add(code, f"times such as {printable(example)!r} are read as {form}", column=DS)
     if parsed.counted:
         findings.add("D035", "ds holds counts, not times", column=DS)
     if absent.any() or parsed.unclear.any():
@@ -137,13 +137,13 @@ def _moments(column: pa.Array, reading: TimeOptions, findings: Findings) -> Pars
     return None if outside.any() else parsed
 
 
-def _outside(moments: Times) -> Mask:
-    outside: Mask = (moments < _EARLIEST) | (moments >= _LATEST)
+def _outside(ds: Times) -> Mask:
+    outside: Mask = (ds < _EARLIEST) | (ds >= _LATEST)
     return outside
 
 
 def _in_utc(
-    moments: ParsedTimestamps,
+    parsed: ParsedTimestamps,
     series: Integers,
     names: pa.Array,
     zone: str,
@@ -151,8 +151,8 @@ def _in_utc(
     findings: Findings,
 ) -> Times | None:
     """ParsedTimestamps in UTC; None when a local time does not say which moment it is."""
-    ds = times_of(moments.values)
-    if not moments.naive.any():
+    ds = times_of(parsed.values)
+    if not parsed.naive.any():
         return ds
     if zone == "UTC":
         findings.add("D021", "times in ds carry no zone: they are taken as UTC", column=DS)
@@ -160,29 +160,29 @@ def _in_utc(
     findings.add("D021", f"times in ds carry no zone: they are taken as local times of {zone}", column=DS)
     local = to_utc(ds, series, zone, in_order=not corrected)
 
-    def said(row: int) -> str:
+    def describe(row: int) -> str:
         return f"{names[int(series[row])]} at {ds[row].astype('datetime64[m]')} in {zone}"
 
     for code, mask in (("D025", local.skipped), ("D026", local.doubtful)):
-        findings.rows(code, _places(mask), said, column=DS, series=lambda row: str(names[int(series[row])]))
+        findings.rows(code, _places(mask), describe, column=DS, series=lambda row: str(names[int(series[row])]))
     pairs = int(local.paired.sum()) // 2
     if pairs:
         findings.add("D027", f"{pairs:,} local times of {zone} that came twice are given twice", column=DS)
     return None if (local.skipped | local.doubtful).any() else local.times
 
 
-def _known_at(column: pa.Array, reading: TimeOptions, findings: Findings) -> pa.Array:
-    known = parse_timestamps(column, reading.dates)
-    wrong = known.bad | known.unclear
-    findings.rows("D023", _places(wrong), lambda row: _quoted(column, row), column=KNOWN_AT)
-    if not known.naive.any() or reading.time_zone == "UTC" or wrong.any():
-        return known.values
-    filled = times_of(known.values.fill_null(0))
+def _known_at(column: pa.Array, time_options: TimeOptions, findings: Findings) -> pa.Array:
+    parsed = parse_timestamps(column, time_options.dates)
+    invalid = parsed.bad | parsed.unclear
+    findings.rows("D023", _places(invalid), lambda row: _quoted(column, row), column=KNOWN_AT)
+    if not parsed.naive.any() or time_options.time_zone == "UTC" or invalid.any():
+        return parsed.values
+    filled = times_of(parsed.values.fill_null(0))
     # Of an hour that came twice the later one: a value is never said to be known too early.
     late = pc.assume_timezone(
-        pa.array(filled), reading.time_zone, ambiguous="latest", nonexistent="latest"
+        pa.array(filled), time_options.time_zone, ambiguous="latest", nonexistent="latest"
     ).cast(TIMESTAMP)
-    return pc.if_else(known.values.is_valid(), late, pa.scalar(None, TIMESTAMP))
+    return pc.if_else(parsed.values.is_valid(), late, pa.scalar(None, TIMESTAMP))
 
 
 def _quantity(column: pa.Array, name: str, code: str, findings: Findings) -> pa.Array:
@@ -193,38 +193,38 @@ def _quantity(column: pa.Array, name: str, code: str, findings: Findings) -> pa.
     if not (infinite.any() or parsed.bad.any()):
         return parsed.values
     # The panel is rejected; what is told already is not to be found as missing or far off as well.
-    known = pc.if_else(pa.array(infinite), pa.scalar(None, pa.float64()), parsed.values)
-    return known if name == Y else pc.if_else(pa.array(parsed.bad | infinite), 0.0, known)
+    finite = pc.if_else(pa.array(infinite), pa.scalar(None, pa.float64()), parsed.values)
+    return finite if name == Y else pc.if_else(pa.array(parsed.bad | infinite), 0.0, finite)
 
 
 def _sorted(
     names: pa.Array,
     series: Integers,
-    moments: Times,
+    ds: Times,
     columns: dict[str, pa.Array],
     counted: bool,
     findings: Findings,
 ) -> PanelRows:
-    keys = [moments, series]
+    keys = [ds, series]
     if KNOWN_AT in columns:
         keys.insert(0, columns[KNOWN_AT].cast(pa.int64()).fill_null(np.iinfo(np.int64).min).to_numpy())
-    elif _in_order(series, moments):
-        return PanelRows(names, series, moments, np.arange(len(series)), columns, counted)
+    elif _in_order(series, ds):
+        return PanelRows(names, series, ds, np.arange(len(series)), columns, counted)
     order = np.lexsort(keys)
-    within = np.diff(order) < 0
-    apart = np.diff(series) != 0
-    if within.any() and (
-        int(apart.sum()) >= len(names) or bool(np.any(np.diff(moments)[~apart] < np.timedelta64(0)))
+    is_descending = np.diff(order) < 0
+    is_boundary = np.diff(series) != 0
+    if is_descending.any() and (
+        int(is_boundary.sum()) >= len(names) or bool(np.any(np.diff(ds)[~is_boundary] < np.timedelta64(0)))
     ):
         findings.add("D044", "rows are not in the order of unique_id and ds")
-    places = pa.array(order)
-    kept = {name: column.take(places) for name, column in columns.items()}
-    return PanelRows(names, series[order], moments[order], order, kept, counted)
+    indices = pa.array(order)
+    sorted_columns = {name: column.take(indices) for name, column in columns.items()}
+    return PanelRows(names, series[order], ds[order], order, sorted_columns, counted)
 
 
-def _in_order(series: Integers, moments: Times) -> bool:
+def _in_order(series: Integers, ds: Times) -> bool:
     steps = np.diff(series)
-    later = np.diff(moments.astype(np.int64)) >= 0
+    later = np.diff(ds.astype(np.int64)) >= 0
     return bool(np.all((steps > 0) | ((steps == 0) & later)))
 
 
@@ -234,8 +234,8 @@ def _quoted(column: pa.Array, row: int) -> str:
 
 
 def _places(mask: Mask) -> list[int]:
-    places: list[int] = np.flatnonzero(mask).tolist()
-    return places
+    indices: list[int] = np.flatnonzero(mask).tolist()
+    return indices
 
 
 def _mask(values: pa.Array) -> Mask:

@@ -27,31 +27,31 @@ def to_utc(local: Times, series: Integers, zone: str, *, in_order: bool) -> Loca
     early = pc.assume_timezone(column, zone, ambiguous="earliest", nonexistent="earliest")
     late = pc.assume_timezone(column, zone, ambiguous="latest", nonexistent="latest")
     first, second = _utc(early), _utc(late)
-    apart = first != second
-    shown = pc.equal(pc.local_timestamp(early), column).to_numpy(zero_copy_only=False)
-    twice = apart & shown
-    again, pairs = _second_of_two(local, series, twice)
+    is_ambiguous = first != second
+    is_shown = pc.equal(pc.local_timestamp(early), column).to_numpy(zero_copy_only=False)
+    shown_twice = is_ambiguous & is_shown
+    is_second, pairs = _second_of_two(local, series, shown_twice)
     paired = pairs if in_order else np.zeros(len(local), dtype=bool)
-    return LocalizedTimes(np.where(again & paired, second, first), apart & ~shown, twice & ~paired, paired)
+    return LocalizedTimes(np.where(is_second & paired, second, first), is_ambiguous & ~is_shown, shown_twice & ~paired, paired)
 
 
-def _utc(moments: pa.Array) -> Times:
+def _utc(timestamps: pa.Array) -> Times:
     times: Times = (
-        moments.cast(pa.timestamp("us", "UTC")).cast(pa.timestamp("us")).to_numpy(zero_copy_only=False)
+        timestamps.cast(pa.timestamp("us", "UTC")).cast(pa.timestamp("us")).to_numpy(zero_copy_only=False)
     )
     return times
 
 
-def _second_of_two(local: Times, series: Integers, among: Mask) -> tuple[Mask, Mask]:
+def _second_of_two(local: Times, series: Integers, candidates: Mask) -> tuple[Mask, Mask]:
     """(is the second of exactly two equal rows, is one of exactly two) in the order of the rows."""
-    again, paired = np.zeros(len(local), dtype=bool), np.zeros(len(local), dtype=bool)
-    rows = np.flatnonzero(among)
+    is_second, paired = np.zeros(len(local), dtype=bool), np.zeros(len(local), dtype=bool)
+    rows = np.flatnonzero(candidates)
     if len(rows) == 0:
-        return again, paired
+        return is_second, paired
     order = rows[np.lexsort((rows, local[rows].astype(np.int64), series[rows]))]
     new = np.append(True, (np.diff(series[order]) != 0) | (np.diff(local[order]) != np.timedelta64(0)))
     group = np.cumsum(new) - 1
     two = np.bincount(group)[group] == 2
     paired[order[two]] = True
-    again[order[two & ~new]] = True
-    return again, paired
+    is_second[order[two & ~new]] = True
+    return is_second, paired

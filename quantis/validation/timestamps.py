@@ -38,98 +38,98 @@ class ParsedTimestamps(NamedTuple):
 
 def parse_timestamps(column: pa.Array, order: DateOrder | None = None) -> ParsedTimestamps:
     """Timestamps, dates, texts or counts as moments; those without zone as if UTC, and `naive`."""
-    kind, nothing = column.type, np.zeros(len(column), dtype=bool)
+    kind, no_rows = column.type, np.zeros(len(column), dtype=bool)
     if pa.types.is_timestamp(kind):
         return _of_timestamps(column)
     if pa.types.is_date(kind):
         days = column.cast(pa.timestamp("us"), safe=False).cast(TIMESTAMP)
-        return ParsedTimestamps(days, nothing, nothing, nothing, False, {})
+        return ParsedTimestamps(days, no_rows, no_rows, no_rows, False, {})
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
         return _of_numbers(column)
     if pa.types.is_string(kind) or pa.types.is_null(kind):
         return _of_texts(to_strings(column), order)
-    return ParsedTimestamps(pa.nulls(len(column), TIMESTAMP), _valid(column), nothing, nothing, False, {})
+    return ParsedTimestamps(pa.nulls(len(column), TIMESTAMP), _valid(column), no_rows, no_rows, False, {})
 
 
 def _of_timestamps(column: pa.Array) -> ParsedTimestamps:
-    kind, nothing = column.type, np.zeros(len(column), dtype=bool)
+    kind, no_rows = column.type, np.zeros(len(column), dtype=bool)
     zoned = kind.tz is not None
-    plain = column.cast(pa.timestamp(kind.unit, tz="UTC")) if zoned else column
-    utc = plain.cast(pa.timestamp("us", tz="UTC" if zoned else None), safe=False).cast(TIMESTAMP)
+    column_utc = column.cast(pa.timestamp(kind.unit, tz="UTC")) if zoned else column
+    utc = column_utc.cast(pa.timestamp("us", tz="UTC" if zoned else None), safe=False).cast(TIMESTAMP)
     forms: dict[str, str] = {}
     if zoned and kind.tz != "UTC":
         utc, forms = _midnights(utc, pc.local_timestamp(column).cast(pa.timestamp("us"), safe=False))
-    naive = nothing if zoned else _clocked(utc)
-    return ParsedTimestamps(utc, nothing, nothing, naive, zoned, forms)
+    naive = no_rows if zoned else _clocked(utc)
+    return ParsedTimestamps(utc, no_rows, no_rows, naive, zoned, forms)
 
 
 def _midnights(utc: pa.Array, wall: pa.Array) -> tuple[pa.Array, dict[str, str]]:
     """Days that a zone's clock begins at changing offsets are dates, whatever moment each begins at."""
-    ticks, moved = wall.cast(pa.int64()), pc.subtract(wall.cast(pa.int64()), utc.cast(pa.int64()))
-    at_midnight = pc.all(pc.equal(pc.subtract(ticks, pc.multiply(pc.divide(ticks, _DAY), _DAY)), 0)).as_py()
-    if not at_midnight or len(pc.unique(moved.drop_null())) < 2:
+    wall_us, offset_us = wall.cast(pa.int64()), pc.subtract(wall.cast(pa.int64()), utc.cast(pa.int64()))
+    at_midnight = pc.all(pc.equal(pc.subtract(wall_us, pc.multiply(pc.divide(wall_us, _DAY), _DAY)), 0)).as_py()
+    if not at_midnight or len(pc.unique(offset_us.drop_null())) < 2:
         return utc, {}
     return wall.cast(TIMESTAMP), {"local midnights as dates": str(wall.drop_null()[0])}
 
 
 def _clocked(utc: pa.Array) -> Mask:
     """All places, or none when every time is a midnight: then the column holds dates."""
-    ticks = utc.cast(pa.int64()).fill_null(0).to_numpy()
-    return _valid(utc) if (ticks % _DAY).any() else np.zeros(len(utc), dtype=bool)
+    epoch_us = utc.cast(pa.int64()).fill_null(0).to_numpy()
+    return _valid(utc) if (epoch_us % _DAY).any() else np.zeros(len(utc), dtype=bool)
 
 
 def _of_numbers(column: pa.Array) -> ParsedTimestamps:
-    nothing = np.zeros(len(column), dtype=bool)
+    no_rows = np.zeros(len(column), dtype=bool)
     values = column.cast(pa.float64(), safe=False).fill_null(np.nan).to_numpy(zero_copy_only=False)
-    given = np.isfinite(values)
-    whole = given & (values == np.floor(values)) & (np.abs(values) < 2**62)
-    if not given.any() or not whole[given].all():
+    is_finite = np.isfinite(values)
+    is_integer = is_finite & (values == np.floor(values)) & (np.abs(values) < 2**62)
+    if not is_finite.any() or not is_integer[is_finite].all():
         return ParsedTimestamps(
-            pa.nulls(len(column), TIMESTAMP), _valid(column) & ~whole, nothing, nothing, False, {}
+            pa.nulls(len(column), TIMESTAMP), _valid(column) & ~is_integer, no_rows, no_rows, False, {}
         )
-    counts = np.where(whole, values, 0).astype(np.int64)
-    low, high = int(counts[whole].min()), int(counts[whole].max())
+    counts = np.where(is_integer, values, 0).astype(np.int64)
+    low, high = int(counts[is_integer].min()), int(counts[is_integer].max())
     if (low >= 19000101 and high <= 22611231) or (low >= 1700 and high < 2262):
-        written = pa.array([str(value) for value in counts.tolist()], mask=~whole)
-        parsed = _of_texts(written, None)
+        digits = pa.array([str(value) for value in counts.tolist()], mask=~is_integer)
+        parsed = _of_texts(digits, None)
         if not parsed.bad.any():
             return parsed
-    for least, most, size, unit in _EPOCHS:
-        if least <= low and high < most:
-            moments = pa.array(counts * size, mask=~whole).cast(pa.timestamp("us")).cast(TIMESTAMP)
+    for minimum, maximum, microseconds, unit in _EPOCHS:
+        if minimum <= low and high < maximum:
+            timestamps = pa.array(counts * microseconds, mask=~is_integer).cast(pa.timestamp("us")).cast(TIMESTAMP)
             return ParsedTimestamps(
-                moments, nothing, nothing, nothing, True, {f"{unit} since 1970": str(low)}
+                timestamps, no_rows, no_rows, no_rows, True, {f"{unit} since 1970": str(low)}
             )
     if max(abs(low), abs(high)) > _MOST_COUNTED:
-        return ParsedTimestamps(pa.nulls(len(column), TIMESTAMP), whole, nothing, nothing, False, {})
-    moments = pa.array(counts * 1_000_000, mask=~whole).cast(pa.timestamp("us")).cast(TIMESTAMP)
-    return ParsedTimestamps(moments, _valid(column) & ~whole, nothing, nothing, False, {}, counted=True)
+        return ParsedTimestamps(pa.nulls(len(column), TIMESTAMP), is_integer, no_rows, no_rows, False, {})
+    timestamps = pa.array(counts * 1_000_000, mask=~is_integer).cast(pa.timestamp("us")).cast(TIMESTAMP)
+    return ParsedTimestamps(timestamps, _valid(column) & ~is_integer, no_rows, no_rows, False, {}, counted=True)
 
 
 def _of_texts(strings: pa.Array, order: DateOrder | None) -> ParsedTimestamps:
     coded = pc.utf8_trim_whitespace(strings).dictionary_encode()
     distinct = coded.dictionary
-    whole = pc.match_substring_regex(distinct, r"^[+-]?\d{1,19}$")
-    dated = pc.match_substring_regex(distinct, r"^(\d{4}|\d{8})$")
-    if len(distinct) and pc.all(whole).as_py() and not pc.all(dated).as_py():
+    is_count = pc.match_substring_regex(distinct, r"^[+-]?\d{1,19}$")
+    is_date = pc.match_substring_regex(distinct, r"^(\d{4}|\d{8})$")
+    if len(distinct) and pc.all(is_count).as_py() and not pc.all(is_date).as_py():
         return _of_numbers(strings.cast(pa.int64()))
     if _changing_midnights(distinct):
         return _dates_at_midnight(coded)
-    fast = _iso(distinct)
-    if fast is not None:
-        moments, clock, zone = fast
-        return _spread(coded, moments, pc.is_null(moments), None, clock, zone, {})
+    iso = _iso(distinct)
+    if iso is not None:
+        timestamps, clock, zone = iso
+        return _spread(coded, timestamps, pc.is_null(timestamps), None, clock, zone, {})
     parsed = parse_dates(distinct.to_pylist(), order)
     forms: dict[str, str] = {}
-    for text, one in zip(distinct.to_pylist(), parsed, strict=True):
-        if one.moment is not None and one.how != ISO:
-            forms.setdefault(one.how, text)
-    unclear = pa.array([one.unclear for one in parsed], pa.bool_())
-    moments = pa.array([one.moment for one in parsed], TIMESTAMP)
-    clock = pa.array([one.clock for one in parsed], pa.bool_())
-    zone = pa.array([one.zone for one in parsed], pa.bool_())
-    bad = pc.and_(pc.is_null(moments), pc.invert(unclear))
-    return _spread(coded, moments, bad, unclear, clock, zone, forms)
+    for text, date in zip(distinct.to_pylist(), parsed, strict=True):
+        if date.moment is not None and date.how != ISO:
+            forms.setdefault(date.how, text)
+    unclear = pa.array([date.unclear for date in parsed], pa.bool_())
+    timestamps = pa.array([date.moment for date in parsed], TIMESTAMP)
+    clock = pa.array([date.clock for date in parsed], pa.bool_())
+    zone = pa.array([date.zone for date in parsed], pa.bool_())
+    invalid = pc.and_(pc.is_null(timestamps), pc.invert(unclear))
+    return _spread(coded, timestamps, invalid, unclear, clock, zone, forms)
 
 
 def _spread(
@@ -163,13 +163,13 @@ def _iso(distinct: pa.Array) -> tuple[pa.Array, pa.Array, pa.Array] | None:
         return None
     clock = pc.greater(pc.binary_length(distinct), 10)
     zone = pc.match_substring_regex(distinct, r"[T ].*(?:Z|[+-]\d{2}:?\d{2})$")
-    nothing = pa.scalar(None, pa.string())
+    null = pa.scalar(None, pa.string())
     try:
-        zoned = pc.if_else(zone, distinct, nothing).cast(TIMESTAMP)
-        bare = pc.if_else(zone, nothing, distinct).cast(pa.timestamp("us")).cast(TIMESTAMP)
+        zoned = pc.if_else(zone, distinct, null).cast(TIMESTAMP)
+        naive = pc.if_else(zone, null, distinct).cast(pa.timestamp("us")).cast(TIMESTAMP)
     except pa.ArrowInvalid:  # such as 30 February: one by one
         return None
-    return pc.coalesce(zoned, bare), clock, zone
+    return pc.coalesce(zoned, naive), clock, zone
 
 
 def _changing_midnights(distinct: pa.Array) -> bool:

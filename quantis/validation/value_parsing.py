@@ -29,28 +29,28 @@ def to_strings(column: pa.Array) -> pa.Array:
 
 def parse_numbers(column: pa.Array) -> ParsedNumbers:
     """A column as float64, NaN null; texts are read as numbers where they are."""
-    kind, nothing = column.type, np.zeros(len(column), dtype=bool)
+    kind, no_rows = column.type, np.zeros(len(column), dtype=bool)
     if pa.types.is_null(kind):
-        return ParsedNumbers(pa.nulls(len(column), pa.float64()), nothing)
+        return ParsedNumbers(pa.nulls(len(column), pa.float64()), no_rows)
     if pa.types.is_temporal(kind):
-        bad = pc.is_valid(column).to_numpy(zero_copy_only=False)
-        return ParsedNumbers(pa.nulls(len(column), pa.float64()), bad)
+        invalid = pc.is_valid(column).to_numpy(zero_copy_only=False)
+        return ParsedNumbers(pa.nulls(len(column), pa.float64()), invalid)
     if pa.types.is_string(kind):
         return _numbers_of(to_strings(column))
     if pa.types.is_boolean(kind):
         column = column.cast(pa.int8())
-    return ParsedNumbers(_without_nan(column.cast(pa.float64(), safe=False)), nothing)
+    return ParsedNumbers(_without_nan(column.cast(pa.float64(), safe=False)), no_rows)
 
 
 def _numbers_of(strings: pa.Array) -> ParsedNumbers:
     coded = pc.utf8_trim_whitespace(strings).dictionary_encode()
-    plain = pc.match_substring_regex(coded.dictionary, r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$")
-    special = pc.is_in(pc.utf8_lower(coded.dictionary), pa.array(["nan", "na", "n/a", "null", "none", ""]))
-    infinite = pc.match_substring_regex(pc.utf8_lower(coded.dictionary), r"^[+-]?inf(?:inity)?$")
-    readable = pc.if_else(pc.or_(plain, infinite), coded.dictionary, pa.scalar(None, pa.string()))
+    is_plain = pc.match_substring_regex(coded.dictionary, r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$")
+    is_missing = pc.is_in(pc.utf8_lower(coded.dictionary), pa.array(["nan", "na", "n/a", "null", "none", ""]))
+    is_infinite = pc.match_substring_regex(pc.utf8_lower(coded.dictionary), r"^[+-]?inf(?:inity)?$")
+    readable = pc.if_else(pc.or_(is_plain, is_infinite), coded.dictionary, pa.scalar(None, pa.string()))
     values = pc.replace_substring_regex(readable, r"^\+", "").cast(pa.float64()).take(coded.indices)
-    wrong = pc.invert(pc.or_(pc.or_(plain, infinite), special)).take(coded.indices)
-    return ParsedNumbers(_without_nan(values), wrong.fill_null(False).to_numpy(zero_copy_only=False))
+    invalid = pc.invert(pc.or_(pc.or_(is_plain, is_infinite), is_missing)).take(coded.indices)
+    return ParsedNumbers(_without_nan(values), invalid.fill_null(False).to_numpy(zero_copy_only=False))
 
 
 def _without_nan(values: pa.Array) -> pa.Array:
