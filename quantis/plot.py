@@ -32,7 +32,7 @@ class Band:
 
 
 @dataclass(frozen=True)
-class Cell:
+class PlotCell:
     """One character and what it shows: the name of a line or band, `axis`, or nothing."""
 
     text: str
@@ -69,11 +69,11 @@ class Plot:
         self._margin = max(len(text) for text in self._labels.values()) + 2
         self._columns = max(10, self.width - self._margin)
 
-    def rows(self) -> list[list[Cell]]:
+    def rows(self) -> list[list[PlotCell]]:
         """The picture, top row first, with its axes."""
-        grid = self._bands_drawn()
+        grid = self._draw_bands()
         for line in self.lines:
-            self._draw(line, grid)
+            self._draw_line(line, grid)
         picture = [self._y_axis(row, cells) for row, cells in enumerate(grid)]
         return [*picture, self._x_axis(), self._x_labels()]
 
@@ -85,18 +85,18 @@ class Plot:
     def _rows(self) -> int:
         return max(4, self.height - 2)
 
-    def _bands_drawn(self) -> list[list[Cell]]:
-        grid = [[Cell(" ") for _ in range(self._columns)] for _ in range(self._rows)]
+    def _draw_bands(self) -> list[list[PlotCell]]:
+        grid = [[PlotCell(" ") for _ in range(self._columns)] for _ in range(self._rows)]
         for shade, band in reversed(list(zip(SHADES, self.bands, strict=False))):
             for column in range(self._columns):
                 span = self._span(band, column)
                 if span:
                     for row in range(span[0] // 4, span[1] // 4 + 1):
-                        grid[row][column] = Cell(shade, band.name)
+                        grid[row][column] = PlotCell(shade, band.name)
         if self.cutoff and self._start <= self.cutoff <= self._end:
             column = self._x(self.cutoff) // 2
             for cells in grid:
-                cells[column] = Cell("┊", "axis", cells[column].shows)
+                cells[column] = PlotCell("┊", "axis", cells[column].shows)
         return grid
 
     def _span(self, band: Band, column: int) -> tuple[int, int] | None:
@@ -105,9 +105,9 @@ class Plot:
         xs = [self._x(time) for time in band.times]
         if not xs or not xs[0] - 1 <= at <= xs[-1] + 1:
             return None
-        return self._y(_interpolated(xs, band.high, at)), self._y(_interpolated(xs, band.low, at))
+        return self._y(_interpolate(xs, band.high, at)), self._y(_interpolate(xs, band.low, at))
 
-    def _draw(self, line: Line, grid: list[list[Cell]]) -> None:
+    def _draw_line(self, line: Line, grid: list[list[PlotCell]]) -> None:
         bits: dict[tuple[int, int], int] = {}
         for x, y in self._dots(line):
             cell = y // 4, x // 2
@@ -117,7 +117,7 @@ class Plot:
             if _is_braille(current.text):
                 mask |= ord(current.text) - _EMPTY
             band = current.shows if current.text in SHADES else current.over
-            grid[row][column] = Cell(chr(_EMPTY + mask), line.name, band)
+            grid[row][column] = PlotCell(chr(_EMPTY + mask), line.name, band)
 
     def _dots(self, line: Line) -> Iterator[tuple[int, int]]:
         previous: tuple[int, int] | None = None
@@ -143,29 +143,31 @@ class Plot:
         """Round numbers by the row of characters that they belong to."""
         step = _round_step((self._high - self._low) / 4)
         multiples = range(math.ceil(self._low / step), math.floor(self._high / step) + 1)
-        return {self._y(k * step) // 4: _tick(k * step, step) for k in multiples} or {0: f"{self._high:.4g}"}
+        return {self._y(k * step) // 4: _format_tick(k * step, step) for k in multiples} or {
+            0: f"{self._high:.4g}"
+        }
 
-    def _y_axis(self, row: int, cells: list[Cell]) -> list[Cell]:
+    def _y_axis(self, row: int, cells: list[PlotCell]) -> list[PlotCell]:
         label = self._labels.get(row, "")
         mark = "┤" if label else "│"
-        return [Cell(f"{label:>{self._margin - 2}} {mark}", "axis"), *cells]
+        return [PlotCell(f"{label:>{self._margin - 2}} {mark}", "axis"), *cells]
 
-    def _x_axis(self) -> list[Cell]:
-        return [Cell(" " * (self._margin - 1) + "└" + "─" * self._columns, "axis")]
+    def _x_axis(self) -> list[PlotCell]:
+        return [PlotCell(" " * (self._margin - 1) + "└" + "─" * self._columns, "axis")]
 
-    def _x_labels(self) -> list[Cell]:
+    def _x_labels(self) -> list[PlotCell]:
         """The first, the last and the forecast's own time, where they fit."""
         form = "%Y-%m-%d %H:%M" if (self._end - self._start).days < 30 else "%Y-%m-%d"
         first, last = self._start.strftime(form), self._end.strftime(form)
         if len(first) + 1 + len(last) > self._columns:
-            return [Cell(" " * self._margin + first[: self._columns].ljust(self._columns), "axis")]
+            return [PlotCell(" " * self._margin + first[: self._columns].ljust(self._columns), "axis")]
         line = list(first.ljust(self._columns - len(last)) + last)
         if self.cutoff and self._start <= self.cutoff <= self._end:
             text = self.cutoff.strftime(form.removeprefix("%Y-") if "%H" in form else form)
             start = self._x(self.cutoff) // 2 - len(text) // 2
             if len(first) + 1 < start and start + len(text) + 1 < self._columns - len(last):
                 line[start : start + len(text)] = text
-        return [Cell(" " * self._margin + "".join(line), "axis")]
+        return [PlotCell(" " * self._margin + "".join(line), "axis")]
 
 
 def _is_braille(text: str) -> bool:
@@ -178,13 +180,13 @@ def _round_step(rough: float) -> float:
     return next(m * power for m in (1, 2, 5, 10) if m * power >= rough * 0.999)
 
 
-def _tick(value: float, step: float) -> str:
+def _format_tick(value: float, step: float) -> str:
     digits = max(0, -math.floor(math.log10(step)))
     text = f"{value:.{digits}f}" if digits <= 6 else f"{value:.4g}"
     return text if len(text) <= 8 else f"{value:.4g}"
 
 
-def _interpolated(xs: Sequence[int], values: Sequence[float], at: float) -> float:
+def _interpolate(xs: Sequence[int], values: Sequence[float], at: float) -> float:
     """Linear between the points, constant beyond them."""
     after = next((i for i, x in enumerate(xs) if x >= at), len(xs) - 1)
     if after == 0 or xs[after] < at or xs[after] == xs[after - 1]:

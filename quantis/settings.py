@@ -12,10 +12,10 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 
 def server_url() -> str:
     """Where the platform is: QUANTIS_URL, or this machine; InvalidInput when it is no http address."""
-    return checked_url(os.environ.get("QUANTIS_URL") or DEFAULT_URL)
+    return normalize_url(os.environ.get("QUANTIS_URL") or DEFAULT_URL)
 
 
-def checked_url(url: str) -> str:
+def normalize_url(url: str) -> str:
     """The address without a slash at its end."""
     if not url.startswith(("http://", "https://")):
         raise InvalidInput(
@@ -61,7 +61,7 @@ def application_root() -> Path:
     )
 
 
-def child_environment(root: Path) -> dict[str, str]:
+def subprocess_environment(root: Path) -> dict[str, str]:
     """This process's environment, with the application's packages in front."""
     paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}

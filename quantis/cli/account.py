@@ -50,23 +50,23 @@ def login(
         _warn_of_plain_http(api.url)
         if api_key_file:
             me = api.login_with_key(read_password(api_key_file), save=True)
-            _said(me, api.url, as_json)
+            _report_login(me, api.url, as_json)
             return
         if login_file:
             from quantis.client.credentials import read_login_file
 
             user, password = read_login_file(login_file)
         else:
-            user = user or _asked("User name", hidden=False)
-            password = read_password(password_file) if password_file else _asked("Password", hidden=True)
+            user = user or _prompt("User name", hidden=False)
+            password = read_password(password_file) if password_file else _prompt("Password", hidden=True)
         if setup_secret:
             api.create_first_admin(read_password(setup_secret), user, password)
         try:
             me = api.login(user, password, save=True)
         except SecondFactorRequired:
-            code = _asked("Code of your second factor", hidden=False, option="a terminal, or an API key")
+            code = _prompt("Code of your second factor", hidden=False, option="a terminal, or an API key")
             me = api.login(user, password, otp=code, save=True)
-    _said(me, api.url, as_json)
+    _report_login(me, api.url, as_json)
 
 
 def logout(url: Url = None, as_json: Json = False) -> None:
@@ -91,14 +91,14 @@ def whoami(url: Url = None, as_json: Json = False) -> None:
         )
 
 
-def _said(me: User, url: str, as_json: bool) -> None:
+def _report_login(me: User, url: str, as_json: bool) -> None:
     if as_json:
         output.print_json(me)
     else:
         output.report(f"signed in to {url} as {me.user_name} ({me.role.value})")
 
 
-def _asked(label: str, *, hidden: bool, option: str = "") -> str:
+def _prompt(label: str, *, hidden: bool, option: str = "") -> str:
     if not sys.stdin.isatty():
         option = option or ("--password-file" if hidden else "--user")
         raise typer.BadParameter(f"there is no terminal to ask for the {label.lower()}; give {option}")

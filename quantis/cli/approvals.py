@@ -33,7 +33,15 @@ def list_approvals(
         output.report("nothing waits for a second person")
     else:
         rows = [
-            (approval.id, approval.model, what(approval), approval.requested_by, approval.state, approval.decided_by or "") for approval in approvals
+            (
+                approval.id,
+                approval.model,
+                describe_change(approval),
+                approval.requested_by,
+                approval.state,
+                approval.decided_by or "",
+            )
+            for approval in approvals
         ]
         output.print_table(("id", "model", "change", "asked by", "state", "decided by"), rows)
 
@@ -43,7 +51,9 @@ def approve(request: Id, url: Url = None, as_json: Json = False) -> None:
     """Do what somebody else asked for."""
     with open_client(url) as api:
         approval = api.approve(request)
-    output.print_json(approval) if as_json else output.report(f"approved: {approval.model}, {what(approval)}")
+    output.print_json(approval) if as_json else output.report(
+        f"approved: {approval.model}, {describe_change(approval)}"
+    )
 
 
 @app.command()
@@ -51,19 +61,21 @@ def refuse(request: Id, url: Url = None, as_json: Json = False) -> None:
     """Say no to a request, or withdraw your own."""
     with open_client(url) as api:
         approval = api.refuse(request)
-    output.print_json(approval) if as_json else output.report(f"{approval.state}: {approval.model}, {what(approval)}")
+    output.print_json(approval) if as_json else output.report(
+        f"{approval.state}: {approval.model}, {describe_change(approval)}"
+    )
 
 
-def what(approval: Approval) -> str:
+def describe_change(approval: Approval) -> str:
     change = approval.change
     if isinstance(change, AliasChange):
         return f"{change.alias}: version {change.instead_of or 'none'} to {change.version}"
     if isinstance(change, TrafficChange):
-        return f"traffic: {shares(change.instead_of)} to {shares(change.traffic)}"
+        return f"traffic: {describe_traffic(change.instead_of)} to {describe_traffic(change.traffic)}"
     return f"policy {change.policy}"
 
 
-def shares(traffic: Traffic) -> str:
+def describe_traffic(traffic: Traffic) -> str:
     """`version 4 10 %, champion 90 %`"""
     champion_percent = 100 - sum(share.percent for share in traffic.shares)
     parts = [f"version {share.version} {share.percent} %" for share in traffic.shares]

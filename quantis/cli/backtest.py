@@ -58,13 +58,13 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Judge model families on rolling origins; nothing is published."""
-    from quantis.client.problems import checked
+    from quantis.client.problems import validate
     from quantis.types.job_specs import BacktestSpec
 
     chosen: dict[str, Any] = {"families": split_names(families)} if families else {}
     chosen |= {"preset": preset} if preset else {}
     chosen |= {"n_windows": windows} if windows else {}
-    spec = checked(
+    spec = validate(
         BacktestSpec,
         dataset=dataset,
         version=version,
@@ -126,15 +126,16 @@ def _show_backtest(backtest: Backtest) -> None:
         f"{len(backtest.cutoffs)} windows{', fitted anew at each' if backtest.refit else ''}; sMAPE: {overall}"
     )
     for fallback in backtest.fallbacks[:5]:
-        output.report(
-            f"{fallback.unique_id} at {output.format_timestamp(fallback.cutoff)}, {fallback.model}: {fallback.method}, {fallback.reason}"
-        )
+        series = f"{fallback.unique_id} at {output.format_timestamp(fallback.cutoff)}"
+        output.report(f"{series}, {fallback.model}: {fallback.method}, {fallback.reason}")
     if len(backtest.fallbacks) > 5:
         output.report(
             f"and {len(backtest.fallbacks) - 5} more that a simpler method forecast; --json names them"
         )
     cuts = ", ".join(backtest.dimensions)
-    output.report(f"more: quantis backtest show {backtest.id} --by {backtest.dimensions[0]} (or another of {cuts})")
+    output.report(
+        f"more: quantis backtest show {backtest.id} --by {backtest.dimensions[0]} (or another of {cuts})"
+    )
 
 
 def _show_figures(rows: list[Figures], by: str) -> None:

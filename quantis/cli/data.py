@@ -48,8 +48,8 @@ def check(
     """What an upload of FILE would find; works without a server."""
     from quantis.sandbox.client import check_untrusted_file
 
-    options = reading.options(delimiter, decimal, encoding, dates, mapping, time_zone)
-    spec = reading.declared(futr, hist, static, categorical, freq)
+    options = reading.read_options(delimiter, decimal, encoding, dates, mapping, time_zone)
+    spec = reading.spec_from_options(futr, hist, static, categorical, freq)
     report, _, _ = check_untrusted_file(file, name=file.name, spec=spec, freq=freq, options=options)
     if as_json:
         output.print_json(report.model_dump(mode="json", exclude={"columns"}))
@@ -84,7 +84,7 @@ def clean(
     from quantis.validation.repair import REPAIRS
     from quantis.validation.repair import clean as repaired
 
-    options = reading.options(delimiter, decimal, encoding, dates, mapping, time_zone)
+    options = reading.read_options(delimiter, decimal, encoding, dates, mapping, time_zone)
     table = read_untrusted_file(file, name=file.name, options=options)
     codes = None if apply is None else tuple(REPAIRS) if apply == "all" else split_names(apply)
     table, repairs = repaired(table, codes, options=options, freq=freq)
@@ -92,13 +92,12 @@ def clean(
     spec = detect_spec(table, "check").model_copy(update={"freq": freq})
     report, _ = check_panel(table, spec, file=out.name)
     if as_json:
-        left = report.model_dump(mode="json", exclude={"columns"})
-        output.print_json(
-            {"file": file.name, "out": str(out), "repairs": [r._asdict() for r in repairs], "report": left}
-        )
+        body = report.model_dump(mode="json", exclude={"columns"})
+        repair_rows = [{"code": r.code, "what": r.description, "rows": r.rows} for r in repairs]
+        output.print_json({"file": file.name, "out": str(out), "repairs": repair_rows, "report": body})
     else:
         for repair in repairs:
-            output.report(f"  {repair.code}  {repair.what}: {repair.rows:,}")
+            output.report(f"  {repair.code}  {repair.description}: {repair.rows:,}")
         _show_report(report)
     if report.outcome == "reject":
         raise typer.Exit(1)
@@ -151,7 +150,7 @@ def push(
         "description": description,
     }
     declared = {key: value for key, value in declared.items() if value is not None}
-    options = reading.options(delimiter, decimal, encoding, dates, mapping)
+    options = reading.read_options(delimiter, decimal, encoding, dates, mapping)
     with open_client(url) as api:
         _ensure_dataset(api, name, source, declared, options)
         result = api.upload(name, source, options=options)
@@ -207,7 +206,7 @@ def _ensure_dataset(
     api: Client, name: str, file: Path | str, declared: dict[str, Any], options: ReadOptions
 ) -> None:
     """Make the dataset on its first upload; what is declared once cannot be declared again."""
-    from quantis.client.problems import checked
+    from quantis.client.problems import validate
     from quantis.errors import Conflict
     from quantis.types.datasets import Dataset, DatasetSpec
 
@@ -215,9 +214,9 @@ def _ensure_dataset(
         dataset: Dataset = api.dataset(name)
     except NotFound:
         roles = {} if "roles" in declared or isinstance(file, str) else _detected_roles(file, options)
-        api.create_dataset(checked(DatasetSpec, name=name, **roles, **declared))
+        api.create_dataset(validate(DatasetSpec, name=name, **roles, **declared))
         return
-    for key, value in checked(DatasetSpec, name=name, **declared).model_dump(include=set(declared)).items():
+    for key, value in validate(DatasetSpec, name=name, **declared).model_dump(include=set(declared)).items():
         if dataset.model_dump()[key] != value:
             raise Conflict(
                 f"dataset {name!r} was declared with another {key}; push without it, or to another name"
@@ -239,7 +238,9 @@ def _show_report(report: CheckReport) -> None:
     output.print_findings(report.findings)
     outcomes = {"accept": "accepted", "accept_with_warning": "accepted with warnings", "reject": "rejected"}
     freq = f", {report.freq}" if report.freq else ""
-    output.report(f"{report.file}: {outcomes[report.outcome]}; {report.rows} rows, {report.series} series{freq}")
+    output.report(
+        f"{report.file}: {outcomes[report.outcome]}; {report.rows} rows, {report.series} series{freq}"
+    )
 
 
 def _show_dataset(api: Client, name: str, as_json: bool) -> None:
@@ -286,7 +287,7 @@ def _show_series(series: StoredSeries, last: int, as_json: bool) -> None:
         (
             output.format_timestamp(series.ds[i]),
             "–" if series.y[i] is None else f"{series.y[i]:g}",
-            *(_cell(series.exog[c][i]) for c in exog),
+            *(_format_cell(series.exog[c][i]) for c in exog),
         )
         for i in range(max(0, len(series.ds) - last), len(series.ds))
     ]
@@ -296,5 +297,5 @@ def _show_series(series: StoredSeries, last: int, as_json: bool) -> None:
     )
 
 
-def _cell(value: float | str | None) -> str:
+def _format_cell(value: float | str | None) -> str:
     return "–" if value is None else f"{value:g}" if isinstance(value, float) else value

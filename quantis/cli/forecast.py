@@ -13,12 +13,12 @@ from quantis.errors import QuantisError
 
 if TYPE_CHECKING:
     from quantis.client import Client
-    from quantis.plot import Cell, Line
+    from quantis.plot import Line, PlotCell
     from quantis.types.forecasts import ForecastResponse, SeriesForecast
 
 _STYLES = {"history": "bright_white", "median": "bold cyan", "actual": "bold yellow", "axis": "bright_black"}
 _BAND_STYLES = ("blue", "bright_black", "bright_black")
-_BEHIND = ("on grey30", "on grey19", "on grey11")
+_BACKGROUNDS = ("on grey30", "on grey19", "on grey11")
 
 
 def register(app: typer.Typer) -> None:
@@ -44,16 +44,16 @@ def forecast(
             output.print_json(response)
         elif plot:
             for entry in response.forecasts:
-                _draw(api, model, response, entry)
+                _draw_forecast(api, model, response, entry)
         else:
-            _print(response)
+            _print_forecast(response)
     if not as_json:
-        _tell(response)
+        _report_model(response)
     if all(entry.status == "refused" for entry in response.forecasts):
         raise typer.Exit(1)
 
 
-def _print(response: ForecastResponse) -> None:
+def _print_forecast(response: ForecastResponse) -> None:
     from quantis.client import forecast_frame
 
     table = forecast_frame(response, name="mean")
@@ -72,7 +72,7 @@ def _print(response: ForecastResponse) -> None:
     output.print_table(("series", "ds (UTC)", *headings), rows, right=headings)
 
 
-def _tell(response: ForecastResponse) -> None:
+def _report_model(response: ForecastResponse) -> None:
     model = response.model
     alias = f" ({model.alias})" if model.alias else ""
     output.report(
@@ -82,12 +82,14 @@ def _tell(response: ForecastResponse) -> None:
     for entry in response.forecasts:
         if entry.status != "ok":
             reason = entry.detail or (entry.reason.value.replace("_", " ") if entry.reason else "")
-            output.report(f"{entry.unique_id}: {entry.status}, {entry.method.value.replace('_', ' ')}: {reason}")
+            output.report(
+                f"{entry.unique_id}: {entry.status}, {entry.method.value.replace('_', ' ')}: {reason}"
+            )
     for warning in response.warnings:
         output.report(f"warning: {warning}")
 
 
-def _draw(api: Client, model: str, response: ForecastResponse, entry: SeriesForecast) -> None:
+def _draw_forecast(api: Client, model: str, response: ForecastResponse, entry: SeriesForecast) -> None:
     from quantis.client.frames import intervals
     from quantis.plot import Band, Line, Plot
 
@@ -98,18 +100,18 @@ def _draw(api: Client, model: str, response: ForecastResponse, entry: SeriesFore
         for level, low, high in intervals(set(entry.quantiles))
     ]
     median = Line("median", entry.ds, entry.quantiles.get("0.5", entry.mean))
-    lines = [*_stored(api, model, response, entry), median]
+    lines = [*_stored_lines(api, model, response, entry), median]
     console = output.console()
     width = min(console.width, 110) if sys.stdout.isatty() else 100
     drawing = Plot(lines, bands, cutoff=entry.ds[0], width=width)
     output.console().print(
-        _legend(entry.unique_id, [line.name for line in lines], [band.name for band in bands])
+        _build_legend(entry.unique_id, [line.name for line in lines], [band.name for band in bands])
     )
     for row in drawing.rows():
-        console.print(_styled(row, [band.name for band in bands]), soft_wrap=True)
+        console.print(_style_row(row, [band.name for band in bands]), soft_wrap=True)
 
 
-def _stored(api: Client, model: str, response: ForecastResponse, entry: SeriesForecast) -> list[Line]:
+def _stored_lines(api: Client, model: str, response: ForecastResponse, entry: SeriesForecast) -> list[Line]:
     """History and later actuals from the model's dataset, as far as they can be had."""
     import numpy as np
 
@@ -134,7 +136,7 @@ def _stored(api: Client, model: str, response: ForecastResponse, entry: SeriesFo
     return lines
 
 
-def _legend(unique_id: str, lines: list[str], bands: list[str]):  # type: ignore[no-untyped-def]
+def _build_legend(unique_id: str, lines: list[str], bands: list[str]):  # type: ignore[no-untyped-def]
     from rich.text import Text
 
     from quantis.plot import SHADES
@@ -147,12 +149,12 @@ def _legend(unique_id: str, lines: list[str], bands: list[str]):  # type: ignore
     return text
 
 
-def _styled(row: list[Cell], bands: list[str]):  # type: ignore[no-untyped-def]
+def _style_row(row: list[PlotCell], bands: list[str]):  # type: ignore[no-untyped-def]
     from rich.text import Text
 
     text = Text()
     styles = {**_STYLES, **dict(zip(bands, _BAND_STYLES, strict=False))}
-    backgrounds = dict(zip(bands, _BEHIND, strict=False))
+    backgrounds = dict(zip(bands, _BACKGROUNDS, strict=False))
     for cell in row:
         text.append(cell.text, style=f"{styles.get(cell.shows, '')} {backgrounds.get(cell.over, '')}".strip())
     return text

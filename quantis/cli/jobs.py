@@ -82,7 +82,7 @@ def status(job_id: JobId, url: Url = None, as_json: Json = False) -> None:
     if as_json:
         output.print_json(job)
     else:
-        _show(job)
+        _show_job(job)
 
 
 @app.command()
@@ -119,21 +119,21 @@ def read_spec(file: Path) -> JobSpec:
     """A job from a YAML or JSON file."""
     from pydantic import TypeAdapter, ValidationError
 
-    from quantis.client.problems import invalid
+    from quantis.client.problems import to_invalid_input
     from quantis.types.job_specs import JobSpec as Spec
 
-    values = _values(file)
+    values = _load_file(file)
     try:
         spec: JobSpec = TypeAdapter(Spec).validate_python(values)
     except ValidationError as error:
-        problem = invalid(error)
+        problem = to_invalid_input(error)
         raise InvalidInput(
             f"{file.name} describes no job: {problem.message}", errors=problem.errors
         ) from None
     return spec
 
 
-def _values(file: Path) -> Any:
+def _load_file(file: Path) -> Any:
     import json
 
     text = file.read_text(encoding="utf-8")
@@ -153,7 +153,7 @@ def _values(file: Path) -> Any:
         raise InvalidInput(f"{file.name} is no YAML: {error}") from None
 
 
-def _show(job: Job) -> None:
+def _show_job(job: Job) -> None:
     result = job.result.model_dump(mode="json") if job.result else {}
     output.print_fields(
         [

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from quantis.cli import output
-from quantis.cli.approvals import shares as describe
+from quantis.cli.approvals import describe_traffic
 from quantis.cli.options import Json, Url, open_client
 from quantis.errors import InvalidInput, NotFound
 from quantis.types.approvals import Approval
@@ -60,7 +60,7 @@ def show(
             v.h,
             v.freq,
             output.format_timestamp(v.created_at),
-            _metrics(v),
+            _format_metrics(v),
         )
         for v in versions
     ]
@@ -76,7 +76,7 @@ def leaderboard(
 ) -> None:
     """What the backtest found, best first."""
     with open_client(url) as api:
-        board = api.leaderboard(_experiment(api, name))
+        board = api.leaderboard(_experiment_id(api, name))
     if as_json:
         output.print_json(board)
     else:
@@ -112,7 +112,7 @@ def promote(
     if as_json:
         output.print_json(promoted)
     elif isinstance(promoted, Approval):
-        _say_it_waits(f"{model}@{alias}", promoted)
+        _report_pending(f"{model}@{alias}", promoted)
     else:
         output.report(f"{model}@{alias} is now version {promoted.version} ({promoted.family})")
 
@@ -129,24 +129,24 @@ def traffic(
     as_json: Json = False,
 ) -> None:
     """How the requests for a model's name are divided; with shares, divide them anew."""
-    requested = _shares(shares or [])
+    requested = _parse_shares(shares or [])
     with open_client(url) as api:
         result = api.set_traffic(model, requested) if requested or off else api.traffic(model)
     if as_json:
         output.print_json(result)
     elif isinstance(result, Approval):
-        _say_it_waits(f"the traffic of {model}", result)
+        _report_pending(f"the traffic of {model}", result)
     else:
-        output.report(f"{model}: {describe(result)}")
+        output.report(f"{model}: {describe_traffic(result)}")
 
 
-def _say_it_waits(change: str, approval: Approval) -> None:
+def _report_pending(change: str, approval: Approval) -> None:
     output.report(
         f"asked for: {change} waits for a second person, who runs `quantis approvals approve {approval.id}`"
     )
 
 
-def _shares(texts: Sequence[str]) -> dict[int, int]:
+def _parse_shares(texts: Sequence[str]) -> dict[int, int]:
     percent_by_version: dict[int, int] = {}
     for text in texts:
         version, _, percent = text.partition("=")
@@ -176,26 +176,26 @@ def show_rows(rows: Sequence[LeaderboardRow]) -> None:
                 output.format_number, (row.mase, row.wql, row.wape, row.coverage_80, row.skill, row.p_value)
             ),
             output.format_number(row.seconds, 1),
-            _size(row.size_bytes),
-            row.failed or _verdict(row),
+            _format_size(row.size_bytes),
+            row.failed or _describe_verdict(row),
         )
         for row in rows
     ]
     output.print_table(("#", "model", *numbers, "against naive"), cells, right=("#", *numbers))
 
 
-def _verdict(row: LeaderboardRow) -> str:
+def _describe_verdict(row: LeaderboardRow) -> str:
     fallbacks = f", {row.fallbacks} series by a simpler method" if row.fallbacks else ""
     return f"{row.verdict}{fallbacks}"
 
 
-def _size(size: int | None) -> str:
+def _format_size(size: int | None) -> str:
     if size is None:
         return "–"
     return f"{size} B" if size < 1000 else f"{size / 1e3:.0f} kB" if size < 1e6 else f"{size / 1e6:.1f} MB"
 
 
-def _experiment(api: Client, name: str) -> str:
+def _experiment_id(api: Client, name: str) -> str:
     """The job behind a model's newest version; what is no model is taken as a job."""
     try:
         versions = api.model_versions(name)
@@ -207,7 +207,7 @@ def _experiment(api: Client, name: str) -> str:
     return str(max(with_experiment, key=lambda v: v.version).experiment)
 
 
-def _metrics(version: ModelVersion) -> str:
+def _format_metrics(version: ModelVersion) -> str:
     return ", ".join(f"{name} {value:.3f}" for name, value in list(version.metrics.items())[:4])
 
 

@@ -97,7 +97,9 @@ def print_findings(items: Sequence[Finding]) -> None:
     for item in sorted(items, key=lambda item: order[item.severity]):
         parts = [item.series and f"series {item.series}", item.row and f"row {item.row}", item.column]
         location = ", ".join(str(part) for part in parts if part)
-        report(f"  {item.severity.value:<7}  {item.code}  {item.message}{f'  ({location})' if location else ''}")
+        report(
+            f"  {item.severity.value:<7}  {item.code}  {item.message}{f'  ({location})' if location else ''}"
+        )
 
 
 def print_error(error: QuantisError, *, as_json: bool) -> None:

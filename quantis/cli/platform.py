@@ -47,7 +47,7 @@ def run_module(module: str, arguments: list[str]) -> int:
     """`python -m module arguments` from the application's root; its exit code, 128 + n for signal n."""
     root = settings.application_root()
     child = subprocess.Popen(
-        [sys.executable, "-m", module, *arguments], cwd=root, env=settings.child_environment(root)
+        [sys.executable, "-m", module, *arguments], cwd=root, env=settings.subprocess_environment(root)
     )
     with _signals_to(child):
         code = child.wait()

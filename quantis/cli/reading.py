@@ -28,7 +28,7 @@ Mapping = Annotated[
 ]
 
 
-def options(
+def read_options(
     delimiter: str | None,
     decimal: str | None,
     encoding: str | None,
@@ -37,7 +37,7 @@ def options(
     time_zone: str | None = None,
 ) -> ReadOptions:
     """What is given of a file; a usage error names what does not fit."""
-    from quantis.client.problems import checked
+    from quantis.client.problems import validate
     from quantis.types.reading import ReadOptions
 
     pairs = [text.rpartition("=")[::2] for text in mapping or ()]
@@ -52,7 +52,7 @@ def options(
         "time_zone": time_zone,
         "columns": dict(pairs),
     }
-    return checked(ReadOptions, **{key: value for key, value in values.items() if value is not None})
+    return validate(ReadOptions, **{key: value for key, value in values.items() if value is not None})
 
 
 def source(text: str) -> Path | str:
@@ -65,11 +65,11 @@ def source(text: str) -> Path | str:
     return path
 
 
-def declared(
+def spec_from_options(
     futr: str | None, hist: str | None, static: str | None, categorical: str | None, freq: str | None
 ) -> DatasetSpec | None:
     """The declaration that options make; None when they make none, so that roles are detected."""
-    from quantis.client.problems import checked
+    from quantis.client.problems import validate
     from quantis.types.datasets import DatasetSpec
 
     roles = {
@@ -78,7 +78,7 @@ def declared(
         "stat_exog": split_names(static),
         "categorical": split_names(categorical),
     }
-    return checked(DatasetSpec, name="check", roles=roles, freq=freq) if any(roles.values()) else None
+    return validate(DatasetSpec, name="check", roles=roles, freq=freq) if any(roles.values()) else None
 
 
 def write_table(table: pa.Table, path: Path) -> None:

@@ -77,12 +77,12 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train every model family, compare them on rolling origins and keep the best."""
-    from quantis.client.problems import checked
+    from quantis.client.problems import validate
     from quantis.types.job_specs import TrainSpec
 
     chosen: dict[str, Any] = {"families": split_names(families)} if families else {}
     chosen |= {"preset": preset} if preset else {}
-    spec = checked(
+    spec = validate(
         TrainSpec,
         dataset=dataset,
         version=version,
@@ -122,10 +122,10 @@ def tune(
     as_json: Json = False,
 ) -> None:
     """Search for a better size, window and learning rate of the TFT."""
-    from quantis.client.problems import checked
+    from quantis.client.problems import validate
     from quantis.types.job_specs import TuneSpec
 
-    spec = checked(
+    spec = validate(
         TuneSpec,
         dataset=dataset,
         version=version,

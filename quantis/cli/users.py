@@ -35,7 +35,7 @@ def list_users(url: Url = None, as_json: Json = False) -> None:
         (
             user.user_name,
             user.role,
-            _state(user),
+            _describe_state(user),
             "yes" if user.second_factor else "",
             output.format_timestamp(user.created_at),
         )
@@ -79,16 +79,18 @@ def change(
             "say what is to change: --role, --disable, --enable or --reset-second-factor"
         )
     with open_client(url) as api:
-        user = api.change_user(_id_of(api, name), update)
-    output.print_json(user) if as_json else output.report(f"{user.user_name}: {user.role}, {_state(user)}")
+        user = api.change_user(_user_id(api, name), update)
+    output.print_json(user) if as_json else output.report(
+        f"{user.user_name}: {user.role}, {_describe_state(user)}"
+    )
 
 
-def _id_of(api: Client, name: str) -> str:
+def _user_id(api: Client, name: str) -> str:
     matches = [user.id for user in api.users() if user.user_name == name]
     if not matches:
         raise NotFound(f"no user {name!r} in your team; `quantis users ls` lists them")
     return matches[0]
 
 
-def _state(user: User) -> str:
+def _describe_state(user: User) -> str:
     return "disabled" if user.disabled else "active"

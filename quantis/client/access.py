@@ -53,14 +53,14 @@ class Access:
             if self.login and self.login.access_token != refused:
                 return True  # another thread has done it
             with self._store.locked() if self._store else nullcontext():
-                return self._replace(refused, grant)
+                return self._renew_login(refused, grant)
 
-    def _replace(self, refused: str | None, grant: Grant) -> bool:
+    def _renew_login(self, refused: str | None, grant: Grant) -> bool:
         stored = self._store.get(self._url) if self._store else None
         if stored and stored.access_token != refused and not stored.expired:
             self.login = stored  # another process has done it
             return True
-        login = self._refreshed(stored or self.login, grant) or self._signed_in(grant)
+        login = self._refresh_login(stored or self.login, grant) or self._sign_in(grant)
         if login is None:
             return False
         self.login = login
@@ -68,7 +68,7 @@ class Access:
             self._store.put(self._url, login)
         return True
 
-    def _refreshed(self, login: Login | None, grant: Grant) -> Login | None:
+    def _refresh_login(self, login: Login | None, grant: Grant) -> Login | None:
         if login is None or login.refresh_token is None:
             return None
         form = {"grant_type": "refresh_token", "refresh_token": login.refresh_token}
@@ -77,7 +77,7 @@ class Access:
         except Unauthenticated:
             return None
 
-    def _signed_in(self, grant: Grant) -> Login | None:
+    def _sign_in(self, grant: Grant) -> Login | None:
         if self._user is None or self._password is None:
             return None
         form = {"grant_type": "password", "username": self._user, "password": self._password}

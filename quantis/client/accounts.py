@@ -11,7 +11,7 @@ from quantis.client.access import Access
 from quantis.client.bodies import part, revealed
 from quantis.client.connection import Connection, Request
 from quantis.client.credentials import CredentialsFile, Login
-from quantis.client.problems import checked
+from quantis.client.problems import validate
 from quantis.errors import QuantisError
 from quantis.types.accounts import NewUser, Role, SetupRequest, SetupState, User, UserChange
 
@@ -40,7 +40,7 @@ class Accounts:
 
     def create_first_admin(self: _Caller, secret: str, user_name: str, password: str) -> User:
         """Create the first admin with the secret that `quantis up` wrote."""
-        body = checked(
+        body = validate(
             SetupRequest, secret=SecretStr(secret), user_name=user_name, password=SecretStr(password)
         )
         return self._send(User, "POST", "/setup", revealed(body), signed=False)
@@ -51,16 +51,16 @@ class Accounts:
         SecondFactorRequired when the user has one and `otp`, a code of it, is missing.
         """
         access = Access(user=user, password=password, otp=otp)
-        me = _tried(self._connection, access)
+        me = _try_access(self._connection, access)
         if save and access.login:
-            _keep(self, access.login)
+            _save_login(self, access.login)
         return me
 
     def login_with_key(self: _Caller, key: str, *, save: bool = False) -> User:
         """Use an API key from now on; `save` keeps it for later processes."""
-        me = _tried(self._connection, Access(token=key))
+        me = _try_access(self._connection, Access(token=key))
         if save:
-            _keep(self, Login.from_api_key(key, me.user_name))
+            _save_login(self, Login.from_api_key(key, me.user_name))
         return me
 
     def logout(self: _Caller) -> None:
@@ -83,14 +83,14 @@ class Accounts:
         return self._all(User, "/users", limit)
 
     def create_user(self: _Caller, user_name: str, password: str, role: Role | str = Role.viewer) -> User:
-        body = checked(NewUser, user_name=user_name, password=SecretStr(password), role=role)
+        body = validate(NewUser, user_name=user_name, password=SecretStr(password), role=role)
         return self._send(User, "POST", "/users", revealed(body))
 
     def change_user(self: _Caller, user_id: str, change: UserChange) -> User:
         return self._send(User, "PATCH", f"/users/{part(user_id)}", revealed(change))
 
 
-def _tried(connection: Connection, access: Access) -> User:
+def _try_access(connection: Connection, access: Access) -> User:
     """Who one is with this access; the one before stays where it does not open anything."""
     before, connection.access = connection.access, access
     try:
@@ -100,7 +100,7 @@ def _tried(connection: Connection, access: Access) -> User:
         raise
 
 
-def _keep(client: _Caller, login: Login) -> None:
+def _save_login(client: _Caller, login: Login) -> None:
     store = CredentialsFile(settings.config_dir())
     with store.locked():
         store.put(client.url, login)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, SecretStr
 
 from quantis.client.bodies import moment_text, part, revealed
 from quantis.client.connection import Connection, Request
-from quantis.client.problems import checked
+from quantis.client.problems import validate
 from quantis.types.accounts import Role, Session
 from quantis.types.approvals import Approval, ApprovalState, ModelPolicy, Policy
 from quantis.types.audit import AuditEvent, AuditVerdict, Outcome
@@ -66,7 +66,7 @@ class Administration:
         expires_in: timedelta = timedelta(days=90),
     ) -> CreatedApiKey:
         """A key that acts for oneself within its scopes; `key` is shown this once."""
-        body = checked(NewApiKey, name=name, scopes=frozenset(scopes), expires_in=expires_in)
+        body = validate(NewApiKey, name=name, scopes=frozenset(scopes), expires_in=expires_in)
         return self._send(CreatedApiKey, "POST", "/api-keys", body.model_dump_json())
 
     def api_keys(self: _Caller, *, team: bool = False) -> list[ApiKey]:
@@ -83,7 +83,7 @@ class Administration:
         scopes: Iterable[Scope | str] = (Scope.read, Scope.forecast),
     ) -> CreatedServiceAccount:
         """An account for a machine; `client_secret` is shown this once."""
-        body = checked(NewServiceAccount, name=name, role=role, scopes=frozenset(scopes))
+        body = validate(NewServiceAccount, name=name, role=role, scopes=frozenset(scopes))
         return self._send(CreatedServiceAccount, "POST", "/clients", body.model_dump_json())
 
     def service_accounts(self: _Caller) -> list[ServiceAccount]:
@@ -108,7 +108,7 @@ class Administration:
         self: _Caller, name: str, admin_name: str, admin_password: str, quota: Quota | None = None
     ) -> Team:
         """A team with its first admin; for operators."""
-        body = checked(
+        body = validate(
             NewTeam,
             name=name,
             admin_name=admin_name,
@@ -135,9 +135,9 @@ class Administration:
 
     def set_policy(self: _Caller, model: str, policy: Policy | str) -> ModelPolicy | Approval:
         """Stricter at once; looser is asked for, and an Approval comes back."""
-        body = checked(ModelPolicy, policy=policy).model_dump_json()
+        body = validate(ModelPolicy, policy=policy).model_dump_json()
         response = self._connection.send(Request("PUT", f"/v1/models/{part(model)}/policy", json=body))
-        return _decided(ModelPolicy, response)
+        return _result_or_approval(ModelPolicy, response)
 
     def promote(self: _Caller, name: str, version: int, alias: str = "champion") -> ModelVersion | Approval:
         """Point an alias at a version; Conflict when the gate says no.
@@ -146,7 +146,9 @@ class Administration:
         """
         path = f"/v1/models/{part(name)}/aliases/{part(alias)}"
         body = AliasRequest(version=version).model_dump_json()
-        return _decided(ModelVersion, self._connection.send(Request("PUT", path, json=body, repeatable=True)))
+        return _result_or_approval(
+            ModelVersion, self._connection.send(Request("PUT", path, json=body, repeatable=True))
+        )
 
     def traffic(self: _Caller, model: str) -> Traffic:
         """How the requests for the model's name are divided; the champion has the rest."""
@@ -157,10 +159,12 @@ class Administration:
 
         Under the policy `two_person` it is asked for, and an Approval comes back.
         """
-        each = tuple(checked(Share, version=version, percent=percent) for version, percent in shares.items())
-        body = checked(Traffic, shares=each).model_dump_json()
+        each = tuple(validate(Share, version=version, percent=percent) for version, percent in shares.items())
+        body = validate(Traffic, shares=each).model_dump_json()
         path = f"/v1/models/{part(model)}/traffic"
-        return _decided(Traffic, self._connection.send(Request("PUT", path, json=body, repeatable=True)))
+        return _result_or_approval(
+            Traffic, self._connection.send(Request("PUT", path, json=body, repeatable=True))
+        )
 
     def approvals(self: _Caller, *, state: ApprovalState | None = None, limit: int = 1000) -> list[Approval]:
         """What was asked of a second person, newest first."""
@@ -194,6 +198,6 @@ class Administration:
         return self._get(AuditVerdict, "/audit-events/verdict")
 
 
-def _decided(kind: type[T], response: httpx.Response) -> T | Approval:
+def _result_or_approval(kind: type[T], response: httpx.Response) -> T | Approval:
     model = Approval if response.status_code == 202 else kind
     return model.model_validate_json(response.content, extra="ignore")

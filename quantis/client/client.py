@@ -23,7 +23,7 @@ from quantis.client.credentials import CredentialsFile, read_login_file
 from quantis.client.events import JobFollower, OnEvent
 from quantis.client.frames import series_requests
 from quantis.client.governance import Governance
-from quantis.client.problems import checked
+from quantis.client.problems import validate
 from quantis.client.references import parse_reference
 from quantis.errors import NotFound
 from quantis.types.base import Page
@@ -68,7 +68,7 @@ class Client(Accounts, Administration, Governance):
         timeout: float = 60.0,
         retries: int = 3,
     ) -> None:
-        self.url = settings.checked_url(url) if url else settings.server_url()
+        self.url = settings.normalize_url(url) if url else settings.server_url()
         access = self._access(token, user, password)
         self._connection = Connection(self.url, access, transport=transport, timeout=timeout, retries=retries)
 
@@ -117,7 +117,7 @@ class Client(Accounts, Administration, Governance):
         `data` may be the address of a file that the platform fetches itself, such as s3://bucket/file.
         """
         if isinstance(data, str) and "://" in data:
-            request = checked(ImportRequest, url=data, options=options or ReadOptions())
+            request = validate(ImportRequest, url=data, options=options or ReadOptions())
             path = f"/datasets/{part(name)}/imports"
             return self._send(UploadResult, "POST", path, request.model_dump_json(), repeatable=True)
         return self._upload(UploadResult, f"/datasets/{part(name)}/versions", data, file, options)
@@ -232,7 +232,7 @@ class Client(Accounts, Administration, Governance):
         With a dataframe, `future` holds the known-future covariates and `roles` says what the columns
         are (those of the model's dataset when absent).
         """
-        request = checked(
+        request = validate(
             ForecastRequest,
             h=h,
             level=None if level is None else list(level),
@@ -259,7 +259,7 @@ class Client(Accounts, Administration, Governance):
             series = [series]
         if isinstance(series, list | tuple | set | frozenset):
             return [
-                checked(SeriesRequest, unique_id=item) if isinstance(item, str) else item for item in series
+                validate(SeriesRequest, unique_id=item) if isinstance(item, str) else item for item in series
             ]
         if roles is None:
             dataset = self.resolve(model).dataset

@@ -16,15 +16,15 @@ from pydantic import TypeAdapter, ValidationError
 from quantis import settings
 from quantis.client.access import Access
 from quantis.client.bodies import Body
-from quantis.client.problems import error_of
+from quantis.client.problems import error_from_response
 from quantis.errors import InvalidInput, TimedOut, Unavailable
 from quantis.types.accounts import TokenResponse
 from quantis.version import __version__
 
 T = TypeVar("T")
 
-TRY_AGAIN = frozenset({429, 502, 503, 504})
-LONGEST_PAUSE = 20.0  # s
+RETRY_STATUS = frozenset({429, 502, 503, 504})
+MAX_RETRY_DELAY = 20.0  # s
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,9 @@ class Connection:
         self.url, self.access = url, access
         self._retries = retries
         self._http = httpx.Client(
-            base_url=_parsed(url),
+            base_url=_parse_url(url),
             transport=transport,
-            verify=_trust(settings.ca_file()),
+            verify=_load_ca_file(settings.ca_file()),
             timeout=httpx.Timeout(timeout, connect=min(timeout, 10.0)),
             headers={"User-Agent": f"quantis/{__version__}"},
         )
@@ -81,17 +81,17 @@ class Connection:
         for attempt in range(self._retries + 1):
             last = attempt == self._retries
             try:
-                response = self._with_token(request)
+                response = self._send_with_token(request)
             except httpx.TransportError as error:
                 if last or not (request.repeatable or isinstance(error, httpx.ConnectError)):
-                    raise self._unreached(error) from error
-                time.sleep(_pause(attempt))
+                    raise self._transport_error(error) from error
+                time.sleep(_retry_delay(attempt))
                 continue
-            if response.status_code in TRY_AGAIN and request.repeatable and not last:
-                time.sleep(_pause(attempt, response.headers.get("Retry-After")))
+            if response.status_code in RETRY_STATUS and request.repeatable and not last:
+                time.sleep(_retry_delay(attempt, response.headers.get("Retry-After")))
                 continue
             if not response.is_success:
-                raise error_of(response)
+                raise error_from_response(response)
             return response
         raise AssertionError("the last attempt returns or raises")
 
@@ -100,35 +100,37 @@ class Connection:
         """An answer that is read as it comes; one attempt."""
         try:
             token = self._bearer(request)
-            response = self._begin(request, token, read_timeout)
+            response = self._open_stream(request, token, read_timeout)
             if response.status_code == 401 and self.access.renew(token, self._grant):
                 response.close()
-                response = self._begin(request, self._bearer(request), read_timeout)
+                response = self._open_stream(request, self._bearer(request), read_timeout)
             try:
                 if not response.is_success:
                     response.read()
-                    raise error_of(response)
+                    raise error_from_response(response)
                 yield response
             finally:
                 response.close()
         except httpx.TransportError as error:
-            raise self._unreached(error) from error
+            raise self._transport_error(error) from error
 
-    def _begin(self, request: Request, token: str | None, read_timeout: float) -> httpx.Response:
+    def _open_stream(self, request: Request, token: str | None, read_timeout: float) -> httpx.Response:
         timeout = httpx.Timeout(10.0, read=read_timeout)
-        return self._http.send(self._built(request, token, request.json, timeout=timeout), stream=True)
+        return self._http.send(
+            self._build_request(request, token, request.json, timeout=timeout), stream=True
+        )
 
-    def _with_token(self, request: Request) -> httpx.Response:
+    def _send_with_token(self, request: Request) -> httpx.Response:
         token = self._bearer(request)
-        response = self._once(request, token)
+        response = self._send_attempt(request, token)
         if response.status_code == 401 and request.signed and self.access.renew(token, self._grant):
-            response = self._once(request, self._bearer(request))
+            response = self._send_attempt(request, self._bearer(request))
         return response
 
-    def _once(self, request: Request, token: str | None) -> httpx.Response:
+    def _send_attempt(self, request: Request, token: str | None) -> httpx.Response:
         content = request.body.open() if request.body else request.json
         try:
-            return self._http.send(self._built(request, token, content))
+            return self._http.send(self._build_request(request, token, content))
         finally:
             if not isinstance(content, bytes | str | None):
                 content.close()
@@ -139,7 +141,7 @@ class Connection:
     def _grant(self, form: dict[str, str]) -> TokenResponse:
         return self.read(TokenResponse, Request("POST", "/v1/oauth/token", form=form, signed=False))
 
-    def _built(
+    def _build_request(
         self, request: Request, token: str | None, content: bytes | str | IO[bytes] | None, **extra: Any
     ) -> httpx.Request:
         headers = dict(request.headers)
@@ -159,7 +161,7 @@ class Connection:
             **extra,
         )
 
-    def _unreached(self, error: httpx.TransportError) -> Unavailable | TimedOut:
+    def _transport_error(self, error: httpx.TransportError) -> Unavailable | TimedOut:
         if isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout):
             return TimedOut(f"{self.url} did not answer in time; ask again, or give a longer timeout")
         reason = str(error) or type(error).__name__
@@ -174,7 +176,7 @@ class Connection:
         )
 
 
-def _trust(ca_file: str | None) -> ssl.SSLContext | bool:
+def _load_ca_file(ca_file: str | None) -> ssl.SSLContext | bool:
     """Against what a certificate is checked; InvalidInput when the file holds none."""
     if ca_file is None:
         return True
@@ -184,7 +186,7 @@ def _trust(ca_file: str | None) -> ssl.SSLContext | bool:
         raise InvalidInput(f"{ca_file} holds no certificates (PEM): {error}; see QUANTIS_CA_FILE") from None
 
 
-def _parsed(url: str) -> httpx.URL:
+def _parse_url(url: str) -> httpx.URL:
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL as error:
@@ -194,8 +196,8 @@ def _parsed(url: str) -> httpx.URL:
     return parsed
 
 
-def _pause(attempt: int, retry_after: str | None = None) -> float:
+def _retry_delay(attempt: int, retry_after: str | None = None) -> float:
     """Seconds before the next attempt: what the server asks for, else random up to 0.25, 0.5, 1 ... s."""
     if retry_after is not None and retry_after.isdecimal():
-        return min(float(retry_after), LONGEST_PAUSE)
+        return min(float(retry_after), MAX_RETRY_DELAY)
     return random.uniform(0.05, 0.25 * 2**attempt)  # noqa: S311  # nosec B311

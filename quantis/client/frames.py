@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from quantis.client.bodies import arrow_table
-from quantis.client.problems import checked
+from quantis.client.problems import validate
 from quantis.errors import InvalidInput
 from quantis.panel import DS, ID, TIMESTAMP, Y, series_slices
 from quantis.types.datasets import Roles
@@ -60,14 +60,20 @@ def series_requests(history: Any, future: Any | None, roles: Roles) -> list[Seri
     for unique_id, rows in series_slices(history_table[ID]):
         series_history = history_table.slice(rows.start, rows.stop - rows.start)
         span = future_rows.get(unique_id)
-        series_future = future_table.slice(span.start, span.stop - span.start) if future_table is not None and span else None
+        series_future = (
+            future_table.slice(span.start, span.stop - span.start)
+            if future_table is not None and span
+            else None
+        )
         requests.append(_request(unique_id, series_history, series_future, roles))
     return requests
 
 
 def _request(unique_id: str, history: pa.Table, future: pa.Table | None, roles: Roles) -> SeriesRequest:
-    future_columns = [column for column in roles.futr_exog if column in history.column_names or future is not None]
-    return checked(
+    future_columns = [
+        column for column in roles.futr_exog if column in history.column_names or future is not None
+    ]
+    return validate(
         SeriesRequest,
         unique_id=unique_id,
         ds=history[DS].to_pylist(),

@@ -42,7 +42,7 @@ _BY_STATUS: dict[int, type[QuantisError]] = {
 }
 
 
-def error_of(response: httpx.Response) -> QuantisError:
+def error_from_response(response: httpx.Response) -> QuantisError:
     """The error that an answer of status 400 or more stands for; its body must have been read."""
     if response.is_redirect:
         target = httpx.URL(response.headers.get("Location", "")).copy_with(raw_path=b"")
@@ -50,22 +50,22 @@ def error_of(response: httpx.Response) -> QuantisError:
     problem = _body(response)
     kind = {kind.code: kind for kind in all_errors()}.get(str(problem.get("code")))
     kind = kind or _BY_STATUS.get(response.status_code, QuantisError)
-    message = str(problem.get("detail") or problem.get("title") or _plain(response))
-    error = _made(kind, message, problem)
+    message = str(problem.get("detail") or problem.get("title") or _describe_response(response))
+    error = _build_error(kind, message, problem)
     if request_id := problem.get("request_id"):
         error.add_note(f"request {request_id}")
     return error
 
 
-def checked(kind: type[T], /, **values: Any) -> T:
+def validate(kind: type[T], /, **values: Any) -> T:
     """The value, or InvalidInput with one line for each field that breaks its rule."""
     try:
         return kind(**values)
     except ValidationError as error:
-        raise invalid(error) from None
+        raise to_invalid_input(error) from None
 
 
-def invalid(error: ValidationError) -> InvalidInput:
+def to_invalid_input(error: ValidationError) -> InvalidInput:
     """What is wrong with a value, without the value itself (it may be a secret)."""
     details = [
         {
@@ -82,7 +82,7 @@ def invalid(error: ValidationError) -> InvalidInput:
     return InvalidInput(message, errors=details)
 
 
-def _made(kind: type[QuantisError], message: str, problem: dict[str, Any]) -> QuantisError:
+def _build_error(kind: type[QuantisError], message: str, problem: dict[str, Any]) -> QuantisError:
     if issubclass(kind, RejectedPanel):
         return kind(message, _findings(problem.get("findings")))
     errors = problem.get("errors")
@@ -107,6 +107,8 @@ def _findings(raw: object) -> list[Finding]:
         return []
 
 
-def _plain(response: httpx.Response) -> str:
+def _describe_response(response: httpx.Response) -> str:
     summary = f"{response.request.method} {response.request.url} answered {response.status_code}"
-    return f"{summary} {response.reason_phrase}, which is not an answer of Quantis; check the server's address"
+    return (
+        f"{summary} {response.reason_phrase}, which is not an answer of Quantis; check the server's address"
+    )

@@ -13,14 +13,14 @@ from pathlib import Path
 import pyarrow as pa
 
 from quantis.errors import InvalidInput, TooLarge
-from quantis.reading.batches import Batches, notes_of
+from quantis.reading.batches import Batches, read_notes
 from quantis.reading.columnar import arrow_batches, json_batches, parquet_batches
 from quantis.reading.delimited import csv_batches
 from quantis.reading.limits import ReadLimits, printable
-from quantis.reading.sources import ARROW, CSV, MEDIA_TYPES, PARQUET, Source, kind_of, opened
+from quantis.reading.sources import ARROW, CSV, MEDIA_TYPES, PARQUET, Source, detect_kind, open_source
 from quantis.types.reading import ReadOptions
 
-__all__ = ["MEDIA_TYPES", "ReadLimits", "ReadOptions", "notes_of", "printable", "read_table", "write_arrow"]
+__all__ = ["MEDIA_TYPES", "ReadLimits", "ReadOptions", "printable", "read_notes", "read_table", "write_arrow"]
 
 
 def read_table(
@@ -64,10 +64,12 @@ def _stream(
     source: Path | bytes, name: str, media_type: str | None, limits: ReadLimits, options: ReadOptions
 ) -> Iterator[tuple[pa.Schema, Iterator[pa.RecordBatch]]]:
     display_name = printable(name)
-    with opened(source, display_name, limits) as content:
-        kind = kind_of(content, media_type, display_name)
+    with open_source(source, display_name, limits) as content:
+        kind = detect_kind(content, media_type, display_name)
         try:
-            yield _batches(kind, content, display_name, limits, options).plain(display_name, limits)
+            yield _batches(kind, content, display_name, limits, options).to_plain_batches(
+                display_name, limits
+            )
         except MemoryError as error:  # Arrow's own is one of them
             raise TooLarge(
                 f"{display_name} unpacks to more memory than is allowed, though it has {content.packed:,} bytes;"

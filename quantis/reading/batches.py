@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from quantis.reading.limits import (
     ReadLimits,
+    cell_too_long,
     check_counts,
     check_growth,
     check_schema,
     is_text,
-    too_long_cell,
     value_type,
 )
 
@@ -28,7 +28,7 @@ class Note:
     """Something the reader took to be so, as the code of a finding."""
 
     code: str
-    what: str
+    message: str
     column: str | None = None
 
 
@@ -41,11 +41,11 @@ class Batches:
     packed: int
     notes: list[Note] = field(default_factory=list)
 
-    def plain(self, name: str, limits: ReadLimits) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+    def to_plain_batches(self, name: str, limits: ReadLimits) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
         """The schema and batches of plain columns; TooLarge at the batch that breaks a limit."""
         check_schema(self.schema, name, limits)
         fields = [pa.field(field.name, _plain_type(field.type)) for field in self.schema]
-        schema = pa.schema(fields, metadata=written(self.notes))
+        schema = pa.schema(fields, metadata=notes_to_metadata(self.notes))
         return schema, self._checked(schema, name, limits)
 
     def _checked(self, schema: pa.Schema, name: str, limits: ReadLimits) -> Iterator[pa.RecordBatch]:
@@ -59,24 +59,25 @@ class Batches:
             check_growth(size, limits.memory, self.packed, name, limits)
             if batch.num_rows:
                 columns = [
-                    _plain(column, field_.type) for field_, column in zip(schema, batch.columns, strict=True)
+                    _cast_plain(column, field_.type)
+                    for field_, column in zip(schema, batch.columns, strict=True)
                 ]
                 yield pa.record_batch(columns, schema=schema)
 
 
-def written(notes: list[Note]) -> dict[bytes, bytes] | None:
+def notes_to_metadata(notes: list[Note]) -> dict[bytes, bytes] | None:
     """Notes as schema metadata."""
-    rows = [{"code": note.code, "what": note.what, "column": note.column} for note in notes]
+    rows = [asdict(note) for note in notes]
     return {NOTES: json.dumps(rows).encode()} if rows else None
 
 
-def notes_of(table: pa.Table) -> list[Note]:
+def read_notes(table: pa.Table) -> list[Note]:
     """The notes that reading left in a table."""
     raw = (table.schema.metadata or {}).get(NOTES)
     return [Note(**row) for row in json.loads(raw)] if raw else []
 
 
-def _plain_size(column: pa.Array, name_of: str, name: str, limits: ReadLimits) -> int:
+def _plain_size(column: pa.Array, column_name: str, name: str, limits: ReadLimits) -> int:
     """Bytes of a column once it is plain; TooLarge for a cell that is too long."""
     kind = column.type
     if not is_text(value_type(kind)):
@@ -85,7 +86,7 @@ def _plain_size(column: pa.Array, name_of: str, name: str, limits: ReadLimits) -
     lengths = pc.binary_length(column.dictionary if coded else column)
     max_length = pc.max(lengths).as_py() or 0
     if max_length > limits.cell_bytes:
-        raise too_long_cell(name_of, max_length, name, limits)
+        raise cell_too_long(column_name, max_length, name, limits)
     if coded:
         lengths = lengths.take(column.indices)
     return int(pc.sum(lengths).as_py() or 0) + 4 * len(column)
@@ -96,5 +97,5 @@ def _plain_type(kind: pa.DataType) -> pa.DataType:
     return pa.string() if is_text(value) else value
 
 
-def _plain(column: pa.Array, kind: pa.DataType) -> pa.Array:
+def _cast_plain(column: pa.Array, kind: pa.DataType) -> pa.Array:
     return column if column.type == kind else column.cast(kind)

@@ -8,7 +8,7 @@ from quantis.types.reading import ReadOptions
 
 ID, DS, Y, KNOWN_AT = "unique_id", "ds", "y", "known_at"
 
-USUAL: dict[str, tuple[str, ...]] = {
+ALIASES: dict[str, tuple[str, ...]] = {
     ID: ("id", "item_id", "series_id", "series", "ts_id", "item", "uid", "series_name", "key"),
     DS: ("date", "datetime", "timestamp", "time", "day", "month", "week", "period", "date_time", "ts"),
     Y: ("target", "value", "values", "y_true", "actual", "actuals", "observation", "sales", "demand"),
@@ -16,7 +16,7 @@ USUAL: dict[str, tuple[str, ...]] = {
 """Names that stand for a column of the contract when it is absent itself."""
 
 
-def folded(column: str) -> str:
+def normalize_name(column: str) -> str:
     """A name without case, spaces and dashes, for comparing."""
     return column.strip().lower().replace(" ", "_").replace("-", "_")
 
@@ -26,5 +26,5 @@ def is_key(column: str, names: Sequence[str], options: ReadOptions) -> bool:
     if options.columns.get(column, column) in (ID, DS, KNOWN_AT):
         return True
     present = {options.columns.get(name, name) for name in names}
-    usual = [alias for key in (ID, DS) if key not in present for alias in (key, *USUAL[key])]
-    return folded(column) in usual
+    usual = [alias for key in (ID, DS) if key not in present for alias in (key, *ALIASES[key])]
+    return normalize_name(column) in usual

@@ -59,7 +59,7 @@ def json_batches(source: Source, name: str, limits: ReadLimits) -> Batches:
         raise TooLarge(
             f"{name} has {source.size:,} bytes of JSON; at most {limits.json_bytes:,} are read: send Parquet"
         )
-    columns = _object(source.head(source.size), name)
+    columns = _parse_object(source.head(source.size), name)
     check_names(list(columns), name, limits)
     lengths = {len(values) for values in columns.values()}
     if len(lengths) != 1:
@@ -73,10 +73,10 @@ def json_batches(source: Source, name: str, limits: ReadLimits) -> Batches:
     return Batches(table.schema, iter(table.to_batches(max_chunksize=_ROWS)), source.packed)
 
 
-def _object(raw: bytes, name: str) -> dict[str, list[Any]]:
+def _parse_object(raw: bytes, name: str) -> dict[str, list[Any]]:
     try:
         text = raw.decode("utf-8-sig")
-        value = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_distinct)
+        value = json.loads(text, parse_constant=_reject_constant, object_pairs_hook=_unique_keys)
     except RecursionError:
         raise InvalidInput(f"{name} cannot be read as json: it is nested too deep") from None
     except UnicodeDecodeError as error:
@@ -116,11 +116,11 @@ def _column(key: str, values: list[Any], name: str) -> pa.Array:
         ) from error
 
 
-def _no_constant(constant: str) -> NoReturn:
+def _reject_constant(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON; use null for a missing value")
 
 
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     mapping = dict(pairs)
     if len(mapping) != len(pairs):
         raise ValueError("an object has the same key twice")

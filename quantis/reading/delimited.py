@@ -12,31 +12,31 @@ import pyarrow.csv as pacsv
 from quantis.errors import InvalidInput, TooLarge
 from quantis.reading.batches import Batches
 from quantis.reading.column_aliases import is_key
-from quantis.reading.dialect import Dialect, dialect_of
+from quantis.reading.dialect import Dialect, detect_dialect
 from quantis.reading.limits import MIB, ReadLimits, check_names
 from quantis.reading.sources import Source
 from quantis.types.reading import ReadOptions
 
-_LONGEST_ROW = MIB
+_MAX_ROW_BYTES = MIB
 _NULLS = ("", "NA", "N/A", "n/a", "#N/A", "NULL", "null", "NaN", "nan", "-NaN", "-nan", "None", "none")
-_ZERO_LED = r"^[+-]?0\d"
+_LEADING_ZERO = r"^[+-]?0\d"
 _TEXT, _FLAG, _NUMBER = pa.string(), pa.bool_(), pa.float64()
 
 
 def csv_batches(source: Source, name: str, limits: ReadLimits, options: ReadOptions) -> Batches:
     """Kinds are guessed from the first rows; a later cell that does not fit settles them for the file."""
-    dialect = dialect_of(source, name, options)
-    with _reading(name, source.size):
-        first = _open(source, dialect, None)
+    dialect = detect_dialect(source, name, options)
+    with _translate_errors(name, source.size):
+        first = _open_csv(source, dialect, None)
         check_names(first.schema.names, name, limits)
         names = first.schema.names
         forced = {column for column in names if column in options.texts or is_key(column, names, options)}
-        kinds = _kinds(_first(first), forced, dialect) or dict.fromkeys(names, _TEXT)
-    stream = _Stream(source, name, dialect, kinds, forced)
+        kinds = _infer_kinds(_first_batch(first), forced, dialect) or dict.fromkeys(names, _TEXT)
+    stream = _CsvStream(source, name, dialect, kinds, forced)
     return Batches(stream.schema, stream, source.packed, list(dialect.notes))
 
 
-class _Stream:
+class _CsvStream:
     """Batches of the columns' kinds, settled before the first batch is given."""
 
     def __init__(
@@ -44,24 +44,24 @@ class _Stream:
     ) -> None:
         self._source, self._name, self._dialect = source, name, dialect
         self.forced = forced
-        self._kinds = kinds
-        if not self._fits():
-            with _reading(name, source.size):
-                self._kinds = _kinds(_open(source, dialect, None), forced, dialect)
-        self.schema = pa.schema([pa.field(column, kind) for column, kind in self._kinds.items()])
+        self._infer_kinds = kinds
+        if not self._kinds_fit():
+            with _translate_errors(name, source.size):
+                self._infer_kinds = _infer_kinds(_open_csv(source, dialect, None), forced, dialect)
+        self.schema = pa.schema([pa.field(column, kind) for column, kind in self._infer_kinds.items()])
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
-        with _reading(self._name, self._source.size):
-            for batch in _open(self._source, self._dialect, self._kinds):
-                yield self._dotted(batch) if self._dialect.decimal == "," else batch
+        with _translate_errors(self._name, self._source.size):
+            for batch in _open_csv(self._source, self._dialect, self._infer_kinds):
+                yield self._normalize_decimals(batch) if self._dialect.decimal == "," else batch
 
-    def _fits(self) -> bool:
+    def _kinds_fit(self) -> bool:
         """Whether every cell is of its column's kind; known without reading when there is one batch."""
-        if self._source.size <= _LONGEST_ROW:
+        if self._source.size <= _MAX_ROW_BYTES:
             return True
-        with _reading(self._name, self._source.size):
+        with _translate_errors(self._name, self._source.size):
             try:
-                for _ in _open(self._source, self._dialect, self._kinds):
+                for _ in _open_csv(self._source, self._dialect, self._infer_kinds):
                     pass
             except pa.ArrowInvalid as error:
                 if "conversion error" in str(error):
@@ -69,7 +69,7 @@ class _Stream:
                 raise
         return True
 
-    def _dotted(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+    def _normalize_decimals(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Numbers among the texts of a mixed column, with a point as decimal mark."""
         columns = [
             pc.replace_substring_regex(column, r"^([+-]?\d+),(\d+)$", r"\1.\2")
@@ -80,13 +80,17 @@ class _Stream:
         return pa.record_batch(columns, schema=batch.schema)
 
 
-def _open(source: Source, dialect: Dialect, kinds: dict[str, pa.DataType] | None) -> pacsv.CSVStreamingReader:
+def _open_csv(
+    source: Source, dialect: Dialect, kinds: dict[str, pa.DataType] | None
+) -> pacsv.CSVStreamingReader:
     """A reader of texts, or of the kinds that are given."""
     if kinds is None:
-        return _open(source, dialect, dict.fromkeys(_open(source, dialect, {}).schema.names, _TEXT))
+        return _open_csv(source, dialect, dict.fromkeys(_open_csv(source, dialect, {}).schema.names, _TEXT))
     return pacsv.open_csv(
         source.open(),
-        read_options=pacsv.ReadOptions(use_threads=False, block_size=_LONGEST_ROW, encoding=_codec(dialect)),
+        read_options=pacsv.ReadOptions(
+            use_threads=False, block_size=_MAX_ROW_BYTES, encoding=_codec(dialect)
+        ),
         parse_options=pacsv.ParseOptions(
             delimiter=dialect.delimiter,
             quote_char=dialect.quote or False,
@@ -103,7 +107,7 @@ def _open(source: Source, dialect: Dialect, kinds: dict[str, pa.DataType] | None
     )
 
 
-def _first(reader: pacsv.CSVStreamingReader) -> list[pa.RecordBatch]:
+def _first_batch(reader: pacsv.CSVStreamingReader) -> list[pa.RecordBatch]:
     try:
         return [reader.read_next_batch()]
     except StopIteration:  # a header only
@@ -114,7 +118,9 @@ def _codec(dialect: Dialect) -> str:
     return "utf8" if dialect.encoding == "utf-8" else dialect.encoding
 
 
-def _kinds(batches: Iterable[pa.RecordBatch], forced: set[str], dialect: Dialect) -> dict[str, pa.DataType]:
+def _infer_kinds(
+    batches: Iterable[pa.RecordBatch], forced: set[str], dialect: Dialect
+) -> dict[str, pa.DataType]:
     """The narrowest kind that holds every cell of each column: flag, number or text."""
     kind_by_column: dict[str, pa.DataType | None] = {}
     for batch in batches:
@@ -122,12 +128,14 @@ def _kinds(batches: Iterable[pa.RecordBatch], forced: set[str], dialect: Dialect
             previous = kind_by_column.setdefault(field.name, _TEXT if field.name in forced else None)
             if previous == _TEXT:
                 continue
-            kind = _kind(column, dialect)
-            kind_by_column[field.name] = kind if previous in (None, kind) else previous if kind is None else _TEXT
+            kind = _infer_kind(column, dialect)
+            kind_by_column[field.name] = (
+                kind if previous in (None, kind) else previous if kind is None else _TEXT
+            )
     return {name: kind or _NUMBER for name, kind in kind_by_column.items()}
 
 
-def _kind(column: pa.Array, dialect: Dialect) -> pa.DataType | None:
+def _infer_kind(column: pa.Array, dialect: Dialect) -> pa.DataType | None:
     """None where every cell is empty."""
     values = column.dictionary_encode().dictionary
     values = values.filter(pc.invert(pc.is_in(values, pa.array(_NULLS))))
@@ -135,7 +143,7 @@ def _kind(column: pa.Array, dialect: Dialect) -> pa.DataType | None:
         return None
     if pc.all(pc.is_in(pc.utf8_lower(values), pa.array(["true", "false"]))).as_py():
         return _FLAG
-    if pc.any(pc.match_substring_regex(values, _ZERO_LED)).as_py():
+    if pc.any(pc.match_substring_regex(values, _LEADING_ZERO)).as_py():
         return _TEXT  # codes such as 007 are no quantities
     trimmed = pc.utf8_trim_whitespace(values)
     if dialect.decimal == ",":
@@ -150,14 +158,14 @@ def _kind(column: pa.Array, dialect: Dialect) -> pa.DataType | None:
 
 
 @contextmanager
-def _reading(name: str, size: int) -> Iterator[None]:
+def _translate_errors(name: str, size: int) -> Iterator[None]:
     """Turns what the CSV reader says into what is wrong with the file."""
     try:
         yield
     except pa.ArrowInvalid as error:
-        if "straddl" in str(error) or ("mpty CSV" in str(error) and size > _LONGEST_ROW):
+        if "straddl" in str(error) or ("mpty CSV" in str(error) and size > _MAX_ROW_BYTES):
             raise TooLarge(
-                f"{name} has a row of more than {_LONGEST_ROW:,} bytes; shorten its cells, or close the quote"
+                f"{name} has a row of more than {_MAX_ROW_BYTES:,} bytes; shorten its cells, or close the quote"
                 " that runs on"
             ) from error
         if "mpty CSV" in str(error):

@@ -13,7 +13,7 @@ from quantis.reading.limits import MIB
 from quantis.reading.sources import Source
 from quantis.types.reading import ReadOptions
 
-_SNIFFED = 65_536  # bytes that decide delimiter, quotes and decimal mark
+_HEAD_BYTES = 65_536  # bytes that decide delimiter, quotes and decimal mark
 _DELIMITERS = ",;\t|"
 _BOMS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
@@ -28,23 +28,23 @@ class Dialect:
     notes: tuple[Note, ...] = ()
 
 
-def dialect_of(source: Source, name: str, options: ReadOptions) -> Dialect:
+def detect_dialect(source: Source, name: str, options: ReadOptions) -> Dialect:
     """What is given, and the rest as the content suggests; what was assumed is a note."""
-    head = source.head(_SNIFFED)
+    head = source.head(_HEAD_BYTES)
     notes: list[Note] = []
-    encoding: str = options.encoding or _encoding(source, head)
+    encoding: str = options.encoding or _detect_encoding(source, head)
     if options.encoding is None and encoding == "cp1252":
         notes.append(Note("D008", "the text is not UTF-8 and was read as cp1252 (Western European)"))
-    text = _decoded(head, encoding, name)
-    quote: str = options.quote if options.quote is not None else _quote(text)
-    delimiter: str = options.delimiter or _delimiter(text, quote)
-    decimal, unclear = (options.decimal, "") if options.decimal else _decimal(text, delimiter)
+    text = _decode_head(head, encoding, name)
+    quote: str = options.quote if options.quote is not None else _detect_quote(text)
+    delimiter: str = options.delimiter or _detect_delimiter(text, quote)
+    decimal, unclear = (options.decimal, "") if options.decimal else _detect_decimal(text, delimiter)
     if unclear:
         notes.append(Note("D036", f"{unclear!r} may be a decimal or a thousand"))
     return Dialect(encoding, delimiter, quote, decimal, bool(quote) and quote in text, tuple(notes))
 
 
-def _encoding(source: Source, head: bytes) -> str:
+def _detect_encoding(source: Source, head: bytes) -> str:
     for mark, encoding in _BOMS.items():
         if head.startswith(mark):
             return encoding
@@ -62,7 +62,7 @@ def _encoding(source: Source, head: bytes) -> str:
     return "utf-8"
 
 
-def _decoded(head: bytes, encoding: str, name: str) -> str:
+def _decode_head(head: bytes, encoding: str, name: str) -> str:
     decoder = codecs.getincrementaldecoder("utf-8-sig" if encoding == "utf-8" else encoding)("replace")
     text = decoder.decode(head)
     if text[:4000].count("\ufffd") + text[:4000].count("\0") > 20:
@@ -70,7 +70,7 @@ def _decoded(head: bytes, encoding: str, name: str) -> str:
     return text
 
 
-def _quote(text: str) -> str:
+def _detect_quote(text: str) -> str:
     """The character that opens and closes cells; the double one unless single ones do."""
     single, double = (
         len(re.findall(rf"(?:^|[,;\t|]){mark}[^{mark}\n]*{mark}(?=[,;\t|\r\n]|$)", text[:8192], re.MULTILINE))
@@ -79,11 +79,11 @@ def _quote(text: str) -> str:
     return "'" if single > double else '"'
 
 
-def _delimiter(text: str, quote: str) -> str:
+def _detect_delimiter(text: str, quote: str) -> str:
     """The one that the first lines have equally often, the more often the better."""
     unquoted = re.sub(rf"{quote}[^{quote}]*{quote}", "", text) if quote else text
     lines = [line for line in unquoted.splitlines()[:20] if line.strip(" \r\n")]
-    whole = lines[:-1] if len(lines) > 2 and len(text) >= _SNIFFED // 4 else lines
+    whole = lines[:-1] if len(lines) > 2 and len(text) >= _HEAD_BYTES // 4 else lines
 
     def score(mark: str) -> tuple[bool, int]:
         counts = [line.count(mark) for line in whole]
@@ -92,7 +92,7 @@ def _delimiter(text: str, quote: str) -> str:
     return max(_DELIMITERS, key=score)
 
 
-def _decimal(text: str, delimiter: str) -> tuple[str, str]:
+def _detect_decimal(text: str, delimiter: str) -> tuple[str, str]:
     """(decimal mark, a number of unclear meaning or ""). A comma can be one only beside other delimiters."""
     if delimiter == ",":
         return ".", ""

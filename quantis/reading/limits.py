@@ -100,7 +100,7 @@ def check_schema(schema: pa.Schema, name: str, limits: ReadLimits) -> None:
             )
 
 
-def too_long_cell(column: str, length: int, name: str, limits: ReadLimits) -> TooLarge:
+def cell_too_long(column: str, length: int, name: str, limits: ReadLimits) -> TooLarge:
     return TooLarge(
         f"{name} has a cell of {length:,} bytes in column {printable(column)!r}; at most"
         f" {limits.cell_bytes:,} are read: shorten it"

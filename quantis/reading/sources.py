@@ -53,14 +53,14 @@ class Source:
         if isinstance(self.content, Path):
             return pa.OSFile(str(self.content))
         self.content.seek(0)
-        return pa.PythonFile(_Kept(self.content), mode="r")
+        return pa.PythonFile(_UnclosableFile(self.content), mode="r")
 
     def head(self, length: int) -> bytes:
         with self.open() as file:
             return bytes(file.read(length))
 
 
-class _Kept:
+class _UnclosableFile:
     """A file that its reader cannot close."""
 
     def __init__(self, file: Any) -> None:
@@ -74,13 +74,15 @@ class _Kept:
 
 
 @contextmanager
-def opened(source: Path | bytes, name: str, limits: ReadLimits) -> Iterator[Source]:
+def open_source(source: Path | bytes, name: str, limits: ReadLimits) -> Iterator[Source]:
     """The source, unpacked into a file without a name when it is compressed."""
     try:
         size = source.stat().st_size if isinstance(source, Path) else len(source)
         check_size(size, name, limits)
         raw_source = Source(source, size, size)
-        method = next((codec for magic, codec in _PACKED.items() if raw_source.head(4).startswith(magic)), None)
+        method = next(
+            (codec for magic, codec in _PACKED.items() if raw_source.head(4).startswith(magic)), None
+        )
     except FileNotFoundError as error:
         raise NotFound(f"{name} does not exist; check the path") from error
     except OSError as error:
@@ -89,10 +91,10 @@ def opened(source: Path | bytes, name: str, limits: ReadLimits) -> Iterator[Sour
         yield raw_source
         return
     with tempfile.TemporaryFile(prefix="quantis-unpacked-") as target:
-        yield _unpacked(raw_source, method, target, name, limits)
+        yield _unpack(raw_source, method, target, name, limits)
 
 
-def _unpacked(source: Source, method: str, target: Any, name: str, limits: ReadLimits) -> Source:
+def _unpack(source: Source, method: str, target: Any, name: str, limits: ReadLimits) -> Source:
     size = 0
     try:
         with source.open() as raw, pa.CompressedInputStream(raw, method) as stream:
@@ -113,7 +115,7 @@ def _unpacked(source: Source, method: str, target: Any, name: str, limits: ReadL
     return unpacked
 
 
-def kind_of(source: Source, media_type: str | None, name: str) -> str:
+def detect_kind(source: Source, media_type: str | None, name: str) -> str:
     """csv, parquet, arrow or json: by the media type, else by the content."""
     if media_type is not None:
         media = media_type.partition(";")[0].strip().lower()

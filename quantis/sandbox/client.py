@@ -32,8 +32,8 @@ from quantis.types.datasets import CheckReport, DatasetSpec
 from quantis.types.reading import ReadOptions
 
 HOST_MODULE = "quantis.sandbox.host"
-_AT_A_TIME = max(2, os.cpu_count() or 1)
-_CHUNK = 65_536
+_MAX_READERS = max(2, os.cpu_count() or 1)
+_CHUNK_BYTES = 65_536
 _MAX_HOSTS = 3  # that are tried for a file
 
 
@@ -70,13 +70,13 @@ class _ReaderPool:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._free = threading.BoundedSemaphore(_AT_A_TIME)
+        self._free = threading.BoundedSemaphore(_MAX_READERS)
         self._host: _HostProcess | None = None
 
     def request(self, message: bytes, seconds: float) -> bytes:
         """What a reader answers; TimeoutError when it takes too long, Unavailable when too many are at work."""
         if not self._free.acquire(timeout=seconds):
-            raise Unavailable(f"{_AT_A_TIME} files are being read already; send it again in a moment")
+            raise Unavailable(f"{_MAX_READERS} files are being read already; send it again in a moment")
         try:
             for _ in range(_MAX_HOSTS):
                 response = self._attempt(message, time.monotonic() + seconds)
@@ -140,9 +140,9 @@ def read_untrusted_file(
     Raises what `read_table` raises; TooLarge also where time or memory run out.
     """
     with tempfile.TemporaryDirectory(prefix="quantis-read-") as folder:
-        request = _request("read", path, folder, name, media_type, limits, options)
-        _answer(request, limits or ReadLimits())
-        return _mapped(Path(folder) / "table.arrow")
+        request = _build_request("read", path, folder, name, media_type, limits, options)
+        _request_result(request, limits or ReadLimits())
+        return _map_table(Path(folder) / "table.arrow")
 
 
 def check_untrusted_file(
@@ -166,9 +166,9 @@ def check_untrusted_file(
         if output_dir
         else tempfile.TemporaryDirectory(prefix="quantis-read-") as folder
     ):
-        request = _request("check", path, folder, name, media_type, limits, options)
+        request = _build_request("check", path, folder, name, media_type, limits, options)
         request["spec"], request["freq"] = spec.model_dump(mode="json") if spec else None, freq
-        payload = _answer(request, limits or ReadLimits())
+        payload = _request_result(request, limits or ReadLimits())
         report = CheckReport.model_validate(payload["report"])
         declared = DatasetSpec.model_validate(payload["spec"])
         if not payload["accepted"]:
@@ -178,11 +178,11 @@ def check_untrusted_file(
 
 def load_checked_panel(folder: Path) -> Panel:
     """A panel that `check_untrusted_file` kept in a folder, mapped from its files."""
-    target, future, static = (_mapped(folder / f"{part}.arrow") for part in ("target", "future", "static"))
+    target, future, static = (_map_table(folder / f"{part}.arrow") for part in ("target", "future", "static"))
     return Panel(target=target, future=future, static=static)
 
 
-def _request(
+def _build_request(
     verb: str,
     path: Path,
     folder: str,
@@ -202,18 +202,18 @@ def _request(
     }
 
 
-def _answer(request: dict[str, Any], limits: ReadLimits) -> dict[str, Any]:
+def _request_result(request: dict[str, Any], limits: ReadLimits) -> dict[str, Any]:
     display_name = printable(request["name"])
     try:
         response = _POOL.request(json.dumps(request).encode(), limits.seconds)
     except TimeoutError:
-        raise _out_of_time(display_name, limits) from None
+        raise _reader_timed_out(display_name, limits) from None
     if not response.endswith(DONE):
         _, died, code = response.rpartition(DIED)
-        raise _ended(int(code) if died else -signal.SIGKILL, display_name, limits)
+        raise _reader_ended(int(code) if died else -signal.SIGKILL, display_name, limits)
     payload: dict[str, Any] = json.loads(response)
     if "error" in payload:
-        raise _error(payload["error"])
+        raise _raise_kind(payload["error"])
     return payload
 
 
@@ -223,14 +223,14 @@ def _exchange(connection: socket.socket, request: bytes, deadline: float) -> byt
     connection.shutdown(socket.SHUT_WR)
     response = b""
     with suppress(ConnectionResetError):  # so it ends when the reader was killed before it read the request
-        while chunk := _more(connection, deadline):
+        while chunk := _receive(connection, deadline):
             response += chunk
     return response
 
 
-def _more(connection: socket.socket, deadline: float) -> bytes:
+def _receive(connection: socket.socket, deadline: float) -> bytes:
     connection.settimeout(max(deadline - time.monotonic(), 0.01))
-    return connection.recv(_CHUNK)
+    return connection.recv(_CHUNK_BYTES)
 
 
 def _sandbox_environment() -> dict[str, str]:
@@ -247,25 +247,25 @@ def _sandbox_environment() -> dict[str, str]:
     }
 
 
-def _out_of_time(display_name: str, limits: ReadLimits) -> QuantisError:
+def _reader_timed_out(display_name: str, limits: ReadLimits) -> QuantisError:
     return TooLarge(
         f"{display_name} takes more than {limits.seconds:g} s to read; it was given up: split it by series"
     )
 
 
-def _ended(code: int, display_name: str, limits: ReadLimits) -> QuantisError:
+def _reader_ended(code: int, display_name: str, limits: ReadLimits) -> QuantisError:
     if code in (-signal.SIGXCPU, -signal.SIGALRM):
-        return _out_of_time(display_name, limits)
+        return _reader_timed_out(display_name, limits)
     return TooLarge(
         f"{display_name} could not be read within {limits.working_memory:,} bytes of memory, and its reader ended:"
         " split it by series, or write the file anew if it is broken"
     )
 
 
-def _error(payload: dict[str, Any]) -> QuantisError:
+def _raise_kind(payload: dict[str, Any]) -> QuantisError:
     kind = next((kind for kind in all_errors() if kind.__name__ == payload["kind"]), InvalidInput)
     return kind(payload["message"])
 
 
-def _mapped(path: Path) -> pa.Table:
+def _map_table(path: Path) -> pa.Table:
     return pa.ipc.open_file(pa.memory_map(str(path))).read_all()

@@ -19,23 +19,23 @@ from importlib import import_module
 from importlib.abc import MetaPathFinder
 from typing import NoReturn
 
-from quantis.sandbox.worker import answer
+from quantis.sandbox.worker import handle_request
 
 DONE, DIED = b"\n", b"\n!"
 """What ends an answer; what stands before the exit code of a reader that gave none."""
 
-_LOADED_LATE = ("numpy.ma", "dateutil.relativedelta", "encodings.utf_8_sig", "encodings.cp1252", "zoneinfo")
+_PRELOADED = ("numpy.ma", "dateutil.relativedelta", "encodings.utf_8_sig", "encodings.cp1252", "zoneinfo")
 """What NumPy and Arrow load only when they are used."""
 
 _END_WITH_PARENT = 1  # PR_SET_PDEATHSIG
-_KEPT = 65_536
+_CHUNK_BYTES = 65_536
 
 
 class Host:
-    """`orders` brings the connections; `readers` are the process ids of those at work, by connection."""
+    """`control` brings the connections; `readers` are the process ids of those at work, by connection."""
 
-    def __init__(self, orders: socket.socket) -> None:
-        self._orders = orders
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
         self._callers: dict[int, socket.socket] = {}
         self._readers: dict[int, int] = {}
         self._poll = select.poll()
@@ -46,52 +46,52 @@ class Host:
         os.set_blocking(wake, False)
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         signal.set_wakeup_fd(wake)
-        for descriptor in (self._orders.fileno(), woken):
+        for descriptor in (self._control.fileno(), woken):
             self._poll.register(descriptor, select.POLLIN)
         while True:
             for descriptor, _ in self._poll.poll():
                 if descriptor == woken:
-                    os.read(woken, _KEPT)
-                elif descriptor != self._orders.fileno():
-                    self._give_up(descriptor)
-                elif not self._take_order():
-                    return self._end()
-            self._reap()
+                    os.read(woken, _CHUNK_BYTES)
+                elif descriptor != self._control.fileno():
+                    self._kill_reader(descriptor)
+                elif not self._accept_caller():
+                    return self._kill_readers()
+            self._reap_readers()
 
-    def _take_order(self) -> bool:
-        order, descriptors, _, _ = socket.recv_fds(self._orders, 1, 1)
+    def _accept_caller(self) -> bool:
+        order, descriptors, _, _ = socket.recv_fds(self._control, 1, 1)
         if not order:
             return False
         caller = socket.socket(fileno=descriptors[0])
         host = os.getpid()
         reader = os.fork()
         if reader == 0:
-            for inherited in (self._orders, *self._callers.values()):
+            for inherited in (self._control, *self._callers.values()):
                 inherited.close()
-            _read(caller, host)
+            _serve_caller(caller, host)
         self._callers[caller.fileno()], self._readers[caller.fileno()] = caller, reader
         self._poll.register(caller.fileno(), 0)  # tells only that it left
         return True
 
-    def _give_up(self, descriptor: int) -> None:
+    def _kill_reader(self, descriptor: int) -> None:
         os.kill(self._readers[descriptor], signal.SIGKILL)
         os.waitid(os.P_PID, self._readers[descriptor], os.WEXITED | os.WNOWAIT)  # it is reaped below
 
-    def _reap(self) -> None:
+    def _reap_readers(self) -> None:
         for descriptor, reader in list(self._readers.items()):
             exited, status = os.waitpid(reader, os.WNOHANG)
             if exited:
                 del self._readers[descriptor]
                 self._poll.unregister(descriptor)
                 with self._callers.pop(descriptor) as caller:
-                    _say_code(caller, os.waitstatus_to_exitcode(status))
+                    _send_exit_code(caller, os.waitstatus_to_exitcode(status))
 
-    def _end(self) -> None:
+    def _kill_readers(self) -> None:
         for reader in self._readers.values():
             os.kill(reader, signal.SIGKILL)
 
 
-def _say_code(caller: socket.socket, code: int) -> None:
+def _send_exit_code(caller: socket.socket, code: int) -> None:
     if code:
         try:
             caller.send(DIED + str(code).encode(), socket.MSG_DONTWAIT)
@@ -99,7 +99,7 @@ def _say_code(caller: socket.socket, code: int) -> None:
             return
 
 
-def _read(caller: socket.socket, host: int) -> NoReturn:
+def _serve_caller(caller: socket.socket, host: int) -> NoReturn:
     code = 1
     try:
         signal.set_wakeup_fd(-1)
@@ -107,14 +107,14 @@ def _read(caller: socket.socket, host: int) -> NoReturn:
         if sys.platform == "linux":
             ctypes.CDLL(None).prctl(_END_WITH_PARENT, signal.SIGKILL)
         if os.getppid() == host:
-            request = b"".join(iter(lambda: caller.recv(_KEPT), b""))
-            caller.sendall(answer(request) + DONE)
+            request = b"".join(iter(lambda: caller.recv(_CHUNK_BYTES), b""))
+            caller.sendall(handle_request(request) + DONE)
             code = 0
     finally:
         os._exit(code)
 
 
-class _WithoutPandas(MetaPathFinder):
+class _PandasBlocker(MetaPathFinder):
     """Where pandas is installed, Arrow would load it in each reader, for nothing."""
 
     def find_spec(self, name: str, path: object, target: object = None) -> None:
@@ -123,8 +123,8 @@ class _WithoutPandas(MetaPathFinder):
 
 
 def main() -> None:
-    sys.meta_path.insert(0, _WithoutPandas())
-    for name in _LOADED_LATE:
+    sys.meta_path.insert(0, _PandasBlocker())
+    for name in _PRELOADED:
         with suppress(ImportError):
             import_module(name)
     gc.freeze()  # what is loaded stays shared with the readers

@@ -24,7 +24,7 @@ from quantis.types.reading import ReadOptions
 from quantis.validation.panel_check import check_panel, detect_spec
 
 _PAGE = 4096
-_DISK = {
+_DISK_ERRORS = {
     errno.ENOSPC: InsufficientStorage,
     errno.EDQUOT: InsufficientStorage,
     errno.EIO: Unavailable,
@@ -32,22 +32,22 @@ _DISK = {
 }
 
 
-def answer(asked: bytes) -> bytes:
+def handle_request(raw_request: bytes) -> bytes:
     """Read or check the file of a request; what goes wrong with it is part of the answer."""
-    request = json.loads(asked)
+    request = json.loads(raw_request)
     limits = ReadLimits(**request["limits"])
-    confine(limits)
+    apply_limits(limits)
     os.chdir(request["folder"])
     tempfile.tempdir = request["folder"]
     try:
-        response = _work(request, limits)
+        response = _execute(request, limits)
     except QuantisError as error:
         response = {"error": {"kind": type(error).__name__, "message": error.message}}
     except MemoryError:
         text = f"{printable(request['name'])} needs more memory than is allowed; split it by series"
         response = {"error": {"kind": TooLarge.__name__, "message": text}}
     except OSError as error:  # of the disk, not of the file that was sent
-        kind = _DISK.get(error.errno or 0)
+        kind = _DISK_ERRORS.get(error.errno or 0)
         if kind is None:
             raise
         text = "the disk of the platform is full or fails, nothing was kept; try again when there is room"
@@ -55,11 +55,13 @@ def answer(asked: bytes) -> bytes:
     return json.dumps(response).encode()
 
 
-def confine(limits: ReadLimits) -> None:
+def apply_limits(limits: ReadLimits) -> None:
     """Bound this process: memory beyond what it has now, processor seconds, bytes of a file."""
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
-    current = int(Path("/proc/self/statm").read_text().split()[0]) * _PAGE if sys.platform == "linux" else 2**32
+    current = (
+        int(Path("/proc/self/statm").read_text().split()[0]) * _PAGE if sys.platform == "linux" else 2**32
+    )
     bounds = {
         resource.RLIMIT_AS: current + limits.working_memory,
         resource.RLIMIT_CPU: max(1, int(limits.seconds)),
@@ -72,7 +74,7 @@ def confine(limits: ReadLimits) -> None:
         resource.setrlimit(limit, (maximum, hard))
 
 
-def _work(request: dict[str, Any], limits: ReadLimits) -> dict[str, Any]:
+def _execute(request: dict[str, Any], limits: ReadLimits) -> dict[str, Any]:
     path, folder, name = Path(request["path"]), Path(request["folder"]), request["name"]
     options = ReadOptions.model_validate(request["options"])
     media_type = request["media_type"]
@@ -87,7 +89,7 @@ def _work(request: dict[str, Any], limits: ReadLimits) -> dict[str, Any]:
     spec = declared or detect_spec(table, "check", options).model_copy(update={"freq": request["freq"]})
     report, panel = check_panel(table, spec, file=name, options=options)
     if panel is not None:
-        _write(panel, folder)
+        _write_panel(panel, folder)
     return {
         "report": report.model_dump(mode="json"),
         "spec": spec.model_dump(mode="json"),
@@ -95,7 +97,7 @@ def _work(request: dict[str, Any], limits: ReadLimits) -> dict[str, Any]:
     }
 
 
-def _write(panel: Panel, folder: Path) -> None:
+def _write_panel(panel: Panel, folder: Path) -> None:
     for part in ("target", "future", "static"):
         table: pa.Table = getattr(panel, part)
         with (

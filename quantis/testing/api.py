@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 from pydantic import ValidationError
 
-from quantis.client.problems import invalid
+from quantis.client.problems import to_invalid_input
 from quantis.client.references import parse_reference
 from quantis.errors import NotFound, QuantisError
 from quantis.testing.accounts import FakeAccounts, allow
@@ -58,9 +58,9 @@ class FakeApi:
         with self._lock:
             self.requests.append(request)
             try:
-                return self._routed(request)
+                return self._route(request)
             except ValidationError as error:
-                return problem(invalid(error))
+                return problem(to_invalid_input(error))
             except QuantisError as error:
                 return problem(error)
 
@@ -134,7 +134,7 @@ class FakeApi:
         return page(request, [row for row in rows if model in (None, row.model)])
 
     def get_card(self, request: httpx.Request, ref: str) -> httpx.Response:
-        version, _ = self._referred(ref)
+        version, _ = self._resolve_reference(ref)
         text = self.cards.get((version.model, version.version), f"# {version.model}\n")
         return ok(ModelCard(model=version.model, version=version.version, markdown=text))
 
@@ -150,12 +150,12 @@ class FakeApi:
 
     def put_alias(self, request: httpx.Request, name: str, alias: str) -> httpx.Response:
         target = self._version(name, AliasRequest.model_validate_json(request.content).version)
-        self.models = [_renamed(v, alias, v is target) if v.model == name else v for v in self.models]
+        self.models = [_set_alias(v, alias, v is target) if v.model == name else v for v in self.models]
         return ok(self._version(name, target.version))
 
     def post_forecast(self, request: httpx.Request, ref: str) -> httpx.Response:
         body = ForecastRequest.model_validate_json(request.content)
-        version, alias = self._referred(ref)
+        version, alias = self._resolve_reference(ref)
         response = make_forecast(body, version, alias, self.datasets)
         self.forecasts[response.forecast_id] = response
         return ok(response)
@@ -167,7 +167,7 @@ class FakeApi:
 
     # Inside
 
-    def _routed(self, request: httpx.Request) -> httpx.Response:
+    def _route(self, request: httpx.Request) -> httpx.Response:
         path = request.url.path
         for method, pattern, role, handler in ROUTES:
             match = re.fullmatch(pattern, path)
@@ -177,7 +177,7 @@ class FakeApi:
                 return handler(self)(request, *match.groups())
         raise NotFound(f"there is nothing at {path}")
 
-    def _referred(self, ref: str) -> tuple[ModelVersion, str | None]:
+    def _resolve_reference(self, ref: str) -> tuple[ModelVersion, str | None]:
         """Return the version that a reference selects, and the alias that was used."""
         name, number, alias = parse_reference(ref)
         if number is not None:
@@ -240,6 +240,6 @@ ROUTES: list[tuple[str, str, Role | None, Handler]] = [
 ]
 
 
-def _renamed(version: ModelVersion, alias: str, assigned: bool) -> ModelVersion:
+def _set_alias(version: ModelVersion, alias: str, assigned: bool) -> ModelVersion:
     aliases = [name for name in version.aliases if name != alias] + ([alias] if assigned else [])
     return version.model_copy(update={"aliases": aliases})

@@ -74,28 +74,28 @@ class FakeDatasets:
         return dataset
 
     def dataset(self, name: str) -> Dataset:
-        return self._of(name).dataset
+        return self._get_stored(name).dataset
 
     def check(self, name: str, request: httpx.Request) -> CheckReport:
-        return self._checked(name, request)[0]
+        return self._check(name, request)[0]
 
     def upload(self, name: str, request: httpx.Request, user_name: str) -> UploadResult:
-        stored = self._of(name)
-        report, panel = self._checked(name, request)
+        stored = self._get_stored(name)
+        report, panel = self._check(name, request)
         if panel is None:
             raise RejectedPanel(f"{report.file} was rejected; nothing was stored", report.findings)
         latest, before = stored.versions[-1] if stored.versions else (None, _Content())
         content = before.with_panel(panel)
         if latest and latest.content_hash == content.hash:
             return UploadResult(created=False, version=latest, report=report)
-        version = _version(stored, content, report.freq or "D", user_name)
+        version = _build_version(stored, content, report.freq or "D", user_name)
         stored.versions.append((version, content))
         news = {"latest_version": version.number, "rows": version.rows, "series": version.series}
         stored.dataset = stored.dataset.model_copy(update={**news, "freq": version.freq})
         return UploadResult(created=True, version=version, report=report)
 
     def versions(self, name: str) -> list[DatasetVersion]:
-        return [version for version, _ in reversed(self._of(name).versions)]
+        return [version for version, _ in reversed(self._get_stored(name).versions)]
 
     def series(self, name: str, search: str) -> list[SeriesSummary]:
         content = self._content(name, None)
@@ -120,8 +120,8 @@ class FakeDatasets:
         """A value is known at its `known_at`, else once the publication lag has passed."""
         dataset, roles = self.dataset(name), self.dataset(name).roles
         content = self._content(name, int(query["version"]) if "version" in query else None)
-        as_of = _moment(query.get("as_of")) or datetime.now(UTC)
-        start, end = _moment(query.get("start")), _moment(query.get("end"))
+        as_of = _parse_time(query.get("as_of")) or datetime.now(UTC)
+        start, end = _parse_time(query.get("start")), _parse_time(query.get("end"))
         times = content.times(unique_id)
         if not times:
             raise NotFound(f"dataset {name!r} has no series {unique_id!r}")
@@ -132,7 +132,9 @@ class FakeDatasets:
             and (start is None or ds >= start)
             and (end is None or ds <= end)
         ]
-        rows = [{**content.future.get((unique_id, ds), {}), **content.target[unique_id, ds]} for ds in selected]
+        rows = [
+            {**content.future.get((unique_id, ds), {}), **content.target[unique_id, ds]} for ds in selected
+        ]
         static = content.static.get(unique_id, {})
         return StoredSeries(
             unique_id=unique_id,
@@ -143,9 +145,9 @@ class FakeDatasets:
             static={column: static.get(column) for column in roles.stat_exog},
         )
 
-    def _checked(self, name: str, request: httpx.Request) -> tuple[CheckReport, Panel | None]:
+    def _check(self, name: str, request: httpx.Request) -> tuple[CheckReport, Panel | None]:
         file = request.url.params.get("file", "upload")
-        options = _options(request.url.params)
+        options = _read_options(request.url.params)
         media_type = request.headers.get("Content-Type")
         table = read_table(request.content, name=file, media_type=media_type, options=options)
         stored = self._stored.get(name)
@@ -153,18 +155,18 @@ class FakeDatasets:
         return check_panel(table, spec, file=file, options=options)
 
     def _content(self, name: str, number: int | None) -> _Content:
-        for version, content in reversed(self._of(name).versions):
+        for version, content in reversed(self._get_stored(name).versions):
             if number in (None, version.number):
                 return content
         raise NotFound(f"dataset {name!r} has no version {number or 1}; upload one")
 
-    def _of(self, name: str) -> _Stored:
+    def _get_stored(self, name: str) -> _Stored:
         if name not in self._stored:
             raise NotFound(f"there is no dataset {name!r}")
         return self._stored[name]
 
 
-def _version(stored: _Stored, content: _Content, freq: str, user_name: str) -> DatasetVersion:
+def _build_version(stored: _Stored, content: _Content, freq: str, user_name: str) -> DatasetVersion:
     times = [ds for _, ds in content.target]
     return DatasetVersion(
         dataset=stored.dataset.name,
@@ -186,11 +188,11 @@ def _rows(table: pa.Table) -> list[Record]:
     return rows
 
 
-def _moment(text: str | None) -> datetime | None:
+def _parse_time(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
 
-def _options(params: httpx.QueryParams) -> ReadOptions:
+def _read_options(params: httpx.QueryParams) -> ReadOptions:
     values: dict[str, object] = {
         key: value for key, value in params.items() if key in ReadOptions.model_fields
     }

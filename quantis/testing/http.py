@@ -19,7 +19,7 @@ def serving(api: FakeApi) -> Iterator[str]:
     """The address at which `api` answers while the block runs."""
 
     class Handler(BaseHTTPRequestHandler):
-        def _answer(self) -> None:
+        def _respond(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
             request = httpx.Request(
                 self.command,
@@ -36,7 +36,7 @@ def serving(api: FakeApi) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(response.content)
 
-        do_GET = do_POST = do_PUT = do_PATCH = _answer  # noqa: N815
+        do_GET = do_POST = do_PUT = do_PATCH = _respond  # noqa: N815
 
         def log_message(self, format: str, *args: object) -> None:
             """Tests want no access log."""

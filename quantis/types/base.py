@@ -33,7 +33,7 @@ def _as_utc(timestamp: datetime) -> datetime:
     return timestamp.astimezone(UTC)
 
 
-def _no_number(value: Any) -> Any:
+def _reject_number(value: Any) -> Any:
     """What stands for a time or a duration is written as one; a number could be seconds or milliseconds."""
     if isinstance(value, int | float) or (isinstance(value, str) and value.strip("+-.0123456789") == ""):
         raise ValueError("a number is no time; write 2024-01-31T12:00:00Z, or PT1H for a duration")
@@ -51,11 +51,11 @@ def rename_keys(**names: str) -> Callable[[Any], Any]:
     return renamed
 
 
-Timestamp = Annotated[AwareDatetime, BeforeValidator(_no_number), AfterValidator(_as_utc)]
+Timestamp = Annotated[AwareDatetime, BeforeValidator(_reject_number), AfterValidator(_as_utc)]
 """A point in time with its offset; kept in UTC."""
 
 
-def _iso(value: timedelta) -> str:
+def _format_iso(value: timedelta) -> str:
     """ISO 8601 as RFC 3339 has it: no years beside days, which pydantic would write, and no unit left out between."""
     minutes, seconds = divmod(value.seconds, 60)
     hours, minutes = divmod(minutes, 60)
@@ -70,8 +70,8 @@ def _iso(value: timedelta) -> str:
 
 Duration = Annotated[
     timedelta,
-    BeforeValidator(_no_number),
-    PlainSerializer(_iso, return_type=str, when_used="json"),
+    BeforeValidator(_reject_number),
+    PlainSerializer(_format_iso, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "format": "duration"}),
 ]
 
@@ -96,26 +96,26 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-def _no_stand_in(value: Any) -> Any:
+def _reject_text(value: Any) -> Any:
     """1.0 is a whole number in JSON; "1" and true are none."""
     if isinstance(value, str | bool):
         raise ValueError("this is no number; write it without quotes")
     return value
 
 
-def _no_bit(value: Any) -> Any:
+def _reject_bool(value: Any) -> Any:
     if isinstance(value, int) and not isinstance(value, bool):
         raise ValueError("this is no truth value; write true or false")
     return value
 
 
-_CHECKS = (_no_stand_in, _no_bit)
+_STRICT_CHECKS = (_reject_text, _reject_bool)
 
 
 def _make_strict(schema: Any) -> None:
     """In place and once: pydantic keeps a model's schema and hands the same one out again."""
     if isinstance(schema, dict):
-        if schema.get("type") == "function-before" and schema["function"]["function"] in _CHECKS:
+        if schema.get("type") == "function-before" and schema["function"]["function"] in _STRICT_CHECKS:
             return
         if _is_checked(schema):  # pydantic hands a part out again, to whoever uses it next
             return
@@ -125,16 +125,16 @@ def _make_strict(schema: Any) -> None:
             case "float" | "bool":
                 schema["strict"] = True
             case "int":
-                _check_before(schema, _no_stand_in)
+                _check_before(schema, _reject_text)
             case "literal" if any(isinstance(choice, bool) for choice in schema["expected"]):
-                _check_before(schema, _no_bit)
+                _check_before(schema, _reject_bool)
     elif isinstance(schema, list | tuple):
         for part in schema:
             _make_strict(part)
 
 
 def _is_checked(schema: dict[str, Any]) -> bool:
-    checks = (_no_stand_in, _no_bit)
+    checks = (_reject_text, _reject_bool)
     return schema.get("type") == "function-before" and schema["function"]["function"] in checks
 
 

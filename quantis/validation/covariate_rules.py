@@ -1,4 +1,4 @@
-"""The checks of covariates: static ones that vary, known-future ones that end, ones that repeat y."""
+"""Checks of covariates: static ones that vary, known-future ones that end, ones that repeat y."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from quantis.frequency import Frequency
 from quantis.panel import Y
 from quantis.types.arrays import Floats, Integers, Mask
 from quantis.types.datasets import Roles
-from quantis.validation.findings import Findings
+from quantis.validation.findings import Findings, SeriesMessage
 from quantis.validation.rows import PanelRows
 
-_NEAR = 3  # steps up to which a shifted y is looked for, and once more around each season
-_COMPARED = 8  # changing values of y from which equality is no chance
-_ALIKE = 0.99  # share of them that is equal
-_CLOSE = 1e-9  # relative
+_MAX_SHIFT = 3  # steps up to which a shifted y is looked for, and once more around each season
+_MIN_COMPARED = 8  # changing values of y from which equality is no chance
+_MIN_EQUAL_SHARE = 0.99  # share of them that is equal
+_RELATIVE_TOLERANCE = 1e-9  # relative
 
 
 def any_valid(rows: PanelRows, columns: tuple[str, ...]) -> Mask:
-    """Whether one of the columns holds a value. Shape [rows]."""
+    """Return the rows in which one of the columns holds a value. Shape [rows]."""
     valid = np.zeros(len(rows.series), dtype=bool)
     for name in columns:
         valid |= rows.columns[name].is_valid().to_numpy(zero_copy_only=False)
@@ -32,12 +32,12 @@ def check_static(rows: PanelRows, roles: Roles, findings: Findings) -> None:
         high = np.maximum.reduceat(codes.fill_null(-1).to_numpy(), rows.starts)
         low = np.minimum.reduceat(codes.fill_null(np.iinfo(np.int32).max).to_numpy(), rows.starts)
         varies = rows.names.filter(pa.array((high >= 0) & (low != high))).to_pylist()
-        messages = [(name, f"{name} has several values of {column}", None) for name in varies]
-        findings.listed_series("D060", messages, column=column)
+        messages = [SeriesMessage(name, f"{name} has several values of {column}") for name in varies]
+        findings.add_series("D060", messages, column=column)
 
 
 def check_known_future(rows: PanelRows, is_future: Mask, roles: Roles, findings: Findings) -> None:
-    """Values that are missing in places, or from some time of a series to its end."""
+    """Report values that are missing in places, or from some time of a series to its end."""
     positions = np.arange(len(rows.series))
     lengths = np.diff(rows.starts, append=len(rows.series))
     ends = rows.starts + lengths - 1
@@ -52,68 +52,74 @@ def check_known_future(rows: PanelRows, is_future: Mask, roles: Roles, findings:
         names = [rows.name(int(rows.starts[index])) for index in short]
         missing_counts = ends[short] - np.maximum(last[short], rows.starts[short] - 1)
         messages = [
-            (name, f"{name} has no {column} in its last {count:,} rows", None)
+            SeriesMessage(name, f"{name} has no {column} in its last {count:,} rows")
             for name, count in zip(names, missing_counts.tolist(), strict=True)
         ]
-        findings.listed_series("D062", messages, column=column)
+        findings.add_series("D062", messages, column=column)
 
 
 def check_leaks(rows: PanelRows, frequency: Frequency, roles: Roles, findings: Findings) -> None:
-    """Covariates that equal y, or y some steps on or before, wherever y changes."""
-    y = _floats(rows, Y)
-    changing = _changing(rows, y)
+    """Report covariates that equal y, or y shifted by some steps, wherever y changes."""
+    y = _to_floats(rows, Y)
+    changing = _find_changes(rows, y)
     for column in (*roles.futr_exog, *roles.hist_exog):
         if column in roles.categorical:
             continue
-        values = _floats(rows, column)
+        values = _to_floats(rows, column)
         shift_by_series: dict[str, int] = {}
-        for shift in _shifts(frequency):
-            for index in _alike(rows, y, values, changing, shift):
+        for shift in _candidate_shifts(frequency):
+            for index in _find_matching_series(rows, y, values, changing, shift):
                 shift_by_series.setdefault(rows.name(int(rows.starts[index])), shift)
-        messages = [(name, _said(name, column, shift), None) for name, shift in shift_by_series.items()]
-        findings.listed_series("D063", messages, column=column)
+        messages = [
+            SeriesMessage(name, _describe_leak(name, column, shift))
+            for name, shift in shift_by_series.items()
+        ]
+        findings.add_series("D063", messages, column=column)
 
 
-def _said(name: str, column: str, shift: int) -> str:
+def _describe_leak(name: str, column: str, shift: int) -> str:
     if shift == 0:
         return f"{name} has the same values in {column} as in y"
     when = "later" if shift > 0 else "before"
     return f"{name} has in {column} the y of {abs(shift)} steps {when}"
 
 
-def _shifts(frequency: Frequency) -> list[int]:
-    """0 and the nearest first. A covariate at t that equals y at t + shift."""
+def _candidate_shifts(frequency: Frequency) -> list[int]:
+    """Return the shifts to compare, nearest first: a covariate at t equals y at t + shift."""
     far = {season for season in frequency.season_lengths if season <= 1000}
-    steps = sorted({*range(1, _NEAR + 1), *far})
+    steps = sorted({*range(1, _MAX_SHIFT + 1), *far})
     return [0, *(sign * step for step in steps for sign in (1, -1))]
 
 
-def _changing(rows: PanelRows, y: Floats) -> Mask:
-    """Where y is there and differs from the y of the row before in its series. Shape [rows]."""
+def _find_changes(rows: PanelRows, y: Floats) -> Mask:
+    """Return the rows whose y differs from the previous y of the series. Shape [rows]."""
     changed: Mask = np.append(False, np.diff(y) != 0) & np.isfinite(y)
     changed[rows.starts] = False
     changed &= np.append(False, np.isfinite(y[:-1]))
     return changed
 
 
-def _alike(rows: PanelRows, y: Floats, values: Floats, changing: Mask, shift: int) -> Integers:
-    """Places of the series whose covariate equals the shifted y wherever that y changes."""
+def _find_matching_series(rows: PanelRows, y: Floats, values: Floats, changing: Mask, shift: int) -> Integers:
+    """Return the indices of the series whose covariate equals the shifted y wherever that y changes."""
     shifted, same = np.full(len(y), np.nan), np.zeros(len(y), dtype=bool)
     if abs(shift) >= len(y):
         return np.zeros(0, dtype=np.int64)
-    source, target = (slice(shift, None), slice(None, -shift or None)) if shift >= 0 else (
-        slice(None, shift), slice(-shift, None)
-    )  # fmt: skip
+    if shift >= 0:
+        source, target = slice(shift, None), slice(None, -shift or None)
+    else:
+        source, target = slice(None, shift), slice(-shift, None)
     same_series = rows.series[source] == rows.series[target]
     shifted[target] = np.where(same_series & changing[source], y[source], np.nan)
     with np.errstate(invalid="ignore"):
-        same = np.abs(values - shifted) <= _CLOSE * np.abs(shifted)
+        same = np.abs(values - shifted) <= _RELATIVE_TOLERANCE * np.abs(shifted)
     compared = np.add.reduceat(np.isfinite(shifted) & np.isfinite(values), rows.starts, dtype=np.int64)
     expected = np.add.reduceat(np.isfinite(shifted), rows.starts, dtype=np.int64)
     equal = np.add.reduceat(same, rows.starts, dtype=np.int64)
-    return np.flatnonzero((compared >= _COMPARED) & (compared * 2 >= expected) & (equal >= _ALIKE * compared))
+    return np.flatnonzero(
+        (compared >= _MIN_COMPARED) & (compared * 2 >= expected) & (equal >= _MIN_EQUAL_SHARE * compared)
+    )
 
 
-def _floats(rows: PanelRows, column: str) -> Floats:
+def _to_floats(rows: PanelRows, column: str) -> Floats:
     values: Floats = rows.columns[column].fill_null(np.nan).to_numpy(zero_copy_only=False)
     return values

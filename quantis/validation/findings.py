@@ -120,56 +120,60 @@ RULES: dict[str, CheckRule] = {
 }
 
 
+class SeriesMessage(NamedTuple):
+    """The text of a finding about one series; `row` counts from 1 in the file."""
+
+    series: str
+    text: str
+    row: int | None = None
+
+
 @dataclass
 class Findings:
-    """Collects findings; of each code and column the first ones are kept and the rest counted."""
+    """Collects findings; of each code and column the first ones are listed and the rest counted."""
 
     _findings: list[Finding] = field(default_factory=list)
 
     def add(
         self,
         code: str,
-        what: str,
+        text: str,
         *,
         series: str | None = None,
         row: int | None = None,
         column: str | None = None,
     ) -> None:
+        """Add one finding; its message is `text` and the remedy of the code."""
         rule = RULES[code]
-        message = f"{what}; {rule.remedy}"
+        message = f"{text}; {rule.remedy}"
         self._findings.append(
             Finding(code=code, severity=rule.severity, series=series, row=row, column=column, message=message)
         )
 
-    def rows(
+    def add_rows(
         self,
         code: str,
         rows: Sequence[int],
-        what: Callable[[int], str],
+        describe: Callable[[int], str],
         *,
         column: str | None = None,
         series: Callable[[int], str] | None = None,
     ) -> None:
-        """One finding per row (from 0), as far as they are shown."""
+        """Add a finding per row (from 0), and one that counts the rows beyond `SHOWN_PER_CODE`."""
         for row in rows[:SHOWN_PER_CODE]:
-            self.add(code, what(row), row=row + 1, column=column, series=series(row) if series else None)
+            self.add(code, describe(row), row=row + 1, column=column, series=series(row) if series else None)
         self._count_unlisted(code, len(rows), column)
 
-    def series(
-        self, code: str, names: Sequence[str], what: Callable[[int], str], *, column: str | None = None
+    def add_series(
+        self, code: str, messages: Sequence[SeriesMessage], *, column: str | None = None, total: int = 0
     ) -> None:
-        """One finding per series, as far as they are shown; `what` gets the place in `names`."""
-        for place, name in enumerate(names[:SHOWN_PER_CODE]):
-            self.add(code, what(place), series=name, column=column)
-        self._count_unlisted(code, len(names), column)
+        """Add a finding per message, and one that counts those beyond `SHOWN_PER_CODE`.
 
-    def listed_series(
-        self, code: str, found: Sequence[tuple[str, str, int | None]], *, column: str | None = None
-    ) -> None:
-        """One finding per (series, what, row from 1), as far as they are shown."""
-        for name, what, row in found[:SHOWN_PER_CODE]:
-            self.add(code, what, series=name, row=row, column=column)
-        self._count_unlisted(code, len(found), column)
+        `total` is the number of series where `messages` holds the first of them only.
+        """
+        for message in messages[:SHOWN_PER_CODE]:
+            self.add(code, message.text, series=message.series, row=message.row, column=column)
+        self._count_unlisted(code, max(total, len(messages)), column)
 
     def _count_unlisted(self, code: str, total: int, column: str | None) -> None:
         if total > SHOWN_PER_CODE:
@@ -178,6 +182,7 @@ class Findings:
 
     @property
     def rejected(self) -> bool:
+        """True if there is an error."""
         return any(finding.severity is Severity.error for finding in self._findings)
 
     @property
@@ -188,7 +193,7 @@ class Findings:
         warned = any(finding.severity is Severity.warning for finding in self._findings)
         return "accept_with_warning" if warned else "accept"
 
-    def listed(self) -> list[Finding]:
-        """All findings, the gravest first."""
+    def to_list(self) -> list[Finding]:
+        """Return the findings, most severe first."""
         order = list(Severity)
         return sorted(self._findings, key=lambda finding: (order.index(finding.severity), finding.code))

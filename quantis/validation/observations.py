@@ -1,4 +1,4 @@
-"""From appended observations to a panel: only what was said, checked against the declared roles."""
+"""Appended observations as a panel, checked against the declared roles."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from quantis.types.observations import ObservedSeries
 
 
 def panel_from_observations(series: Sequence[ObservedSeries], spec: DatasetSpec) -> Panel:
-    """The panel that the observations are; InvalidInput names every value that cannot be one.
+    """Return the observations as a panel; InvalidInput names every value that does not fit the roles.
 
     Its tables hold the columns that were given; a series without given static values has a row too.
     """
-    errors = [error for index, item in enumerate(series) for error in _wrong(index, item, spec)]
+    errors = [error for index, item in enumerate(series) for error in _find_errors(index, item, spec)]
     if errors:
         raise InvalidInput(
             f"{len(errors)} parts of the observations are wrong; see the errors", errors=errors
         )
     panel = Panel(
-        target=_long([_observed(item) for item in series], spec),
-        future=_long([_ahead(item) for item in series], spec),
-        static=_static(series, spec),
+        target=_concat_columns([_observed_columns(item) for item in series], spec),
+        future=_concat_columns([_future_columns(item) for item in series], spec),
+        static=_static_table(series, spec),
     )
     for table, key in ((panel.target, [ID, DS]), (panel.future, [ID, DS])):
         _check_distinct(table, [*key, KNOWN_AT])
     return panel
 
 
-def _wrong(index: int, observed: ObservedSeries, spec: DatasetSpec) -> Iterator[dict[str, str]]:
+def _find_errors(index: int, observed: ObservedSeries, spec: DatasetSpec) -> Iterator[dict[str, str]]:
     roles = spec.roles
     series_pointer = f"/series/{index}"
     values_by_role: list[tuple[str, Mapping[str, Any], tuple[str, ...]]] = [
@@ -51,15 +51,24 @@ def _wrong(index: int, observed: ObservedSeries, spec: DatasetSpec) -> Iterator[
                 continue
             cells = values if isinstance(values, list) else [values]
             if role != "stat_exog" and len(cells) != len(observed.ds):
-                yield _error(pointer, f"has {len(cells)} values and ds has {len(observed.ds)}; give one per time")
+                yield _error(
+                    pointer, f"has {len(cells)} values and ds has {len(observed.ds)}; give one per time"
+                )
             kind = str if name in roles.categorical else float
             if not all(cell is None or isinstance(cell, kind) for cell in cells):
                 expected = "texts, since it is categorical" if kind is str else "numbers"
                 yield _error(pointer, f"must hold {expected}")
     if observed.y is not None and len(observed.y) != len(observed.ds):
-        yield _error(f"{series_pointer}/y", f"has {len(observed.y)} values and ds has {len(observed.ds)}; give one per time")
-    elif observed.known_at is not None and any(observed.known_at < ds for ds in _observed(observed).get(DS, [])):
-        yield _error(f"{series_pointer}/known_at", "is before ds; a value is observed when it happens or later")
+        yield _error(
+            f"{series_pointer}/y",
+            f"has {len(observed.y)} values and ds has {len(observed.ds)}; give one per time",
+        )
+    elif observed.known_at is not None and any(
+        observed.known_at < ds for ds in _observed_columns(observed).get(DS, [])
+    ):
+        yield _error(
+            f"{series_pointer}/known_at", "is before ds; a value is observed when it happens or later"
+        )
     if observed.y is None and not (observed.hist_exog or observed.futr_exog or observed.stat_exog):
         yield _error(series_pointer, "holds no values; give y, hist_exog, futr_exog or stat_exog")
 
@@ -68,8 +77,8 @@ def _error(pointer: str, message: str) -> dict[str, str]:
     return {"pointer": pointer, "message": message}
 
 
-def _observed(observed: ObservedSeries) -> dict[str, list[Any]]:
-    """The rows that say something of the target, as columns; empty when none does."""
+def _observed_columns(observed: ObservedSeries) -> dict[str, list[Any]]:
+    """Return the rows with observed values as columns; empty when there are none."""
     columns: dict[str, Any] = {**({} if observed.y is None else {Y: observed.y}), **observed.hist_exog}
     if not columns or any(len(values) != len(observed.ds) for values in columns.values()):
         return {}
@@ -77,14 +86,14 @@ def _observed(observed: ObservedSeries) -> dict[str, list[Any]]:
         bool(observed.futr_exog) and all(values[row] is None for values in columns.values())
         for row in range(len(observed.ds))
     ]
-    return _rows(observed, columns, [row for row, only in enumerate(is_future) if not only])
+    return _select_rows(observed, columns, [row for row, only in enumerate(is_future) if not only])
 
 
-def _ahead(observed: ObservedSeries) -> dict[str, list[Any]]:
-    return _rows(observed, observed.futr_exog, range(len(observed.ds))) if observed.futr_exog else {}
+def _future_columns(observed: ObservedSeries) -> dict[str, list[Any]]:
+    return _select_rows(observed, observed.futr_exog, range(len(observed.ds))) if observed.futr_exog else {}
 
 
-def _rows(
+def _select_rows(
     observed: ObservedSeries, columns: Mapping[str, Sequence[Any]], rows: Sequence[int]
 ) -> dict[str, list[Any]]:
     times: dict[str, list[Any]] = {
@@ -95,8 +104,8 @@ def _rows(
     return {**times, **{name: [values[row] for row in rows] for name, values in columns.items()}}
 
 
-def _long(parts: Sequence[Mapping[str, list[Any]]], spec: DatasetSpec) -> pa.Table:
-    """The parts below each other; they must say the same columns, or a gap would pass for a null."""
+def _concat_columns(parts: Sequence[Mapping[str, list[Any]]], spec: DatasetSpec) -> pa.Table:
+    """Concatenate columns of several series; they must have the same ones, or a gap would pass for a null."""
     parts = [part for part in parts if part and part[ID]]
     names = list(parts[0]) if parts else [ID, DS, KNOWN_AT]
     if any(set(part) != set(names) for part in parts):
@@ -104,11 +113,14 @@ def _long(parts: Sequence[Mapping[str, list[Any]]], spec: DatasetSpec) -> pa.Tab
             "the series do not give the same columns; send those with others in a further request"
         )
     return pa.table(
-        {name: pa.array([cell for part in parts for cell in part[name]], _type(name, spec)) for name in names}
+        {
+            name: pa.array([cell for part in parts for cell in part[name]], _arrow_type(name, spec))
+            for name in names
+        }
     )
 
 
-def _static(series: Sequence[ObservedSeries], spec: DatasetSpec) -> pa.Table:
+def _static_table(series: Sequence[ObservedSeries], spec: DatasetSpec) -> pa.Table:
     rows = {observed.unique_id: observed.stat_exog for observed in series}
     names = {name for values in rows.values() for name in values}
     if any(set(values) != names for values in rows.values()):
@@ -119,14 +131,14 @@ def _static(series: Sequence[ObservedSeries], spec: DatasetSpec) -> pa.Table:
         {
             ID: pa.array(rows, pa.string()),
             **{
-                name: pa.array([row[name] for row in rows.values()], _type(name, spec))
+                name: pa.array([row[name] for row in rows.values()], _arrow_type(name, spec))
                 for name in sorted(names)
             },
         }
     )
 
 
-def _type(name: str, spec: DatasetSpec) -> pa.DataType:
+def _arrow_type(name: str, spec: DatasetSpec) -> pa.DataType:
     if name in (DS, KNOWN_AT):
         return TIMESTAMP
     return pa.string() if name == ID or name in spec.roles.categorical else pa.float64()
@@ -136,7 +148,8 @@ def _check_distinct(table: pa.Table, key: Sequence[str]) -> None:
     counts = table.group_by(list(key)).aggregate([([], "count_all")])
     duplicates = counts.filter(pc.greater(counts["count_all"], 1)).to_pylist()
     if duplicates:
+        first = duplicates[0]
         raise InvalidInput(
-            f"{len(duplicates)} times occur twice, such as {duplicates[0][ID]!r} at {duplicates[0][DS]:%Y-%m-%dT%H:%M:%SZ}; "
+            f"{len(duplicates)} times occur twice, such as {first[ID]!r} at {first[DS]:%Y-%m-%dT%H:%M:%SZ}; "
             "give one value per series, time and known_at"
         )

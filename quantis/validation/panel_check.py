@@ -1,4 +1,4 @@
-"""The data check: does a table keep the panel contract, and which panel is in it.
+"""The data check: a table against the panel contract, and the panel that it holds.
 
 Used by `quantis data check` and by the check and upload routes; nothing below them checks again.
 """
@@ -11,14 +11,14 @@ import pyarrow.compute as pc
 
 from quantis.frequency import Frequency
 from quantis.panel import DS, ID, KNOWN_AT, TIMESTAMP, Panel, Y, timestamps
-from quantis.reading import notes_of
+from quantis.reading import read_notes
 from quantis.types.arrays import Integers, Mask
 from quantis.types.datasets import CheckReport, DatasetSpec, Roles
 from quantis.types.reading import ReadOptions
 from quantis.validation.column_mapping import check_names, is_reserved, map_columns
 from quantis.validation.covariate_rules import any_valid, check_known_future, check_leaks, check_static
-from quantis.validation.findings import Findings
-from quantis.validation.frequency_rules import check_series
+from quantis.validation.findings import Findings, SeriesMessage
+from quantis.validation.frequency_rules import check_frequency
 from quantis.validation.rows import PanelRows, TimeOptions, parse_rows
 from quantis.validation.value_rules import check_values
 
@@ -26,26 +26,26 @@ from quantis.validation.value_rules import check_values
 def check_panel(
     table: pa.Table, spec: DatasetSpec, *, file: str, options: ReadOptions | None = None
 ) -> tuple[CheckReport, Panel | None]:
-    """The report, and the panel unless it is rejected.
+    """Return the report, and the panel unless it is rejected.
 
     Rows of a series after its last y that hold only known-future values belong to the future. A
     `known_at` dates the observed values of its row; in such a future row, the known-future ones.
     """
     options = options or ReadOptions()
     findings, freq, panel = Findings(), None, None
-    for note in notes_of(table):
-        findings.add(note.code, note.what, column=note.column)
+    for note in read_notes(table):
+        findings.add(note.code, note.message, column=note.column)
     columns = {field.name: str(field.type) for field in table.schema}
-    rows = _parsed(table, spec, options, findings)
+    rows = _parse(table, spec, options, findings)
     if rows is not None:
         rows = _without_duplicates(rows, findings)
-        is_future = _ahead(rows, spec.roles)
-        freq = _check(rows, is_future, spec, findings)
-        panel = None if findings.rejected else _panel(rows, is_future, spec)
+        is_future = _find_future_rows(rows, spec.roles)
+        freq = _check_rows(rows, is_future, spec, findings)
+        panel = None if findings.rejected else _build_panel(rows, is_future, spec)
     report = CheckReport(
         file=file,
         outcome=findings.outcome,
-        findings=findings.listed(),
+        findings=findings.to_list(),
         series=len(rows.names) if rows is not None else 0,
         rows=table.num_rows,
         freq=freq.alias if freq else spec.freq,
@@ -55,7 +55,7 @@ def check_panel(
 
 
 def detect_spec(table: pa.Table, name: str, options: ReadOptions | None = None) -> DatasetSpec:
-    """The roles that a table suggests: numbers are observed, texts constant per series are static.
+    """Return the roles that a table suggests: numbers are observed, texts constant per series are static.
 
     What is known in advance cannot be seen in a table: declare it.
     """
@@ -75,7 +75,7 @@ def detect_spec(table: pa.Table, name: str, options: ReadOptions | None = None) 
     return DatasetSpec(name=name, roles=roles)
 
 
-def _parsed(table: pa.Table, spec: DatasetSpec, options: ReadOptions, findings: Findings) -> PanelRows | None:
+def _parse(table: pa.Table, spec: DatasetSpec, options: ReadOptions, findings: Findings) -> PanelRows | None:
     table, mapped = map_columns(table, spec.roles, options)
     check_names(table, mapped, spec.roles, findings)
     if table.num_rows == 0:
@@ -87,17 +87,17 @@ def _parsed(table: pa.Table, spec: DatasetSpec, options: ReadOptions, findings: 
 
 
 def _without_duplicates(rows: PanelRows, findings: Findings) -> PanelRows:
-    """One row per series, time and known_at; identical ones are counted, others are findings."""
+    """Keep one row per series, time and known_at; identical ones are counted, others are findings."""
     repeated = np.flatnonzero(rows.same_time())
     if KNOWN_AT in rows.columns:
-        repeated = repeated[_equals_row_before(rows.columns[KNOWN_AT], repeated)]
+        repeated = repeated[_equals_previous(rows.columns[KNOWN_AT], repeated)]
     if len(repeated) == 0:
         return rows
     equal = np.ones(len(repeated), dtype=bool)
     for column in rows.columns.values():
-        equal &= _equals_row_before(column, repeated)
+        equal &= _equals_previous(column, repeated)
     by_row = {int(rows.row[index]): int(index) for index in repeated[~equal]}
-    findings.rows(
+    findings.add_rows(
         "D001",
         sorted(by_row),
         lambda row: f"{rows.name(by_row[row])} has another row at {rows.ds[by_row[row]]}",
@@ -107,23 +107,23 @@ def _without_duplicates(rows: PanelRows, findings: Findings) -> PanelRows:
         return rows
     is_first = np.ones(len(rows.series), dtype=bool)
     is_first[repeated[equal]] = False
-    _say_identical(rows, repeated[equal], findings)
+    _report_identical(rows, repeated[equal], findings)
     return rows.take(is_first)
 
 
-def _say_identical(rows: PanelRows, repeated: Integers, findings: Findings) -> None:
-    """How many rows of which series repeat another one."""
+def _report_identical(rows: PanelRows, repeated: Integers, findings: Findings) -> None:
+    """Report per series how many rows repeat another one."""
     series, counts = np.unique(rows.series[repeated], return_counts=True)
     names = [str(rows.names[int(code)]) for code in series]
     messages = [
-        (name, f"{name} repeats {count:,} of its rows", None)
+        SeriesMessage(name, f"{name} repeats {count:,} of its rows")
         for name, count in zip(names, counts, strict=True)
     ]
-    findings.listed_series("D002", messages)
+    findings.add_series("D002", messages)
 
 
-def _ahead(rows: PanelRows, roles: Roles) -> Mask:
-    """Rows about the future only: known-future values, nothing observed. Shape [rows].
+def _find_future_rows(rows: PanelRows, roles: Roles) -> Mask:
+    """Return the rows about the future only: known-future values, nothing observed. Shape [rows].
 
     They lie after a series' last y, or were known before their time: a covariate as it was forecast.
     """
@@ -134,12 +134,12 @@ def _ahead(rows: PanelRows, roles: Roles) -> Mask:
     last_us = np.maximum.reduceat(epoch_us, rows.starts)
     lengths = np.diff(rows.starts, append=len(rows.series))
     after_last = rows.ds.astype(np.int64) > np.repeat(last_us, lengths)
-    is_future: Mask = (after_last | _known_before(rows)) & ~observed & any_valid(rows, roles.futr_exog)
+    is_future: Mask = (after_last | _find_early_rows(rows)) & ~observed & any_valid(rows, roles.futr_exog)
     return is_future
 
 
-def _known_before(rows: PanelRows) -> Mask:
-    """Whether `known_at` is stated and before ds. Shape [rows]."""
+def _find_early_rows(rows: PanelRows) -> Mask:
+    """Return the rows whose `known_at` is before ds. Shape [rows]."""
     if KNOWN_AT not in rows.columns:
         return np.zeros(len(rows.series), dtype=bool)
     early = pc.less(rows.columns[KNOWN_AT], timestamps(rows.ds)).fill_null(False)
@@ -147,8 +147,8 @@ def _known_before(rows: PanelRows) -> Mask:
     return is_early
 
 
-def _last_of_time(rows: PanelRows, is_future: Mask) -> Mask:
-    """Of the rows with one series and time that are not ahead, the one known last. Shape [rows]."""
+def _find_latest_rows(rows: PanelRows, is_future: Mask) -> Mask:
+    """Return the row known last per series and time, of those not about the future only. Shape [rows]."""
     indices = np.flatnonzero(~is_future)
     repeated = (np.diff(rows.series[indices]) == 0) & (np.diff(rows.ds[indices]) == np.timedelta64(0, "us"))
     is_last = np.zeros(len(is_future), dtype=bool)
@@ -156,11 +156,11 @@ def _last_of_time(rows: PanelRows, is_future: Mask) -> Mask:
     return is_last
 
 
-def _check(rows: PanelRows, is_future: Mask, spec: DatasetSpec, findings: Findings) -> Frequency | None:
+def _check_rows(rows: PanelRows, is_future: Mask, spec: DatasetSpec, findings: Findings) -> Frequency | None:
     check_static(rows, spec.roles, findings)
     check_known_future(rows, is_future, spec.roles, findings)
     if KNOWN_AT in rows.columns:
-        count = int((_known_before(rows) & ~is_future).sum())
+        count = int((_find_early_rows(rows) & ~is_future).sum())
         if count:
             findings.add("D024", f"known_at is before ds in {count:,} rows", column=KNOWN_AT)
     valued = np.isin(np.arange(len(rows.names)), rows.series[any_valid(rows, (Y,))])
@@ -168,37 +168,38 @@ def _check(rows: PanelRows, is_future: Mask, spec: DatasetSpec, findings: Findin
         findings.add("D053", "y is empty in every row", column=Y)
         return None
     empty = rows.names.filter(pa.array(~valued)).to_pylist()
-    findings.series("D052", empty, lambda i: f"{empty[i]} has no value in y", column=Y)
-    # Of several values known at different times, the last is the one to judge.
-    latest = _last_of_time(rows, is_future)
+    messages = [SeriesMessage(name, f"{name} has no value in y") for name in empty]
+    findings.add_series("D052", messages, column=Y)
+    # The checks see the latest of several values known at different times.
+    latest = _find_latest_rows(rows, is_future)
     checked = rows if latest.all() else rows.take(latest)
-    frequency = check_series(checked, spec.freq, findings)
+    frequency = check_frequency(checked, spec.freq, findings)
     if frequency is not None:
         check_values(checked, frequency, findings)
         check_leaks(checked, frequency, spec.roles, findings)
     return frequency
 
 
-def _panel(rows: PanelRows, is_future: Mask, spec: DatasetSpec) -> Panel:
+def _build_panel(rows: PanelRows, is_future: Mask, spec: DatasetSpec) -> Panel:
     roles = spec.roles
     dates = {KNOWN_AT: rows.columns[KNOWN_AT]} if KNOWN_AT in rows.columns else {}
     keys = {ID: rows.names.take(pa.array(rows.series)), DS: timestamps(rows.ds)}
     target = pa.table({**keys, **{name: rows.columns[name] for name in (Y, *roles.hist_exog)}, **dates})
     future = pa.table({**keys, **{name: rows.columns[name] for name in roles.futr_exog}})
     if dates:
-        future = future.append_column(KNOWN_AT, _future_known(rows, is_future, spec))
-    selected = _last_of_time(rows, is_future) | is_future
+        future = future.append_column(KNOWN_AT, _future_known_at(rows, is_future, spec))
+    selected = _find_latest_rows(rows, is_future) | is_future
     return Panel(
         target=target.filter(pa.array(~is_future)),
         future=future.filter(pa.array(selected)) if roles.futr_exog else future.slice(0, 0),
-        static=pa.table({ID: rows.names, **{name: _per_series(rows, name) for name in roles.stat_exog}}),
+        static=pa.table({ID: rows.names, **{name: _static_values(rows, name) for name in roles.stat_exog}}),
     )
 
 
-def _future_known(rows: PanelRows, is_future: Mask, spec: DatasetSpec) -> pa.Array:
-    """When each row's known-future values became known, null for always.
+def _future_known_at(rows: PanelRows, is_future: Mask, spec: DatasetSpec) -> pa.Array:
+    """Return the time from which each row's known-future values are known, null for always. Shape [rows].
 
-    That is stated for what is ahead. Beside forecasts of the same time, the value that came with an
+    It is stated for rows about the future only. Beside forecasts of the same time, the value that came with an
     observation is the measured one: it was known when the observation was.
     """
     stated = rows.columns[KNOWN_AT]
@@ -210,15 +211,15 @@ def _future_known(rows: PanelRows, is_future: Mask, spec: DatasetSpec) -> pa.Arr
     return pc.if_else(pa.array(is_future | measured), known_at, pa.scalar(None, TIMESTAMP))
 
 
-def _per_series(rows: PanelRows, column: str) -> pa.Array:
-    """The value of a static column, null where a series has none. Shape [series]."""
+def _static_values(rows: PanelRows, column: str) -> pa.Array:
+    """Return the value of a static column, null where a series has none. Shape [series]."""
     coded = rows.columns[column].dictionary_encode()
     high = np.maximum.reduceat(coded.indices.fill_null(-1).to_numpy(), rows.starts)
     return coded.dictionary.take(pa.array(high, mask=high < 0))
 
 
-def _equals_row_before(column: pa.Array, indices: Integers) -> Mask:
-    """Whether each of some values equals the one before it, null equal to null. Shape as `places`."""
+def _equals_previous(column: pa.Array, indices: Integers) -> Mask:
+    """Compare values with the previous ones, null equal to null. Shape as `indices`."""
     value, before = column.take(pa.array(indices)), column.take(pa.array(indices - 1))
     both_null = pc.and_(value.is_null(), before.is_null())
     equal: Mask = pc.or_(pc.equal(value, before).fill_null(False), both_null).to_numpy(zero_copy_only=False)

@@ -25,7 +25,7 @@ from quantis.validation.value_rules import leading_zeros
 
 class Repair(NamedTuple):
     code: str
-    what: str
+    description: str
     rows: int
 
 
@@ -36,14 +36,18 @@ class _State:
     freq: str | None
     repairs: tuple[Repair, ...] = ()
 
-    def done(self, code: str, table: pa.Table, what: str, rows: int) -> _State:
-        return replace(self, table=table, repairs=(*self.repairs, Repair(code, what, rows))) if rows else self
+    def record(self, code: str, table: pa.Table, description: str, rows: int) -> _State:
+        return (
+            replace(self, table=table, repairs=(*self.repairs, Repair(code, description, rows)))
+            if rows
+            else self
+        )
 
 
 def clean(
     table: pa.Table, codes: Iterable[str] | None = None, *, options: ReadOptions, freq: str | None = None
 ) -> tuple[pa.Table, list[Repair]]:
-    """The table with the repairs of these codes made (those without loss when none is named), and what was done.
+    """Apply the repairs of these codes (those without loss when none is named); return the table and what was done.
 
     InvalidInput for a code without a repair, and for a table that lacks the columns of a panel.
     """
@@ -57,7 +61,7 @@ def clean(
     return state.table, list(state.repairs)
 
 
-def _need(state: _State, *columns: str) -> None:
+def _require_columns(state: _State, *columns: str) -> None:
     for column in columns:
         if column not in state.table.column_names:
             raise InvalidInput(
@@ -65,134 +69,147 @@ def _need(state: _State, *columns: str) -> None:
             )
 
 
-def _names(state: _State) -> _State:
+def _rename_columns(state: _State) -> _State:
     table, mapped = map_columns(state.table, Roles(), state.options)
     pairs = [f"{old} to {new}" for old, new in [*state.options.columns.items(), *mapped.items()]]
-    return state.done("D007", table, f"renamed {', '.join(pairs)}", len(pairs))
+    return state.record("D007", table, f"renamed {', '.join(pairs)}", len(pairs))
 
 
-def _reserved(state: _State) -> _State:
+def _drop_reserved(state: _State) -> _State:
     reserved = [
         name for name in state.table.column_names if is_reserved(name) and name not in (ID, DS, Y, KNOWN_AT)
     ]
-    return state.done("D009", state.table.drop(reserved), f"dropped {', '.join(reserved)}", len(reserved))
+    return state.record("D009", state.table.drop(reserved), f"dropped {', '.join(reserved)}", len(reserved))
 
 
-def _trimmed(state: _State) -> _State:
-    _need(state, ID)
+def _trim_ids(state: _State) -> _State:
+    _require_columns(state, ID)
     ids = to_strings(state.table[ID].combine_chunks())
     trimmed = pc.utf8_trim_whitespace(ids)
     changed = int(pc.sum(pc.not_equal(ids, trimmed)).as_py() or 0)
-    return state.done("D014", _with(state.table, ID, trimmed), "trimmed unique_id", changed)
+    return state.record("D014", _replace_column(state.table, ID, trimmed), "trimmed unique_id", changed)
 
 
-def _moments(state: _State) -> _State:
-    """`ds` as UTC moments or dates; from other forms, local times and local midnights."""
-    _need(state, ID, DS)
+def _normalize_timestamps(state: _State) -> _State:
+    """Write `ds` as UTC timestamps or dates; from other forms, local times and local midnights."""
+    _require_columns(state, ID, DS)
     parsed = parse_timestamps(state.table[DS].combine_chunks(), state.options.dates)
     if parsed.counted or not (parsed.forms or parsed.naive.any()):
         return state
-    if parsed.bad.any() or parsed.unclear.any() or (parsed.zoned and parsed.naive.any()):
+    if parsed.invalid.any() or parsed.unclear.any() or (parsed.zoned and parsed.naive.any()):
         raise InvalidInput("ds has times that cannot be read for sure; `quantis data check` names their rows")
     ds, zone = times_of(parsed.values), state.options.time_zone or "UTC"
     if parsed.naive.any() and zone != "UTC":
         series = to_strings(state.table[ID].combine_chunks()).dictionary_encode().indices
         codes = series.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
         local = to_utc(ds, codes, zone, in_order=KNOWN_AT not in state.table.column_names)
-        if (local.skipped | local.doubtful).any():
+        if (local.skipped | local.ambiguous).any():
             raise InvalidInput(
                 f"ds has times that the clock of {zone} skipped or showed twice; give their offset"
             )
         ds = local.times
     repaired = state
     for form, example in parsed.forms.items():
-        repaired = repaired.done(
+        repaired = repaired.record(
             "D034" if "midnights" in form else "D033", state.table, f"{example} was {form}", len(ds)
         )
     naive = int(parsed.naive.sum())
-    repaired = repaired.done("D021", state.table, f"took times without a zone as {zone}", naive)
-    return replace(repaired, table=_with(state.table, DS, timestamps(ds)))
+    repaired = repaired.record("D021", state.table, f"took times without a zone as {zone}", naive)
+    return replace(repaired, table=_replace_column(state.table, DS, timestamps(ds)))
 
 
-def _finite(state: _State) -> _State:
-    _need(state, Y)
+def _empty_infinities(state: _State) -> _State:
+    _require_columns(state, Y)
     parsed = parse_numbers(state.table[Y].combine_chunks())
     infinite = pc.is_inf(parsed.values).fill_null(False)
     count = int(pc.sum(infinite).as_py() or 0)
     values = pc.if_else(infinite, pa.scalar(None, pa.float64()), parsed.values)
-    return state.done("D031", _with(state.table, Y, values), "emptied infinite values of y", count)
+    return state.record(
+        "D031", _replace_column(state.table, Y, values), "emptied infinite values of y", count
+    )
 
 
-def _distinct(state: _State) -> _State:
-    codes = [_codes(state.table[name]) for name in state.table.column_names]
+def _drop_identical(state: _State) -> _State:
+    codes = [_dictionary_codes(state.table[name]) for name in state.table.column_names]
     _, first = np.unique(np.column_stack(codes), axis=0, return_index=True)
     indices = np.sort(first)
     count = state.table.num_rows - len(indices)
-    return state.done("D002", state.table.take(pa.array(indices)), "dropped identical rows", count)
+    return state.record("D002", state.table.take(pa.array(indices)), "dropped identical rows", count)
 
 
-def _valued(state: _State) -> _State:
-    """Without the series that have no y at all."""
-    _need(state, ID, Y)
-    ids, valued = _codes(state.table[ID]), parse_numbers(state.table[Y].combine_chunks()).values.is_valid()
-    alive = np.isin(ids, ids[_mask(valued)])
-    return state.done(
+def _drop_empty_series(state: _State) -> _State:
+    """Drop the series that have no y at all."""
+    _require_columns(state, ID, Y)
+    ids, valued = (
+        _dictionary_codes(state.table[ID]),
+        parse_numbers(state.table[Y].combine_chunks()).values.is_valid(),
+    )
+    alive = np.isin(ids, ids[_to_mask(valued)])
+    return state.record(
         "D052", state.table.filter(pa.array(alive)), "dropped series without a value", int((~alive).sum())
     )
 
 
-def _sorted(state: _State) -> _State:
-    order = _order(state)
+def _sort_rows(state: _State) -> _State:
+    order = _sort_order(state)
     if order is None:
         return state
     moved = int((order != np.arange(len(order))).sum())
-    return state.done("D044", state.table.take(pa.array(order)), "sorted by unique_id and ds", moved)
+    return state.record("D044", state.table.take(pa.array(order)), "sorted by unique_id and ds", moved)
 
 
-def _begun(state: _State) -> _State:
-    """Without the zeros with which a series begins, where they are more than its own zeros explain."""
-    state = _in_order(state, "D055")
+def _drop_leading_zeros(state: _State) -> _State:
+    """Drop the zeros at the start of a series, where they are more than its other zeros explain."""
+    state = _require_order(state, "D055")
     y = parse_numbers(state.table[Y].combine_chunks()).values.fill_null(np.nan).to_numpy(zero_copy_only=False)
     ds = times_of(parse_timestamps(state.table[DS].combine_chunks(), state.options.dates).values)
     is_kept = np.ones(len(y), dtype=bool)
-    for start, end in _spans(state.table[ID]):
+    for start, end in _series_spans(state.table[ID]):
         frequency = Frequency.parse(state.freq) if state.freq else infer(ds[start:end])
         observed = np.flatnonzero(~np.isnan(y[start:end]))
         run = leading_zeros(y[start:end][observed], frequency.season_lengths[0] if frequency else 1)
         is_kept[start : start + (observed[run] if run else 0)] = False
-    return state.done("D055", state.table.filter(pa.array(is_kept)), "dropped leading zeros", int((~is_kept).sum()))
+    return state.record(
+        "D055", state.table.filter(pa.array(is_kept)), "dropped leading zeros", int((~is_kept).sum())
+    )
 
 
-def _spans(ids: pa.ChunkedArray) -> list[tuple[int, int]]:
-    """First row and end of each series of a sorted table."""
-    starts = np.flatnonzero(np.diff(_codes(ids), prepend=-1))
+def _series_spans(ids: pa.ChunkedArray) -> list[tuple[int, int]]:
+    """Return the first row and the end of each series of a sorted table."""
+    starts = np.flatnonzero(np.diff(_dictionary_codes(ids), prepend=-1))
     return list(zip(starts.tolist(), [*starts[1:].tolist(), len(ids)], strict=True)) if len(ids) else []
 
 
-def _filled(state: _State) -> _State:
-    """With an empty row for every step that a series lacks."""
-    state = _in_order(state, "D043")
+def _fill_gaps(state: _State) -> _State:
+    """Add an empty row for each missing step of a series."""
+    state = _require_order(state, "D043")
     parsed = parse_timestamps(state.table[DS].combine_chunks(), state.options.dates)
     ds, ids = times_of(parsed.values), to_strings(state.table[ID].combine_chunks())
     parts = []
-    for start, end in _spans(state.table[ID]):
+    for start, end in _series_spans(state.table[ID]):
         series_ds = ds[start:end]
         inferred = infer_counts(series_ds) if parsed.counted else infer(series_ds)
         frequency = Frequency.parse(state.freq) if state.freq else inferred
-        missing = np.setdiff1d(frequency.grid(series_ds[0], series_ds[-1]), series_ds) if frequency else series_ds[:0]
+        missing = (
+            np.setdiff1d(frequency.grid(series_ds[0], series_ds[-1]), series_ds)
+            if frequency
+            else series_ds[:0]
+        )
         parts.append(pa.table({ID: pa.repeat(ids[start], len(missing)), DS: timestamps(missing)}))
     rows = pa.concat_tables(parts) if parts else pa.table({ID: ids[:0], DS: timestamps(ds[:0])})
     if not rows.num_rows:
         return state
-    full = pa.concat_tables([_with(state.table, DS, parsed.values), rows], promote_options="default")
-    repaired = state.done("D043", full, "filled gaps with empty rows", rows.num_rows)
-    order = _order(repaired)
+    full = pa.concat_tables(
+        [_replace_column(state.table, DS, parsed.values), rows], promote_options="default"
+    )
+    repaired = state.record("D043", full, "filled gaps with empty rows", rows.num_rows)
+    order = _sort_order(repaired)
     return repaired if order is None else replace(repaired, table=full.take(pa.array(order)))
 
 
-def _in_order(state: _State, code: str) -> _State:
-    _need(state, ID, DS, Y)
-    order = _order(state)
+def _require_order(state: _State, code: str) -> _State:
+    _require_columns(state, ID, DS, Y)
+    order = _sort_order(state)
     if order is None:
         raise InvalidInput(
             f"ds cannot be read, so {code} cannot be repaired; `quantis data check` names the rows"
@@ -200,8 +217,8 @@ def _in_order(state: _State, code: str) -> _State:
     return replace(state, table=state.table.take(pa.array(order)))
 
 
-def _order(state: _State) -> np.ndarray[tuple[int], np.dtype[np.int64]] | None:
-    _need(state, ID, DS)
+def _sort_order(state: _State) -> np.ndarray[tuple[int], np.dtype[np.int64]] | None:
+    _require_columns(state, ID, DS)
     parsed = parse_timestamps(state.table[DS].combine_chunks(), state.options.dates)
     if parsed.values.null_count:
         return None
@@ -210,7 +227,7 @@ def _order(state: _State) -> np.ndarray[tuple[int], np.dtype[np.int64]] | None:
     return np.lexsort((times_of(parsed.values), rank))
 
 
-def _codes(column: pa.Array | pa.ChunkedArray) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _dictionary_codes(column: pa.Array | pa.ChunkedArray) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     codes: np.ndarray[tuple[int], np.dtype[np.int64]] = (
         array.dictionary_encode().indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
@@ -218,30 +235,30 @@ def _codes(column: pa.Array | pa.ChunkedArray) -> np.ndarray[tuple[int], np.dtyp
     return codes
 
 
-def _mask(values: pa.Array) -> Mask:
+def _to_mask(values: pa.Array) -> Mask:
     mask: Mask = values.to_numpy(zero_copy_only=False)
     return mask
 
 
-def _with(table: pa.Table, name: str, column: pa.Array) -> pa.Table:
+def _replace_column(table: pa.Table, name: str, column: pa.Array) -> pa.Table:
     return table.set_column(table.column_names.index(name), name, column)
 
 
 REPAIRS: dict[str, tuple[str, Callable[[_State], _State]]] = {
-    "D007": ("name the columns unique_id, ds and y", _names),
-    "D009": ("drop columns of reserved names", _reserved),
-    "D014": ("trim unique_id", _trimmed),
-    "D021": ("write ds in UTC, from local times of --time-zone", _moments),
-    "D033": ("write ds as ISO 8601", _moments),
-    "D034": ("write local midnights as dates", _moments),
-    "D031": ("empty infinite values", _finite),
-    "D002": ("drop identical rows", _distinct),
-    "D052": ("drop series without a value", _valued),
-    "D044": ("sort by unique_id and ds", _sorted),
-    "D055": ("drop leading zeros", _begun),
-    "D043": ("fill gaps with empty rows", _filled),
+    "D007": ("name the columns unique_id, ds and y", _rename_columns),
+    "D009": ("drop columns of reserved names", _drop_reserved),
+    "D014": ("trim unique_id", _trim_ids),
+    "D021": ("write ds in UTC, from local times of --time-zone", _normalize_timestamps),
+    "D033": ("write ds as ISO 8601", _normalize_timestamps),
+    "D034": ("write local midnights as dates", _normalize_timestamps),
+    "D031": ("empty infinite values", _empty_infinities),
+    "D002": ("drop identical rows", _drop_identical),
+    "D052": ("drop series without a value", _drop_empty_series),
+    "D044": ("sort by unique_id and ds", _sort_rows),
+    "D055": ("drop leading zeros", _drop_leading_zeros),
+    "D043": ("fill gaps with empty rows", _fill_gaps),
 }
-"""Per code what its repair does, in the order in which they are made."""
+"""The repairs by code, with their descriptions, in the order in which they are applied."""
 
 LOSSLESS = ("D007", "D009", "D014", "D021", "D033", "D034", "D002", "D044")
-"""What is repaired when nothing is named: no value is changed or left out."""
+"""The repairs made when none is named: no value is changed or left out."""

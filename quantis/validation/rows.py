@@ -1,4 +1,4 @@
-"""A table's rows, parsed and sorted by series and time, with the findings of single values."""
+"""Rows of a table, parsed and sorted by series and time, with the findings of single values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _EARLIEST, _LATEST = np.datetime64("1700-01-01", "us"), np.datetime64("2262-01-0
 
 
 class TimeOptions(NamedTuple):
-    """How times are to be taken where they do not say it."""
+    """The time zone and date order of times that do not state them."""
 
     time_zone: str = "UTC"
     dates: DateOrder | None = None
@@ -35,7 +35,7 @@ class PanelRows:
     """Rows sorted by series, time and known_at; `row` leads back to the file."""
 
     names: pa.Array  # of the series, sorted
-    series: Integers  # place in `names`, [rows]
+    series: Integers  # index into `names`, [rows]
     ds: Times  # [rows]
     row: Integers  # row in the file from 0, [rows]
     columns: dict[str, pa.Array]  # y, covariates and known_at, [rows]
@@ -50,11 +50,11 @@ class PanelRows:
 
     @cached_property
     def starts(self) -> Integers:
-        """The first row of each series that occurs."""
+        """First row of each series that occurs. Shape [series]."""
         return np.flatnonzero(np.diff(self.series, prepend=-1))
 
     def same_time(self) -> Mask:
-        """Whether a row has the series and time of the row before it. Shape [rows]."""
+        """Return the rows with the series and time of the previous row. Shape [rows]."""
         equal = (np.diff(self.series) == 0) & (np.diff(self.ds) == np.timedelta64(0, "us"))
         return np.append(False, equal) if len(self.series) else equal
 
@@ -62,31 +62,35 @@ class PanelRows:
         return str(self.names[int(self.series[row])])
 
 
-def parse_rows(table: pa.Table, roles: Roles, time_options: TimeOptions, findings: Findings) -> PanelRows | None:
-    """Every column parsed; None when ids or times do not allow a further check."""
+def parse_rows(
+    table: pa.Table, roles: Roles, time_options: TimeOptions, findings: Findings
+) -> PanelRows | None:
+    """Parse the columns; None when ids or times do not allow a further check."""
     arrays = {name: table[name].combine_chunks() for name in table.column_names}
-    ids = _ids(arrays[ID], findings)
-    parsed = _moments(arrays[DS], time_options, findings)
+    ids = _parse_ids(arrays[ID], findings)
+    parsed = _parse_ds(arrays[DS], time_options, findings)
     if ids is None or parsed is None:
         return None
-    columns = {Y: _quantity(arrays[Y], Y, "D030", findings)}
+    columns = {Y: _parse_quantity(arrays[Y], Y, "D030", findings)}
     for name in roles.columns:
         kept_as_text = name in roles.categorical
         columns[name] = (
-            to_strings(arrays[name]) if kept_as_text else _quantity(arrays[name], name, "D032", findings)
+            to_strings(arrays[name])
+            if kept_as_text
+            else _parse_quantity(arrays[name], name, "D032", findings)
         )
     corrected = KNOWN_AT in arrays
     if corrected:
-        columns[KNOWN_AT] = _known_at(arrays[KNOWN_AT], time_options, findings)
+        columns[KNOWN_AT] = _parse_known_at(arrays[KNOWN_AT], time_options, findings)
     names = pc.unique(ids).sort()
     series = pc.index_in(ids, names).to_numpy().astype(np.int64)
-    ds = _in_utc(parsed, series, names, time_options.time_zone, corrected, findings)
+    ds = _localize(parsed, series, names, time_options.time_zone, corrected, findings)
     if ds is None:
         return None
-    return _sorted(names, series, ds, columns, parsed.counted, findings)
+    return _sort_rows(names, series, ds, columns, parsed.counted, findings)
 
 
-def _ids(column: pa.Array, findings: Findings) -> pa.Array | None:
+def _parse_ids(column: pa.Array, findings: Findings) -> pa.Array | None:
     ids = to_strings(column)
     coded = ids.dictionary_encode()
     distinct = coded.dictionary
@@ -99,14 +103,16 @@ def _ids(column: pa.Array, findings: Findings) -> pa.Array | None:
         "D013": pc.match_substring_regex(distinct, r"[\x00-\x1f\x7f]"),
         "D014": pc.match_substring_regex(distinct, r"^\s|\s$"),
     }
-    findings.rows("D010", _places(_mask(pc.is_null(ids))), lambda row: "the row has no unique_id", column=ID)
+    findings.add_rows(
+        "D010", _true_indices(_to_mask(pc.is_null(ids))), lambda row: "the row has no unique_id", column=ID
+    )
     for code, matches in checks.items():
         # Once per series, at its first row.
         first = pc.index_in(distinct.filter(matches), ids).to_pylist()
-        findings.rows(
+        findings.add_rows(
             code,
             sorted(first),
-            lambda row: _quoted(ids, row),
+            lambda row: _quote_cell(ids, row),
             column=ID,
             series=lambda row: ids[row].as_py()[:256],
         )
@@ -114,12 +120,12 @@ def _ids(column: pa.Array, findings: Findings) -> pa.Array | None:
     return None if fatal else ids
 
 
-def _moments(column: pa.Array, time_options: TimeOptions, findings: Findings) -> ParsedTimestamps | None:
-    """Times before their zone is settled; None when one is absent, bad, unclear or out of range."""
+def _parse_ds(column: pa.Array, time_options: TimeOptions, findings: Findings) -> ParsedTimestamps | None:
+    """Parse ds without its zone yet; None when a time is absent, invalid, unclear or out of range."""
     parsed = parse_timestamps(column, time_options.dates)
-    absent = _mask(pc.is_null(parsed.values)) & ~parsed.unclear
-    findings.rows("D020", _places(absent), lambda row: _quoted(column, row), column=DS)
-    findings.rows("D029", _places(parsed.unclear), lambda row: _quoted(column, row), column=DS)
+    absent = _to_mask(pc.is_null(parsed.values)) & ~parsed.unclear
+    findings.add_rows("D020", _true_indices(absent), lambda row: _quote_cell(column, row), column=DS)
+    findings.add_rows("D029", _true_indices(parsed.unclear), lambda row: _quote_cell(column, row), column=DS)
     for form, example in parsed.forms.items():
         code = "D034" if form.startswith("local midnights") else "D033"
         findings.add(code, f"times such as {printable(example)!r} are read as {form}", column=DS)
@@ -128,21 +134,24 @@ def _moments(column: pa.Array, time_options: TimeOptions, findings: Findings) ->
     if absent.any() or parsed.unclear.any():
         return None
     if parsed.zoned and parsed.naive.any():
-        findings.rows(
-            "D028", _places(parsed.naive), lambda row: f"{_quoted(column, row)} has no zone", column=DS
+        findings.add_rows(
+            "D028",
+            _true_indices(parsed.naive),
+            lambda row: f"{_quote_cell(column, row)} has no zone",
+            column=DS,
         )
         return None
-    outside = _outside(times_of(parsed.values))
-    findings.rows("D022", _places(outside), lambda row: _quoted(column, row), column=DS)
+    outside = _is_out_of_range(times_of(parsed.values))
+    findings.add_rows("D022", _true_indices(outside), lambda row: _quote_cell(column, row), column=DS)
     return None if outside.any() else parsed
 
 
-def _outside(ds: Times) -> Mask:
+def _is_out_of_range(ds: Times) -> Mask:
     outside: Mask = (ds < _EARLIEST) | (ds >= _LATEST)
     return outside
 
 
-def _in_utc(
+def _localize(
     parsed: ParsedTimestamps,
     series: Integers,
     names: pa.Array,
@@ -150,7 +159,7 @@ def _in_utc(
     corrected: bool,
     findings: Findings,
 ) -> Times | None:
-    """ParsedTimestamps in UTC; None when a local time does not say which moment it is."""
+    """Convert ds to UTC; None when a local time is skipped or ambiguous."""
     ds = times_of(parsed.values)
     if not parsed.naive.any():
         return ds
@@ -163,41 +172,43 @@ def _in_utc(
     def describe(row: int) -> str:
         return f"{names[int(series[row])]} at {ds[row].astype('datetime64[m]')} in {zone}"
 
-    for code, mask in (("D025", local.skipped), ("D026", local.doubtful)):
-        findings.rows(code, _places(mask), describe, column=DS, series=lambda row: str(names[int(series[row])]))
+    for code, mask in (("D025", local.skipped), ("D026", local.ambiguous)):
+        findings.add_rows(
+            code, _true_indices(mask), describe, column=DS, series=lambda row: str(names[int(series[row])])
+        )
     pairs = int(local.paired.sum()) // 2
     if pairs:
         findings.add("D027", f"{pairs:,} local times of {zone} that came twice are given twice", column=DS)
-    return None if (local.skipped | local.doubtful).any() else local.times
+    return None if (local.skipped | local.ambiguous).any() else local.times
 
 
-def _known_at(column: pa.Array, time_options: TimeOptions, findings: Findings) -> pa.Array:
+def _parse_known_at(column: pa.Array, time_options: TimeOptions, findings: Findings) -> pa.Array:
     parsed = parse_timestamps(column, time_options.dates)
-    invalid = parsed.bad | parsed.unclear
-    findings.rows("D023", _places(invalid), lambda row: _quoted(column, row), column=KNOWN_AT)
+    invalid = parsed.invalid | parsed.unclear
+    findings.add_rows("D023", _true_indices(invalid), lambda row: _quote_cell(column, row), column=KNOWN_AT)
     if not parsed.naive.any() or time_options.time_zone == "UTC" or invalid.any():
         return parsed.values
     filled = times_of(parsed.values.fill_null(0))
-    # Of an hour that came twice the later one: a value is never said to be known too early.
+    # The later one of an hour that came twice: a value never counts as known too early.
     late = pc.assume_timezone(
         pa.array(filled), time_options.time_zone, ambiguous="latest", nonexistent="latest"
     ).cast(TIMESTAMP)
     return pc.if_else(parsed.values.is_valid(), late, pa.scalar(None, TIMESTAMP))
 
 
-def _quantity(column: pa.Array, name: str, code: str, findings: Findings) -> pa.Array:
+def _parse_quantity(column: pa.Array, name: str, code: str, findings: Findings) -> pa.Array:
     parsed: ParsedNumbers = parse_numbers(column)
-    findings.rows(code, _places(parsed.bad), lambda row: _quoted(column, row), column=name)
-    infinite = _mask(pc.is_inf(parsed.values).fill_null(False))
-    findings.rows("D031", _places(infinite), lambda row: _quoted(column, row), column=name)
-    if not (infinite.any() or parsed.bad.any()):
+    findings.add_rows(code, _true_indices(parsed.invalid), lambda row: _quote_cell(column, row), column=name)
+    infinite = _to_mask(pc.is_inf(parsed.values).fill_null(False))
+    findings.add_rows("D031", _true_indices(infinite), lambda row: _quote_cell(column, row), column=name)
+    if not (infinite.any() or parsed.invalid.any()):
         return parsed.values
-    # The panel is rejected; what is told already is not to be found as missing or far off as well.
+    # The panel is rejected; a value reported here is not to be reported as missing or as an outlier as well.
     finite = pc.if_else(pa.array(infinite), pa.scalar(None, pa.float64()), parsed.values)
-    return finite if name == Y else pc.if_else(pa.array(parsed.bad | infinite), 0.0, finite)
+    return finite if name == Y else pc.if_else(pa.array(parsed.invalid | infinite), 0.0, finite)
 
 
-def _sorted(
+def _sort_rows(
     names: pa.Array,
     series: Integers,
     ds: Times,
@@ -208,7 +219,7 @@ def _sorted(
     keys = [ds, series]
     if KNOWN_AT in columns:
         keys.insert(0, columns[KNOWN_AT].cast(pa.int64()).fill_null(np.iinfo(np.int64).min).to_numpy())
-    elif _in_order(series, ds):
+    elif _is_sorted(series, ds):
         return PanelRows(names, series, ds, np.arange(len(series)), columns, counted)
     order = np.lexsort(keys)
     is_descending = np.diff(order) < 0
@@ -222,22 +233,22 @@ def _sorted(
     return PanelRows(names, series[order], ds[order], order, sorted_columns, counted)
 
 
-def _in_order(series: Integers, ds: Times) -> bool:
+def _is_sorted(series: Integers, ds: Times) -> bool:
     steps = np.diff(series)
     later = np.diff(ds.astype(np.int64)) >= 0
     return bool(np.all((steps > 0) | ((steps == 0) & later)))
 
 
-def _quoted(column: pa.Array, row: int) -> str:
+def _quote_cell(column: pa.Array, row: int) -> str:
     value = to_strings(column.slice(row, 1))[0].as_py()
     return "the cell is empty" if value is None else f"{printable(value)!r}"
 
 
-def _places(mask: Mask) -> list[int]:
+def _true_indices(mask: Mask) -> list[int]:
     indices: list[int] = np.flatnonzero(mask).tolist()
     return indices
 
 
-def _mask(values: pa.Array) -> Mask:
+def _to_mask(values: pa.Array) -> Mask:
     mask: Mask = values.to_numpy(zero_copy_only=False)
     return mask

@@ -1,4 +1,4 @@
-"""Local times of a zone as moments, where the clock leaves a doubt told apart."""
+"""Convert local times of a zone to UTC, and mark the skipped and the ambiguous ones."""
 
 from __future__ import annotations
 
@@ -12,30 +12,32 @@ from quantis.types.arrays import Integers, Mask, Times
 
 
 class LocalizedTimes(NamedTuple):
-    times: Times  # UTC; meaningless where `skipped` or `doubtful`
+    times: Times  # UTC; meaningless where `skipped` or `ambiguous`
     skipped: Mask  # the clock never showed this time (it was put forward)
-    doubtful: Mask  # the clock showed this time twice, and which is meant cannot be told
+    ambiguous: Mask  # the clock showed this time twice, and the rows do not tell which is meant
     paired: Mask  # shown twice and given twice: taken in the order of the rows
 
 
 def to_utc(local: Times, series: Integers, zone: str, *, in_order: bool) -> LocalizedTimes:
-    """Moments of local times; of two equal ones of a series, in doubt, the first is the earlier one.
+    """Convert local times to UTC; of two equal ambiguous ones of a series, the first is the earlier one.
 
-    `in_order` says whether the order of rows may tell that; it may not where values are corrected.
+    `in_order` allows the order of rows to decide that; it must not where values are corrected.
     """
     column = pa.array(local.astype("datetime64[us]"))
     early = pc.assume_timezone(column, zone, ambiguous="earliest", nonexistent="earliest")
     late = pc.assume_timezone(column, zone, ambiguous="latest", nonexistent="latest")
-    first, second = _utc(early), _utc(late)
+    first, second = _to_numpy_utc(early), _to_numpy_utc(late)
     is_ambiguous = first != second
     is_shown = pc.equal(pc.local_timestamp(early), column).to_numpy(zero_copy_only=False)
     shown_twice = is_ambiguous & is_shown
     is_second, pairs = _second_of_two(local, series, shown_twice)
     paired = pairs if in_order else np.zeros(len(local), dtype=bool)
-    return LocalizedTimes(np.where(is_second & paired, second, first), is_ambiguous & ~is_shown, shown_twice & ~paired, paired)
+    return LocalizedTimes(
+        np.where(is_second & paired, second, first), is_ambiguous & ~is_shown, shown_twice & ~paired, paired
+    )
 
 
-def _utc(timestamps: pa.Array) -> Times:
+def _to_numpy_utc(timestamps: pa.Array) -> Times:
     times: Times = (
         timestamps.cast(pa.timestamp("us", "UTC")).cast(pa.timestamp("us")).to_numpy(zero_copy_only=False)
     )
@@ -43,7 +45,7 @@ def _utc(timestamps: pa.Array) -> Times:
 
 
 def _second_of_two(local: Times, series: Integers, candidates: Mask) -> tuple[Mask, Mask]:
-    """(is the second of exactly two equal rows, is one of exactly two) in the order of the rows."""
+    """Return (is the second of exactly two equal rows, is one of exactly two). Shapes [rows]."""
     is_second, paired = np.zeros(len(local), dtype=bool), np.zeros(len(local), dtype=bool)
     rows = np.flatnonzero(candidates)
     if len(rows) == 0:

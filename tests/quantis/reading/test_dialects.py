@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from quantis.errors import InvalidInput, TooLarge
-from quantis.reading import notes_of, read_table
+from quantis.reading import read_notes, read_table
 from quantis.types.datasets import DatasetSpec, Roles
 from quantis.types.reading import ReadOptions
 from quantis.validation.panel_check import check_panel, detect_spec
@@ -45,7 +45,7 @@ def test_when_a_csv_is_written_in_any_dialect_then_it_reads_the_same(
     for decimal in (".", ",") if delimiter != "," else (".",):
         table = read(text(delimiter, decimal, quote).encode(encoding))
         assert table.equals(EXPECTED)
-        assert notes_of(table) == []
+        assert read_notes(table) == []
 
 
 def test_when_a_csv_is_in_cp1252_then_it_is_read_and_said_unless_it_was_given() -> None:
