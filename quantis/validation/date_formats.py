@@ -38,6 +38,105 @@ _MONTHS = (
     *("january", "february", "march", "april", "may", "june"),
     *("july", "august", "september", "october", "november", "december"),
 )
-_MONTH_NUMBERS = {name[:length]: number for number, name in enumerate(_MONTHS, 1) for length in (3, 9)} | {
-    "sept": 9
+_MONTH_NUMBERS = {"sept": 9} | {
+    name[:size]: number for number, name in enumerate(_MONTHS, 1) for size in (3, 9)
 }
+_ORDERS: dict[DateOrder, str] = {"dmy": "day first", "mdy": "month first", "ymd": "year first"}
+
+
+class ParsedDate(NamedTuple):
+    timestamp: datetime | None
+    form: str = ""
+    clock: bool = False
+    zone: bool = False
+
+    @property
+    def unclear(self) -> bool:
+        return self.timestamp is None and self.form == UNCLEAR
+
+
+def parse_dates(distinct: list[str | None], order: DateOrder | None) -> list[ParsedDate]:
+    """Parse each text to a timestamp (UTC where it names no zone) and the form that it was read as."""
+    return _resolve_orders([_parse_text(text) for text in distinct], order)
+
+
+def _parse_text(text: str | None) -> ParsedDate:
+    for form, pattern in _FORMS:
+        match = pattern.fullmatch(text or "")
+        if match:
+            return _build_date(form, match.groupdict())
+    return ParsedDate(None)
+
+
+def _build_date(form: str, part: dict[str, str | None]) -> ParsedDate:
+    """Build a date of its parts; `form` keeps both numbers of two possible orders until the column decides."""
+    if form == UNCLEAR:
+        return ParsedDate(None, f"{part['a']}|{part['b']}|" + "|".join(part[k] or "" for k in "yHMSfpz"))
+    month: int | None = int(part.get("m") or 1)
+    if part.get("q"):
+        month = 3 * int(part["q"] or 1) - 2
+    if name := (part.get("name") or "").lower():
+        month = _MONTH_NUMBERS.get(name)
+    if month is None:
+        return ParsedDate(None)
+    clock = bool(part.get("H"))
+    timestamp = _to_utc_datetime(
+        int(part["y"] or 0), month, int(part.get("d") or 1), {k: part.get(k) for k in "HMSfpz"}
+    )
+    return ParsedDate(timestamp, form, clock, bool(part.get("z")))
+
+
+def _to_utc_datetime(year: int, month: int, day: int, clock: dict[str, str | None]) -> datetime | None:
+    hour = int(clock["H"] or 0)
+    if clock["p"]:
+        if not 1 <= hour <= 12:
+            return None
+        hour = hour % 12 + (12 if clock["p"].lower() == "pm" else 0)
+    micro = int((clock["f"] or "0").ljust(6, "0")[:6])
+    try:
+        local = datetime(
+            year, month, day, hour, int(clock["M"] or 0), int(clock["S"] or 0), micro, tzinfo=UTC
+        )
+        return local.replace(tzinfo=_parse_offset(clock["z"])).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _parse_offset(text: str | None) -> timezone:
+    if not text or text in ("Z", "UTC", "GMT"):
+        return UTC
+    digits = text[1:].replace(":", "").ljust(4, "0")
+    offset = timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))
+    return timezone(offset if text[0] == "+" else -offset)
+
+
+def _resolve_orders(parsed: list[ParsedDate], order: DateOrder | None) -> list[ParsedDate]:
+    """Resolve dates of two possible orders by the declared order, or by the column as a whole."""
+    undecided = [date.form.split("|") for date in parsed if date.form.count("|") == 8]
+    if undecided:
+        firsts, seconds = [int(part[0]) for part in undecided], [int(part[1]) for part in undecided]
+        if order not in ("dmy", "mdy"):
+            day_first, month_first = max(firsts) > 12, max(seconds) > 12
+            order = None if day_first == month_first else "dmy" if day_first else "mdy"
+        parsed = [_apply_order(date, order) if date.form.count("|") == 8 else date for date in parsed]
+    return _reject_lone_years(parsed)
+
+
+def _apply_order(date: ParsedDate, order: DateOrder | None) -> ParsedDate:
+    a, b, year, *clock = date.form.split("|")
+    if order is None:
+        return ParsedDate(None, UNCLEAR)
+    day, month = (int(a), int(b)) if order == "dmy" else (int(b), int(a))
+    parts = {key: value or None for key, value in zip("HMSfpz", clock, strict=True)}
+    return ParsedDate(
+        _to_utc_datetime(int(year), month, day, parts), _ORDERS[order], bool(clock[0]), bool(clock[-1])
+    )
+
+
+def _reject_lone_years(parsed: list[ParsedDate]) -> list[ParsedDate]:
+    """Reject years of four digits unless the whole column holds them."""
+    kinds = Counter(date.form for date in parsed)
+    lone_year = "a year, its first day taken"
+    if kinds[lone_year] and kinds[lone_year] < len(parsed):
+        return [ParsedDate(None) if date.form == lone_year else date for date in parsed]
+    return parsed
