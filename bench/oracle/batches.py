@@ -121,7 +121,7 @@ def decode_training_batch(
     """
     h = case.task.h
     past = batch["encoder_cont"].shape[1] - sharing.reach
-    targets = target.unflatten(0, (-1, sharing.origins))  # [batch, origins, h]
+    targets = target.view(-1, sharing.origins, h)  # [batch, origins, h]
     decoder_names = _by_kind(encoding, known_only=True)
     windows = []
     for row, length in enumerate(batch["encoder_lengths"].tolist()):
@@ -305,7 +305,8 @@ def _texts(encoding: InputEncoding, name: str, codes: torch.Tensor) -> npt.NDArr
     """The categories of our codes, 0 of which is none; a calendar's codes count from 1."""
     if name.startswith("calendar "):
         return np.array([str(code - 1) for code in codes.tolist()], object)
-    return np.array(["", *encoding.categories[name]], object)[codes.numpy()]
+    texts: npt.NDArray[Any] = np.array(["", *encoding.categories[name]], object)
+    return texts[codes.numpy()]
 
 
 def _first_step(clock: Floats) -> int:
