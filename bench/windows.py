@@ -75,7 +75,9 @@ def make_phases(
     encoding = InputEncoding.from_snapshot(case.snapshot, case.task)
     scales = SeriesScales.from_snapshot(case.snapshot, encoding)
     histories = HistoryIndex.from_snapshot(case.snapshot)
-    shard = TrainingShard.from_snapshot(case.snapshot, case.task, params, encoding, scales, histories, (0, 1))
+    shard = TrainingShard.from_snapshot(
+        case.snapshot, case.task, params, encoding=encoding, scales=scales, histories=histories, worker=(0, 1)
+    )
     return encoding, scales, training_phases(shard, case.task.h, params, workers=1)
 
 

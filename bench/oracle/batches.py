@@ -306,7 +306,8 @@ def _texts(encoding: InputEncoding, name: str, codes: torch.Tensor) -> npt.NDArr
     if name.startswith("calendar "):
         return np.array([str(code - 1) for code in codes.tolist()], object)
     texts: npt.NDArray[Any] = np.array(["", *encoding.categories[name]], object)
-    return texts[codes.numpy()]
+    selected: npt.NDArray[Any] = texts[codes.numpy()]
+    return selected
 
 
 def _first_step(clock: Floats) -> int:

@@ -1,4 +1,4 @@
-"""The state of an unfinished training on disk: written whole or not at all, read only if it is as written."""
+"""Checkpoints of an unfinished training: written whole or not at all, read only if their hash still agrees."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from quantis.files import sync_folder, write_synced
 from quantis.panel import Snapshot, Task
 from quantis.types.job_specs import TftParams
 
-_KEPT = 2
+_CHECKPOINTS = 2  # that stay
 _STATE, _MANIFEST = "state.safetensors", "manifest.json"
-_MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+_ADAM_STATE = ("exp_avg", "exp_avg_sq", "step")
 
 
 @dataclass(frozen=True)
 class TrainingState:
-    """Everything that training needs to go on: order, dropout and learning rate follow from `step` and the seed.
+    """State from which training goes on: order, dropout and learning rate follow from `step` and the seed.
 
-    `step` is how many are done, `loss` their sum since the last report, `visited` a hash over every window of
-    every step; tensors are `network.*` and Adam's `adam.<parameter>.*`.
+    `step` is the number of steps done, `loss` their sum since the last report, `visited` a hash over the samples of
+    all of them; tensors are `network.*` and Adam's `adam.<parameter>.*`.
     """
 
     step: int
@@ -41,37 +41,36 @@ class TrainingState:
     def from_training(
         cls, step: int, loss: float, visited: str, module: nn.Module, optimizer: torch.optim.Optimizer
     ) -> TrainingState:
-        network = _bare(module)
+        network = _unwrap(module)
         tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
         for name, parameter in network.named_parameters():
-            moments = optimizer.state[parameter]
-            tensors |= {f"adam.{name}.{kind}": moments[kind] for kind in _MOMENTS if kind in moments}
+            state = optimizer.state[parameter]
+            tensors |= {f"adam.{name}.{kind}": state[kind] for kind in _ADAM_STATE if kind in state}
         return cls(
             step, loss, visited, {name: value.detach().cpu().clone() for name, value in tensors.items()}
         )
 
     def restore(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        network = _bare(module)
+        network = _unwrap(module)
         network.load_state_dict({n[8:]: t for n, t in self.tensors.items() if n.startswith("network.")})
         for name, parameter in network.named_parameters():
-            found = {kind: self.tensors.get(f"adam.{name}.{kind}") for kind in _MOMENTS}
-            moments = {kind: value for kind, value in found.items() if value is not None}
+            values = {kind: self.tensors.get(f"adam.{name}.{kind}") for kind in _ADAM_STATE}
+            state = {kind: value for kind, value in values.items() if value is not None}
+            fused = optimizer.defaults["fused"]  # only then is the step count, a scalar, on the device, too
             optimizer.state[parameter] = {
-                kind: value.clone().to(
-                    parameter.device if value.ndim or optimizer.defaults["fused"] else "cpu"
-                )
-                for kind, value in moments.items()
+                kind: value.clone().to(parameter.device if value.ndim or fused else "cpu")
+                for kind, value in state.items()
             }
 
 
 class CheckpointFolder:
-    """The checkpoints of one training in a folder of its own; one process writes, all may read."""
+    """Folder with the checkpoints of one training; one process writes, all may read."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def save(self, state: TrainingState) -> Path:
-        """Commit a state: temporary folder, fsync, rename; older ones but one are removed."""
+        """Write a checkpoint (temporary folder, fsync, rename) and remove all but the last two."""
         self._folder.mkdir(parents=True, exist_ok=True)
         final = self._folder / f"step-{state.step:09}"
         temporary = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=self._folder))
@@ -90,7 +89,7 @@ class CheckpointFolder:
         return final
 
     def latest(self) -> TrainingState | None:
-        """The newest that is whole, and None if there is none."""
+        """Return the newest state whose files are intact, None without one."""
         for folder in sorted(self._folder.glob("step-*"), reverse=True):
             state = _read(folder)
             if state is not None:
@@ -98,26 +97,26 @@ class CheckpointFolder:
         return None
 
     def _clear(self) -> None:
-        for folder in sorted(self._folder.glob("step-*"))[:-_KEPT]:
+        for folder in sorted(self._folder.glob("step-*"))[:-_CHECKPOINTS]:
             shutil.rmtree(folder, ignore_errors=True)
         for folder in self._folder.glob(".unfinished-*"):
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def fingerprint(snapshot: Snapshot, task: Task, params: TftParams, parent: str = "") -> str:
-    """A name for this very training: same data, task, parameters and parent."""
+    """Return a hash that is equal for equal data, task (but for `as_of`), parameters and parent."""
     history = snapshot.history
-    found = hashlib.sha256(json.dumps([task.model_dump_json(exclude={"as_of"}), parent]).encode())
-    found.update(params.model_dump_json().encode())
+    digest = hashlib.sha256(json.dumps([task.model_dump_json(exclude={"as_of"}), parent]).encode())
+    digest.update(params.model_dump_json().encode())
     for name in history.column_names:
         for chunk in history[name].chunks:
             for buffer in pa.concat_arrays([chunk]).buffers():
-                found.update(buffer or b"")
-    return found.hexdigest()[:16]
+                digest.update(buffer or b"")
+    return digest.hexdigest()[:16]
 
 
 def _read(folder: Path) -> TrainingState | None:
-    """The state, unless a file is missing, cut or changed."""
+    """Read a state; None if a file is missing, cut or changed."""
     try:
         manifest: dict[str, Any] = json.loads((folder / _MANIFEST).read_bytes())
         data = (folder / _STATE).read_bytes()
@@ -128,8 +127,8 @@ def _read(folder: Path) -> TrainingState | None:
         return None
 
 
-def _bare(module: nn.Module) -> nn.Module:
-    """The network inside of a DistributedDataParallel."""
+def _unwrap(module: nn.Module) -> nn.Module:
+    """Return the network inside a DistributedDataParallel."""
     inner = getattr(module, "module", module)
     assert isinstance(inner, nn.Module)
     return inner

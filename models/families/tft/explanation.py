@@ -1,8 +1,9 @@
-"""What a forecast looked at: importances of the variables and attention to the steps before, as a table."""
+"""Importances of the variables and attention to earlier steps, behind each forecast, as a table."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -22,14 +23,14 @@ SCHEMA = pa.schema(
         pa.field(DS, pa.timestamp("us", "UTC"), nullable=False),
         pa.field("kind", pa.string(), nullable=False),  # static, encoder, decoder or attention
         pa.field("variable", pa.string(), nullable=False),
-        pa.field("lag", pa.int32()),  # steps before this one; only of attention
+        pa.field("lag", pa.int32()),  # steps before this one; only for attention
         pa.field("weight", pa.float64(), nullable=False),
     ]
 )
 
 
-def variables(encoding: InputEncoding) -> dict[str, tuple[str, ...]]:
-    """The names of the network's variables by kind, in the order of its weights."""
+def variable_names(encoding: InputEncoding) -> dict[str, tuple[str, ...]]:
+    """Return the names of the network's variables by kind, in the order of its weights."""
     codes, reals = encoding.codes, encoding.reals
     return {
         "static": codes.static + reals.static,
@@ -38,102 +39,125 @@ def variables(encoding: InputEncoding) -> dict[str, tuple[str, ...]]:
     }
 
 
-def explanation(
-    snapshot: Snapshot, encoding: InputEncoding, windows: WindowTensors, answers: list[NetworkOutput]
+def explanation_table(
+    snapshot: Snapshot, encoding: InputEncoding, windows: WindowTensors, outputs: list[NetworkOutput]
 ) -> pa.Table:
-    """One row per (series, horizon step, variable or lag); the weights of one kind sum to 1 in each step.
+    """Return one row per (series, horizon step, variable or lag); weights of one kind sum to 1 in each step.
 
-    Static importances are a series' own and stand at every step. An encoder's variable is weighed at each
-    past step by the attention that this step of the horizon gives it, so its importances differ by step.
+    Static importances belong to the series and are repeated at every step. An encoder's variable is weighted at each
+    encoder step by the attention that this step of the horizon gives it, so its importances differ by step.
     """
-    names = variables(encoding)
-    static, encoder, decoder, attention = _joined(answers, windows)
-    h = windows.h
+    names = variable_names(encoding)
+    weights = _Weights.from_outputs(outputs, windows)
+    encoder_attention = weights.attention[..., : windows.encoder_length]
     by_kind = {
-        "static": np.repeat(static[:, None], h, axis=1),
-        "encoder": _weighed(encoder, attention[..., : windows.encoder_length]),
-        "decoder": decoder,
+        "static": np.repeat(weights.static[:, None], windows.h, axis=1),
+        "encoder": _attention_weighted(weights.encoder, encoder_attention),
+        "decoder": weights.decoder,
     }
     tables = [
-        _rows(snapshot, kind, list(names[kind]), values, h) for kind, values in by_kind.items() if names[kind]
+        _importance_table(snapshot, kind, list(names[kind]), values, windows.h)
+        for kind, values in by_kind.items()
+        if names[kind]
     ]
-    return pa.concat_tables([*tables, _attention(snapshot, attention, windows)])
+    return pa.concat_tables([*tables, _attention_table(snapshot, weights.attention, windows)])
 
 
-def _joined(
-    answers: list[NetworkOutput], windows: WindowTensors
-) -> tuple[Singles, Singles, Singles, Singles]:
-    """Static, encoder and decoder weights and attention (mean of heads), encoders padded in front."""
+@dataclass(frozen=True)
+class _Weights:
+    """Weights of all series: static [series, n], encoder [series, encoder, n], decoder [series, h, n] and
+    attention [series, h, encoder + h], the mean of the heads.
+    """
 
-    def joined(values: Iterable[torch.Tensor]) -> Singles:
-        return np.concatenate([value.numpy() for value in values])
+    static: Singles
+    encoder: Singles
+    decoder: Singles
+    attention: Singles
 
-    def whole(values: torch.Tensor, past: int, dim: int) -> torch.Tensor:
-        front = list(values.shape)
-        front[dim] = windows.encoder_length - past
-        return torch.cat([values.new_zeros(front), values], dim)
+    @classmethod
+    def from_outputs(cls, outputs: list[NetworkOutput], windows: WindowTensors) -> _Weights:
+        """Join batches, whose encoders may be shorter than the network's: these are padded in front."""
 
-    pasts = [answer.encoder.shape[1] for answer in answers]
-    lengths = torch.from_numpy(_lengths(windows))
-    before = torch.arange(windows.encoder_length) >= windows.encoder_length - lengths[:, None]
-    encoder = joined(whole(a.encoder, past, 1) for a, past in zip(answers, pasts, strict=True))
-    attention = joined(whole(a.attention.mean(2), past, 2) for a, past in zip(answers, pasts, strict=True))
-    return (
-        joined(a.static for a in answers), encoder * before[..., None].numpy(),
-        joined(a.decoder for a in answers), attention,
-    )  # fmt: skip
+        def join(values: Iterable[torch.Tensor]) -> Singles:
+            return np.concatenate([value.numpy() for value in values])
+
+        def pad(values: torch.Tensor, output: NetworkOutput, dim: int) -> torch.Tensor:
+            front = list(values.shape)
+            front[dim] = windows.encoder_length - output.encoder.shape[1]
+            return torch.cat([values.new_zeros(front), values], dim)
+
+        lengths = torch.from_numpy(_encoder_lengths(windows))
+        # padding within a batch has weights of its own, which mean nothing
+        in_history = torch.arange(windows.encoder_length) >= windows.encoder_length - lengths[:, None]
+        encoder = join(pad(output.encoder, output, 1) for output in outputs)
+        return cls(
+            static=join(output.static for output in outputs),
+            encoder=encoder * in_history[..., None].numpy(),
+            decoder=join(output.decoder for output in outputs),
+            attention=join(pad(output.attention.mean(2), output, 2) for output in outputs),
+        )
 
 
-def _lengths(windows: WindowTensors) -> Integers:
-    """How many steps of its past the network sees of each series. Shape [series]."""
-    seen: Integers = np.minimum(windows.steps.numpy(), windows.encoder_length)
-    return seen
+def _encoder_lengths(windows: WindowTensors) -> Integers:
+    """Return the steps of history that the network sees. Shape [series]."""
+    lengths: Integers = np.minimum(windows.steps.numpy(), windows.encoder_length)
+    return lengths
 
 
-def _weighed(encoder: Singles, attention: Singles) -> Singles:
-    """Variable weights [batch, past, n] averaged with the attention [batch, h, past]. Shape [batch, h, n]."""
-    found = np.einsum("bhp,bpn->bhn", attention.astype(np.float64), encoder.astype(np.float64))
-    shares: Singles = found / found.sum(axis=2, keepdims=True)
+def _attention_weighted(encoder: Singles, attention: Singles) -> Singles:
+    """Average variable weights [batch, encoder, n] with attention [batch, h, encoder]. Shape [batch, h, n]."""
+    weighted = np.einsum("bhp,bpn->bhn", attention.astype(np.float64), encoder.astype(np.float64))
+    shares: Singles = weighted / weighted.sum(axis=2, keepdims=True)
     return shares
 
 
-def _rows(snapshot: Snapshot, kind: str, names: list[str], values: Singles, h: int) -> pa.Table:
-    """`values` [series, h, names]."""
+def _importance_table(snapshot: Snapshot, kind: str, names: list[str], values: Singles, h: int) -> pa.Table:
+    """Return the importances `values` [series, h, names], normalised by step."""
     count = len(names)
-    flat = values.reshape(-1, count).astype(np.float64)
-    flat = flat / flat.sum(axis=1, keepdims=True)
-    return _table(snapshot, kind, np.tile(np.array(names), len(flat)), None, flat, h)
+    weights = values.reshape(-1, count).astype(np.float64)  # [series x h, names]
+    weights = weights / weights.sum(axis=1, keepdims=True)
+    variables = pa.array(np.tile(np.array(names), len(weights)))
+    return _table(snapshot, kind, variables, pa.nulls(weights.size, pa.int32()), weights, h=h)
 
 
-def _attention(snapshot: Snapshot, attention: Singles, windows: WindowTensors) -> pa.Table:
-    """By lag, from the step before on; what a step cannot see has no row."""
+def _attention_table(snapshot: Snapshot, attention: Singles, windows: WindowTensors) -> pa.Table:
+    """Return the attention by lag, 1 being the step before; steps that are out of sight have no row."""
     h, width = attention.shape[1:]
-    step, place = np.arange(h)[:, None], np.arange(width)[None]
-    lag = np.broadcast_to(step + windows.encoder_length - place, attention.shape)  # 1 is the step before
-    table = _table(snapshot, "attention", None, lag.reshape(-1, width), attention.reshape(-1, width), h)
-    seen = (lag > 0) & (lag <= _lengths(windows)[:, None, None] + step)
-    return table.filter(pa.array(seen.ravel()))
+    step, position = np.arange(h)[:, None], np.arange(width)[None]
+    lag = np.broadcast_to(
+        step + windows.encoder_length - position, attention.shape
+    )  # [series, h, encoder + h]
+    weights = attention.reshape(-1, width)
+    table = _table(
+        snapshot, "attention", _repeated("y", weights.size), pa.array(lag.ravel(), pa.int32()), weights, h=h
+    )
+    in_sight = (lag > 0) & (lag <= _encoder_lengths(windows)[:, None, None] + step)
+    return table.filter(pa.array(in_sight.ravel()))
 
 
 def _table(
     snapshot: Snapshot,
     kind: str,
-    names: npt.NDArray[np.str_] | None,
-    lag: npt.NDArray[np.int64] | None,
+    variables: pa.Array,
+    lags: pa.Array,
     weights: npt.NDArray[np.floating],
+    *,
     h: int,
 ) -> pa.Table:
-    """`weights` [series x h, n], one row of the table each."""
+    """Return one row for each of `weights` [series x h, n], with variables and lags [series x h x n]."""
     rows, count = weights.shape
-    place = pa.array(np.repeat(np.arange(rows), count))
-    size = rows * count
+    future_rows = pa.array(np.repeat(np.arange(rows), count))
     columns = [
-        snapshot.future[ID].take(place),
+        snapshot.future[ID].take(future_rows),
         pa.array(np.repeat(np.arange(rows) % h + 1, count), pa.int32()),
-        snapshot.future[DS].take(place).cast(SCHEMA.field(DS).type),
-        pa.array([kind]).take(pa.array(np.zeros(size, np.int64))),
-        pa.array(names) if names is not None else pa.array(["y"]).take(pa.array(np.zeros(size, np.int64))),
-        pa.array(lag.ravel(), pa.int32()) if lag is not None else pa.nulls(size, pa.int32()),
+        snapshot.future[DS].take(future_rows).cast(SCHEMA.field(DS).type),
+        _repeated(kind, weights.size),
+        variables,
+        lags,
         pa.array(weights.ravel().astype(np.float64)),
     ]
     return pa.Table.from_arrays(columns, schema=SCHEMA)
+
+
+def _repeated(text: str, size: int) -> pa.Array:
+    return pa.array([text]).take(pa.array(np.zeros(size, np.int64)))

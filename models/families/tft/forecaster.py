@@ -11,7 +11,7 @@ import pyarrow as pa
 import torch
 
 from models.arrays import predictions, truncate_history
-from models.families.tft.explanation import explanation
+from models.families.tft.explanation import explanation_table
 from models.families.tft.fast_predict import FastPredictor
 from models.families.tft.input_encoding import InputEncoding, SeriesScales
 from models.families.tft.network import Batch, QuantileNetwork
@@ -25,25 +25,31 @@ from quantis.types.base import Frozen, Timestamp
 from quantis.types.job_specs import TftParams
 
 _BATCH = 256
-Found = TypeVar("Found")
+Output = TypeVar("Output")
 
 
 class TrainingLineage(Frozen):
-    """What a model has seen: the last `ds` of its training, and the model whose weights it went on from."""
+    """Last `ds` of a model's training, and the version of the model whose weights it went on from."""
 
     trained_until: Timestamp | None = None
     parent: str = ""
 
 
 class TftForecaster:
-    """Quantiles come from the network; the mean is the area under the quantile function they draw."""
+    """The transformer with its inputs and scales; the mean is the area under the network's quantile function."""
 
     family: ClassVar[str] = "tft"
 
     def __init__(
-        self, task: Task, params: TftParams, encoding: InputEncoding, scales: SeriesScales, network: QuantileNetwork,
+        self,
+        task: Task,
+        params: TftParams,
+        encoding: InputEncoding,
+        scales: SeriesScales,
+        network: QuantileNetwork,
+        *,
         lineage: TrainingLineage | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.task = task
         self.params = params
         self.encoding = encoding
@@ -53,7 +59,7 @@ class TftForecaster:
 
     @property
     def min_history(self) -> int:
-        """Half an encoder (training saw as little), or as far as the seasonal lags of the horizon reach."""
+        """Half an encoder, the least that training saw, or the seasonal lags of the horizon."""
         return max(self.params.encoder_length // 2, *self.encoding.lags, 1)
 
     @property
@@ -65,7 +71,7 @@ class TftForecaster:
         tail = truncate_history(snapshot, self.context_length)
         encoded = encode_snapshot(tail, self.task, self.encoding, self.scales)
         windows = WindowTensors.from_encoded([encoded], self.params.encoder_length, self.task.h)
-        scaled = np.concatenate([found.numpy() for found in self._each(windows, self._quantiles)])
+        scaled = np.concatenate([output.numpy() for output in self._run(windows, self._quantiles)])
         fan = np.sort(scaled * encoded.scale[:, None, 1:] + encoded.scale[:, None, :1], axis=2)
         positive = encoded.lowest >= 0
         fan[positive] = np.maximum(fan[positive], 0.0)
@@ -75,24 +81,24 @@ class TftForecaster:
         )
 
     def explain(self, snapshot: Snapshot) -> pa.Table:
-        """Importances of the variables, and attention by lag, of every series and horizon step.
+        """Return importances of the variables, and attention by lag, for every series and horizon step.
 
         Columns as `explanation.SCHEMA`; the weights of one kind sum to 1 in each step.
         """
         tail = truncate_history(snapshot, self.context_length)
         encoded = encode_snapshot(tail, self.task, self.encoding, self.scales)
         windows = WindowTensors.from_encoded([encoded], self.params.encoder_length, self.task.h)
-        return explanation(
-            tail, self.encoding, windows, list(self._each(windows, self.network.forward_with_weights))
+        return explanation_table(
+            tail, self.encoding, windows, list(self._run(windows, self.network.forward_with_weights))
         )
 
-    def _each(self, windows: WindowTensors, ask: Callable[[Batch], Found]) -> Iterator[Found]:
-        """What the network says of every series, some at a time."""
-        wanted = windows.prediction_windows()
+    def _run(self, windows: WindowTensors, network: Callable[[Batch], Output]) -> Iterator[Output]:
+        """Yield the network's output for all series, a batch at a time."""
+        prediction_windows = windows.prediction_windows()
         with torch.inference_mode():
-            for first in range(0, len(wanted), _BATCH):
-                batch, _ = windows.batch(wanted[first : first + _BATCH])
-                yield ask(batch)
+            for first in range(0, len(prediction_windows), _BATCH):
+                batch, _ = windows.batch(prediction_windows[first : first + _BATCH])
+                yield network(batch)
 
     def _quantiles(self, batch: Batch) -> torch.Tensor:
         if len(batch["encoder_lengths"]) == 1 and self._fast_predictor.fits(batch):
@@ -122,23 +128,23 @@ class TftForecaster:
         with torch.random.fork_rng():  # the weights drawn here are replaced at once
             network = QuantileNetwork(params, encoding, task.quantiles).eval()
         state = {n[8:]: torch.from_numpy(a.copy()) for n, a in arrays.items() if n.startswith("network.")}
-        network.load_state_dict(_of_any_age(state, network))
+        network.load_state_dict(_current_state(state, network))
         series, overall, static = (
             arrays[f"scales.{n}"].astype(np.float64) for n in ("series", "overall", "static")
         )
         scales = SeriesScales(tuple(parts.config["ids"]), series, overall, static)
         lineage = TrainingLineage.model_validate(parts.config.get("lineage", {}))
-        return cls(task, params, encoding, scales, network, lineage)
+        return cls(task, params, encoding, scales, network, lineage=lineage)
 
 
-def _of_any_age(state: dict[str, torch.Tensor], network: QuantileNetwork) -> dict[str, torch.Tensor]:
-    """The network's state; older bundles hold pytorch-forecasting's names under `transformer.`."""
+def _current_state(state: dict[str, torch.Tensor], network: QuantileNetwork) -> dict[str, torch.Tensor]:
+    """Return the network's state; older bundles hold pytorch-forecasting's names under `transformer.`."""
     older = {name[12:]: value for name, value in state.items() if name.startswith("transformer.")}
     return convert_state(older, network.sizes) if older else state
 
 
 def mean_of(fan: Floats, quantiles: tuple[float, ...]) -> Floats:
-    """The area under the quantile function, straight between the quantiles and flat beyond them.
+    """Return the area under the quantile function, linear between the quantiles and flat beyond them.
 
     `fan` [rows, quantiles] is sorted. Shape [rows].
     """

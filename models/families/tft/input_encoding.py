@@ -1,4 +1,4 @@
-"""What the network reads, and on which scale: learned once from the training snapshot."""
+"""The network's inputs and their scales, learned once from the training snapshot."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class InputNames:
 
 
 class InputEncoding(Frozen):
-    """Which inputs the network has; everything but the scales, as JSON. Code 0 means unknown."""
+    """The network's inputs by role and kind, kept as JSON in bundles. Code 0 means an unknown category."""
 
     stat_numbers: tuple[str, ...]
     stat_codes: tuple[str, ...]
@@ -76,14 +76,14 @@ class InputEncoding(Frozen):
 
     @property
     def code_sizes(self) -> list[int]:
-        """How many codes each categorical input has, the unknown one included."""
+        """Number of codes of each categorical input, the unknown one included."""
         sizes = {f"calendar {field}": count for field, count in _SIZES.items()}
         sizes |= {name: len(values) for name, values in self.categories.items()}
         return [sizes[name] + 1 for name in self.codes.all]
 
     @property
     def scaled(self) -> tuple[str, ...]:
-        """The columns that have a scale per series."""
+        """Columns that have a scale per series."""
         return (Y, *self.futr_numbers, *self.hist_numbers)
 
     @classmethod
@@ -107,8 +107,10 @@ class InputEncoding(Frozen):
 
 @dataclass(frozen=True)
 class SeriesScales:
-    """Mean and spread of each series' columns [series, columns, 2], of all series together
-    [columns, 2], and of the static numbers with the spread of y [static + 1, 2].
+    """Mean and spread of the scaled columns.
+
+    series [series, columns, 2] of each series, overall [columns, 2] of all together, static [static + 1, 2] of the
+    static numbers and, last, of the logarithm of y's spread.
     """
 
     ids: tuple[str, ...]
@@ -120,32 +122,32 @@ class SeriesScales:
     def from_snapshot(cls, snapshot: Snapshot, encoding: InputEncoding) -> SeriesScales:
         slices = dict(series_slices(snapshot.history[ID]))
         columns = [floats(snapshot.history[name]) for name in encoding.scaled]
-        overall = np.array([_scale(column, np.array([0.0, 1.0])) for column in columns])
+        unit = np.array([0.0, 1.0])
+        overall = np.array([_mean_and_spread(column, unit) for column in columns])
         series = np.array(
-            [[_scale(c[r], o) for c, o in zip(columns, overall, strict=True)] for r in slices.values()]
+            [_column_scales([column[rows] for column in columns], overall) for rows in slices.values()]
         )
-        spread = np.log(series[:, 0, 1])
-        plain = np.array([0.0, 1.0])
-        numbers = [_scale(floats(snapshot.static[name]), plain) for name in encoding.stat_numbers]
-        return cls(tuple(slices), series, overall, np.array([*numbers, _scale(spread, plain)]))
+        log_spread = np.log(series[:, 0, 1])
+        static = [_mean_and_spread(floats(snapshot.static[name]), unit) for name in encoding.stat_numbers]
+        return cls(tuple(slices), series, overall, np.array([*static, _mean_and_spread(log_spread, unit)]))
 
     def extended(self, snapshot: Snapshot, encoding: InputEncoding) -> SeriesScales:
-        """These, and those of the series that are new in the snapshot."""
-        known = set(self.ids)
-        new = [name for name, _ in series_slices(snapshot.future[ID]) if name not in known]
+        """Return these scales with those of the series that are new in the snapshot."""
+        ids = set(self.ids)
+        new = [name for name, _ in series_slices(snapshot.future[ID]) if name not in ids]
         added = self.for_series(new, snapshot.history, encoding)
         return SeriesScales(
             (*self.ids, *new), np.concatenate([self.series, added]), self.overall, self.static
         )
 
     def for_series(self, names: list[str], history: pa.Table, encoding: InputEncoding) -> Floats:
-        """The scales of these series, from their own history where they are new. Shape [series, columns, 2]."""
-        place = {name: index for index, name in enumerate(self.ids)}
+        """Return scales by series, from their own history where they are new. Shape [series, columns, 2]."""
+        position = {name: index for index, name in enumerate(self.ids)}
         slices: dict[str, slice] = {}
-        found = np.empty((len(names), *self.overall.shape))
+        scales = np.empty((len(names), *self.overall.shape))
         for index, name in enumerate(names):
-            if name in place:
-                found[index] = self.series[place[name]]
+            if name in position:
+                scales[index] = self.series[position[name]]
                 continue
             slices = slices or dict(series_slices(history[ID]))
             rows = slices.get(name, slice(0, 0))
@@ -153,24 +155,28 @@ class SeriesScales:
                 floats(history[column].slice(rows.start, rows.stop - rows.start))
                 for column in encoding.scaled
             ]
-            found[index] = [_scale(v, o) for v, o in zip(values, self.overall, strict=True)]
-        return found
+            scales[index] = _column_scales(values, self.overall)
+        return scales
 
 
-def _scale(values: Floats, otherwise: Floats) -> Floats:
-    """Mean and standard deviation of what is there; the fallback where there is nothing, or no spread."""
-    seen = values[np.isfinite(values)]
-    if not len(seen):
-        return otherwise
-    mean, spread = seen.mean(), seen.std()
-    return np.array([mean, spread if spread > _TINY * max(1.0, abs(mean)) else otherwise[1]])
+def _column_scales(columns: list[Floats], fallbacks: Floats) -> list[Floats]:
+    """Return the scale of each column; `fallbacks` [columns, 2]."""
+    return [_mean_and_spread(column, fallback) for column, fallback in zip(columns, fallbacks, strict=True)]
+
+
+def _mean_and_spread(values: Floats, fallback: Floats) -> Floats:
+    """Return mean and standard deviation of the finite values; the fallback's without any, or without spread."""
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return fallback
+    mean, spread = finite.mean(), finite.std()
+    return np.array([mean, spread if spread > _TINY * max(1.0, abs(mean)) else fallback[1]])
 
 
 def _distinct(name: str, tables: tuple[pa.Table, ...]) -> tuple[str, ...]:
-    found = {
-        value
-        for table in tables
-        if name in table.column_names
-        for value in pc.unique(table[name]).to_pylist()
-    }
-    return tuple(sorted(str(value) for value in found if value is not None))
+    """Return the sorted texts of a column over all tables that have it."""
+    values: set[str] = set()
+    for table in tables:
+        if name in table.column_names:
+            values.update(str(value) for value in pc.unique(table[name]).to_pylist() if value is not None)
+    return tuple(sorted(values))

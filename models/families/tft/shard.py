@@ -1,4 +1,4 @@
-"""One worker's series: their windows as tensors, and its part of every batch."""
+"""One worker's series: their windows as tensors, and its share of every batch."""
 
 from __future__ import annotations
 
@@ -23,110 +23,115 @@ _ROWS = 250_000  # encoded at a time, so that float64 columns never stand beside
 
 @dataclass(frozen=True)
 class TrainingShard:
-    """stretches [stretches, 2] of all workers, and the windows `inside` of each; `own` are the series, from and to
-    before, that this one visits, `held` those in `windows`, at least one.
+    """A worker's windows, addressed by sample indices that all workers share.
 
-    A place is a stretch, whose origins share a pass, or, where the shard is `apart`, one window.
+    A sample is an encoder group, whose origins share a pass, or, where the shard is `ungrouped`, one window.
+    groups [groups, 2] are (series, steps before the first origin) of all workers, origin_counts [groups] their
+    windows. This worker visits the series `visited`, from and to before; `windows` holds those of `loaded`, at
+    least one.
     """
 
     windows: WindowTensors
-    stretches: torch.Tensor
-    inside: torch.Tensor
-    tiling: OriginSharing
-    own: tuple[int, int]
-    held: tuple[int, int]
-    apart: bool = False
+    groups: torch.Tensor
+    origin_counts: torch.Tensor
+    group_sharing: OriginSharing
+    visited: tuple[int, int]
+    loaded: tuple[int, int]
+    ungrouped: bool = False
 
     @classmethod
     def from_snapshot(
         cls, snapshot: Snapshot, task: Task, params: TftParams, encoding: InputEncoding, scales: SeriesScales,
-        histories: HistoryIndex, place: tuple[int, int],
+        histories: HistoryIndex, worker: tuple[int, int],
     ) -> TrainingShard:  # fmt: skip
-        """`place` is the worker's rank and how many there are."""
-        least = min_context_length(params)
-        sharing = (
-            histories.choose_sharing(least, params.encoder_length, task.h)
-            if params.share_encoder
-            else UNSHARED
-        )
-        stretches = histories.encoder_groups(least, task.h, sharing)
-        bounds = _bounds(stretches[:, 0], len(histories.steps), place[1])
-        own = bounds[place[0]], bounds[place[0] + 1]
-        first = min(own[0], len(histories.steps) - 1)
-        held = first, max(own[1], first + 1)
-        parts = (
-            encode_snapshot(part, task, encoding, scales)
-            for part in _parts(snapshot, held, histories, task.h)
-        )
-        windows = WindowTensors.from_encoded(parts, params.encoder_length, task.h, sharing)
-        inside = histories.origin_counts(stretches, task.h, sharing).to(torch.int8)
-        return cls(windows, stretches, inside, sharing, own, held)
+        """Encode the series of one worker; `worker` is its rank and the number of workers."""
+        min_context = min_context_length(params)
+        sharing = UNSHARED
+        if params.share_encoder:
+            sharing = histories.choose_sharing(min_context, params.encoder_length, task.h)
+        groups = histories.encoder_groups(min_context, task.h, sharing)
+        rank, workers = worker
+        series_count = len(histories.steps)
+        bounds = _series_bounds(groups[:, 0], series_count, workers)
+        visited = bounds[rank], bounds[rank + 1]
+        first = min(visited[0], series_count - 1)  # a worker without series of its own loads one all the same
+        loaded = first, max(visited[1], first + 1)
+        blocks = _snapshot_blocks(snapshot, loaded, histories, task.h)
+        encoded = (encode_snapshot(block, task, encoding, scales) for block in blocks)
+        windows = WindowTensors.from_encoded(encoded, params.encoder_length, task.h, sharing)
+        origin_counts = histories.origin_counts(groups, task.h, sharing).to(torch.int8)
+        return cls(windows, groups, origin_counts, sharing, visited, loaded)
 
     @property
     def count(self) -> int:
-        """How many places there are."""
-        return int(self._ends[-1]) if self.apart else len(self.stretches)
+        """Number of samples."""
+        return int(self._window_ends[-1]) if self.ungrouped else len(self.groups)
 
     @property
     def sharing(self) -> OriginSharing:
-        """How many windows of a place share a pass."""
-        return UNSHARED if self.apart else self.tiling
+        """Origins of one sample that share a pass."""
+        return UNSHARED if self.ungrouped else self.group_sharing
 
-    def cut(self, encoder_length: int) -> TrainingShard:
-        """The same windows one by one, and no more of their past than this."""
-        return replace(self, windows=replace(self.windows, encoder_length=encoder_length), apart=True)
+    def ungroup(self, encoder_length: int) -> TrainingShard:
+        """Return the same windows one by one, with an encoder of at most this length."""
+        return replace(self, windows=replace(self.windows, encoder_length=encoder_length), ungrouped=True)
 
     def to(self, device: torch.device) -> TrainingShard:
         return replace(self, windows=self.windows.to(device))
 
-    def batch(self, places: torch.Tensor) -> tuple[Batch, torch.Tensor]:
-        """The part of these places [n] that lies in the own series. Without any, one window without a target."""
-        stretches = self._windows(places) if self.apart else self.stretches[places]
-        series = stretches[:, 0]
-        mine = stretches[(series >= self.own[0]) & (series < self.own[1])]
-        chosen = mine if len(mine) else torch.tensor([[self.held[0], 1]])
-        chosen = (chosen - torch.tensor([self.held[0], 0])).to(self.windows.first.device)
-        batch, target = self.windows.batch(chosen, self.sharing, coarse=True)
-        return batch, target if len(mine) else torch.full_like(target, torch.nan)
+    def batch(self, indices: torch.Tensor) -> tuple[Batch, torch.Tensor]:
+        """Gather those of these samples [n] that lie in the visited series, as `WindowTensors.batch` does.
 
-    def _windows(self, places: torch.Tensor) -> torch.Tensor:
-        """The single windows at these places [n]. Shape [n, 2]."""
-        which = torch.searchsorted(self._ends, places, right=True)
-        later = places - self._ends[which] + self.inside[which]
-        found = self.stretches[which]
-        found[:, 1] += later * self.tiling.stride
-        return found
+        Without any, the batch is one window whose target is missing: every worker must take part in a step.
+        """
+        samples = self.single_windows(indices) if self.ungrouped else self.groups[indices]
+        series = samples[:, 0]
+        local = samples[(series >= self.visited[0]) & (series < self.visited[1])]
+        selected = local if len(local) else torch.tensor([[self.loaded[0], 1]])
+        selected = (selected - torch.tensor([self.loaded[0], 0])).to(self.windows.first.device)
+        batch, target = self.windows.batch(selected, self.sharing, coarse=True)
+        return batch, target if len(local) else torch.full_like(target, torch.nan)
+
+    def single_windows(self, indices: torch.Tensor) -> torch.Tensor:
+        """Return (series, steps before the origin) of single windows [n]. Shape [n, 2]."""
+        group = torch.searchsorted(self._window_ends, indices, right=True)
+        origin_number = indices - self._window_ends[group] + self.origin_counts[group]
+        windows = self.groups[group]
+        windows[:, 1] += origin_number * self.group_sharing.stride
+        return windows
 
     @cached_property
-    def _ends(self) -> torch.Tensor:
-        """How many windows there are as far as each stretch, it included. Shape [stretches]."""
-        return self.inside.cumsum(0)
+    def _window_ends(self) -> torch.Tensor:
+        """Number of windows up to and with each group. Shape [groups]."""
+        return self.origin_counts.cumsum(0)
 
 
-def _bounds(series: torch.Tensor, count: int, workers: int) -> list[int]:
-    """Where each worker's series begin, so that each has about as many stretches; and the end."""
-    seen = np.cumsum(np.bincount(series.numpy(), minlength=count))
-    shares = np.arange(1, workers) * seen[-1] / workers
-    return [0, *(np.searchsorted(seen, shares) + 1).clip(max=count).tolist(), count]
+def _series_bounds(series: torch.Tensor, count: int, workers: int) -> list[int]:
+    """Return the first series of each worker, so that each has about as many groups, and last `count`."""
+    groups_until = np.cumsum(np.bincount(series.numpy(), minlength=count))  # [series]
+    targets = np.arange(1, workers) * groups_until[-1] / workers
+    return [0, *(np.searchsorted(groups_until, targets) + 1).clip(max=count).tolist(), count]
 
 
-def _parts(snapshot: Snapshot, held: tuple[int, int], histories: HistoryIndex, h: int) -> Iterator[Snapshot]:
-    """The snapshot of the series held, some at a time."""
+def _snapshot_blocks(
+    snapshot: Snapshot, loaded: tuple[int, int], histories: HistoryIndex, h: int
+) -> Iterator[Snapshot]:
+    """Yield the snapshot of the loaded series in blocks of at most `_ROWS` rows on the time grid."""
     rows = dict(series_slices(snapshot.history[ID]))
     names = [name for name, _ in series_slices(snapshot.future[ID])]
-    first = held[0]
-    while first < held[1]:
-        last, wide = first + 1, histories.steps[first]
-        while last < held[1]:
-            wide = max(wide, histories.steps[last])
-            if (wide + h) * (last + 1 - first) > _ROWS:
+    first = loaded[0]
+    while first < loaded[1]:
+        end, longest = first + 1, histories.steps[first]
+        while end < loaded[1]:
+            longest = max(longest, histories.steps[end])
+            if (longest + h) * (end + 1 - first) > _ROWS:
                 break
-            last += 1
-        there = [rows[name] for name in names[first:last] if name in rows]
-        start, stop = (there[0].start, there[-1].stop) if there else (0, 0)
+            end += 1
+        slices = [rows[name] for name in names[first:end] if name in rows]
+        start, stop = (slices[0].start, slices[-1].stop) if slices else (0, 0)
         yield Snapshot(
             snapshot.history.slice(start, stop - start),
-            snapshot.future.slice(first * h, (last - first) * h),
+            snapshot.future.slice(first * h, (end - first) * h),
             snapshot.static,
         )
-        first = last
+        first = end

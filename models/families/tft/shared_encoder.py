@@ -1,9 +1,9 @@
-"""Which windows training visits, and how several forecast origins of one series share one encoder pass.
+"""The windows that training visits, and forecast origins of one series that share an encoder pass.
 
-A stretch is a first origin and the origins that follow it, a stride apart: variable selection, the LSTM and
+An encoder group is a first origin and the origins that follow it, a stride apart: variable selection, the LSTM and
 the enrichment run once over all its steps. Each origin attends to its own encoder and decodes its own
-horizon. The one difference to windows on their own: the LSTM of a later origin has read the stretch from
-its beginning, so it knows more than an encoder's length.
+horizon. The one difference to ungrouped windows: the LSTM of a later origin has read the group from its first
+step, so it knows more than an encoder's length.
 """
 
 from __future__ import annotations
@@ -11,27 +11,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from models.arrays import floats
 from quantis.panel import ID, Snapshot, Y, series_slices
-from quantis.types.arrays import Integers
+from quantis.types.arrays import Integers, Mask
 
-_MOST = 8
-_SAVING = 0.5  # of the steps
+_MAX_ORIGINS = 8
+_REQUIRED_SAVING = 0.5  # of the steps
 
 
 @dataclass(frozen=True)
 class OriginSharing:
-    """So many origins, `stride` steps apart, share an encoder pass."""
+    """Number of origins, `stride` steps apart, that share an encoder pass."""
 
     origins: int = 1
     stride: int = 1
 
     @property
     def reach(self) -> int:
-        """From the first origin to the last, in steps."""
+        """Steps from the first origin to the last."""
         return (self.origins - 1) * self.stride
 
 
@@ -40,63 +39,68 @@ UNSHARED = OriginSharing()
 
 @dataclass(frozen=True)
 class HistoryIndex:
-    """Every series of `snapshot.future`, in its order, as rows of the history.
+    """Rows of the history by series, in the order of `snapshot.future`.
 
-    steps [series]; series, place and observed [rows]: whose row, how many rows before it, target there.
+    steps [series] is each history's length; series and step [rows] say whose a row is and how many rows of its
+    series precede it, observed [rows] that it has a target.
     """
 
     steps: Integers
     series: Integers
-    place: Integers
-    observed: npt.NDArray[np.bool_]
+    step: Integers
+    observed: Mask
 
     @classmethod
     def from_snapshot(cls, snapshot: Snapshot) -> HistoryIndex:
         rows = dict(series_slices(snapshot.history[ID]))
         slices = [rows.get(name, slice(0, 0)) for name, _ in series_slices(snapshot.future[ID])]
         observed = np.isfinite(floats(snapshot.history[Y]))
-        if sum(s.stop - s.start for s in slices) != len(observed):
+        if sum(s.stop - s.start for s in slices) != len(observed):  # histories without a future are left out
             observed = np.concatenate([observed[s] for s in slices])
         steps = np.array([s.stop - s.start for s in slices], np.int64)
         series = np.repeat(np.arange(len(steps)), steps)
-        return cls(steps, series, np.arange(len(series)) - (np.cumsum(steps) - steps)[series], observed)
+        first_rows = np.cumsum(steps) - steps  # [series]
+        return cls(steps, series, np.arange(len(series)) - first_rows[series], observed)
 
-    def window_starts(self, least: int, h: int) -> npt.NDArray[np.bool_]:
-        """Which rows begin a horizon that lies in the history, `least` steps in, with an observed target."""
-        seen = np.concatenate([[0], np.cumsum(self.observed)])
-        rows = np.arange(len(self.place))
-        fits = (self.place >= least) & (self.place + h <= self.steps[self.series])
-        kept: npt.NDArray[np.bool_] = fits & (seen[np.minimum(rows + h, len(rows))] > seen[rows])
-        return kept
+    def window_starts(self, min_context: int, h: int) -> Mask:
+        """Mark the rows that begin a horizon with an observed target, inside the history. Shape [rows]."""
+        observed_before = np.concatenate([[0], np.cumsum(self.observed)])  # [rows + 1]
+        rows = np.arange(len(self.step))
+        fits = (self.step >= min_context) & (self.step + h <= self.steps[self.series])
+        starts: Mask = fits & (observed_before[np.minimum(rows + h, len(rows))] > observed_before[rows])
+        return starts
 
-    def encoder_groups(self, least: int, h: int, sharing: OriginSharing = UNSHARED) -> torch.Tensor:
-        """(series, steps before the first origin) of stretches that hold each window once. Shape [stretches, 2]."""
-        kept = self.window_starts(least, h)
-        begins = (self.place >= least) & ((self.place - least) // sharing.stride % sharing.origins == 0)
-        found = kept.copy()
-        for later in range(sharing.stride, sharing.reach + 1, sharing.stride):
-            inside = self.place[:-later] + later < self.steps[self.series[:-later]]
-            found[:-later] |= kept[later:] & inside
-        begin = np.flatnonzero(found & begins)
-        return torch.from_numpy(np.stack([self.series[begin], self.place[begin]], axis=1))
+    def encoder_groups(self, min_context: int, h: int, sharing: OriginSharing = UNSHARED) -> torch.Tensor:
+        """Return groups that hold each window once: (series, steps before the first origin). Shape [groups, 2]."""
+        starts = self.window_starts(min_context, h)
+        # Groups tile each series: of every run of origins x stride steps, the first `stride` begin a group each.
+        can_begin = (self.step >= min_context) & (
+            (self.step - min_context) // sharing.stride % sharing.origins == 0
+        )
+        has_window = starts.copy()
+        for offset in range(sharing.stride, sharing.reach + 1, sharing.stride):
+            same_series = self.step[:-offset] + offset < self.steps[self.series[:-offset]]
+            has_window[:-offset] |= starts[offset:] & same_series
+        first_rows = np.flatnonzero(has_window & can_begin)
+        return torch.from_numpy(np.stack([self.series[first_rows], self.step[first_rows]], axis=1))
 
-    def origin_counts(self, stretches: torch.Tensor, h: int, sharing: OriginSharing) -> torch.Tensor:
-        """How many origins of each stretch have their whole horizon in the history. Shape [stretches]."""
-        room = torch.from_numpy(self.steps)[stretches[:, 0]] - h - stretches[:, 1]
+    def origin_counts(self, groups: torch.Tensor, h: int, sharing: OriginSharing) -> torch.Tensor:
+        """Count each group's origins whose whole horizon lies in the history. Shape [groups]."""
+        room = torch.from_numpy(self.steps)[groups[:, 0]] - h - groups[:, 1]
         return (room.div(sharing.stride, rounding_mode="floor") + 1).clamp(max=sharing.origins)
 
-    def choose_sharing(self, least: int, encoder_length: int, h: int) -> OriginSharing:
-        """How many origins to share, a horizon apart: none, unless it halves the steps at the least.
+    def choose_sharing(self, min_context: int, encoder_length: int, h: int) -> OriginSharing:
+        """Return the cheapest number of origins, a horizon apart: unshared, unless that halves the steps at least.
 
-        Origins of one series are more alike than windows drawn apart, so that a small saving does not pay. The
-        steps of a stretch are its encoder and, for each origin, the stride and the horizon.
+        Origins of one series are more alike than windows drawn at random, so that a small saving does not pay. The
+        steps of a group are its encoder and, for each origin, the stride and the horizon.
         """
-        windows = np.bincount(self.series[self.window_starts(least, h)], minlength=len(self.steps))
-        best, cost = UNSHARED, _SAVING * windows.sum() * (encoder_length + h)
-        for origins in (2, 4, _MOST):
+        windows = np.bincount(self.series[self.window_starts(min_context, h)], minlength=len(self.steps))
+        cheapest, cost = UNSHARED, _REQUIRED_SAVING * windows.sum() * (encoder_length + h)
+        for origins in (2, 4, _MAX_ORIGINS):
             sharing = OriginSharing(origins, h)
-            stretches = np.minimum(windows, np.ceil(windows / h / origins) * h).sum()
-            steps = stretches * (encoder_length + sharing.reach + origins * h)
+            groups = np.minimum(windows, np.ceil(windows / h / origins) * h).sum()
+            steps = groups * (encoder_length + sharing.reach + origins * h)
             if steps < cost:
-                best, cost = sharing, steps
-        return best
+                cheapest, cost = sharing, steps
+        return cheapest

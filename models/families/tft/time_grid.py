@@ -1,4 +1,4 @@
-"""A snapshot as arrays on one time axis: histories end, and horizons begin, at the same place."""
+"""A snapshot as arrays on one time axis: histories end, and horizons begin, at the same step."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _Read = Callable[[pa.ChunkedArray], Floats]
 
 @dataclass(frozen=True)
 class EncodedSeries:
-    """Every series of `snapshot.future`, in its order.
+    """The network's inputs of all series of `snapshot.future`, in its order.
 
     reals and codes [series, time, known + observed], static_* [series, static], target [series, time]
-    scaled and NaN where missing or ahead, start [series] the first step of each history, origin the
-    first step ahead, scale [series, 2] the mean and spread that take y back, lowest [series] the least y
+    scaled and NaN where missing or in the horizon, start [series] the first step of each history, origin the
+    first step of the horizon, scale [series, 2] the mean and spread that take y back, lowest [series] the least y
     of the history, infinite without any.
     """
 
@@ -43,17 +43,17 @@ class EncodedSeries:
 def encode_snapshot(
     snapshot: Snapshot, task: Task, encoding: InputEncoding, scales: SeriesScales
 ) -> EncodedSeries:
-    """Gaps are filled forward; what is still missing becomes 0, the mean, after scaling."""
+    """Scale and encode a snapshot; gaps are filled forward, what is still missing becomes 0, the mean."""
     grid = _TimeGrid.from_snapshot(snapshot, task)
     scale = scales.for_series(grid.names, snapshot.history, encoding)
     numbers = {name: grid.numbers(name) for name in encoding.scaled}
     lowest = np.fmin.reduce(numbers[Y], axis=1, initial=np.inf)
     scaled = {name: _scaled(values, scale[:, i]) for i, (name, values) in enumerate(numbers.items())}
     target = scaled.pop(Y)
-    inputs = {name: _filled_forward(values) for name, values in scaled.items()}
-    inputs[Y] = _filled_forward(target)
+    inputs = {name: _fill_forward(values) for name, values in scaled.items()}
+    inputs[Y] = _fill_forward(target)
     inputs[Y][:, grid.origin :] = np.nan
-    inputs |= {f"{Y}-{lag}": _moved(inputs[Y], lag) for lag in encoding.lags}
+    inputs |= {f"{Y}-{lag}": _lag(inputs[Y], lag) for lag in encoding.lags}
     inputs |= _calendar(grid.times, encoding, task)
     inputs |= {name: grid.codes(name, encoding) for name in (*encoding.futr_codes, *encoding.hist_codes)}
     spread = (np.log(scale[:, 0, 1]) - scales.static[-1, 0]) / scales.static[-1, 1]
@@ -61,10 +61,10 @@ def encode_snapshot(
     varying_reals = encoding.reals.known + encoding.reals.observed
     varying_codes = encoding.codes.known + encoding.codes.observed
     return EncodedSeries(
-        _stacked(inputs, varying_reals, grid.times.shape).astype(np.float32),
-        _stacked(inputs, varying_codes, grid.times.shape).astype(np.int64),
-        _stacked(static, encoding.reals.static, (len(grid.names),)).astype(np.float32),
-        _stacked(static, encoding.codes.static, (len(grid.names),)).astype(np.int64),
+        _stack(inputs, varying_reals, grid.times.shape).astype(np.float32),
+        _stack(inputs, varying_codes, grid.times.shape).astype(np.int64),
+        _stack(static, encoding.reals.static, (len(grid.names),)).astype(np.float32),
+        _stack(static, encoding.codes.static, (len(grid.names),)).astype(np.int64),
         target.astype(np.float32),
         grid.start,
         grid.origin,
@@ -75,69 +75,70 @@ def encode_snapshot(
 
 @dataclass(frozen=True)
 class _TimeGrid:
-    """Where each row of history and future lies."""
+    """Positions of the rows of history and future in flattened [series, time] arrays."""
 
     snapshot: Snapshot
     names: list[str]
     start: Integers  # [series]
     origin: int
-    past: Integers  # rows of history whose series are wanted
-    past_place: Integers  # where these lie in the flattened [series, time]
-    ahead_place: Integers  # where the rows of future lie
+    history_rows: Integers  # of series that have a future
+    history_positions: Integers  # of these rows
+    future_positions: Integers  # of all rows of future
     times: Times  # [series, time]
 
     @classmethod
     def from_snapshot(cls, snapshot: Snapshot, task: Task) -> _TimeGrid:
-        history, names = (
-            dict(series_slices(snapshot.history[ID])),
-            [n for n, _ in series_slices(snapshot.future[ID])],
-        )
-        rows = [np.arange(s.start, s.stop) for s in (history.get(n, slice(0, 0)) for n in names)]
+        history = dict(series_slices(snapshot.history[ID]))
+        names = [name for name, _ in series_slices(snapshot.future[ID])]
+        slices = [history.get(name, slice(0, 0)) for name in names]
+        rows = [np.arange(s.start, s.stop) for s in slices]
         lengths = np.array([len(r) for r in rows], np.int64)
         origin = int(lengths.max(initial=1))
         width = origin + task.h
         series = np.arange(len(names))
         ends = np.concatenate([[0], np.cumsum(lengths)])[1:]
         steps = np.arange(int(lengths.sum())) - np.repeat(ends, lengths) + origin
-        ahead = (series[:, None] * width + np.arange(origin, width)).ravel()
+        future_positions = (series[:, None] * width + np.arange(origin, width)).ravel()
         first = times_of(snapshot.future[DS])[:: task.h]
         offsets = np.tile(np.arange(-origin, task.h), len(names))
         times = task.frequency.shift(np.repeat(first, width), offsets).reshape(len(names), width)
-        past = np.concatenate([*rows, np.zeros(0, np.int64)]).astype(np.int64)
+        history_rows = np.concatenate([*rows, np.zeros(0, np.int64)]).astype(np.int64)
         return cls(
             snapshot,
             names,
             origin - lengths,
             origin,
-            past,
+            history_rows,
             np.repeat(series, lengths) * width + steps,
-            ahead,
+            future_positions,
             times,
         )
 
     def numbers(self, column: str) -> Floats:
-        """A column of history and, where it is known there, of the horizon; NaN elsewhere. Shape [series, time]."""
-        return self._placed(floats(self.snapshot.history[column]), self._future(column, floats))
+        """Return a column of history and, where it is known, of the horizon; NaN elsewhere. Shape [series, time]."""
+        return self._on_grid(floats(self.snapshot.history[column]), self._future(column, floats))
 
     def codes(self, column: str, encoding: InputEncoding) -> Floats:
-        """Category codes, 0 where missing or unknown. Shape [series, time]."""
-        known = encoding.categories[column]
-        past = _coded(self.snapshot.history[column], known)
-        return np.nan_to_num(self._placed(past, self._future(column, lambda values: _coded(values, known))))
+        """Return category codes, 0 where missing or unknown. Shape [series, time]."""
+        categories = encoding.categories[column]
+        history = _category_codes(self.snapshot.history[column], categories)
+        future = self._future(column, lambda values: _category_codes(values, categories))
+        return np.nan_to_num(self._on_grid(history, future))
 
     def _future(self, column: str, read: _Read) -> Floats:
         future = self.snapshot.future
         return read(future[column]) if column in future.column_names else np.full(future.num_rows, np.nan)
 
-    def _placed(self, past: Floats, ahead: Floats) -> Floats:
+    def _on_grid(self, history: Floats, future: Floats) -> Floats:
+        """Place rows of history and of future on the grid. Shape [series, time]."""
         flat = np.full(self.times.size, np.nan)
-        flat[self.past_place] = past[self.past]
-        flat[self.ahead_place] = ahead
+        flat[self.history_positions] = history[self.history_rows]
+        flat[self.future_positions] = future
         return flat.reshape(self.times.shape)
 
 
 def _calendar(times: Times, encoding: InputEncoding, task: Task) -> dict[str, Floats]:
-    """Calendar codes from 1 on, and the holiday flag. Shape as `times`, each."""
+    """Return calendar codes from 1 on, and the holiday flag. Shape as `times`, each."""
     fields = calendar_features(times.ravel(), [*encoding.calendar, "is_holiday"], task)
     from_zero = {field for field in encoding.calendar if field != "month"}
     return {
@@ -149,44 +150,45 @@ def _calendar(times: Times, encoding: InputEncoding, task: Task) -> dict[str, Fl
 def _static(
     snapshot: Snapshot, names: Sequence[str], encoding: InputEncoding, scales: SeriesScales
 ) -> dict[str, Floats]:
-    """Static numbers scaled, static categories as codes, 0 where there is none. Shape [series], each."""
+    """Return scaled static numbers and codes of static categories, 0 without a value. Shape [series], each."""
     if not encoding.stat_numbers + encoding.stat_codes:
         return {}
     table = snapshot.static
-    place = pc.index_in(pa.array(names, pa.string()), table[ID].combine_chunks()).fill_null(-1).to_numpy()
+    row = pc.index_in(pa.array(names, pa.string()), table[ID].combine_chunks()).fill_null(-1).to_numpy()
 
     def look_up(values: Floats) -> Floats:
-        return np.nan_to_num(np.append(values, np.nan)[place])
+        return np.nan_to_num(np.append(values, np.nan)[row])
 
-    found = {c: look_up(_coded(table[c], encoding.categories[c])) for c in encoding.stat_codes}
+    static = {c: look_up(_category_codes(table[c], encoding.categories[c])) for c in encoding.stat_codes}
     for (mean, spread), column in zip(scales.static, encoding.stat_numbers, strict=False):
-        found[column] = look_up((floats(table[column]) - mean) / spread)
-    return found
+        static[column] = look_up((floats(table[column]) - mean) / spread)
+    return static
 
 
-def _coded(values: pa.ChunkedArray, known: tuple[str, ...]) -> Floats:
-    return floats(pc.index_in(values.cast(pa.string()), pa.array(known, pa.string()))) + 1
+def _category_codes(values: pa.ChunkedArray, categories: tuple[str, ...]) -> Floats:
+    """Return codes from 1 on, NaN where missing or unknown. Shape [rows]."""
+    return floats(pc.index_in(values.cast(pa.string()), pa.array(categories, pa.string()))) + 1
 
 
 def _scaled(values: Floats, scale: Floats) -> Floats:
     return (values - scale[:, :1]) / scale[:, 1:]
 
 
-def _filled_forward(values: Floats) -> Floats:
-    """Each gap takes the last value before it; a gap at the start stays NaN. Shape [series, time]."""
-    seen = np.where(np.isfinite(values), np.arange(values.shape[1]), 0)
-    return np.take_along_axis(values, np.maximum.accumulate(seen, axis=1), axis=1)
+def _fill_forward(values: Floats) -> Floats:
+    """Fill each gap with the last value before it; a gap at the start stays NaN. Shape [series, time]."""
+    last_valid = np.where(np.isfinite(values), np.arange(values.shape[1]), 0)  # step of the value to take
+    return np.take_along_axis(values, np.maximum.accumulate(last_valid, axis=1), axis=1)
 
 
-def _moved(values: Floats, lag: int) -> Floats:
-    """The value `lag` steps before. Shape as `values`."""
-    moved = np.full_like(values, np.nan)
-    moved[:, lag:] = values[:, : max(values.shape[1] - lag, 0)]
-    return moved
+def _lag(values: Floats, lag: int) -> Floats:
+    """Return the value `lag` steps earlier. Shape as `values`."""
+    lagged = np.full_like(values, np.nan)
+    lagged[:, lag:] = values[:, : max(values.shape[1] - lag, 0)]
+    return lagged
 
 
-def _stacked(inputs: dict[str, Floats], names: tuple[str, ...], shape: tuple[int, ...]) -> Floats:
-    """Shape [*shape, names], contiguous."""
+def _stack(inputs: dict[str, Floats], names: tuple[str, ...], shape: tuple[int, ...]) -> Floats:
+    """Stack inputs along a last axis. Shape [*shape, names], contiguous."""
     if not names:
         return np.zeros((*shape, 0))
     return np.nan_to_num(np.stack([inputs[name] for name in names], axis=-1))

@@ -29,8 +29,8 @@ ProgressCallback = Callable[[int, float], None]
 _CLIP = 1.0
 _REPORTS = 20
 _WARM_UP = 0.3  # of the steps
-SHORT_SHARE = 0.8  # of the steps, with a short past
-_RATE, _FASTEST = 0.25, 1e-2  # the learning rate of one unit, and the highest
+SHORT_SHARE = 0.8  # of the steps, with a short encoder
+_RATE, _MAX_RATE = 0.25, 1e-2  # the learning rate of one unit, and the highest
 
 
 class TrainingWorker(Protocol):
@@ -43,11 +43,11 @@ class TrainingWorker(Protocol):
     def world_size(self) -> int: ...
 
     def wrap(self, module: nn.Module) -> nn.Module:
-        """The module, on its device, averaging gradients over the workers (DistributedDataParallel)."""
+        """Return the module on its device, averaging gradients over the workers (DistributedDataParallel)."""
         ...
 
     def total(self, values: torch.Tensor) -> torch.Tensor:
-        """The sum of every worker's values."""
+        """Return the sum of every worker's values."""
         ...
 
 
@@ -65,7 +65,7 @@ class SingleWorker:
 
 @dataclass(frozen=True)
 class Checkpointer:
-    """Where training leaves its state, every `every` steps, and where it goes on after a kill."""
+    """Saves the state of training every `every` steps, and reads the latest to go on after a kill."""
 
     latest: Callable[[], TrainingState | None]
     save: Callable[[TrainingState], object]
@@ -77,6 +77,7 @@ def fit(
     task: Task,
     params: TftParams,
     worker: TrainingWorker | None = None,
+    *,
     progress: ProgressCallback | None = None,
     checkpointer: Checkpointer | None = None,
     parent: TftForecaster | None = None,
@@ -84,44 +85,75 @@ def fit(
 ) -> TftForecaster:
     """Train on the snapshot's histories for `params.steps` steps; every worker returns the same model.
 
-    A step takes `params.batch_size` windows per worker, those of each worker's own series; `progress` hears the
-    step and the mean loss since it was last told. With a `parent` its weights, inputs and scales go on. The same seed
-    gives the same weights on CPU with the same number of threads, whether training was interrupted or not.
-    InvalidInput when no history is long enough for a window.
+    A step takes `params.batch_size` windows per worker, those of each worker's own series. The same seed gives
+    the same weights on CPU with the same number of threads, whether training was interrupted or not.
+
+    Parameters
+    ----------
+    progress
+        Called with the number of steps done and the mean loss since the last call.
+    parent, parent_name
+        A model whose weights, inputs and scales go on, and its version.
+
+    Raises
+    ------
+    InvalidInput
+        When no history is long enough for a window.
     """
     worker = worker or SingleWorker()
-    encoding = parent.encoding if parent else InputEncoding.from_snapshot(snapshot, task)
-    scales = (
-        parent.scales.extended(snapshot, encoding)
-        if parent
-        else SeriesScales.from_snapshot(snapshot, encoding)
-    )
-    histories, least = HistoryIndex.from_snapshot(snapshot), min_context_length(params)
-    if not histories.window_starts(least, task.h).any():
+    if parent:
+        encoding, scales = parent.encoding, parent.scales.extended(snapshot, parent.encoding)
+    else:
+        encoding = InputEncoding.from_snapshot(snapshot, task)
+        scales = SeriesScales.from_snapshot(snapshot, encoding)
+    histories = HistoryIndex.from_snapshot(snapshot)
+    if not histories.window_starts(min_context_length(params), task.h).any():
         raise InvalidInput(preflight(snapshot, task, params).summary)
     shard = TrainingShard.from_snapshot(
-        snapshot, task, params, encoding, scales, histories, (worker.rank, worker.world_size)
+        snapshot,
+        task,
+        params,
+        encoding=encoding,
+        scales=scales,
+        histories=histories,
+        worker=(worker.rank, worker.world_size),
     )
     with torch.random.fork_rng():
         torch.manual_seed(params.seed)
         network = QuantileNetwork(params, encoding, task.quantiles)
         if parent:
             network.load_state_dict(parent.network.state_dict())
-        _Training(worker.wrap(network), shard, task, params, worker, progress, checkpointer).run()
+        training = _Training(
+            worker.wrap(network),
+            shard,
+            task,
+            params,
+            worker=worker,
+            progress=progress,
+            checkpointer=checkpointer,
+        )
+        training.run()
     lineage = TrainingLineage(trained_until=last_timestamp(snapshot), parent=parent_name)
-    return TftForecaster(task, params, encoding, scales, network.cpu().eval(), lineage)
+    return TftForecaster(task, params, encoding, scales, network.cpu().eval(), lineage=lineage)
 
 
 class _Training:
     def __init__(
-        self, module: nn.Module, shard: TrainingShard, task: Task, params: TftParams, worker: TrainingWorker,
-        progress: ProgressCallback | None, checkpointer: Checkpointer | None,
-    ) -> None:  # fmt: skip
+        self,
+        module: nn.Module,
+        shard: TrainingShard,
+        task: Task,
+        params: TftParams,
+        *,
+        worker: TrainingWorker,
+        progress: ProgressCallback | None,
+        checkpointer: Checkpointer | None,
+    ) -> None:
         self.module, self.task, self.params, self.worker = module.train(), task, params, worker
         self.progress, self.checkpointer = progress, checkpointer
         self.device = next(module.parameters()).device
         self.phases = training_phases(shard.to(self.device), task.h, params, worker.world_size)
-        self.rate = params.learning_rate or min(_FASTEST, _RATE / params.hidden_size)
+        self.rate = params.learning_rate or min(_MAX_RATE, _RATE / params.hidden_size)
         self.optimizer = torch.optim.Adam(module.parameters(), lr=self.rate, fused=True)
         self.every = max(1, params.steps // _REPORTS)
         self.loss = torch.zeros((), device=self.device)  # since the last report
@@ -133,49 +165,55 @@ class _Training:
             state.restore(self.module, self.optimizer)
             self.loss += state.loss
             self.visited = state.visited
-        done = state.step if state else 0
+        resumed_at = state.step if state else 0
         for phase in self.phases:
-            first = max(done, phase.steps.start)
+            first = max(resumed_at, phase.steps.start)
             batches = phase.order.batches(first - phase.steps.start)
-            for step, places in zip(range(first, phase.steps.stop), batches, strict=False):
+            for step, indices in zip(range(first, phase.steps.stop), batches, strict=False):
                 torch.manual_seed(mixed_seed(self.params.seed, step, self.worker.rank))  # dropout
-                self.loss += self._step(step, phase.shard, places)
-                self.visited = sha256(self.visited.encode() + places.numpy().tobytes()).hexdigest()
-                self._tell(step + 1)
+                self.loss += self._step(step, phase.shard, indices)
+                self.visited = sha256(self.visited.encode() + indices.numpy().tobytes()).hexdigest()
+                self._report(step + 1)
 
-    def _step(self, step: int, shard: TrainingShard, places: torch.Tensor) -> torch.Tensor:
-        """Shape []: the mean loss of this step over all workers."""
-        batch, target = shard.batch(places)
+    def _step(self, step: int, shard: TrainingShard, indices: torch.Tensor) -> torch.Tensor:
+        """Take one gradient step; return its mean loss over all workers. Shape []."""
+        batch, target = shard.batch(indices)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.params.precision == "bfloat16"):
             forecast = self.module(batch, shard.sharing)
         loss = pinball(self.task.quantiles, forecast.float(), target)
         observed = torch.isfinite(target).sum()
-        both = self.worker.total(torch.stack([loss.detach(), observed.to(loss.dtype)]))
+        totals = self.worker.total(
+            torch.stack([loss.detach(), observed.to(loss.dtype)])
+        )  # loss, observed targets
         self.optimizer.zero_grad()
-        (loss * (self.worker.world_size / both[1].clamp_min(1))).backward()  # type: ignore[no-untyped-call]
+        # Workers average their gradients: the factor makes that the mean over the observed targets of all of them.
+        (loss * (self.worker.world_size / totals[1].clamp_min(1))).backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.module.parameters(), _CLIP, foreach=True)
         for group in self.optimizer.param_groups:
             group["lr"] = one_cycle(step, self.params.steps) * self.rate
         self.optimizer.step()
-        return both[0] / both[1].clamp_min(1)
+        return totals[0] / totals[1].clamp_min(1)
 
-    def _tell(self, done: int) -> None:
-        last, since = done == self.params.steps, done % self.every or self.every
-        loss = float(self.loss) if last or since == self.every else 0.0
-        if last or since == self.every:
+    def _report(self, steps: int) -> None:
+        """Call back with the loss, and save the state, where `steps` done are a multiple of theirs, or all."""
+        is_last = steps == self.params.steps
+        steps_since = steps % self.every or self.every
+        reports = is_last or steps_since == self.every
+        loss = float(self.loss) if reports else 0.0
+        if reports:
             self.loss.zero_()
-        if self.checkpointer and self.worker.rank == 0 and (last or done % self.checkpointer.every == 0):
+        if self.checkpointer and self.worker.rank == 0 and (is_last or steps % self.checkpointer.every == 0):
             state = TrainingState.from_training(
-                done, float(self.loss), self.visited, self.module, self.optimizer
+                steps, float(self.loss), self.visited, self.module, self.optimizer
             )
             self.checkpointer.save(state)
-        if self.progress and (last or since == self.every):
-            self.progress(done, loss / since)
+        if self.progress and reports:
+            self.progress(steps, loss / steps_since)
 
 
 @dataclass(frozen=True)
 class TrainingPhase:
-    """What these steps visit, and in which order."""
+    """Consecutive steps, the samples that they visit, and the order of these."""
 
     steps: range
     shard: TrainingShard
@@ -183,33 +221,32 @@ class TrainingPhase:
 
 
 def training_phases(shard: TrainingShard, h: int, params: TftParams, workers: int) -> list[TrainingPhase]:
-    """Most steps see a short past, which is most of what decides a forecast, at a fraction of the work; the last
-    ones see it whole. Only these, where the encoder is short itself.
+    """Return the phases of a training: a short encoder first, the whole one last.
+
+    A short encoder is most of what decides a forecast, at a fraction of the work. Where the encoder is short
+    itself, there is one phase.
     """
     short = short_encoder_length(h, params)
-    begun = round(SHORT_SHARE * params.steps) if short < params.encoder_length else 0
-    parts = ((range(begun), shard.cut(short)), (range(begun, params.steps), shard))
-    return [
-        TrainingPhase(
-            steps,
-            part,
-            SamplingOrder(
-                part.count, params.seed, max(1, params.batch_size // part.sharing.origins) * workers
-            ),
-        )
-        for steps, part in parts
-        if len(steps)
-    ]
+    whole_from = round(SHORT_SHARE * params.steps) if short < params.encoder_length else 0
+    planned = ((range(whole_from), shard.ungroup(short)), (range(whole_from, params.steps), shard))
+    phases = []
+    for steps, phase_shard in planned:
+        if len(steps):
+            size = max(1, params.batch_size // phase_shard.sharing.origins) * workers
+            phases.append(
+                TrainingPhase(steps, phase_shard, SamplingOrder(phase_shard.count, params.seed, size))
+            )
+    return phases
 
 
 def short_encoder_length(h: int, params: TftParams) -> int:
-    """How much of the past the first steps see: the whole encoder, where a short one is not much less."""
+    """Return the encoder of the first steps: the whole one, where a short one is not much shorter."""
     short = max(2 * h, params.encoder_length // 4)
     return short if params.short_start and 2 * short <= params.encoder_length else params.encoder_length
 
 
 def one_cycle(step: int, steps: int) -> float:
-    """The share of the learning rate at a step from 0: up in a third, down to nothing.
+    """Return the share of the learning rate at a step from 0: up in a third, down to nothing.
 
     Source: Smith, Super-convergence, 2018; the curve of torch's OneCycleLR, without its momentum.
     """

@@ -1,4 +1,4 @@
-"""Warm start: which trainings may go on from a model's weights."""
+"""Warm start: the conditions under which training may go on from a model's weights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from quantis.types.job_specs import TftParams
 
 
 def last_timestamp(snapshot: Snapshot) -> datetime | None:
-    """The last `ds` of a snapshot's histories, in UTC."""
+    """Return the last `ds` of a snapshot's histories, in UTC."""
     last = pc.max(snapshot.history[DS]).as_py()
     return None if last is None else last.astimezone(UTC)
 
@@ -22,28 +22,34 @@ def last_timestamp(snapshot: Snapshot) -> datetime | None:
 def check_warm_start(
     parent: Forecaster, name: str, snapshot: Snapshot, task: Task, params: TftParams
 ) -> tuple[TftForecaster, TftParams]:
-    """The parent, and the parameters with its sizes: a network goes on as wide as it is.
+    """Return the parent, and the parameters with its sizes: a network goes on as wide as it is.
 
-    Conflict when it is another family, has other inputs or quantiles, or has seen what lies behind the snapshot,
-    which would be a leak.
+    Raises
+    ------
+    Conflict
+        When the parent is of another family, has other inputs or quantiles, or was trained on data after the
+        snapshot, which would be a leak.
     """
     if not isinstance(parent, TftForecaster):
         raise Conflict(f"{name} is of family {parent.family!r}; a warm start needs a tft, or leave it out")
-    for what, theirs, ours in (
+    for label, parent_value, value in (
         ("quantiles", parent.task.quantiles, task.quantiles),
         ("roles", parent.task.roles, task.roles),
         ("frequency", parent.task.freq, task.freq),
         ("horizon", parent.task.h, task.h),
     ):
-        if theirs != ours:
-            raise Conflict(f"{name} has {what} {theirs}, this job has {ours}; make them agree, or train anew")
-    seen, last = parent.lineage.trained_until or parent.task.as_of, last_timestamp(snapshot)
-    if last is None or seen > last:
+        if parent_value != value:
+            raise Conflict(
+                f"{name} has {label} {parent_value}, this job has {value}; make them agree, or train anew"
+            )
+    trained_until, last = parent.lineage.trained_until or parent.task.as_of, last_timestamp(snapshot)
+    if last is None:
+        raise Conflict(f"{name} cannot go on from a snapshot without history")
+    if trained_until > last:
         raise Conflict(
-            f"{name} has seen data until {seen:%Y-%m-%d %H:%M}, a training until {last:%Y-%m-%d %H:%M} must not go on "
-            "from it: what it would be judged on is known to it; bring newer data, or judge on fewer windows"
-            if last
-            else f"{name} cannot go on from a snapshot without history"
+            f"{name} has seen data until {trained_until:%Y-%m-%d %H:%M}, a training until {last:%Y-%m-%d %H:%M} "
+            "must not go on from it: what it would be judged on is known to it; bring newer data, or judge on "
+            "fewer windows"
         )
     sizes = ("hidden_size", "attention_heads", "encoder_length")
     return parent, params.model_copy(update={size: getattr(parent.params, size) for size in sizes})

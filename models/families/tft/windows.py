@@ -12,17 +12,20 @@ import torch
 from models.families.tft.network import Batch
 from models.families.tft.shared_encoder import UNSHARED, OriginSharing
 from models.families.tft.time_grid import EncodedSeries
+from quantis.types.arrays import Integers, Singles
 
-_COARSE = 8  # training cuts a short history to a multiple of 1/8 encoder, so that few lengths meet in a batch
+_LENGTH_STEPS = (
+    8  # training cuts a short history to a multiple of 1/8 encoder, so that few lengths meet in a batch
+)
 
 
 @dataclass(frozen=True)
 class WindowTensors:
-    """Each series a run of rows: its history, then its horizon; the next series follows.
+    """Rows of all series, one series after the other: its history, then its horizon.
 
     reals [rows, known + observed], codes likewise, static_* [series, static]; target [rows, 1] is scaled,
-    NaN where it is missing or lies ahead; first [series] is the first row of each history, steps [series]
-    its length. There is room before and behind for what a window may read and not use.
+    NaN where it is missing or in the horizon; first [series] is the first row of each history, steps [series]
+    its length. Zero rows at both ends leave room for what a window may read and not use.
     """
 
     reals: torch.Tensor
@@ -37,19 +40,21 @@ class WindowTensors:
 
     @classmethod
     def from_encoded(
-        cls, parts: Iterable[EncodedSeries], encoder_length: int, h: int, sharing: OriginSharing = UNSHARED
+        cls, encoded: Iterable[EncodedSeries], encoder_length: int, h: int, sharing: OriginSharing = UNSHARED
     ) -> WindowTensors:
-        """`parts` hold some series each, in order; origins are shared no further than `sharing`."""
-        found = [_SeriesRows.from_encoded(part, h) for part in parts]
-        steps = np.concatenate([part.steps for part in found])
-        room = (encoder_length, sharing.reach)
-        ends = np.cumsum(steps + h) + encoder_length
+        """Join consecutive blocks of series; `sharing` is the widest that batches may ask for."""
+        blocks = [_SeriesRows.from_encoded(block, h) for block in encoded]
+        steps = np.concatenate([block.steps for block in blocks])
+        margins = (encoder_length, sharing.reach)
+        ends = (
+            np.cumsum(steps + h) + encoder_length
+        )  # row after each series' horizon, the front margin counted
         return cls(
-            _joined([part.reals for part in found], room),
-            _joined([part.codes for part in found], room),
-            torch.from_numpy(np.concatenate([part.static_reals for part in found])),
-            torch.from_numpy(np.concatenate([part.static_codes for part in found])),
-            _joined([part.target for part in found], room),
+            _join([block.reals for block in blocks], margins),
+            _join([block.codes for block in blocks], margins),
+            torch.from_numpy(np.concatenate([block.static_reals for block in blocks])),
+            torch.from_numpy(np.concatenate([block.static_codes for block in blocks])),
+            _join([block.target for block in blocks], margins),
             torch.from_numpy(ends - steps - h),
             torch.from_numpy(steps),
             encoder_length,
@@ -57,34 +62,44 @@ class WindowTensors:
         )
 
     def to(self, device: torch.device) -> WindowTensors:
-        moved = {
+        tensors = {
             name: value.to(device) for name, value in vars(self).items() if isinstance(value, torch.Tensor)
         }
-        return WindowTensors(**(vars(self) | moved))
+        return WindowTensors(**(vars(self) | tensors))
 
     def prediction_windows(self) -> torch.Tensor:
-        """The one window per series that ends in the horizon. Shape [series, 2]."""
+        """Return, for each series, the window whose horizon follows its history. Shape [series, 2]."""
         return torch.stack([torch.arange(len(self.steps), device=self.steps.device), self.steps], dim=1)
 
     def batch(
         self, windows: torch.Tensor, sharing: OriginSharing = UNSHARED, coarse: bool = False
     ) -> tuple[Batch, torch.Tensor]:
-        """The network's input for these (series, steps before the first origin), and the scaled targets.
+        """Gather the network's input and the scaled targets of some windows.
 
-        static_* [batch, static]; encoder_* [batch, longest + reach, known + observed]: histories end, and
-        the first horizon begins, at step `longest`; shorter ones are padded in front with zeros.
-        decoder_* [batch, reach + h, known + observed]. Targets [batch x origins, h] are NaN, too, in horizons that
+        Parameters
+        ----------
+        windows
+            (series, steps of history before the first origin) [batch, 2].
+        sharing
+            Origins of each window, the first included.
+        coarse
+            Cut short histories to a multiple of an eighth of the encoder.
+
+        Returns
+        -------
+        static_* [batch, static]; encoder_* [batch, longest + reach, known + observed], where histories end, and
+        the first horizon begins, at step `longest`, and shorter ones are padded in front with zeros;
+        decoder_* [batch, reach + h, known + observed]; and targets [batch x origins, h], NaN also in horizons that
         the history does not hold.
         """
-        series, place = windows[:, 0], windows[:, 1]
-        lengths = torch.clamp(place, 1, self.encoder_length)
+        series, origin = windows[:, 0], windows[:, 1]
+        lengths = torch.clamp(origin, 1, self.encoder_length)
         if coarse:
-            lengths = _cut(lengths, self.encoder_length)
-        longest = (
-            int(lengths.max()) if sharing == UNSHARED else self.encoder_length
-        )  # later origins see it whole
-        begin = self.first[series] + place
-        unused = _unused(torch.minimum(lengths, place), longest)
+            lengths = _coarse_lengths(lengths, self.encoder_length)
+        # Later origins of a group see the steps before its first one, so a group's encoder is never shortened.
+        longest = int(lengths.max()) if sharing == UNSHARED else self.encoder_length
+        begin = self.first[series] + origin  # [batch], row of the first step of the horizon
+        padding = _padding(torch.minimum(lengths, origin), longest)
         batch = {
             "static_cont": self.static_reals[series],
             "static_cat": self.static_codes[series],
@@ -94,40 +109,44 @@ class WindowTensors:
             "decoder_cat": gather_steps(self.codes, begin, sharing.reach + self.h),
             "encoder_lengths": lengths,
         }
-        if len(unused):
+        if len(padding):
             for side in ("encoder_cont", "encoder_cat"):
-                batch[side][:, :longest][unused[:, 0], unused[:, 1]] = 0
-        return batch, self._targets(series, place, begin, sharing)
+                batch[side][:, :longest][padding[:, 0], padding[:, 1]] = 0
+        return batch, self._targets(series, origin, begin, sharing)
 
     def _targets(
-        self, series: torch.Tensor, place: torch.Tensor, begin: torch.Tensor, sharing: OriginSharing
+        self, series: torch.Tensor, origin: torch.Tensor, begin: torch.Tensor, sharing: OriginSharing
     ) -> torch.Tensor:
-        ahead = gather_steps(self.target, begin, sharing.reach + self.h)[..., 0].unfold(
-            1, self.h, sharing.stride
-        )
-        origins = place[:, None] + torch.arange(sharing.origins, device=place.device) * sharing.stride
-        beyond = origins + self.h > self.steps[series, None]
-        return ahead.masked_fill(beyond[..., None], torch.nan).flatten(0, 1)
+        """Return the scaled targets of every origin. Shape [batch x origins, h]."""
+        steps = gather_steps(self.target, begin, sharing.reach + self.h)[..., 0]  # [batch, reach + h]
+        horizons = steps.unfold(1, self.h, sharing.stride)  # [batch, origins, h]
+        origins = origin[:, None] + torch.arange(sharing.origins, device=origin.device) * sharing.stride
+        outside = origins + self.h > self.steps[series, None]
+        return horizons.masked_fill(outside[..., None], torch.nan).flatten(0, 1)
 
 
 @dataclass(frozen=True)
 class _SeriesRows:
-    """One part of the series, row by row."""
+    """A block of series without the padding of its time grid: row by row, as fields of `WindowTensors`."""
 
-    reals: npt.NDArray[np.float32]
+    reals: Singles
     codes: npt.NDArray[np.int32]
-    static_reals: npt.NDArray[np.float32]
-    static_codes: npt.NDArray[np.int64]
-    target: npt.NDArray[np.float32]
-    steps: npt.NDArray[np.int64]
+    static_reals: Singles
+    static_codes: Integers
+    target: Singles
+    steps: Integers
 
     @classmethod
     def from_encoded(cls, encoded: EncodedSeries, h: int) -> _SeriesRows:
-        kept = np.arange(encoded.origin + h) >= encoded.start[:, None]  # [series, time]
+        in_series = np.arange(encoded.origin + h) >= encoded.start[:, None]  # [series, time]
         return cls(
-            encoded.reals[kept], encoded.codes[kept].astype(np.int32), encoded.static_reals,
-            encoded.static_codes, encoded.target[kept][:, None], encoded.origin - encoded.start,
-        )  # fmt: skip
+            encoded.reals[in_series],
+            encoded.codes[in_series].astype(np.int32),
+            encoded.static_reals,
+            encoded.static_codes,
+            encoded.target[in_series][:, None],
+            encoded.origin - encoded.start,
+        )
 
 
 def gather_steps(rows: torch.Tensor, first: torch.Tensor, steps: int) -> torch.Tensor:
@@ -141,27 +160,26 @@ def gather_steps(rows: torch.Tensor, first: torch.Tensor, steps: int) -> torch.T
     return overlapping.index_select(0, first).view(len(first), steps, features)
 
 
-def _joined(parts: Sequence[npt.NDArray[np.generic]], room: tuple[int, int]) -> torch.Tensor:
-    """All rows in one tensor, with zeros before and behind."""
-    rows = sum(map(len, parts))
-    joined = np.zeros((room[0] + rows + room[1], *parts[0].shape[1:]), parts[0].dtype)
-    np.concatenate(parts, out=joined[room[0] : room[0] + rows])
+def _join(blocks: Sequence[npt.NDArray[np.generic]], margins: tuple[int, int]) -> torch.Tensor:
+    """Join the rows of all blocks, with zero rows of these numbers in front and at the end."""
+    rows = sum(map(len, blocks))
+    joined = np.zeros((margins[0] + rows + margins[1], *blocks[0].shape[1:]), blocks[0].dtype)
+    np.concatenate(blocks, out=joined[margins[0] : margins[0] + rows])
     return torch.from_numpy(joined)
 
 
-def _cut(lengths: torch.Tensor, encoder_length: int) -> torch.Tensor:
-    """Short histories cut to a multiple of an eighth of an encoder."""
-    unit = max(1, encoder_length // _COARSE)
+def _coarse_lengths(lengths: torch.Tensor, encoder_length: int) -> torch.Tensor:
+    """Cut lengths below the encoder's to a multiple of an eighth of it."""
+    unit = max(1, encoder_length // _LENGTH_STEPS)
     cut = torch.clamp(lengths - lengths % unit, min=1)
     return torch.where(lengths < encoder_length, torch.where(lengths < unit, lengths, cut), lengths)
 
 
-def _unused(lengths: torch.Tensor, longest: int) -> torch.Tensor:
-    """The (window, step) that lie before a window's history. Shape [n, 2]."""
+def _padding(lengths: torch.Tensor, longest: int) -> torch.Tensor:
+    """List the (window, step) in front of histories shorter than `longest`. Shape [n, 2]."""
     short = (lengths < longest).nonzero()[:, 0]
     if not len(short):
         return short[:, None].expand(0, 2)
-    which, step = (torch.arange(longest, device=lengths.device) < longest - lengths[short, None]).nonzero(
-        as_tuple=True
-    )
-    return torch.stack([short[which], step], dim=1)
+    steps = torch.arange(longest, device=lengths.device)
+    row, step = (steps < longest - lengths[short, None]).nonzero(as_tuple=True)
+    return torch.stack([short[row], step], dim=1)

@@ -86,7 +86,9 @@ def shard_windows(case: OracleCase, params: TftParams, epochs: int = 1) -> list[
     scales, histories = (
         SeriesScales.from_snapshot(case.snapshot, encoding), HistoryIndex.from_snapshot(case.snapshot),
     )  # fmt: skip
-    shard = TrainingShard.from_snapshot(case.snapshot, case.task, params, encoding, scales, histories, (0, 1))
+    shard = TrainingShard.from_snapshot(
+        case.snapshot, case.task, params, encoding=encoding, scales=scales, histories=histories, worker=(0, 1)
+    )
     windows: list[PlainWindow] = []
     for phase in training_phases(shard, case.task.h, params, 1):
         steps = -(-epochs * phase.order.count // phase.order.size)

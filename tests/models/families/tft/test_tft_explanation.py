@@ -6,7 +6,7 @@ import pytest
 
 import models.families.tft.forecaster as forecaster_module
 from models.arrays import keep_series
-from models.families.tft.explanation import SCHEMA, variables
+from models.families.tft.explanation import SCHEMA, variable_names
 from models.families.tft.training import fit
 from quantis.panel import Snapshot
 from quantis.types.job_specs import TftParams
@@ -41,7 +41,7 @@ def test_when_a_forecast_is_explained_then_the_weights_of_each_kind_sum_to_one_i
 def test_when_a_forecast_is_explained_then_each_variable_has_one_row_per_series_and_step(case):
     model, snapshot, table = case
     frame = _frame(table)
-    for kind, names in variables(model.encoding).items():
+    for kind, names in variable_names(model.encoding).items():
         rows = frame[frame.kind == kind]
         assert not rows.duplicated(["unique_id", "step", "variable"]).any()
         assert len(rows) == 3 * H * len(names)

@@ -26,7 +26,9 @@ def case(make_task, make_snapshot):
     scales = SeriesScales.from_snapshot(snapshot, encoding)
     return (
         histories,
-        TrainingShard.from_snapshot(snapshot, task, PARAMS, encoding, scales, histories, (0, 1)),
+        TrainingShard.from_snapshot(
+            snapshot, task, PARAMS, encoding=encoding, scales=scales, histories=histories, worker=(0, 1)
+        ),
         encoding,
     )
 
@@ -34,15 +36,15 @@ def case(make_task, make_snapshot):
 def test_when_a_shard_is_cut_then_its_places_are_every_window_once(case):
     histories, shard, _ = case
     assert shard.sharing == OriginSharing(8, 6)
-    cut = shard.cut(12)
-    found = [tuple(window) for window in cut._windows(torch.arange(cut.count)).tolist()]
+    cut = shard.ungroup(12)
+    found = [tuple(window) for window in cut.single_windows(torch.arange(cut.count)).tolist()]
     assert len(set(found)) == len(found) == cut.count
     assert set(found) == {tuple(window) for window in histories.encoder_groups(24, 6).tolist()}
 
 
 def test_when_a_shard_is_cut_then_a_window_has_the_end_of_its_past_and_the_same_target(case):
     _, shard, _ = case
-    cut = shard.cut(12)
+    cut = shard.ungroup(12)
     places = torch.tensor([0, 7, cut.count // 2, cut.count - 1])
     batch, target = cut.batch(places)
     whole, same = replace(cut, windows=shard.windows).batch(places)
@@ -80,6 +82,6 @@ def test_when_a_network_is_new_then_it_answers_about_the_quantiles_of_a_normal_t
     with torch.random.fork_rng(), torch.inference_mode():
         torch.manual_seed(0)
         network = QuantileNetwork(PARAMS, encoding, (0.1, 0.5, 0.9)).eval()
-        batch, _ = shard.cut(12).batch(torch.arange(4))
+        batch, _ = shard.ungroup(12).batch(torch.arange(4))
         found = network(batch)
     assert torch.allclose(found, torch.tensor([-1.2816, 0.0, 1.2816]).expand_as(found), atol=0.5)

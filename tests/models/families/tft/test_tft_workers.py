@@ -42,7 +42,8 @@ LENGTHS = {"a": 150, "b": 120, "c": 160}
 task = toy._task(h=6, season_lengths=(24,))
 snapshot, _ = toy._snapshot(task, LENGTHS)
 told = open(sys.argv[3] + ".losses", "w")
-model = fit(snapshot, task, TftParams.model_validate_json(sys.argv[5]), Gloo(), lambda _, loss: print(loss, file=told))
+params = TftParams.model_validate_json(sys.argv[5])
+model = fit(snapshot, task, params, Gloo(), progress=lambda _, loss: print(loss, file=told))
 told.close()
 save_file(model.parts().tensors, sys.argv[3])
 torch.distributed.destroy_process_group()
@@ -95,15 +96,19 @@ def test_when_series_are_dealt_to_workers_then_each_window_is_one_workers_and_on
     encoding = InputEncoding.from_snapshot(snapshot, task)
     scales, histories = SeriesScales.from_snapshot(snapshot, encoding), HistoryIndex.from_snapshot(snapshot)
     shards = [
-        TrainingShard.from_snapshot(snapshot, task, PARAMS, encoding, scales, histories, (rank, 3))
+        TrainingShard.from_snapshot(
+            snapshot, task, PARAMS, encoding=encoding, scales=scales, histories=histories, worker=(rank, 3)
+        )
         for rank in range(3)
     ]
-    whole = TrainingShard.from_snapshot(snapshot, task, PARAMS, encoding, scales, histories, (0, 1))
+    whole = TrainingShard.from_snapshot(
+        snapshot, task, PARAMS, encoding=encoding, scales=scales, histories=histories, worker=(0, 1)
+    )
     places = torch.arange(whole.count)
     _, target = whole.batch(places)
     parts = torch.cat([shard.batch(places)[1] for shard in shards])
     assert whole.sharing.origins > 1
-    assert sum(shard.held[1] - shard.held[0] for shard in shards) == 5
+    assert sum(shard.loaded[1] - shard.loaded[0] for shard in shards) == 5
     assert torch.equal(parts, target) or torch.allclose(parts.nan_to_num(), target.nan_to_num(), atol=0)
 
 
@@ -113,7 +118,9 @@ def test_when_there_are_more_workers_than_series_then_an_idle_one_adds_nothing(m
     encoding = InputEncoding.from_snapshot(snapshot, task)
     scales, histories = SeriesScales.from_snapshot(snapshot, encoding), HistoryIndex.from_snapshot(snapshot)
     shards = [
-        TrainingShard.from_snapshot(snapshot, task, PARAMS, encoding, scales, histories, (rank, 2))
+        TrainingShard.from_snapshot(
+            snapshot, task, PARAMS, encoding=encoding, scales=scales, histories=histories, worker=(rank, 2)
+        )
         for rank in range(2)
     ]
     found = [shard.batch(torch.arange(shard.count))[1] for shard in shards]
