@@ -1,4 +1,4 @@
-"""Every error that Quantis raises on purpose, as one tree.
+"""The tree of errors that Quantis raises on purpose.
 
     QuantisError                500 internal
     |-- InvalidInput            422 invalid_input
@@ -57,7 +57,7 @@ class RejectedPanel(InvalidInput):
         self.findings = list(findings)
 
     def __reduce__(self) -> tuple[type[RejectedPanel], tuple[str, list[Finding]]]:
-        """How it travels between processes: with its findings."""
+        """Pickle it with its findings."""
         return type(self), (self.message, self.findings)
 
 

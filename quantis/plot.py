@@ -23,7 +23,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Band:
-    """One interval, narrower ones before wider ones."""
+    """An interval; narrower ones come before wider ones."""
 
     name: str
     times: Sequence[datetime]
@@ -33,7 +33,7 @@ class Band:
 
 @dataclass(frozen=True)
 class PlotCell:
-    """One character and what it shows: the name of a line or band, `axis`, or nothing."""
+    """A character and what it shows: the name of a line or band, `axis`, or nothing."""
 
     text: str
     shows: str = ""

@@ -1,4 +1,4 @@
-"""Steps of long work, told to people on stderr with the seconds they took."""
+"""Report the steps of long work on stderr, with the seconds that each took."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ProgressReporter:
 
     @contextmanager
     def step(self, name: str) -> Iterator[ProgressStep]:
-        """One step; its note can be set while it runs."""
+        """Run a step and report it; its note can be set while it runs."""
         step = ProgressStep()
         live = self.stream.isatty()
         if live:

@@ -1,4 +1,4 @@
-"""The client's one door to the environment, read when asked for."""
+"""Settings of the client from the environment, read on each call."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 
 
 def server_url() -> str:
-    """Where the platform is: QUANTIS_URL, or this machine; InvalidInput when it is no http address."""
+    """Return the platform's address: QUANTIS_URL, or this machine; InvalidInput when it is no http address."""
     return normalize_url(os.environ.get("QUANTIS_URL") or DEFAULT_URL)
 
 

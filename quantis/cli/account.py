@@ -80,7 +80,7 @@ def logout(url: Url = None, as_json: Json = False) -> None:
 
 
 def whoami(url: Url = None, as_json: Json = False) -> None:
-    """Who is signed in, with what role."""
+    """Show who is signed in, with what role."""
     with open_client(url) as api:
         me = api.me()
     if as_json:

@@ -20,13 +20,13 @@ Id = Annotated[str, typer.Argument(metavar="ID", help="The request, as `quantis 
 
 @app.command("ls")
 def list_approvals(
-    everything: Annotated[bool, typer.Option("--all", help="Also what was decided.")] = False,
+    include_decided: Annotated[bool, typer.Option("--all", help="Also what was decided.")] = False,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
-    """What waits for a second person."""
+    """List what waits for a second person."""
     with open_client(url) as api:
-        approvals = api.approvals(state=None if everything else ApprovalState.pending)
+        approvals = api.approvals(state=None if include_decided else ApprovalState.pending)
     if as_json:
         output.print_json_list(approvals)
     elif not approvals:

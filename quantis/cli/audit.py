@@ -22,7 +22,7 @@ def list_events(
     url: Url = None,
     as_json: Json = False,
 ) -> None:
-    """Who changed what, or tried to, newest first."""
+    """List who changed what, or tried to, newest first."""
     with open_client(url) as api:
         events = api.audit_events(actor=actor, action=action, limit=limit)
     if as_json:

@@ -100,7 +100,7 @@ def show(
     url: Url = None,
     as_json: Json = False,
 ) -> None:
-    """What a backtest found: the leaderboard, or every figure by one dimension."""
+    """Show what a backtest found: the leaderboard, or every figure by one dimension."""
     dimensions = ("series", "step", "window", "segment")
     if by is not None and by not in dimensions:
         raise typer.BadParameter(f"{by!r} is not one of {', '.join(dimensions)}", param_hint="--by")

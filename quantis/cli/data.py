@@ -45,7 +45,7 @@ def check(
     encoding: reading.Encoding = None,
     as_json: Json = False,
 ) -> None:
-    """What an upload of FILE would find; works without a server."""
+    """Show what an upload of FILE would find; works without a server."""
     from quantis.sandbox.client import check_untrusted_file
 
     options = reading.read_options(delimiter, decimal, encoding, dates, mapping, time_zone)

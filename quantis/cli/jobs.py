@@ -76,7 +76,7 @@ def list_jobs(
 
 @app.command()
 def status(job_id: JobId, url: Url = None, as_json: Json = False) -> None:
-    """One job: state, progress, result."""
+    """Show a job: state, progress, result."""
     with open_client(url) as api:
         job = api.job(job_id)
     if as_json:
@@ -87,7 +87,7 @@ def status(job_id: JobId, url: Url = None, as_json: Json = False) -> None:
 
 @app.command()
 def logs(job_id: JobId, url: Url = None, as_json: Json = False) -> None:
-    """What the job has written."""
+    """Print what the job has written."""
     with open_client(url) as api:
         text = api.logs(job_id)
     if as_json:

@@ -74,7 +74,7 @@ def leaderboard(
     url: Url = None,
     as_json: Json = False,
 ) -> None:
-    """What the backtest found, best first."""
+    """Show what the backtest found, best first."""
     with open_client(url) as api:
         board = api.leaderboard(_experiment_id(api, name))
     if as_json:
@@ -128,7 +128,7 @@ def traffic(
     url: Url = None,
     as_json: Json = False,
 ) -> None:
-    """How the requests for a model's name are divided; with shares, divide them anew."""
+    """Show how the requests for a model's name are divided; with shares, divide them anew."""
     requested = _parse_shares(shares or [])
     with open_client(url) as api:
         result = api.set_traffic(model, requested) if requested or off else api.traffic(model)

@@ -1,4 +1,4 @@
-"""What a command says: the answer on stdout (one JSON object, or text), everything else on stderr."""
+"""Output of a command: the answer on stdout (one JSON object, or text), everything else on stderr."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def console(stream: TextIO | None = None) -> Console:
 
 
 def report(text: str) -> None:
-    """A line for people, on stderr."""
+    """Write a line to stderr."""
     sys.stderr.write(sanitize(text) + "\n")
     sys.stderr.flush()
 
 
 def print_json(value: BaseModel | dict[str, Any]) -> None:
-    """The one JSON object on stdout."""
+    """Write the one JSON object to stdout."""
     text = json.dumps(value) if isinstance(value, dict) else value.model_dump_json()
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
@@ -103,7 +103,7 @@ def print_findings(items: Sequence[Finding]) -> None:
 
 
 def print_error(error: QuantisError, *, as_json: bool) -> None:
-    """One clear message; the details of it below."""
+    """Print an error's message with its remedy, and its details below."""
     if as_json:
         body: dict[str, Any] = {"code": error.code, "message": error.message}
         if error.errors:

@@ -36,7 +36,7 @@ def read_options(
     mapping: list[str] | None,
     time_zone: str | None = None,
 ) -> ReadOptions:
-    """What is given of a file; a usage error names what does not fit."""
+    """Build the read options of a file; a usage error names what does not fit."""
     from quantis.client.problems import validate
     from quantis.types.reading import ReadOptions
 
@@ -56,7 +56,7 @@ def read_options(
 
 
 def source(text: str) -> Path | str:
-    """A file that is there, or an address for the platform to fetch from; a usage error for what is neither."""
+    """Return a file that exists, or an address for the platform to fetch from; a usage error for what is neither."""
     if "://" in text:
         return text
     path = Path(text)
@@ -68,7 +68,7 @@ def source(text: str) -> Path | str:
 def spec_from_options(
     futr: str | None, hist: str | None, static: str | None, categorical: str | None, freq: str | None
 ) -> DatasetSpec | None:
-    """The declaration that options make; None when they make none, so that roles are detected."""
+    """Build the declaration from options; None without any, so that roles are detected."""
     from quantis.client.problems import validate
     from quantis.types.datasets import DatasetSpec
 

@@ -14,7 +14,7 @@ app = typer.Typer(no_args_is_help=True)
 
 @app.command("ls")
 def list_sessions(url: Url = None, as_json: Json = False) -> None:
-    """Where you are signed in."""
+    """List where you are signed in."""
     with open_client(url) as api:
         sessions = api.sessions()
     if as_json:
@@ -38,12 +38,12 @@ def end(
     session: Annotated[
         str | None, typer.Argument(metavar="ID", help="One session.", show_default=False)
     ] = None,
-    others: Annotated[bool, typer.Option("--others", help="All but this one.")] = False,
+    end_others: Annotated[bool, typer.Option("--others", help="All but this one.")] = False,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
     """Sign out somewhere else."""
-    if (session is None) == (not others):
+    if (session is None) == (not end_others):
         raise typer.BadParameter("name one session, or --others")
     with open_client(url) as api:
         api.end_session(session) if session else api.end_other_sessions()

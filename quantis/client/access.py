@@ -15,7 +15,7 @@ Grant = Callable[[dict[str, str]], TokenResponse]
 
 
 class Access:
-    """One of: a fixed token; a user and password; the login kept in the credentials file; nothing.
+    """A fixed token; a user and password; the login in the credentials file; or nothing.
 
     `store` is the file from which the login came, so that a renewed one is written back.
     """
@@ -36,7 +36,7 @@ class Access:
         self.login = store.get(url) if store else None
 
     def bearer(self, grant: Grant) -> str | None:
-        """The token to send; signs in or renews first where that is known to be needed."""
+        """Return the token to send; signs in or renews first where that is known to be needed."""
         if self._token:
             return self._token
         if self.login is None and self._password is None:

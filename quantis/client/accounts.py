@@ -35,7 +35,7 @@ class Accounts:
     """Mixed into the client."""
 
     def setup_state(self: _Caller) -> SetupState:
-        """Whether the first admin is still to be created."""
+        """Return whether the first admin is still to be created."""
         return self._get(SetupState, "/setup", signed=False)
 
     def create_first_admin(self: _Caller, secret: str, user_name: str, password: str) -> User:
@@ -91,7 +91,7 @@ class Accounts:
 
 
 def _try_access(connection: Connection, access: Access) -> User:
-    """Who one is with this access; the one before stays where it does not open anything."""
+    """Return the user of this access; keep the previous one when it is refused."""
     before, connection.access = connection.access, access
     try:
         return connection.read(User, Request("GET", "/v1/users/me", repeatable=True))

@@ -47,7 +47,7 @@ class Administration:
     """Mixed into the client."""
 
     def sessions(self: _Caller) -> list[Session]:
-        """Where one is signed in, last used first."""
+        """List one's sessions, last used first."""
         return self._all(Session, "/users/me/sessions", 1000)
 
     def end_session(self: _Caller, session_id: str) -> None:
@@ -65,12 +65,12 @@ class Administration:
         *,
         expires_in: timedelta = timedelta(days=90),
     ) -> CreatedApiKey:
-        """A key that acts for oneself within its scopes; `key` is shown this once."""
+        """Create a key that acts for oneself within its scopes; `key` is shown this once."""
         body = validate(NewApiKey, name=name, scopes=frozenset(scopes), expires_in=expires_in)
         return self._send(CreatedApiKey, "POST", "/api-keys", body.model_dump_json())
 
     def api_keys(self: _Caller, *, team: bool = False) -> list[ApiKey]:
-        """One's own keys, or for admins those of the team."""
+        """List one's own keys, or for admins those of the team."""
         return self._all(ApiKey, "/api-keys", 1000, of="team" if team else "me")
 
     def revoke_api_key(self: _Caller, key_id: str) -> ApiKey:
@@ -82,7 +82,7 @@ class Administration:
         role: Role | str = Role.viewer,
         scopes: Iterable[Scope | str] = (Scope.read, Scope.forecast),
     ) -> CreatedServiceAccount:
-        """An account for a machine; `client_secret` is shown this once."""
+        """Create an account for a machine; `client_secret` is shown this once."""
         body = validate(NewServiceAccount, name=name, role=role, scopes=frozenset(scopes))
         return self._send(CreatedServiceAccount, "POST", "/clients", body.model_dump_json())
 
@@ -94,20 +94,20 @@ class Administration:
         return self._send(ServiceAccount, "PATCH", f"/clients/{part(client_id)}", body)
 
     def renew_client_secret(self: _Caller, client_id: str) -> CreatedServiceAccount:
-        """A new secret; the one before stops working at once."""
+        """Create a new secret; the one before stops working at once."""
         return self._send(CreatedServiceAccount, "POST", f"/clients/{part(client_id)}/secret", None)
 
     def delete_service_account(self: _Caller, client_id: str) -> None:
         self._connection.send(Request("DELETE", f"/v1/clients/{part(client_id)}"))
 
     def teams(self: _Caller) -> list[Team]:
-        """Every team; for operators."""
+        """List every team; for operators."""
         return self._all(Team, "/teams", 1000)
 
     def create_team(
         self: _Caller, name: str, admin_name: str, admin_password: str, quota: Quota | None = None
     ) -> Team:
-        """A team with its first admin; for operators."""
+        """Create a team with its first admin; for operators."""
         body = validate(
             NewTeam,
             name=name,
@@ -118,19 +118,19 @@ class Administration:
         return self._send(Team, "POST", "/teams", revealed(body))
 
     def set_quota(self: _Caller, team: str, quota: Quota) -> Team:
-        """What a team may use; for operators."""
+        """Set what a team may use; for operators."""
         return self._send(Team, "PATCH", f"/teams/{part(team)}", TeamChange(quota=quota).model_dump_json())
 
     def usage(self: _Caller) -> Usage:
-        """What the team uses of what it may use."""
+        """Return what the team uses of what it may use."""
         return self._get(Usage, "/usage")
 
     def usage_of_teams(self: _Caller) -> list[Usage]:
-        """What every team uses; for operators."""
+        """List what every team uses; for operators."""
         return self._all(Usage, "/usage/teams", 1000)
 
     def policy(self: _Caller, model: str) -> Policy:
-        """Who decides what the model's aliases mean."""
+        """Return who decides what the model's aliases mean."""
         return self._get(ModelPolicy, f"/models/{part(model)}/policy").policy
 
     def set_policy(self: _Caller, model: str, policy: Policy | str) -> ModelPolicy | Approval:
@@ -151,7 +151,7 @@ class Administration:
         )
 
     def traffic(self: _Caller, model: str) -> Traffic:
-        """How the requests for the model's name are divided; the champion has the rest."""
+        """Return how the requests for the model's name are divided; the champion has the rest."""
         return self._get(Traffic, f"/models/{part(model)}/traffic")
 
     def set_traffic(self: _Caller, model: str, shares: Mapping[int, int]) -> Traffic | Approval:
@@ -167,7 +167,7 @@ class Administration:
         )
 
     def approvals(self: _Caller, *, state: ApprovalState | None = None, limit: int = 1000) -> list[Approval]:
-        """What was asked of a second person, newest first."""
+        """List the changes that need a second person, newest first."""
         return self._all(Approval, "/approvals", limit, state=state.value if state else None)
 
     def approve(self: _Caller, approval_id: str) -> Approval:
@@ -187,7 +187,7 @@ class Administration:
         since: datetime | None = None,
         limit: int = 100,
     ) -> list[AuditEvent]:
-        """Who changed what, or tried to, newest first."""
+        """List who changed what, or tried to, newest first."""
         filters: dict[str, Any] = {"actor": actor, "action": action, "since": moment_text(since)}
         return self._all(
             AuditEvent, "/audit-events", limit, outcome=outcome.value if outcome else None, **filters

@@ -1,4 +1,4 @@
-"""What can be uploaded, as bytes with a media type."""
+"""Upload bodies: bytes with a media type."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ARROW = "application/vnd.apache.arrow.stream"
 ARROW_FILE = "application/vnd.apache.arrow.file"
 JSON = "application/json"
 PACKED = "application/octet-stream"
-"""What is packed shows its kind once it is unpacked."""
+"""The kind of packed data shows once it is unpacked."""
 
 
 @dataclass(frozen=True)
@@ -101,10 +101,10 @@ def revealed(body: BaseModel) -> str:
 
 
 def moment_text(timestamp: datetime | None) -> str | None:
-    """A time as a query holds it."""
+    """Return a time as a query parameter."""
     return timestamp.isoformat() if timestamp else None
 
 
 def part(text: str) -> str:
-    """One segment of a path, whatever it holds."""
+    """Return a text as one segment of a path."""
     return quote(text, safe="")

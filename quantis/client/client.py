@@ -108,7 +108,7 @@ class Client(Accounts, Administration, Governance):
         return self._get(Dataset, f"/datasets/{part(name)}")
 
     def check(self, name: str, data: Any, *, file: str | None = None, options: Given = None) -> CheckReport:
-        """What an upload of `data` would find. Bytes, a path, an Arrow table or any dataframe."""
+        """Return what an upload of `data` would find. Bytes, a path, an Arrow table or any dataframe."""
         return self._upload(CheckReport, f"/datasets/{part(name)}/check", data, file, options)
 
     def upload(self, name: str, data: Any, *, file: str | None = None, options: Given = None) -> UploadResult:
@@ -141,7 +141,7 @@ class Client(Accounts, Administration, Governance):
         end: datetime | None = None,
         version: int | None = None,
     ) -> StoredSeries:
-        """One stored series as it was known at `as_of` (now when absent)."""
+        """Return a stored series as it was known at `as_of` (now when absent)."""
         path = f"/datasets/{part(name)}/series/{part(unique_id)}"
         bounds = {"as_of": as_of, "start": start, "end": end}
         times: dict[str, Any] = {key: moment_text(value) for key, value in bounds.items()}
@@ -154,7 +154,7 @@ class Client(Accounts, Administration, Governance):
         return self._send(AppendResult, "POST", path, body, repeatable=True)
 
     def delete_series(self, name: str, unique_id: str) -> DatasetVersion:
-        """From now on the series is not there; reads as of before still see it until it is purged."""
+        """Delete a series from now on; reads as of an earlier time still see it until it is purged."""
         return self._send(DatasetVersion, "DELETE", f"/datasets/{part(name)}/series/{part(unique_id)}", None)
 
     def restore_series(self, name: str, unique_id: str) -> DatasetVersion:
@@ -176,11 +176,11 @@ class Client(Accounts, Administration, Governance):
     def jobs(
         self, *, state: JobState | str | None = None, kind: str | None = None, limit: int = 100
     ) -> list[Job]:
-        """Newest first."""
+        """List the jobs, newest first."""
         return self._all(Job, "/jobs", limit, state=JobState(state).value if state else None, kind=kind)
 
     def wait(self, job_id: str, on_event: OnEvent | None = None, *, timeout: float | None = None) -> Job:
-        """The job once it has ended, well or not; TimedOut after `timeout` seconds (it goes on)."""
+        """Return the job once it has ended, well or not; TimedOut after `timeout` seconds (it goes on)."""
         return JobFollower(self._connection, part(job_id), on_event, timeout).wait()
 
     def stop(self, job_id: str) -> Job:
@@ -226,7 +226,7 @@ class Client(Accounts, Administration, Governance):
         future: Any | None = None,
         roles: Roles | None = None,
     ) -> ForecastResponse:
-        """One forecast per requested series, in the requested order.
+        """Forecast each requested series, in the requested order.
 
         `series` is an id, ids, `SeriesRequest`s, or a dataframe `unique_id, ds, y` and covariates.
         With a dataframe, `future` holds the known-future covariates and `roles` says what the columns
@@ -248,7 +248,7 @@ class Client(Accounts, Administration, Governance):
         return self._get(ForecastResponse, f"/forecasts/{part(forecast_id)}")
 
     def openapi(self) -> dict[str, Any]:
-        """The platform's description of itself."""
+        """Return the platform's OpenAPI document."""
         document = self._connection.send(Request("GET", "/openapi.json", repeatable=True)).json()
         return dict(document)
 
@@ -280,7 +280,7 @@ class Client(Accounts, Administration, Governance):
         return self._connection.read(kind, Request("POST", f"/v1{path}", params, body=body, repeatable=True))
 
     def _all(self, kind: type[T], path: str, limit: int, /, **params: Any) -> list[T]:
-        """The pages one after the other, up to `limit` items."""
+        """Read page after page, up to `limit` items."""
         items: list[T] = []
         cursor = None
         while len(items) < limit:

@@ -1,4 +1,4 @@
-"""How a request reaches the platform: address, token, retries, and errors as values of the tree."""
+"""Requests to the platform: address, token, retries, and errors as values of the tree."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MAX_RETRY_DELAY = 20.0  # s
 
 @dataclass(frozen=True)
 class Request:
-    """One call. `repeatable`: sending it twice does no more than sending it once."""
+    """A call. `repeatable`: sending it twice does no more than sending it once."""
 
     method: str
     path: str
@@ -66,7 +66,7 @@ class Connection:
         self._http.close()
 
     def read(self, kind: type[T], request: Request) -> T:
-        """The answer as a value; fields that this client does not know yet are left out."""
+        """Send a request and parse the answer; fields that this client does not know yet are left out."""
         response = self.send(request)
         try:
             return TypeAdapter(kind).validate_json(response.content, extra="ignore")
@@ -77,7 +77,7 @@ class Connection:
             ) from error
 
     def send(self, request: Request) -> httpx.Response:
-        """The answer, read whole; raises the error that it stands for."""
+        """Send a request and return the whole answer; raises the error that it stands for."""
         for attempt in range(self._retries + 1):
             last = attempt == self._retries
             try:
@@ -97,7 +97,7 @@ class Connection:
 
     @contextmanager
     def stream(self, request: Request, *, read_timeout: float) -> Iterator[httpx.Response]:
-        """An answer that is read as it comes; one attempt."""
+        """Yield an answer that is read as it comes; one attempt."""
         try:
             token = self._bearer(request)
             response = self._open_stream(request, token, read_timeout)
@@ -177,7 +177,7 @@ class Connection:
 
 
 def _load_ca_file(ca_file: str | None) -> ssl.SSLContext | bool:
-    """Against what a certificate is checked; InvalidInput when the file holds none."""
+    """Load the certificates of a CA file; InvalidInput when it holds none."""
     if ca_file is None:
         return True
     try:
@@ -197,7 +197,7 @@ def _parse_url(url: str) -> httpx.URL:
 
 
 def _retry_delay(attempt: int, retry_after: str | None = None) -> float:
-    """Seconds before the next attempt: what the server asks for, else random up to 0.25, 0.5, 1 ... s."""
+    """Return the seconds before the next attempt: as the server asks for, else random up to 0.25, 0.5, 1 ... s."""
     if retry_after is not None and retry_after.isdecimal():
         return min(float(retry_after), MAX_RETRY_DELAY)
     return random.uniform(0.05, 0.25 * 2**attempt)  # noqa: S311  # nosec B311

@@ -1,4 +1,4 @@
-"""Who is signed in where: one private JSON file, shared by every process of a person."""
+"""Logins by server: a private JSON file, shared by every process of a person."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class CredentialsFile:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Only one process at a time: a refresh token works once, so two must not use the same one."""
+        """Lock the file between processes: a refresh token works once, so two must not use the same one."""
         self._make_folder()
         with (self.folder / "credentials.lock").open("a") as file:
             if sys.platform != "win32":

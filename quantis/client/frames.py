@@ -17,7 +17,7 @@ from quantis.types.forecasts import ForecastResponse, SeriesRequest
 
 
 def forecast_frame(response: ForecastResponse, *, name: str = "Model") -> pa.Table:
-    """The forecasts in Nixtla's long form: `unique_id, ds, Model, Model-lo-80, Model-hi-80 ...`.
+    """Return the forecasts in Nixtla's long form: `unique_id, ds, Model, Model-lo-80, Model-hi-80 ...`.
 
     `Model` is the mean; each pair of quantiles q and 1 - q is one interval. One row per series and
     step; a refused series has none. Intervals that only some series have are null in the others.
@@ -37,7 +37,7 @@ def forecast_frame(response: ForecastResponse, *, name: str = "Model") -> pa.Tab
 
 
 def intervals(quantiles: set[str]) -> list[tuple[str, str, str]]:
-    """The central intervals among quantiles as (level in percent, low, high), narrowest first."""
+    """Return the central intervals among quantiles as (level in percent, low, high), narrowest first."""
     by_value = {round(float(text), 6): text for text in quantiles}
     pairs = [
         (round(100 * (1 - 2 * low), 4), text, by_value[round(1 - low, 6)])
@@ -48,7 +48,7 @@ def intervals(quantiles: set[str]) -> list[tuple[str, str, str]]:
 
 
 def series_requests(history: Any, future: Any | None, roles: Roles) -> list[SeriesRequest]:
-    """Histories with their covariates as the body of a forecast request.
+    """Build the series of a forecast request from histories with their covariates.
 
     `history` holds `unique_id, ds, y` and the covariates; `future` holds `unique_id, ds` and the
     known-future covariates of the steps to forecast. Times without a zone are UTC.
@@ -85,7 +85,7 @@ def _request(unique_id: str, history: pa.Table, future: pa.Table | None, roles: 
 
 
 def _known_values(column: str, history: pa.Table, future: pa.Table | None) -> list[Any]:
-    """Over history and horizon, or the horizon alone where the history does not have it."""
+    """Return values over history and horizon, or over the horizon alone where the history has none."""
     observed = _values(history[column]) if column in history.column_names else []
     return observed + (_values(future[column]) if future is not None else [])
 

@@ -1,4 +1,4 @@
-"""What the platform found models to be worth: leaderboards, backtests, model cards."""
+"""Evaluation of models, from the client: leaderboards, backtests, model cards."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ class Governance:
     """Mixed into the client."""
 
     def leaderboard(self: _Reader, job_id: str) -> Leaderboard:
-        """What the training job's backtest found, best first."""
+        """Return the leaderboard of a training job, best first."""
         return self._get(Leaderboard, f"/experiments/{quote(job_id, safe='')}/leaderboard")
 
     def backtest(self: _Reader, job_id: str) -> Backtest:
-        """What a backtest job found: its leaderboard, and every metric over all of it."""
+        """Return the result of a backtest job: its leaderboard, and every metric over all of it."""
         return self._get(Backtest, f"/backtests/{quote(job_id, safe='')}")
 
     def backtest_figures(
         self: _Reader, job_id: str, by: Dimension, *, model: str | None = None, limit: int = 10_000
     ) -> list[Figures]:
-        """Every metric of a backtest for each series, step, window or segment."""
+        """Return every metric of a backtest for each series, step, window or segment."""
         path = f"/backtests/{quote(job_id, safe='')}/{quote(by, safe='')}"
         return self._all(Figures, path, limit, model=model)
 
     def card(self: _Reader, ref: str) -> ModelCard:
-        """The model card of `name` (its champion), `name@alias` or `name:7`."""
+        """Return the model card of `name` (its champion), `name@alias` or `name:7`."""
         return self._get(ModelCard, f"/models/{quote(ref, safe='@:')}/card")

@@ -43,7 +43,7 @@ _BY_STATUS: dict[int, type[QuantisError]] = {
 
 
 def error_from_response(response: httpx.Response) -> QuantisError:
-    """The error that an answer of status 400 or more stands for; its body must have been read."""
+    """Return the error that an answer of status 400 or more stands for; its body must have been read."""
     if response.is_redirect:
         target = httpx.URL(response.headers.get("Location", "")).copy_with(raw_path=b"")
         return InvalidInput(f"this address sends to {target}; use that one (QUANTIS_URL, or --url)")
@@ -58,7 +58,7 @@ def error_from_response(response: httpx.Response) -> QuantisError:
 
 
 def validate(kind: type[T], /, **values: Any) -> T:
-    """The value, or InvalidInput with one line for each field that breaks its rule."""
+    """Build a value; InvalidInput has one line for each field that breaks its rule."""
     try:
         return kind(**values)
     except ValidationError as error:
@@ -66,7 +66,7 @@ def validate(kind: type[T], /, **values: Any) -> T:
 
 
 def to_invalid_input(error: ValidationError) -> InvalidInput:
-    """What is wrong with a value, without the value itself (it may be a secret)."""
+    """Turn a validation error into InvalidInput, without the value itself (it may be a secret)."""
     details = [
         {
             "pointer": "/" + "/".join(map(str, item["loc"])),

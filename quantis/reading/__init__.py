@@ -1,7 +1,7 @@
 """Reading an uploaded file safely: CSV, Parquet, Arrow IPC or columnar JSON, each also as gzip or zstd.
 
-What a file says about its own size is not believed: batches are counted as they come. What comes
-from strangers is read by `quantis.sandbox.client`, in a process of its own with limits of its own.
+A file's claim about its own size is not trusted: batches are counted as they come. Untrusted files
+are read by `quantis.sandbox.client`, in a process of its own with limits of its own.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def read_table(
     limits: ReadLimits | None = None,
     options: ReadOptions | None = None,
 ) -> pa.Table:
-    """The file as a table with plain columns; ids and times of a CSV are strings.
+    """Read a file as a table with plain columns; ids and times of a CSV are strings.
 
     The kind follows the media type, else the content. Raises InvalidInput, UnsupportedMedia,
     TooLarge, or NotFound when there is no such file.
@@ -46,7 +46,7 @@ def read_table(
 def write_arrow(
     source: Path, target: Path, *, name: str, media_type: str | None, limits: ReadLimits, options: ReadOptions
 ) -> int:
-    """The file as an Arrow file of plain columns, without ever holding more than a batch; its rows."""
+    """Write a file as an Arrow file of plain columns, a batch at a time; return the rows."""
     rows = 0
     with (
         _stream(source, name, media_type, limits, options) as (schema, batches),

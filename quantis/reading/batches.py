@@ -1,4 +1,4 @@
-"""A file as a stream of plain batches, counted as they come; what it says of its own size is not believed."""
+"""A file as a stream of plain batches, counted as they come; its own claim of its size is not trusted."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NOTES = b"quantis.notes"
 
 @dataclass(frozen=True)
 class Note:
-    """Something the reader took to be so, as the code of a finding."""
+    """An assumption of the reader, as the code of a finding."""
 
     code: str
     message: str
@@ -34,7 +34,7 @@ class Note:
 
 @dataclass
 class Batches:
-    """What a reader gives: columns as they come, and how many bytes the file itself has."""
+    """Batches of a file as they are read, with the size of the file itself."""
 
     schema: pa.Schema
     stream: Iterable[pa.RecordBatch]

@@ -22,7 +22,7 @@ def normalize_name(column: str) -> str:
 
 
 def is_key(column: str, names: Sequence[str], options: ReadOptions) -> bool:
-    """Whether a column is, or will be taken as, an id or a time: its cells are kept as they stand."""
+    """Return True for a column that is, or will be mapped to, an id or a time; its cells stay as they are."""
     if options.columns.get(column, column) in (ID, DS, KNOWN_AT):
         return True
     present = {options.columns.get(name, name) for name in names}

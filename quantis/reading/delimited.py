@@ -56,7 +56,7 @@ class _CsvStream:
                 yield self._normalize_decimals(batch) if self._dialect.decimal == "," else batch
 
     def _kinds_fit(self) -> bool:
-        """Whether every cell is of its column's kind; known without reading when there is one batch."""
+        """Return True if every cell is of its column's kind; a single batch is not read again."""
         if self._source.size <= _MAX_ROW_BYTES:
             return True
         with _translate_errors(self._name, self._source.size):
@@ -136,7 +136,7 @@ def _infer_kinds(
 
 
 def _infer_kind(column: pa.Array, dialect: Dialect) -> pa.DataType | None:
-    """None where every cell is empty."""
+    """Return the kind of a column; None where every cell is empty."""
     values = column.dictionary_encode().dictionary
     values = values.filter(pc.invert(pc.is_in(values, pa.array(_NULLS))))
     if len(values) == 0:
@@ -159,7 +159,7 @@ def _infer_kind(column: pa.Array, dialect: Dialect) -> pa.DataType | None:
 
 @contextmanager
 def _translate_errors(name: str, size: int) -> Iterator[None]:
-    """Turns what the CSV reader says into what is wrong with the file."""
+    """Translate errors of the CSV reader into errors of the file."""
     try:
         yield
     except pa.ArrowInvalid as error:

@@ -29,7 +29,7 @@ class Dialect:
 
 
 def detect_dialect(source: Source, name: str, options: ReadOptions) -> Dialect:
-    """What is given, and the rest as the content suggests; what was assumed is a note."""
+    """Return the given options and detect the others; assumptions become notes."""
     head = source.head(_HEAD_BYTES)
     notes: list[Note] = []
     encoding: str = options.encoding or _detect_encoding(source, head)

@@ -1,4 +1,4 @@
-"""What a file may hold, and how what breaks a limit is named."""
+"""Size limits of a file, and the errors when one is exceeded."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PLAIN = (
 
 @dataclass(frozen=True)
 class ReadLimits:
-    """What a file may hold; beyond it TooLarge is raised before the memory is taken."""
+    """Size limits of a file; beyond them TooLarge is raised before the memory is taken."""
 
     file_bytes: int = 512 * MIB
     json_bytes: int = 64 * MIB  # JSON is parsed whole
@@ -35,8 +35,8 @@ class ReadLimits:
     memory: int = 2048 * MIB  # bytes of the table once decoded
     ratio: int = 200  # of unpacked or decoded bytes to those of the file
     ratio_from: int = 64 * MIB  # below this, any ratio is harmless
-    seconds: float = 10.0  # of a child that reads
-    working_memory: int = 1024 * MIB  # of a child that reads, beyond what its interpreter takes
+    seconds: float = 10.0  # of a reader
+    working_memory: int = 1024 * MIB  # of a reader, beyond what its interpreter takes
 
 
 def printable(text: str, length: int = 80) -> str:

@@ -1,4 +1,4 @@
-"""Where the bytes come from: a file or memory, unpacked when it is gzip or zstd; and which kind they are."""
+"""Sources of bytes: a file or memory, unpacked when it is gzip or zstd; and their kind they are."""
 
 from __future__ import annotations
 

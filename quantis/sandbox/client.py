@@ -1,4 +1,4 @@
-"""Reading and checking what comes from strangers, in a process of its own with limits of its own.
+"""Read and check untrusted files, in a process of its own with limits of its own.
 
 A reader is forked per file from a host that has everything loaded (no fork of the caller). It has
 nothing of the caller's environment and holds itself to an address-space and a CPU-time limit. It
@@ -54,7 +54,7 @@ class _HostProcess:
                 stderr=subprocess.DEVNULL,
                 cwd="/",
                 env=_sandbox_environment(),
-                start_new_session=True,  # an interrupt of the caller is the caller's to hand on
+                start_new_session=True,  # the caller handles its own interrupts
             )
         return cls(process, control, os.getpid())
 
@@ -74,7 +74,7 @@ class _ReaderPool:
         self._host: _HostProcess | None = None
 
     def request(self, message: bytes, seconds: float) -> bytes:
-        """What a reader answers; TimeoutError when it takes too long, Unavailable when too many are at work."""
+        """Return the response of a reader; TimeoutError if it takes too long, Unavailable if too many are busy."""
         if not self._free.acquire(timeout=seconds):
             raise Unavailable(f"{_MAX_READERS} files are being read already; send it again in a moment")
         try:
@@ -87,7 +87,7 @@ class _ReaderPool:
             self._free.release()
 
     def _attempt(self, request: bytes, deadline: float) -> bytes:
-        """An answer, or nothing when the host was killed, which takes its readers with it."""
+        """Return the response, or nothing when the host was killed, which takes its readers with it."""
         caller_socket, reader_socket = socket.socketpair()
         with caller_socket:
             with reader_socket, self._lock:
@@ -123,7 +123,7 @@ _POOL = _ReaderPool()
 
 
 def start_readers() -> None:
-    """Have the first file find a reader that is loaded; without it, it waits for one."""
+    """Start the host of readers, so that the first file does not wait for it."""
     _POOL.start()
 
 
@@ -135,7 +135,7 @@ def read_untrusted_file(
     limits: ReadLimits | None = None,
     options: ReadOptions | None = None,
 ) -> pa.Table:
-    """The file as a table, as `read_table` gives it, read elsewhere and mapped from there.
+    """Read a file in the sandbox, as `read_table` does, and map the table from there.
 
     Raises what `read_table` raises; TooLarge also where time or memory run out.
     """
@@ -156,10 +156,10 @@ def check_untrusted_file(
     options: ReadOptions | None = None,
     output_dir: Path | None = None,
 ) -> tuple[CheckReport, Panel | None, DatasetSpec]:
-    """What `check_panel` says of a file, and by which declaration.
+    """Check a file in the sandbox with `check_panel`; return its report, panel and declaration.
 
     Without a `spec`, roles are detected and `freq` is the declared frequency. The panel
-    is mapped from files, which stay in the folder `keep` if there is one; None when it is rejected.
+    is mapped from files, which stay in the folder `output_dir` if there is one; None when it is rejected.
     """
     with (
         nullcontext(str(output_dir))
@@ -177,7 +177,7 @@ def check_untrusted_file(
 
 
 def load_checked_panel(folder: Path) -> Panel:
-    """A panel that `check_untrusted_file` kept in a folder, mapped from its files."""
+    """Map a panel that `check_untrusted_file` left in its `output_dir`."""
     target, future, static = (_map_table(folder / f"{part}.arrow") for part in ("target", "future", "static"))
     return Panel(target=target, future=future, static=static)
 
@@ -234,7 +234,7 @@ def _receive(connection: socket.socket, deadline: float) -> bytes:
 
 
 def _sandbox_environment() -> dict[str, str]:
-    """What the child needs and nothing else: no secret of the caller is in it."""
+    """Return the environment of the readers: no secret of the caller is in it."""
     return {
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         "PYTHONHASHSEED": "0",

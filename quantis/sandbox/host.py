@@ -1,4 +1,4 @@
-"""The process that the readers of strangers' files are forked from: all is loaded in it, and it reads none.
+"""The process that forks the readers of untrusted files: it has everything loaded and reads no file itself.
 
 `python -m quantis.sandbox.host` gets connections through its standard input, a socket. On each a fork of
 its own reads a request, answers, and ends. The host has one thread and stays as it was at its start,
@@ -22,10 +22,10 @@ from typing import NoReturn
 from quantis.sandbox.worker import handle_request
 
 DONE, DIED = b"\n", b"\n!"
-"""What ends an answer; what stands before the exit code of a reader that gave none."""
+"""The end of a response; the mark before the exit code of a reader that gave none."""
 
 _PRELOADED = ("numpy.ma", "dateutil.relativedelta", "encodings.utf_8_sig", "encodings.cp1252", "zoneinfo")
-"""What NumPy and Arrow load only when they are used."""
+"""Modules that NumPy and Arrow load only when they are used."""
 
 _END_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 _CHUNK_BYTES = 65_536
@@ -115,7 +115,7 @@ def _serve_caller(caller: socket.socket, host: int) -> NoReturn:
 
 
 class _PandasBlocker(MetaPathFinder):
-    """Where pandas is installed, Arrow would load it in each reader, for nothing."""
+    """Hides pandas from Arrow, which would load it in each reader for nothing."""
 
     def find_spec(self, name: str, path: object, target: object = None) -> None:
         if name == "pandas":

@@ -1,4 +1,4 @@
-"""What a reader does with one file, within limits; see `quantis.sandbox.host` for where it comes from.
+"""Read or check one file within limits, in a process that `quantis.sandbox.host` has forked.
 
 A request and an answer, each one JSON object.
 """
@@ -33,7 +33,7 @@ _DISK_ERRORS = {
 
 
 def handle_request(raw_request: bytes) -> bytes:
-    """Read or check the file of a request; what goes wrong with it is part of the answer."""
+    """Read or check the file of a request; its errors are part of the response."""
     request = json.loads(raw_request)
     limits = ReadLimits(**request["limits"])
     apply_limits(limits)

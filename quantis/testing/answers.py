@@ -1,4 +1,4 @@
-"""What the in-memory platform answers with: values, pages, problems."""
+"""Responses of the in-memory platform: values, pages, problems."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ from quantis.types.registry import (
 
 
 class FakeApi:
-    """One team's platform in memory. `setup_secret` opens the setup of the first admin."""
+    """A platform with one team, in memory. `setup_secret` opens the setup of the first admin."""
 
     def __init__(self, *, setup_secret: str = "", token_seconds: int = 600) -> None:
         self.accounts = FakeAccounts(setup_secret, token_seconds)
@@ -64,7 +64,7 @@ class FakeApi:
             except QuantisError as error:
                 return problem(error)
 
-    # What a test sets up
+    # Set up by a test
 
     def add_user(self, user_name: str, password: str, role: Role = Role.viewer) -> User:
         return self.accounts.add_user(user_name, password, role)
@@ -82,7 +82,7 @@ class FakeApi:
         progress: float | None = None,
         result: dict[str, Any] | None = None,
     ) -> None:
-        """Let something happen to a job: a step, or with `state` a change of it."""
+        """Emit an event of a job: a step, or with `state` a change of it."""
         with self._lock:
             self.jobs.emit(job_id, message, state=state, progress=progress, result=result)
 
@@ -165,7 +165,7 @@ class FakeApi:
             raise NotFound(f"there is no forecast {forecast_id!r}")
         return ok(self.forecasts[forecast_id])
 
-    # Inside
+    # Routing
 
     def _route(self, request: httpx.Request) -> httpx.Response:
         path = request.url.path

@@ -30,14 +30,14 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class _Content:
-    """What one version holds: observed records by (series, time), known-future ones, static ones."""
+    """The content of a version: observed records by (series, time), known-future ones, static ones."""
 
     target: dict[tuple[str, datetime], Record] = field(default_factory=dict)
     future: dict[tuple[str, datetime], Record] = field(default_factory=dict)
     static: dict[str, Record] = field(default_factory=dict)
 
     def with_panel(self, panel: Panel) -> _Content:
-        """A later record of the same series and time takes the place of the earlier one."""
+        """Return the content with a panel's records; later ones replace earlier ones of the same series and time."""
         return _Content(
             {**self.target, **{(row[ID], row[DS]): row for row in _rows(panel.target)}},
             {**self.future, **{(row[ID], row[DS]): row for row in _rows(panel.future)}},

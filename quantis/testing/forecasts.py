@@ -29,7 +29,7 @@ History = tuple[list[datetime], list[float]]
 def make_forecast(
     body: ForecastRequest, version: ModelVersion, alias: str | None, datasets: FakeDatasets
 ) -> ForecastResponse:
-    """One entry per requested series, in their order."""
+    """Return an entry per requested series, in their order."""
     as_of = body.as_of or datetime.now(UTC)
     entries = [
         _entry(series, _history(series, version, as_of, datasets), body, version) for series in body.series

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def serving(api: FakeApi) -> Iterator[str]:
-    """The address at which `api` answers while the block runs."""
+    """Yield the address at which `api` answers while the block runs."""
 
     class Handler(BaseHTTPRequestHandler):
         def _respond(self) -> None:

@@ -1,4 +1,4 @@
-"""Jobs of the in-memory platform: nothing runs, a test tells what happens."""
+"""Jobs of the in-memory platform: nothing runs, a test emits its events."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class FakeJobQueue:
         return ok(self._job(job_id))
 
     def get_events(self, request: httpx.Request, job_id: str) -> httpx.Response:
-        """What has been told so far; the stream then ends, and a follower comes again."""
+        """Return the events so far; the stream then ends, and a follower connects again."""
         self._job(job_id)
         last = int(request.headers.get("Last-Event-ID", "0"))
         news = [event for event in self._events[job_id] if event.seq > last]

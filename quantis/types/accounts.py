@@ -67,7 +67,7 @@ class TokenResponse(Frozen):
 
 
 class Session(Frozen):
-    """One sign-in, as its owner sees it."""
+    """A sign-in, as its owner sees it."""
 
     id: str
     created_at: Timestamp

@@ -1,4 +1,4 @@
-"""Who decides what a model's aliases mean and who gets its traffic: the gate alone, or two people."""
+"""Approvals: changes of a model's aliases and traffic, decided by the gate alone or by two people."""
 
 from __future__ import annotations
 

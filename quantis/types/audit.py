@@ -18,7 +18,7 @@ class Outcome(StrEnum):
 
 
 class AuditEvent(Frozen):
-    """One mutating call. `hash` covers it and the event before it."""
+    """A mutating call. `hash` covers it and the event before it."""
 
     seq: int
     id: str
@@ -39,7 +39,7 @@ class AuditEvent(Frozen):
 
 
 class AuditVerdict(Frozen):
-    """What a walk along the whole chain found."""
+    """The result of verifying the whole chain."""
 
     intact: bool
     events: int

@@ -1,4 +1,4 @@
-"""What every type of the API shares."""
+"""Base types of the API."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _as_utc(timestamp: datetime) -> datetime:
 
 
 def _reject_number(value: Any) -> Any:
-    """What stands for a time or a duration is written as one; a number could be seconds or milliseconds."""
+    """Reject numbers as times and durations: they could be seconds or milliseconds."""
     if isinstance(value, int | float) or (isinstance(value, str) and value.strip("+-.0123456789") == ""):
         raise ValueError("a number is no time; write 2024-01-31T12:00:00Z, or PT1H for a duration")
     return value
@@ -52,7 +52,7 @@ def rename_keys(**names: str) -> Callable[[Any], Any]:
 
 
 Timestamp = Annotated[AwareDatetime, BeforeValidator(_reject_number), AfterValidator(_as_utc)]
-"""A point in time with its offset; kept in UTC."""
+"""A point in time with its offset; converted to UTC."""
 
 
 def _format_iso(value: timedelta) -> str:
@@ -84,7 +84,7 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 SeriesId = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 
 Id = Annotated[str, StringConstraints(min_length=1, max_length=64)]
-"""What the platform calls an object that it made."""
+"""The id of an object that the platform created."""
 
 Cell = float | Annotated[str, StringConstraints(max_length=1000)] | None
 """A value of a covariate: a quantity, a category, or missing."""
@@ -113,11 +113,11 @@ _STRICT_CHECKS = (_reject_text, _reject_bool)
 
 
 def _make_strict(schema: Any) -> None:
-    """In place and once: pydantic keeps a model's schema and hands the same one out again."""
+    """Make a schema strict, in place and once: pydantic keeps a model's schema and returns the same one again."""
     if isinstance(schema, dict):
         if schema.get("type") == "function-before" and schema["function"]["function"] in _STRICT_CHECKS:
             return
-        if _is_checked(schema):  # pydantic hands a part out again, to whoever uses it next
+        if _is_checked(schema):  # pydantic returns the same part to its next user
             return
         for part in schema.values():
             _make_strict(part)
@@ -145,7 +145,7 @@ def _check_before(schema: dict[str, Any], check: Callable[[Any], Any]) -> None:
 
 
 class Sent(Frozen):
-    """What a caller sends: a number is a number there, and no text or truth value that would pass for one."""
+    """A request body: numbers must be numbers, not texts or truth values that could be converted."""
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:

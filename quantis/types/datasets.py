@@ -44,7 +44,7 @@ Columns = Annotated[tuple[Column, ...], Field(max_length=512)]
 
 
 class Roles(Sent):
-    """What each covariate is: known in advance, observed as time passes, or fixed per series."""
+    """The roles of covariates: known in advance, observed as time passes, or fixed per series."""
 
     futr_exog: Columns = ()
     hist_exog: Columns = ()
@@ -72,7 +72,7 @@ class Roles(Sent):
 
 
 class DatasetSpec(Sent):
-    """What the owner declares once, when the dataset is created."""
+    """The declaration of a dataset, made once when it is created."""
 
     name: Name
     roles: Roles = Roles()
@@ -103,7 +103,7 @@ class Dataset(DatasetSpec):
 
 
 class CheckReport(Frozen):
-    """What `quantis data check` prints and the check and upload routes return."""
+    """The result of a data check: `quantis data check` prints it, the check and upload routes return it."""
 
     file: str
     outcome: Literal["accept", "accept_with_warning", "reject"]
@@ -115,7 +115,7 @@ class CheckReport(Frozen):
 
 
 class VersionAction(StrEnum):
-    """What made a version."""
+    """The action that made a version."""
 
     upload = "upload"
     append = "append"
@@ -154,7 +154,7 @@ class UploadResult(Frozen):
 
 
 class StoredSeries(Frozen):
-    """One stored series, as known at `as_of`. Values known in advance have times of their own."""
+    """A stored series, as known at `as_of`. Values known in advance have times of their own."""
 
     unique_id: str
     as_of: Timestamp

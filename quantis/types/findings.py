@@ -16,7 +16,7 @@ class Severity(StrEnum):
 
 
 class Finding(Frozen):
-    """One coded result of a data check."""
+    """A coded result of a data check."""
 
     code: str
     severity: Severity

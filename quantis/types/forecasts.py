@@ -1,4 +1,4 @@
-"""Forecasts: what is asked, what is answered."""
+"""Forecast requests and responses."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ForecastMethod(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why an entry does not come from the model."""
+    """The reason why an entry does not come from the model."""
 
     unknown_series = "unknown_series"
     short_history = "short_history"
@@ -36,7 +36,7 @@ class Reason(StrEnum):
 
 
 class SeriesRequest(Sent):
-    """One series: only its id (history from the store), or with its own history."""
+    """A series: only its id (history from the store), or with its own history."""
 
     unique_id: SeriesId
     start: Timestamp | None = Field(default=None, description="Time of y[0], when `ds` is not given.")

@@ -1,4 +1,4 @@
-"""What machines sign in with: API keys of people, and service accounts."""
+"""Credentials of machines: API keys of people, and service accounts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from quantis.types.base import Duration, Frozen, Name, Sent, Timestamp
 
 
 class Scope(StrEnum):
-    """What a key or a service account may do at most; its role must allow it too."""
+    """The most that a key or a service account may do; its role must allow it too."""
 
     read = "read"
     forecast = "forecast"

@@ -1,4 +1,4 @@
-"""How a file is to be read, where its owner knows better than detection."""
+"""Options of reading a file, where its owner knows better than detection."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _one_target_each(names: dict[str, str]) -> dict[str, str]:
 
 
 class ReadOptions(Sent):
-    """What of a file is given rather than detected; nothing given means that all is detected."""
+    """Read options of a file; each one that is absent is detected."""
 
     delimiter: Delimiter | None = Field(default=None, description="What separates the cells of a CSV.")
     decimal: Literal[".", ","] | None = Field(default=None, description="The decimal mark of a CSV.")
@@ -46,7 +46,7 @@ class ReadOptions(Sent):
         return self
 
     def query(self) -> dict[str, str | list[str]]:
-        """What is given, as the parameters of an upload's address."""
+        """Return the options that are set, as query parameters of an upload."""
         params = self.model_dump(exclude_none=True, exclude={"columns", "texts"})
         renames = [f"{old}={new}" for old, new in self.columns.items()]
         return {**params, "column": renames} if renames else params

@@ -10,7 +10,7 @@ from quantis.types.base import Frozen, Number, Sent, Timestamp, rename_keys
 
 
 class LeaderboardRow(Frozen):
-    """One family on the backtest. `skill` is 1 - MASE / MASE of the best seasonal naive."""
+    """A family on the backtest. `skill` is 1 - MASE / MASE of the best seasonal naive."""
 
     rank: int
     model: str
@@ -45,7 +45,7 @@ Dimension = Literal["series", "step", "window", "segment"]
 
 
 class Figures(Frozen):
-    """Every metric of one model on one part of a backtest; null where it is not defined."""
+    """The metrics of a model on a part of a backtest; null where a metric is not defined."""
 
     model: str
     label: str = Field(description="The series, the step from 1 on, the cutoff, or column = value.")
@@ -101,7 +101,7 @@ class ModelVersion(Frozen):
 
 
 class Lineage(Frozen):
-    """What made a model: its code, its libraries, and when. The data is in the task."""
+    """The origin of a model: its code, its libraries, and when. The data is in the task."""
 
     code_version: str = Field(description="The product's version, and the commit where it is known.")
     code_hash: str = Field(description="sha256 over the product's sources.")
@@ -136,7 +136,7 @@ class Share(Sent):
 
 
 class Traffic(Sent):
-    """Who answers requests for a model's name alone: each share its part, the champion the rest."""
+    """Shares of the requests for a model's name alone; the champion has the rest."""
 
     shares: Annotated[tuple[Share, ...], Field(max_length=4)] = ()
 

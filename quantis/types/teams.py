@@ -1,4 +1,4 @@
-"""Teams, what they may use, and what they used."""
+"""Teams, their quotas and their usage."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Limit = int | None
 
 
 class Quota(Sent):
-    """What a team may use at most; null sets no limit."""
+    """The most that a team may use; null sets no limit."""
 
     jobs_at_once: Limit = Field(default=None, ge=0, le=MAX_INTEGER)
     cpu_seconds: Limit = Field(
@@ -25,7 +25,7 @@ class Quota(Sent):
 
 
 class Used(Frozen):
-    """One line of a team's usage."""
+    """A line of a team's usage."""
 
     name: str
     used: float
