@@ -1308,7 +1308,7 @@ export interface components {
         ApprovalState: "pending" | "approved" | "refused" | "withdrawn";
         /**
          * AuditEvent
-         * @description One mutating call. `hash` covers it and the event before it.
+         * @description A mutating call. `hash` covers it and the event before it.
          */
         AuditEvent: {
             /** Seq */
@@ -1362,7 +1362,7 @@ export interface components {
         };
         /**
          * AuditVerdict
-         * @description What a walk along the whole chain found.
+         * @description The result of verifying the whole chain.
          */
         AuditVerdict: {
             /** Intact */
@@ -1586,7 +1586,7 @@ export interface components {
         };
         /**
          * CheckReport
-         * @description What `quantis data check` prints and the check and upload routes return.
+         * @description The result of a data check: `quantis data check` prints it, the check and upload routes return it.
          */
         CheckReport: {
             /** File */
@@ -1794,7 +1794,7 @@ export interface components {
         };
         /**
          * DatasetSpec
-         * @description What the owner declares once, when the dataset is created.
+         * @description The declaration of a dataset, made once when it is created.
          */
         DatasetSpec: {
             /** Name */
@@ -1963,7 +1963,7 @@ export interface components {
         };
         /**
          * Figures
-         * @description Every metric of one model on one part of a backtest; null where it is not defined.
+         * @description The metrics of a model on a part of a backtest; null where a metric is not defined.
          */
         Figures: {
             /** Model */
@@ -1982,7 +1982,7 @@ export interface components {
         };
         /**
          * Finding
-         * @description One coded result of a data check.
+         * @description A coded result of a data check.
          */
         Finding: {
             /** Code */
@@ -2370,7 +2370,7 @@ export interface components {
         };
         /**
          * LeaderboardRow
-         * @description One family on the backtest. `skill` is 1 - MASE / MASE of the best seasonal naive.
+         * @description A family on the backtest. `skill` is 1 - MASE / MASE of the best seasonal naive.
          */
         LeaderboardRow: {
             /** Rank */
@@ -2423,7 +2423,7 @@ export interface components {
         };
         /**
          * Lineage
-         * @description What made a model: its code, its libraries, and when. The data is in the task.
+         * @description The origin of a model: its code, its libraries, and when. The data is in the task.
          */
         Lineage: {
             /**
@@ -2839,7 +2839,7 @@ export interface components {
         };
         /**
          * Quota
-         * @description What a team may use at most; null sets no limit.
+         * @description The most that a team may use; null sets no limit.
          */
         Quota: {
             /** Jobs At Once */
@@ -2861,7 +2861,7 @@ export interface components {
         };
         /**
          * ReadOptions
-         * @description What of a file is given rather than detected; nothing given means that all is detected.
+         * @description Read options of a file; each one that is absent is detected.
          */
         ReadOptions: {
             /**
@@ -2911,7 +2911,7 @@ export interface components {
         };
         /**
          * Reason
-         * @description Why an entry does not come from the model.
+         * @description The reason why an entry does not come from the model.
          * @enum {string}
          */
         Reason: "unknown_series" | "short_history" | "no_history" | "missing_future" | "model_failed";
@@ -2951,7 +2951,7 @@ export interface components {
         Role: "viewer" | "analyst" | "ml_engineer" | "admin";
         /**
          * Roles
-         * @description What each covariate is: known in advance, observed as time passes, or fixed per series.
+         * @description The roles of covariates: known in advance, observed as time passes, or fixed per series.
          */
         Roles: {
             /**
@@ -2978,7 +2978,7 @@ export interface components {
         };
         /**
          * Scope
-         * @description What a key or a service account may do at most; its role must allow it too.
+         * @description The most that a key or a service account may do; its role must allow it too.
          * @enum {string}
          */
         Scope: "read" | "forecast" | "data" | "jobs" | "models" | "audit";
@@ -3027,7 +3027,7 @@ export interface components {
         };
         /**
          * SeriesRequest
-         * @description One series: only its id (history from the store), or with its own history.
+         * @description A series: only its id (history from the store), or with its own history.
          */
         SeriesRequest: {
             /** Unique Id */
@@ -3123,7 +3123,7 @@ export interface components {
         };
         /**
          * Session
-         * @description One sign-in, as its owner sees it.
+         * @description A sign-in, as its owner sees it.
          */
         Session: {
             /** Id */
@@ -3205,7 +3205,7 @@ export interface components {
         };
         /**
          * StoredSeries
-         * @description One stored series, as known at `as_of`. Values known in advance have times of their own.
+         * @description A stored series, as known at `as_of`. Values known in advance have times of their own.
          */
         StoredSeries: {
             /** Unique Id */
@@ -3355,7 +3355,7 @@ export interface components {
         };
         /**
          * Traffic
-         * @description Who answers requests for a model's name alone: each share its part, the champion the rest.
+         * @description Shares of the requests for a model's name alone; the champion has the rest.
          */
         Traffic: {
             /**
@@ -3600,7 +3600,7 @@ export interface components {
         };
         /**
          * Used
-         * @description One line of a team's usage.
+         * @description A line of a team's usage.
          */
         Used: {
             /** Name */
@@ -3657,7 +3657,7 @@ export interface components {
         };
         /**
          * VersionAction
-         * @description What made a version.
+         * @description The action that made a version.
          * @enum {string}
          */
         VersionAction: "upload" | "append" | "delete" | "restore";
