@@ -1,4 +1,4 @@
-"""Turns a forecast request into what models take, and what they say into the answer."""
+"""Histories and quantiles of a forecast request, checked and turned into what models take."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from quantis.panel import DS, ID, TIMESTAMP, Panel, Snapshot, Task, Y, times_of,
 from quantis.types.arrays import Times
 from quantis.types.forecasts import ForecastRequest, SeriesRequest
 
-MOST_STEPS = 100_000
+MAX_STEPS = 100_000
 _LATEST = np.datetime64("2262-01-01", "us")
 
 
-def wanted_quantiles(request: ForecastRequest, task: Task) -> tuple[float, ...]:
-    """The quantiles asked for; InvalidInput for one beyond those that the model was trained for."""
+def requested_quantiles(request: ForecastRequest, task: Task) -> tuple[float, ...]:
+    """Return the requested quantiles, sorted; InvalidInput outside the range that the model was trained for."""
     if request.level is not None:
         tails = sorted({round(side, 6) for level in request.level for side in _tails(level)} | {0.5})
-        asked: Sequence[float] = tails
+        quantiles: Sequence[float] = tails
     else:
-        asked = sorted(set(request.quantiles)) if request.quantiles else task.quantiles
+        quantiles = sorted(set(request.quantiles)) if request.quantiles else task.quantiles
     low, high = min(task.quantiles), max(task.quantiles)
-    for quantile in asked:
+    for quantile in quantiles:
         if not low <= quantile <= high:
             raise InvalidInput(
                 f"quantile {quantile:g} is outside what the model was trained for ({low:g} to {high:g}); "
                 "ask for less, or train with more quantiles"
             )
-    return tuple(asked)
+    return tuple(quantiles)
 
 
-def start_of(series: SeriesRequest, task: Task) -> np.datetime64 | None:
-    """When the forecast of a series without a value is to begin; InvalidInput where it would pass the year 2261."""
+def forecast_start(series: SeriesRequest, task: Task) -> np.datetime64 | None:
+    """Return the first step of a forecast for a series without values; InvalidInput past the year 2261."""
     if series.start is None:
         return None
     start = to_datetime64(series.start)
@@ -55,9 +55,10 @@ def _tails(level: float) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class RequestHistory:
-    """A series that brings its history; covariates that it lacks come from `stored` where there are any.
+    """A requested series that brings its own history.
 
-    `steps` are asked for: known-future covariates are needed for these, not for the model's whole horizon.
+    Covariates that it lacks come from `stored`. Known-future covariates are needed for the `steps` requested,
+    not for the model's whole horizon.
     """
 
     request: SeriesRequest
@@ -66,39 +67,40 @@ class RequestHistory:
     steps: int
 
     def snapshot(self) -> Snapshot | None:
-        """Its snapshot; None without a single row. InvalidInput when its times do not fit the frequency."""
+        """Return its snapshot, None without a row; InvalidInput when its times do not fit the frequency."""
         times = self._times()
         if len(times) == 0:
             return None
         frequency = self.task.frequency
-        places = frequency.steps_between(times[0], times)
-        if np.any(places < 0) or np.any(np.diff(places) <= 0):
+        positions = frequency.steps_between(times[0], times)
+        if np.any(positions < 0) or np.any(np.diff(positions) <= 0):
             raise InvalidInput(
                 f"series {self.request.unique_id!r}: its times do not rise in steps of {frequency.alias}; "
                 "send them sorted, once each, on the grid"
             )
-        ahead = frequency.after(times[-1], self.task.h)
-        if places[-1] >= MOST_STEPS or ahead[-1] >= _LATEST:
+        horizon = frequency.after(times[-1], self.task.h)
+        if positions[-1] >= MAX_STEPS or horizon[-1] >= _LATEST:
             raise InvalidInput(
-                f"series {self.request.unique_id!r}: its times span {places[-1] + 1} steps up to {times[-1]}; "
-                f"send at most {MOST_STEPS}, and none whose forecast would pass the year 2261"
+                f"series {self.request.unique_id!r}: its times span {positions[-1] + 1} steps up to {times[-1]}; "
+                f"send at most {MAX_STEPS}, and none whose forecast would pass the year 2261"
             )
         grid = frequency.grid(times[0], times[-1])
+        # Cells of steps that the request leaves out are null: histories need not be gapless.
         history = {
             ID: self._ids(len(grid)),
             DS: timestamps(grid),
-            Y: self._spread(Y, self.request.y or [], places, grid),
+            Y: self._on_grid(Y, self.request.y or [], positions, grid),
         }
         for name in self.task.roles.hist_exog:
             values = self.request.hist_exog.get(name)
             history[name] = (
-                self._spread(name, self._checked(name, values, len(times)), places, grid)
+                self._on_grid(name, self._checked(name, values, len(times)), positions, grid)
                 if values is not None
                 else self._from_store("target", name, grid)
             )
-        future: dict[str, Any] = {ID: self._ids(len(ahead)), DS: timestamps(ahead)}
+        future: dict[str, Any] = {ID: self._ids(len(horizon)), DS: timestamps(horizon)}
         for name in self.task.roles.futr_exog:
-            history[name], future[name] = self._known_future(name, times, places, grid, ahead)
+            history[name], future[name] = self._known_future(name, times, positions, grid, horizon)
         return Snapshot(pa.table(history), pa.table(future), self._static())
 
     def _times(self) -> Times:
@@ -106,24 +108,24 @@ class RequestHistory:
         if not request.y:
             return np.zeros(0, "datetime64[us]")
         if request.ds is not None:
-            return np.array([to_datetime64(moment) for moment in request.ds], "datetime64[us]")
+            return np.array([to_datetime64(timestamp) for timestamp in request.ds], "datetime64[us]")
         assert request.start is not None
         start = to_datetime64(request.start)
         return self.task.frequency.range(start, len(request.y))
 
     def _known_future(
-        self, name: str, times: Times, places: Any, grid: Times, ahead: Times
+        self, name: str, times: Times, positions: Any, grid: Times, horizon: Times
     ) -> tuple[pa.Array, pa.Array]:
         values = self.request.futr_exog.get(name)
         if values is None:
-            return self._from_store("future", name, grid), self._from_store("future", name, ahead)
-        for steps in (len(ahead), self.steps):
-            rest = [None] * (len(ahead) - steps)  # not asked for
+            return self._from_store("future", name, grid), self._from_store("future", name, horizon)
+        for steps in (len(horizon), self.steps):
+            padding = [None] * (len(horizon) - steps)  # beyond the steps requested
             if len(values) == len(times) + steps:
-                past = self._spread(name, values[: len(times)], places, grid)
-                return past, self._typed(name, [*values[len(times) :], *rest])
+                history = self._on_grid(name, values[: len(times)], positions, grid)
+                return history, self._typed(name, [*values[len(times) :], *padding])
             if len(values) == steps:
-                return self._from_store("future", name, grid), self._typed(name, [*values, *rest])
+                return self._from_store("future", name, grid), self._typed(name, [*values, *padding])
         raise InvalidInput(
             f"series {self.request.unique_id!r}: {name} has {len(values)} values and needs {self.steps}, "
             f"or {len(times) + self.steps} with its history"
@@ -139,11 +141,11 @@ class RequestHistory:
     def _ids(self, count: int) -> pa.Array:
         return pa.array([self.request.unique_id] * count, pa.string())
 
-    def _spread(self, name: str, values: Sequence[Any], places: Any, grid: Times) -> pa.Array:
-        spread: list[Any] = [None] * len(grid)
-        for place, value in zip(places.tolist(), values, strict=True):
-            spread[place] = value
-        return self._typed(name, spread)
+    def _on_grid(self, name: str, values: Sequence[Any], positions: Any, grid: Times) -> pa.Array:
+        cells: list[Any] = [None] * len(grid)
+        for position, value in zip(positions.tolist(), values, strict=True):
+            cells[position] = value
+        return self._typed(name, cells)
 
     def _typed(self, name: str, values: Sequence[Any]) -> pa.Array:
         kind = pa.string() if name in self.task.roles.categorical else pa.float64()
@@ -158,8 +160,8 @@ class RequestHistory:
         table = getattr(self.stored, group) if self.stored else None
         if table is None or name not in table.column_names:
             return self._typed(name, [None] * len(times))
-        known = dict(zip(times_of(table[DS]).tolist(), table[name].to_pylist(), strict=True))
-        return self._typed(name, [known.get(moment) for moment in times.tolist()])
+        values = dict(zip(times_of(table[DS]).tolist(), table[name].to_pylist(), strict=True))
+        return self._typed(name, [values.get(timestamp) for timestamp in times.tolist()])
 
     def _static(self) -> pa.Table:
         stored = self.stored.static.to_pylist() if self.stored and self.stored.static.num_rows else [{}]
@@ -170,24 +172,23 @@ class RequestHistory:
         return pa.table(columns)
 
 
-def join(snapshots: Sequence[Snapshot]) -> Snapshot:
-    """Snapshots of different series as one, sorted by id."""
-    order = [(ID, "ascending"), (DS, "ascending")]
-    return Snapshot(
-        history=pa.concat_tables([one.history for one in snapshots], promote_options="default").sort_by(
-            order
-        ),
-        future=pa.concat_tables([one.future for one in snapshots], promote_options="default").sort_by(order),
-        static=pa.concat_tables([one.static for one in snapshots], promote_options="default").sort_by(ID),
-    )
+def concat_snapshots(snapshots: Sequence[Snapshot]) -> Snapshot:
+    """Concatenate snapshots of different series, sorted by id and time."""
+    by_time = [(ID, "ascending"), (DS, "ascending")]
+    history = pa.concat_tables([item.history for item in snapshots], promote_options="default")
+    future = pa.concat_tables([item.future for item in snapshots], promote_options="default")
+    static = pa.concat_tables([item.static for item in snapshots], promote_options="default")
+    return Snapshot(history.sort_by(by_time), future.sort_by(by_time), static.sort_by(ID))
 
 
-def only(panel: Panel | None, unique_id: str) -> Panel | None:
-    """One series of a panel."""
+def select_series(panel: Panel | None, unique_id: str) -> Panel | None:
+    """Return one series of a panel."""
     if panel is None:
         return None
-    mine = pc.field(ID) == unique_id
-    return Panel(panel.target.filter(mine), panel.future.filter(mine), panel.static.filter(mine))
+    is_series = pc.field(ID) == unique_id
+    return Panel(
+        panel.target.filter(is_series), panel.future.filter(is_series), panel.static.filter(is_series)
+    )
 
 
 def empty_snapshot(task: Task) -> Snapshot:

@@ -1,4 +1,4 @@
-"""What was looked up last: for a moment anyhow, and for longer while looking fails."""
+"""A cache that goes on serving the last value while its source does not answer."""
 
 from __future__ import annotations
 
@@ -15,27 +15,31 @@ log = logging.getLogger("quantis.forecaster")
 
 
 class StaleCache(Generic[Value]):
-    """Values by key, looked up anew after `fresh` seconds; each holds for `seconds` in an outage."""
+    """Values by key, loaded again after `fresh_seconds`, served for `outage_seconds` while loading fails."""
 
-    def __init__(self, seconds: float, fresh: float = 0.0) -> None:
-        self._seconds, self._fresh = seconds, fresh
-        self._known: dict[Hashable, tuple[float, Value]] = {}
+    def __init__(self, outage_seconds: float, fresh_seconds: float = 0.0) -> None:
+        self._outage_seconds, self._fresh_seconds = outage_seconds, fresh_seconds
+        self._entries: dict[Hashable, tuple[float, Value]] = {}
         self._lock = threading.Lock()
 
-    def get(self, key: Hashable, look: Callable[[], Value]) -> Value:
-        """What `look` finds; in an outage what it found last. An error that is an answer goes through."""
+    def get(self, key: Hashable, load: Callable[[], Value]) -> Value:
+        """Return what `load` returns, or its last value in an outage.
+
+        An error that is an answer (NotFound, InvalidInput, ...) goes through: only Unavailable, and errors
+        that are no QuantisError, count as an outage.
+        """
         with self._lock:
-            at, last = self._known.get(key, (float("-inf"), None))
-        if last is not None and time.monotonic() - at <= self._fresh:
+            loaded_at, last = self._entries.get(key, (float("-inf"), None))
+        if last is not None and time.monotonic() - loaded_at <= self._fresh_seconds:
             return last
         try:
-            found = look()
+            value = load()
         except Exception as error:
-            answered = isinstance(error, QuantisError) and not isinstance(error, Unavailable)
-            if answered or last is None or time.monotonic() - at > self._seconds:
+            is_answer = isinstance(error, QuantisError) and not isinstance(error, Unavailable)
+            if is_answer or last is None or time.monotonic() - loaded_at > self._outage_seconds:
                 raise
             log.warning("going on with what was known last: %s", error)
             return last
         with self._lock:
-            self._known[key] = (time.monotonic(), found)
-        return found
+            self._entries[key] = (time.monotonic(), value)
+        return value

@@ -6,7 +6,7 @@ import pytest
 
 from quantis.types.accounts import Role
 from quantis.types.registry import Share, Traffic
-from serve.forecasting.traffic_split import drawn
+from serve.forecasting.traffic_split import version_for
 from tests.serve.api_under_test import PASSED, PASSWORD
 
 ADDRESS = "/v1/models/demand/traffic"
@@ -17,8 +17,9 @@ BODY = {"series": [{"unique_id": "JFK/B6"}]}
 @pytest.fixture
 def two(world, monkeypatch, folder, template):
     """A champion and another version that passed the gate; its number is `second`."""
-    monkeypatch.setattr("serve.forecasting.engine.ALIAS_SECONDS", -1.0)
-    world.forecaster.engine._traffic._fresh = world.forecaster.engine._versions._fresh = -1.0
+    monkeypatch.setattr("serve.forecasting.routing.ALIAS_SECONDS", -1.0)
+    router = world.forecaster.engine.router
+    router._traffic._fresh_seconds = router._versions._fresh_seconds = -1.0
     found = world.registry.publish("demand", template / "bundle", metrics={"mase": 0.4}, gate=PASSED)
     world.second = found.version
     yield world
@@ -107,10 +108,10 @@ def test_when_many_series_ask_then_each_share_gets_its_part_and_keeps_whom_it_ha
     keys = [f"default/demand/s{number}" for number in range(20_000)]
     small = Traffic(shares=(Share(version=2, percent=10), Share(version=3, percent=5)))
     large = Traffic(shares=(Share(version=2, percent=25),))
-    versions = [drawn(small, key) for key in keys]
-    assert versions == [drawn(small, key) for key in keys]
+    versions = [version_for(small, key) for key in keys]
+    assert versions == [version_for(small, key) for key in keys]
     assert 0.09 < versions.count(2) / len(keys) < 0.11
     assert 0.04 < versions.count(3) / len(keys) < 0.06
-    grown = {key for key in keys if drawn(large, key) == 2}
+    grown = {key for key in keys if version_for(large, key) == 2}
     assert {key for key, version in zip(keys, versions, strict=True) if version == 2} < grown
-    assert {drawn(Traffic(), key) for key in keys} == {None}
+    assert {version_for(Traffic(), key) for key in keys} == {None}
