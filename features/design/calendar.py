@@ -1,4 +1,4 @@
-"""Calendar features: what a wall clock in the panel's time zone shows."""
+"""Calendar features by the local time of the panel's time zone."""
 
 from __future__ import annotations
 
@@ -13,69 +13,76 @@ import numpy.typing as npt
 
 from quantis.errors import InvalidInput
 from quantis.panel import Task
-from quantis.types.arrays import Floats, Times
+from quantis.types.arrays import Floats, Integers, Mask, Times
 
 CalendarField = Literal["minute", "hour", "weekday", "day", "month", "day_of_year", "is_holiday"]
 
 _DAY = np.timedelta64(1, "D")
-_OF_A_DAY = frozenset({"s", "min", "h"})
+_INTRADAY = frozenset({"s", "min", "h"})
 
 
 def calendar_features(times: Times, fields: Sequence[CalendarField], task: Task) -> dict[str, Floats]:
-    """One column per field, in the task's zone; weekday 0 is Monday. Shape as `times`, each.
+    """Return one column per field, in the task's zone; weekday 0 is Monday. Shape as `times`, each.
 
-    Stamps of days and longer steps are dates, not moments: no zone moves them.
+    The `ds` of days and longer steps are dates, not points in time: no zone moves them.
     """
-    distinct, place = np.unique(times, return_inverse=True)
-    of_a_day = task.frequency.unit in _OF_A_DAY
-    wall = local_times(distinct, task.time_zone) if of_a_day else distinct
-    return {field: _field(wall, field, task)[place] for field in fields}
+    distinct, indices = np.unique(times, return_inverse=True)
+    wall = _wall_times(distinct, task)
+    return {field: _field(wall, field, task)[indices] for field in fields}
 
 
 def country_holidays(times: Times, country: str, task: Task) -> Floats:
-    """1 where the day is a public holiday of the country (ISO code) by the task's clock. Shape as `times`, sorted."""
-    wall = local_times(times, task.time_zone) if task.frequency.unit in _OF_A_DAY else times
-    return _is_holiday(wall.astype("datetime64[D]"), country).astype(np.float64)
+    """Return 1 where the local day is a public holiday of the country (ISO code). Shape as `times`, sorted."""
+    return _is_holiday(_wall_times(times, task).astype("datetime64[D]"), country).astype(np.float64)
 
 
 def clock_days_before(times: Times, days: int, task: Task) -> Times:
-    """The moments when the task's clock showed the same time `days` days before. Shape as `times`.
+    """Return the times when the task's clock showed the same `days` days before. Shape as `times`.
 
     A time that the clock skipped is taken as if it had not moved, so an hour later; of one that it
     showed twice, the first.
     """
-    if task.frequency.unit not in _OF_A_DAY:
+    if task.frequency.unit not in _INTRADAY:
         return times - days * _DAY
     wall = local_times(times, task.time_zone) - days * _DAY
-    return _moments_of(wall, task.time_zone)
+    return _to_utc(wall, task.time_zone)
 
 
-def fourier(ticks: npt.NDArray[np.int64], period: float, order: int) -> list[Floats]:
-    """Sine and cosine of each of `order` waves of a season of `period` steps. Shape as `ticks`, each."""
-    turns = np.fmod(ticks.astype(np.float64), period) / period
-    return [wave(2.0 * np.pi * k * turns) for k in range(1, order + 1) for wave in (np.sin, np.cos)]
+def fourier(step_index: Integers, period: float, order: int) -> list[Floats]:
+    """Return sine and cosine of each of `order` waves of a season of `period` steps. Shape as `step_index`, each."""
+    phase = np.fmod(step_index.astype(np.float64), period) / period
+    columns: list[Floats] = []
+    for k in range(1, order + 1):
+        columns += [np.sin(2.0 * np.pi * k * phase), np.cos(2.0 * np.pi * k * phase)]
+    return columns
 
 
-def _moments_of(wall: Times, time_zone: str) -> Times:
-    """The UTC moments of wall times; the inverse of `local_times`. Shape as `wall`."""
+def _wall_times(times: Times, task: Task) -> Times:
+    """Return local times, dates as they are. Shape as `times`."""
+    return local_times(times, task.time_zone) if task.frequency.unit in _INTRADAY else times
+
+
+def _to_utc(wall: Times, time_zone: str) -> Times:
+    """Return the UTC times of local ones; the inverse of `local_times`. Shape as `wall`."""
     zone = _zone(time_zone)
-    days, place = np.unique(wall.astype("datetime64[D]"), return_inverse=True)
-    before, after = _offsets(days - _DAY, zone), _offsets(days + 2 * _DAY, zone)
-    offsets = before[place]
-    changing = (before != after)[place]
-    shown = [datetime.fromisoformat(str(moment)).replace(tzinfo=zone) for moment in wall[changing]]
-    offsets[changing] = np.array([moment.utcoffset() for moment in shown], dtype="timedelta64[us]")
-    moments: Times = wall - offsets
-    return moments
+    days, day_of = np.unique(wall.astype("datetime64[D]"), return_inverse=True)
+    # Only times near a change of the offset are looked up one by one.
+    previous, following = _offsets(days - _DAY, zone), _offsets(days + 2 * _DAY, zone)
+    offsets = previous[day_of]
+    changing = (previous != following)[day_of]
+    local = [datetime.fromisoformat(str(time)).replace(tzinfo=zone) for time in wall[changing]]
+    offsets[changing] = np.array([time.utcoffset() for time in local], dtype="timedelta64[us]")
+    times: Times = wall - offsets
+    return times
 
 
 def local_times(times: Times, time_zone: str) -> Times:
-    """Wall times of UTC moments. Shape as `times`."""
+    """Return the local times of UTC ones. Shape as `times`."""
     zone = _zone(time_zone)
-    days, place = np.unique(times.astype("datetime64[D]"), return_inverse=True)
+    days, day_of = np.unique(times.astype("datetime64[D]"), return_inverse=True)
     at_start, at_end = _offsets(days, zone), _offsets(days + _DAY, zone)
-    offsets = at_start[place]
-    changing = (at_start != at_end)[place]
+    offsets = at_start[day_of]
+    changing = (at_start != at_end)[day_of]
     offsets[changing] = _offsets(times[changing], zone)
     wall: Times = times + offsets
     return wall
@@ -102,7 +109,7 @@ def _field(wall: Times, field: CalendarField, task: Task) -> Floats:
     return numbers
 
 
-def _is_holiday(days: Times, country: str | None) -> npt.NDArray[np.bool_]:
+def _is_holiday(days: Times, country: str | None) -> Mask:
     if country is None or len(days) == 0:
         return np.zeros(len(days), dtype=bool)
     years = days[[0, -1]].astype("datetime64[Y]").astype(np.int64) + 1970
@@ -132,8 +139,8 @@ def _zone(name: str) -> ZoneInfo:
         ) from error
 
 
-def _offsets(moments: npt.NDArray[Any], zone: ZoneInfo) -> npt.NDArray[np.timedelta64]:
-    """The zone's offset from UTC at each moment. Shape as `moments`."""
-    seconds = moments.astype("datetime64[s]").astype(np.int64).tolist()
+def _offsets(times: npt.NDArray[Any], zone: ZoneInfo) -> npt.NDArray[np.timedelta64]:
+    """Return the zone's offset from UTC at each time. Shape as `times`."""
+    seconds = times.astype("datetime64[s]").astype(np.int64).tolist()
     aware = (datetime.fromtimestamp(second, UTC).astimezone(zone) for second in seconds)
-    return np.array([moment.utcoffset() for moment in aware], dtype="timedelta64[us]")
+    return np.array([time.utcoffset() for time in aware], dtype="timedelta64[us]")

@@ -1,4 +1,4 @@
-"""From a snapshot to the design frame: one pure function for training, backtests and requests.
+"""The design frame of a snapshot: one pure function for training, backtests and requests.
 
 Direct forecasting: the row of time t holds nothing of y or an observed covariate after t - h, so
 that one frame serves every step of the horizon. Known-future and static values are taken at t.
@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, model_validator
@@ -22,12 +21,12 @@ from features.design.calendar import (
     country_holidays,
     fourier,
 )
-from features.design.row_layout import RowLayout, TimeIndex, step_indices, whole
+from features.design.row_layout import RowLayout, TimeIndex, single_chunk, step_indices
 from features.rolling.dispatch import operations, run
 from features.rolling.terms import ClockLag, Fourier, Lag, LagTransform, Rolling, Term, TrailingWindow
 from quantis.errors import InvalidInput
 from quantis.panel import DS, ID, TIMESTAMP, Snapshot, Task, Y, timestamps
-from quantis.types.arrays import Floats, Times
+from quantis.types.arrays import Floats, Mask, Times
 from quantis.types.base import Frozen
 
 _CALENDARS: dict[str, tuple[CalendarField, ...]] = {
@@ -48,7 +47,7 @@ _CALENDARS: dict[str, tuple[CalendarField, ...]] = {
 
 
 class FeatureSpec(Frozen):
-    """Which columns a design frame has; kept with the model so that requests get the same ones."""
+    """The columns of a design frame; stored with the model so that requests get the same ones."""
 
     h: int = Field(ge=1)
     lags: tuple[int, ...] = ()
@@ -59,16 +58,16 @@ class FeatureSpec(Frozen):
     hist: tuple[str, ...] = ()
     hist_lags: tuple[int, ...] = ()
     categories: dict[str, tuple[str, ...]] = Field(
-        default={}, description="Per categorical covariate its values; a code is the place in this list."
+        default={}, description="Per categorical covariate its values; a code is the index in this list."
     )
-    terms: tuple[Term, ...] = Field(default=(), description="More columns: one of y, hist, futr by a window.")
+    terms: tuple[Term, ...] = Field(default=(), description="Lag transforms of y, hist or futr columns.")
     fourier: tuple[Fourier, ...] = ()
     holidays: tuple[str, ...] = Field(
         default=(), description="Countries, by ISO code, beside the task's own."
     )
 
     @model_validator(mode="after")
-    def _nothing_of_the_horizon(self) -> FeatureSpec:
+    def _check_no_leak(self) -> FeatureSpec:
         for lag in self.lags + self.hist_lags:
             if lag < self.h:
                 raise ValueError(
@@ -79,43 +78,40 @@ class FeatureSpec(Frozen):
                 raise ValueError(f"column {term.column!r} is not y, hist or futr of the spec; add it to one")
             if term.window.min_offset < self.h and term.column not in self.futr:
                 raise ValueError(
-                    f"{term.names[0]!r} reaches to {term.window.min_offset} steps before, nearer than the horizon "
-                    f"{self.h}, and would leak; use {self.h} or more"
+                    f"{term.names[0]!r} reaches to {term.window.min_offset} steps before, nearer than the "
+                    f"horizon {self.h}, and would leak; use {self.h} or more"
                 )
         return self
 
     def lag_transforms(self) -> dict[str, list[tuple[LagTransform, tuple[str, ...]]]]:
-        """Per source column the windows that look at it, each with the names of its columns."""
-        found: dict[str, list[tuple[LagTransform, tuple[str, ...]]]] = {}
+        """Return the lag transforms per source column, each with the names of its columns."""
+        transforms: dict[str, list[tuple[LagTransform, tuple[str, ...]]]] = {}
         for lag in self.lags:
-            found.setdefault(Y, []).append((Lag(steps=lag), (f"y_lag{lag}",)))
-        for one in self.rolling:
-            last = TrailingWindow(offset=self.h, window=one.window, statistics=one.statistics)
-            found.setdefault(Y, []).append((last, tuple(f"y_{name}{one.window}" for name in one.statistics)))
+            transforms.setdefault(Y, []).append((Lag(steps=lag), (f"y_lag{lag}",)))
+        for rolling in self.rolling:
+            window = TrailingWindow(offset=self.h, window=rolling.window, statistics=rolling.statistics)
+            names = tuple(f"y_{name}{rolling.window}" for name in rolling.statistics)
+            transforms.setdefault(Y, []).append((window, names))
         for column in self.hist:
-            named = [(Lag(steps=lag), (f"hist_{column}_lag{lag}",)) for lag in self.hist_lags]
-            found.setdefault(column, []).extend(named)
+            lags = [(Lag(steps=lag), (f"hist_{column}_lag{lag}",)) for lag in self.hist_lags]
+            transforms.setdefault(column, []).extend(lags)
         for term in self.terms:
-            found.setdefault(term.column, []).append((term.window, term.names))
-        return found
+            transforms.setdefault(term.column, []).append((term.window, term.names))
+        return transforms
 
     @property
     def context_length(self) -> int:
-        """Steps of history from which the features of the horizon come out as from the whole."""
-        return (
-            max(
-                [window.context_length for one in self.lag_transforms().values() for window, _ in one],
-                default=1,
-            )
-            or 1
-        )
+        """Steps of history from which the features of the horizon equal those from the whole history."""
+        by_column = self.lag_transforms().values()
+        contexts = [transform.context_length for transforms in by_column for transform, _ in transforms]
+        return max(contexts, default=1) or 1
 
     @property
     def names(self) -> tuple[str, ...]:
         """The feature columns, in order."""
         return (
             *(f"y_lag{lag}" for lag in self.lags),
-            *(f"y_{name}{one.window}" for one in self.rolling for name in one.statistics),
+            *(f"y_{name}{rolling.window}" for rolling in self.rolling for name in rolling.statistics),
             *(f"hist_{column}_lag{lag}" for column in self.hist for lag in self.hist_lags),
             *(f"futr_{column}" for column in self.futr),
             *(f"stat_{column}" for column in self.static),
@@ -128,20 +124,22 @@ class FeatureSpec(Frozen):
     @property
     def categorical(self) -> tuple[str, ...]:
         """The feature columns that hold codes, not quantities."""
+        hist = [column for column in self.hist if column in self.categories]
         return (
-            *(f"hist_{c}_lag{lag}" for c in self.hist if c in self.categories for lag in self.hist_lags),
+            *(f"hist_{column}_lag{lag}" for column in hist for lag in self.hist_lags),
             *(f"futr_{column}" for column in self.futr if column in self.categories),
             *(f"stat_{column}" for column in self.static if column in self.categories),
         )
 
 
 def default_spec(task: Task, snapshot: Snapshot | None = None) -> FeatureSpec:
-    """Lags and windows from h and the seasons; categories from the snapshot, needed when there are any."""
+    """Return lags and windows from h and the seasons; categories from the snapshot, needed if there are any."""
     h, seasons = task.h, task.season_lengths
     lags = {h, h + 1, h + 2}
-    for place, season in enumerate(seasons):
-        first = -(-h // season)
-        lags |= {season * (first + more) for more in range(3 if place == 0 else 2)}
+    for index, season in enumerate(seasons):
+        first_season = -(-h // season)  # the latest one that is known for all of the horizon
+        count = 3 if index == 0 else 2
+        lags |= {season * (first_season + number) for number in range(count)}
     windows = [season for season in seasons if season > 1] or [4]
     fields = _CALENDARS[task.frequency.unit]
     if task.holidays is not None and "weekday" in fields:
@@ -160,45 +158,46 @@ def default_spec(task: Task, snapshot: Snapshot | None = None) -> FeatureSpec:
 
 
 def learn_categories(spec: FeatureSpec, task: Task, snapshot: Snapshot) -> FeatureSpec:
-    """The spec with each categorical covariate's values as they occur in the snapshot, sorted."""
-    found: dict[str, tuple[str, ...]] = {}
+    """Return the spec with each categorical covariate's values as they occur in the snapshot, sorted."""
+    categories: dict[str, tuple[str, ...]] = {}
     for column in task.roles.categorical:
-        tables = [t for t in (snapshot.history, snapshot.future, snapshot.static) if column in t.column_names]
-        values = {value for table in tables for value in pc.unique(table[column]).to_pylist()}
-        found[column] = tuple(sorted(str(value) for value in values if value is not None))
-    return spec.model_copy(update={"categories": found})
+        values = set()
+        for table in (snapshot.history, snapshot.future, snapshot.static):
+            if column in table.column_names:
+                values |= set(pc.unique(table[column]).to_pylist())
+        categories[column] = tuple(sorted(str(value) for value in values if value is not None))
+    return spec.model_copy(update={"categories": categories})
 
 
 def design(snapshot: Snapshot, task: Task, spec: FeatureSpec) -> pa.Table:
-    """`unique_id, ds, y` and one float64 column per feature, for every step of history and horizon.
+    """Return `unique_id, ds, y` and one float64 column per feature, for each step of history and horizon.
 
     Sorted by `unique_id, ds`; a series' horizon follows its history, with null y. A missing feature
-    is NaN; a category is its code, NaN when it was not seen in training. What needs no copy is the
-    snapshot's own memory; the columns that are computed lie in one block.
+    is NaN; a category is its code, NaN when it was not seen in training. Columns that need no copy are
+    the snapshot's own memory; those that are computed lie in one block.
     """
-    rows = _Rows.of(snapshot, task, spec)
+    rows = _Rows.from_snapshot(snapshot, task, spec)
     computed = [name for name in spec.names if not name.startswith(("futr_", "stat_"))]
-    block = rows.block(computed)
-    given = {f"futr_{column}": rows.numbers(column) for column in spec.futr}
-    given |= {f"stat_{column}": rows.static(column) for column in spec.static}
-    columns = given | dict(zip(computed, block, strict=True))
+    columns = dict(zip(computed, rows.compute(computed), strict=True))
+    columns |= {f"futr_{column}": rows.numbers(column) for column in spec.futr}
+    columns |= {f"stat_{column}": rows.static(column) for column in spec.static}
     return pa.table(
         {
             ID: rows.ids(),
-            DS: rows.stamps(),
+            DS: rows.ds(),
             Y: rows.target(),
             **{name: pa.array(columns[name]) for name in spec.names},
         }
     )
 
 
-def horizon_rows(snapshot: Snapshot) -> npt.NDArray[np.bool_]:
-    """Which rows of the snapshot's design frame are to forecast. Shape [rows]."""
+def horizon_rows(snapshot: Snapshot) -> Mask:
+    """Return True for the rows of the snapshot's design frame that are to forecast. Shape [rows]."""
     layout = RowLayout.from_snapshot(snapshot)
     if layout.order is None:
         return np.zeros(layout.rows, dtype=bool)
-    ahead: npt.NDArray[np.bool_] = layout.order >= snapshot.history.num_rows
-    return ahead
+    in_horizon: Mask = layout.order >= snapshot.history.num_rows
+    return in_horizon
 
 
 @dataclass(frozen=True)
@@ -210,109 +209,111 @@ class _Rows:
     spec: FeatureSpec
     layout: RowLayout
     times: Times  # [rows]
-    moments: TimeIndex
+    time_index: TimeIndex
 
     @classmethod
-    def of(cls, snapshot: Snapshot, task: Task, spec: FeatureSpec) -> _Rows:
+    def from_snapshot(cls, snapshot: Snapshot, task: Task, spec: FeatureSpec) -> _Rows:
         layout = RowLayout.from_snapshot(snapshot)
         times = layout.times(snapshot)
-        return cls(
-            snapshot, task, spec, layout, times, TimeIndex.from_times(times, layout.starts, task.frequency)
-        )
+        time_index = TimeIndex.from_times(times, layout.starts, task.frequency)
+        return cls(snapshot, task, spec, layout, times, time_index)
 
     def ids(self) -> pa.Array | pa.ChunkedArray:
         if self.layout.order is None:
             return self.snapshot.history[ID].cast(pa.string())
         return self.layout.names.take(pa.array(self.layout.series))
 
-    def stamps(self) -> pa.Array | pa.ChunkedArray:
-        given = self.snapshot.history[DS]
-        return given if self.layout.order is None and given.type == TIMESTAMP else timestamps(self.times)
+    def ds(self) -> pa.Array | pa.ChunkedArray:
+        column = self.snapshot.history[DS]
+        return column if self.layout.order is None and column.type == TIMESTAMP else timestamps(self.times)
 
     def target(self) -> pa.Array | pa.ChunkedArray:
-        """y, null where it is missing. Shape [rows]."""
-        given, y = self.snapshot.history[Y], self.numbers(Y)
-        as_it_is = self.layout.order is None and given.type == pa.float64() and not given.null_count
-        missing = len(y) > 0 and np.isnan(y.min())
-        return given if as_it_is and not missing else pa.array(y, from_pandas=True)
+        """Return y, null where it is missing. Shape [rows]."""
+        column, y = self.snapshot.history[Y], self.numbers(Y)
+        reusable = self.layout.order is None and column.type == pa.float64() and not column.null_count
+        has_nan = len(y) > 0 and np.isnan(y.min())
+        return column if reusable and not has_nan else pa.array(y, from_pandas=True)
 
     def numbers(self, column: str) -> Floats:
-        """A column of history and, where it is known there, of the horizon; NaN elsewhere. Shape [rows]."""
+        """Return a column over history and, where it is known there, horizon; NaN elsewhere. Shape [rows]."""
         history, future = self.snapshot.history, self.snapshot.future
-        past = self.floats(history[column], column)
+        history_values = self._floats(history[column], column)
         if self.layout.order is None:
-            return past
-        ahead = np.full(future.num_rows, np.nan)
+            return history_values
+        future_values = np.full(future.num_rows, np.nan)
         if column in future.column_names:
-            ahead = self.floats(future[column], column)
-        flat: Floats = np.concatenate([past, ahead])[self.layout.order]
-        return flat
+            future_values = self._floats(future[column], column)
+        values: Floats = np.concatenate([history_values, future_values])[self.layout.order]
+        return values
 
     def static(self, column: str) -> Floats:
-        """A static column repeated over the rows. Shape [rows]."""
+        """Return a static column repeated over the rows. Shape [rows]."""
         table = self.snapshot.static
-        values = self.floats(table[column], column)
-        place = pc.index_in(self.layout.names, table[ID]).fill_null(-1).to_numpy(zero_copy_only=False)
-        repeated: Floats = np.append(values, np.nan)[place][self.layout.series]
+        index = pc.index_in(self.layout.names, table[ID]).fill_null(-1).to_numpy(zero_copy_only=False)
+        # Index -1, of a series without a static row, is the NaN at the end.
+        values = np.append(self._floats(table[column], column), np.nan)
+        repeated: Floats = values[index][self.layout.series]
         return repeated
 
-    def floats(self, values: pa.ChunkedArray, column: str) -> Floats:
+    def _floats(self, values: pa.ChunkedArray, column: str) -> Floats:
+        """Return quantities, or the codes of categories, NaN where missing. Shape as `values`."""
         if pa.types.is_string(values.type) or column in self.spec.categories:
             if column not in self.spec.categories:
                 raise InvalidInput(
                     f"categories of {column!r} are not in the feature spec; learn them from a snapshot"
                 )
-            known = pa.array(self.spec.categories[column], pa.string())
-            values = pc.index_in(values.cast(pa.string()), known)
+            categories = pa.array(self.spec.categories[column], pa.string())
+            values = pc.index_in(values.cast(pa.string()), categories)
         numbers = values.cast(pa.float64())
         numbers = numbers.fill_null(np.nan) if numbers.null_count else numbers
-        flat: Floats = whole(numbers).to_numpy(zero_copy_only=False)
-        return flat
+        floats: Floats = single_chunk(numbers).to_numpy(zero_copy_only=False)
+        return floats
 
-    def block(self, names: Sequence[str]) -> Floats:
-        """Every column that is computed from others or from the clock. Shape [names, rows]."""
-        rows = self.layout.rows
+    def compute(self, names: Sequence[str]) -> Floats:
+        """Return the columns that are computed from others or from the clock. Shape [names, rows]."""
+        rows, starts = self.layout.rows, self.layout.starts
         memory = pa.allocate_buffer(max(len(names) * rows, 1) * 8)  # Arrow keeps freed memory: no page faults
         out = np.frombuffer(memory, np.float64, len(names) * rows).reshape(len(names), rows)
-        place = {name: row for row, name in enumerate(names)}
-        starts = self.layout.starts
-        ticks = self.moments.ticks[self.moments.first(starts)]
-        for column, wanted in self.spec.lag_transforms().items():
+        row_of = {name: row for row, name in enumerate(names)}
+        first_steps = self.time_index.step_index[self.time_index.first_positions(starts)]
+        for column, transforms in self.spec.lag_transforms().items():
             values = self.numbers(column)
-            by_step = [(w, [place[n] for n in named]) for w, named in wanted if not isinstance(w, ClockLag)]
+            by_step: list[tuple[LagTransform, list[int]]] = []
+            for transform, column_names in transforms:
+                if isinstance(transform, ClockLag):
+                    min_steps = 0 if column in self.spec.futr else self.spec.h
+                    out[row_of[column_names[0]]] = self._clock_lag(values, transform, min_steps)
+                else:
+                    by_step.append((transform, [row_of[name] for name in column_names]))
             if by_step:
-                run(values, starts, ticks, operations(by_step), out)
-            for window, (name,) in ((w, named) for w, named in wanted if isinstance(w, ClockLag)):
-                out[place[name]] = self._by_clock(
-                    values, window, 0 if column in self.spec.futr else self.spec.h
-                )
-        tables = self._tables()
+                run(values, starts, first_steps, operations(by_step), out)
+        tables = self._time_columns()
         if tables:
-            at = np.array([place[name] for name in tables])
-            self.moments.spread(np.stack(list(tables.values())), starts, at, out)
+            table_rows = np.array([row_of[name] for name in tables])
+            self.time_index.copy_tables(np.stack(list(tables.values())), starts, table_rows, out)
         return out
 
-    def _tables(self) -> dict[str, Floats]:
-        """The columns that only time decides, once per moment. Shape [moments] each."""
-        times, ticks, spec = self.moments.times, self.moments.ticks, self.spec
-        tables = {
-            f"cal_{f}": values for f, values in calendar_features(times, spec.calendar, self.task).items()
-        }
+    def _time_columns(self) -> dict[str, Floats]:
+        """Return the columns that depend on time only, once per distinct time. Shape [times] each."""
+        times, step_index, spec = self.time_index.times, self.time_index.step_index, self.spec
+        calendar = calendar_features(times, spec.calendar, self.task)
+        columns = {f"cal_{field}": values for field, values in calendar.items()}
         for season in spec.fourier:
-            tables |= dict(zip(season.names, fourier(ticks, season.period, season.order), strict=True))
+            columns |= dict(zip(season.names, fourier(step_index, season.period, season.order), strict=True))
         for country in spec.holidays:
-            tables[f"cal_holiday_{country}"] = country_holidays(times, country, self.task)
-        return tables
+            columns[f"cal_holiday_{country}"] = country_holidays(times, country, self.task)
+        return columns
 
-    def _by_clock(self, values: Floats, window: ClockLag, nearest: int) -> Floats:
-        """The value when the clock showed the same, NaN nearer than `nearest` steps. Shape [rows]."""
-        moments = self.moments
-        before = clock_days_before(moments.times, window.days, self.task)
-        steps = moments.ticks - step_indices(before, self.task.frequency)
-        on_grid = self.task.frequency.shift(moments.times, -steps) == before
-        there = on_grid & (steps >= nearest) & (steps <= window.context_length)
-        place = moments.rows(self.layout.starts)
-        back = steps[place]
-        within = np.arange(self.layout.rows) - np.repeat(self.layout.starts[:-1], np.diff(self.layout.starts))
-        kept = there[place] & (back <= within)
-        return np.where(kept, values[np.where(kept, np.arange(len(values)) - back, 0)], np.nan)
+    def _clock_lag(self, values: Floats, lag: ClockLag, min_steps: int) -> Floats:
+        """Return the value when the clock showed the same, NaN nearer than `min_steps` steps. Shape [rows]."""
+        time_index, starts = self.time_index, self.layout.starts
+        earlier = clock_days_before(time_index.times, lag.days, self.task)
+        steps = time_index.step_index - step_indices(earlier, self.task.frequency)
+        on_grid = self.task.frequency.shift(time_index.times, -steps) == earlier
+        valid = on_grid & (steps >= min_steps) & (steps <= lag.context_length)  # [times]
+        positions = time_index.row_positions(starts)
+        steps_back = steps[positions]
+        step_in_series = np.arange(self.layout.rows) - np.repeat(starts[:-1], np.diff(starts))
+        valid_rows = valid[positions] & (steps_back <= step_in_series)
+        source_rows = np.where(valid_rows, np.arange(len(values)) - steps_back, 0)
+        return np.where(valid_rows, values[source_rows], np.nan)

@@ -112,8 +112,8 @@ def direct_spec(task: Task, snapshot: Snapshot, covariates: bool = True) -> Dire
     lengths = np.diff(RowLayout.from_snapshot(snapshot).starts) - task.h
     median_length = int(np.median(lengths)) if len(lengths) else 0
     # The first season always, longer ones where half of the series hold two of them.
-    shortest = task.season_lengths[0]
-    seasons = [m for m in task.season_lengths if m == shortest or 2 * m + task.h <= median_length]
+    first_season = task.season_lengths[0]
+    seasons = [m for m in task.season_lengths if m == first_season or 2 * m + task.h <= median_length]
     scale_season = next((m for m in reversed(seasons) if 4 * m <= median_length), seasons[0])
     scale_window = max(2 * scale_season, _MIN_SCALE_WINDOW)
     season_features = [Season(length=m, count=4 if m == seasons[0] else 2) for m in seasons]

@@ -1,6 +1,6 @@
-"""Windows in NumPy, for the few rows of a request: bit for bit what `features.rolling.numba_kernel` compiles.
+"""Windows in NumPy, for the few rows of a request: bit for bit the results of `features.rolling.numba_kernel`.
 
-A window's value depends on the values in it alone, wherever the array begins: sums are kept per block
+A window's value depends only on the values in it, wherever the array begins: sums are kept per block
 of `window` steps, aligned to absolute steps, never as a running total. So one online request gives
 the same features as training did.
 """
@@ -22,46 +22,46 @@ def rolling(
     window: int,
     statistics: tuple[Statistic, ...],
     starts: Integers | None = None,
-    ticks: Integers | None = None,
+    first_steps: Integers | None = None,
 ) -> dict[Statistic, Floats]:
-    """Statistics of each row and the `window - 1` before it, missing values left out. Shape [rows] each.
+    """Return statistics of each row and the `window - 1` before it, without missing values. Shape [rows] each.
 
-    Series lie end to end from `starts` [series + 1]; `ticks` [series] is the absolute step of each
-    one's first row. Rows whose window would begin before their series cover what there is of it.
+    Series lie end to end from `starts` [series + 1]; `first_steps` [series] is the absolute step index
+    of each one's first row. A window that would begin before its series has only the rows of the series.
     """
     starts = np.array([0, len(values)]) if starts is None else starts
-    ticks = np.zeros(len(starts) - 1, np.int64) if ticks is None else ticks
-    place, blocks = _places(window, starts, ticks)
+    first_steps = np.zeros(len(starts) - 1, np.int64) if first_steps is None else first_steps
+    positions, blocks = _block_positions(window, starts, first_steps)
     grid = np.full((blocks, window), np.nan)
-    grid.reshape(-1)[place] = values
+    grid.reshape(-1)[positions] = values
     out: dict[Statistic, Floats] = {}
     if {"mean", "std"} & set(statistics):
-        out |= _moments(grid, statistics)
+        out |= _mean_and_std(grid, statistics)
     if "min" in statistics:
         out["min"] = _lowest(grid)
     if "max" in statistics:
         out["max"] = -_lowest(-grid)
-    return {name: out[name].reshape(-1)[place] for name in statistics}
+    return {name: out[name].reshape(-1)[positions] for name in statistics}
 
 
 def expanding(values: Floats, carry: Floats) -> dict[Statistic, Floats]:
-    """Statistics of each row and all before it. Shape [rows] each.
+    """Return statistics of each row and all before it. Shape [rows] each.
 
     `carry` [6] is the count, pivot, sum, squares, lowest and highest value before the first row; it is
-    moved on to the last.
+    advanced to the last.
     """
-    there = ~np.isnan(values)
-    if carry[0] == 0 and there.any():
-        carry[1] = values[there][0]
-    apart = np.where(there, values - carry[1], 0.0)
-    total = np.add.accumulate(np.append(carry[2], apart))
-    squared = np.add.accumulate(np.append(carry[3], apart * apart))
-    count = int(carry[0]) + np.cumsum(there)
+    observed = ~np.isnan(values)
+    if carry[0] == 0 and observed.any():
+        carry[1] = values[observed][0]
+    deviations = np.where(observed, values - carry[1], 0.0)
+    total = np.add.accumulate(np.append(carry[2], deviations))
+    squared = np.add.accumulate(np.append(carry[3], deviations * deviations))
+    count = int(carry[0]) + np.cumsum(observed)
     low = np.fmin.accumulate(np.append(carry[4], values))[1:]
     high = np.fmax.accumulate(np.append(carry[5], values))[1:]
     inverse = _inverses(int(count[-1]) if len(count) else 0)
     mean = total[1:] * inverse[count]
-    found: dict[Statistic, Floats] = {
+    statistics: dict[Statistic, Floats] = {
         "mean": np.where(count > 0, carry[1] + mean, np.nan),
         "std": _deviation(squared[1:] - total[1:] * mean, count, inverse),
         "min": low,
@@ -69,92 +69,97 @@ def expanding(values: Floats, carry: Floats) -> dict[Statistic, Floats]:
     }
     if len(count):
         carry[:] = count[-1], carry[1], total[-1], squared[-1], low[-1], high[-1]
-    return found
+    return statistics
 
 
-def _places(window: int, starts: Integers, ticks: Integers) -> tuple[Integers, int]:
-    """Where each row lies in blocks end to end, an empty block before every series; the number of blocks."""
+def _block_positions(window: int, starts: Integers, first_steps: Integers) -> tuple[Integers, int]:
+    """Return each row's position in blocks end to end, and the number of blocks. Shape [rows].
+
+    An empty block is before each series, so that its first block has a previous one without values.
+    """
     lengths = np.diff(starts)
-    lead = ticks % window
+    lead = first_steps % window
     used = (lead + lengths + window - 1) // window + 1
     first = (np.cumsum(used) - used + 1) * window + lead
     return np.repeat(first - starts[:-1], lengths) + np.arange(starts[-1]), int(used.sum())
 
 
 @dataclass(frozen=True)
-class _Half:
-    """One side of each window: the mean less `pivot`, a value of that side, and the squared deviations."""
+class _WindowPart:
+    """The part of each window in a block: its mean less `pivot`, a value of it, and its squared deviations."""
 
     pivot: Floats  # [blocks, 1]
-    count: Integers  # [blocks, window], as what follows
-    mean: Floats
-    squares: Floats
+    count: Integers  # [blocks, window]
+    mean: Floats  # [blocks, window]
+    squares: Floats  # [blocks, window]
 
     @classmethod
-    def prefixes(cls, grid: Floats, inverse: Floats) -> _Half:
-        """Of each block up to each place."""
-        there = grid == grid
-        pivot = grid[np.arange(len(grid)), there.argmax(axis=1)][:, None]
+    def prefixes(cls, grid: Floats, inverse: Floats) -> _WindowPart:
+        """Return the part of each block up to each position."""
+        observed = grid == grid  # False where NaN
+        pivot = grid[np.arange(len(grid)), observed.argmax(axis=1)][:, None]
         pivot[np.isnan(pivot)] = 0.0
-        apart = grid - pivot
-        apart[~there] = 0.0
-        count = np.add.accumulate(there, axis=1, dtype=np.int64)
-        total = np.add.accumulate(apart, axis=1)
+        deviations = grid - pivot
+        deviations[~observed] = 0.0
+        count = np.add.accumulate(observed, axis=1, dtype=np.int64)
+        total = np.add.accumulate(deviations, axis=1)
         mean = total * inverse[count]
-        np.multiply(apart, apart, out=apart)
-        squares = np.add.accumulate(apart, axis=1)
+        np.multiply(deviations, deviations, out=deviations)
+        squares = np.add.accumulate(deviations, axis=1)
         return cls(pivot, count, mean, squares - total * mean)
 
     @classmethod
-    def suffixes_before(cls, grid: Floats, inverse: Floats) -> _Half:
-        """Of the block before, from the place after each place on."""
-        back = cls.prefixes(grid[:, ::-1], inverse)
-        parts = (_before(part) for part in (back.count, back.mean, back.squares))
-        return cls(np.roll(back.pivot, 1, axis=0), *parts)
+    def previous_suffixes(cls, grid: Floats, inverse: Floats) -> _WindowPart:
+        """Return the part of the previous block that follows each position."""
+        backward = cls.prefixes(grid[:, ::-1], inverse)
+        parts = (_previous_suffixes(part) for part in (backward.count, backward.mean, backward.squares))
+        return cls(np.roll(backward.pivot, 1, axis=0), *parts)
 
 
-def _before(reversed_prefixes: npt.NDArray[Any], empty: float = 0.0) -> npt.NDArray[Any]:
-    out = np.full(reversed_prefixes.shape, empty, reversed_prefixes.dtype)
-    out[1:, :-1] = reversed_prefixes[:-1, -2::-1]
-    return out
+def _previous_suffixes(reversed_prefixes: npt.NDArray[Any], empty: float = 0.0) -> npt.NDArray[Any]:
+    shifted = np.full(reversed_prefixes.shape, empty, reversed_prefixes.dtype)
+    shifted[1:, :-1] = reversed_prefixes[:-1, -2::-1]
+    return shifted
 
 
-def _moments(grid: Floats, statistics: tuple[Statistic, ...]) -> dict[Statistic, Floats]:
+def _mean_and_std(grid: Floats, statistics: tuple[Statistic, ...]) -> dict[Statistic, Floats]:
+    """Merge the two parts of each window by Chan et al. (1979). Shape [blocks, window] each."""
     inverse = _inverses(grid.shape[1])
-    low, high = _Half.suffixes_before(grid, inverse), _Half.prefixes(grid, inverse)
+    low, high = _WindowPart.previous_suffixes(grid, inverse), _WindowPart.prefixes(grid, inverse)
     count = low.count + high.count
-    apart = (high.pivot - low.pivot) + (high.mean - low.mean)
+    difference = (high.pivot - low.pivot) + (high.mean - low.mean)
     share = high.count * inverse[count]
     only_high, only_low = low.count == 0, high.count == 0
-    out: dict[Statistic, Floats] = {}
+    results: dict[Statistic, Floats] = {}
     if "mean" in statistics:
-        mean = low.pivot + (low.mean + apart * share)
+        mean = low.pivot + (low.mean + difference * share)
         np.copyto(mean, low.pivot + low.mean, where=only_low)
         np.copyto(mean, high.pivot + high.mean, where=only_high)
         mean[only_low & only_high] = np.nan
-        out["mean"] = mean
+        results["mean"] = mean
     if "std" in statistics:
-        squares = (low.squares + high.squares) + (apart * apart) * (share * low.count)
+        squares = (low.squares + high.squares) + (difference * difference) * (share * low.count)
         np.copyto(squares, low.squares, where=only_low)
         np.copyto(squares, high.squares, where=only_high)
-        out["std"] = _deviation(squares, count, inverse)
-    return out
+        results["std"] = _deviation(squares, count, inverse)
+    return results
 
 
 def _lowest(grid: Floats) -> Floats:
-    before = _before(np.fmin.accumulate(grid[:, ::-1], axis=1), np.nan)
-    lowest: Floats = np.fmin(before, np.fmin.accumulate(grid, axis=1))
+    """Return the minimum of each window. Shape [blocks, window]."""
+    previous = _previous_suffixes(np.fmin.accumulate(grid[:, ::-1], axis=1), np.nan)
+    lowest: Floats = np.fmin(previous, np.fmin.accumulate(grid, axis=1))
     return lowest
 
 
 def _deviation(squares: Floats, count: Integers, inverse: Floats) -> Floats:
-    """`squares` is used up."""
+    """Return standard deviations from squared deviations, in place of `squares`."""
     squares[squares < 0.0] = 0.0
     squares *= inverse[count - 1]
     squares[count < 2] = np.nan
     return np.sqrt(squares)
 
 
-def _inverses(longest: int) -> Floats:
-    """One over each count up to `longest`, zero of none. Shape [longest + 1]."""
-    return np.append(0.0, 1.0 / np.arange(1, longest + 1))
+def _inverses(largest: int) -> Floats:
+    """Return 1 / count for each count up to `largest`, 0 for no value. Shape [largest + 1]."""
+    return np.append(0.0, 1.0 / np.arange(1, largest + 1))

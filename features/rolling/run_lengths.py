@@ -1,4 +1,4 @@
-"""What is compiled beside the pass over series: where series begin, and copies of what time decides."""
+"""Compiled helpers of the design frame: run lengths of ids, and copies of columns that depend on time only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from quantis.types.arrays import Floats, Integers
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiled at the first call and kept on disk; the interpreter's lock is let go while it runs."""
+    """Compile at the first call and cache on disk; the compiled code runs without the interpreter's lock."""
     try:
         return numba.njit(cache=True, nogil=True, error_model="numpy")(function)
     except RuntimeError:  # no folder for the cache can be written
@@ -21,8 +21,8 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @compiled
-def spread(tables: Floats, offsets: Integers, starts: Integers, rows: Integers, out: Floats) -> None:
-    """Copy each table [fields, ticks] into its row of `out`, from each series' offset on."""
+def copy_tables(tables: Floats, offsets: Integers, starts: Integers, rows: Integers, out: Floats) -> None:
+    """Copy each table [fields, times] into its row of `out` [columns, rows], from each series' offset on."""
     for series in range(len(starts) - 1):
         begin, length = starts[series], starts[series + 1] - starts[series]
         for field in range(tables.shape[0]):
@@ -34,9 +34,12 @@ def spread(tables: Floats, offsets: Integers, starts: Integers, rows: Integers, 
 
 @compiled
 def run_ends(offsets: npt.NDArray[np.int32], data: npt.NDArray[np.uint8]) -> Integers:
-    """The rows at which another string begins, and the number of rows, in sorted strings. Shape [runs + 1]."""
+    """Return the first row of each run of equal, sorted strings, and the number of rows. Shape [runs + 1].
+
+    Doubling strides skip the rows of a long run without reading them.
+    """
     rows = len(offsets) - 1
-    found = [np.int64(0)]
+    ends = [np.int64(0)]
     row = np.int64(0)
     while row < rows:
         stride = np.int64(1)
@@ -49,16 +52,16 @@ def run_ends(offsets: npt.NDArray[np.int32], data: npt.NDArray[np.uint8]) -> Int
                 last += stride
             stride //= 2
         row = last + 1
-        found.append(row)
-    return np.array(found)
+        ends.append(row)
+    return np.array(ends)
 
 
 @compiled
-def _equal(offsets: npt.NDArray[np.int32], data: npt.NDArray[np.uint8], one: int, other: int) -> bool:
-    length = offsets[one + 1] - offsets[one]
-    if offsets[other + 1] - offsets[other] != length:
+def _equal(offsets: npt.NDArray[np.int32], data: npt.NDArray[np.uint8], first: int, second: int) -> bool:
+    length = offsets[first + 1] - offsets[first]
+    if offsets[second + 1] - offsets[second] != length:
         return False
     for byte in range(length):  # noqa: SIM110 - a generator does not compile
-        if data[offsets[one] + byte] != data[offsets[other] + byte]:
+        if data[offsets[first] + byte] != data[offsets[second] + byte]:
             return False
     return True

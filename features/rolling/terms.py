@@ -1,4 +1,4 @@
-"""What a feature is: a column seen through a window, a value that is kept with the model as JSON."""
+"""Terms of the design frame: lag transforms of a column, stored with the model as JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from quantis.types.base import Frozen
 
 Statistic = Literal["mean", "std", "min", "max"]
 WHOLE_HISTORY = 2**31 - 1
-"""The context of a feature that depends on every value since the series began."""
+"""The context length of a feature that depends on all values since the series began."""
 
 
 class Rolling(Frozen):
@@ -22,7 +22,7 @@ class Rolling(Frozen):
 
 
 class Lag(Frozen):
-    """The value so many elapsed steps before."""
+    """The value `steps` elapsed steps before."""
 
     kind: Literal["lag"] = "lag"
     steps: int = Field(ge=0)
@@ -132,7 +132,7 @@ LagTransform = Annotated[
 
 
 class Term(Frozen):
-    """A column of the snapshot seen through a window."""
+    """A lag transform of a column of the snapshot."""
 
     column: str = Y
     window: LagTransform

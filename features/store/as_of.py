@@ -59,8 +59,8 @@ def select_new(stored: pa.Table, incoming: pa.Table, key: Sequence[str]) -> NewR
     if stored.num_rows == 0:
         return NewRecords(incoming, np.zeros(incoming.num_rows, dtype=np.int64), count_keys(incoming, key))
     incoming = _fill_missing_columns(latest(stored, key), incoming, key)
-    given = incoming[GIVEN].to_numpy()
-    dated, undated = incoming.filter(pa.array(given)), incoming.filter(pa.array(~given))
+    is_dated = incoming[GIVEN].to_numpy()
+    dated, undated = incoming.filter(pa.array(is_dated)), incoming.filter(pa.array(~is_dated))
     current = latest(stored, key)
     corrections = _changed_values(current, undated, key)
 

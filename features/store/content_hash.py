@@ -52,10 +52,10 @@ class ContentSums:
         first, second = ((lane + sign * added) & _MASK for lane, added in zip(lanes, hashes, strict=True))
         return ContentSums({**self.groups, group: (count + sign * records.num_rows, first, second)})
 
-    def merge(self, other: ContentSums) -> ContentSums:
+    def merge(self, added: ContentSums) -> ContentSums:
         """Return the sum of both contents."""
         groups = dict(self.groups)
-        for group, sums in other.groups.items():
+        for group, sums in added.groups.items():
             count, first, second = groups.get(group, (0, 0, 0))
             groups[group] = (count + sums[0], (first + sums[1]) & _MASK, (second + sums[2]) & _MASK)
         return ContentSums(groups)

@@ -143,7 +143,7 @@ def test_when_new_hours_are_added_to_the_state_then_they_get_the_columns_of_the_
     one = snapshot.history.filter(pc.equal(snapshot.history["unique_id"], "a"))
     given = Snapshot(one, snapshot.future.slice(0, 0), snapshot.static)
     frame, y = design(given, task, spec), one["y"].to_numpy()
-    state = SeriesState.before(spec, int(step_indices(times_of(one["ds"])[:1], task.frequency)[0]))
+    state = SeriesState.initial(spec, int(step_indices(times_of(one["ds"])[:1], task.frequency)[0]))
     state, _ = advance(state, spec, {"y": y[:150]})
     _, columns = advance(state, spec, {"y": y[150:]})
     assert set(columns) == set(spec.names)

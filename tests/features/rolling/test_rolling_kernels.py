@@ -37,17 +37,19 @@ VALUES = st.lists(st.one_of(st.just(np.nan), st.floats(-1e6, 1e6)), min_size=1, 
     values=VALUES,
     window=st.integers(2, 70),
     before=st.lists(st.floats(-1e6, 1e6), max_size=90),
-    tick=st.integers(-100, 10**6),
+    first_step=st.integers(-100, 10**6),
 )
 def test_when_a_window_rolls_then_it_agrees_with_pandas_and_not_with_what_came_before_it(
-    values: list[float], window: int, before: list[float], tick: int
+    values: list[float], window: int, before: list[float], first_step: int
 ) -> None:
-    alone = rolling(np.array(values), window, NAMES, ticks=np.array([tick]))
+    alone = rolling(np.array(values), window, NAMES, first_steps=np.array([first_step]))
     frame = pd.Series(values)
     for name in NAMES:
         expected = [getattr(frame[max(0, i - window + 1) : i + 1], name)() for i in range(len(values))]
         np.testing.assert_allclose(alone[name], expected, rtol=1e-7, atol=1e-6)
-    within = rolling(np.array(before + values), window, NAMES, ticks=np.array([tick - len(before)]))
+    within = rolling(
+        np.array(before + values), window, NAMES, first_steps=np.array([first_step - len(before)])
+    )
     for name in NAMES:
         np.testing.assert_array_equal(within[name][len(before) + window - 1 :], alone[name][window - 1 :])
 
@@ -81,7 +83,7 @@ def _panel(seed: int) -> tuple[Floats, np.ndarray, np.ndarray]:
 def test_when_the_pass_is_compiled_then_it_gives_the_bits_of_numpy(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    values, starts, ticks = _panel(seed)
+    values, starts, first_steps = _panel(seed)
     random = np.random.default_rng(seed)
     offset, window = int(random.integers(0, 10)), int(random.integers(2, 30))
     ops = operations(
@@ -96,8 +98,8 @@ def test_when_the_pass_is_compiled_then_it_gives_the_bits_of_numpy(
     found = []
     for rows in (0, 10**9):
         monkeypatch.setattr(dispatch, "COMPILED_FROM", rows)
-        out, carry = np.full((12, len(values)), 7e77), initial_carry(ops, len(ticks))
-        run(values, starts, ticks, ops, out, carry)
+        out, carry = np.full((12, len(values)), 7e77), initial_carry(ops, len(first_steps))
+        run(values, starts, first_steps, ops, out, carry=carry)
         found.append((out, carry))
     np.testing.assert_array_equal(found[0][0], found[1][0])
     np.testing.assert_array_equal(found[0][1], found[1][1])
@@ -135,12 +137,12 @@ def test_when_new_hours_are_added_to_the_state_then_their_features_are_those_of_
     ends = [0, *sorted(min(cut, length) for cut in cuts), length]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dispatch, "COMPILED_FROM", compiled_from)
-        _, expected = advance(SeriesState.before(SPEC, 1000), SPEC, whole)
-        state, parts = SeriesState.before(SPEC, 1000), []
+        _, expected = advance(SeriesState.initial(SPEC, 1000), SPEC, whole)
+        state, parts = SeriesState.initial(SPEC, 1000), []
         for start, end in pairwise(ends):
             state, columns = advance(state, SPEC, {name: v[start:end] for name, v in whole.items()})
             parts.append(columns)
-    assert state.tick == 1000 + length
+    assert state.step_index == 1000 + length
     assert max(len(tail) for tail in state.tails.values()) <= 10
     for name, column in expected.items():
         np.testing.assert_array_equal(np.concatenate([part[name] for part in parts]), column, err_msg=name)
@@ -149,7 +151,7 @@ def test_when_new_hours_are_added_to_the_state_then_their_features_are_those_of_
 def test_when_the_state_cannot_know_a_column_then_the_error_says_so() -> None:
     by_clock = FeatureSpec(h=3, terms=(Term(window=ClockLag(days=1)),))
     with pytest.raises(InvalidInput, match=r"y_clock_lag1d.*needs the clock"):
-        SeriesState.before(by_clock, 0)
-    state = SeriesState.before(SPEC, 0)
+        SeriesState.initial(by_clock, 0)
+    state = SeriesState.initial(SPEC, 0)
     with pytest.raises(InvalidInput, match=r"\[1, 2\] new rows"):
         advance(state, SPEC, {"y": np.zeros(1), "temp": np.zeros(2)})

@@ -306,7 +306,8 @@ def _record(
     place: int,
 ) -> None:
     before = list(records)
-    for name, step, value, known in rows:
+    # Of two values of one upload known at the same time, the one whose `known_at` was given wins.
+    for name, step, value, known in sorted(rows, key=lambda row: row[3] is not None):
         key = (name, START + timedelta(hours=step))
         stored = [record for record in before if record[0] == key]
         if known is None:
