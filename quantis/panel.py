@@ -1,4 +1,4 @@
-"""The panel contract: what every layer may assume of a panel, and the values made of it.
+"""The panel contract that every layer relies on, and the values made of panels.
 
 A panel is a long Arrow table `unique_id` (string), `ds` (timestamp[us, UTC]), `y` (float64, null =
 missing) and covariates, sorted by `unique_id, ds`. Quantities are float64, categories are strings.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -15,7 +16,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from quantis.frequency import Frequency
-from quantis.types.arrays import Times
+from quantis.types.arrays import Floats, Times
 from quantis.types.base import Frozen, Timestamp
 from quantis.types.datasets import Roles
 from quantis.types.job_specs import DEFAULT_QUANTILES, Horizon, Quantile
@@ -26,7 +27,7 @@ TIMESTAMP = pa.timestamp("us", tz="UTC")
 
 
 class Task(Frozen):
-    """The experiment as a value: on what, how far, how judged. Nothing else decides a result."""
+    """The experiment as a value: dataset, horizon, quantiles and roles. Nothing else decides a result."""
 
     dataset: str
     version: int
@@ -47,7 +48,7 @@ class Task(Frozen):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What was known when a forecast is made. Each table is sorted and on the regular grid.
+    """Data known at the time of a forecast. Each table is sorted and on the regular grid.
 
     history: `unique_id, ds, y`, then every hist_exog and futr_exog column, up to the cutoff.
     future:  `unique_id, ds`, then every futr_exog column; the steps to forecast, which follow each
@@ -58,6 +59,49 @@ class Snapshot:
     history: pa.Table
     future: pa.Table
     static: pa.Table
+
+    @cached_property
+    def history_index(self) -> SeriesIndex:
+        return SeriesIndex(self.history)
+
+    @cached_property
+    def future_index(self) -> SeriesIndex:
+        return SeriesIndex(self.future)
+
+    @cached_property
+    def y(self) -> Floats:
+        """The history's target, NaN where it is missing. Shape [history rows]; read-only."""
+        values = floats(self.history[Y])
+        values.setflags(write=False)
+        return values
+
+    def __getstate__(self) -> dict[str, pa.Table]:
+        """Leave the cached arrays behind: a worker converts again what it needs."""
+        return {"history": self.history, "future": self.future, "static": self.static}
+
+
+@dataclass(frozen=True)
+class SeriesIndex:
+    """Where each series of a sorted table lies, and when its rows are; each converted once, when first read."""
+
+    table: pa.Table
+
+    @cached_property
+    def rows(self) -> dict[str, slice]:
+        """The rows of each series, in the table's order."""
+        return dict(series_slices(self.table[ID]))
+
+    def length(self, unique_id: str) -> int:
+        """Return the number of rows of a series, 0 where the table lacks it."""
+        rows = self.rows.get(unique_id, slice(0, 0))
+        return int(rows.stop - rows.start)
+
+    @cached_property
+    def ds(self) -> Times:
+        """Shape [rows]; read-only."""
+        times = times_of(self.table[DS])
+        times.setflags(write=False)
+        return times
 
 
 @dataclass(frozen=True)
@@ -76,15 +120,15 @@ class Panel:
 
 
 class SnapshotProvider(Protocol):
-    """Answers "what was known at this cutoff", for a backtest that wants to stay honest."""
+    """Source of the data known at a cutoff, for a backtest without leakage."""
 
     def __call__(self, cutoff: np.datetime64) -> Snapshot:
-        """The snapshot whose histories end at `cutoff` (the last `ds` that is known)."""
+        """Return the snapshot whose histories end at `cutoff` (the last known `ds`)."""
         ...
 
 
 def series_slices(ids: pa.Array | pa.ChunkedArray) -> Iterator[tuple[str, slice]]:
-    """Each series of a sorted id column with its rows."""
+    """Yield each series of a sorted id column with its rows."""
     if len(ids) == 0:
         return
     if ids[0] == ids[-1]:  # a request's one series: 20 times as fast
@@ -100,13 +144,19 @@ def series_slices(ids: pa.Array | pa.ChunkedArray) -> Iterator[tuple[str, slice]
         yield names[indices[start]], slice(start, end)
 
 
+def floats(column: pa.Array | pa.ChunkedArray) -> Floats:
+    """Return a copy of a column of numbers; null becomes NaN. Shape [rows]."""
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    return np.array(array.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
 def times_of(column: pa.Array | pa.ChunkedArray) -> Times:
-    """A timestamp column as numpy `datetime64[us]` in UTC. Shape [rows]."""
+    """Return a timestamp column as numpy `datetime64[us]` in UTC. Shape [rows]."""
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     times: Times = array.cast(pa.timestamp("us")).to_numpy(zero_copy_only=False)
     return times
 
 
 def timestamps(times: Times) -> pa.Array:
-    """The inverse of `times_of`."""
+    """Return times as a column of the panel contract; the inverse of `times_of`."""
     return pa.array(times.astype("datetime64[us]")).cast(TIMESTAMP)

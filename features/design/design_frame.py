@@ -237,7 +237,7 @@ class _Rows:
     def numbers(self, column: str) -> Floats:
         """Return a column over history and, where it is known there, horizon; NaN elsewhere. Shape [rows]."""
         history, future = self.snapshot.history, self.snapshot.future
-        history_values = self._floats(history[column], column)
+        history_values = self.snapshot.y if column == Y else self._floats(history[column], column)
         if self.layout.order is None:
             return history_values
         future_values = np.full(future.num_rows, np.nan)

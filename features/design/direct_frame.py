@@ -20,7 +20,7 @@ from features.design.design_frame import FeatureSpec, default_spec, design
 from features.design.row_layout import RowLayout, step_indices
 from features.rolling.numpy_kernel import rolling
 from features.rolling.terms import Statistic, Term, TrailingWindow
-from quantis.panel import ID, Snapshot, Task, Y
+from quantis.panel import Snapshot, Task, Y
 from quantis.types.arrays import Floats, Integers, Times
 from quantis.types.base import Frozen
 
@@ -175,6 +175,7 @@ class DirectFrame:
     def __init__(self, snapshot: Snapshot, task: Task, spec: DirectSpec) -> None:
         self.spec = spec
         layout = RowLayout.from_snapshot(snapshot)
+        self.names = layout.names
         frame = design(snapshot, task, spec.state)
         self.starts = layout.starts
         self.ends = layout.starts[1:] - (task.h if snapshot.future.num_rows else 0)
@@ -186,9 +187,8 @@ class DirectFrame:
     def horizon(cls, snapshot: Snapshot, task: Task, spec: DirectSpec) -> Samples:
         """Return the samples of every step to forecast, in the order of `snapshot.future`."""
         frame = cls(snapshot, task, spec)
-        names = RowLayout.from_snapshot(snapshot).names.to_pylist()
-        index = {name: number for number, name in enumerate(names)}
-        future_series = [index[name] for name in dict.fromkeys(snapshot.future[ID].to_pylist())]
+        index = {name: number for number, name in enumerate(frame.names.to_pylist())}
+        future_series = [index[name] for name in snapshot.future_index.rows]
         series = np.repeat(np.array(future_series, np.int64), spec.h)
         steps = np.tile(np.arange(1, spec.h + 1), len(future_series))
         return frame.take(series, frame.ends[series] - 1, steps)

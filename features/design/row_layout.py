@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from features.rolling.dispatch import copy_tables, read_only, use_compiled
 from quantis.frequency import Frequency
-from quantis.panel import DS, ID, Snapshot, times_of
+from quantis.panel import ID, Snapshot
 from quantis.types.arrays import Floats, Integers, Times
 
 _MONTHLY = frozenset({"MS", "QS", "YS"})
@@ -57,10 +57,10 @@ class RowLayout:
 
     def times(self, snapshot: Snapshot) -> Times:
         """Return the time of each row. Shape [rows]."""
-        history_times = times_of(single_chunk(snapshot.history[DS]))
+        history_times = snapshot.history_index.ds
         if self.order is None:
             return history_times
-        return np.concatenate([history_times, times_of(snapshot.future[DS])])[self.order]
+        return np.concatenate([history_times, snapshot.future_index.ds])[self.order]
 
 
 def single_chunk(column: pa.ChunkedArray) -> pa.Array:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from models.arrays import each_series, floats, keep_series, predictions
+from models.arrays import floats, keep_series, predictions
 from models.forecaster import Forecaster, Parts, quantile_column
 from quantis.errors import InvalidInput
 from quantis.panel import Snapshot, Task
@@ -43,24 +43,20 @@ class Ensemble:
         return max(member.context_length for _, member in self.members)
 
     def predict(self, snapshot: Snapshot) -> pa.Table:
-        lengths = np.array([len(series.y) for series in each_series(snapshot)])
-        names = [series.unique_id for series in each_series(snapshot)]
+        names = list(snapshot.future_index.rows)
+        lengths = np.array([snapshot.history_index.length(name) for name in names])
         columns = ["mean", *(quantile_column(q) for q in sorted(self.task.quantiles))]
         total = np.zeros((len(names), self.task.h, len(columns)))
         weights = np.zeros(len(names))
         for weight, member in self.members:
-            able = lengths >= member.min_history
-            if not able.any():
+            long_enough = lengths >= member.min_history
+            if not long_enough.any():
                 continue
-            some = (
-                snapshot
-                if able.all()
-                else keep_series(snapshot, [n for n, a in zip(names, able, strict=True) if a])
-            )
-            table = member.predict(some)
-            numbers = np.stack([floats(table[name]) for name in columns], axis=1)
-            total[able] += weight * numbers.reshape(-1, self.task.h, len(columns))
-            weights[able] += weight
+            ids = [names[index] for index in np.flatnonzero(long_enough)]
+            table = member.predict(keep_series(snapshot, ids))
+            values = np.stack([floats(table[name]) for name in columns], axis=1)
+            total[long_enough] += weight * values.reshape(-1, self.task.h, len(columns))
+            weights[long_enough] += weight
         if not weights.all():
             shortest = int(lengths[weights == 0].min())
             raise InvalidInput(

@@ -27,13 +27,13 @@ import pyarrow as pa
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from models.arrays import floats, keep_series
+from models.arrays import floats, keep_series, truncate_history
 from models.families.catalogue import FAMILIES, restore
 from models.forecaster import Forecaster, Parts
 from models.postprocessing.calibration import Calibrated, Calibration, with_calibration
 from quantis.errors import Conflict, QuantisError
 from quantis.files import sync_folder, write_synced
-from quantis.panel import DS, ID, Snapshot, Task, Y, series_slices
+from quantis.panel import DS, ID, Snapshot, Task, Y
 from quantis.types.registry import Lineage
 
 FORMAT_VERSION = 3
@@ -120,24 +120,20 @@ def read_lineage(folder: Path) -> Lineage | None:
 
 
 def conformance_sample(forecaster: Forecaster, snapshot: Snapshot) -> Snapshot:
-    """The two series that were best observed of late, each cut to twice what the model needs."""
+    """Return the two series that were best observed of late, each cut to twice what the model needs."""
     steps = 2 * max(forecaster.min_history, forecaster.task.h)
-    present = snapshot.history[Y].is_valid().to_numpy()
-    quality = {
-        name: (
-            -int(present[max(rows.start, rows.stop - steps) : rows.stop].sum()),
+    observed = snapshot.history[Y].is_valid().to_numpy()
+
+    def quality(series: tuple[str, slice]) -> tuple[int, int, str]:
+        name, rows = series
+        return (
+            -int(observed[max(rows.start, rows.stop - steps) : rows.stop].sum()),
             rows.start - rows.stop,
             name,
         )
-        for name, rows in series_slices(snapshot.history[ID])
-    }
-    best = sorted(quality, key=quality.__getitem__)[:_SAMPLE_SERIES]
-    kept = keep_series(snapshot, best)
-    tails = [
-        kept.history.slice(max(rows.start, rows.stop - steps), min(steps, rows.stop - rows.start))
-        for _, rows in series_slices(kept.history[ID])
-    ]
-    return Snapshot(pa.concat_tables([kept.history.slice(0, 0), *tails]), kept.future, kept.static)
+
+    best = sorted(snapshot.history_index.rows.items(), key=quality)[:_SAMPLE_SERIES]
+    return truncate_history(keep_series(snapshot, [name for name, _ in best]), steps)
 
 
 def _contents(forecaster: Forecaster, snapshot: Snapshot, lineage: Lineage | None) -> dict[str, bytes]:
