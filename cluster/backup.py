@@ -26,7 +26,7 @@ from cluster.settings import Settings, child_environment
 from features.store import delta_files
 from quantis import __version__
 from quantis.errors import NotFound, QuantisError
-from quantis.progress import ProgressReporter
+from quantis.progress import StepReporter
 
 FORMAT = 1
 DATABASE, MLFLOW, SECRETS = "quantis.db", "mlflow.db", "secrets"
@@ -180,7 +180,7 @@ def main() -> int:
     if arguments.json:
         sys.stdout.write(json.dumps(asdict(done)) + "\n")
     else:
-        say = ProgressReporter().report
+        say = StepReporter().report
         say(f"{done.path}: {done.versions} versions, {done.files} files, {done.bytes / 1e6:.1f} MB of data")
         for line in (*done.left_out, *(f"cannot be read: {text}" for text in done.unreadable)):
             say(f"! {line}")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cluster.local import processes
 from cluster.settings import Settings
-from quantis.progress import ProgressReporter
+from quantis.progress import StepReporter
 
 
 def down(settings: Settings) -> int:
@@ -34,7 +34,7 @@ def main() -> int:
     if arguments.json:
         sys.stdout.write(json.dumps({"stopped": count}) + "\n")
     else:
-        ProgressReporter().report(f"stopped {count} processes" if count else "nothing was running")
+        StepReporter().report(f"stopped {count} processes" if count else "nothing was running")
     return 0
 
 

@@ -20,7 +20,7 @@ from cluster.datasets.integrity import IntegrityReport, verify
 from cluster.settings import Settings, child_environment
 from quantis.errors import Conflict, InvalidInput, QuantisError
 from quantis.files import sync_folder
-from quantis.progress import ProgressReporter
+from quantis.progress import StepReporter
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def main() -> int:
     if arguments.json:
         sys.stdout.write(json.dumps(asdict(done)) + "\n")
     else:
-        progress = ProgressReporter()
+        progress = StepReporter()
         progress.report(
             f"{done.path}: {done.versions} versions of {done.made_at}, each read back as recorded"
         )

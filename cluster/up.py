@@ -24,12 +24,12 @@ from cluster.settings import Settings, application_root, child_environment, ray_
 from monitoring import instruments
 from quantis.errors import Conflict, QuantisError, Unavailable
 from quantis.files import write_atomic
-from quantis.progress import ProgressReporter
+from quantis.progress import StepReporter
 
 READY_SECONDS = 120.0
 
 
-def up(settings: Settings, steps: ProgressReporter) -> Platform:
+def up(settings: Settings, steps: StepReporter) -> Platform:
     """Start Ray, the database and the API; returns at once when they run already."""
     data_layout = settings.data_layout
     running = processes.load(data_layout)
@@ -238,7 +238,7 @@ def main() -> int:
     arguments = parser.parse_args()
     names = ("port", "tls_cert", "tls_key", "tls_port")
     settings = Settings(**{name: given for name in names if (given := getattr(arguments, name)) is not None})
-    steps = ProgressReporter()
+    steps = StepReporter()
     try:
         platform = up(settings, steps)
     except QuantisError as error:

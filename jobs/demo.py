@@ -25,7 +25,7 @@ from jobs.demo_data import HELD_OUT, TRAIN_AS_OF, co2_csv, flights_panel
 from quantis.client import Client
 from quantis.errors import Conflict, QuantisError, Unavailable
 from quantis.files import write_atomic
-from quantis.progress import ProgressReporter
+from quantis.progress import StepReporter
 from quantis.types.datasets import DatasetSpec
 from quantis.types.forecasts import SeriesRequest
 from quantis.types.job_results import FeaturizeResult, ForecastResult
@@ -68,7 +68,7 @@ class Report:
 class Demo:
     """The story, one method a chapter."""
 
-    def __init__(self, settings: Settings, steps: ProgressReporter, quick: bool) -> None:
+    def __init__(self, settings: Settings, steps: StepReporter, quick: bool) -> None:
         self.settings = settings
         self.steps = steps
         self.report = Report()
@@ -276,7 +276,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     arguments = parser.parse_args()
     settings = Settings() if arguments.port is None else Settings(port=arguments.port)
-    steps = ProgressReporter()
+    steps = StepReporter()
     steps.report(f"Quantis demo, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC")
     try:
         report = Demo(settings, steps, arguments.quick).tell()

@@ -11,7 +11,7 @@ from typing import TextIO
 
 
 @dataclass
-class ProgressReporter:
+class StepReporter:
     """Prints each step as it starts and ends; keeps the seconds by step."""
 
     stream: TextIO = field(default_factory=lambda: sys.stderr)

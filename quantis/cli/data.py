@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quantis.cli import output, reading
+from quantis.cli import file_options, output
 from quantis.cli.options import AsOf, Json, Url, open_client, parse_duration, split_names
 from quantis.errors import NotFound
 
@@ -37,19 +37,19 @@ def check(
     freq: Annotated[
         str | None, typer.Option(help="h, D, B, W, MS, 15min ...; found out when absent.")
     ] = None,
-    mapping: reading.Mapping = None,
-    dates: reading.Dates = None,
-    time_zone: reading.Zone = None,
-    delimiter: reading.Delimiter = None,
-    decimal: reading.Decimal = None,
-    encoding: reading.Encoding = None,
+    mapping: file_options.Mapping = None,
+    dates: file_options.Dates = None,
+    time_zone: file_options.Zone = None,
+    delimiter: file_options.Delimiter = None,
+    decimal: file_options.Decimal = None,
+    encoding: file_options.Encoding = None,
     as_json: Json = False,
 ) -> None:
     """Show what an upload of FILE would find; works without a server."""
     from quantis.sandbox.client import check_untrusted_file
 
-    options = reading.read_options(delimiter, decimal, encoding, dates, mapping, time_zone)
-    spec = reading.spec_from_options(futr, hist, static, categorical, freq)
+    options = file_options.read_options(delimiter, decimal, encoding, dates, mapping, time_zone)
+    spec = file_options.spec_from_options(futr, hist, static, categorical, freq)
     report, _, _ = check_untrusted_file(file, name=file.name, spec=spec, freq=freq, options=options)
     if as_json:
         output.print_json(report.model_dump(mode="json", exclude={"columns"}))
@@ -70,12 +70,12 @@ def clean(
     freq: Annotated[
         str | None, typer.Option(help="Frequency of gaps to fill; found out when absent.")
     ] = None,
-    mapping: reading.Mapping = None,
-    dates: reading.Dates = None,
-    time_zone: reading.Zone = None,
-    delimiter: reading.Delimiter = None,
-    decimal: reading.Decimal = None,
-    encoding: reading.Encoding = None,
+    mapping: file_options.Mapping = None,
+    dates: file_options.Dates = None,
+    time_zone: file_options.Zone = None,
+    delimiter: file_options.Delimiter = None,
+    decimal: file_options.Decimal = None,
+    encoding: file_options.Encoding = None,
     as_json: Json = False,
 ) -> None:
     """Repair what FILE's findings name, and say what was done; FILE stays as it is."""
@@ -84,11 +84,11 @@ def clean(
     from quantis.validation.repair import REPAIRS
     from quantis.validation.repair import clean as repaired
 
-    options = reading.read_options(delimiter, decimal, encoding, dates, mapping, time_zone)
+    options = file_options.read_options(delimiter, decimal, encoding, dates, mapping, time_zone)
     table = read_untrusted_file(file, name=file.name, options=options)
     codes = None if apply is None else tuple(REPAIRS) if apply == "all" else split_names(apply)
     table, repairs = repaired(table, codes, options=options, freq=freq)
-    reading.write_table(table, out)
+    file_options.write_table(table, out)
     spec = detect_spec(table, "check").model_copy(update={"freq": freq})
     report, _ = check_panel(table, spec, file=out.name)
     if as_json:
@@ -122,11 +122,11 @@ def push(
     ] = None,
     holidays: Annotated[str | None, typer.Option(help="Country code of the holidays, such as US.")] = None,
     description: Annotated[str | None, typer.Option(help="What it is, for others.")] = None,
-    mapping: reading.Mapping = None,
-    dates: reading.Dates = None,
-    delimiter: reading.Delimiter = None,
-    decimal: reading.Decimal = None,
-    encoding: reading.Encoding = None,
+    mapping: file_options.Mapping = None,
+    dates: file_options.Dates = None,
+    delimiter: file_options.Delimiter = None,
+    decimal: file_options.Decimal = None,
+    encoding: file_options.Encoding = None,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
@@ -134,7 +134,7 @@ def push(
 
     An address such as s3://bucket/folder/file.parquet is fetched by the platform, where its operator allows it.
     """
-    source = reading.source(file)
+    source = file_options.parse_source(file)
     roles: dict[str, Any] = {
         "futr_exog": split_names(futr),
         "hist_exog": split_names(hist),
@@ -150,7 +150,7 @@ def push(
         "description": description,
     }
     declared = {key: value for key, value in declared.items() if value is not None}
-    options = reading.read_options(delimiter, decimal, encoding, dates, mapping)
+    options = file_options.read_options(delimiter, decimal, encoding, dates, mapping)
     with open_client(url) as api:
         _ensure_dataset(api, name, source, declared, options)
         result = api.upload(name, source, options=options)

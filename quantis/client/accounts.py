@@ -31,7 +31,7 @@ class _Caller(Protocol):
     def _send(self, kind: type[T], method: str, path: str, body: str | None, **extra: Any) -> T: ...
 
 
-class Accounts:
+class UserAccounts:
     """Mixed into the client."""
 
     def setup_state(self: _Caller) -> SetupState:

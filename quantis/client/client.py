@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from quantis import settings
 from quantis.client.access import Access
-from quantis.client.accounts import Accounts
+from quantis.client.accounts import UserAccounts
 from quantis.client.administration import Administration
 from quantis.client.bodies import body_of, moment_text, part
 from quantis.client.connection import Connection, Request
@@ -49,7 +49,7 @@ T = TypeVar("T", bound=BaseModel)
 Given = ReadOptions | None
 
 
-class Client(Accounts, Administration, Governance):
+class Client(UserAccounts, Administration, Governance):
     """A connection to one Quantis platform, to be used as a context manager.
 
     Signs in with, in this order: `token`; `user` and `password`; QUANTIS_API_KEY or QUANTIS_TOKEN; what `quantis login`

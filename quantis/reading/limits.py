@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from quantis.errors import InvalidInput, TooLarge
+from quantis.types.base import MAX_COLUMN_NAME, MAX_COLUMNS
 
 MIB = 2**20
 
@@ -28,7 +29,7 @@ class ReadLimits:
     file_bytes: int = 512 * MIB
     json_bytes: int = 64 * MIB  # JSON is parsed whole
     rows: int = 20_000_000
-    columns: int = 512
+    columns: int = MAX_COLUMNS
     cells: int = 100_000_000
     cell_bytes: int = 32_768
     unpacked: int = 2048 * MIB  # bytes of a gzip or zstd file once unpacked
@@ -81,9 +82,9 @@ def check_names(names: list[str], name: str, limits: ReadLimits) -> None:
     check_counts(1, len(names), name, limits)
     names_so_far: set[str] = set()
     for column in names:
-        if not column or len(column) > 128 or not column.isprintable():
+        if not column or len(column) > MAX_COLUMN_NAME or not column.isprintable():
             raise InvalidInput(
-                f"{name} has a column named {printable(column)!r}; use 1 to 128 printable characters"
+                f"{name} has a column named {printable(column)!r}; use 1 to {MAX_COLUMN_NAME} printable characters"
             )
         if column in names_so_far:
             raise InvalidInput(f"{name} has column {column!r} twice; rename one")

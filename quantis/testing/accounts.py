@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 import httpx
 
 from quantis.errors import Conflict, Forbidden, NotFound, Unauthenticated
-from quantis.testing.answers import ok, page
+from quantis.testing.responses import ok, page
 from quantis.types.accounts import NewUser, Role, SetupRequest, SetupState, TokenResponse, User, UserChange
 
 _ORDER = list(Role)

@@ -14,10 +14,10 @@ from quantis.client.problems import to_invalid_input
 from quantis.client.references import parse_reference
 from quantis.errors import NotFound, QuantisError
 from quantis.testing.accounts import FakeAccounts, allow
-from quantis.testing.answers import missing, ok, page, problem
 from quantis.testing.datasets import FakeDatasets
 from quantis.testing.forecasts import make_forecast
 from quantis.testing.jobs import FakeJobQueue
+from quantis.testing.responses import missing, ok, page, problem
 from quantis.types.accounts import Role, User
 from quantis.types.datasets import DatasetSpec
 from quantis.types.forecasts import ForecastRequest, ForecastResponse

@@ -10,8 +10,8 @@ import httpx
 
 from quantis.errors import Conflict
 from quantis.testing.accounts import FakeAccounts, allow
-from quantis.testing.answers import missing, ok, page
 from quantis.testing.datasets import FakeDatasets
+from quantis.testing.responses import missing, ok, page
 from quantis.types.accounts import Role
 from quantis.types.jobs import Job, JobEvent, JobRequest, JobState, LogText
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 
-from quantis.types.base import Frozen, Name, Sent, Timestamp
+from quantis.types.base import Frozen, Name, RequestBody, Timestamp
 
 
 class Role(StrEnum):
@@ -18,18 +18,20 @@ class Role(StrEnum):
 
 
 Password = SecretStr
+NewPassword = Annotated[SecretStr, Field(min_length=12, max_length=256)]
+"""A password that is to be set; 12 characters or more."""
 
 
-class NewUser(Sent):
+class NewUser(RequestBody):
     user_name: Name
-    password: Password = Field(min_length=12, max_length=256)
+    password: NewPassword
     role: Role = Role.viewer
 
 
-class UserChange(Sent):
+class UserChange(RequestBody):
     role: Role | None = None
     disabled: bool | None = None
-    password: Password | None = Field(default=None, min_length=12, max_length=256)
+    password: NewPassword | None = None
     second_factor: Literal[False] | None = Field(
         default=None, description="false takes a lost second factor away."
     )
@@ -51,12 +53,12 @@ class SetupState(Frozen):
     oidc: bool = Field(default=False, description="Whether one can sign in at an identity provider.")
 
 
-class SetupRequest(Sent):
+class SetupRequest(RequestBody):
     """Creates the first admin with the secret that `quantis up` wrote."""
 
     secret: SecretStr = Field(max_length=256)
     user_name: Name
-    password: Password = Field(min_length=12, max_length=256)
+    password: NewPassword
 
 
 class TokenResponse(Frozen):
@@ -78,11 +80,11 @@ class Session(Frozen):
     current: bool = Field(description="Whether this answer goes to it.")
 
 
-class PasswordChange(Sent):
+class PasswordChange(RequestBody):
     """A new password of one's own."""
 
     current: Password = Field(min_length=1, max_length=256)
-    new: Password = Field(min_length=12, max_length=256)
+    new: NewPassword
 
 
 class SecondFactorSecret(Frozen):
@@ -92,5 +94,5 @@ class SecondFactorSecret(Frozen):
     uri: str = Field(description="The same as otpauth://, for a QR code.")
 
 
-class SecondFactorCode(Sent):
+class SecondFactorCode(RequestBody):
     code: SecretStr = Field(min_length=6, max_length=12)

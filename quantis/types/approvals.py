@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from quantis.types.base import Frozen, Number, Sent, Timestamp
+from quantis.types.base import Frozen, Number, RequestBody, Timestamp
 from quantis.types.registry import Traffic
 
 
@@ -16,7 +16,7 @@ class Policy(StrEnum):
     two_person = "two_person"
 
 
-class ModelPolicy(Sent):
+class ModelPolicy(RequestBody):
     policy: Policy
 
 

@@ -23,12 +23,18 @@ from pydantic_core import CoreSchema
 Item = TypeVar("Item")
 MAX_INTEGER = 2**31 - 1
 """The largest integer that a column of the database holds."""
-
-_EARLIEST, _LATEST = datetime(1700, 1, 1, tzinfo=UTC), datetime(2262, 1, 1, tzinfo=UTC)
+MAX_SERIES_ID, MAX_COLUMN_NAME = 256, 128
+"""Characters of a series' id, and of the name of a column."""
+MAX_COLUMNS = 512
+"""Columns of a file, and covariates of a role."""
+MAX_HISTORY, MAX_HORIZON = 100_000, 10_000
+"""Steps of a history that a request carries, and of a forecast."""
+MIN_TIMESTAMP, END_TIMESTAMP = datetime(1700, 1, 1, tzinfo=UTC), datetime(2262, 1, 1, tzinfo=UTC)
+"""The range of timestamps, its end excluded: datetime64[ns] ends in 2262."""
 
 
 def _as_utc(timestamp: datetime) -> datetime:
-    if not _EARLIEST <= timestamp < _LATEST:
+    if not MIN_TIMESTAMP <= timestamp < END_TIMESTAMP:
         raise ValueError("the time is out of range; use years from 1700 to 2261")
     return timestamp.astimezone(UTC)
 
@@ -81,7 +87,7 @@ Number = Annotated[int, Field(ge=1, le=MAX_INTEGER)]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 """The name of a dataset, model or account: lower case, at most 63 characters."""
 
-SeriesId = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+SeriesId = Annotated[str, StringConstraints(min_length=1, max_length=MAX_SERIES_ID)]
 
 Id = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 """The id of an object that the platform created."""
@@ -144,7 +150,7 @@ def _check_before(schema: dict[str, Any], check: Callable[[Any], Any]) -> None:
     schema |= {"type": "function-before", "function": {"type": "no-info", "function": check}, "schema": inner}
 
 
-class Sent(Frozen):
+class RequestBody(Frozen):
     """A request body: numbers must be numbers, not texts or truth values that could be converted."""
 
     @classmethod

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from quantis.errors import InvalidInput
 from quantis.frequency import Frequency
-from quantis.types.base import Duration, Frozen, Name, Sent, Timestamp
+from quantis.types.base import MAX_COLUMN_NAME, MAX_COLUMNS, Duration, Frozen, Name, RequestBody, Timestamp
 from quantis.types.findings import Finding
 from quantis.types.reading import ReadOptions
 
@@ -39,11 +39,13 @@ def _known_zone(name: str) -> str:
         raise ValueError("the time zone is not known; use a name such as Europe/Paris") from error
 
 
-Column = Annotated[str, StringConstraints(min_length=1, max_length=128), AfterValidator(_printable)]
-Columns = Annotated[tuple[Column, ...], Field(max_length=512)]
+Column = Annotated[
+    str, StringConstraints(min_length=1, max_length=MAX_COLUMN_NAME), AfterValidator(_printable)
+]
+Columns = Annotated[tuple[Column, ...], Field(max_length=MAX_COLUMNS)]
 
 
-class Roles(Sent):
+class Roles(RequestBody):
     """The roles of covariates: known in advance, observed as time passes, or fixed per series."""
 
     futr_exog: Columns = ()
@@ -71,7 +73,7 @@ class Roles(Sent):
         return self.futr_exog + self.hist_exog + self.stat_exog
 
 
-class DatasetSpec(Sent):
+class DatasetSpec(RequestBody):
     """The declaration of a dataset, made once when it is created."""
 
     name: Name

@@ -7,11 +7,21 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from quantis.types.base import Cell, Frozen, Sent, SeriesId, Timestamp, rename_keys
+from quantis.types.base import (
+    MAX_COLUMNS,
+    MAX_HISTORY,
+    MAX_HORIZON,
+    Cell,
+    Frozen,
+    RequestBody,
+    SeriesId,
+    Timestamp,
+    rename_keys,
+)
 from quantis.types.datasets import Column
 from quantis.types.job_specs import Horizon, Quantile
 
-Values = Annotated[list[Cell], Field(max_length=110_000)]
+Values = Annotated[list[Cell], Field(max_length=MAX_HISTORY + MAX_HORIZON)]
 """Over a history and a horizon at most."""
 
 
@@ -35,25 +45,25 @@ class Reason(StrEnum):
     model_failed = "model_failed"
 
 
-class SeriesRequest(Sent):
+class SeriesRequest(RequestBody):
     """A series: only its id (history from the store), or with its own history."""
 
     unique_id: SeriesId
     start: Timestamp | None = Field(default=None, description="Time of y[0], when `ds` is not given.")
-    ds: list[Timestamp] | None = Field(default=None, max_length=100_000)
+    ds: list[Timestamp] | None = Field(default=None, max_length=MAX_HISTORY)
     y: list[float | None] | None = Field(
         default=None,
-        max_length=100_000,
+        max_length=MAX_HISTORY,
         description="Absent: read from the store. Empty: a series without a value yet, forecast from `start` "
         "by what is typical of its panel, of those series that share most of `stat_exog`.",
     )
-    hist_exog: dict[Column, Values] = Field(default={}, max_length=512)
+    hist_exog: dict[Column, Values] = Field(default={}, max_length=MAX_COLUMNS)
     futr_exog: dict[Column, Values] = Field(
         default={},
-        max_length=512,
+        max_length=MAX_COLUMNS,
         description="Known-future covariates: over history and horizon, or the horizon alone.",
     )
-    stat_exog: dict[Column, Cell] = Field(default={}, max_length=512)
+    stat_exog: dict[Column, Cell] = Field(default={}, max_length=MAX_COLUMNS)
 
     @model_validator(mode="after")
     def _times_match_values(self) -> SeriesRequest:
@@ -68,7 +78,7 @@ class SeriesRequest(Sent):
         return self
 
 
-class ForecastRequest(Sent):
+class ForecastRequest(RequestBody):
     h: Horizon | None = Field(
         default=None, description="Steps; the model's horizon when absent, and at most it."
     )

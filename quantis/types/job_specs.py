@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from quantis.types.base import Duration, Name, Number, Sent, Timestamp
+from quantis.types.base import MAX_HORIZON, Duration, Name, Number, RequestBody, Timestamp
 from quantis.types.datasets import Column
 from quantis.types.reading import ReadOptions
 
@@ -18,7 +18,7 @@ DEFAULT_QUANTILES = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
 
 Quantile = Annotated[float, Field(gt=0, lt=1)]
 Quantiles = Annotated[tuple[Quantile, ...], Field(min_length=1, max_length=100)]
-Horizon = Annotated[int, Field(ge=1, le=10_000)]
+Horizon = Annotated[int, Field(ge=1, le=MAX_HORIZON)]
 FamilyName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 """A family of this platform, or one that its operator allows."""
 ModelReference = Annotated[
@@ -77,7 +77,7 @@ _LIMITS = {
 }
 
 
-class TftParams(Sent):
+class TftParams(RequestBody):
     """Size and budget of a Temporal Fusion Transformer."""
 
     hidden_size: int = Field(default=24, ge=4, le=512)
@@ -103,7 +103,7 @@ class TftParams(Sent):
     )
 
 
-class WorkSpec(Sent):
+class WorkSpec(RequestBody):
     """What every job on a dataset says."""
 
     dataset: Name

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from quantis.types.base import Frozen, Sent, Timestamp
+from quantis.types.base import Frozen, RequestBody, Timestamp
 from quantis.types.job_kinds import JOB_KINDS, read_result
 from quantis.types.job_results import JobResult
 from quantis.types.job_specs import JobKind, JobSpec
@@ -28,7 +28,7 @@ class JobState(StrEnum):
         return self in (JobState.stopped, JobState.succeeded, JobState.failed)
 
 
-class JobRequest(Sent):
+class JobRequest(RequestBody):
     spec: JobSpec
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from quantis.types.accounts import Role
-from quantis.types.base import Duration, Frozen, Name, Sent, Timestamp
+from quantis.types.base import Duration, Frozen, Name, RequestBody, Timestamp
 
 
 class Scope(StrEnum):
@@ -32,7 +32,7 @@ def _not_many(value: Any) -> Any:
 Scopes = Annotated[frozenset[Scope], Field(min_length=1, max_length=len(Scope)), BeforeValidator(_not_many)]
 
 
-class NewApiKey(Sent):
+class NewApiKey(RequestBody):
     name: Name
     scopes: Scopes = frozenset({Scope.read, Scope.forecast})
     expires_in: Duration = Field(
@@ -61,13 +61,13 @@ class CreatedApiKey(ApiKey):
     key: str = Field(description="Shown this once; send it as `Authorization: Bearer qk_...`.")
 
 
-class NewServiceAccount(Sent):
+class NewServiceAccount(RequestBody):
     name: Name
     role: Role = Role.viewer
     scopes: Scopes = frozenset({Scope.read, Scope.forecast})
 
 
-class ServiceAccountChange(Sent):
+class ServiceAccountChange(RequestBody):
     role: Role | None = None
     scopes: Scopes | None = None
     disabled: bool | None = None

@@ -6,15 +6,13 @@ from typing import Annotated
 
 from pydantic import Field
 
-from quantis.types.base import Cell, Frozen, Sent, SeriesId, Timestamp
+from quantis.types.base import MAX_COLUMNS, MAX_HISTORY, Cell, Frozen, RequestBody, SeriesId, Timestamp
 from quantis.types.datasets import Column, DatasetVersion
 
-_MOST = 100_000
-
-Cells = Annotated[list[Cell], Field(max_length=_MOST)]
+Cells = Annotated[list[Cell], Field(max_length=MAX_HISTORY)]
 
 
-class ObservedSeries(Sent):
+class ObservedSeries(RequestBody):
     """Values of one series at some times; lists are as long as `ds`.
 
     What is left out stays as it is stored; null says that a value is missing. A row whose y and observed
@@ -22,17 +20,17 @@ class ObservedSeries(Sent):
     """
 
     unique_id: SeriesId
-    ds: list[Timestamp] = Field(min_length=1, max_length=_MOST)
-    y: list[float | None] | None = Field(default=None, max_length=_MOST)
-    hist_exog: dict[Column, Cells] = Field(default={}, max_length=512)
-    futr_exog: dict[Column, Cells] = Field(default={}, max_length=512)
-    stat_exog: dict[Column, Cell] = Field(default={}, max_length=512)
+    ds: list[Timestamp] = Field(min_length=1, max_length=MAX_HISTORY)
+    y: list[float | None] | None = Field(default=None, max_length=MAX_HISTORY)
+    hist_exog: dict[Column, Cells] = Field(default={}, max_length=MAX_COLUMNS)
+    futr_exog: dict[Column, Cells] = Field(default={}, max_length=MAX_COLUMNS)
+    stat_exog: dict[Column, Cell] = Field(default={}, max_length=MAX_COLUMNS)
     known_at: Timestamp | None = Field(
         default=None, description="When the values became known; at receipt when absent."
     )
 
 
-class Observations(Sent):
+class Observations(RequestBody):
     series: list[ObservedSeries] = Field(min_length=1, max_length=10_000)
 
 

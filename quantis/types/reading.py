@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from quantis.types.base import Sent
+from quantis.types.base import MAX_COLUMNS, RequestBody
 
 Delimiter = Literal[",", ";", "\t", "|"]
 Encoding = Literal["utf-8", "utf-16", "utf-16-le", "utf-16-be", "cp1252", "latin-1"]
@@ -21,7 +21,7 @@ def _one_target_each(names: dict[str, str]) -> dict[str, str]:
     return names
 
 
-class ReadOptions(Sent):
+class ReadOptions(RequestBody):
     """Read options of a file; each one that is absent is detected."""
 
     delimiter: Delimiter | None = Field(default=None, description="What separates the cells of a CSV.")
@@ -32,11 +32,13 @@ class ReadOptions(Sent):
     )
     dates: DateOrder | None = Field(default=None, description="The order of day, month and year in ds.")
     time_zone: str | None = Field(default=None, max_length=64, description="The zone of times without one.")
-    columns: Annotated[dict[Heading, Heading], Field(max_length=512), AfterValidator(_one_target_each)] = (
-        Field(default={}, description="Column of the file to the name it is to have, such as date: ds.")
-    )
+    columns: Annotated[
+        dict[Heading, Heading], Field(max_length=MAX_COLUMNS), AfterValidator(_one_target_each)
+    ] = Field(default={}, description="Column of the file to the name it is to have, such as date: ds.")
     texts: tuple[Heading, ...] = Field(
-        default=(), max_length=512, description="Columns to read as text though they look like numbers."
+        default=(),
+        max_length=MAX_COLUMNS,
+        description="Columns to read as text though they look like numbers.",
     )
 
     @model_validator(mode="after")

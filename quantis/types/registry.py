@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from quantis.types.base import Frozen, Number, Sent, Timestamp, rename_keys
+from quantis.types.base import Frozen, Number, RequestBody, Timestamp, rename_keys
 
 
 class LeaderboardRow(Frozen):
@@ -124,18 +124,18 @@ class Model(Frozen):
     versions: int
 
 
-class AliasRequest(Sent):
+class AliasRequest(RequestBody):
     version: Number
 
 
-class Share(Sent):
+class Share(RequestBody):
     """A version and how many of a hundred series it answers."""
 
     version: Number
     percent: Annotated[int, Field(ge=1, le=100)]
 
 
-class Traffic(Sent):
+class Traffic(RequestBody):
     """Shares of the requests for a model's name alone; the champion has the rest."""
 
     shares: Annotated[tuple[Share, ...], Field(max_length=4)] = ()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from quantis.types.accounts import Password
-from quantis.types.base import MAX_INTEGER, Frozen, Name, Sent, Timestamp
+from quantis.types.accounts import NewPassword
+from quantis.types.base import MAX_INTEGER, Frozen, Name, RequestBody, Timestamp
 
 Limit = int | None
 
 
-class Quota(Sent):
+class Quota(RequestBody):
     """The most that a team may use; null sets no limit."""
 
     jobs_at_once: Limit = Field(default=None, ge=0, le=MAX_INTEGER)
@@ -40,16 +40,16 @@ class Usage(Frozen):
     items: list[Used]
 
 
-class NewTeam(Sent):
+class NewTeam(RequestBody):
     """A team and its first admin."""
 
     name: Name
     admin_name: Name
-    admin_password: Password = Field(min_length=12, max_length=256)
+    admin_password: NewPassword
     quota: Quota = Quota()
 
 
-class TeamChange(Sent):
+class TeamChange(RequestBody):
     quota: Quota
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from quantis.types.base import MAX_SERIES_ID
 from quantis.types.findings import Finding, Severity
 
 SHOWN_PER_CODE = 20
@@ -38,7 +39,7 @@ RULES: dict[str, CheckRule] = {
     "D008": CheckRule(_WARNING, "text that is not UTF-8", "say the encoding when it is another one"),
     "D009": CheckRule(_WARNING, "reserved column name", "it is left out; rename the column to use it"),
     "D010": CheckRule(_ERROR, "empty unique_id", "name the series of every row"),
-    "D011": CheckRule(_ERROR, "unique_id too long", "use at most 256 characters"),
+    "D011": CheckRule(_ERROR, "unique_id too long", f"use at most {MAX_SERIES_ID} characters"),
     "D012": CheckRule(
         _WARNING, "unique_id reads as a spreadsheet formula", "start it with a letter or a digit"
     ),

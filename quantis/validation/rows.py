@@ -10,9 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from quantis.frequency import to_datetime64
 from quantis.panel import DS, ID, KNOWN_AT, TIMESTAMP, Y, times_of
 from quantis.reading import printable
 from quantis.types.arrays import Integers, Mask, Times
+from quantis.types.base import END_TIMESTAMP, MAX_SERIES_ID, MIN_TIMESTAMP
 from quantis.types.datasets import Roles
 from quantis.types.reading import DateOrder
 from quantis.validation.findings import Findings
@@ -20,7 +22,7 @@ from quantis.validation.time_zones import to_utc
 from quantis.validation.timestamps import ParsedTimestamps, parse_timestamps
 from quantis.validation.value_parsing import ParsedNumbers, parse_numbers, to_strings
 
-_EARLIEST, _LATEST = np.datetime64("1700-01-01", "us"), np.datetime64("2262-01-01", "us")
+_MIN_TIMESTAMP, _END_TIMESTAMP = to_datetime64(MIN_TIMESTAMP), to_datetime64(END_TIMESTAMP)
 
 
 class TimeOptions(NamedTuple):
@@ -95,7 +97,7 @@ def _parse_ids(column: pa.Array, findings: Findings) -> pa.Array | None:
     coded = ids.dictionary_encode()
     distinct = coded.dictionary
     checks = {
-        "D011": pc.greater(pc.utf8_length(distinct), 256),
+        "D011": pc.greater(pc.utf8_length(distinct), MAX_SERIES_ID),
         "D012": pc.and_(
             pc.match_substring_regex(distinct, r"^[=+@\-\t\r]"),
             pc.invert(pc.match_substring_regex(distinct, r"^[+-]?[\d .,:/-]+$")),
@@ -114,7 +116,7 @@ def _parse_ids(column: pa.Array, findings: Findings) -> pa.Array | None:
             sorted(first),
             lambda row: _quote_cell(ids, row),
             column=ID,
-            series=lambda row: ids[row].as_py()[:256],
+            series=lambda row: ids[row].as_py()[:MAX_SERIES_ID],
         )
     fatal = ids.null_count > 0 or any(pc.any(checks[c]).as_py() for c in ("D011", "D013"))
     return None if fatal else ids
@@ -147,7 +149,7 @@ def _parse_ds(column: pa.Array, time_options: TimeOptions, findings: Findings) -
 
 
 def _is_out_of_range(ds: Times) -> Mask:
-    outside: Mask = (ds < _EARLIEST) | (ds >= _LATEST)
+    outside: Mask = (ds < _MIN_TIMESTAMP) | (ds >= _END_TIMESTAMP)
     return outside
 
 

@@ -15,7 +15,7 @@ from monitoring import instruments
 from quantis.errors import InvalidInput, NotFound
 from quantis.panel import DS, ID, Y
 from quantis.sandbox.client import check_untrusted_file
-from quantis.types.base import Name, Number, Page, SeriesId, Timestamp
+from quantis.types.base import MAX_SERIES_ID, Name, Number, Page, SeriesId, Timestamp
 from quantis.types.datasets import (
     CheckReport,
     Dataset,
@@ -111,7 +111,7 @@ def revisions(
     name: Name,
     principal: CurrentUser,
     services: AppServices,
-    series: Annotated[str, Query(max_length=256)],
+    series: Annotated[str, Query(max_length=MAX_SERIES_ID)],
     version: Number | None = None,
 ) -> Page[Revision]:
     """When values of a series were corrected, oldest first: where reads as of before and after differ."""
@@ -131,7 +131,7 @@ def series(
     name: Name,
     principal: CurrentUser,
     services: AppServices,
-    search: Annotated[str, Query(max_length=256)] = "",
+    search: Annotated[str, Query(max_length=MAX_SERIES_ID)] = "",
     cursor: Annotated[str | None, Query(max_length=300)] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     version: Number | None = None,

@@ -55,7 +55,7 @@ def read_options(
     return validate(ReadOptions, **{key: value for key, value in values.items() if value is not None})
 
 
-def source(text: str) -> Path | str:
+def parse_source(text: str) -> Path | str:
     """Return a file that exists, or an address for the platform to fetch from; a usage error for what is neither."""
     if "://" in text:
         return text
