@@ -25,8 +25,8 @@ lint: .venv/dev.done ## style, and code that a security review would stop at
 	$(RUN) -m ruff format --check $(PYTHON_FILES)
 	$(RUN) -m bandit -q -c pyproject.toml -r quantis features models monitoring cluster jobs serve
 
-types: .venv/dev.done ## mypy, strict
-	$(RUN) -m mypy quantis features models monitoring cluster jobs serve
+types: .venv/dev.done ## mypy, strict; the tests less so
+	$(RUN) -m mypy $(PYTHON_FILES)
 
 unit: .venv/dev.done debian-test ## tests that need no running platform
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n 2 --dist loadfile -m "not ray and not soak" --ignore=tests/platform tests
