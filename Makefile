@@ -22,6 +22,7 @@ test: .venv/dev.done web-check lint types unit platform ## everything that every
 
 lint: .venv/dev.done ## style, and code that a security review would stop at
 	$(RUN) -m ruff check $(PYTHON_FILES)
+	$(RUN) -m ruff check --preview --select PLR0917 $(PYTHON_FILES)
 	$(RUN) -m ruff format --check $(PYTHON_FILES)
 	$(RUN) -m bandit -q -c pyproject.toml -r quantis features models monitoring cluster jobs serve
 

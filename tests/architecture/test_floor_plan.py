@@ -21,7 +21,10 @@ WITHOUT_IMPORTER = {
     "features/rolling/state.py": "issue 19 puts it to use: the state of online features",
     "quantis/testing/__init__.py": "the package's public fakes, imported by users' tests",
 }
-TOP_FOLDERS = "quantis|features|models|monitoring|cluster|jobs|serve|web|kuberay|terraform|tests|bench|docs|examples|requirements"
+TOP_FOLDERS = (
+    "quantis|features|models|monitoring|cluster|jobs|serve|web|kuberay|terraform|tests|bench|docs|examples"
+    "|requirements"
+)
 PATH = re.compile(rf"(?<![\w/.:-])((?:{TOP_FOLDERS})/[\w./*-]*\w)")
 MODULE = re.compile(
     r"(?:`|python -m )((?:quantis|features|models|monitoring|cluster|jobs|serve|bench)(?:\.\w+)+)"
@@ -119,7 +122,8 @@ def missing_paths(text: str, root: Path) -> list[str]:
             missing.append(path)
     for name in dict.fromkeys(MODULE.findall(text)):
         parts = name.split(".")
-        candidates = ["/".join(parts[:length]) for length in range(len(parts), 1, -1)]
+        shortest = 1 if parts[1][0].isupper() else 2  # `quantis.Client` is a name of the package itself
+        candidates = ["/".join(parts[:length]) for length in range(len(parts), shortest - 1, -1)]
         if not any((root / f"{path}.py").exists() or (root / path).is_dir() for path in candidates):
             missing.append(name)
     return missing

@@ -16,10 +16,10 @@ import promql_parser as promql
 import pytest
 import yaml
 
-from monitoring import queries
 from monitoring.grafana import build
 from quantis.types.forecasts import ForecastMethod
 from quantis.types.jobs import JobState
+from tests.monitoring import queries
 
 ROOT = Path(__file__).parents[2]
 USED = """

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from monitoring import queries
+from tests.monitoring import queries
 from tests.platform.live import ROOT, Live
 
 

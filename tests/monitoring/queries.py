@@ -1,4 +1,4 @@
-"""What the dashboard and the alert rules ask of Prometheus, and whether a scrape can answer it."""
+"""PromQL of the dashboard and of the alert rules, and the metrics of it that a scrape lacks."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ import yaml
 
 from monitoring.instruments import PREFIX
 
-HERE = Path(__file__).parent
-DASHBOARD = HERE / "grafana" / "quantis.json"
-RULES = HERE / "prometheus" / "rules.yml"
+MONITORING = Path(__file__).parents[2] / "monitoring"
+DASHBOARD = MONITORING / "grafana" / "quantis.json"
+RULES = MONITORING / "prometheus" / "rules.yml"
 
 _METRIC = re.compile(rf"\b{PREFIX}[a-z0-9_]+\b")
 _SAMPLE = re.compile(rf"^({PREFIX}[a-z0-9_]+)(?:\{{| )", re.MULTILINE)
 
 
 def queries() -> dict[str, str]:
-    """Every PromQL expression by where it stands, Grafana's interval filled in."""
-    found = dict(_dashboard_queries(json.loads(DASHBOARD.read_text())))
+    """Return each PromQL expression by its panel or rule, Grafana's interval filled in."""
+    expressions = dict(_dashboard_queries(json.loads(DASHBOARD.read_text())))
     for group in yaml.safe_load(RULES.read_text())["groups"]:
         for rule in group["rules"]:
-            found[f"rule {rule.get('alert') or rule['record']}"] = rule["expr"]
-    return found
+            expressions[f"rule {rule.get('alert') or rule['record']}"] = rule["expr"]
+    return expressions
 
 
 def unanswered(scrape: str) -> dict[str, list[str]]:
