@@ -18,7 +18,6 @@ LISTS = frozenset({"cluster/repositories", "quantis/cli", "serve/api"})
 
 MIGRATIONS = "cluster/database/migrations/"
 WITHOUT_IMPORTER = {
-    "models/families/tft/pytorch_forecasting/loader.py": "the oracle that tests and benchmarks hold ours against",
     "features/rolling/state.py": "issue 19 puts it to use: the state of online features",
     "quantis/testing/__init__.py": "the package's public fakes, imported by users' tests",
 }
