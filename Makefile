@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PYTHON_FILES := quantis features models monitoring cluster jobs serve tests bench examples
 RUN := .venv/bin/python
 
-.PHONY: help demo up down test lint types unit web-check platform soak bench openapi lock sbom clean
+.PHONY: help demo up down test lint types unit ray web-check platform soak bench openapi lock sbom clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -18,7 +18,8 @@ up: .venv/product.done web/dist/index.html ## start the platform
 down: ## stop what up or demo started
 	.venv/bin/quantis down
 
-test: .venv/dev.done web-check lint types unit platform ## everything that every commit must pass
+test: .venv/dev.done ## everything that every commit must pass: each part, whatever failed before it
+	$(RUN) -m tests.all_parts web-check lint types unit ray platform
 
 lint: .venv/dev.done ## style, and code that a security review would stop at
 	$(RUN) -m ruff check $(PYTHON_FILES)
@@ -31,6 +32,8 @@ types: .venv/dev.done ## mypy, strict; the tests less so
 
 unit: .venv/dev.done debian-test ## tests that need no running platform
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n 2 --dist loadfile -m "not ray and not soak" --ignore=tests/platform tests
+
+ray: .venv/dev.done debian-test ## tests that start a Ray of their own
 	$(RUN) -m pytest -q -m "ray and not soak" --ignore=tests/platform tests
 
 platform: .venv/dev.done web/dist/index.html debian-test ## a short demo on a free port, and everything on top of it
