@@ -36,22 +36,23 @@ from sqlalchemy import update
 
 from cluster.database.dumps import relocate_artifacts
 from cluster.database.tables import ApiKeyRow
-from cluster.lineage import lineage
+from cluster.model_ops.lineage import lineage
 from cluster.repositories.vintages import Vintages
 from cluster.settings import Settings, application_root, child_environment
-from features.snapshots import PlainSnapshots
-from jobs import choose
-from jobs.choose import Member
-from models import boosting_training
-from models.bundle import write_bundle
-from models.calibration import Calibration, calibrated
-from models.ensemble import Ensemble
+from features.store.snapshots import PanelSnapshots
+from jobs.evaluation import candidates
+from jobs.evaluation.candidates import Candidate
+from models.evaluation.promotion_gate import GateDecision
+from models.families.boosting import training
+from models.families.ensemble import Ensemble
+from models.families.tft.training import fit as fit_tft
 from models.forecaster import Forecaster
-from models.gate import GateDecision
-from models.tft.training import fit as fit_tft
+from models.postprocessing.calibration import Calibration, calibrated
+from models.registry.bundle import write_bundle
 from quantis.panel import Snapshot, Task
 from quantis.types.forecasts import ForecastRequest, ForecastResponse
-from quantis.types.jobs import JobState, TftParams
+from quantis.types.job_specs import TftParams
+from quantis.types.jobs import JobState
 from tests.compat.invented import AS_OF, DAYS, END, FIRST_DAY, QUANTILES, SPEC, H, correction, shops, visits
 from tests.compat.opening import ARCHIVE, EXPECTED, ROOT, TEAM, Opened, code_of, opened, unpacked
 from tests.compat.questions import FAMILIES, asked_for, questions
@@ -115,7 +116,7 @@ class Maker:
                 content=text.encode(), headers={"Content-Type": "text/csv"},
             )  # fmt: skip
         self.send("bob", "POST", "/v1/datasets", json={"name": "visits", "freq": "D"})
-        folder = self.world.services.settings.storage.inbox(TEAM) / "january"
+        folder = self.world.services.settings.data_layout.inbox(TEAM) / "january"
         folder.mkdir(parents=True)
         for number, name in enumerate(("door/1", "door/2", "door/3")):
             (folder / f"door-{number}.csv").write_text(visits(name, 10 * number + 5))
@@ -152,11 +153,11 @@ class Maker:
 
     def models(self) -> None:
         """A version of each family, published without a job; of boosting with a few trees."""
-        boosting_training.ROUNDS, boosting_training.FAN_ROUNDS = 25, 12
+        training.ROUNDS, training.FAN_ROUNDS = 25, 12
         opened_dataset = self.world.services.catalogue.open(TEAM, "shops")
         task = opened_dataset.task(AS_OF, H, QUANTILES)
         last = np.datetime64(FIRST_DAY.replace(tzinfo=None) + timedelta(days=DAYS - 1), "us")
-        now = PlainSnapshots(opened_dataset.panel(AS_OF), task)(last)
+        now = PanelSnapshots(opened_dataset.panel(AS_OF), task)(last)
         for family in FAMILIES:
             print(family, flush=True)
             name = f"by-{family.replace('_', '-')}"
@@ -231,7 +232,7 @@ class Maker:
         services = self.world.services
         waits = made.model_copy(update={"forecast_id": "5f9c1f0e-2f5c-4f6a-9b7e-0d3c5a1e7b42"})
         request = ForecastRequest.model_validate(asked_for())
-        Vintages(services.database, services.settings.storage.waiting)._set_aside(TEAM, request, waits)
+        Vintages(services.database, services.settings.data_layout.waiting)._set_aside(TEAM, request, waits)
         self.forecasts["waiting"] = waits.forecast_id
 
     def last_audited(self) -> None:
@@ -247,10 +248,10 @@ def _fitted(family: str, now: Snapshot, task: Task) -> Forecaster:
             parts = [(0.6, _fitted("boosting", now, task)), (0.4, _fitted("seasonal_naive", now, task))]
             return Ensemble(task, parts)
         case "last_value":
-            from models.naive import LastValue
+            from models.families.naive import LastValue
 
             return LastValue(task)
-    found = choose.fit(Member(family, family, season=7), now, task)
+    found = candidates.fit_candidate(Candidate(family, family, season=7), now, task)
     if family == "statistical":
         factors: dict[str, tuple[float, ...]] = {"q0.1": (1.2, 1.5), "q0.9": (1.2, 1.5)}
         return calibrated(found, Calibration(ends=(3, H), factors=factors))
@@ -259,12 +260,10 @@ def _fitted(family: str, now: Snapshot, task: Task) -> Forecaster:
 
 def pack(folder: Path, given: Path, archive: Path) -> None:
     """A copy of the folder `given` as it would lie in ROOT, its databases without free pages, in one small file."""
-    storage = Settings(data_dir=folder).storage
-    relocate_artifacts(storage.mlflow_database, given / "artifacts", ROOT / "artifacts")
-    relocate_artifacts(
-        storage.mlflow_database, Path.cwd() / "mlruns", ROOT / "mlruns"
-    )  # MLflow's own default
-    for database in (storage.database, storage.mlflow_database):
+    layout = Settings(data_dir=folder).data_layout
+    relocate_artifacts(layout.mlflow_database, given / "artifacts", ROOT / "artifacts")
+    relocate_artifacts(layout.mlflow_database, Path.cwd() / "mlruns", ROOT / "mlruns")  # MLflow's own default
+    for database in (layout.database, layout.mlflow_database):
         with closing(sqlite3.connect(database)) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             connection.execute("PRAGMA journal_mode=DELETE")
@@ -304,7 +303,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = (given or Path(temporary) / "data").absolute()
         settings = Settings(data_dir=folder)
-        settings.storage.prepare()
+        settings.data_layout.prepare()
         for name in ("jwt-secret", "encryption-key"):
             settings.make_secret(name)
         people = {

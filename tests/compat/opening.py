@@ -17,17 +17,17 @@ from typing import Any
 import httpx
 from fastapi.testclient import TestClient
 
-from cluster.catalogue import Catalogue
 from cluster.database.dumps import relocate_artifacts
 from cluster.database.engine import Database
-from cluster.registries import open_registry
+from cluster.datasets.catalogue import Catalogue
+from cluster.model_ops.open_registry import open_registry
+from cluster.ray.submission import FakeJobs
 from cluster.repositories.vintages import Vintages
 from cluster.settings import Settings
-from cluster.submission import FakeJobs
 from serve.api.application import create_app
-from serve.engine import Engine
+from serve.forecasting.engine import Engine
 from serve.services import Services
-from tests.serve.world import InThisProcess
+from tests.serve.api_under_test import InThisProcess
 
 FIXTURES = Path(__file__).with_name("fixtures")
 ARCHIVE, EXPECTED = FIXTURES / "data_folder.tar.xz", FIXTURES / "expected.json"
@@ -82,13 +82,13 @@ class Opened:
 def opened(folder: Path, people: dict[str, dict[str, str]]) -> Iterator[Opened]:
     """Migrate the folder's databases as a start of the platform does, and serve it in this process."""
     settings = Settings(data_dir=folder)
-    settings.storage.prepare()
+    settings.data_layout.prepare()
     database = Database(settings.sql_url)
     database.migrate()
     registry = open_registry(settings, TEAM)
-    vintages = Vintages(database, settings.storage.waiting)
-    engine = Engine(lambda team: registry, Catalogue(database, settings.storage), vintages)
-    services = Services(settings, database, InThisProcess(engine), FakeJobs(), {TEAM: registry})
+    vintages = Vintages(database, settings.data_layout.waiting)
+    engine = Engine(lambda team: registry, Catalogue(database, settings.data_layout), vintages)
+    services = Services(settings, database, InThisProcess(engine), FakeJobs(), registries={TEAM: registry})
     services.check_secrets()
     app = create_app(services)
     with TestClient(app, base_url="https://quantis.test", raise_server_exceptions=False) as client:
