@@ -47,7 +47,7 @@ from models.families.boosting import training
 from models.families.ensemble import Ensemble
 from models.families.tft.training import fit as fit_tft
 from models.forecaster import Forecaster
-from models.postprocessing.calibration import Calibration, calibrated
+from models.postprocessing.calibration import Calibration, with_calibration
 from models.registry.bundle import write_bundle
 from quantis.panel import Snapshot, Task
 from quantis.types.forecasts import ForecastRequest, ForecastResponse
@@ -254,7 +254,7 @@ def _fitted(family: str, now: Snapshot, task: Task) -> Forecaster:
     found = candidates.fit_candidate(Candidate(family, family, season=7), now, task)
     if family == "statistical":
         factors: dict[str, tuple[float, ...]] = {"q0.1": (1.2, 1.5), "q0.9": (1.2, 1.5)}
-        return calibrated(found, Calibration(ends=(3, H), factors=factors))
+        return with_calibration(found, Calibration(ends=(3, H), factors=factors))
     return found
 
 

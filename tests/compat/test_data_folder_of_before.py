@@ -57,16 +57,17 @@ def test_when_what_is_asked_is_counted_then_no_method_no_family_and_no_kind_of_j
     assert kinds == {"featurize", "train", "backtest", "tune", "forecast", "compact", "ingest"}
 
 
+NEW_NAMES = {"rung": "method", "rungs": "methods"}
+
+
 def in_todays_words(answer: Any) -> Any:
-    """The answer as it is worded since `rung` is called `method`, the one field that has another name today.
+    """The answer as it is worded since `rung` is called `method`, and a job's counts `rungs` are its `methods`.
 
     Applied to both sides, it takes an answer of before and one of today alike. Of a model card it leaves what is
     of the model: the headings and the tables, since the sentences around them are the code's.
     """
     if isinstance(answer, dict):
-        named = {
-            "method" if name == "rung" else name: in_todays_words(value) for name, value in answer.items()
-        }
+        named = {NEW_NAMES.get(name, name): in_todays_words(value) for name, value in answer.items()}
         if "markdown" in named:
             named["markdown"] = [
                 line for line in named["markdown"].splitlines() if line.startswith(("#", "|"))
