@@ -53,14 +53,14 @@ class UserAccounts:
         access = Access(user=user, password=password, otp=otp)
         me = _try_access(self._connection, access)
         if save and access.login:
-            _save_login(self, access.login)
+            self._connection.access = _saved_access(self.url, access.login)
         return me
 
     def login_with_key(self: _Caller, key: str, *, save: bool = False) -> User:
         """Use an API key from now on; `save` keeps it for later processes."""
         me = _try_access(self._connection, Access(token=key))
         if save:
-            _save_login(self, Login.from_api_key(key, me.user_name))
+            self._connection.access = _saved_access(self.url, Login.from_api_key(key, me.user_name))
         return me
 
     def logout(self: _Caller) -> None:
@@ -100,8 +100,9 @@ def _try_access(connection: Connection, access: Access) -> User:
         raise
 
 
-def _save_login(client: _Caller, login: Login) -> None:
+def _saved_access(url: str, login: Login) -> Access:
+    """Keep the login for later processes, and return the access that reads it from there."""
     store = CredentialsFile(settings.config_dir())
     with store.locked():
-        store.put(client.url, login)
-    client._connection.access = Access(store=store, url=client.url)
+        store.put(url, login)
+    return Access(store=store, url=url)
