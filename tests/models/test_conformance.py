@@ -15,7 +15,7 @@ from models.families.statistical import Statistical
 from models.families.tft import training
 from models.families.tft.forecaster import TftForecaster
 from models.families.theta import Theta
-from models.forecaster import Parts
+from models.forecaster import Forecaster, Parts
 from models.registry.bundle import read_bundle, write_bundle
 from quantis.errors import InvalidInput, Unavailable
 from quantis.types.job_specs import TftParams
@@ -108,7 +108,7 @@ class Vague(Drift):
 
 class Timeless(Drift):
     @classmethod
-    def fit(cls, snapshot, task):
+    def fit(cls, snapshot, task):  # type: ignore[override]
         return super().fit(snapshot, task)
 
 
@@ -148,7 +148,10 @@ def test_when_an_own_family_is_in_a_blend_then_the_bundle_comes_back_with_it(
 ):
     task = make_task(h=6)
     snapshot, _ = make_snapshot(task, {"a": 300, "b": 300})
-    members = [(0.5, Drift.fit(snapshot, task)), (0.5, SeasonalNaive.fit(snapshot, task, 24))]
+    members: list[tuple[float, Forecaster]] = [
+        (0.5, Drift.fit(snapshot, task)),
+        (0.5, SeasonalNaive.fit(snapshot, task, 24)),
+    ]
     model = Ensemble(task, members)
     folder = write_bundle(tmp_path / "bundle", model, snapshot)
     with pytest.raises(InvalidInput, match="'drift' is not one of"):

@@ -80,7 +80,7 @@ def test_when_a_call_is_abandoned_then_it_is_sealed_as_interrupted_once(trail, d
 
 def test_when_writers_are_killed_then_every_call_that_was_begun_has_one_event_and_the_chain_holds(url):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    begun = set()
+    begun: set[str] = set()
     for round_number in range(3):
         writers = [
             subprocess.Popen(
@@ -93,6 +93,7 @@ def test_when_writers_are_killed_then_every_call_that_was_begun_has_one_event_an
             for number in range(2)
         ]
         for writer in writers:
+            assert writer.stdout
             begun.add(writer.stdout.readline().strip())  # it is at work
         time.sleep(0.4)
         for writer in writers:

@@ -158,7 +158,8 @@ def test_when_a_writer_without_our_lock_is_in_between_then_it_conflicts_and_leav
 ) -> None:
     """As if on another machine: it commits to the tables and the database while ours is at work."""
     push(catalogue, {"z": [0.0, 0.5, 1.0]})
-    real, calls = Datasets.add_version, []
+    real = Datasets.add_version
+    calls: list[str] = []
 
     def meddled(self: Datasets, *arguments: object) -> object:
         if not calls:

@@ -23,7 +23,7 @@ PARENT = f"import subprocess, sys; c = subprocess.Popen([sys.executable, '-c', {
 @pytest.fixture
 def spawn():
     """Start a Python process with a mark, or without; ended afterwards, whatever the test did."""
-    started = []
+    started: list[subprocess.Popen[bytes]] = []
 
     def start(mark, code=SLEEP):
         environment = {key: value for key, value in os.environ.items() if key != MARK}
@@ -32,6 +32,7 @@ def spawn():
         process = subprocess.Popen(
             [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, start_new_session=True
         )
+        assert process.stdout
         assert process.stdout.readline() == b"ready\n"
         started.append(process)
         return process
@@ -41,6 +42,7 @@ def spawn():
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        assert process.stdout
         process.stdout.close()
 
 
@@ -101,9 +103,9 @@ def test_when_a_platform_is_saved_then_it_reads_back_until_it_is_forgotten(tmp_p
     processes.save(data_layout, platform)
     assert processes.load(data_layout) == platform
     assert platform.url == "http://127.0.0.1:8000"
-    assert not platform.alive
+    alive_before = platform.alive
     spawn(mark)
-    assert platform.alive
+    assert (alive_before, platform.alive) == (False, True)
     for text in ("", "{", "[]", '{"instance": "x"}', '{"instance": 1, "more": 2}'):
         (data_layout.run / "platform.json").write_text(text)
         assert processes.load(data_layout) is None

@@ -102,7 +102,8 @@ def test_when_two_reconcilers_tick_then_one_holds_the_lease_and_everything_is_su
 ):
     ids = [f"quantis-{jobs.request(TEAM, 'ada', SPEC).id}" for _ in range(10)]
     both = [Reconciler(database, server) for _ in range(2)]
-    barrier, found = threading.Barrier(2), []
+    barrier = threading.Barrier(2)
+    found: list[bool] = []
 
     def ticks(one):
         barrier.wait()

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import redis
 
 from cluster.local.processes import free_ports
 from cluster.tenancy.rate_counters import _BUCKET, BUCKETS, WAYS, FileCounters, RedisCounters, open_counters
@@ -53,13 +54,16 @@ def redis_server() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _empty(url: str) -> None:
+    redis.Redis.from_url(url).flushall()
+
+
 @pytest.fixture(params=["file", "redis"])
 def counters(request, tmp_path):
     url = request.getfixturevalue("redis_server") if request.param == "redis" else None
-    found = open_counters(tmp_path, url)
     if url:
-        found._redis.flushall()
-    return found
+        _empty(url)
+    return open_counters(tmp_path, url)
 
 
 def test_when_takes_are_counted_then_exactly_the_limit_succeeds_and_the_window_ends(counters):
@@ -95,7 +99,7 @@ def test_when_processes_take_at_once_then_exactly_the_limit_succeeds(request, tm
     nodes = where == "three nodes on Redis"
     url = request.getfixturevalue("redis_server") if nodes else ""
     if nodes:
-        open_counters(tmp_path, url)._redis.flushall()
+        _empty(url)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     running = []
     for number in range(3):
@@ -112,6 +116,7 @@ def test_when_processes_take_at_once_then_exactly_the_limit_succeeds(request, tm
             )
         )
     for process in running:
+        assert process.stdin
         process.stdin.write("go\n")
         process.stdin.flush()
     allowed = [int(process.communicate(timeout=60)[0]) for process in running]

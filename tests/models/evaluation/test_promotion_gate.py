@@ -17,9 +17,11 @@ WINDOWS = [np.datetime64("2024-01-01", "us"), np.datetime64("2024-01-02", "us")]
 
 def _score(model: str, family: str, errors: list[list[float]], wql: float | None = 0.1) -> Score:
     """A score whose errors are those of [series][window]; MASE is their mean, as the metric has it."""
-    pairs = {(f"s{s}", WINDOWS[w]): e for s, row in enumerate(errors) for w, e in enumerate(row)}
+    by_window: dict[tuple[str, np.datetime64], float] = {}
+    for series, row in enumerate(errors):
+        by_window |= {(f"s{series}", WINDOWS[window]): error for window, error in enumerate(row)}
     mase = float(np.mean(errors)) if errors else None
-    return Score(model, family, 1.0, {"mase": mase, "wql": wql, "wape": mase}, errors=pairs)
+    return Score(model, family, 1.0, {"mase": mase, "wql": wql, "wape": mase}, errors=by_window)
 
 
 def _flat(value: float, series: int = 10, windows: int = 2) -> list[list[float]]:
@@ -50,6 +52,7 @@ def test_when_families_are_ranked_then_skill_is_against_the_best_naive_and_failu
     assert [row.chosen for row in rows] == [True, False, False, False]
     assert [row.verdict for row in rows] == ["better", "the floor", "no better", "failed"]
     assert rows[-1].failed == "ran out of memory"
+    assert rows[0].p_value is not None
     assert rows[0].p_value < 0.05
 
 

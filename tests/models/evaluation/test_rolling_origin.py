@@ -16,7 +16,8 @@ class Provider:
     """Cuts one long snapshot, and remembers what it was asked."""
 
     def __init__(self, snapshot: Snapshot, h: int) -> None:
-        self.snapshot, self.h, self.asked = snapshot, h, []
+        self.snapshot, self.h = snapshot, h
+        self.asked: list[np.datetime64] = []
 
     def __call__(self, cutoff: np.datetime64) -> Snapshot:
         self.asked.append(cutoff)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import threading
 
+import lightgbm as lgb
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -37,7 +38,9 @@ def _change(table: pa.Table, name: str, values: np.ndarray) -> pa.Table:
 
 
 def _wape(table: pa.Table, actuals: pa.Table, snapshot: Snapshot) -> float:
-    return evaluate(table.append_column("y", actuals["y"]), snapshot.history, 24).metrics["wape"]
+    wape = evaluate(table.append_column("y", actuals["y"]), snapshot.history, 24).metrics["wape"]
+    assert wape is not None
+    return wape
 
 
 def test_when_a_schedule_explains_the_series_then_it_beats_seasonal_naive_by_two_fifths(fitted):
@@ -79,7 +82,8 @@ def test_when_the_cpus_are_several_then_trees_and_widening_are_as_with_one(make_
 
 def test_when_boosters_train_side_by_side_then_all_threads_but_one_give_way(fitted, monkeypatch):
     task, snapshot, _, _ = fitted
-    train, seen, together = training.lgb.train, {}, threading.Barrier(3, timeout=60)
+    train, together = lgb.train, threading.Barrier(3, timeout=60)
+    seen: dict[int, int] = {}
 
     def watched(*arguments, **options):
         if len(seen) < 3:
@@ -87,11 +91,11 @@ def test_when_boosters_train_side_by_side_then_all_threads_but_one_give_way(fitt
             together.wait()
         return train(*arguments, **options)
 
-    monkeypatch.setattr(training.lgb, "train", watched)
+    monkeypatch.setattr(lgb, "train", watched)
     Boosting.fit(snapshot, task, threads=3)
     own = os.getpriority(os.PRIO_PROCESS, 0)
     assert sorted(seen.values()) == [own, 10, 10]
-    assert 1 <= training.usable_cpus() <= os.cpu_count()
+    assert 1 <= training.usable_cpus() <= (os.cpu_count() or 1)
 
 
 def test_when_kept_as_a_bundle_then_it_answers_the_same(fitted, tmp_path):
@@ -154,8 +158,11 @@ def test_when_series_wander_then_intervals_are_widened_until_they_cover_hours_th
 
     def coverage() -> float:
         table = backtest(lambda _: model, lambda c: snapshot_at(panel, c, task), target, origins)
-        return evaluate(table, target, 24).metrics["coverage_80"]
+        share = evaluate(table, target, 24).metrics["coverage_80"]
+        assert share is not None
+        return share
 
+    assert model.widening is not None
     assert model.widening > 1.1
     covered = coverage()
     model.widening = 1.0
@@ -167,7 +174,9 @@ def test_when_there_are_more_values_than_samples_then_intervals_stay_as_the_boos
 ):
     task, panel, _ = _wandering(make_task, seed=3, rows=400, series=3, h=1)
     last = START + np.timedelta64(390, "h")
-    assert Boosting.fit(snapshot_at(panel, last, task), task).widening > 1.0
+    widening = Boosting.fit(snapshot_at(panel, last, task), task).widening
+    assert widening is not None
+    assert widening > 1.0
     monkeypatch.setattr(training, "MAX_SAMPLES", 500)
     many = Boosting.fit(snapshot_at(panel, last, task), task)
     assert (many.widening, many.intervals_measured) == (1.0, True)

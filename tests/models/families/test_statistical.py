@@ -29,7 +29,9 @@ def test_when_there_are_two_seasons_then_it_beats_repeating_either(case):
     task, snapshot, actuals = case
 
     def wape(table: pa.Table) -> float:
-        return evaluate(table.append_column("y", actuals["y"]), snapshot.history, 24).metrics["wape"]
+        error = evaluate(table.append_column("y", actuals["y"]), snapshot.history, 24).metrics["wape"]
+        assert error is not None
+        return error
 
     found = wape(Statistical.fit(snapshot, task).predict(snapshot))
     assert found < min(wape(SeasonalNaive.fit(snapshot, task, m).predict(snapshot)) for m in (24, 168))

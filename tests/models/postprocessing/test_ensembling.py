@@ -11,6 +11,7 @@ from models.evaluation.evaluated import EvaluatedRows
 from models.families.ensemble import Ensemble
 from models.families.naive import SeasonalNaive
 from models.families.statistical import Statistical
+from models.forecaster import Forecaster
 from models.postprocessing.calibration import Calibration, with_calibration, without_calibration
 from models.postprocessing.ensembling import ENSEMBLE, blend_candidates, weigh
 from models.registry.bundle import read_bundle, write_bundle
@@ -75,6 +76,11 @@ def _rows(table: pa.Table, history: pa.Table) -> EvaluatedRows:
     return EvaluatedRows.from_tables(table, history, 7)
 
 
+def _fitted(calibration: Calibration | None) -> Calibration:
+    assert calibration is not None
+    return calibration
+
+
 def _coverage(table: pa.Table) -> float:
     y = floats(table["y"])
     return float(np.mean((floats(table["q0.1"]) <= y) & (y <= floats(table["q0.9"]))))
@@ -101,7 +107,7 @@ def test_when_intervals_are_too_narrow_or_wide_then_those_of_other_data_cover_af
     history, judged = world
     middle = (judged(4, width, seed=2), judged(4, width, seed=5, sign=-1))
     both = pa.concat_tables(middle)
-    calibration = Calibration.fit(_rows(both, history), H, WINDOWS, 0)
+    calibration = _fitted(Calibration.fit(_rows(both, history), H, WINDOWS, 0))
     fresh = pa.concat_tables([judged(4, width, seed=7), judged(4, width, seed=8, sign=-1)])
     assert not 0.75 < _coverage(fresh) < 0.85
     windows = [fresh.slice(i * SERIES * H, SERIES * H) for i in range(2 * WINDOWS)]
@@ -111,10 +117,11 @@ def test_when_intervals_are_too_narrow_or_wide_then_those_of_other_data_cover_af
 def test_when_there_are_few_windows_then_intervals_move_part_of_the_way_and_never_past_it(world):
     history, judged = world
     rows = _rows(judged(4, 1.5, seed=2), history)
-    few, more, all_the_way = (
-        Calibration.fit(rows, H, windows, prior).factors["q0.9"][0]
-        for windows, prior in ((1, 2), (3, 2), (3, 0))
-    )
+
+    def factor(windows: int, prior: int) -> float:
+        return _fitted(Calibration.fit(rows, H, windows, prior)).factors["q0.9"][0]
+
+    few, more, all_the_way = factor(1, 2), factor(3, 2), factor(3, 0)
     assert 1 < few < more < all_the_way
     assert few == pytest.approx(all_the_way ** (1 / 3), rel=1e-6)
 
@@ -123,7 +130,7 @@ def test_when_a_member_has_measured_its_intervals_then_the_backtest_moves_them_l
     history, judged = world
     table = judged(4, 1.5, seed=2)
     found = blend_candidates({"sure": table, "other": table}, table, history, TASK, measured={"sure"})
-    own, measured = (found[name].calibration.factors["q0.9"][0] for name in ("other", "sure"))
+    own, measured = (_fitted(found[name].calibration).factors["q0.9"][0] for name in ("other", "sure"))
     assert own == pytest.approx(measured ** ((3 + 12) / (3 + 2)))
     assert 1 < measured < own
 
@@ -135,8 +142,8 @@ def test_when_members_have_measured_their_intervals_then_the_backtest_makes_none
     def narrowed(measured: set[str]) -> dict[str, bool]:
         found = blend_candidates(members, members["a"], history, TASK, members, measured)
         return {
-            name: min(min(factors) for factors in one.calibration.factors.values()) < 1
-            for name, one in found.items()
+            name: min(min(factors) for factors in _fitted(weighted.calibration).factors.values()) < 1
+            for name, weighted in found.items()
         }
 
     assert narrowed({"a", "b"}) == {"a": False, "b": False, ENSEMBLE: False}
@@ -146,7 +153,7 @@ def test_when_members_have_measured_their_intervals_then_the_backtest_makes_none
 def test_when_one_side_alone_has_quantiles_then_it_is_moved_until_it_holds_its_share(world):
     history, judged = world
     upper = [judged(4, 1.5, seed=s, sign=sign).drop_columns(["q0.1"]) for s, sign in ((2, 1), (5, -1))]
-    calibration = Calibration.fit(_rows(pa.concat_tables(upper), history), H, WINDOWS, 0)
+    calibration = _fitted(Calibration.fit(_rows(pa.concat_tables(upper), history), H, WINDOWS, 0))
     assert set(calibration.factors) == {"q0.9"}
     fresh = [judged(4, 1.5, seed=s, sign=sign).drop_columns(["q0.1"]) for s, sign in ((7, 1), (8, -1))]
     windows = [table.slice(i * SERIES * H, SERIES * H) for table in fresh for i in range(WINDOWS)]
@@ -209,7 +216,10 @@ def test_when_an_ensemble_is_kept_as_a_bundle_then_it_answers_the_same_and_cover
 ):
     task = make_task(quantiles=LEVELS)
     snapshot, _ = make_snapshot(task, {"a": 400, "b": 400})
-    members = [(0.25, SeasonalNaive.fit(snapshot, task, 24)), (0.75, Statistical.fit(snapshot, task))]
+    members: list[tuple[float, Forecaster]] = [
+        (0.25, SeasonalNaive.fit(snapshot, task, 24)),
+        (0.75, Statistical.fit(snapshot, task)),
+    ]
     calibration = Calibration(ends=(task.h,), factors={"q0.1": (2.0,), "q0.9": (3.0,)})
     model = with_calibration(Ensemble(task, members), calibration)
     again = read_bundle(write_bundle(tmp_path / "b", model, snapshot))

@@ -212,4 +212,6 @@ def test_when_tourism_is_reconciled_then_five_levels_add_up_and_the_series_are_n
         evaluate(t.filter(keep), history, 4).metrics["mase"]
         for t, keep in zip((judged, plain), bottom, strict=True)
     )
+    assert ours is not None
+    assert theirs is not None
     assert ours < 1.05 * theirs

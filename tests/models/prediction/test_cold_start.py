@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import numpy as np
@@ -9,9 +10,19 @@ import pytest
 
 from models.arrays import floats
 from models.prediction.cold_start import MOST_PEERS, sample_peers, typical_forecast
+from models.prediction.fallback import ForecastEntry
 from quantis.errors import InvalidInput
 from quantis.frequency import Frequency
 from quantis.panel import Snapshot, Task, series_slices, times_of, timestamps
+from quantis.types.base import Cell
+
+
+def _typical(
+    others: Snapshot, task: Task, start: np.datetime64 | None, static: Mapping[str, Cell]
+) -> ForecastEntry:
+    entry = typical_forecast(others, task, "new", start, static)
+    assert entry is not None
+    return entry
 
 
 @pytest.fixture
@@ -23,7 +34,7 @@ def panel(make_task, make_snapshot):
 
 def test_when_a_series_has_no_value_then_it_is_what_the_others_were_at_that_hour(panel):
     task, snapshot, _ = panel
-    entry = typical_forecast(snapshot, task, "new", None, {})
+    entry = _typical(snapshot, task, None, {})
     y = floats(snapshot.history["y"])
     latest = np.stack(
         [y[rows][-96:].reshape(4, 24) for _, rows in series_slices(snapshot.history["unique_id"])]
@@ -32,19 +43,20 @@ def test_when_a_series_has_no_value_then_it_is_what_the_others_were_at_that_hour
     for q, values in entry.quantiles.items():
         assert values == pytest.approx(np.quantile(latest, q, axis=(0, 1)))
     assert entry.ds.tolist() == times_of(snapshot.future["ds"])[:24].tolist()
+    assert entry.detail is not None
     assert "8 other series" in entry.detail
 
 
 def test_when_statics_are_given_then_only_series_that_share_them_count(panel):
     task, snapshot, _ = panel
-    alike = typical_forecast(snapshot, task, "new", None, {"carrier": "c1"})  # b, e, h
+    alike = _typical(snapshot, task, None, {"carrier": "c1"})  # b, e, h
     y = floats(snapshot.history["y"])
     slices = dict(series_slices(snapshot.history["unique_id"]))
     latest = np.stack([y[slices[name]][-96:].reshape(4, 24) for name in "beh"])
     assert alike.mean == pytest.approx(latest.mean(axis=(0, 1)))
-    everyone = typical_forecast(snapshot, task, "new", None, {})
+    everyone = _typical(snapshot, task, None, {})
     for nobody in ({"carrier": "c9"}, {"colour": "red"}, {"carrier": None}):
-        assert typical_forecast(snapshot, task, "new", None, nobody).mean.tolist() == everyone.mean.tolist()
+        assert _typical(snapshot, task, None, nobody).mean.tolist() == everyone.mean.tolist()
 
 
 def test_when_it_covers_then_four_in_five_values_of_a_series_like_the_others_lie_in_its_interval(
@@ -59,7 +71,7 @@ def test_when_it_covers_then_four_in_five_values_of_a_series_like_the_others_lie
             for table in (snapshot.history, snapshot.future, snapshot.static)
         )
     )
-    entry = typical_forecast(others, task, "new", None, {})
+    entry = _typical(others, task, None, {})
     low, high = entry.quantiles[0.1], entry.quantiles[0.9]
     y = np.stack(
         [floats(actuals["y"])[rows] for name, rows in series_slices(actuals["unique_id"]) if name in held]
@@ -81,19 +93,19 @@ def test_when_months_are_walked_then_the_phase_is_the_month():
         pa.table({"unique_id": ["a"] * 3, "ds": timestamps(ahead)}),
         pa.table({"unique_id": ["a"]}),
     )
-    assert typical_forecast(snapshot, task, "new", None, {}).mean.tolist() == [1, 2, 3]
-    assert typical_forecast(snapshot, task, "new", np.datetime64("2025-06-01", "us"), {}).mean.tolist() == [
+    assert _typical(snapshot, task, None, {}).mean.tolist() == [1, 2, 3]
+    assert _typical(snapshot, task, np.datetime64("2025-06-01", "us"), {}).mean.tolist() == [
         6,
         7,
         8,
     ]
-    assert typical_forecast(snapshot, task, "new", np.datetime64("2021-11-01", "us"), {}).mean.tolist() == [
+    assert _typical(snapshot, task, np.datetime64("2021-11-01", "us"), {}).mean.tolist() == [
         11,
         12,
         1,
     ]
     with pytest.raises(InvalidInput, match="not a step of MS"):
-        typical_forecast(snapshot, task, "new", np.datetime64("2025-06-02", "us"), {})
+        _typical(snapshot, task, np.datetime64("2025-06-02", "us"), {})
 
 
 def test_when_nobody_has_a_value_then_there_is_no_answer(panel):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -208,7 +210,8 @@ def _assert_sound(entry, task):
 
 
 def _assemble(series, h):
-    history, future = {"unique_id": [], "ds": [], "y": []}, {"unique_id": [], "ds": [], "scheduled": []}
+    history: dict[str, list[Any]] = {"unique_id": [], "ds": [], "y": []}
+    future: dict[str, list[Any]] = {"unique_id": [], "ds": [], "scheduled": []}
     for name, one in series.items():
         if not one["y"]:
             continue

@@ -136,10 +136,11 @@ def test_when_replicas_poll_an_alias_then_a_look_up_takes_under_20_ms(registry, 
 
 def test_when_a_leaderboard_is_logged_then_every_row_is_a_run_below_it(registry):
     figures = {"mase": 0.5, "wql": 0.1, "wape": 0.2, "coverage_80": 0.8, "skill": 0.5}
-    nothing = dict.fromkeys(figures)
+    tft = {"rank": 1, "model": "TFT", "family": "tft", "seconds": 9}
+    failed = {"rank": 2, "model": "Bad", "family": "boosting", "seconds": 1, "failed": "no memory"}
     rows = [
-        LeaderboardRow(rank=1, model="TFT", family="tft", seconds=9, **figures),
-        LeaderboardRow(rank=2, model="Bad", family="boosting", seconds=1, failed="no memory", **nothing),
+        LeaderboardRow.model_validate(tft | figures),
+        LeaderboardRow.model_validate(failed | dict.fromkeys(figures)),
     ]
     cutoffs = [datetime(2020, 1, 1, tzinfo=UTC)]
     board = Leaderboard(

@@ -133,7 +133,9 @@ def test_when_trained_for_a_moment_then_it_beats_seasonal_naive_and_its_loss_has
     task, snapshot, actuals = case
 
     def wape(table: pa.Table) -> float:
-        return evaluate(table.append_column("y", actuals["y"]), snapshot.history, 24).metrics["wape"]
+        error = evaluate(table.append_column("y", actuals["y"]), snapshot.history, 24).metrics["wape"]
+        assert error is not None
+        return error
 
     assert wape(model.predict(snapshot)) < wape(SeasonalNaive.fit(snapshot, task, 24).predict(snapshot))
     assert [step for step, _ in losses] == list(range(6, 121, 6))

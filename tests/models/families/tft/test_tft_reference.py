@@ -69,7 +69,9 @@ def _pair(sizes: NetworkSizes) -> tuple[torch.nn.Module, TftNetwork]:
 @pytest.mark.parametrize("lengths", [[12, 12, 12, 12], [12, 3, 1, 12, 7], [4]])
 def test_when_the_librarys_weights_are_loaded_then_quantiles_attention_and_importances_agree(name, lengths):
     sizes = CASES[name]
-    theirs, ours = (network.eval() for network in _pair(sizes))
+    theirs, ours = _pair(sizes)
+    theirs.eval()
+    ours.eval()
     batch = _batch(sizes, lengths)
     with torch.inference_mode():
         expected, found = theirs(batch), ours.forward_with_weights(_lean(batch, sizes))
@@ -90,7 +92,9 @@ def test_when_the_librarys_weights_are_loaded_then_quantiles_attention_and_impor
 
 def test_when_there_is_no_dropout_then_the_gradients_agree_too():
     sizes = NetworkSizes(**(vars(FULL) | {"dropout": 0.0}))
-    theirs, ours = (network.train() for network in _pair(sizes))
+    theirs, ours = _pair(sizes)
+    theirs.train()
+    ours.train()
     batch = _batch(sizes, [12, 12, 5])
     theirs(batch)["prediction"].square().sum().backward()
     ours(_lean(batch, sizes)).square().sum().backward()
@@ -103,6 +107,7 @@ def test_when_there_is_no_dropout_then_the_gradients_agree_too():
         sizes,
     )
     for name, parameter in ours.named_parameters():
+        assert parameter.grad is not None, name
         assert torch.allclose(parameter.grad, expected[name], rtol=1e-3, atol=1e-3), name
 
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from models.families.tft.checkpoint import CheckpointFolder, fingerprint
+from models.families.tft.checkpoint import CheckpointFolder, TrainingState, fingerprint
 from models.families.tft.training import Checkpointer, fit
 from quantis.types.job_specs import TftParams
 
@@ -20,17 +20,21 @@ def case(one_thread, make_task, make_snapshot, tmp_path_factory):
     snapshot, _ = make_snapshot(task, {"a": 150, "b": 120})
     folder, told = tmp_path_factory.mktemp("states"), []
     states = CheckpointFolder(folder)
-    kept = []
-    model = fit(
-        snapshot, task, PARAMS, progress=lambda *at: told.append(at),
-        checkpointer=Checkpointer(lambda: None, lambda state: kept.append(state) or states.save(state), 10),
-    )  # fmt: skip
+    kept: list[TrainingState] = []
+
+    def save(state: TrainingState) -> None:
+        kept.append(state)
+        states.save(state)
+
+    checkpointer = Checkpointer(lambda: None, save, 10)
+    model = fit(snapshot, task, PARAMS, progress=lambda *at: told.append(at), checkpointer=checkpointer)
     return task, snapshot, model, told, kept
 
 
 def _again(case, folder):
     task, snapshot, *_ = case
-    told, kept = [], []
+    told: list[tuple[int, float]] = []
+    kept: list[TrainingState] = []
     checkpointer = Checkpointer(CheckpointFolder(folder).latest, kept.append, 10)
     model = fit(snapshot, task, PARAMS, progress=lambda *at: told.append(at), checkpointer=checkpointer)
     return model, told, kept

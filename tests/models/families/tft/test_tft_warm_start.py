@@ -5,6 +5,7 @@ import pytest
 
 from models.arrays import keep_series
 from models.families.naive import SeasonalNaive
+from models.families.tft.forecaster import TftForecaster
 from models.families.tft.training import fit
 from models.families.tft.warm_start import check_warm_start, last_timestamp
 from models.registry.bundle import read_bundle, write_bundle
@@ -51,6 +52,7 @@ def test_when_a_model_went_on_from_another_then_its_bundle_says_from_which_and_w
     task, _, whole, parent = case
     child = fit(whole, task, PARAMS.model_copy(update={"steps": 1}), parent=parent, parent_name="demand:7")
     found = read_bundle(write_bundle(tmp_path / "b", child, whole))
+    assert isinstance(found, TftForecaster)
     assert found.lineage.parent == "demand:7"
     assert found.lineage.trained_until == last_timestamp(whole)
     assert parent.lineage.parent == ""
