@@ -34,7 +34,7 @@ SERIES_LENGTH = 10_000
 
 
 def panel(rows: int) -> Snapshot:
-    """Hourly series of 10,000 steps each; random numbers, since only the speed is asked for."""
+    """Return hourly series of 10,000 steps each; random numbers, since only the speed is measured."""
     count = rows // SERIES_LENGTH
     y = np.random.default_rng(0).gamma(2.0, 10.0, (count, SERIES_LENGTH))
     names = pa.array([f"s{number:06}" for number in range(count)])
@@ -50,56 +50,55 @@ def panel(rows: int) -> Snapshot:
 
 
 def specification() -> tuple[Task, FeatureSpec]:
-    """3 lags, 4 rolling statistics and 3 calendar fields of an hourly panel."""
+    """Return 3 lags, 4 rolling statistics and 3 calendar fields of an hourly panel."""
     task = Task(dataset="bench", version=1, content_hash="", as_of=datetime.now(UTC), freq="h", h=H)
-    spec = FeatureSpec(
-        h=H, lags=LAGS, rolling=tuple(Rolling(window=window, statistics=("mean", "std")) for window in WINDOWS),
-        calendar=("hour", "weekday", "month"),
-    )  # fmt: skip
+    rolling = tuple(Rolling(window=window, statistics=("mean", "std")) for window in WINDOWS)
+    spec = FeatureSpec(h=H, lags=LAGS, rolling=rolling, calendar=("hour", "weekday", "month"))
     return task, spec
 
 
-def ours(snapshot: Snapshot) -> Callable[[], pa.Table]:
+def quantis_design(snapshot: Snapshot) -> Callable[[], pa.Table]:
     task, spec = specification()
     return lambda: design(snapshot, task, spec)
 
 
 def systems(snapshot: Snapshot) -> dict[str, Callable[[], Any]]:
+    """Return the call to time of each system."""
     frame = snapshot.history.to_pandas()
-    found = {
-        "quantis": ours(snapshot),
-        "coreforecast": lambda: _coreforecast(grouped, frame),
-        "pandas": lambda: _pandas(frame),
-    }
     grouped = GroupedArray(
         frame[Y].to_numpy(), np.arange(0, len(frame) + 1, SERIES_LENGTH, dtype=np.int32), num_threads=1
     )
+    systems: dict[str, Callable[[], Any]] = {
+        "quantis": quantis_design(snapshot),
+        "coreforecast": lambda: _coreforecast(grouped, frame),
+        "pandas": lambda: _pandas(frame),
+    }
     if installed("polars"):
-        found["polars"] = _polars(snapshot)
-    return found
+        systems["polars"] = _polars(snapshot)
+    return systems
 
 
 def _coreforecast(grouped: GroupedArray, frame: pd.DataFrame) -> pd.DataFrame:
-    found = {f"y_lag{lag}": grouped._lag(lag) for lag in LAGS}
+    columns = {f"y_lag{lag}": grouped._lag(lag) for lag in LAGS}
     for window in WINDOWS:
-        found[f"y_mean{window}"] = grouped._rolling_mean(H, window, window)
-        found[f"y_std{window}"] = grouped._rolling_std(H, window, window)
-    return pd.DataFrame(found | _calendar(frame[DS]))
+        columns[f"y_mean{window}"] = grouped._rolling_mean(H, window, window)
+        columns[f"y_std{window}"] = grouped._rolling_std(H, window, window)
+    return pd.DataFrame(columns | _calendar(frame[DS]))
 
 
 def _pandas(frame: pd.DataFrame) -> pd.DataFrame:
     y = frame.groupby(ID, observed=True, sort=False)[Y]
     shifted = y.shift(H)
-    found = {f"y_lag{lag}": y.shift(lag) for lag in LAGS}
+    columns = {f"y_lag{lag}": y.shift(lag) for lag in LAGS}
     for window in WINDOWS:
         rolling = shifted.groupby(frame[ID], observed=True, sort=False).rolling(window)
-        found[f"y_mean{window}"] = rolling.mean().droplevel(0)
-        found[f"y_std{window}"] = rolling.std().droplevel(0)
-    return pd.DataFrame(found | _calendar(frame[DS]))
+        columns[f"y_mean{window}"] = rolling.mean().droplevel(0)
+        columns[f"y_std{window}"] = rolling.std().droplevel(0)
+    return pd.DataFrame(columns | _calendar(frame[DS]))
 
 
 def _polars(snapshot: Snapshot) -> Callable[[], Any]:
-    """The fastest of the ways tried: expressions in groups whose keys are known to be sorted."""
+    """Return the fastest of the ways tried: expressions in groups whose keys are known to be sorted."""
     os.environ["POLARS_MAX_THREADS"] = "1"
     import polars as pl
 
@@ -119,31 +118,32 @@ def _calendar(ds: pd.Series) -> dict[str, np.ndarray]:
 
 
 def worst_difference(snapshot: Snapshot) -> float:
-    """The largest relative difference between ours and pandas over all features."""
+    """Return the largest relative difference between Quantis and pandas over all features."""
     runs = systems(snapshot)
-    mine, theirs = runs["quantis"]().to_pandas(), runs["pandas"]()
+    frame, expected = runs["quantis"]().to_pandas(), runs["pandas"]()
     worst = 0.0
-    for name in theirs.columns:
-        a, b = mine[name].to_numpy(float), theirs[name].to_numpy(float)
+    for name in expected.columns:
+        a, b = frame[name].to_numpy(float), expected[name].to_numpy(float)
         if not np.array_equal(np.isnan(a), np.isnan(b)):
-            return np.inf
-        apart = np.abs(a - b) / np.maximum(1.0, np.abs(b))
-        worst = max(worst, float(np.nanmax(apart)))
+            return float("inf")
+        difference = np.abs(a - b) / np.maximum(1.0, np.abs(b))
+        worst = max(worst, float(np.nanmax(difference)))
     return worst
 
 
-def own_memory(rows: int) -> float:
-    """Peak memory that a design adds over the bytes of its columns; for a process of its own."""
-    run = ours(panel(rows))
+def peak_memory(rows: int) -> float:
+    """Return the peak memory that a design adds over the bytes of its columns; for a process of its own."""
+    run = quantis_design(panel(rows))
     warm_up()  # machine code is no memory of the data
     before = _resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
     frame = run()
-    return (_resident("VmHWM") - before) / sum(frame[name].nbytes for name in frame.column_names[3:])
+    output = sum(int(frame[name].nbytes) for name in frame.column_names[3:])
+    return (_resident("VmHWM") - before) / output
 
 
 def cold_start() -> dict[str, float]:
-    """Seconds to import and load the compiled pass from disk, in a process of its own."""
+    """Return the seconds to import and load the compiled pass from disk; for a process of its own."""
     started = time.perf_counter()
     warm_up()
     return {"load_compiled_s": time.perf_counter() - started}
@@ -154,10 +154,10 @@ def _resident(field: str) -> int:
     return int(line.split()[1]) * 1024
 
 
-def _apart(call: str) -> Any:
+def _in_new_process(call: str) -> Any:
     code = f"import json; from bench import features; print(json.dumps(features.{call}))"
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    return json.loads(done.stdout)
+    process = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return json.loads(process.stdout)
 
 
 def main() -> None:
@@ -168,14 +168,17 @@ def main() -> None:
         raise SystemExit(f"the features differ from pandas' by {difference}; nothing is timed")
     seconds = interleaved(systems(panel(rows)), rounds=3)
     rates = {name: round(rows / value) for name, value in seconds.items()}
-    mine = rates.pop("quantis")
+    quantis_rate = rates.pop("quantis")
+    memory = _in_new_process(f"peak_memory({rows})")
+    start = {name: round(value, 2) for name, value in _in_new_process("cold_start()").items()}
     report(
         "features",
-        {"rows_per_cpu_second": mine, "peak_memory_over_output": round(_apart(f"own_memory({rows})"), 3)}
-        | {name: round(value, 2) for name, value in _apart("cold_start()").items()}, rates,
-        {f"vs_{name}": mine / rate for name, rate in rates.items()},
-        {"largest_difference_from_pandas": difference}, options.json,
-    )  # fmt: skip
+        {"rows_per_cpu_second": quantis_rate, "peak_memory_over_output": round(memory, 3)} | start,
+        rates,
+        {f"vs_{name}": quantis_rate / rate for name, rate in rates.items()},
+        {"largest_difference_from_pandas": difference},
+        options.json,
+    )
 
 
 if __name__ == "__main__":

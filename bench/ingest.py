@@ -34,15 +34,15 @@ LAG = timedelta(hours=1)
 AS_OF = datetime(2020, 6, 1, tzinfo=UTC)
 FIRST = np.datetime64("2020-01-01", "us")
 SAMPLE = 100  # one series in a hundred
-ASKED = 20  # series read one by one
+SINGLE_READS = 20  # series read one by one
 _LATEST = (
-    "SELECT * FROM panel WHERE {chosen} AND known_at <= ? QUALIFY row_number() OVER "
+    "SELECT * FROM panel WHERE {condition} AND known_at <= ? QUALIFY row_number() OVER "
     "(PARTITION BY unique_id, ds ORDER BY known_at DESC, recorded_at DESC) = 1 ORDER BY unique_id, ds"
 )
 
 
 def write_panel(path: Path, series: int, first: int = 0) -> None:
-    """Hourly series below each other; random numbers, since only the speed is asked for."""
+    """Write hourly series below each other; random numbers, since only the speed is measured."""
     rng = np.random.default_rng(0)
     names = pa.array([name(first + number) for number in range(series)])
     ds = FIRST + np.arange(HOURS) * np.timedelta64(1, "h")
@@ -62,7 +62,7 @@ def name(number: int) -> str:
 
 
 def ingest(file: Path, folder: Path) -> dict[str, float]:
-    """CPU-seconds of reading, checking, and writing with the content hash; one thread."""
+    """Return the CPU-seconds of reading, checking, and writing with the content hash; one thread."""
     from features.store.content_hash import ContentSums
     from features.store.panel_store import PanelStore
     from quantis.reading import ReadLimits, read_table
@@ -78,15 +78,16 @@ def ingest(file: Path, folder: Path) -> dict[str, float]:
     check = time.process_time()
     if panel is None:
         raise SystemExit(f"the panel was rejected: {checked.findings[:3]}")
-    done = PanelStore(folder).write(panel, after=None, recorded_at=datetime.now(UTC), publication_lag=LAG)
-    done.content_after(ContentSums.empty()).digest()
-    (folder / "pins.json").write_text(json.dumps(done.pins.to_json()))
-    ended = time.process_time()
-    return {"read": read - started, "check": check - read, "write": ended - check}
+    store = PanelStore(folder)
+    written = store.write(panel, after=None, recorded_at=datetime.now(UTC), publication_lag=LAG)
+    written.content_after(ContentSums.empty()).digest()
+    (folder / "pins.json").write_text(json.dumps(written.pins.to_json()))
+    write = time.process_time()
+    return {"read": read - started, "check": check - read, "write": write - check}
 
 
 def reads(file: Path, folder: Path) -> dict[str, float]:
-    """Wall-clock milliseconds of as-of reads; the first one also opens the tables."""
+    """Return wall-clock milliseconds of as-of reads; the first one also opens the tables."""
     from features.store.panel_store import PanelStore, VersionPins
     from features.store.record_filter import Bounds
 
@@ -95,7 +96,7 @@ def reads(file: Path, folder: Path) -> dict[str, float]:
     count = pq.read_metadata(file).num_rows // HOURS
 
     def read(series: list[str]) -> int:
-        return store.read(pins, as_of=AS_OF, bounds=Bounds(series=series)).target.num_rows
+        return int(store.read(pins, as_of=AS_OF, bounds=Bounds(series=series)).target.num_rows)
 
     return _timed_reads(read, count)
 
@@ -112,9 +113,14 @@ def _timed_reads(read: Callable[[list[str]], int], count: int) -> dict[str, floa
         return spent
 
     first = milliseconds([name(count // 2)])
-    one = [milliseconds([name(number)]) for number in range(0, count, max(count // ASKED, 1))]
+    single = [milliseconds([name(number)]) for number in range(0, count, max(count // SINGLE_READS, 1))]
     sample = milliseconds([name(number) for number in range(0, count, SAMPLE)])
-    return {"first_ms": first, "series_ms": statistics.median(one), "worst_ms": max(one), "sample_ms": sample}
+    return {
+        "first_ms": first,
+        "series_ms": statistics.median(single),
+        "worst_ms": max(single),
+        "sample_ms": sample,
+    }
 
 
 def duckdb_ingest(file: Path, folder: Path) -> dict[str, float]:
@@ -135,8 +141,8 @@ def duckdb_reads(file: Path, folder: Path) -> dict[str, float]:
     count = pq.read_metadata(file).num_rows // HOURS
 
     def read(series: list[str]) -> int:
-        chosen = "unique_id = ?[1]" if len(series) == 1 else "list_contains(?, unique_id)"
-        table = connection.execute(_LATEST.format(chosen=chosen), [series, AS_OF.replace(tzinfo=None)])
+        condition = "unique_id = ?[1]" if len(series) == 1 else "list_contains(?, unique_id)"
+        table = connection.execute(_LATEST.format(condition=condition), [series, AS_OF.replace(tzinfo=None)])
         return int(table.to_arrow_table().num_rows)
 
     return _timed_reads(read, count)
@@ -151,17 +157,17 @@ def _duckdb(folder: Path) -> Any:
 STEPS = {"ingest": ingest, "reads": reads, "duckdb_ingest": duckdb_ingest, "duckdb_reads": duckdb_reads}
 
 
-def in_child(step: str, file: Path, folder: Path) -> dict[str, float]:
-    """A step in a fresh process on one thread; its figures and the most memory it took, in MB."""
+def run_in_process(step: str, file: Path, folder: Path) -> dict[str, float]:
+    """Run a step in a fresh process on one thread; return its figures and its peak memory in MB."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "TOKIO_WORKER_THREADS", "RAYON_NUM_THREADS"), "1")
     command = [sys.executable, "-m", "bench.ingest", "--step", step, str(file), str(folder)]
-    said = subprocess.run(command, check=True, capture_output=True, env={**os.environ, **threads})
-    figures: dict[str, float] = json.loads(said.stdout)
+    process = subprocess.run(command, check=True, capture_output=True, env={**os.environ, **threads})
+    figures: dict[str, float] = json.loads(process.stdout)
     return figures
 
 
-def work(step: str, file: Path, folder: Path) -> None:
-    """What a child does."""
+def run_step(step: str, file: Path, folder: Path) -> None:
+    """Run a step and print its figures as JSON; for a process of its own."""
     pa.set_cpu_count(1)
     figures = STEPS[step](file, folder)
     figures["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -170,41 +176,47 @@ def work(step: str, file: Path, folder: Path) -> None:
 
 def main() -> None:
     if sys.argv[1:2] == ["--step"]:
-        step, file, folder = sys.argv[2:5]
-        work(step, Path(file), Path(folder))
+        step, file_name, folder_name = sys.argv[2:5]
+        run_step(step, Path(file_name), Path(folder_name))
         return
     options = arguments(__doc__)
     series = QUICK if options.quick else SERIES
-    with tempfile.TemporaryDirectory(prefix="quantis-bench-") as place:
-        file, folder = Path(place) / "panel.parquet", Path(place) / "store"
+    with tempfile.TemporaryDirectory(prefix="quantis-bench-") as temporary:
+        file, folder = Path(temporary) / "panel.parquet", Path(temporary) / "store"
         folder.mkdir()
         write_panel(file, series)
-        ours = figures(in_child("ingest", file, folder), in_child("reads", file, folder), series * HOURS)
+        quantis = figures(
+            run_in_process("ingest", file, folder), run_in_process("reads", file, folder), series * HOURS
+        )
         peers, ratios = {}, {}
         if installed("duckdb"):
-            theirs = in_child("duckdb_ingest", file, folder), in_child("duckdb_reads", file, folder)
-            peers["duckdb"] = figures(*theirs, series * HOURS)
-            ratios = compared(ours, peers["duckdb"])
-    report("ingest", ours, peers, ratios, {}, options.json)
+            write, read = (
+                run_in_process("duckdb_ingest", file, folder),
+                run_in_process("duckdb_reads", file, folder),
+            )
+            peers["duckdb"] = figures(write, read, series * HOURS)
+            ratios = compare(quantis, peers["duckdb"])
+    report("ingest", quantis, peers, ratios, {}, options.json)
 
 
-def figures(wrote: dict[str, float], read: dict[str, float], rows: int) -> dict[str, float]:
-    stages = {stage: seconds for stage, seconds in wrote.items() if stage != "peak_mb"}
+def figures(write: dict[str, float], read: dict[str, float], rows: int) -> dict[str, float]:
+    stages = {stage: seconds for stage, seconds in write.items() if stage != "peak_mb"}
     return {
         "rows": rows,
         "rows_per_cpu_second": round(rows / sum(stages.values())),
         **{f"{stage}_cpu_s": round(seconds, 2) for stage, seconds in stages.items()},
-        "ingest_peak_mb": round(wrote["peak_mb"]),
+        "ingest_peak_mb": round(write["peak_mb"]),
         **{key: round(value, 1) for key, value in read.items() if key != "peak_mb"},
         "reads_peak_mb": round(read["peak_mb"]),
     }
 
 
-def compared(ours: dict[str, float], theirs: dict[str, float]) -> dict[str, float]:
+def compare(quantis: dict[str, float], peer: dict[str, float]) -> dict[str, float]:
+    """Return how many times faster Quantis is."""
     return {
-        "ingest": ours["rows_per_cpu_second"] / theirs["rows_per_cpu_second"],
-        "series": theirs["series_ms"] / ours["series_ms"],
-        "sample": theirs["sample_ms"] / ours["sample_ms"],
+        "ingest": quantis["rows_per_cpu_second"] / peer["rows_per_cpu_second"],
+        "series": peer["series_ms"] / quantis["series_ms"],
+        "sample": peer["sample_ms"] / quantis["sample_ms"],
     }
 
 

@@ -84,7 +84,7 @@ def test_when_only_the_context_is_given_then_every_bit_of_the_horizon_is_the_sam
         assert np.array_equal(getattr(whole, name), getattr(tail, name), equal_nan=True), name
 
 
-def test_when_a_series_is_larger_then_only_its_size_and_covariates_tell():
+def test_when_a_series_is_larger_then_only_its_size_and_covariates_tell() -> None:
     task, snapshot = _task(), _snapshot([200])
     spec = direct_spec(task, snapshot)
     small = DirectFrame.horizon(snapshot, task, spec)
@@ -95,7 +95,7 @@ def test_when_a_series_is_larger_then_only_its_size_and_covariates_tell():
     assert large.local_std == pytest.approx(small.local_std * 1000)
 
 
-def test_when_a_covariate_lies_behind_the_horizon_then_training_does_not_see_it_either():
+def test_when_a_covariate_lies_behind_the_horizon_then_training_does_not_see_it_either() -> None:
     task, snapshot = _task(), _snapshot([200])
     spec = direct_spec(task, snapshot)
     frame = DirectFrame(snapshot, task, spec)
@@ -105,7 +105,7 @@ def test_when_a_covariate_lies_behind_the_horizon_then_training_does_not_see_it_
     assert np.isfinite(ahead[1])
 
 
-def test_when_covariates_are_left_out_then_no_column_shows_them():
+def test_when_covariates_are_left_out_then_no_column_shows_them() -> None:
     task, snapshot = _task(), _snapshot([200])
     spec = direct_spec(task, snapshot, covariates=False)
     assert not [name for name in spec.names if "plan" in name or "kind" in name or "temp" in name]
@@ -113,7 +113,7 @@ def test_when_covariates_are_left_out_then_no_column_shows_them():
     assert DirectFrame.horizon(snapshot, task, spec).matrix.shape == (H, len(spec.names))
 
 
-def test_when_columns_are_named_then_there_is_one_name_for_each():
+def test_when_columns_are_named_then_there_is_one_name_for_each() -> None:
     task, snapshot = _task(), _snapshot([200, 150])
     spec = direct_spec(task, snapshot)
     assert len(set(spec.names)) == len(spec.names)
@@ -121,7 +121,7 @@ def test_when_columns_are_named_then_there_is_one_name_for_each():
     assert set(spec.categorical) <= set(spec.names)
 
 
-def test_when_a_series_has_one_value_then_its_sample_is_finite_where_it_must_be():
+def test_when_a_series_has_one_value_then_its_sample_is_finite_where_it_must_be() -> None:
     task, snapshot = _task(), _snapshot([200, 1])
     samples = DirectFrame.horizon(snapshot, task, direct_spec(task, snapshot))
     for values in (samples.local_mean, samples.local_std, samples.seasonal_naive, samples.seasonal_abs_error):

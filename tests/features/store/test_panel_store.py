@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.store.panel_store import PanelStore, VersionPins, content_hash
-from features.store.record_filter import Bounds
+from features.store.record_filter import UNBOUNDED, Bounds
 from quantis.errors import NotFound
 from quantis.panel import TIMESTAMP, Panel
 
@@ -22,9 +22,6 @@ START = datetime(2024, 1, 1, tzinfo=UTC)
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
 LAG = timedelta(hours=1)
 LATER = datetime(2100, 1, 1, tzinfo=UTC)
-
-Row = tuple[str, int, float | None, datetime | None]  # series, hour, y, known_at
-Stored = tuple[tuple[str, datetime], datetime, int, float | None]  # key, known_at, order of recording, y
 
 
 def hours(*steps: int) -> pa.Array:
@@ -66,10 +63,10 @@ def write(store: PanelStore, what: Panel, at: datetime = NOW) -> VersionPins:
     return done.pins
 
 
-def ys(store: PanelStore, pins: VersionPins, as_of: datetime = LATER, **bounds: object) -> list[float | None]:
-    values: list[float | None] = (
-        store.read(pins, as_of=as_of, bounds=Bounds(**bounds)).target["y"].to_pylist()
-    )  # type: ignore[arg-type]
+def ys(
+    store: PanelStore, pins: VersionPins, as_of: datetime = LATER, bounds: Bounds = UNBOUNDED
+) -> list[float | None]:
+    values: list[float | None] = store.read(pins, as_of=as_of, bounds=bounds).target["y"].to_pylist()
     return values
 
 
@@ -170,11 +167,10 @@ def test_when_a_covariate_is_new_then_the_older_rows_lack_it(store: PanelStore) 
 
 def test_when_series_and_times_are_chosen_then_only_they_are_read(store: PanelStore) -> None:
     pins = write(store, panel({"a": [1.0, 2.0, 3.0], "b": [4.0, 5.0, 6.0]}))
-    assert ys(
-        store, pins, series=["b"], start=START + timedelta(hours=1), end=START + timedelta(hours=1)
-    ) == [5.0]
+    second = START + timedelta(hours=1)
+    assert ys(store, pins, bounds=Bounds(series=["b"], start=second, end=second)) == [5.0]
     assert store.read(pins, as_of=LATER, bounds=Bounds(series=["b"])).static["unique_id"].to_pylist() == ["b"]
-    assert ys(store, pins, series=["nobody"]) == []
+    assert ys(store, pins, bounds=Bounds(series=["nobody"])) == []
 
 
 def test_when_series_are_listed_then_rows_bounds_and_statics_are_told(store: PanelStore) -> None:
@@ -240,87 +236,6 @@ def test_when_rows_and_columns_are_permuted_then_the_hash_stays(data: st.DataObj
     chunks = rows.target.take(pa.array(order, pa.int64())).select(columns).to_batches(max_chunksize=2)
     mixed = pa.Table.from_batches(chunks, rows.target.select(columns).schema)
     assert content_hash(Panel(mixed, rows.future, rows.static)) == content_hash(rows)
-
-
-moments = st.one_of(st.none(), st.integers(-3, 30).map(lambda step: START + timedelta(hours=step)))
-
-
-def _distinct_records(rows: list[Row]) -> list[Row]:
-    """Keep the last row per record; without `known_at`, that of `ds` plus the lag may be meant."""
-    return list(
-        {(row[0], row[1], row[3] or START + timedelta(hours=row[1]) + LAG): row for row in rows}.values()
-    )
-
-
-uploads = st.lists(
-    st.lists(
-        st.tuples(st.sampled_from("ab"), st.integers(0, 3), numbers, moments), min_size=1, max_size=6
-    ).map(_distinct_records),
-    min_size=1,
-    max_size=4,
-)
-
-
-def upload(rows: list[Row]) -> Panel:
-    names, steps, values, known = zip(*rows, strict=True)
-    target = pa.table(
-        {
-            "unique_id": pa.array(names, pa.string()),
-            "ds": hours(*steps),
-            "y": pa.array(values, pa.float64()),
-            "known_at": pa.array(known, TIMESTAMP),
-        }
-    )
-    static = pa.table({"unique_id": sorted(set(names))})
-    return Panel(target, target.slice(0, 0).select(["unique_id", "ds"]), static)
-
-
-@settings(max_examples=25, deadline=None)
-@given(uploads=uploads, step=st.integers(-3, 40))
-def test_when_more_is_written_then_no_pinned_view_changes_and_none_shows_the_future(
-    tmp_path_factory: pytest.TempPathFactory,
-    uploads: list[list[Row]],
-    step: int,
-) -> None:
-    """Checked against a plain list of records, the as-of operator spelled out in Python."""
-    store = PanelStore(tmp_path_factory.mktemp("store"))
-    as_of = START + timedelta(hours=step)
-    seen: list[tuple[VersionPins, Panel]] = []
-    records: list[Stored] = []
-    for place, rows in enumerate(uploads):
-        recorded = NOW + timedelta(minutes=place)
-        _record(records, rows, recorded, place)
-        pins = write(store, upload(rows), recorded)
-        view = store.read(pins, as_of=as_of)
-        keys = zip(view.target["unique_id"].to_pylist(), view.target["ds"].to_pylist(), strict=True)
-        assert dict(zip(keys, view.target["y"].to_pylist(), strict=True)) == _view(records, as_of)
-        seen.append((pins, view))
-    for pins, view in seen:
-        assert store.read(pins, as_of=as_of) == view
-
-
-def _record(
-    records: list[Stored],
-    rows: list[Row],
-    recorded: datetime,
-    place: int,
-) -> None:
-    before = list(records)
-    # Of two values of one upload known at the same time, the one whose `known_at` was given wins.
-    for name, step, value, known in sorted(rows, key=lambda row: row[3] is not None):
-        key = (name, START + timedelta(hours=step))
-        stored = [record for record in before if record[0] == key]
-        if known is None:
-            latest = max(stored, key=lambda record: record[1:3], default=None)
-            if latest is not None and latest[3] == value:
-                continue
-            known = key[1] + LAG if latest is None else max(recorded, latest[1])
-        records.append((key, known, place, value))
-
-
-def _view(records: list[Stored], as_of: datetime) -> dict[tuple[str, datetime], float | None]:
-    known = sorted((record for record in records if record[1] <= as_of), key=lambda record: record[1:3])
-    return {record[0]: record[3] for record in known}
 
 
 def test_when_one_series_of_many_rows_is_read_then_it_takes_milliseconds(store: PanelStore) -> None:

@@ -130,7 +130,7 @@ def pins(store: PanelStore, toy: Panel) -> VersionPins:
 
 
 def equal(one: Snapshot, other: Snapshot) -> bool:
-    return (
+    return bool(
         one.history.equals(other.history)
         and one.future.equals(other.future)
         and one.static.equals(other.static)
