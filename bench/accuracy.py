@@ -34,7 +34,7 @@ from models.postprocessing.ensembling import ENSEMBLE
 from models.prediction import fallback
 from models.prediction.response import forecast_table
 from quantis.panel import Snapshot
-from quantis.types.job_specs import CompareSpec, Family
+from quantis.types.job_specs import EvaluationSpec, Family
 
 PEERS = ALWAYS | OPTIONAL
 QUICK = ("epf", "tourism")
@@ -49,7 +49,7 @@ SHOWN = ("wape", "mase", "wql", "coverage_80")
 def ours(trial: Trial, tell: Any) -> tuple[dict[str, float | None], dict[str, Any]]:
     """The figures of the published model on the test, and how it was chosen."""
     started = time.monotonic()
-    spec = CompareSpec(dataset=trial.name, h=trial.task.h)
+    spec = EvaluationSpec(dataset=trial.name, h=trial.task.h)
     now = trial.snapshot(trial.tests[0])
     judged = trial.before_test(now)
     lineup = candidates.build_candidates(spec, trial.task)

@@ -21,7 +21,7 @@ from jobs.evaluation import candidates
 from quantis.frequency import Frequency
 from quantis.panel import DS, ID, TIMESTAMP, Panel, Snapshot, Task, Y
 from quantis.types.datasets import Roles
-from quantis.types.job_specs import CompareSpec
+from quantis.types.job_specs import EvaluationSpec
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Trial:
     def before_test(self, now: Snapshot) -> candidates.EvaluationSetup:
         """What families are judged on: the rolling origins that a training job would take from `now`."""
         windows = candidates.count_windows(
-            CompareSpec(dataset=self.name, h=self.task.h), self.task, now.history
+            EvaluationSpec(dataset=self.name, h=self.task.h), self.task, now.history
         )
         origins = cutoffs(self.tests[0], self.task, windows, self.task.h)
         return candidates.EvaluationSetup(self.task, self.snapshot, now.history, tuple(origins))

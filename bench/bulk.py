@@ -18,6 +18,7 @@ import ray
 
 from bench.harness import arguments, report
 from bench.ingest import HOURS, write_panel
+from cluster.backend import Backend
 from cluster.database.engine import Database
 from cluster.datasets.catalogue import Catalogue
 from cluster.repositories.jobs import Jobs
@@ -98,7 +99,7 @@ def main() -> None:
         for number in range(files):
             write_panel(inbox / f"{number:03}.parquet", SERIES, first=number * SERIES)
         spec, jobs = IngestSpec(dataset="bulk", folder="all"), Jobs(database)
-        context = Context(settings, TEAM, jobs.adopt(TEAM, "ann", spec, None).id, spec, jobs, database)
+        context = Context(Backend(settings, database), TEAM, jobs.adopt(TEAM, "ann", spec, None).id, spec)
         ray.init(address="local", num_cpus=2, object_store_memory=256 * 2**20, include_dashboard=False)
         memory, started = Memory(), time.monotonic()
         memory.start()
@@ -108,7 +109,7 @@ def main() -> None:
         memory.join()
         ray.shutdown()
     rows = files * SERIES * HOURS
-    assert done["rows"] == rows, done
+    assert done.rows == rows, done
     ours = {
         "rows": rows,
         "decoded_mb": round(rows * BYTES / 2**20),

@@ -1,4 +1,4 @@
-"""`python -m jobs.backtest`: rolling-origin forecasts of several families, and what they were worth where."""
+"""`python -m jobs.backtest`: rolling-origin forecasts of several families and their metrics by dimension."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import Any
 import pyarrow as pa
 
 from cluster.repositories.backtests import FORECASTS, Backtests
-from jobs.evaluation.candidates import EvaluationResult, EvaluationSetup
-from jobs.evaluation.runner import EvaluationReport, build_setup, evaluate_candidates
+from jobs.evaluation.candidates import EvaluationSetup
+from jobs.evaluation.runner import EvaluationReport, Evaluator
+from jobs.evaluation.setup import build_setup
 from jobs.evaluation.time_budget import TimeBudget
 from jobs.runtime import Context, run
+from jobs.tft.ray_trainer import TftTrainer
 from models.evaluation.breakdown import DIMENSIONS, by_dimension, overall, segment_labels
 from models.evaluation.evaluated import EvaluatedRows
 from models.evaluation.promotion_gate import leaderboard
@@ -22,116 +24,109 @@ from quantis.frequency import to_datetime
 from quantis.panel import Task
 from quantis.types.job_results import BacktestResult
 from quantis.types.job_specs import BacktestSpec, Family, TftParams
-from quantis.types.registry import Backtest, Dimension, Fallback, Figures
+from quantis.types.registry import Backtest, Fallback, Figures
 
 MOST_FALLBACKS = 100
 
 
 def work(context: Context[BacktestSpec]) -> BacktestResult:
-    """Judge every family on the windows; keep the figures by every dimension and give the summary."""
-    budget = TimeBudget.from_spec(context.spec)
-    with context.step("read the panel", 0.05):
-        task = _task(context)
-        panel = context.dataset.panel(context.as_of)
-        segments = segment_labels(panel, task, context.spec.segments)
-        levels = None
-        if context.spec.hierarchy:
-            levels = Hierarchy.from_static(panel.static, context.spec.hierarchy, context.spec.reconciliation)
-        setup, _ = build_setup(context, task, levels)
-    compared = evaluate_candidates(context, setup, budget)
-    with context.step("keep the figures", 0.99):
-        tables = _tables(compared, setup, segments)
-        whole = tables.pop("overall")
-        Backtests(context.settings.data_layout).save(context.team, context.job_id, tables)
-    context.tell(_said(compared))
-    dimensions = [dimension for dimension in DIMENSIONS if tables[dimension].num_rows]
-    return BacktestResult(backtest=_summary(context, setup, compared, whole, dimensions))
+    """Evaluate every family on the windows; store the metrics of every dimension and return the summary."""
+    reporter, budget = context.reporter, TimeBudget.from_spec(context.spec)
+    with reporter.step("read the panel", 0.05):
+        spec, task = _resolve(context)
+        panel = context.dataset.panel()
+        segments = segment_labels(panel, task, spec.segments)
+        hierarchy = None
+        if spec.hierarchy:
+            hierarchy = Hierarchy.from_static(panel.static, spec.hierarchy, spec.reconciliation)
+        setup, _ = build_setup(context.dataset, spec, task, context.backend.families, hierarchy)
+    trainer = TftTrainer(spec.tft, context.folder, reporter)
+    report = Evaluator(setup, spec, trainer, budget, reporter).evaluate()
+    with reporter.step("keep the figures", 0.99):
+        tables = _tables(report, setup, segments)
+        overall_metrics = tables.pop("overall")
+        Backtests(context.backend.data_layout).save(context.team, context.job_id, tables)
+    reporter.event(_summary_line(report))
+    backtest = Backtest(
+        id=context.job_id,
+        dataset=task.dataset,
+        dataset_version=task.version,
+        mode=spec.backtest_mode,
+        cutoffs=[to_datetime(cutoff) for cutoff in setup.cutoffs],
+        h=task.h,
+        refit=spec.refit,
+        rows=leaderboard(report.scores),
+        overall=_figures(overall_metrics),
+        dimensions=[dimension for dimension in DIMENSIONS if tables[dimension].num_rows],
+        fallbacks=_fallbacks(report)[:MOST_FALLBACKS],
+        reconciliation=spec.reconciliation if spec.hierarchy else None,
+    )
+    return BacktestResult(backtest=backtest)
 
 
-def _task(context: Context[BacktestSpec]) -> Task:
-    """The experiment: as the job says, or that of the model which it names."""
+def _resolve(context: Context[BacktestSpec]) -> tuple[BacktestSpec, Task]:
+    """Return the specification and the task, with those of the model that the job names, if it does."""
     spec = context.spec
     if spec.model is None:
-        return context.dataset.task(context.as_of, spec.h, spec.quantiles)
+        return spec, context.dataset.task(spec.h, spec.quantiles)
     version = context.registry.resolve(spec.model)
     if version.dataset != spec.dataset:
         raise InvalidInput(
             f"model {spec.model!r} was trained on {version.dataset!r}, not on {spec.dataset!r}"
         )
-    known = read_bundle(context.registry.download(version), context.families)
+    forecaster = read_bundle(context.registry.download(version), context.backend.families)
     changed: dict[str, Any] = {"families": (version.family,)}
     if version.family == Family.ensemble:
-        parts = known.parts().config["members"]
-        changed["families"] = (*dict.fromkeys(part["family"] for part in parts), Family.ensemble)
+        members = forecaster.parts().config["members"]
+        changed["families"] = (*dict.fromkeys(member["family"] for member in members), Family.ensemble)
     if version.family == Family.tft:
-        changed["tft"] = TftParams.model_validate(known.parts().config["params"])
-    context.spec = spec.model_copy(update=changed)
-    return context.dataset.task(context.as_of, known.task.h, known.task.quantiles)
+        changed["tft"] = TftParams.model_validate(forecaster.parts().config["params"])
+    task = context.dataset.task(forecaster.task.h, forecaster.task.quantiles)
+    return spec.model_copy(update=changed), task
 
 
 def _tables(
-    compared: EvaluationReport, setup: EvaluationSetup, segments: list[pa.Table]
+    report: EvaluationReport, setup: EvaluationSetup, segments: list[pa.Table]
 ) -> dict[str, pa.Table]:
-    """Every figure by dimension, the overall ones, and all forecasts."""
+    """Return the metrics by dimension, the overall ones, and all forecasts."""
     parts: dict[str, list[pa.Table]] = {name: [] for name in ("overall", FORECASTS, *DIMENSIONS)}
-    for member, outcome in zip(compared.candidates, compared.outcomes, strict=True):
-        if isinstance(outcome, Exception):
-            continue
-        predictions = outcome.predictions
+    for name, result in report.results:
+        predictions = result.predictions
         rows = EvaluatedRows.from_tables(predictions, setup.history, setup.task.season_lengths[0])
-        parts["overall"].append(overall(member.name, rows))
-        for dimension, table in by_dimension(member.name, predictions, rows, segments).items():
+        parts["overall"].append(overall(name, rows))
+        for dimension, table in by_dimension(name, predictions, rows, segments).items():
             parts[dimension].append(table)
-        names = pa.array([member.name] * predictions.num_rows, pa.string())
+        names = pa.array([name] * predictions.num_rows, pa.string())
         parts[FORECASTS].append(predictions.add_column(0, "model", names))
-    return {name: pa.concat_tables(found, promote_options="default") for name, found in parts.items()}
+    return {name: pa.concat_tables(tables, promote_options="default") for name, tables in parts.items()}
 
 
-def _summary(
-    context: Context[BacktestSpec],
-    setup: EvaluationSetup,
-    compared: EvaluationReport,
-    whole: pa.Table,
-    cut: list[Dimension],
-) -> Backtest:
-    spec = context.spec
-    return Backtest(
-        id=context.job_id,
-        dataset=setup.task.dataset,
-        dataset_version=setup.task.version,
-        mode=spec.backtest_mode,
-        cutoffs=[to_datetime(cutoff) for cutoff in setup.cutoffs],
-        h=setup.task.h,
-        refit=spec.refit,
-        rows=leaderboard(compared.scores),
-        overall=[
-            Figures(model=row.pop("model"), label=row.pop("label"), rows=row.pop("rows"), metrics=row)
-            for row in whole.to_pylist()
-        ],
-        dimensions=cut,
-        fallbacks=_fallbacks(compared)[:MOST_FALLBACKS],
-        reconciliation=spec.reconciliation if spec.hierarchy else None,
-    )
-
-
-def _fallbacks(compared: EvaluationReport) -> list[Fallback]:
+def _figures(table: pa.Table) -> list[Figures]:
     return [
-        Fallback(
-            model=member.name,
-            unique_id=one.unique_id,
-            cutoff=to_datetime(one.cutoff),
-            method=one.method,
-            reason=one.reason,
-        )
-        for member, outcome in zip(compared.candidates, compared.outcomes, strict=True)
-        if isinstance(outcome, EvaluationResult)
-        for one in outcome.fallbacks
+        Figures(model=row.pop("model"), label=row.pop("label"), rows=row.pop("rows"), metrics=row)
+        for row in table.to_pylist()
     ]
 
 
-def _said(compared: EvaluationReport) -> str:
-    failed = sum(score.failed is not None for score in compared.scores)
-    return f"{len(compared.scores)} models judged" + (f", {failed} of them failed" if failed else "")
+def _fallbacks(report: EvaluationReport) -> list[Fallback]:
+    fallbacks: list[Fallback] = []
+    for name, result in report.results:
+        fallbacks += [
+            Fallback(
+                model=name,
+                unique_id=used.unique_id,
+                cutoff=to_datetime(used.cutoff),
+                method=used.method,
+                reason=used.reason,
+            )
+            for used in result.fallbacks
+        ]
+    return fallbacks
+
+
+def _summary_line(report: EvaluationReport) -> str:
+    failed = sum(score.failed is not None for score in report.scores)
+    return f"{len(report.scores)} models evaluated" + (f", {failed} of them failed" if failed else "")
 
 
 if __name__ == "__main__":

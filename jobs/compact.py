@@ -12,22 +12,22 @@ from quantis.types.job_specs import CompactSpec
 
 
 def work(context: Context[CompactSpec]) -> CompactResult:
-    """Rewrite the tables of a dataset; every version reads the same afterwards, less what is purged."""
-    spec = context.spec
-    with context.step("compact the tables", 1.0):
-        done = compact(
-            context.catalogue,
-            context.settings.data_layout,
+    """Rewrite the tables of a dataset; every version reads the same afterwards, less the purged series."""
+    spec, backend, reporter = context.spec, context.backend, context.reporter
+    with reporter.step("compact the tables", 1.0):
+        compaction = compact(
+            backend.catalogue,
+            backend.data_layout,
             context.team,
             spec.dataset,
             retention=spec.retention,
             purge_after=spec.purge_after,
         )
-    context.tell(
-        f"{done.files_before} files became {done.files_after}, {done.removed} old ones were removed, "
-        f"{done.purged} series were purged"
+    reporter.event(
+        f"{compaction.files_before} files became {compaction.files_after}, {compaction.removed} old ones were removed, "
+        f"{compaction.purged} series were purged"
     )
-    return CompactResult(**asdict(done))
+    return CompactResult(**asdict(compaction))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ import pyarrow.parquet as pq
 
 from features.design.design_frame import default_spec, learn_categories
 from features.ray_data import design_blocks
-from features.store.snapshots import PanelSnapshots
 from jobs.runtime import Context, run
 from quantis.types.job_results import FeaturizeResult
 from quantis.types.job_specs import DEFAULT_QUANTILES, FeaturizeSpec
@@ -18,16 +17,16 @@ BLOCKS = 4
 
 
 def work(context: Context[FeaturizeSpec]) -> FeaturizeResult:
-    """Build the features as of a time and keep them under the team's folder."""
-    with context.step("read the panel", 0.2):
-        task = context.dataset.task(context.as_of, context.spec.h, DEFAULT_QUANTILES)
-        snapshots = PanelSnapshots(context.dataset.panel(context.as_of), task)
-        snapshot = snapshots(context.last_cutoff(task))
+    """Build the features as of a time and write them to the team's folder."""
+    reporter = context.reporter
+    with reporter.step("read the panel", 0.2):
+        task = context.dataset.task(context.spec.h, DEFAULT_QUANTILES)
+        snapshot = context.dataset.latest_snapshot(task)
         spec = learn_categories(default_spec(task), task, snapshot)
-    with context.step("features on Ray Data", 0.9):
+    with reporter.step("features on Ray Data", 0.9):
         frame = design_blocks(snapshot, task, spec, blocks=BLOCKS)
-    with context.step("write", 1.0):
-        folder = context.settings.data_layout.features(context.team, context.spec.dataset)
+    with reporter.step("write", 1.0):
+        folder = context.backend.data_layout.features(context.team, context.spec.dataset)
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"v{task.version}-{context.job_id}.parquet"
         temporary = path.with_suffix(".partial")
@@ -36,7 +35,7 @@ def work(context: Context[FeaturizeSpec]) -> FeaturizeResult:
     return FeaturizeResult(
         rows=frame.num_rows,
         columns=frame.column_names,
-        path=str(path.relative_to(context.settings.data_layout.root)),
+        path=str(path.relative_to(context.backend.data_layout.root)),
         spec=spec.model_dump(mode="json"),
     )
 

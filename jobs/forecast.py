@@ -1,10 +1,11 @@
-"""`python -m jobs.forecast`: forecasts of every series, kept as vintages and, on request, scored."""
+"""`python -m jobs.forecast`: forecasts of every series, stored as vintages and, on request, scored."""
 
 from __future__ import annotations
 
 import sys
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
@@ -26,131 +27,158 @@ from models.prediction.response import forecast_table, resolve_horizon, to_serie
 from models.registry.bundle import read_bundle
 from quantis.errors import InvalidInput
 from quantis.frequency import to_datetime
-from quantis.panel import Panel, Task
+from quantis.panel import Panel, Snapshot, Task
+from quantis.types.arrays import Times
 from quantis.types.forecasts import ForecastRequest, ForecastResponse, ModelRef, SeriesRequest
 from quantis.types.job_results import ForecastResult
 from quantis.types.job_specs import ForecastSpec
 from quantis.types.registry import ModelVersion
 
-FIGURES = ("wape", "mase", "wql", "coverage_80")
+METRICS = ("wape", "mase", "wql", "coverage_80")
 SERIES_PER_VINTAGE = 1000
 
-Issued = tuple[np.datetime64, pa.Table]
+
+@dataclass(frozen=True)
+class ForecastPlan:
+    """The model to forecast with, the steps to forecast, and the origins to forecast from."""
+
+    version: ModelVersion
+    forecaster: Forecaster
+    h: int
+    last: np.datetime64
+    origins: Times
+
+    @property
+    def task(self) -> Task:
+        return self.forecaster.task
+
+
+@dataclass(frozen=True)
+class IssuedForecast:
+    """Forecasts of every series from one origin: columns unique_id, ds, mean and one per quantile."""
+
+    origin: np.datetime64
+    table: pa.Table
 
 
 def work(context: Context[ForecastSpec]) -> ForecastResult:
     """Forecast from each origin with what was known then; compare with the actuals that followed."""
-    spec = context.spec
-    with context.step("read the panel and the model", 0.2):
-        version = context.registry.resolve(f"{spec.model}@{spec.alias}")
-        forecaster = read_bundle(context.registry.download(version), context.families)
-        task = forecaster.task
-        if spec.dataset != task.dataset:
-            raise InvalidInput(
-                f"model {spec.model!r} was trained on {task.dataset!r}, not on {spec.dataset!r}"
-            )
-        h = resolve_horizon(spec.h, task)
-        last = context.last_cutoff(task)
-        origins = np.array([last])
-        if spec.score:
-            origins = cutoffs(last, task.model_copy(update={"h": h}), spec.origins, h)
-        rivals = _rivals(spec, task) if spec.score else {}
-    forecasts: dict[str, list[Issued]] = {spec.model: [], **{name: [] for name in rivals}}
+    spec, reporter = context.spec, context.reporter
+    with reporter.step("read the panel and the model", 0.2):
+        plan = _plan(context)
+        baselines = _baselines(spec, plan.task) if spec.score else {}
+    lag = context.dataset.dataset.spec.publication_lag
+    known_at = [to_datetime(origin) + lag for origin in plan.origins]
+    forecasts: dict[str, list[IssuedForecast]] = {name: [] for name in (spec.model, *baselines)}
     methods: dict[str, int] = {}
-    with context.step(f"forecast from {len(origins)} origins, {h} steps each", 0.95):
-        for number, origin in enumerate(origins, start=1):
-            as_of = _known_at(context, origin)
-            panel = context.dataset.panel(as_of)
-            snapshot = snapshot_at(panel, origin, task)
-            levels = _levels(spec, panel)
-            snapshot = levels.add_nodes(snapshot) if levels else snapshot
-            entries = batch_forecast.forecast(forecaster, snapshot, task, RayExecutor(cpus=1), steps=h)
-            if levels:
-                table = forecast_table(entries, task.quantiles)
-                entries = fallback.with_forecasts(entries, levels.reconcile(table, snapshot, task))
-            _keep(context, version, task, h, entries, as_of)
+    with reporter.step(f"forecast from {len(plan.origins)} origins, {plan.h} steps each", 0.95):
+        for count, (origin, as_of) in enumerate(zip(plan.origins, known_at, strict=True), start=1):
+            snapshot, entries = _forecast(context, plan, origin, as_of)
+            _store_vintages(context, plan, entries, as_of)
             for entry in entries:
                 methods[entry.method] = methods.get(entry.method, 0) + 1
-            forecasts[spec.model].append((origin, forecast_table(entries, task.quantiles)))
-            served = keep_series(
-                snapshot, [entry.unique_id for entry in entries if entry.status != "refused"]
-            )
-            for name, rival in rivals.items():
-                answer = rival.predict(served)
-                first = np.arange(answer.num_rows) % task.h < h
-                forecasts[name].append((origin, answer.filter(pa.array(first))))
-            context.tell(f"origin {number} of {len(origins)}", 0.2 + 0.75 * number / len(origins))
+            table = forecast_table(entries, plan.task.quantiles)
+            forecasts[spec.model].append(IssuedForecast(origin, table))
+            served = [entry.unique_id for entry in entries if entry.status != "refused"]
+            for name, baseline in baselines.items():
+                table = baseline.predict(keep_series(snapshot, served))
+                # a baseline forecasts task.h rows per series, of which the first h count
+                step_index = np.arange(table.num_rows) % plan.task.h
+                forecasts[name].append(IssuedForecast(origin, table.filter(pa.array(step_index < plan.h))))
+            reporter.event(f"origin {count} of {len(plan.origins)}", 0.2 + 0.75 * count / len(plan.origins))
     return ForecastResult(
-        model=version,
-        h=h,
-        origins=[_known_at(context, origin) for origin in origins],
+        model=plan.version,
+        h=plan.h,
+        origins=known_at,
         methods=methods,
         reconciliation=spec.reconciliation if spec.hierarchy else None,
-        scores=_scores(context, task, last, forecasts) if spec.score else {},
+        scores=_scores(context, plan, forecasts) if spec.score else {},
     )
 
 
-def _levels(spec: ForecastSpec, panel: Panel) -> Hierarchy | None:
-    """The nodes above the series of the panel, when the forecasts are to add up."""
-    return (
-        Hierarchy.from_static(panel.static, spec.hierarchy, spec.reconciliation) if spec.hierarchy else None
-    )
+def _plan(context: Context[ForecastSpec]) -> ForecastPlan:
+    spec = context.spec
+    version = context.registry.resolve(f"{spec.model}@{spec.alias}")
+    forecaster = read_bundle(context.registry.download(version), context.backend.families)
+    task = forecaster.task
+    if spec.dataset != task.dataset:
+        raise InvalidInput(f"model {spec.model!r} was trained on {task.dataset!r}, not on {spec.dataset!r}")
+    h = resolve_horizon(spec.h, task)
+    last = context.dataset.last_cutoff(task)
+    origins = np.array([last])
+    if spec.score:
+        origins = cutoffs(last, task.model_copy(update={"h": h}), spec.origins, h)
+    return ForecastPlan(version, forecaster, h, last, origins)
 
 
-def _rivals(spec: ForecastSpec, task: Task) -> dict[str, Forecaster]:
-    """The naive forecasts that stand beside the model's, by name."""
+def _forecast(
+    context: Context[ForecastSpec], plan: ForecastPlan, origin: np.datetime64, as_of: datetime
+) -> tuple[Snapshot, list[ForecastEntry]]:
+    """Forecast every series of the snapshot at an origin, reconciled if the job names a hierarchy."""
+    panel = context.dataset.dataset.panel(as_of)
+    snapshot = snapshot_at(panel, origin, plan.task)
+    hierarchy = _hierarchy(context.spec, panel)
+    if hierarchy:
+        snapshot = hierarchy.add_nodes(snapshot)
+    entries = batch_forecast.forecast(plan.forecaster, snapshot, plan.task, RayExecutor(cpus=1), steps=plan.h)
+    if hierarchy:
+        table = forecast_table(entries, plan.task.quantiles)
+        entries = fallback.with_forecasts(entries, hierarchy.reconcile(table, snapshot, plan.task))
+    return snapshot, entries
+
+
+def _hierarchy(spec: ForecastSpec, panel: Panel) -> Hierarchy | None:
+    if not spec.hierarchy:
+        return None
+    return Hierarchy.from_static(panel.static, spec.hierarchy, spec.reconciliation)
+
+
+def _baselines(spec: ForecastSpec, task: Task) -> dict[str, Forecaster]:
+    """Return seasonal naive of each season, and the columns that are scored as forecasts, by name."""
     naive: dict[str, Forecaster] = {
         f"seasonal_naive_{m}": SeasonalNaive(task, m) for m in task.season_lengths
     }
     return naive | {column: ColumnForecast(task, column) for column in spec.baselines}
 
 
-def _known_at(context: Context[ForecastSpec], origin: np.datetime64) -> datetime:
-    """The first moment at which the value at an origin is known."""
-    return to_datetime(origin) + context.dataset.spec.publication_lag
-
-
 def _scores(
-    context: Context[ForecastSpec], task: Task, last: np.datetime64, forecasts: dict[str, list[Issued]]
+    context: Context[ForecastSpec], plan: ForecastPlan, forecasts: Mapping[str, Sequence[IssuedForecast]]
 ) -> dict[str, dict[str, float | None]]:
-    panel = context.dataset.panel(context.as_of)
-    snapshot = snapshot_at(panel, last, task)
-    levels = _levels(context.spec, panel)
-    history = (levels.add_nodes(snapshot) if levels else snapshot).history
-    scores = {}
+    panel = context.dataset.panel()
+    snapshot = snapshot_at(panel, plan.last, plan.task)
+    hierarchy = _hierarchy(context.spec, panel)
+    history = (hierarchy.add_nodes(snapshot) if hierarchy else snapshot).history
+    scores: dict[str, dict[str, float | None]] = {}
     for name, issued in forecasts.items():
-        judged = pa.concat_tables(join_actuals(table, history, origin) for origin, table in issued)
-        metrics = evaluate(judged, history, task.season_lengths[0]).metrics
-        scores[name] = {figure: metrics.get(figure) for figure in FIGURES}
-        context.jobs.add_event(context.team, context.job_id, "metric", name, data=dict(scores[name]))
+        tables = [join_actuals(forecast.table, history, forecast.origin) for forecast in issued]
+        metrics = evaluate(pa.concat_tables(tables), history, plan.task.season_lengths[0]).metrics
+        scores[name] = {metric: metrics.get(metric) for metric in METRICS}
+        context.reporter.metric(name, scores[name])
     return scores
 
 
-def _keep(
-    context: Context[ForecastSpec],
-    version: ModelVersion,
-    task: Task,
-    h: int,
-    entries: Sequence[ForecastEntry],
-    as_of: datetime,
+def _store_vintages(
+    context: Context[ForecastSpec], plan: ForecastPlan, entries: Sequence[ForecastEntry], as_of: datetime
 ) -> None:
-    for first in range(0, len(entries), SERIES_PER_VINTAGE):
-        part = entries[first : first + SERIES_PER_VINTAGE]
-        request = ForecastRequest(
-            series=[SeriesRequest(unique_id=entry.unique_id) for entry in part], h=h, as_of=as_of
-        )
+    """Store the forecasts of an origin as vintages, each of at most `SERIES_PER_VINTAGE` series."""
+    version, quantiles = plan.version, plan.task.quantiles
+    model = ModelRef(
+        name=version.model, version=version.version, alias=context.spec.alias, family=version.family
+    )
+    for start in range(0, len(entries), SERIES_PER_VINTAGE):
+        batch = entries[start : start + SERIES_PER_VINTAGE]
+        series = [SeriesRequest(unique_id=entry.unique_id) for entry in batch]
         response = ForecastResponse(
             forecast_id=str(uuid.uuid4()),
-            model=ModelRef(
-                name=version.model, version=version.version, alias=context.spec.alias, family=version.family
-            ),
-            dataset=context.dataset.ref,
-            freq=task.freq,
+            model=model,
+            dataset=context.dataset.dataset.ref,
+            freq=plan.task.freq,
             as_of=as_of,
             issued_at=datetime.now(UTC),
-            forecasts=[to_series_forecast(entry, task.quantiles, h) for entry in part],
+            forecasts=[to_series_forecast(entry, quantiles, plan.h) for entry in batch],
         )
-        context.vintages.append(context.team, request, response)
+        request = ForecastRequest(series=series, h=plan.h, as_of=as_of)
+        context.backend.vintages.append(context.team, request, response)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """`python -m jobs.ingest`: the files of a folder in the inbox become one version of a dataset, or none does.
 
-A file is checked at a time per processor, in a process of its own; a panel is written at a time.
+Each processor checks one file at a time, in a process of its own; one panel is written at a time.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
-from jobs.ingestion.file_checks import Checked, check_files, files_in, frequency_of
+from jobs.ingestion.file_checks import CheckedFile, check_files, common_frequency, files_in
 from jobs.ingestion.overlaps import disagreements
+from jobs.reporter import JobReporter
 from jobs.runtime import Context, run
 from quantis.errors import RejectedPanel
 from quantis.panel import Panel
@@ -20,31 +21,31 @@ from quantis.types.findings import Finding
 from quantis.types.job_results import IngestResult
 from quantis.types.job_specs import IngestSpec
 
-_SHOWN = 20
+_FINDINGS = 20  # reported in full
 
 
 def work(context: Context[IngestSpec]) -> IngestResult:
     """Check every file, then add all of them; a rejected one changes nothing."""
-    spec, catalogue = context.spec, context.catalogue
+    spec, reporter, catalogue = context.spec, context.reporter, context.backend.catalogue
     declared = catalogue.declared(context.team, spec.dataset)
-    files = files_in(context.settings.data_layout.inbox(context.team), spec.folder)
+    files = files_in(context.backend.data_layout.inbox(context.team), spec.folder)
     staged = context.folder / "staged"
     try:
-        with context.step(f"check {len(files):,} files on Ray Data", 0.6):
+        with reporter.step(f"check {len(files):,} files on Ray Data", 0.6):
             checked = check_files(files, staged, declared, spec.options)
-            for one in checked:
-                _tell(context, one)
-            _must_agree(checked)
-            freq = frequency_of(checked, declared.freq)
-        with context.step("add them as one version", 1.0):
+            for file in checked:
+                _report_check(reporter, file)
+            _require_accepted(checked)
+            freq = common_frequency(checked, declared.freq)
+        with reporter.step("add them as one version", 1.0):
 
             def panels() -> Iterator[Panel]:
-                return (load_checked_panel(one.folder) for one in checked)
+                return (load_checked_panel(file.folder) for file in checked)
 
-            user = context.jobs.get(context.team, context.job_id).created_by
-            created, version = catalogue.add_many(context.team, user, spec.dataset, panels, freq)
+            created, version = catalogue.add_many(context.team, context.user, spec.dataset, panels, freq)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
+    reports = [file.report for file in checked if file.report]
     return IngestResult(
         files=len(files),
         created=created,
@@ -52,33 +53,36 @@ def work(context: Context[IngestSpec]) -> IngestResult:
         rows=version.rows,
         series=version.series,
         freq=version.freq,
-        warnings=sum(one.report.outcome == "accept_with_warning" for one in checked if one.report),
+        warnings=sum(report.outcome == "accept_with_warning" for report in reports),
     )
 
 
-def _tell(context: Context[IngestSpec], one: Checked) -> None:
-    if one.report is None:
-        context.tell(f"{one.file}: {one.error}")
+def _report_check(reporter: JobReporter, checked: CheckedFile) -> None:
+    report = checked.report
+    if report is None:
+        reporter.event(f"{checked.file}: {checked.error}")
         return
-    findings = [finding.model_dump(mode="json") for finding in one.report.findings[:_SHOWN]]
-    context.tell(
-        f"{one.file}: {one.report.outcome}; {one.report.rows:,} rows, {one.report.series:,} series",
-        file=one.file,
+    findings = [finding.model_dump(mode="json") for finding in report.findings[:_FINDINGS]]
+    reporter.event(
+        f"{checked.file}: {report.outcome}; {report.rows:,} rows, {report.series:,} series",
+        file=checked.file,
         findings=findings,
     )
 
 
-def _must_agree(checked: Sequence[Checked]) -> None:
-    """RejectedPanel unless every file is accepted and no two of them contradict each other."""
-    wrong = [one for one in checked if not one.accepted]
-    if wrong:
-        findings = [finding for one in wrong if one.report for finding in one.report.findings]
-        said = "; ".join(f"{one.file}: {_first(one)}" for one in wrong[:5])
+def _require_accepted(checked: Sequence[CheckedFile]) -> None:
+    """Raise RejectedPanel unless every file is accepted and no two of them contradict each other."""
+    rejected = [file for file in checked if not file.accepted]
+    if rejected:
+        findings: list[Finding] = []
+        for file in rejected:
+            findings += file.report.findings if file.report else []
+        reasons = "; ".join(f"{file.file}: {_first_reason(file)}" for file in rejected[:5])
         raise RejectedPanel(
-            f"{len(wrong):,} of {len(checked):,} files were rejected and nothing was stored ({said})",
-            findings[:_SHOWN],
+            f"{len(rejected):,} of {len(checked):,} files were rejected and nothing was stored ({reasons})",
+            findings[:_FINDINGS],
         )
-    conflicts = list(islice(disagreements(checked), _SHOWN))
+    conflicts = list(islice(disagreements(checked), _FINDINGS))
     if conflicts:
         raise RejectedPanel(
             f"files contradict each other and nothing was stored ({'; '.join(conflicts[:5])});"
@@ -87,9 +91,11 @@ def _must_agree(checked: Sequence[Checked]) -> None:
         )
 
 
-def _first(one: Checked) -> str:
-    found: list[Finding] = one.report.findings if one.report else []
-    return f"{found[0].code} {found[0].message}" if found else one.error or ""
+def _first_reason(checked: CheckedFile) -> str:
+    if checked.report and checked.report.findings:
+        finding = checked.report.findings[0]
+        return f"{finding.code} {finding.message}"
+    return checked.error or ""
 
 
 if __name__ == "__main__":

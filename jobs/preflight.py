@@ -9,11 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from cluster.database.engine import Database
+from cluster.backend import Backend
 from cluster.repositories.accounts import DEFAULT_TEAM
-from cluster.repositories.jobs import Jobs
 from cluster.settings import Settings
-from features.store.snapshots import PanelSnapshots
 from jobs.runtime import Context
 from models.families.tft.preflight import RULES, PreflightReport, preflight
 from quantis.errors import QuantisError
@@ -28,12 +26,10 @@ _RULES = {
 
 
 def examine(settings: Settings, team: str, spec: TrainSpec) -> PreflightReport:
-    """What training on all that is known now would see."""
-    database = Database(settings.sql_url)
-    context = Context(settings, team, "", spec, Jobs(database), database)
-    task = context.dataset.task(context.as_of, spec.h, spec.quantiles)
-    snapshots = PanelSnapshots(context.dataset.panel(context.as_of), task)
-    return preflight(snapshots(context.last_cutoff(task)), task, spec.tft)
+    """Count the training windows of the latest snapshot."""
+    dataset = Context(Backend.from_settings(settings), team, "", spec).dataset
+    task = dataset.task(spec.h, spec.quantiles)
+    return preflight(dataset.latest_snapshot(task), task, spec.tft)
 
 
 def as_json(report: PreflightReport) -> dict[str, Any]:

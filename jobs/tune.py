@@ -1,9 +1,9 @@
 """`python -m jobs.tune`: search the size, the window and the learning rate of the Temporal Fusion Transformer.
 
-The only door to `ray.tune`. ASHA ends trials by their training loss; the best is chosen by the WQL of
-a window that no trial was trained on. Every trial is a line of the job's ledger, so that a job that is
-submitted again, after its driver was killed, runs what is left: finished trials count, unfinished ones go
-on from their last state, and the sampler has heard of all of them.
+The only module that uses `ray.tune`. ASHA ends trials by their training loss; the best is chosen by the WQL of
+a window that no trial was trained on. The job's ledger records every trial, so that a job that is submitted
+again, after its driver was killed, runs the remaining ones: finished trials count, interrupted ones continue
+from their last state, and the sampler learns from all of them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
-from features.store.snapshots import PanelSnapshots, cutoffs
+from features.store.snapshots import cutoffs
 from jobs.evaluation import candidates
 from jobs.evaluation.candidates import EvaluationSetup
 from jobs.runtime import Context, run
@@ -35,123 +35,138 @@ from quantis.panel import Snapshot
 from quantis.types.job_results import TuneResult, TuneTrial
 from quantis.types.job_specs import TftParams, TuneSpec
 
-REPORTS = 20  # how often training tells its loss
+REPORTS = 20  # of the loss in a training
 CPUS_PER_TRIAL = 1
-ProgressCallback = Callable[[int, TrialResult], None]
+TrialCallback = Callable[[int, TrialResult], None]
 
 
 def work(context: Context[TuneSpec]) -> TuneResult:
-    """Run the trials; the parameters of the best, and every trial's figures."""
-    spec = context.spec
-    with context.step("read the panel", 0.05):
-        task = context.dataset.task(context.as_of, spec.h, spec.quantiles)
-        snapshots = PanelSnapshots(context.dataset.panel(context.as_of), task)
-        last = context.last_cutoff(task)
-        trial = EvaluationSetup(
+    """Run the trials; return the parameters of the best, and every trial's scores."""
+    spec, reporter = context.spec, context.reporter
+    with reporter.step("read the panel", 0.05):
+        task = context.dataset.task(spec.h, spec.quantiles)
+        snapshots, last = context.dataset.snapshots(task), context.dataset.last_cutoff(task)
+        setup = EvaluationSetup(
             task, snapshots, snapshots(last).history, tuple(cutoffs(last, task, 1, task.h))
         )
 
-    def hear(done: int, outcome: TrialResult) -> None:
-        what = f"WQL {outcome.wql:.4f}" if outcome.wql is not None else outcome.state
-        context.tell(f"trial {done} of {spec.trials}: {what}", 0.05 + 0.9 * done / spec.trials)
+    def report_trial(count: int, result: TrialResult) -> None:
+        outcome = f"WQL {result.wql:.4f}" if result.wql is not None else result.state
+        reporter.event(f"trial {count} of {spec.trials}: {outcome}", 0.05 + 0.9 * count / spec.trials)
 
-    with context.step(f"{spec.trials} trials", 0.95):
-        search = Search(trial, spec.tft, context.folder, spec.trials, spec.time_limit)
-        outcomes = search.run(hear)
-    for number, one in enumerate(outcomes, start=1):
+    with reporter.step(f"{spec.trials} trials", 0.95):
+        search = Search(setup, spec.tft, context.folder, spec.trials, spec.time_limit)
+        results = search.run(report_trial)
+    for number, result in enumerate(results, start=1):
         context.registry.log_run(
             f"{spec.model}-tune",
             f"{context.job_id} trial {number}",
-            params=one.config,
-            metrics={"wql": one.wql, "loss": one.loss},
-            tags={"quantis.experiment": context.job_id, "quantis.trial_state": one.state},
+            params=result.config,
+            metrics={"wql": result.wql, "loss": result.loss},
+            tags={"quantis.experiment": context.job_id, "quantis.trial_state": result.state},
         )
-    finished = [one for one in outcomes if one.wql is not None]
+    finished = [result for result in results if result.wql is not None]
     if not finished:
         raise Unavailable("every trial failed; the job's log says why")
-    best = min(finished, key=lambda one: one.wql or 0.0)
-    context.tell(f"best of {len(outcomes)} trials: WQL {best.wql:.4f}")
-    trials = [TuneTrial(params=one.config, wql=one.wql, loss=one.loss, state=one.state) for one in outcomes]
+    best = min(finished, key=lambda result: result.wql or 0.0)
+    reporter.event(f"best of {len(results)} trials: WQL {best.wql:.4f}")
+    trials = [
+        TuneTrial(params=result.config, wql=result.wql, loss=result.loss, state=result.state)
+        for result in results
+    ]
     return TuneResult(best=spec.tft.model_copy(update=best.config), trials=trials)
 
 
 @dataclass(frozen=True)
 class Search:
-    """`trials` trials, or as many as `limit` lets begin, with their states and ledger in `folder`."""
+    """`trials` trials, or as many as start within `limit`, with their states and ledger in `folder`."""
 
-    trial: EvaluationSetup
+    setup: EvaluationSetup
     params: TftParams
     folder: Path
     trials: int
     limit: timedelta | None = None
 
-    def run(self, hear: ProgressCallback) -> list[TrialResult]:
-        """Every trial's outcome, those of earlier runs in the same folder included, in the order of their end."""
+    def run(self, callback: TrialCallback) -> list[TrialResult]:
+        """Return the results of all trials in the order of their end, with those of earlier runs in the folder."""
         ledger = TrialLedger(self.folder / "trials")
-        done, begun = ledger.results(), ledger.interrupted_configs()
-        left = self.trials - len(done)
-        if left <= 0:
-            return done
-        space = self._space()
-        search = OptunaSearch(
-            OptunaSearch.convert_search_space(space), metric="loss", mode="min", points_to_evaluate=begun,
-            seed=mixed_seed(self.params.seed, len(done) + len(begun)) % 2**31,
-        )  # fmt: skip
-        for outcome in done:
-            if outcome.loss is not None:
-                search.add_evaluated_point(outcome.config, outcome.loss)
-        trainable = tune.with_parameters(_trial, trial=self.trial, params=self.params, folder=self.folder)
+        earlier, interrupted = ledger.results(), ledger.interrupted_configs()
+        remaining = self.trials - len(earlier)
+        if remaining <= 0:
+            return earlier
+        trainable = tune.with_parameters(_run_trial, setup=self.setup, params=self.params, folder=self.folder)
         tune.Tuner(
             tune.with_resources(trainable, {"cpu": CPUS_PER_TRIAL}),
             tune_config=tune.TuneConfig(
-                metric="loss", mode="min", num_samples=left, search_alg=search,
+                metric="loss",
+                mode="min",
+                num_samples=remaining,
+                search_alg=self._sampler(earlier, interrupted),
                 scheduler=ASHAScheduler(max_t=REPORTS + 1, grace_period=5, reduction_factor=2),
-                time_budget_s=self.limit, reuse_actors=True,
+                time_budget_s=self.limit,
+                reuse_actors=True,
             ),
             run_config=tune.RunConfig(
-                name=f"tune-{len(done)}", storage_path=str(self.folder), verbose=0,
-                callbacks=[_Listener(ledger, hear)], failure_config=tune.FailureConfig(max_failures=1),
+                name=f"tune-{len(earlier)}",
+                storage_path=str(self.folder),
+                verbose=0,
+                callbacks=[_LedgerCallback(ledger, callback)],
+                failure_config=tune.FailureConfig(max_failures=1),
             ),
-        ).fit()  # fmt: skip
+        ).fit()
         return ledger.results()
 
+    def _sampler(self, earlier: list[TrialResult], interrupted: list[dict[str, Any]]) -> OptunaSearch:
+        """Return a sampler that starts with the interrupted trials and has learned from the earlier ones."""
+        sampler = OptunaSearch(
+            OptunaSearch.convert_search_space(self._space()),
+            metric="loss",
+            mode="min",
+            points_to_evaluate=interrupted,
+            seed=mixed_seed(self.params.seed, len(earlier) + len(interrupted)) % 2**31,
+        )
+        for result in earlier:
+            if result.loss is not None:
+                sampler.add_evaluated_point(result.config, result.loss)
+        return sampler
+
     def _space(self) -> dict[str, Any]:
-        base = self.params.encoder_length
+        encoder_length = self.params.encoder_length
         return {
             "hidden_size": tune.choice([8, 16, 32]),
             "learning_rate": tune.loguniform(1e-3, 2e-2),
-            "encoder_length": tune.choice(sorted({max(2, base // 2), base})),
+            "encoder_length": tune.choice(sorted({max(2, encoder_length // 2), encoder_length})),
         }
 
 
-def _trial(config: dict[str, Any], trial: EvaluationSetup, params: TftParams, folder: Path) -> None:
-    """One trial: train with these parameters, report the loss as it goes and the WQL at the end."""
+def _run_trial(config: dict[str, Any], setup: EvaluationSetup, params: TftParams, folder: Path) -> None:
+    """Train with the trial's parameters, report the loss in the course of it and the WQL at the end."""
     torch.set_num_threads(1)
     params = params.model_copy(update=config)
-    last = float("inf")
+    last_loss = float("inf")
 
     def progress(step: int, loss: float) -> None:
-        nonlocal last
-        last = loss
+        nonlocal last_loss
+        last_loss = loss
         if step < params.steps:
             tune.report({"loss": loss})
 
-    def fitted(snapshot: Snapshot) -> Any:
-        states = CheckpointFolder(folder / "states" / fingerprint(snapshot, trial.task, params))
+    def fit(snapshot: Snapshot) -> Any:
+        states = CheckpointFolder(folder / "states" / fingerprint(snapshot, setup.task, params))
         checkpointer = Checkpointer(states.latest, states.save, max(1, params.steps // REPORTS))
-        return fit_tft(snapshot, trial.task, params, progress=progress, checkpointer=checkpointer)
+        return fit_tft(snapshot, setup.task, params, progress=progress, checkpointer=checkpointer)
 
-    judged = candidates.evaluate_on_origins(trial, fitted)
-    metrics = evaluate(judged.predictions, trial.history, trial.task.season_lengths[0]).metrics
-    tune.report({"loss": last, "wql": metrics["wql"]})
+    result = candidates.evaluate_on_origins(setup, fit)
+    metrics = evaluate(result.predictions, setup.history, setup.task.season_lengths[0]).metrics
+    tune.report({"loss": last_loss, "wql": metrics["wql"]})
 
 
-class _Listener(tune.Callback):
-    """Writes each trial's beginning and end into the ledger."""
+class _LedgerCallback(tune.Callback):
+    """Records the start and the end of each trial in the ledger."""
 
-    def __init__(self, ledger: TrialLedger, hear: ProgressCallback) -> None:
+    def __init__(self, ledger: TrialLedger, callback: TrialCallback) -> None:
         self._ledger = ledger
-        self._hear = hear
+        self._callback = callback
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._ledger.record_start(trial.config)
@@ -159,24 +174,24 @@ class _Listener(tune.Callback):
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         wql, loss = (trial.last_result.get(name) for name in ("wql", "loss"))
         state = "finished" if wql is not None else "stopped early"
-        self._end(TrialResult(trial.config, state, loss, wql))
+        self._record_end(TrialResult(trial.config, state, loss, wql))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._end(TrialResult(trial.config, "failed", None, None))
+        self._record_end(TrialResult(trial.config, "failed", None, None))
 
-    def _end(self, outcome: TrialResult) -> None:
-        self._ledger.record_end(outcome)
-        self._hear(len(self._ledger.results()), outcome)
+    def _record_end(self, result: TrialResult) -> None:
+        self._ledger.record_end(result)
+        self._callback(len(self._ledger.results()), result)
 
     def get_state(self) -> None:
-        """Nothing: the ledger is the record."""
+        """Return nothing: the ledger is the record."""
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_ledger": self._ledger, "_hear": _deaf}
+        return {"_ledger": self._ledger, "_callback": _ignore}
 
 
-def _deaf(done: int, outcome: TrialResult) -> None:
-    """In copies that Tune saves; nobody listens there."""
+def _ignore(count: int, result: TrialResult) -> None:
+    """Stand in for the callback in the copies that Tune saves."""
 
 
 if __name__ == "__main__":

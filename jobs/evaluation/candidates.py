@@ -1,6 +1,6 @@
-"""Which families stand for election, and how each does on the rolling origins.
+"""Candidates of a job and their evaluation on rolling origins.
 
-What Ray's tasks run is here, and not where Ray Train and MLflow are: a worker that begins imports it in 0.2 s.
+Ray's tasks run this module, apart from Ray Train and MLflow: a worker that starts imports it in 0.2 s.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
@@ -29,25 +30,25 @@ from models.registry.bundle import model_bytes
 from quantis.errors import InvalidInput, Unavailable
 from quantis.panel import ID, Snapshot, SnapshotProvider, Task, series_slices
 from quantis.types.forecasts import ForecastMethod, Reason
-from quantis.types.job_specs import CompareSpec, Family
+from quantis.types.job_specs import EvaluationSpec, Family
 
 BASELINE = "baseline"
 SERIES_PER_BLOCK = 250
-ENOUGH_PAIRS, MOST_WINDOWS = 100, 12
+TARGET_PAIRS, MAX_WINDOWS = 100, 12
 LOCAL_FAMILIES = frozenset({Family.seasonal_naive, Family.theta, Family.statistical})
-"""Families that look at one series at a time: blocks of series are forecast apart, with the same result."""
+"""Families that fit each series alone: blocks of series forecast separately give the same result."""
 
 
 @runtime_checkable
 class SelectableSnapshots(Protocol):
-    """Snapshots of which some series can be had for the work of them alone."""
+    """Snapshots that can be restricted to some series, at the cost of these alone."""
 
     def for_series(self, series: Sequence[str]) -> SnapshotProvider: ...
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One row of the leaderboard to be."""
+    """A row of the future leaderboard: a family, or a column that is scored as a forecast."""
 
     name: str
     family: str
@@ -55,27 +56,27 @@ class Candidate:
     column: str = ""
 
     @property
-    def floor(self) -> bool:
-        """Whether it stands whatever the time: the naive floor, and columns that are forecasts already."""
+    def is_baseline(self) -> bool:
+        """True for seasonal naive and for columns: they are evaluated whatever the time limit."""
         return self.family in (Family.seasonal_naive, BASELINE)
 
 
 @dataclass(frozen=True)
 class EvaluationSetup:
-    """What every member is judged on: the same snapshots, the same actuals, the same origins."""
+    """Snapshots, actual values and origins, the same for every candidate."""
 
     task: Task
     snapshots: SnapshotProvider
     history: pa.Table
     cutoffs: tuple[np.datetime64, ...]
     refit: bool = False
-    levels: Hierarchy | None = None
+    hierarchy: Hierarchy | None = None
     families: Mapping[str, str] = field(default_factory=lambda: FAMILIES)
 
 
 @dataclass(frozen=True)
 class CandidateBlock:
-    """A member on one block of the series: `part` of `parts`."""
+    """A candidate on one block of the series: `part` of `parts`."""
 
     candidate: Candidate
     part: int = 0
@@ -84,7 +85,7 @@ class CandidateBlock:
 
 @dataclass(frozen=True)
 class FallbackUsed:
-    """A series that a simpler method forecast at a window, and why."""
+    """A series that a simpler method forecast at a window, with the reason."""
 
     unique_id: str
     cutoff: np.datetime64
@@ -94,8 +95,9 @@ class FallbackUsed:
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """What a member answered: predictions beside actuals, the seconds it took, its size in bytes, and whether
-    its intervals were measured on values left out of the fit.
+    """Predictions beside actual values, the seconds they took and the size of the model.
+
+    `intervals_measured` is true if its intervals come from errors on values left out of the fit.
     """
 
     predictions: pa.Table
@@ -105,75 +107,87 @@ class EvaluationResult:
     intervals_measured: bool = False
 
 
-def count_windows(spec: CompareSpec, task: Task, history: pa.Table) -> int:
-    """How many rolling origins: as asked, or enough for about a hundred (series, window) pairs.
+def count_windows(spec: EvaluationSpec, task: Task, history: pa.Table) -> int:
+    """Return the number of rolling origins: as requested, or enough for about a hundred (series, window) pairs.
 
-    Three at least and twelve at most, and never over more than a quarter of the usual history.
+    Three at least and twelve at most, and never over more than a quarter of the median history.
     """
     if spec.n_windows is not None:
         return spec.n_windows
     lengths = [rows.stop - rows.start for _, rows in series_slices(history[ID])]
-    bearable = int(np.median(lengths)) // (4 * task.h) if lengths else 1
-    return max(1, min(bearable, max(3, -(-ENOUGH_PAIRS // max(len(lengths), 1))), MOST_WINDOWS))
+    affordable = int(np.median(lengths)) // (4 * task.h) if lengths else 1
+    return max(1, min(affordable, max(3, -(-TARGET_PAIRS // max(len(lengths), 1))), MAX_WINDOWS))
 
 
 def build_candidates(
-    spec: CompareSpec, task: Task, families: Mapping[str, str] = FAMILIES
+    spec: EvaluationSpec, task: Task, families: Mapping[str, str] = FAMILIES
 ) -> list[Candidate]:
-    """The candidates of a job. Seasonal naive always stands: it is the floor."""
-    found = [Candidate(f"seasonal_naive_{m}", Family.seasonal_naive, season=m) for m in task.season_lengths]
+    """Return the candidates of a job, seasonal naive as the baseline always among them."""
+    candidates = [
+        Candidate(f"seasonal_naive_{m}", Family.seasonal_naive, season=m) for m in task.season_lengths
+    ]
     for column in spec.baselines:
         if column not in task.roles.futr_exog:
-            known = ", ".join(task.roles.futr_exog) or "none"
+            available = ", ".join(task.roles.futr_exog) or "none"
             raise InvalidInput(
-                f"baseline {column!r} is not known in advance; the dataset's such columns: {known}"
+                f"baseline {column!r} is not known in advance; the dataset's such columns: {available}"
             )
-        found.append(Candidate(column, BASELINE, column=column))
+        candidates.append(Candidate(column, BASELINE, column=column))
     require_families(spec.families, families)
-    apart = {Family.seasonal_naive, Family.ensemble}  # one stands already, a blend is made of the others
+    excluded = {Family.seasonal_naive, Family.ensemble}  # one is in already, the other is made of candidates
     if not task.roles.futr_exog + task.roles.hist_exog:
-        apart.add(Family.boosting_plain)  # the same as boosting
-    rivals = dict.fromkeys(family for family in spec.families if family not in apart)
-    return found + [Candidate(family, family) for family in rivals]
+        excluded.add(Family.boosting_plain)  # the same as boosting
+    unique = dict.fromkeys(family for family in spec.families if family not in excluded)
+    return candidates + [Candidate(family, family) for family in unique]
 
 
 def calibrate_and_blend(
-    members: Sequence[Candidate],
+    candidates: Sequence[Candidate],
     outcomes: Mapping[str, EvaluationResult | Exception],
     setup: EvaluationSetup,
     blend: bool,
 ) -> dict[str, BlendCandidate]:
-    """What each member, and their blend, would be published as: calibrated, judged on the other windows.
+    """Return each candidate, and their ensemble, as it would be published: calibrated on the other windows.
 
     Forecasts that were reconciled over a hierarchy stay as they are, or they would no longer add up.
     """
-    judged = {m: outcome for m in members if isinstance(outcome := outcomes[m.name], EvaluationResult)}
-    floor = next((judged[m] for m in judged if m.family == Family.seasonal_naive), None)
-    if floor is None or setup.levels is not None:
+    results: dict[Candidate, EvaluationResult] = {}
+    for candidate in candidates:
+        outcome = outcomes[candidate.name]
+        if isinstance(outcome, EvaluationResult):
+            results[candidate] = outcome
+    naive = [result for candidate, result in results.items() if candidate.family == Family.seasonal_naive]
+    if not naive or setup.hierarchy is not None:
         return {}
-    own = {m.name: one.predictions for m, one in judged.items() if m.family != BASELINE}
-    measured = {m.name for m, one in judged.items() if one.intervals_measured}
-    return blend_candidates(own, floor.predictions, setup.history, setup.task, own if blend else (), measured)
+    predictions = {
+        candidate.name: result.predictions
+        for candidate, result in results.items()
+        if candidate.family != BASELINE
+    }
+    measured = {candidate.name for candidate, result in results.items() if result.intervals_measured}
+    members = predictions if blend else ()
+    return blend_candidates(predictions, naive[0].predictions, setup.history, setup.task, members, measured)
 
 
 def split_into_blocks(
     candidates: Sequence[Candidate], setup: EvaluationSetup, width: int
 ) -> list[CandidateBlock]:
-    """The members, those that look at one series at a time cut into blocks for `width` CPUs.
+    """Split candidates of local families into blocks of series for `width` CPUs; the others stay whole.
 
-    The whole ones come first, since blocks fill the time beside them. Nothing is cut where the series belong
+    Whole candidates come first, since blocks fill the time beside them. Nothing is split where the series belong
     together, as in a hierarchy.
     """
     series = len(setup.history[ID].unique())
-    divisible = isinstance(setup.snapshots, SelectableSnapshots)
-    blocks = min(-(-series // SERIES_PER_BLOCK), 8 * width) if divisible else 1
-    found = [
-        CandidateBlock(candidate, part, parts)
-        for candidate in candidates
-        for parts in [blocks if candidate.family in LOCAL_FAMILIES else 1]
-        for part in range(parts)
-    ]
-    return sorted(found, key=lambda unit: unit.parts)
+    selectable = isinstance(setup.snapshots, SelectableSnapshots)
+    parts = min(-(-series // SERIES_PER_BLOCK), 8 * width) if selectable else 1
+    whole: list[CandidateBlock] = []
+    blocks: list[CandidateBlock] = []
+    for candidate in candidates:
+        if candidate.family in LOCAL_FAMILIES and parts > 1:
+            blocks += [CandidateBlock(candidate, part, parts) for part in range(parts)]
+        else:
+            whole.append(CandidateBlock(candidate))
+    return whole + blocks
 
 
 def fit_candidate(
@@ -183,7 +197,7 @@ def fit_candidate(
     families: Mapping[str, str] = FAMILIES,
     deadline: float | None = None,
 ) -> Forecaster:
-    """Fit a member in this process, until `deadline` (`time.monotonic()`); the transformer is trained by Ray Train.
+    """Fit a candidate in this process, until `deadline` (`time.monotonic()`); Ray Train trains the transformer.
 
     Families are imported where they are used: each takes seconds that a training worker need not spend.
     """
@@ -192,90 +206,92 @@ def fit_candidate(
             return SeasonalNaive.fit(snapshot, task, candidate.season)
         case str() if candidate.family == BASELINE:
             return ColumnForecast.fit(snapshot, task, candidate.column)
-    fitted: Forecaster = cast(Any, family_class(candidate.family, families)).fit(
+    forecaster: Forecaster = cast(Any, family_class(candidate.family, families)).fit(
         snapshot, task, deadline=deadline
     )
-    return fitted
+    return forecaster
 
 
 def evaluate_on_origins(
-    setup: EvaluationSetup, fit_on: Callable[[Snapshot], Forecaster], baseline: bool = False
+    setup: EvaluationSetup, fit: Callable[[Snapshot], Forecaster], baseline: bool = False
 ) -> EvaluationResult:
-    """Predictions from every origin, fitted on the first, as they would be served: through the fallback chain.
+    """Predict from every origin, fitted at the first, as a request would be served: with the fallback chain.
 
-    Unavailable when the model answers for no series at all.
+    Unavailable when the model forecasts no series at all.
     """
     started = time.perf_counter()
-    fallen: list[FallbackUsed] = []
-    last: list[Forecaster] = []
+    fallbacks: list[FallbackUsed] = []
+    forecasters: list[Forecaster] = []
 
-    def fitted(snapshot: Snapshot) -> Forecaster:
-        last[:] = [fit_on(snapshot)]
-        return last[0]
+    def fit_and_remember(snapshot: Snapshot) -> Forecaster:
+        forecasters[:] = [fit(snapshot)]
+        return forecasters[0]
 
-    def answer(forecaster: Forecaster, snapshot: Snapshot, cutoff: np.datetime64) -> pa.Table:
+    def predict(forecaster: Forecaster, snapshot: Snapshot, cutoff: np.datetime64) -> pa.Table:
         if baseline:
             return forecaster.predict(snapshot)
         entries = fallback.forecast(forecaster, snapshot, setup.task)
-        _check_some_answer(entries)
-        fallen.extend(
+        _check_model_forecasts(entries)
+        fallbacks.extend(
             FallbackUsed(entry.unique_id, cutoff, entry.method, entry.detail or str(entry.reason))
             for entry in entries
             if entry.method != ForecastMethod.model
         )
         table = forecast_table(entries, setup.task.quantiles)
-        return setup.levels.reconcile(table, snapshot, setup.task) if setup.levels else table
+        return setup.hierarchy.reconcile(table, snapshot, setup.task) if setup.hierarchy else table
 
-    predictions = backtest(fitted, setup.snapshots, setup.history, setup.cutoffs, setup.refit, answer)
-    seconds, model = time.perf_counter() - started, last[0]
+    predictions = backtest(
+        fit_and_remember, setup.snapshots, setup.history, setup.cutoffs, setup.refit, predict
+    )
+    seconds, forecaster = time.perf_counter() - started, forecasters[0]
     return EvaluationResult(
-        predictions, seconds, model_bytes(model), tuple(fallen), measures_intervals(model)
+        predictions, seconds, model_bytes(forecaster), tuple(fallbacks), measures_intervals(forecaster)
     )
 
 
-def evaluate_block(setup: EvaluationSetup, unit: CandidateBlock, seconds: float | None) -> EvaluationResult:
-    """A member on its block of the series, within `seconds`."""
+def evaluate_block(setup: EvaluationSetup, block: CandidateBlock, seconds: float | None) -> EvaluationResult:
+    """Evaluate a candidate on its block of the series, within `seconds`."""
     deadline = deadline_in(seconds)
-    mine = _block(setup, unit)
 
-    def fit_on(snapshot: Snapshot) -> Forecaster:
-        return fit_candidate(unit.candidate, snapshot, setup.task, setup.families, deadline)
+    def fit(snapshot: Snapshot) -> Forecaster:
+        return fit_candidate(block.candidate, snapshot, setup.task, setup.families, deadline)
 
-    return evaluate_on_origins(mine, fit_on, baseline=unit.candidate.family == BASELINE)
+    return evaluate_on_origins(_restrict(setup, block), fit, baseline=block.candidate.family == BASELINE)
 
 
 def fit_on_shared_snapshot(
     shared: tuple[Snapshot, Task, Mapping[str, str]], candidate: Candidate, seconds: float | None
 ) -> Forecaster:
-    """A member fitted on the snapshot that it shares with others, within `seconds`."""
+    """Fit a candidate on the snapshot that it shares with others, within `seconds`."""
     snapshot, task, families = shared
     return fit_candidate(candidate, snapshot, task, families, deadline_in(seconds))
 
 
 def deadline_in(seconds: float | None) -> float | None:
-    """The `time.monotonic()` of so many seconds from now; None for none."""
+    """Return the `time.monotonic()` of so many seconds from now; None for none."""
     return None if seconds is None else time.monotonic() + seconds
 
 
-def merge_results(parts: Sequence[EvaluationResult | Exception]) -> EvaluationResult | Exception:
-    """The blocks of one member as one; the first error where one failed."""
-    errors = [part for part in parts if isinstance(part, Exception)]
-    done = [part for part in parts if isinstance(part, EvaluationResult)]
-    if errors:
-        return errors[0]
+def merge_results(outcomes: Sequence[EvaluationResult | Exception]) -> EvaluationResult | Exception:
+    """Merge the blocks of one candidate; the first error where one failed."""
+    results: list[EvaluationResult] = []
+    for outcome in outcomes:
+        if isinstance(outcome, Exception):
+            return outcome
+        results.append(outcome)
     return EvaluationResult(
-        pa.concat_tables(part.predictions for part in done),
-        sum(part.seconds for part in done),
-        max(part.size_bytes for part in done),
-        tuple(one for part in done for one in part.fallbacks),
-        all(part.intervals_measured for part in done),
+        pa.concat_tables(result.predictions for result in results),
+        sum(result.seconds for result in results),
+        max(result.size_bytes for result in results),
+        tuple(chain.from_iterable(result.fallbacks for result in results)),
+        all(result.intervals_measured for result in results),
     )
 
 
 def score_candidate(
     candidate: Candidate, outcome: EvaluationResult | Exception, setup: EvaluationSetup
 ) -> Score:
-    """The figures of a member, or why it has none."""
+    """Return the metrics of a candidate, or the reason why it has none."""
     if isinstance(outcome, Exception):
         return Score(candidate.name, candidate.family, 0.0, failed=failure_reason(outcome))
     rows = EvaluatedRows.from_tables(outcome.predictions, setup.history, setup.task.season_lengths[0])
@@ -286,12 +302,12 @@ def score_candidate(
         metrics_by_part(rows, Partition.single(rows))[0],
         errors=errors_by_pair(outcome.predictions, rows),
         size_bytes=outcome.size_bytes,
-        fallbacks=len({one.unique_id for one in outcome.fallbacks}),
+        fallbacks=len({used.unique_id for used in outcome.fallbacks}),
     )
 
 
 def failure_reason(error: Exception) -> str:
-    """Why a member failed, in a line or two."""
+    """Return the reason of a failure in at most 500 characters."""
     if isinstance(error, TimeoutError):
         return f"timed out: {error}"[:500]
     text = str(getattr(error, "message", "")) or f"{type(error).__name__}: {error}"
@@ -299,22 +315,23 @@ def failure_reason(error: Exception) -> str:
 
 
 def without_tft(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Those that one process fits."""
+    """Return the candidates that one process fits."""
     return [candidate for candidate in candidates if candidate.family != Family.tft]
 
 
-def _block(setup: EvaluationSetup, unit: CandidateBlock) -> EvaluationSetup:
-    if unit.parts == 1:
+def _restrict(setup: EvaluationSetup, block: CandidateBlock) -> EvaluationSetup:
+    """Restrict the snapshots to the series of a block."""
+    if block.parts == 1:
         return setup
     ids = sorted(setup.history[ID].unique().to_pylist())
-    edges = np.linspace(0, len(ids), unit.parts + 1).astype(int)
-    mine = ids[edges[unit.part] : edges[unit.part + 1]]
+    edges = np.linspace(0, len(ids), block.parts + 1).astype(int)
     assert isinstance(setup.snapshots, SelectableSnapshots)
-    return replace(setup, snapshots=setup.snapshots.for_series(mine))
+    selected = ids[edges[block.part] : edges[block.part + 1]]
+    return replace(setup, snapshots=setup.snapshots.for_series(selected))
 
 
-def _check_some_answer(entries: Sequence[ForecastEntry]) -> None:
-    """A model that fails on every series is not judged by what the methods behind it answer."""
+def _check_model_forecasts(entries: Sequence[ForecastEntry]) -> None:
+    """Raise Unavailable if the model failed on every series: its fallbacks are not its own result."""
     failed = [entry for entry in entries if entry.reason == Reason.model_failed]
     if failed and len(failed) == len(entries):
         raise Unavailable(f"no series could be forecast: {failed[0].detail}")

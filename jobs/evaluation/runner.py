@@ -1,195 +1,214 @@
-"""Every member judged within the job's time: local families as Ray tasks, the transformer on Ray Train."""
+"""Evaluation of a job's candidates within its time: local families as Ray tasks, the transformer on Ray Train."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from cluster.ray.session import RayExecutor
-from features.store.snapshots import PanelSnapshots, VintageSnapshots, cutoffs
-from jobs.evaluation import candidates as choose
+from jobs.evaluation import candidates as evaluation
 from jobs.evaluation.candidates import Candidate, EvaluationResult, EvaluationSetup
 from jobs.evaluation.time_budget import EVALUATION_SHARE, TimeBudget
-from jobs.runtime import Context
-from jobs.tft.ray_trainer import train_tft
+from jobs.reporter import JobReporter
+from jobs.tft.ray_trainer import TftTrainer
 from models.evaluation.promotion_gate import Score
 from models.families.tft.training import SHORT_SHARE, short_encoder_length
 from models.forecaster import Forecaster
 from models.postprocessing.ensembling import ENSEMBLE, BlendCandidate
-from models.postprocessing.reconciliation import Hierarchy, HierarchySnapshots
 from quantis.errors import TimedOut, Unavailable
-from quantis.panel import Snapshot, SnapshotProvider, Task
-from quantis.types.job_specs import CompareSpec, Family
+from quantis.panel import Snapshot
+from quantis.types.job_specs import EvaluationSpec, Family
 
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class EvaluationReport:
-    """What the comparison found: every member's outcome and its score, in the members' order.
+class EvaluatedCandidate:
+    """A candidate with its forecasts, or the error in their place, and its score."""
 
-    `published` has what a member, or the blend, is published as: its weights and calibration.
+    candidate: Candidate
+    outcome: EvaluationResult | Exception
+    score: Score
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """Evaluated candidates in the order of the leaderboard, the ensemble last.
+
+    `calibrated` has the weights and the calibration with which a candidate, or the ensemble, would be published.
     """
 
-    candidates: list[Candidate]
-    outcomes: list[EvaluationResult | Exception]
-    scores: list[Score]
+    evaluated: list[EvaluatedCandidate]
     calibrated: dict[str, BlendCandidate]
 
+    @property
+    def scores(self) -> list[Score]:
+        return [row.score for row in self.evaluated]
 
-def build_setup(
-    context: Context[Any], task: Task, levels: Hierarchy | None = None
-) -> tuple[EvaluationSetup, Snapshot]:
-    """What the members of a job are judged on, and all that is known now."""
-    spec: CompareSpec = context.spec
-    plain = PanelSnapshots(context.dataset.panel(context.as_of), task)
-    last = context.last_cutoff(task)
-    now = plain(last)
-    provider: SnapshotProvider = _vintage(context, task) or plain
-    origins = cutoffs(last, task, choose.count_windows(spec, task, now.history), spec.step_size or task.h)
-    history = now.history
-    if levels is not None:
-        provider, history = HierarchySnapshots(provider, levels), levels.add_nodes(now).history
-    return EvaluationSetup(task, provider, history, tuple(origins), spec.refit, levels, context.families), now
+    @property
+    def results(self) -> list[tuple[str, EvaluationResult]]:
+        """Names and results of the candidates that did not fail."""
+        return [
+            (row.candidate.name, row.outcome)
+            for row in self.evaluated
+            if isinstance(row.outcome, EvaluationResult)
+        ]
 
-
-def evaluate_candidates(
-    context: Context[Any], setup: EvaluationSetup, budget: TimeBudget
-) -> EvaluationReport:
-    """Judge every member of the job's specification; Unavailable when the naive floor failed.
-
-    One that fails or overruns its share of the time has its reason for an outcome; the rest go on.
-    """
-    spec: CompareSpec = context.spec
-    candidates = choose.build_candidates(spec, setup.task, setup.families)
-    outcomes: dict[str, EvaluationResult | Exception] = {}
-    floor = [member for member in candidates if member.floor]
-    rivals = [member for member in choose.without_tft(candidates) if not member.floor]
-    for group, share, progress in ((floor, None, 0.2), (rivals, EVALUATION_SHARE, 0.5)):
-        if group:
-            with context.step(f"backtest {', '.join(member.name for member in group)}", progress):
-                outcomes |= _judged(context, setup, group, budget, share)
-    for member in candidates:
-        if member.family == Family.tft:
-            with context.step(f"backtest {member.name} on {spec.tft.workers} workers", 0.7):
-                outcomes[member.name] = _judge_tft(context, member, setup, budget)
-    with context.step("blend and calibrate", 0.85):
-        found = choose.calibrate_and_blend(candidates, outcomes, setup, Family.ensemble in spec.families)
-    for name, candidate in found.items():
-        outcomes[name] = _as_published(outcomes, name, candidate)
-    if ENSEMBLE in found:
-        candidates = [*candidates, Candidate(ENSEMBLE, Family.ensemble)]
-    scores = [_told(context, choose.score_candidate(m, outcomes[m.name], setup)) for m in candidates]
-    naive = [score for score in scores if score.family == Family.seasonal_naive]
-    if all(score.failed for score in naive):
-        raise Unavailable(f"seasonal naive, the floor to beat, failed: {naive[0].failed}")
-    return EvaluationReport(candidates, [outcomes[member.name] for member in candidates], scores, found)
+    def candidate(self, name: str) -> Candidate:
+        return next(row.candidate for row in self.evaluated if row.candidate.name == name)
 
 
-def _as_published(
-    outcomes: Mapping[str, EvaluationResult | Exception], name: str, candidate: BlendCandidate
-) -> EvaluationResult:
-    """The outcome with the candidate's predictions; a blend took the time and the room of its members."""
-    parts = [one for part in candidate.weights if isinstance(one := outcomes[part], EvaluationResult)]
-    if name in outcomes:
-        return replace(parts[0], predictions=candidate.predictions)
-    seconds, size = sum(part.seconds for part in parts), sum(part.size_bytes for part in parts)
-    return EvaluationResult(candidate.predictions, seconds, size)
+@dataclass(frozen=True)
+class Evaluator:
+    """Evaluates and fits the candidates of one job."""
 
+    setup: EvaluationSetup
+    spec: EvaluationSpec
+    trainer: TftTrainer
+    budget: TimeBudget
+    reporter: JobReporter
 
-def _judged(
-    context: Context[Any],
-    setup: EvaluationSetup,
-    group: Sequence[Candidate],
-    budget: TimeBudget,
-    part: float | None,
-) -> dict[str, EvaluationResult | Exception]:
-    """The outcomes of these members by name; as long as they take without a `part` of the time."""
-    executor = RayExecutor(cpus=1)
-    units = choose.split_into_blocks(group, setup, executor.width)
-    allowance = budget.allowances(units, executor.width, part) if part else _unlimited
-    found: dict[str, list[EvaluationResult | Exception]] = {member.name: [] for member in group}
-    for number, outcome in executor.within(choose.evaluate_block, setup, units, allowance):
-        member, mine = units[number].candidate, found[units[number].candidate.name]
-        mine.append(outcome)
-        if len(mine) == units[number].parts:
-            context.tell(f"{member.name}: {_said(choose.merge_results(mine))}")
-    return {name: choose.merge_results(parts) for name, parts in found.items()}
+    def evaluate(self) -> EvaluationReport:
+        """Evaluate each candidate of the specification; Unavailable when the seasonal naive baseline failed.
 
+        A candidate that fails or overruns its share of the time has the error as its outcome; the others go on.
+        """
+        candidates = evaluation.build_candidates(self.spec, self.setup.task, self.setup.families)
+        outcomes = self._evaluate_all(candidates)
+        with self.reporter.step("blend and calibrate", 0.85):
+            blend = Family.ensemble in self.spec.families
+            calibrated = evaluation.calibrate_and_blend(candidates, outcomes, self.setup, blend)
+        for name, blend_candidate in calibrated.items():
+            outcomes[name] = _calibrated_result(outcomes, name, blend_candidate)
+        if ENSEMBLE in calibrated:
+            candidates = [*candidates, Candidate(ENSEMBLE, Family.ensemble)]
+        evaluated = [self._score(candidate, outcomes[candidate.name]) for candidate in candidates]
+        naive = [row.score for row in evaluated if row.candidate.family == Family.seasonal_naive]
+        if all(score.failed for score in naive):
+            raise Unavailable(f"seasonal naive, the baseline, failed: {naive[0].failed}")
+        return EvaluationReport(evaluated, calibrated)
 
-def _unlimited(waiting: int) -> None:
-    return None
+    def fit(
+        self, candidates: Sequence[Candidate], snapshot: Snapshot, share: float
+    ) -> dict[str, Forecaster | Exception]:
+        """Fit candidates on a snapshot within a share of the time; an error stands in for one that failed."""
+        fitted: dict[str, Forecaster | Exception] = {}
+        for candidate in candidates:
+            if candidate.family == Family.tft:
+                fitted[candidate.name] = attempt(lambda: self._train_tft(snapshot, "refit", share))
+        others = evaluation.without_tft(candidates)
+        if others:
+            seconds = self.budget.remaining(share)
+            shared = (snapshot, self.setup.task, self.setup.families)
+            done = RayExecutor(cpus=1).within(
+                evaluation.fit_on_shared_snapshot, shared, others, lambda waiting: seconds
+            )
+            fitted |= {others[index].name: outcome for index, outcome in done}
+        return fitted
 
+    def _evaluate_all(self, candidates: Sequence[Candidate]) -> dict[str, EvaluationResult | Exception]:
+        """Evaluate baselines without a limit, then the local process's families, then the transformer."""
+        baselines = [candidate for candidate in candidates if candidate.is_baseline]
+        others = [candidate for candidate in evaluation.without_tft(candidates) if not candidate.is_baseline]
+        outcomes: dict[str, EvaluationResult | Exception] = {}
+        for group, share, progress in ((baselines, None, 0.2), (others, EVALUATION_SHARE, 0.5)):
+            if group:
+                names = ", ".join(candidate.name for candidate in group)
+                with self.reporter.step(f"backtest {names}", progress):
+                    outcomes |= self._evaluate_on_ray(group, share)
+        for candidate in candidates:
+            if candidate.family == Family.tft:
+                workers = self.spec.tft.workers
+                with self.reporter.step(f"backtest {candidate.name} on {workers} workers", 0.7):
+                    outcomes[candidate.name] = self._evaluate_tft()
+        return outcomes
 
-def _said(outcome: EvaluationResult | Exception) -> str:
-    if isinstance(outcome, Exception):
-        return choose.failure_reason(outcome)
-    fallen = len({one.unique_id for one in outcome.fallbacks})
-    return f"{outcome.seconds:.1f} s" + (f", {fallen} series fell back to a simpler method" if fallen else "")
+    def _evaluate_on_ray(
+        self, group: Sequence[Candidate], share: float | None
+    ) -> dict[str, EvaluationResult | Exception]:
+        """Evaluate candidates as Ray tasks, within a share of the time if there is one; outcomes by name."""
+        executor = RayExecutor(cpus=1)
+        blocks = evaluation.split_into_blocks(group, self.setup, executor.width)
+        allowance = self.budget.allowances(blocks, executor.width, share) if share else _unlimited
+        by_name: dict[str, list[EvaluationResult | Exception]] = {candidate.name: [] for candidate in group}
+        for index, outcome in executor.within(evaluation.evaluate_block, self.setup, blocks, allowance):
+            block = blocks[index]
+            parts = by_name[block.candidate.name]
+            parts.append(outcome)
+            if len(parts) == block.parts:
+                summary = _summarize(evaluation.merge_results(parts))
+                self.reporter.event(f"{block.candidate.name}: {summary}")
+        return {name: evaluation.merge_results(parts) for name, parts in by_name.items()}
 
+    def _evaluate_tft(self) -> EvaluationResult | Exception:
+        remaining = self.budget.remaining(EVALUATION_SHARE)
+        needed = tft_seconds(self.spec, self.setup.task.h, len(self.setup.cutoffs))
+        if remaining is not None and remaining < needed:
+            return TimedOut(
+                f"left out: it needs about {needed:.0f} s, and {remaining:.0f} s of the time were left"
+            )
 
-def _judge_tft(
-    context: Context[Any], member: Candidate, setup: EvaluationSetup, budget: TimeBudget
-) -> EvaluationResult | Exception:
-    spec: CompareSpec = context.spec
-    left = budget.remaining(EVALUATION_SHARE)
-    needed = tft_seconds(spec, setup.task.h, len(setup.cutoffs))
-    if left is not None and left < needed:
-        return TimedOut(f"left out: it needs about {needed:.0f} s, and {left:.0f} s of the time were left")
-    outcome = attempt(
-        lambda: choose.evaluate_on_origins(
-            setup,
-            lambda snapshot: train_tft(
-                context, snapshot, setup.task, "backtest", budget.remaining(EVALUATION_SHARE)
-            ),
-        )
-    )
-    over = budget.exceeded(EVALUATION_SHARE)
-    return (
-        TimedOut(f"timed out: {left:.0f} s were left") if isinstance(outcome, Exception) and over else outcome
-    )
+        def train(snapshot: Snapshot) -> Forecaster:
+            return self._train_tft(snapshot, "backtest", EVALUATION_SHARE)
+
+        outcome = attempt(lambda: evaluation.evaluate_on_origins(self.setup, train))
+        if isinstance(outcome, Exception) and self.budget.exceeded(EVALUATION_SHARE):
+            return TimedOut(f"timed out: {remaining:.0f} s were left")
+        return outcome
+
+    def _train_tft(self, snapshot: Snapshot, stage: str, share: float) -> Forecaster:
+        return self.trainer.train(snapshot, self.setup.task, stage, self.budget.remaining(share))
+
+    def _score(self, candidate: Candidate, outcome: EvaluationResult | Exception) -> EvaluatedCandidate:
+        score = evaluation.score_candidate(candidate, outcome, self.setup)
+        values = {"seconds": score.seconds, "failed": score.failed, **score.metrics}
+        self.reporter.metric(score.model, values)
+        return EvaluatedCandidate(candidate, outcome, score)
 
 
 def attempt(work: Callable[[], Result]) -> Result | Exception:
+    """Return the result of `work`, or the exception that it raised."""
     try:
         return work()
     except Exception as error:
         return error
 
 
-def fit_on_ray(
-    setup: EvaluationSetup, members: Sequence[Candidate], snapshot: Snapshot, seconds: float | None
-) -> dict[str, Forecaster | Exception]:
-    """Members fitted as Ray tasks, by name; one that overruns is killed."""
-    if not members:
-        return {}
-    shared = (snapshot, setup.task, setup.families)
-    done = RayExecutor(cpus=1).within(choose.fit_on_shared_snapshot, shared, members, lambda waiting: seconds)
-    return {members[number].name: outcome for number, outcome in done}
+def tft_seconds(spec: EvaluationSpec, h: int, windows: int) -> float:
+    """Estimate the training time of the transformer on two shared cores; measured, good to a factor of two.
 
-
-def tft_seconds(spec: CompareSpec, h: int, windows: int) -> float:
-    """About how long the transformer trains on two shared cores; measured, good to a factor of two.
-
-    15 s until Ray Train's workers have begun; 12 ms a step, whatever its size, and 0.22 us for each window, hour
+    15 s until Ray Train's workers have started; 12 ms a step, whatever its size, and 0.22 us for each window, hour
     and hidden unit.
     """
     params, fits = spec.tft, windows if spec.refit else 1
-    past = SHORT_SHARE * short_encoder_length(h, params) + (1 - SHORT_SHARE) * params.encoder_length
-    step = 0.012 + 2.2e-7 * params.batch_size * (past + h) * params.hidden_size
+    short, full = short_encoder_length(h, params), params.encoder_length
+    encoder_length = SHORT_SHARE * short + (1 - SHORT_SHARE) * full
+    step = 0.012 + 2.2e-7 * params.batch_size * (encoder_length + h) * params.hidden_size
     return fits * (15 + params.steps * params.workers * step)
 
 
-def _vintage(context: Context[Any], task: Task) -> VintageSnapshots | None:
-    """What was known at each cutoff, when the job asks to be judged on that."""
-    if context.spec.backtest_mode == "plain":
-        return None
-    opened = context.dataset
-    return VintageSnapshots(opened.store, opened.pins, task, opened.spec.publication_lag)
+def _calibrated_result(
+    outcomes: dict[str, EvaluationResult | Exception], name: str, calibrated: BlendCandidate
+) -> EvaluationResult:
+    """Return the result with calibrated predictions; an ensemble has the seconds and bytes of its members."""
+    members: list[EvaluationResult] = []
+    for member in calibrated.weights:
+        outcome = outcomes[member]
+        if isinstance(outcome, EvaluationResult):
+            members.append(outcome)
+    if name in outcomes:
+        return replace(members[0], predictions=calibrated.predictions)
+    seconds, size_bytes = sum(m.seconds for m in members), sum(m.size_bytes for m in members)
+    return EvaluationResult(calibrated.predictions, seconds, size_bytes)
 
 
-def _told(context: Context[Any], score: Score) -> Score:
-    data = {"seconds": score.seconds, "failed": score.failed, **score.metrics}
-    context.jobs.add_event(context.team, context.job_id, "metric", score.model, data=data)
-    return score
+def _unlimited(waiting: int) -> None:
+    return None
+
+
+def _summarize(outcome: EvaluationResult | Exception) -> str:
+    if isinstance(outcome, Exception):
+        return evaluation.failure_reason(outcome)
+    count = len({fallback.unique_id for fallback in outcome.fallbacks})
+    return f"{outcome.seconds:.1f} s" + (f", {count} series fell back to a simpler method" if count else "")

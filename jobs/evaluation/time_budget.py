@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from jobs.evaluation.candidates import CandidateBlock
-from quantis.types.job_specs import CompareSpec
+from quantis.types.job_specs import EvaluationSpec
 
 EVALUATION_SHARE, REFIT_SHARE = 0.7, 0.95
 """Shares of a time limit by whose end the evaluation and the refit are to be done."""
@@ -21,7 +21,7 @@ class TimeBudget:
     started: float = field(default_factory=time.monotonic)
 
     @classmethod
-    def from_spec(cls, spec: CompareSpec) -> TimeBudget:
+    def from_spec(cls, spec: EvaluationSpec) -> TimeBudget:
         return cls(spec.time_limit.total_seconds() if spec.time_limit else None)
 
     def remaining(self, share: float = 1.0) -> float | None:

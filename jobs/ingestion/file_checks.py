@@ -1,4 +1,4 @@
-"""Many files as one panel: which ones, each checked apart, and whether they have one frequency."""
+"""Files that become one panel: their list, the check of each of them and their common frequency."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from quantis.types.reading import ReadOptions
 
 LIMITS = ReadLimits(file_bytes=4 * 2**30, seconds=600, working_memory=2 * 2**30)
 _SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".arrow", ".feather", ".json", ".gz", ".zst")
-_MOST = 10_000
+MAX_FILES = 10_000
 
 
 @dataclass(frozen=True)
-class Checked:
-    """One file: its report, or why it could not be read; its panel is kept in `folder`."""
+class CheckedFile:
+    """A file with its report, or the error that kept it from being read; its panel is in `folder`."""
 
     file: str
     folder: Path
@@ -35,43 +35,43 @@ class Checked:
 
 
 def files_in(inbox: Path, folder: str) -> list[Path]:
-    """The files of a folder of the inbox by name, without those that are hidden; links are not followed.
+    """Return the files of a folder of the inbox by name, without hidden ones; links are not followed.
 
-    NotFound without such a folder, InvalidInput when there is nothing in it or too much.
+    NotFound without such a folder, InvalidInput when it has no file or too many.
     """
-    place = inbox / folder
-    if place.is_symlink() or not place.is_dir():
+    path = inbox / folder
+    if path.is_symlink() or not path.is_dir():
         raise NotFound(f"the inbox has no folder {folder!r}; put the files there first")
-    found = sorted(
-        path
-        for path in place.iterdir()
-        if path.is_file() and not path.is_symlink() and path.suffix in _SUFFIXES and path.name[0] != "."
+    files = sorted(
+        file
+        for file in path.iterdir()
+        if file.is_file() and not file.is_symlink() and file.suffix in _SUFFIXES and file.name[0] != "."
     )
-    if not found:
+    if not files:
         raise InvalidInput(f"folder {folder!r} of the inbox has no file ending in {', '.join(_SUFFIXES)}")
-    if len(found) > _MOST:
+    if len(files) > MAX_FILES:
         raise InvalidInput(
-            f"folder {folder!r} has {len(found):,} files; at most {_MOST:,} are taken at a time"
+            f"folder {folder!r} has {len(files):,} files; at most {MAX_FILES:,} are taken at a time"
         )
-    return found
+    return files
 
 
 def check_files(
     files: Sequence[Path], staged: Path, spec: DatasetSpec, options: ReadOptions
-) -> list[Checked]:
-    """Each file through the same check as an upload, on Ray Data, a child process for each."""
+) -> list[CheckedFile]:
+    """Check each file as an upload is checked, on Ray Data, in a process of its own."""
     work = partial(
         _check, staged=str(staged), spec=spec.model_dump(mode="json"), options=options.model_dump()
     )
-    answers = map_files(work, [str(path) for path in files], cpus=1.0)
+    results = map_files(work, [str(path) for path in files], cpus=1.0)
     return [
-        Checked(
+        CheckedFile(
             file=path.name,
             folder=staged / path.name,
-            report=CheckReport.model_validate(answer["report"]) if answer["report"] else None,
-            error=answer["error"],
+            report=CheckReport.model_validate(result["report"]) if result["report"] else None,
+            error=result["error"],
         )
-        for path, answer in zip(files, answers, strict=True)
+        for path, result in zip(files, results, strict=True)
     ]
 
 
@@ -93,15 +93,15 @@ def _check(path: str, *, staged: str, spec: dict[str, Any], options: dict[str, A
     return {"report": report.model_dump(mode="json"), "error": None}
 
 
-def frequency_of(checked: Sequence[Checked], declared: str | None) -> str:
-    """The one frequency of all files; InvalidInput names those that differ."""
+def common_frequency(checked: Sequence[CheckedFile], declared: str | None) -> str:
+    """Return the frequency of all files; InvalidInput names those that differ."""
     if declared:
         return declared
-    found: dict[str, str] = {}
-    for one in checked:
-        if one.report and one.report.freq:
-            found.setdefault(one.report.freq, one.file)
-    if len(found) > 1:
-        said = ", ".join(f"{freq} in {printable(file)}" for freq, file in found.items())
-        raise InvalidInput(f"the files have several frequencies ({said}); ingest one dataset per frequency")
-    return next(iter(found), "D")
+    first_file: dict[str, str] = {}
+    for file in checked:
+        if file.report and file.report.freq:
+            first_file.setdefault(file.report.freq, file.file)
+    if len(first_file) > 1:
+        listed = ", ".join(f"{freq} in {printable(file)}" for freq, file in first_file.items())
+        raise InvalidInput(f"the files have several frequencies ({listed}); ingest one dataset per frequency")
+    return next(iter(first_file), "D")

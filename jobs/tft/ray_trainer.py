@@ -7,8 +7,9 @@ job that is submitted again, go on where the last whole state is.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import ray
 import ray.train
@@ -17,8 +18,8 @@ from ray.train.torch import TorchTrainer
 
 from cluster.ray.session import RESOURCE_USAGE
 from cluster.settings import look_at_training_often
-from jobs.runtime import Context
-from jobs.tft.train_worker import ParentModel, ProgressReporter, train
+from jobs.reporter import JobReporter
+from jobs.tft.train_worker import ParentModel, TrainingProgress, train
 from models.families.ensemble import Ensemble
 from models.families.tft.checkpoint import fingerprint
 from models.families.tft.forecaster import TftForecaster
@@ -28,45 +29,60 @@ from models.families.tft.warm_start import check_warm_start
 from models.forecaster import Forecaster
 from models.postprocessing.calibration import without_calibration
 from models.registry.bundle import read_bundle
+from models.registry.mlflow_registry import Registry
 from quantis.panel import Snapshot, Task
-from quantis.types.job_specs import TftParams, TrainSpec
+from quantis.types.job_specs import TftParams
 
 _FAILURES = 3
 
 
-def train_tft(
-    context: Context[Any], snapshot: Snapshot, task: Task, what: str, seconds: float | None = None
-) -> Forecaster:
-    """Train as the job asks, from the weights of its `warm_start` if it names one.
+@dataclass(frozen=True)
+class TftTrainer:
+    """Trains the transformer of one job, from the weights of a parent model if there is one.
 
-    Ray Train's error, with the reason in it, where it goes on for longer than `seconds`.
+    `load_parent` downloads the parent when it is first needed; None without a warm start.
     """
-    spec = context.spec
-    params, parent = spec.tft, None
-    if isinstance(spec, TrainSpec) and spec.warm_start is not None:
-        version = context.registry.resolve(spec.warm_start)
-        parent = ParentModel(f"{version.model}:{version.version}", context.registry.download(version))
-        _, params = check_warm_start(
-            without_calibration(read_bundle(parent.bundle)), parent.name, snapshot, task, params
-        )
-        context.tell(f"tft ({what}): goes on from {parent.name}")
-    report = preflight(snapshot, task, params)
-    if report.without_windows:
-        context.tell(f"tft ({what}): {report.summary}", windows=report.totals)
-    until = (
-        None if seconds is None else time.time() + seconds
-    )  # workers on other machines read the clock, too
-    report_progress = ProgressReporter(context.team, context.job_id, what, params.steps, until)
-    return train_on_ray(snapshot, task, params, context.folder / what, report_progress, parent)
+
+    params: TftParams
+    folder: Path
+    reporter: JobReporter
+    load_parent: Callable[[], ParentModel] | None = None
+
+    def train(self, snapshot: Snapshot, task: Task, stage: str, seconds: float | None = None) -> Forecaster:
+        """Train for a stage of the job, such as its backtest.
+
+        Raises Ray Train's error, with the reason in it, where it goes on for longer than `seconds`.
+        """
+        params, parent = self.params, None
+        if self.load_parent is not None:
+            parent = self.load_parent()
+            forecaster = without_calibration(read_bundle(parent.bundle))
+            _, params = check_warm_start(forecaster, parent.name, snapshot, task, params)
+            self.reporter.event(f"tft ({stage}): goes on from {parent.name}")
+        report = preflight(snapshot, task, params)
+        if report.without_windows:
+            self.reporter.event(f"tft ({stage}): {report.summary}", windows=report.totals)
+        # an absolute time, since the workers run on other machines
+        until = None if seconds is None else time.time() + seconds
+        progress = TrainingProgress(self.reporter.team, self.reporter.job_id, stage, params.steps, until)
+        return train_on_ray(snapshot, task, params, self.folder / stage, progress, parent)
+
+
+def load_parent(registry: Registry, reference: str) -> ParentModel:
+    """Download the model version that a reference, name:version or name@alias, means."""
+    version = registry.resolve(reference)
+    return ParentModel(f"{version.model}:{version.version}", registry.download(version))
 
 
 def parent_version(forecaster: Forecaster) -> str | None:
-    """The version, name:version, that the transformer in it went on from."""
+    """Return the parent, name:version, of the transformer in a forecaster; None without one."""
     inner = without_calibration(forecaster)
     members = (
-        [without_calibration(one) for _, one in inner.members] if isinstance(inner, Ensemble) else [inner]
+        [without_calibration(member) for _, member in inner.members]
+        if isinstance(inner, Ensemble)
+        else [inner]
     )
-    parents = [one.lineage.parent for one in members if isinstance(one, TftForecaster)]
+    parents = [member.lineage.parent for member in members if isinstance(member, TftForecaster)]
     return next((parent for parent in parents if parent), None)
 
 
@@ -83,11 +99,11 @@ def train_on_ray(
     Call it again with the same arguments to go on. Ray Train's own errors say why it gave up.
     """
     look_at_training_often()
-    own = folder / fingerprint(snapshot, task, params, parent.name if parent else "")
+    run_folder = folder / fingerprint(snapshot, task, params, parent.name if parent else "")
     trainer = TorchTrainer(
         train,
         train_loop_config={
-            "snapshot": ray.put(snapshot), "task": task, "params": params, "folder": own,
+            "snapshot": ray.put(snapshot), "task": task, "params": params, "folder": run_folder,
             "report_progress": report_progress,
             "parent": parent,
         },
@@ -95,11 +111,11 @@ def train_on_ray(
             num_workers=params.workers, resources_per_worker={"CPU": 0.5}, use_gpu=torch.cuda.is_available()
         ),
         run_config=ray.train.RunConfig(
-            name=own.name,
+            name=run_folder.name,
             storage_path=str(folder),
             failure_config=ray.train.FailureConfig(max_failures=_FAILURES),
         ),
     )  # fmt: skip
     with RESOURCE_USAGE.reserved(0.5 * params.workers, params.workers if torch.cuda.is_available() else 0):
         trainer.fit()
-    return read_bundle(own / "bundle")
+    return read_bundle(run_folder / "bundle")

@@ -1,4 +1,4 @@
-"""What a worker of Ray Train runs to train the Temporal Fusion Transformer.
+"""The function that a worker of Ray Train runs to train the Temporal Fusion Transformer.
 
 A module of its own that imports no more than training needs: every worker that starts, or starts again after a
 kill, imports it first.
@@ -36,12 +36,12 @@ class ParentModel:
 
 
 @dataclass(frozen=True)
-class ProgressReporter:
-    """Tells the job's readers how training goes, from a worker; TimedOut after `until`, in seconds since 1970."""
+class TrainingProgress:
+    """Reports training from a worker to the job's events; TimedOut after `until`, in seconds since 1970."""
 
     team: str
     job: str
-    what: str
+    stage: str
     steps: int
     until: float | None = None
 
@@ -53,7 +53,7 @@ class ProgressReporter:
         from cluster.settings import Settings
 
         database = Database(Settings().sql_url)
-        text = f"tft ({self.what}): step {step} of {self.steps}, loss {loss:.4f}"
+        text = f"tft ({self.stage}): step {step} of {self.steps}, loss {loss:.4f}"
         data = {"step": step, "loss": round(loss, 5)}
         Jobs(database).add_event(self.team, self.job, "progress", text, data=data)
         database.close()
@@ -62,16 +62,16 @@ class ProgressReporter:
 def train(config: dict[str, Any]) -> None:
     """Train with the others of the group; rank 0 leaves the bundle in `folder`."""
     torch.set_num_threads(1)
-    place = _RayWorker()
+    worker = _RayWorker()
     snapshot, folder, params = ray.get(config["snapshot"]), config["folder"], config["params"]
     states = CheckpointFolder(folder / "states")
     forecaster = fit(
-        snapshot, config["task"], params, worker=place,
-        progress=config["report_progress"] if place.rank == 0 else None,
+        snapshot, config["task"], params, worker=worker,
+        progress=config["report_progress"] if worker.rank == 0 else None,
         checkpointer=Checkpointer(states.latest, states.save, max(1, params.steps // _STATES)),
         parent=_forecaster(config["parent"]), parent_name=config["parent"].name if config["parent"] else "",
     )  # fmt: skip
-    if place.rank == 0:
+    if worker.rank == 0:
         shutil.rmtree(folder / "bundle", ignore_errors=True)  # of a worker that was killed after it
         write_bundle(folder / "bundle", forecaster, snapshot)
     ray.train.report({"done": 1})
@@ -80,9 +80,9 @@ def train(config: dict[str, Any]) -> None:
 def _forecaster(parent: ParentModel | None) -> TftForecaster | None:
     if parent is None:
         return None
-    found = without_calibration(read_bundle(parent.bundle))
-    assert isinstance(found, TftForecaster)  # `check_warm_start` has seen to it
-    return found
+    forecaster = without_calibration(read_bundle(parent.bundle))
+    assert isinstance(forecaster, TftForecaster)  # `check_warm_start` has checked it
+    return forecaster
 
 
 class _RayWorker:

@@ -1,4 +1,4 @@
-"""The record of a search: one file per trial, written whole, so that a killed driver loses and repeats nothing."""
+"""Record of a search: a file per trial, written atomically, so that a killed driver loses and repeats nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from quantis.files import write_atomic
 
 @dataclass(frozen=True)
 class TrialResult:
-    """How a trial ended: finished, stopped early or failed."""
+    """A trial and its state: running, finished, stopped early or failed."""
 
     config: dict[str, Any]
     state: str
@@ -26,20 +26,20 @@ class TrialLedger:
     folder: Path
 
     def record_start(self, config: dict[str, Any]) -> None:
-        """Note that a trial runs; one that is known stays as it is."""
+        """Record that a trial runs; one that is recorded already stays as it is."""
         if not self._path(config).exists():
             self._write(TrialResult(config, "running", None, None))
 
-    def record_end(self, outcome: TrialResult) -> None:
-        self._write(outcome)
+    def record_end(self, result: TrialResult) -> None:
+        self._write(result)
 
     def results(self) -> list[TrialResult]:
-        """In the order of their end."""
-        return [outcome for outcome in self._all() if outcome.state != "running"]
+        """Return the trials that have ended, in the order of their end."""
+        return [result for result in self._all() if result.state != "running"]
 
     def interrupted_configs(self) -> list[dict[str, Any]]:
-        """The configurations that no driver saw the end of."""
-        return [outcome.config for outcome in self._all() if outcome.state == "running"]
+        """Return the configurations of trials that a killed driver left running."""
+        return [result.config for result in self._all() if result.state == "running"]
 
     def _all(self) -> list[TrialResult]:
         paths = sorted(self.folder.glob("*.json"), key=lambda path: (path.stat().st_mtime_ns, path.name))
@@ -49,6 +49,6 @@ class TrialLedger:
         text = json.dumps(config, sort_keys=True)
         return self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
 
-    def _write(self, outcome: TrialResult) -> None:
+    def _write(self, result: TrialResult) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(self._path(outcome.config), json.dumps(asdict(outcome)), mode=0o666)
+        write_atomic(self._path(result.config), json.dumps(asdict(result)), mode=0o666)

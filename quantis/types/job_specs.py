@@ -116,7 +116,7 @@ class FeaturizeSpec(WorkSpec):
     h: Horizon = 24
 
 
-class CompareSpec(WorkSpec):
+class EvaluationSpec(WorkSpec):
     """What is compared, on which windows, and for how long.
 
     Without `families` the preset (balanced, when there is none either) says which, and its time limit
@@ -166,7 +166,7 @@ class CompareSpec(WorkSpec):
         return {"time_limit": preset.time_limit, **named, "preset": preset, "families": families}
 
 
-class TrainSpec(CompareSpec):
+class TrainSpec(EvaluationSpec):
     kind: Literal["train"] = "train"
     model: Name
     warm_start: ModelReference | None = Field(
@@ -174,7 +174,7 @@ class TrainSpec(CompareSpec):
     )
 
 
-class BacktestSpec(CompareSpec):
+class BacktestSpec(EvaluationSpec):
     """Rolling-origin forecasts of every family, scored by series, step, window and segment; nothing is kept."""
 
     kind: Literal["backtest"] = "backtest"

@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 
 from models.families.catalogue import known_families, require_families
 from quantis.types.base import MAX_INTEGER, Id, Page
-from quantis.types.job_specs import CompareSpec, IngestSpec, JobKind
+from quantis.types.job_specs import EvaluationSpec, IngestSpec, JobKind
 from quantis.types.jobs import Job, JobEvent, JobRequest, JobState, LogText
 from serve.api.dependencies import AppServices, CurrentUser, check_job, still_admitted
 from serve.api.strict_route import StrictRoute
@@ -33,7 +33,7 @@ def submit(
 ) -> Job:
     """Record a job; it starts as soon as Ray takes it. The same Idempotency-Key gives the same job."""
     check_job(principal, body.spec)
-    if isinstance(body.spec, CompareSpec):
+    if isinstance(body.spec, EvaluationSpec):
         require_families(body.spec.families, known_families(services.settings.own_families))
     if isinstance(body.spec, IngestSpec):  # what it adds may be the first version
         services.catalogue.declared(principal.team, body.spec.dataset)

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from cluster.backend import Backend
 from cluster.database.engine import Database
 from cluster.datasets.catalogue import Catalogue
 from cluster.repositories.jobs import Jobs
@@ -54,11 +55,11 @@ def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context[IngestSp
     spec, jobs = IngestSpec(dataset="shops", folder="march"), Jobs(database)
     job = jobs.adopt(TEAM, "ann", spec, None)
     settings.data_layout.inbox(TEAM).joinpath("march").mkdir(parents=True)
-    return Context(settings, TEAM, job.id, spec, jobs, database)
+    return Context(Backend(settings, database), TEAM, job.id, spec)
 
 
 def put(context: Context[IngestSpec], name: str, content: bytes) -> None:
-    (context.settings.data_layout.inbox(TEAM) / "march" / name).write_bytes(content)
+    (context.backend.settings.data_layout.inbox(TEAM) / "march" / name).write_bytes(content)
 
 
 @pytest.mark.ray
@@ -68,8 +69,10 @@ def test_when_a_folder_is_ingested_then_all_its_files_are_one_version_and_again_
     put(context, "a.csv", as_csv(rows("a", range(30))))
     put(context, "b.csv.gz", gzip.compress(as_csv(rows("b", range(20)))))
     put(context, "c.json", json.dumps(rows("b", range(15, 30)).to_pydict()).encode())
-    pq.write_table(rows("c", range(30)), context.settings.data_layout.inbox(TEAM) / "march" / "d.parquet")
-    done = work(context)
+    pq.write_table(
+        rows("c", range(30)), context.backend.settings.data_layout.inbox(TEAM) / "march" / "d.parquet"
+    )
+    done = work(context).model_dump(mode="json")
     assert (done["files"], done["created"], done["version"], done["rows"], done["series"]) == (
         4,
         True,
@@ -77,10 +80,13 @@ def test_when_a_folder_is_ingested_then_all_its_files_are_one_version_and_again_
         90,
         3,
     )
-    opened = context.catalogue.open(TEAM, "shops")
+    opened = context.backend.catalogue.open(TEAM, "shops")
     panel = opened.panel(datetime.now(UTC))
     assert panel.target.num_rows == 90
-    assert (work(context)["created"], len(context.catalogue.datasets.versions(TEAM, "shops"))) == (False, 1)
+    assert (work(context).created, len(context.backend.catalogue.datasets.versions(TEAM, "shops"))) == (
+        False,
+        1,
+    )
     assert not (context.folder / "staged").exists()
 
     put(context, "e.csv", as_csv(rows("e", range(30))).replace(b",9.0", b",nine"))
@@ -92,7 +98,7 @@ def test_when_a_folder_is_ingested_then_all_its_files_are_one_version_and_again_
     put(context, "e.csv", b"PAR1")
     with pytest.raises(RejectedPanel, match=r"e\.csv cannot be read as parquet"):
         work(context)
-    assert len(context.catalogue.datasets.versions(TEAM, "shops")) == 1
+    assert len(context.backend.catalogue.datasets.versions(TEAM, "shops")) == 1
 
 
 @pytest.mark.parametrize("folder", ["../secrets", "/etc", "a/b", "..", "", "http://x", "a b", ".hidden"])

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from sqlalchemy import select
 
+from cluster.backend import Backend
 from cluster.database.engine import Database
 from cluster.database.tables import ForecastRow
 from cluster.repositories.jobs import Jobs
@@ -19,7 +20,7 @@ from jobs.runtime import Context
 from quantis.errors import InvalidInput
 from quantis.types.datasets import DatasetSpec, Roles
 from quantis.types.job_specs import BacktestSpec, ForecastSpec, TrainSpec, WorkSpec
-from quantis.types.registry import Backtest, Dimension
+from quantis.types.registry import Dimension
 from tests.jobs.shop_panel import HOURS, TEAM, shop, stored
 
 OWN = ",".join(f"{name}=tests.jobs.odd_families:{name.title()}" for name in ("endless", "picky", "broken"))
@@ -49,7 +50,7 @@ def context_for(settings: Settings, spec: WorkSpec) -> Context[Any]:
     database = Database(settings.sql_url)
     jobs = Jobs(database)
     job = jobs.adopt(TEAM, "ann", spec, None)  # type: ignore[arg-type]
-    return Context(settings, TEAM, job.id, spec, jobs, database)
+    return Context(Backend(settings, database), TEAM, job.id, spec)
 
 
 def spec_of(families: list[str], **more: Any) -> dict[str, Any]:
@@ -68,7 +69,7 @@ def test_when_families_fail_and_overrun_then_the_rest_is_judged_and_the_best_ser
     families = ["boosting", "endless", "picky", "broken"]
     spec = TrainSpec.model_validate(spec_of(families, model="demand", time_limit="PT90S"))
     context = context_for(settings, spec)
-    result = work(context)
+    result = work(context).model_dump(mode="json")
     rows = {row["model"]: row for row in result["leaderboard"]["rows"]}
     assert set(rows) == {"seasonal_naive_24", "seasonal_naive_168", *families}
     assert "timed out after" in rows["endless"]["failed"]
@@ -84,7 +85,7 @@ def test_when_families_fail_and_overrun_then_the_rest_is_judged_and_the_best_ser
     assert champion.as_of == spec.as_of
     assert champion.lineage is not None
     assert champion.lineage.environment_hash is not None
-    said = [event.message for event in context.jobs.events(TEAM, context.job_id)]
+    said = [event.message for event in context.backend.jobs.events(TEAM, context.job_id)]
     assert any("picky" in line and "1 series fell back to a simpler method" in line for line in said), said
 
 
@@ -96,7 +97,7 @@ def test_when_levels_and_fewer_steps_are_named_then_a_batch_forecast_keeps_what_
 
     asked: dict[str, Any] = {"dataset": "shops", "model": "demand", "origins": 2, "hierarchy": (("region",),)}
     context = context_for(settings, ForecastSpec(**asked, h=6))  # of the model's 12
-    found = work(context)
+    found = work(context).model_dump(mode="json")
     first, second = (datetime.fromisoformat(origin) for origin in found["origins"])
     assert (found["h"], second - first) == (6, timedelta(hours=6))
     assert found["reconciliation"] == "mint_shrink"
@@ -106,9 +107,9 @@ def test_when_levels_and_fewer_steps_are_named_then_a_batch_forecast_keeps_what_
         "last_value": 1,
     }  # of the young shop
     assert found["scores"]["demand"]["mase"] < found["scores"]["seasonal_naive_24"]["mase"]
-    with context.database.read() as session:
+    with context.backend.database.read() as session:
         ids = session.scalars(select(ForecastRow.id).order_by(ForecastRow.issued_at)).all()
-    kept = [context.vintages.get(TEAM, forecast_id) for forecast_id in ids]
+    kept = [context.backend.vintages.get(TEAM, forecast_id) for forecast_id in ids]
     assert len(kept) == 2
     for vintage in kept:
         mean = {entry.unique_id: np.array(entry.mean) for entry in vintage.forecasts}
@@ -129,7 +130,7 @@ def test_when_no_family_beats_naive_then_the_best_seasonal_naive_is_published_an
     from models.registry.bundle import read_bundle
 
     context = context_for(settings, TrainSpec.model_validate(spec_of(["picky"], model="plain")))
-    result = work(context)
+    result = work(context).model_dump(mode="json")
     champion = context.registry.resolve("plain@champion")
     assert champion.family == "seasonal_naive"
     assert (result["gate"]["passed"], result["gate"]["beats_naive"]) == (True, False)
@@ -148,7 +149,7 @@ def test_when_a_panel_is_backtested_then_every_cut_is_kept_and_a_model_is_judged
 
     spec = spec_of(["picky", "boosting"], segments=("region", "promo"), backtest_mode="vintage", refit=True)
     context = context_for(settings, BacktestSpec.model_validate(spec))
-    found = Backtest.model_validate(work(context)["backtest"])
+    found = work(context).backtest
     assert (found.mode, found.refit, found.h, len(found.cutoffs)) == ("vintage", True, 12, 2)
     assert {one.unique_id for one in found.fallbacks if one.model == "picky"} == {"shop03"}
     assert found.dimensions == ["series", "step", "window", "segment"]
@@ -181,7 +182,7 @@ def test_when_levels_are_named_then_the_forecasts_of_a_backtest_add_up(
 
     spec = spec_of(["statistical"], hierarchy=(("region",),))
     context = context_for(settings, BacktestSpec.model_validate(spec))
-    found = Backtest.model_validate(work(context)["backtest"])
+    found = work(context).backtest
     assert found.reconciliation == "mint_shrink"
     frame = pq.read_table(
         settings.data_layout.backtest(TEAM, context.job_id) / f"{FORECASTS}.parquet"

@@ -27,7 +27,7 @@ from models.prediction import fallback
 from quantis.errors import InvalidInput, TimedOut
 from quantis.panel import Panel, Task, timestamps
 from quantis.types.forecasts import ForecastMethod
-from quantis.types.job_specs import CompareSpec, Family, Preset
+from quantis.types.job_specs import EvaluationSpec, Family, Preset
 
 DAYS, SERIES = 60, 30
 START = np.datetime64("2024-01-01", "us")
@@ -203,40 +203,40 @@ def test_when_a_member_is_cut_into_blocks_then_they_share_what_the_member_would_
 
 
 def test_when_there_is_no_limit_then_there_are_no_shares() -> None:
-    budget = TimeBudget.from_spec(CompareSpec(dataset="a", families=("theta",)))
+    budget = TimeBudget.from_spec(EvaluationSpec(dataset="a", families=("theta",)))
     assert budget.remaining() is None
     assert budget.allowances([CandidateBlock(Candidate("a", "a"))], 2, 0.7)(1) is None
-    assert TimeBudget.from_spec(CompareSpec(dataset="a", preset=Preset.fast)).limit == 120
+    assert TimeBudget.from_spec(EvaluationSpec(dataset="a", preset=Preset.fast)).limit == 120
 
 
 def test_when_a_transformer_gets_larger_then_it_is_thought_to_take_longer() -> None:
-    spec = CompareSpec(dataset="a")
-    larger = CompareSpec.model_validate({"dataset": "a", "tft": {"steps": 4000}})
+    spec = EvaluationSpec(dataset="a")
+    larger = EvaluationSpec.model_validate({"dataset": "a", "tft": {"steps": 4000}})
     assert 15 < tft_seconds(spec, 24, 2) < 120 < tft_seconds(larger, 24, 2)
 
 
 def test_when_training_begins_with_a_short_past_then_it_is_thought_to_take_less_long() -> None:
     def seconds(short: bool) -> float:
         tft = {"encoder_length": 168, "hidden_size": 64, "short_start": short}
-        return tft_seconds(CompareSpec.model_validate({"dataset": "a", "tft": tft}), 24, 2)
+        return tft_seconds(EvaluationSpec.model_validate({"dataset": "a", "tft": tft}), 24, 2)
 
     assert 15 < seconds(True) < 0.7 * seconds(False)
 
 
 def test_when_a_preset_names_families_then_what_is_given_wins_and_naive_always_stands(task: Task) -> None:
-    fast = CompareSpec(dataset="a", preset=Preset.fast)
+    fast = EvaluationSpec(dataset="a", preset=Preset.fast)
     assert fast.families[:2] == ("seasonal_naive", "theta")
-    named = CompareSpec(dataset="a", preset=Preset.fast, families=("boosting",))
+    named = EvaluationSpec(dataset="a", preset=Preset.fast, families=("boosting",))
     assert (named.families, named.time_limit) == (("boosting",), Preset.fast.time_limit)
     found = candidates.build_candidates(cast("Any", SimpleNamespace(families=("theta",), baselines=())), task)
     assert [member.name for member in found] == ["seasonal_naive_7", "theta"]
 
 
 def test_when_the_time_of_a_training_is_over_then_its_next_step_says_so() -> None:
-    from jobs.tft.train_worker import ProgressReporter
+    from jobs.tft.train_worker import TrainingProgress
 
     with pytest.raises(TimedOut, match="timed out at step 40 of 100"):
-        ProgressReporter("default", "job-1", "backtest", 100, until=time.time() - 1)(40, 0.5)
+        TrainingProgress("default", "job-1", "backtest", 100, until=time.time() - 1)(40, 0.5)
 
 
 def test_when_a_part_of_the_limit_is_used_up_then_the_clock_says_so() -> None:

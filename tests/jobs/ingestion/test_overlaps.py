@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from jobs.ingestion import overlaps
-from jobs.ingestion.file_checks import Checked
+from jobs.ingestion.file_checks import CheckedFile
 from jobs.ingestion.overlaps import disagreements
 from quantis.panel import Panel
 from quantis.types.datasets import CheckReport
@@ -19,7 +19,7 @@ DAY = 86_400_000_000
 Row = tuple[str, int, float | None]
 
 
-def kept(folder: Path, name: str, rows: list[Row], static: dict[str, str] | None = None) -> Checked:
+def kept(folder: Path, name: str, rows: list[Row], static: dict[str, str] | None = None) -> CheckedFile:
     """A checked file with these rows (series, day, y), as a child keeps it."""
     from quantis.sandbox.worker import _write
 
@@ -37,7 +37,7 @@ def kept(folder: Path, name: str, rows: list[Row], static: dict[str, str] | None
     fixed = pa.table({"unique_id": list(regions), "region": list(regions.values())})
     _write(Panel(target=target, future=pa.table(keys).slice(0, 0), static=fixed), place)
     report = CheckReport(file=name, outcome="accept", findings=[], series=1, rows=len(rows), freq="D")
-    return Checked(name, place, report, None)
+    return CheckedFile(name, place, report, None)
 
 
 def days(series: str, first: int, last: int, bump: float = 0.0) -> list[Row]:

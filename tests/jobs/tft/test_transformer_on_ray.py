@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from cluster.backend import Backend
 from cluster.database.engine import Database
 from cluster.repositories.jobs import Jobs
 from cluster.settings import Settings
@@ -55,11 +56,11 @@ def context_for(settings: Settings, day: int, **more: Any) -> Context[TrainSpec]
     )  # fmt: skip
     database = Database(settings.sql_url)
     jobs = Jobs(database)
-    return Context(settings, TEAM, jobs.adopt(TEAM, "ann", spec, None).id, spec, jobs, database)
+    return Context(Backend(settings, database), TEAM, jobs.adopt(TEAM, "ann", spec, None).id, spec)
 
 
 def _said(context: Context[TrainSpec]) -> list[str]:
-    return [event.message for event in context.jobs.events(TEAM, context.job_id)]
+    return [event.message for event in context.backend.jobs.events(TEAM, context.job_id)]
 
 
 def _workers() -> list[int]:
@@ -109,7 +110,7 @@ def parent(settings: Settings, on_ray: None) -> tuple[Context[TrainSpec], list[i
 
     context = context_for(settings, 22)
     with _killing_a_worker(context, "tft (backtest): step 100") as killed:
-        return context, killed, work(context)
+        return context, killed, work(context).model_dump(mode="json")
 
 
 def test_when_a_worker_is_killed_then_training_goes_on_and_the_registry_has_one_run(
@@ -144,7 +145,7 @@ def test_when_a_job_goes_on_from_a_model_then_it_begins_with_its_weights_and_its
     first = parent[0].registry.resolve("demand@champion")
     assert (first.version, first.family) == (1, "tft")
     context = context_for(settings, 29, warm_start="demand@champion")
-    result = work(context)
+    result = work(context).model_dump(mode="json")
     said = _said(context)
     assert "tft (backtest): goes on from demand:1" in said
 
