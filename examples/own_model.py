@@ -46,11 +46,13 @@ class Drift:
 
     def predict(self, snapshot: Snapshot) -> pa.Table:
         width = 1 + len(self.task.quantiles)
-        values = np.concatenate([np.zeros((0, width)), *(self._one(s) for s in each_series(snapshot))])
+        values = np.concatenate(
+            [np.zeros((0, width)), *(self._forecast_one(s) for s in each_series(snapshot))]
+        )
         return predictions(snapshot.future, values[:, 0], self.task.quantiles, values[:, 1:])
 
-    def _one(self, series: Series) -> Floats:
-        """The mean, then each quantile. Shape [h, 1 + quantiles]."""
+    def _forecast_one(self, series: Series) -> Floats:
+        """Return the mean, then each quantile. Shape [h, 1 + quantiles]."""
         require_observed(series)
         y = series.y[-self.context_length :]
         y = y[np.isfinite(y)]

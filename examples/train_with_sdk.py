@@ -61,8 +61,8 @@ def train(client: Client) -> str:
 def main(login_file: str) -> None:
     with Client.from_login_file(login_file) as client:
         upload(client)
-        answer = client.forecast(train(client), "mauna-loa", level=[80])
-    print(forecast_frame(answer, name=answer.model.family).to_pandas().round(2).to_string(index=False))
+        response = client.forecast(train(client), "mauna-loa", level=[80])
+    print(forecast_frame(response, name=response.model.family).to_pandas().round(2).to_string(index=False))
 
 
 if __name__ == "__main__":

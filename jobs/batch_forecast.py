@@ -17,25 +17,26 @@ def forecast(
     snapshot: Snapshot,
     task: Task,
     executor: Executor,
+    *,
     size: int = SERIES_PER_BLOCK,
     steps: int | None = None,
 ) -> list[ForecastEntry]:
-    """One entry per series in the snapshot's order, each with its method and reason; see `models.prediction.fallback`.
+    """Return an entry per series in the snapshot's order, with its method and reason (`models.prediction.fallback`).
 
     A block whose task dies is forecast here without the model.
     """
     parts = split_series(snapshot, size)
     if len(parts) == 1:
         return fallback.forecast(forecaster, snapshot, task, steps=steps)
-    answers = executor.map(_block, (forecaster, task, steps), parts)
-    found: list[ForecastEntry] = []
-    for part, answer in zip(parts, answers, strict=True):
-        if isinstance(answer, Exception):
-            answer = fallback.forecast(None, part, task, steps=steps)
-        found += answer
-    return found
+    results = executor.map(_forecast_block, (forecaster, task, steps), parts)
+    entries: list[ForecastEntry] = []
+    for part, result in zip(parts, results, strict=True):
+        if isinstance(result, Exception):
+            result = fallback.forecast(None, part, task, steps=steps)
+        entries += result
+    return entries
 
 
-def _block(shared: tuple[Forecaster, Task, int | None], part: Snapshot) -> list[ForecastEntry]:
+def _forecast_block(shared: tuple[Forecaster, Task, int | None], part: Snapshot) -> list[ForecastEntry]:
     forecaster, task, steps = shared
     return fallback.forecast(forecaster, part, task, steps=steps)

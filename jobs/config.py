@@ -13,7 +13,7 @@ from quantis.types.jobs import JobRequest
 
 
 def read_config(path: Path) -> JobSpec:
-    """The job that a file asks for; InvalidInput names the field that is wrong."""
+    """Read the job specification of a file; InvalidInput names the invalid field."""
     try:
         return JobRequest(spec=yaml.safe_load(path.read_text())).spec
     except OSError as error:
@@ -22,5 +22,5 @@ def read_config(path: Path) -> JobSpec:
         raise InvalidInput(f"the configuration {path} is not YAML: {error}") from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"][1:])
-        raise InvalidInput(f"the configuration {path}: {where}: {first['msg']}") from error
+        field = ".".join(str(part) for part in first["loc"][1:])
+        raise InvalidInput(f"the configuration {path}: {field}: {first['msg']}") from error

@@ -49,7 +49,7 @@ SCORE_AS_OF = TRAIN_AS_OF + timedelta(hours=HELD_OUT)
 
 @dataclass
 class Report:
-    """What the demo printed, as values."""
+    """Values that the demo printed."""
 
     url: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
@@ -66,7 +66,7 @@ class Report:
 
 
 class Demo:
-    """The story, one method a chapter."""
+    """The demo, a method for each chapter."""
 
     def __init__(self, settings: Settings, steps: StepReporter, quick: bool) -> None:
         self.settings = settings
@@ -75,7 +75,7 @@ class Demo:
         self.tft = TftParams(steps=20) if quick else TftParams()
         self.trials = 2 if quick else 4
 
-    def tell(self) -> Report:
+    def run(self) -> Report:
         started = time.monotonic()
         platform = up(self.settings, self.steps)
         self.report.url = platform.url
@@ -115,11 +115,11 @@ class Demo:
         data = _parquet(table)
         self._upload(client, spec, data, "flights.parquet")
         with self.steps.step("upload the same rows again") as step:
-            again = client.upload(spec.name, data, file="flights.parquet")
-            if again.created:
+            repeated = client.upload(spec.name, data, file="flights.parquet")
+            if repeated.created:
                 raise Unavailable("the same rows made a new version; that is a fault, please report it")
-            step.note = f"still version {again.version.number}, hash {again.version.content_hash[:12]}"
-        self.report.dataset = again.version.model_dump(mode="json")
+            step.note = f"still version {repeated.version.number}, hash {repeated.version.content_hash[:12]}"
+        self.report.dataset = repeated.version.model_dump(mode="json")
         co2 = DatasetSpec(name="co2", freq="W", description="Weekly CO2 at Mauna Loa, an ordinary CSV.")
         self._upload(client, co2, co2_csv(), "co2.csv")
 
@@ -131,8 +131,8 @@ class Demo:
                 self.report.reused.append(f"dataset {spec.name}")
             result = client.upload(spec.name, data, file=file)
             findings = f"{len(result.report.findings)} findings, {result.report.outcome}"
-            made = "new" if result.created else "reused"
-            step.note = f"{made} version {result.version.number}, {findings}"
+            state = "new" if result.created else "reused"
+            step.note = f"{state} version {result.version.number}, {findings}"
 
     def _featurize(self, client: Client) -> None:
         job = self._job(
@@ -166,25 +166,25 @@ class Demo:
 
     def _serve(self, client: Client) -> None:
         with self.steps.step("forecasts over HTTP") as step:
-            own = client.read_series(
+            history = client.read_series(
                 "flights", SHOWN, as_of=TRAIN_AS_OF, start=TRAIN_AS_OF - timedelta(days=21)
             )
-            ahead = client.read_series(
+            actuals = client.read_series(
                 "flights", SHOWN, start=TRAIN_AS_OF, end=TRAIN_AS_OF + timedelta(hours=H - 1)
             )
             response = client.forecast(
                 f"{MODEL}@champion",
                 [
                     SeriesRequest(unique_id=SHOWN),
-                    SeriesRequest(unique_id="SFO/XX", ds=own.ds[-200:], y=own.y[-200:]),
-                    SeriesRequest(unique_id="LGA/DL", ds=own.ds[-3:], y=own.y[-3:]),
+                    SeriesRequest(unique_id="SFO/XX", ds=history.ds[-200:], y=history.y[-200:]),
+                    SeriesRequest(unique_id="LGA/DL", ds=history.ds[-3:], y=history.y[-3:]),
                     SeriesRequest(unique_id="JFK/ZZ", y=[], stat_exog={"origin": "JFK"}),
                     SeriesRequest(unique_id="nobody"),
                 ],
                 as_of=TRAIN_AS_OF,
             )
-            if len(ahead.ds) != H:
-                raise Unavailable(f"{len(ahead.ds)} actuals follow, {H} were stored; that is a fault")
+            if len(actuals.ds) != H:
+                raise Unavailable(f"{len(actuals.ds)} actuals follow, {H} were stored; that is a fault")
             step.note = f"forecast {response.forecast_id}"
         for entry in response.forecasts:
             self.report.answers.append(
@@ -199,8 +199,8 @@ class Demo:
         champion = self.report.champion["version"]
         job = self._job(client, f"score the held-out week: {ORIGINS} origins of {H} h", spec, f"v{champion}")
         self.report.scores = cast("ForecastResult", job.result).model_dump()["scores"]
-        ours, naive = (self.report.scores[name]["wape"] for name in (MODEL, "seasonal_naive_168"))
-        self.report.better_than_naive_168 = round(1 - ours / naive, 4)
+        model_wape, naive_wape = (self.report.scores[name]["wape"] for name in (MODEL, "seasonal_naive_168"))
+        self.report.better_than_naive_168 = round(1 - model_wape / naive_wape, 4)
         self._print_scores()
 
     def _job(self, client: Client, title: str, spec: JobSpec, *about: str) -> Job:
@@ -219,12 +219,12 @@ class Demo:
                 job = client.wait(job.id, on_event=self._on_event, timeout=1800)
                 break
             if job is None or job.state != JobState.succeeded:
-                why = f"{job.state}: {job.message}" if job else "no attempt was left"
-                raise Unavailable(f"{title} ended {why}; `quantis jobs logs` shows its log")
+                reason = f"{job.state}: {job.message}" if job else "no attempt was left"
+                raise Unavailable(f"{title} ended {reason}; `quantis jobs logs` shows its log")
         return job
 
     def _submit(self, client: Client, spec: JobSpec, key: str) -> Job | None:
-        """None when the key stands for another request (an earlier demo with other settings)."""
+        """Submit a job; None when the key belongs to another request, of a demo with other settings."""
         try:
             return client.submit(spec, idempotency_key=key)
         except Conflict:
@@ -279,7 +279,7 @@ def main() -> int:
     steps = StepReporter()
     steps.report(f"Quantis demo, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC")
     try:
-        report = Demo(settings, steps, arguments.quick).tell()
+        report = Demo(settings, steps, arguments.quick).run()
     except QuantisError as error:
         return fail(error, arguments.json)
     if arguments.json:

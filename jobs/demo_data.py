@@ -66,7 +66,7 @@ def flights_panel(root: Path | None = None) -> tuple[DatasetSpec, pa.Table]:
 
 
 def read_flights(path: Path) -> pd.DataFrame:
-    """Every flight with the hours (UTC) for which it was `planned` and in which it `departed`.
+    """Read the flights with the hours (UTC) for which each was `planned` and in which it `departed`.
 
     `dep_delay` is elapsed minutes, so departures across midnight or a clock change need no rule
     of their own. A cancelled flight has no `departed`.
@@ -96,16 +96,16 @@ def read_weather(path: Path) -> pd.DataFrame:
 
 
 def to_utc(wall: pd.Series, first: np.ndarray) -> pd.Series:
-    """Wall times of New York in UTC.
+    """Convert wall times of New York to UTC.
 
     A time that occurs twice is the earlier one where `first` holds; one that the clock skips
-    counts as the moment of the change.
+    counts as the time of the change.
     """
     return wall.dt.tz_localize(ZONE, ambiguous=first, nonexistent="shift_forward").dt.tz_convert("UTC")
 
 
 def local_hours(year: int) -> pd.DatetimeIndex:
-    """Every hour of a local year, in UTC; 8,760 though one day has 23 and one 25."""
+    """Return the hours of a local year in UTC: 8,760, though one day has 23 and one 25."""
     ends = [pd.Timestamp(year=y, month=1, day=1, tz=ZONE).tz_convert("UTC") for y in (year, year + 1)]
     return pd.date_range(*ends, freq="h", inclusive="left")
 
@@ -131,11 +131,11 @@ def co2_csv() -> bytes:
 
 
 def package_folder(name: str, requirement: str) -> Path:
-    """Where a package lies, without importing it; NotInstalled with the command that installs it."""
-    found = find_spec(name)
-    if found is None or not found.submodule_search_locations:
+    """Return a package's folder without importing it; NotInstalled names the command that installs it."""
+    spec = find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
         raise NotInstalled(f"the demo reads {name!r}, which is missing: pip install {requirement}")
-    return Path(next(iter(found.submodule_search_locations)))
+    return Path(next(iter(spec.submodule_search_locations)))
 
 
 def _count(flights: pd.DataFrame, hour: str, grid: pd.MultiIndex) -> pd.Series:

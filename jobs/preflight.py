@@ -41,7 +41,7 @@ def as_json(report: PreflightReport) -> dict[str, Any]:
 
 
 def as_text(report: PreflightReport) -> str:
-    """Totals by rule, the series that lose most, and what would help."""
+    """Format the totals by rule, the series that lose most, and a proposal."""
     totals = report.totals
     lines = [f"{totals['kept']:>12,} windows to train on"]
     lines += [f"{totals[rule]:>12,} removed: they {_RULES[rule]}" for rule in RULES]
@@ -50,11 +50,10 @@ def as_text(report: PreflightReport) -> str:
     worst = [int(row) for row in np.argsort(-share, kind="stable")[:_SHOWN]]
     lines += ["", "most removed:"]
     for row in worst:
-        one = report.by_series.slice(row, 1).to_pylist()[0]
-        why = ", ".join(f"{rule.replace('_', ' ')} {one[rule]}" for rule in RULES if one[rule])
-        lines.append(
-            f"  {one['unique_id']}: {one['kept']} of {one['steps']} kept ({why or 'nothing removed'})"
-        )
+        series = report.by_series.slice(row, 1).to_pylist()[0]
+        removals = [f"{rule.replace('_', ' ')} {series[rule]}" for rule in RULES if series[rule]]
+        reasons = ", ".join(removals) or "nothing removed"
+        lines.append(f"  {series['unique_id']}: {series['kept']} of {series['steps']} kept ({reasons})")
     if report.proposal != report.requested:
         lines += ["", f"try encoder_length={report.proposal.encoder_length} and h={report.proposal.h}"]
     elif report.without_windows:
@@ -74,20 +73,20 @@ def main() -> int:
     )
     parser.add_argument("--team", default=DEFAULT_TEAM)
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     settings = Settings()
     try:
         spec = TrainSpec(
-            dataset=given.dataset,
+            dataset=arguments.dataset,
             model="preflight",
-            h=given.h,
-            tft=TftParams(encoder_length=given.encoder_length),
+            h=arguments.h,
+            tft=TftParams(encoder_length=arguments.encoder_length),
         )
-        report = examine(settings, given.team, spec)
+        report = examine(settings, arguments.team, spec)
     except QuantisError as error:
         sys.stderr.write(f"quantis: {error.message}\n")
         return error.exit_code
-    sys.stdout.write(json.dumps(as_json(report)) + "\n" if given.json else as_text(report))
+    sys.stdout.write(json.dumps(as_json(report)) + "\n" if arguments.json else as_text(report))
     return 0 if report.totals["kept"] else 1
 
 

@@ -324,6 +324,7 @@ def _restrict(setup: EvaluationSetup, block: CandidateBlock) -> EvaluationSetup:
     if block.parts == 1:
         return setup
     ids = sorted(setup.history[ID].unique().to_pylist())
+    # [parts + 1]; block k holds the series from edges[k] to edges[k + 1]
     edges = np.linspace(0, len(ids), block.parts + 1).astype(int)
     assert isinstance(setup.snapshots, SelectableSnapshots)
     selected = ids[edges[block.part] : edges[block.part + 1]]

@@ -97,22 +97,22 @@ class Evaluator:
         for candidate in candidates:
             if candidate.family == Family.tft:
                 fitted[candidate.name] = attempt(lambda: self._train_tft(snapshot, "refit", share))
-        others = evaluation.without_tft(candidates)
-        if others:
+        in_process = evaluation.without_tft(candidates)
+        if in_process:
             seconds = self.budget.remaining(share)
             shared = (snapshot, self.setup.task, self.setup.families)
-            done = RayExecutor(cpus=1).within(
-                evaluation.fit_on_shared_snapshot, shared, others, lambda waiting: seconds
+            outcomes = RayExecutor(cpus=1).within(
+                evaluation.fit_on_shared_snapshot, shared, in_process, lambda waiting: seconds
             )
-            fitted |= {others[index].name: outcome for index, outcome in done}
+            fitted |= {in_process[index].name: outcome for index, outcome in outcomes}
         return fitted
 
     def _evaluate_all(self, candidates: Sequence[Candidate]) -> dict[str, EvaluationResult | Exception]:
         """Evaluate baselines without a limit, then the local process's families, then the transformer."""
         baselines = [candidate for candidate in candidates if candidate.is_baseline]
-        others = [candidate for candidate in evaluation.without_tft(candidates) if not candidate.is_baseline]
+        local = [candidate for candidate in evaluation.without_tft(candidates) if not candidate.is_baseline]
         outcomes: dict[str, EvaluationResult | Exception] = {}
-        for group, share, progress in ((baselines, None, 0.2), (others, EVALUATION_SHARE, 0.5)):
+        for group, share, progress in ((baselines, None, 0.2), (local, EVALUATION_SHARE, 0.5)):
             if group:
                 names = ", ".join(candidate.name for candidate in group)
                 with self.reporter.step(f"backtest {names}", progress):

@@ -20,11 +20,11 @@ def build_setup(
     hierarchy: Hierarchy | None = None,
 ) -> tuple[EvaluationSetup, Snapshot]:
     """Return the setup that a job's candidates are evaluated on, and the latest snapshot."""
-    plain = view.snapshots(task)
+    current = view.snapshots(task)
     last = view.last_cutoff(task)
-    latest = plain(last)
+    latest = current(last)
     vintage = spec.backtest_mode != "plain"
-    provider: SnapshotProvider = view.vintage_snapshots(task) if vintage else plain
+    provider: SnapshotProvider = view.vintage_snapshots(task) if vintage else current
     origins = cutoffs(last, task, count_windows(spec, task, latest.history), spec.step_size or task.h)
     history = latest.history
     if hierarchy is not None:

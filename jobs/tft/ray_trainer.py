@@ -1,7 +1,7 @@
 """Training the Temporal Fusion Transformer on Ray Train's workers (`jobs.tft.train_worker`), through kills.
 
-The state of training is committed to the job's folder as it goes, so that workers that Ray starts again, or a
-job that is submitted again, go on where the last whole state is.
+Training states are committed to the job's folder, so that workers that Ray restarts, or a job that is submitted
+again, continue from the last complete state.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class TftTrainer:
     def train(self, snapshot: Snapshot, task: Task, stage: str, seconds: float | None = None) -> Forecaster:
         """Train for a stage of the job, such as its backtest.
 
-        Raises Ray Train's error, with the reason in it, where it goes on for longer than `seconds`.
+        Raises Ray Train's error, with the reason in it, if it takes longer than `seconds`.
         """
         params, parent = self.params, None
         if self.load_parent is not None:
@@ -65,7 +65,7 @@ class TftTrainer:
         # an absolute time, since the workers run on other machines
         until = None if seconds is None else time.time() + seconds
         progress = TrainingProgress(self.reporter.team, self.reporter.job_id, stage, params.steps, until)
-        return train_on_ray(snapshot, task, params, self.folder / stage, progress, parent)
+        return train_on_ray(snapshot, task, params, self.folder / stage, progress, parent=parent)
 
 
 def load_parent(registry: Registry, reference: str) -> ParentModel:
@@ -77,11 +77,9 @@ def load_parent(registry: Registry, reference: str) -> ParentModel:
 def parent_version(forecaster: Forecaster) -> str | None:
     """Return the parent, name:version, of the transformer in a forecaster; None without one."""
     inner = without_calibration(forecaster)
-    members = (
-        [without_calibration(member) for _, member in inner.members]
-        if isinstance(inner, Ensemble)
-        else [inner]
-    )
+    members = [inner]
+    if isinstance(inner, Ensemble):
+        members = [without_calibration(member) for _, member in inner.members]
     parents = [member.lineage.parent for member in members if isinstance(member, TftForecaster)]
     return next((parent for parent in parents if parent), None)
 
@@ -92,18 +90,22 @@ def train_on_ray(
     params: TftParams,
     folder: Path,
     report_progress: ProgressCallback | None = None,
+    *,
     parent: ParentModel | None = None,
 ) -> Forecaster:
     """Train on `params.workers` of Ray Train, with states in `folder`; rank 0 calls `report_progress` as training goes.
 
-    Call it again with the same arguments to go on. Ray Train's own errors say why it gave up.
+    A second call with the same arguments resumes. Raises Ray Train's own errors.
     """
     look_at_training_often()
     run_folder = folder / fingerprint(snapshot, task, params, parent.name if parent else "")
     trainer = TorchTrainer(
         train,
         train_loop_config={
-            "snapshot": ray.put(snapshot), "task": task, "params": params, "folder": run_folder,
+            "snapshot": ray.put(snapshot),
+            "task": task,
+            "params": params,
+            "folder": run_folder,
             "report_progress": report_progress,
             "parent": parent,
         },
@@ -115,7 +117,7 @@ def train_on_ray(
             storage_path=str(folder),
             failure_config=ray.train.FailureConfig(max_failures=_FAILURES),
         ),
-    )  # fmt: skip
+    )
     with RESOURCE_USAGE.reserved(0.5 * params.workers, params.workers if torch.cuda.is_available() else 0):
         trainer.fit()
     return read_bundle(run_folder / "bundle")

@@ -1,7 +1,6 @@
 """The function that a worker of Ray Train runs to train the Temporal Fusion Transformer.
 
-A module of its own that imports no more than training needs: every worker that starts, or starts again after a
-kill, imports it first.
+It imports no more than training needs: every worker that starts, or restarts after a kill, imports it first.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from models.postprocessing.calibration import without_calibration
 from models.registry.bundle import read_bundle, write_bundle
 from quantis.errors import TimedOut
 
-_STATES = 20  # kept in the course of a training
+_STATES = 20  # saved in the course of a training
 
 
 @dataclass(frozen=True)
@@ -66,11 +65,15 @@ def train(config: dict[str, Any]) -> None:
     snapshot, folder, params = ray.get(config["snapshot"]), config["folder"], config["params"]
     states = CheckpointFolder(folder / "states")
     forecaster = fit(
-        snapshot, config["task"], params, worker=worker,
+        snapshot,
+        config["task"],
+        params,
+        worker=worker,
         progress=config["report_progress"] if worker.rank == 0 else None,
         checkpointer=Checkpointer(states.latest, states.save, max(1, params.steps // _STATES)),
-        parent=_forecaster(config["parent"]), parent_name=config["parent"].name if config["parent"] else "",
-    )  # fmt: skip
+        parent=_forecaster(config["parent"]),
+        parent_name=config["parent"].name if config["parent"] else "",
+    )
     if worker.rank == 0:
         shutil.rmtree(folder / "bundle", ignore_errors=True)  # of a worker that was killed after it
         write_bundle(folder / "bundle", forecaster, snapshot)

@@ -49,7 +49,7 @@ class Family(StrEnum):
 
 
 class Preset(StrEnum):
-    """Which families are compared, and for how long."""
+    """Families to compare and a time limit, by one name."""
 
     fast = "fast"
     balanced = "balanced"
@@ -57,7 +57,7 @@ class Preset(StrEnum):
 
     @property
     def families(self) -> tuple[Family, ...]:
-        """The cheapest first: what is left of the time goes to those that follow."""
+        """Families, the cheapest first: the time that one leaves goes to those after it."""
         return _FAMILIES[self]
 
     @property
@@ -104,7 +104,7 @@ class TftParams(RequestBody):
 
 
 class WorkSpec(RequestBody):
-    """What every job on a dataset says."""
+    """Fields of every job: the dataset and the time as of which it is read."""
 
     dataset: Name
     version: Number | None = Field(default=None, description="A dataset version; the latest when absent.")
@@ -117,10 +117,10 @@ class FeaturizeSpec(WorkSpec):
 
 
 class EvaluationSpec(WorkSpec):
-    """What is compared, on which windows, and for how long.
+    """Candidates, windows and time limit of an evaluation.
 
-    Without `families` the preset (balanced, when there is none either) says which, and its time limit
-    holds where none is given. Families that are named without a preset have as long as they take.
+    Without `families` those of the preset (balanced by default) are compared, within its time limit unless
+    another is given. Families that are named without a preset have no time limit.
     """
 
     h: Horizon = 24
@@ -136,13 +136,16 @@ class EvaluationSpec(WorkSpec):
         description="The whole job's time, shared among the families; the preset's when absent.",
     )
     n_windows: int | None = Field(
-        default=None, ge=1, le=50, description="Rolling origins; as many as tell enough, when absent."
+        default=None,
+        ge=1,
+        le=50,
+        description="Rolling origins; as many as give a reliable comparison, when absent.",
     )
     step_size: int | None = Field(default=None, ge=1, description="Steps between windows; h when absent.")
-    refit: bool = Field(default=False, description="Fit anew at each window, not at the first alone.")
+    refit: bool = Field(default=False, description="Fit at each window, not at the first alone.")
     backtest_mode: Literal["plain", "vintage"] = Field(
         default="plain",
-        description="Judge on the values as known now, or at each cutoff on what was known then.",
+        description="Evaluate on the values as known now, or at each cutoff on what was known then.",
     )
     baselines: tuple[Column, ...] = Field(
         default=(),
@@ -153,17 +156,17 @@ class EvaluationSpec(WorkSpec):
 
     @model_validator(mode="before")
     @classmethod
-    def _by_preset(cls, given: Any) -> Any:
-        """The request names what it means, so that a later preset changes no earlier job."""
-        if not isinstance(given, Mapping) or (given.get("families") and not given.get("preset")):
-            return given
+    def _expand_preset(cls, data: Any) -> Any:
+        """Write the preset's families and limit into the request, so that a later preset changes no earlier job."""
+        if not isinstance(data, Mapping) or (data.get("families") and not data.get("preset")):
+            return data
         try:
-            preset = Preset(given.get("preset") or Preset.balanced)
+            preset = Preset(data.get("preset") or Preset.balanced)
         except ValueError:
-            return given  # the field's own check says so
-        named = {key: value for key, value in given.items() if value is not None}
-        families = named.pop("families", None) or preset.families
-        return {"time_limit": preset.time_limit, **named, "preset": preset, "families": families}
+            return data  # the field's own check reports it
+        values = {key: value for key, value in data.items() if value is not None}
+        families = values.pop("families", None) or preset.families
+        return {"time_limit": preset.time_limit, **values, "preset": preset, "families": families}
 
 
 class TrainSpec(EvaluationSpec):
@@ -175,16 +178,16 @@ class TrainSpec(EvaluationSpec):
 
 
 class BacktestSpec(EvaluationSpec):
-    """Rolling-origin forecasts of every family, scored by series, step, window and segment; nothing is kept."""
+    """Rolling-origin forecasts of every family, scored by series, step, window and segment; no model is published."""
 
     kind: Literal["backtest"] = "backtest"
     model: ModelReference | None = Field(
-        default=None, description="Judge this model's family, horizon and quantiles instead."
+        default=None, description="Evaluate this model's family, horizon and quantiles instead."
     )
     segments: tuple[Column, ...] = Field(
         default=(),
         max_length=10,
-        description="Columns, static or not, by whose values figures are given too.",
+        description="Columns, static or not, by whose values metrics are given too.",
     )
     hierarchy: Hierarchy = ()
     reconciliation: Reconciliation = "mint_shrink"
@@ -200,7 +203,7 @@ class TuneSpec(WorkSpec):
         default=None,
         ge=timedelta(seconds=10),
         le=timedelta(days=7),
-        description="No trial goes on for longer.",
+        description="No trial runs for longer.",
     )
     tft: TftParams = TftParams()
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from cluster.datasets.compaction import Compacted
+from cluster.datasets.compaction import CompactionResult
 from models.evaluation.promotion_gate import GateDecision
 from quantis.types.job_kinds import JOB_KINDS
 from quantis.types.job_results import (
@@ -101,7 +101,7 @@ def test_when_a_result_is_stored_then_it_has_the_type_of_its_kind_and_the_same_j
 
 def test_when_jobs_take_results_from_others_then_their_fields_are_the_same() -> None:
     assert set(GateResult.model_fields) == {field.name for field in dataclasses.fields(GateDecision)}
-    assert set(CompactResult.model_fields) == {field.name for field in dataclasses.fields(Compacted)}
+    assert set(CompactResult.model_fields) == {field.name for field in dataclasses.fields(CompactionResult)}
 
 
 def test_when_earlier_releases_stored_results_then_they_are_read_on() -> None:

@@ -1434,7 +1434,7 @@ export interface components {
         };
         /**
          * BacktestSpec
-         * @description Rolling-origin forecasts of every family, scored by series, step, window and segment; nothing is kept.
+         * @description Rolling-origin forecasts of every family, scored by series, step, window and segment; no model is published.
          */
         BacktestSpec: {
             /** Dataset */
@@ -1482,7 +1482,7 @@ export interface components {
             time_limit?: string | null;
             /**
              * N Windows
-             * @description Rolling origins; as many as tell enough, when absent.
+             * @description Rolling origins; as many as give a reliable comparison, when absent.
              */
             n_windows?: number | null;
             /**
@@ -1492,13 +1492,13 @@ export interface components {
             step_size?: number | null;
             /**
              * Refit
-             * @description Fit anew at each window, not at the first alone.
+             * @description Fit at each window, not at the first alone.
              * @default false
              */
             refit?: boolean;
             /**
              * Backtest Mode
-             * @description Judge on the values as known now, or at each cutoff on what was known then.
+             * @description Evaluate on the values as known now, or at each cutoff on what was known then.
              * @default plain
              * @enum {string}
              */
@@ -1532,12 +1532,12 @@ export interface components {
             kind: "backtest";
             /**
              * Model
-             * @description Judge this model's family, horizon and quantiles instead.
+             * @description Evaluate this model's family, horizon and quantiles instead.
              */
             model?: string | null;
             /**
              * Segments
-             * @description Columns, static or not, by whose values figures are given too.
+             * @description Columns, static or not, by whose values metrics are given too.
              * @default []
              */
             segments?: string[];
@@ -2805,7 +2805,7 @@ export interface components {
         };
         /**
          * Preset
-         * @description Which families are compared, and for how long.
+         * @description Families to compare and a time limit, by one name.
          * @enum {string}
          */
         Preset: "fast" | "balanced" | "best";
@@ -3432,7 +3432,7 @@ export interface components {
             time_limit?: string | null;
             /**
              * N Windows
-             * @description Rolling origins; as many as tell enough, when absent.
+             * @description Rolling origins; as many as give a reliable comparison, when absent.
              */
             n_windows?: number | null;
             /**
@@ -3442,13 +3442,13 @@ export interface components {
             step_size?: number | null;
             /**
              * Refit
-             * @description Fit anew at each window, not at the first alone.
+             * @description Fit at each window, not at the first alone.
              * @default false
              */
             refit?: boolean;
             /**
              * Backtest Mode
-             * @description Judge on the values as known now, or at each cutoff on what was known then.
+             * @description Evaluate on the values as known now, or at each cutoff on what was known then.
              * @default plain
              * @enum {string}
              */
@@ -3540,7 +3540,7 @@ export interface components {
             trials?: number;
             /**
              * Time Limit
-             * @description No trial goes on for longer.
+             * @description No trial runs for longer.
              */
             time_limit?: string | null;
             /**
