@@ -27,10 +27,9 @@ from jobs.reporter import JobReporter
 from models.registry.mlflow_registry import Registry
 from monitoring import instruments, logs
 from quantis.errors import Conflict, InvalidInput, QuantisError, Unavailable
-from quantis.types.job_kinds import JOB_KINDS
 from quantis.types.job_results import JobResult
 from quantis.types.job_specs import WorkSpec
-from quantis.types.jobs import JobState
+from quantis.types.jobs import JOB_KINDS, JobState
 
 Spec = TypeVar("Spec", bound=WorkSpec)
 BY_HAND = "by-hand"

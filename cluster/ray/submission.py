@@ -8,8 +8,7 @@ from typing import Protocol
 
 from ray.job_submission import JobStatus, JobSubmissionClient
 
-from quantis.types.job_kinds import JOB_KINDS
-from quantis.types.jobs import Job, JobState
+from quantis.types.jobs import JOB_KINDS, Job, JobState
 
 
 class JobServer(Protocol):

@@ -16,9 +16,8 @@ from cluster.database.tables import JobEventRow, JobRow, OutboxRow
 from cluster.repositories import idempotency, paging
 from quantis.errors import Conflict, NotFound
 from quantis.types.base import Page
-from quantis.types.job_kinds import read_result
 from quantis.types.job_specs import JobSpec
-from quantis.types.jobs import Job, JobEvent, JobState
+from quantis.types.jobs import Job, JobEvent, JobState, read_result
 
 _SPEC: TypeAdapter[JobSpec] = TypeAdapter(JobSpec)
 EventKind = Literal["state", "step", "progress", "metric", "result"]

@@ -43,8 +43,7 @@ def list_jobs(
     as_json: Json = False,
 ) -> None:
     """The jobs, newest first."""
-    from quantis.types.job_kinds import JOB_KINDS
-    from quantis.types.jobs import JobState
+    from quantis.types.jobs import JOB_KINDS, JobState
 
     if state and state.upper() not in set(JobState):
         raise typer.BadParameter(f"state {state!r} is not one of {', '.join(JobState)}")

@@ -13,8 +13,8 @@ from cluster.repositories.accounts import DEFAULT_TEAM
 from cluster.repositories.audit import AuditedCall
 from cluster.repositories.principals import Principal as Principal
 from quantis.errors import Forbidden, NotFound, TooManyRequests, Unauthenticated, Unavailable
-from quantis.types.job_kinds import JOB_KINDS
 from quantis.types.job_specs import JobSpec
+from quantis.types.jobs import JOB_KINDS
 from quantis.types.keys import Scope
 from serve.security.authentication import AuthenticatedCaller
 from serve.security.policy import ANY, CHANGING_READS, PERSON, POLICY, AccessRule

@@ -12,7 +12,6 @@ from pydantic import ValidationError
 
 from cluster.datasets.compaction import CompactionResult
 from models.evaluation.promotion_gate import GateDecision
-from quantis.types.job_kinds import JOB_KINDS
 from quantis.types.job_results import (
     BacktestResult,
     CompactResult,
@@ -22,7 +21,7 @@ from quantis.types.job_results import (
     TuneResult,
 )
 from quantis.types.job_specs import JobKind
-from quantis.types.jobs import Job
+from quantis.types.jobs import JOB_KINDS, Job
 
 AT = "2024-01-01T00:00:00Z"
 MODEL = {

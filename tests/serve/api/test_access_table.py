@@ -5,7 +5,7 @@ from fastapi import Depends
 from fastapi.routing import iter_route_contexts
 
 from quantis.types.accounts import Role
-from quantis.types.job_kinds import JOB_KINDS
+from quantis.types.jobs import JOB_KINDS
 from serve.api.dependencies import authorise
 from serve.security.policy import POLICY
 
