@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, TypeVar
-
-from pydantic import BaseModel, SecretStr
+from pydantic import SecretStr
 
 from quantis import settings
 from quantis.client.access import Access
@@ -12,40 +10,28 @@ from quantis.client.bodies import part, revealed
 from quantis.client.connection import Connection, Request
 from quantis.client.credentials import CredentialsFile, Login
 from quantis.client.problems import validate
+from quantis.client.protocol import ApiCaller
 from quantis.errors import QuantisError
 from quantis.types.accounts import NewUser, Role, SetupRequest, SetupState, User, UserChange
-
-T = TypeVar("T", bound=BaseModel)
-
-
-class _Caller(Protocol):
-    """The part of the client that this needs."""
-
-    url: str
-    _connection: Connection
-
-    def _get(self, kind: type[T], path: str, /, *, signed: bool = True, **params: Any) -> T: ...
-
-    def _all(self, kind: type[T], path: str, limit: int, /, **params: Any) -> list[T]: ...
-
-    def _send(self, kind: type[T], method: str, path: str, body: str | None, **extra: Any) -> T: ...
 
 
 class UserAccounts:
     """Mixed into the client."""
 
-    def setup_state(self: _Caller) -> SetupState:
+    def setup_state(self: ApiCaller) -> SetupState:
         """Return whether the first admin is still to be created."""
         return self._get(SetupState, "/setup", signed=False)
 
-    def create_first_admin(self: _Caller, secret: str, user_name: str, password: str) -> User:
+    def create_first_admin(self: ApiCaller, secret: str, user_name: str, password: str) -> User:
         """Create the first admin with the secret that `quantis up` wrote."""
         body = validate(
             SetupRequest, secret=SecretStr(secret), user_name=user_name, password=SecretStr(password)
         )
         return self._send(User, "POST", "/setup", revealed(body), signed=False)
 
-    def login(self: _Caller, user: str, password: str, *, otp: str | None = None, save: bool = False) -> User:
+    def login(
+        self: ApiCaller, user: str, password: str, *, otp: str | None = None, save: bool = False
+    ) -> User:
         """Sign in; `save` keeps the login for later processes, as `quantis login` does.
 
         SecondFactorRequired when the user has one and `otp`, a code of it, is missing.
@@ -56,14 +42,14 @@ class UserAccounts:
             self._connection.access = _saved_access(self.url, access.login)
         return me
 
-    def login_with_key(self: _Caller, key: str, *, save: bool = False) -> User:
+    def login_with_key(self: ApiCaller, key: str, *, save: bool = False) -> User:
         """Use an API key from now on; `save` keeps it for later processes."""
         me = _try_access(self._connection, Access(token=key))
         if save:
             self._connection.access = _saved_access(self.url, Login.from_api_key(key, me.user_name))
         return me
 
-    def logout(self: _Caller) -> None:
+    def logout(self: ApiCaller) -> None:
         """Make the refresh token void and forget the login."""
         login = self._connection.access.login
         try:
@@ -76,17 +62,17 @@ class UserAccounts:
                 store.remove(self.url)
             self._connection.access = Access()
 
-    def me(self: _Caller) -> User:
+    def me(self: ApiCaller) -> User:
         return self._get(User, "/users/me")
 
-    def users(self: _Caller, *, limit: int = 1000) -> list[User]:
+    def users(self: ApiCaller, *, limit: int = 1000) -> list[User]:
         return self._all(User, "/users", limit)
 
-    def create_user(self: _Caller, user_name: str, password: str, role: Role | str = Role.viewer) -> User:
+    def create_user(self: ApiCaller, user_name: str, password: str, role: Role | str = Role.viewer) -> User:
         body = validate(NewUser, user_name=user_name, password=SecretStr(password), role=role)
         return self._send(User, "POST", "/users", revealed(body))
 
-    def change_user(self: _Caller, user_id: str, change: UserChange) -> User:
+    def change_user(self: ApiCaller, user_id: str, change: UserChange) -> User:
         return self._send(User, "PATCH", f"/users/{part(user_id)}", revealed(change))
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import httpx
 from pydantic import BaseModel, SecretStr
 
 from quantis.client.bodies import moment_text, part, revealed
-from quantis.client.connection import Connection, Request
+from quantis.client.connection import Request
 from quantis.client.problems import validate
+from quantis.client.protocol import ApiCaller
 from quantis.types.accounts import Role, Session
 from quantis.types.approvals import Approval, ApprovalState, ModelPolicy, Policy
 from quantis.types.audit import AuditEvent, AuditVerdict, Outcome
@@ -31,35 +32,23 @@ from quantis.types.teams import NewTeam, Quota, Team, TeamChange, Usage
 T = TypeVar("T", bound=BaseModel)
 
 
-class _Caller(Protocol):
-    """The part of the client that this needs."""
-
-    _connection: Connection
-
-    def _get(self, kind: type[T], path: str, /, *, signed: bool = True, **params: Any) -> T: ...
-
-    def _all(self, kind: type[T], path: str, limit: int, /, **params: Any) -> list[T]: ...
-
-    def _send(self, kind: type[T], method: str, path: str, body: str | None, **extra: Any) -> T: ...
-
-
 class Administration:
     """Mixed into the client."""
 
-    def sessions(self: _Caller) -> list[Session]:
+    def sessions(self: ApiCaller) -> list[Session]:
         """List one's sessions, last used first."""
         return self._all(Session, "/users/me/sessions", 1000)
 
-    def end_session(self: _Caller, session_id: str) -> None:
+    def end_session(self: ApiCaller, session_id: str) -> None:
         """Sign out there."""
         self._connection.send(Request("DELETE", f"/v1/users/me/sessions/{part(session_id)}"))
 
-    def end_other_sessions(self: _Caller) -> None:
+    def end_other_sessions(self: ApiCaller) -> None:
         """Sign out everywhere but here."""
         self._connection.send(Request("DELETE", "/v1/users/me/sessions"))
 
     def create_api_key(
-        self: _Caller,
+        self: ApiCaller,
         name: str,
         scopes: Iterable[Scope | str] = (Scope.read, Scope.forecast),
         *,
@@ -69,15 +58,15 @@ class Administration:
         body = validate(NewApiKey, name=name, scopes=frozenset(scopes), expires_in=expires_in)
         return self._send(CreatedApiKey, "POST", "/api-keys", body.model_dump_json())
 
-    def api_keys(self: _Caller, *, team: bool = False) -> list[ApiKey]:
+    def api_keys(self: ApiCaller, *, team: bool = False) -> list[ApiKey]:
         """List one's own keys, or for admins those of the team."""
         return self._all(ApiKey, "/api-keys", 1000, of="team" if team else "me")
 
-    def revoke_api_key(self: _Caller, key_id: str) -> ApiKey:
+    def revoke_api_key(self: ApiCaller, key_id: str) -> ApiKey:
         return self._send(ApiKey, "DELETE", f"/api-keys/{part(key_id)}", None)
 
     def create_service_account(
-        self: _Caller,
+        self: ApiCaller,
         name: str,
         role: Role | str = Role.viewer,
         scopes: Iterable[Scope | str] = (Scope.read, Scope.forecast),
@@ -86,26 +75,28 @@ class Administration:
         body = validate(NewServiceAccount, name=name, role=role, scopes=frozenset(scopes))
         return self._send(CreatedServiceAccount, "POST", "/clients", body.model_dump_json())
 
-    def service_accounts(self: _Caller) -> list[ServiceAccount]:
+    def service_accounts(self: ApiCaller) -> list[ServiceAccount]:
         return self._all(ServiceAccount, "/clients", 1000)
 
-    def change_service_account(self: _Caller, client_id: str, change: ServiceAccountChange) -> ServiceAccount:
+    def change_service_account(
+        self: ApiCaller, client_id: str, change: ServiceAccountChange
+    ) -> ServiceAccount:
         body = change.model_dump_json(exclude_none=True)
         return self._send(ServiceAccount, "PATCH", f"/clients/{part(client_id)}", body)
 
-    def renew_client_secret(self: _Caller, client_id: str) -> CreatedServiceAccount:
+    def renew_client_secret(self: ApiCaller, client_id: str) -> CreatedServiceAccount:
         """Create a new secret; the one before stops working at once."""
         return self._send(CreatedServiceAccount, "POST", f"/clients/{part(client_id)}/secret", None)
 
-    def delete_service_account(self: _Caller, client_id: str) -> None:
+    def delete_service_account(self: ApiCaller, client_id: str) -> None:
         self._connection.send(Request("DELETE", f"/v1/clients/{part(client_id)}"))
 
-    def teams(self: _Caller) -> list[Team]:
+    def teams(self: ApiCaller) -> list[Team]:
         """List every team; for operators."""
         return self._all(Team, "/teams", 1000)
 
     def create_team(
-        self: _Caller, name: str, admin_name: str, admin_password: str, quota: Quota | None = None
+        self: ApiCaller, name: str, admin_name: str, admin_password: str, quota: Quota | None = None
     ) -> Team:
         """Create a team with its first admin; for operators."""
         body = validate(
@@ -117,29 +108,29 @@ class Administration:
         )
         return self._send(Team, "POST", "/teams", revealed(body))
 
-    def set_quota(self: _Caller, team: str, quota: Quota) -> Team:
+    def set_quota(self: ApiCaller, team: str, quota: Quota) -> Team:
         """Set what a team may use; for operators."""
         return self._send(Team, "PATCH", f"/teams/{part(team)}", TeamChange(quota=quota).model_dump_json())
 
-    def usage(self: _Caller) -> Usage:
+    def usage(self: ApiCaller) -> Usage:
         """Return what the team uses of what it may use."""
         return self._get(Usage, "/usage")
 
-    def usage_of_teams(self: _Caller) -> list[Usage]:
+    def usage_of_teams(self: ApiCaller) -> list[Usage]:
         """List what every team uses; for operators."""
         return self._all(Usage, "/usage/teams", 1000)
 
-    def policy(self: _Caller, model: str) -> Policy:
+    def policy(self: ApiCaller, model: str) -> Policy:
         """Return who decides what the model's aliases mean."""
         return self._get(ModelPolicy, f"/models/{part(model)}/policy").policy
 
-    def set_policy(self: _Caller, model: str, policy: Policy | str) -> ModelPolicy | Approval:
+    def set_policy(self: ApiCaller, model: str, policy: Policy | str) -> ModelPolicy | Approval:
         """Stricter at once; looser is asked for, and an Approval comes back."""
         body = validate(ModelPolicy, policy=policy).model_dump_json()
         response = self._connection.send(Request("PUT", f"/v1/models/{part(model)}/policy", json=body))
         return _result_or_approval(ModelPolicy, response)
 
-    def promote(self: _Caller, name: str, version: int, alias: str = "champion") -> ModelVersion | Approval:
+    def promote(self: ApiCaller, name: str, version: int, alias: str = "champion") -> ModelVersion | Approval:
         """Point an alias at a version; Conflict when the gate says no.
 
         Under the policy `two_person` it is asked for, and an Approval comes back.
@@ -150,11 +141,11 @@ class Administration:
             ModelVersion, self._connection.send(Request("PUT", path, json=body, repeatable=True))
         )
 
-    def traffic(self: _Caller, model: str) -> Traffic:
+    def traffic(self: ApiCaller, model: str) -> Traffic:
         """Return how the requests for the model's name are divided; the champion has the rest."""
         return self._get(Traffic, f"/models/{part(model)}/traffic")
 
-    def set_traffic(self: _Caller, model: str, shares: Mapping[int, int]) -> Traffic | Approval:
+    def set_traffic(self: ApiCaller, model: str, shares: Mapping[int, int]) -> Traffic | Approval:
         """Give versions their percent of the requests; the champion has the rest.
 
         Under the policy `two_person` it is asked for, and an Approval comes back.
@@ -166,20 +157,22 @@ class Administration:
             Traffic, self._connection.send(Request("PUT", path, json=body, repeatable=True))
         )
 
-    def approvals(self: _Caller, *, state: ApprovalState | None = None, limit: int = 1000) -> list[Approval]:
+    def approvals(
+        self: ApiCaller, *, state: ApprovalState | None = None, limit: int = 1000
+    ) -> list[Approval]:
         """List the changes that need a second person, newest first."""
         return self._all(Approval, "/approvals", limit, state=state.value if state else None)
 
-    def approve(self: _Caller, approval_id: str) -> Approval:
+    def approve(self: ApiCaller, approval_id: str) -> Approval:
         """Do what somebody else asked for; Forbidden for one's own request."""
         return self._send(Approval, "POST", f"/approvals/{part(approval_id)}/approve", None)
 
-    def refuse(self: _Caller, approval_id: str) -> Approval:
+    def refuse(self: ApiCaller, approval_id: str) -> Approval:
         """Say no, or withdraw one's own request."""
         return self._send(Approval, "POST", f"/approvals/{part(approval_id)}/refuse", None)
 
     def audit_events(
-        self: _Caller,
+        self: ApiCaller,
         *,
         actor: str | None = None,
         action: str | None = None,
@@ -193,7 +186,7 @@ class Administration:
             AuditEvent, "/audit-events", limit, outcome=outcome.value if outcome else None, **filters
         )
 
-    def verify_audit(self: _Caller) -> AuditVerdict:
+    def verify_audit(self: ApiCaller) -> AuditVerdict:
         """Walk along the whole trail; for operators."""
         return self._get(AuditVerdict, "/audit-events/verdict")
 

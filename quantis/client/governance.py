@@ -2,42 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, TypeVar
 from urllib.parse import quote
 
-from pydantic import BaseModel
-
+from quantis.client.protocol import ApiCaller
 from quantis.types.registry import Backtest, Dimension, Figures, Leaderboard, ModelCard
-
-T = TypeVar("T", bound=BaseModel)
-
-
-class _Reader(Protocol):
-    """The part of the client that this needs."""
-
-    def _get(self, kind: type[T], path: str, /, *, signed: bool = True, **params: Any) -> T: ...
-
-    def _all(self, kind: type[T], path: str, limit: int, /, **params: Any) -> list[T]: ...
 
 
 class Governance:
     """Mixed into the client."""
 
-    def leaderboard(self: _Reader, job_id: str) -> Leaderboard:
+    def leaderboard(self: ApiCaller, job_id: str) -> Leaderboard:
         """Return the leaderboard of a training job, best first."""
         return self._get(Leaderboard, f"/experiments/{quote(job_id, safe='')}/leaderboard")
 
-    def backtest(self: _Reader, job_id: str) -> Backtest:
+    def backtest(self: ApiCaller, job_id: str) -> Backtest:
         """Return the result of a backtest job: its leaderboard, and every metric over all of it."""
         return self._get(Backtest, f"/backtests/{quote(job_id, safe='')}")
 
     def backtest_figures(
-        self: _Reader, job_id: str, by: Dimension, *, model: str | None = None, limit: int = 10_000
+        self: ApiCaller, job_id: str, by: Dimension, *, model: str | None = None, limit: int = 10_000
     ) -> list[Figures]:
         """Return every metric of a backtest for each series, step, window or segment."""
         path = f"/backtests/{quote(job_id, safe='')}/{quote(by, safe='')}"
         return self._all(Figures, path, limit, model=model)
 
-    def card(self: _Reader, ref: str) -> ModelCard:
+    def card(self: ApiCaller, ref: str) -> ModelCard:
         """Return the model card of `name` (its champion), `name@alias` or `name:7`."""
         return self._get(ModelCard, f"/models/{quote(ref, safe='@:')}/card")

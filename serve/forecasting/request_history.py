@@ -14,10 +14,10 @@ from quantis.errors import InvalidInput
 from quantis.frequency import to_datetime64
 from quantis.panel import DS, ID, TIMESTAMP, Panel, Snapshot, Task, Y, times_of, timestamps
 from quantis.types.arrays import Times
+from quantis.types.base import END_TIMESTAMP, MAX_HISTORY
 from quantis.types.forecasts import ForecastRequest, SeriesRequest
 
-MAX_STEPS = 100_000
-_LATEST = np.datetime64("2262-01-01", "us")
+_END = to_datetime64(END_TIMESTAMP)
 
 
 def requested_quantiles(request: ForecastRequest, task: Task) -> tuple[float, ...]:
@@ -42,7 +42,7 @@ def forecast_start(series: SeriesRequest, task: Task) -> np.datetime64 | None:
     if series.start is None:
         return None
     start = to_datetime64(series.start)
-    if task.frequency.after(start, task.h)[-1] >= _LATEST:
+    if task.frequency.after(start, task.h)[-1] >= _END:
         raise InvalidInput(
             f"series {series.unique_id!r}: a forecast from {start} would pass the year 2261; start earlier"
         )
@@ -79,10 +79,10 @@ class RequestHistory:
                 "send them sorted, once each, on the grid"
             )
         horizon = frequency.after(times[-1], self.task.h)
-        if positions[-1] >= MAX_STEPS or horizon[-1] >= _LATEST:
+        if positions[-1] >= MAX_HISTORY or horizon[-1] >= _END:
             raise InvalidInput(
                 f"series {self.request.unique_id!r}: its times span {positions[-1] + 1} steps up to {times[-1]}; "
-                f"send at most {MAX_STEPS}, and none whose forecast would pass the year 2261"
+                f"send at most {MAX_HISTORY}, and none whose forecast would pass the year 2261"
             )
         grid = frequency.grid(times[0], times[-1])
         # Cells of steps that the request leaves out are null: histories need not be gapless.
