@@ -140,7 +140,9 @@ def read_untrusted_file(
     Raises what `read_table` raises; TooLarge also where time or memory run out.
     """
     with tempfile.TemporaryDirectory(prefix="quantis-read-") as folder:
-        request = _build_request("read", path, folder, name, media_type, limits, options)
+        request = _build_request(
+            "read", path, folder, name=name, media_type=media_type, limits=limits, options=options
+        )
         _request_result(request, limits or ReadLimits())
         return _map_table(Path(folder) / "table.arrow")
 
@@ -166,7 +168,9 @@ def check_untrusted_file(
         if output_dir
         else tempfile.TemporaryDirectory(prefix="quantis-read-") as folder
     ):
-        request = _build_request("check", path, folder, name, media_type, limits, options)
+        request = _build_request(
+            "check", path, folder, name=name, media_type=media_type, limits=limits, options=options
+        )
         request["spec"], request["freq"] = spec.model_dump(mode="json") if spec else None, freq
         payload = _request_result(request, limits or ReadLimits())
         report = CheckReport.model_validate(payload["report"])
@@ -186,6 +190,7 @@ def _build_request(
     verb: str,
     path: Path,
     folder: str,
+    *,
     name: str,
     media_type: str | None,
     limits: ReadLimits | None,
@@ -213,7 +218,7 @@ def _request_result(request: dict[str, Any], limits: ReadLimits) -> dict[str, An
         raise _reader_ended(int(code) if died else -signal.SIGKILL, display_name, limits)
     payload: dict[str, Any] = json.loads(response)
     if "error" in payload:
-        raise _raise_kind(payload["error"])
+        raise _to_error(payload["error"])
     return payload
 
 
@@ -262,7 +267,7 @@ def _reader_ended(code: int, display_name: str, limits: ReadLimits) -> QuantisEr
     )
 
 
-def _raise_kind(payload: dict[str, Any]) -> QuantisError:
+def _to_error(payload: dict[str, Any]) -> QuantisError:
     kind = next((kind for kind in all_errors() if kind.__name__ == payload["kind"]), InvalidInput)
     return kind(payload["message"])
 

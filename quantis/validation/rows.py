@@ -75,21 +75,20 @@ def parse_rows(
         return None
     columns = {Y: _parse_quantity(arrays[Y], Y, "D030", findings)}
     for name in roles.columns:
-        kept_as_text = name in roles.categorical
-        columns[name] = (
-            to_strings(arrays[name])
-            if kept_as_text
-            else _parse_quantity(arrays[name], name, "D032", findings)
-        )
+        if name in roles.categorical:
+            columns[name] = to_strings(arrays[name])
+        else:
+            columns[name] = _parse_quantity(arrays[name], name, "D032", findings)
     corrected = KNOWN_AT in arrays
     if corrected:
         columns[KNOWN_AT] = _parse_known_at(arrays[KNOWN_AT], time_options, findings)
     names = pc.unique(ids).sort()
     series = pc.index_in(ids, names).to_numpy().astype(np.int64)
-    ds = _localize(parsed, series, names, time_options.time_zone, corrected, findings)
+    ds = _localize(parsed, series, names, findings, zone=time_options.time_zone, in_order=not corrected)
     if ds is None:
         return None
-    return _sort_rows(names, series, ds, columns, parsed.counted, findings)
+    in_file_order = PanelRows(names, series, ds, np.arange(len(series)), columns, parsed.counted)
+    return _sort_rows(in_file_order, findings)
 
 
 def _parse_ids(column: pa.Array, findings: Findings) -> pa.Array | None:
@@ -157,9 +156,10 @@ def _localize(
     parsed: ParsedTimestamps,
     series: Integers,
     names: pa.Array,
-    zone: str,
-    corrected: bool,
     findings: Findings,
+    *,
+    zone: str,
+    in_order: bool,
 ) -> Times | None:
     """Convert ds to UTC; None when a local time is skipped or ambiguous."""
     ds = times_of(parsed.values)
@@ -169,7 +169,7 @@ def _localize(
         findings.add("D021", "times in ds carry no zone: they are taken as UTC", column=DS)
         return ds
     findings.add("D021", f"times in ds carry no zone: they are taken as local times of {zone}", column=DS)
-    local = to_utc(ds, series, zone, in_order=not corrected)
+    local = to_utc(ds, series, zone, in_order=in_order)
 
     def describe(row: int) -> str:
         return f"{names[int(series[row])]} at {ds[row].astype('datetime64[m]')} in {zone}"
@@ -210,29 +210,25 @@ def _parse_quantity(column: pa.Array, name: str, code: str, findings: Findings) 
     return finite if name == Y else pc.if_else(pa.array(parsed.invalid | infinite), 0.0, finite)
 
 
-def _sort_rows(
-    names: pa.Array,
-    series: Integers,
-    ds: Times,
-    columns: dict[str, pa.Array],
-    counted: bool,
-    findings: Findings,
-) -> PanelRows:
-    keys = [ds, series]
-    if KNOWN_AT in columns:
-        keys.insert(0, columns[KNOWN_AT].cast(pa.int64()).fill_null(np.iinfo(np.int64).min).to_numpy())
-    elif _is_sorted(series, ds):
-        return PanelRows(names, series, ds, np.arange(len(series)), columns, counted)
+def _sort_rows(rows: PanelRows, findings: Findings) -> PanelRows:
+    """Sort rows that are in the order of the file; a file that mixes series is a finding."""
+    keys = [rows.ds, rows.series]
+    if KNOWN_AT in rows.columns:
+        known_at = rows.columns[KNOWN_AT].cast(pa.int64()).fill_null(np.iinfo(np.int64).min)
+        keys.insert(0, known_at.to_numpy())
+    elif _is_sorted(rows.series, rows.ds):
+        return rows
     order = np.lexsort(keys)
-    is_descending = np.diff(order) < 0
-    is_boundary = np.diff(series) != 0
-    if is_descending.any() and (
-        int(is_boundary.sum()) >= len(names) or bool(np.any(np.diff(ds)[~is_boundary] < np.timedelta64(0)))
-    ):
+    # Corrections of a value may follow it in any order; only a series that is torn apart, or whose times
+    # go back, is reported.
+    is_boundary = np.diff(rows.series) != 0
+    goes_back = np.diff(rows.ds)[~is_boundary] < np.timedelta64(0)
+    is_torn = int(is_boundary.sum()) >= len(rows.names)
+    if (np.diff(order) < 0).any() and (is_torn or bool(np.any(goes_back))):
         findings.add("D044", "rows are not in the order of unique_id and ds")
     indices = pa.array(order)
-    sorted_columns = {name: column.take(indices) for name, column in columns.items()}
-    return PanelRows(names, series[order], ds[order], order, sorted_columns, counted)
+    columns = {name: column.take(indices) for name, column in rows.columns.items()}
+    return PanelRows(rows.names, rows.series[order], rows.ds[order], order, columns, rows.counted)
 
 
 def _is_sorted(series: Integers, ds: Times) -> bool:
