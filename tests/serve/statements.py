@@ -14,7 +14,7 @@ PLATFORM = {"teams", "leases", "outbox", "alembic_version"}
 
 WITHOUT_A_TEAM = {
     "accounts._taken": "user names are unique on the platform",
-    "accounts.anybody": "whether the platform was set up",
+    "accounts.any_user": "whether the platform was set up",
     "accounts.authenticate": "who signs in has said no team yet",
     "accounts.change_password": "one's own account, by the id in the token",
     "accounts.enabled": "one's own account",

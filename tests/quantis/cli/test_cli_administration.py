@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyotp
 import pytest
 import uvicorn
 
@@ -15,7 +15,6 @@ from cluster.database.engine import Database
 from cluster.local.processes import free_ports
 from cluster.ray.submission import FakeJobs
 from cluster.repositories.accounts import UserAccounts
-from cluster.repositories.factors import code_at
 from cluster.settings import Settings
 from quantis.client import Client
 from quantis.types.accounts import Role
@@ -100,13 +99,13 @@ def test_when_a_second_factor_is_on_then_the_login_asks_for_its_code(
     platform, quantis, tmp_path, monkeypatch
 ):
     user = platform.accounts.all("default")[0]
-    secret = base64.b32decode(platform.factors.begin(user.id).secret)
-    platform.factors.confirm(user.id, code_at(secret, time.time() - 30))
+    secret = platform.second_factors.begin(user.id).secret
+    platform.second_factors.confirm(user.id, pyotp.TOTP(secret).at(int(time.time()) - 30))
     (tmp_path / "password").write_text(PASSWORD)
     login = ("login", "--user", "root", "--password-file", str(tmp_path / "password"))
     done = quantis(*login)
     assert (done.code, "no terminal to ask" in done.err) == (2, True)
-    monkeypatch.setattr("quantis.cli.account._asked", lambda label, **more: code_at(secret, time.time()))
+    monkeypatch.setattr("quantis.cli.account._prompt", lambda label, **more: pyotp.TOTP(secret).now())
     assert quantis(*login).code == 0
 
 
