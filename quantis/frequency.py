@@ -56,15 +56,15 @@ class Frequency:
         """Read `h`, `15min`, `MS`, `W-SUN`, `1`; InvalidInput for anything else."""
         if re.fullmatch(r"[1-9]\d{0,8}", alias):
             return cls(int(alias), INTEGER)
-        found = re.fullmatch(r"(\d{0,4})(s|min|h|D|B|W|MS|ME|QS|QE|YS|YE)(-[A-Z]{3})?", alias)
-        anchored = found is not None and found[3] and found[2] not in ("W", "QS", "QE", "YS", "YE")
-        if not found or found[1] == "0" or anchored:
-            known = ", ".join([*_MICROSECONDS, _BUSINESS, *_MONTHS])
+        match = re.fullmatch(r"(\d{0,4})(s|min|h|D|B|W|MS|ME|QS|QE|YS|YE)(-[A-Z]{3})?", alias)
+        anchored = match is not None and match[3] and match[2] not in ("W", "QS", "QE", "YS", "YE")
+        if not match or match[1] == "0" or anchored:
+            aliases = ", ".join([*_MICROSECONDS, _BUSINESS, *_MONTHS])
             raise InvalidInput(
-                f"frequency {alias!r} is not one of {known}, with an optional count such as 15min,"
+                f"frequency {alias!r} is not one of {aliases}, with an optional count such as 15min,"
                 " or an integer for counted steps"
             )
-        return cls(int(found[1] or 1), found[2])
+        return cls(int(match[1] or 1), match[2])
 
     @property
     def alias(self) -> str:
@@ -73,7 +73,7 @@ class Frequency:
         return self.unit if self.count == 1 else f"{self.count}{self.unit}"
 
     @property
-    def _ticks(self) -> int | None:
+    def _step_us(self) -> int | None:
         """Microseconds of a step; None where steps differ in length."""
         size = _MICROSECONDS.get("s" if self.unit == INTEGER else self.unit)
         return None if size is None else size * self.count
@@ -88,10 +88,10 @@ class Frequency:
 
     def shift(self, times: Times, steps: int | npt.NDArray[np.int64]) -> Times:
         """Move times by whole steps."""
-        if self._ticks is not None:
-            return times + np.asarray(steps) * np.timedelta64(self._ticks, "us")
+        if self._step_us is not None:
+            return times + np.asarray(steps) * np.timedelta64(self._step_us, "us")
         if self.unit == _BUSINESS:
-            return _moved_business(times, np.asarray(steps) * self.count)
+            return _shift_business_days(times, np.asarray(steps) * self.count)
         months = times.astype("datetime64[M]")
         moved = months + np.asarray(steps) * np.timedelta64(_MONTHS[self.unit] * self.count, "M")
         if self.unit in _ENDS:
@@ -110,17 +110,19 @@ class Frequency:
         return self.range(last, steps + 1)[1:]
 
     def steps_between(self, first: np.datetime64 | Times, times: Times) -> npt.NDArray[np.int64]:
-        """How many steps each time lies after `first`; -1 marks a time off the grid. Shape as `times`."""
-        if self._ticks is not None:
-            ticks = (times - first).astype("timedelta64[us]").astype(np.int64)
-            return np.where(ticks % self._ticks == 0, ticks // self._ticks, -1)
-        apart, size = self._apart(first, times)
-        steps = apart // size
-        on_grid = (apart % size == 0) & (self.shift(np.broadcast_to(first, times.shape), steps) == times)
+        """Return the steps from `first` to each time; -1 marks a time off the grid. Shape as `times`."""
+        if self._step_us is not None:
+            elapsed_us = (times - first).astype("timedelta64[us]").astype(np.int64)
+            return np.where(elapsed_us % self._step_us == 0, elapsed_us // self._step_us, -1)
+        units, units_per_step = self._units_between(first, times)
+        steps = units // units_per_step
+        on_grid = (units % units_per_step == 0) & (
+            self.shift(np.broadcast_to(first, times.shape), steps) == times
+        )
         return np.where(on_grid, steps, -1)
 
-    def _apart(self, first: np.datetime64 | Times, times: Times) -> tuple[npt.NDArray[np.int64], int]:
-        """Business days or months between `first` and each time, and how many make a step."""
+    def _units_between(self, first: np.datetime64 | Times, times: Times) -> tuple[npt.NDArray[np.int64], int]:
+        """Return business days or months between `first` and each time, and their number per step."""
         if self.unit == _BUSINESS:
             days = np.busday_count(first.astype("datetime64[D]"), times.astype("datetime64[D]"))
             return np.asarray(days, dtype=np.int64), self.count
@@ -128,25 +130,26 @@ class Frequency:
         return months, _MONTHS[self.unit] * self.count
 
     def grid(self, first: np.datetime64, last: np.datetime64) -> Times:
-        """Every time from `first` to `last`, both included when on the grid."""
-        if self._ticks is not None:
-            count = int((last - first).astype("timedelta64[us]").astype(np.int64)) // self._ticks
+        """Return the times from `first` to `last`, both included when on the grid."""
+        if self._step_us is not None:
+            count = int((last - first).astype("timedelta64[us]").astype(np.int64)) // self._step_us
         else:
-            apart, size = self._apart(first, np.array([last]))
-            count = int(apart[0]) // size
+            units, units_per_step = self._units_between(first, np.array([last]))
+            count = int(units[0]) // units_per_step
         return self.range(first, count + 1)
 
-    def floor(self, moment: np.datetime64, end: np.datetime64) -> np.datetime64:
-        """The latest time not after `moment` on the grid that ends at `end`."""
+    def floor(self, time: np.datetime64, end: np.datetime64) -> np.datetime64:
+        """Return the latest time not after `time` on the grid that ends at `end`."""
+        # Doubling strides, then halving ones: few shifts even where `time` lies far before `end`.
         back = 0
         stride = 1
-        while self._back(end, back + stride) > moment:
+        while self._back(end, back + stride) > time:
             stride *= 2
         while stride:
-            if self._back(end, back + stride) > moment:
+            if self._back(end, back + stride) > time:
                 back += stride
             stride //= 2
-        return end if end <= moment else self._back(end, back + 1)
+        return end if end <= time else self._back(end, back + 1)
 
     def _back(self, end: np.datetime64, steps: int) -> np.datetime64:
         moved: np.datetime64 = self.shift(np.array([end]), np.array([-steps]))[0]
@@ -170,7 +173,7 @@ def to_datetimes(times: Times) -> list[datetime]:
 
 
 def infer(times: Times) -> Frequency | None:
-    """The frequency whose grid holds most steps of one sorted series; None when no step repeats."""
+    """Return the frequency whose grid holds most steps of one sorted series; None when no step repeats."""
     if len(times) < 3:
         return None
     steps = np.diff(times).astype("timedelta64[us]").astype(np.int64)
@@ -189,7 +192,7 @@ def infer(times: Times) -> Frequency | None:
 
 
 def infer_counts(times: Times) -> Frequency | None:
-    """The frequency of one sorted series whose `ds` are counts."""
+    """Return the frequency of one sorted series whose `ds` are counts."""
     if len(times) < 2:
         return None
     values, counts = np.unique(np.diff(times).astype("timedelta64[s]").astype(np.int64), return_counts=True)
@@ -198,12 +201,12 @@ def infer_counts(times: Times) -> Frequency | None:
 
 
 def _infer_months(times: Times) -> Frequency | None:
-    """Steps of months from times that are all on one day of the month, or all on its last."""
+    """Return steps of months from times that are all on one day of the month, or all on its last."""
     months, days = times.astype("datetime64[M]"), times.astype("datetime64[D]")
     if len(np.unique(times - days)) > 1:
         return None
-    apart = int(np.gcd.reduce(np.diff(months).astype(np.int64)))
-    if apart <= 0:
+    months_per_step = int(np.gcd.reduce(np.diff(months).astype(np.int64)))
+    if months_per_step <= 0:
         return None
     day = np.unique((days - months.astype("datetime64[D]")).astype(np.int64))
     if np.all((days + _DAY).astype("datetime64[M]") > months):
@@ -212,17 +215,17 @@ def _infer_months(times: Times) -> Frequency | None:
         units = ("YS", "QS", "MS")
     else:
         return None
-    unit = next(unit for unit in units if apart % _MONTHS[unit] == 0)
-    return Frequency(apart // _MONTHS[unit], unit)
+    unit = next(unit for unit in units if months_per_step % _MONTHS[unit] == 0)
+    return Frequency(months_per_step // _MONTHS[unit], unit)
 
 
 def _skips_weekends(times: Times, steps: npt.NDArray[np.int64]) -> bool:
-    """Whether no time is on a weekend though the series runs over one."""
+    """Return True if no time is on a weekend though the series runs over one."""
     over = bool(np.any(steps == 3 * _MICROSECONDS["D"]))
     return over and bool(np.all(np.is_busday(times.astype("datetime64[D]"))))
 
 
-def _moved_business(times: Times, days: npt.NDArray[np.int64]) -> Times:
+def _shift_business_days(times: Times, days: npt.NDArray[np.int64]) -> Times:
     date = times.astype("datetime64[D]")
     moved: Times = np.busday_offset(date, days, roll="forward").astype("datetime64[us]") + (times - date)
     return moved

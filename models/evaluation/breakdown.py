@@ -1,4 +1,4 @@
-"""A backtest's figures by series, horizon step, window and segment, as tables."""
+"""Metrics of a backtest by series, horizon step, window and segment, as tables."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ MOST_VALUES = 20
 
 
 def overall(model: str, rows: EvaluatedRows) -> pa.Table:
-    """One row of every metric."""
+    """Return a table of one row with every metric."""
     return _table(model, ["all"], Partition.single(rows), rows)
 
 
 def by_dimension(
     model: str, predictions: pa.Table, rows: EvaluatedRows, segments: Sequence[pa.Table]
 ) -> dict[Dimension, pa.Table]:
-    """Every metric for each series, step, window and segment (see `segment_labels`): tables of `SCHEMA`."""
-    kept = predictions.select([ID, DS, CUTOFF]).take(pa.array(rows.table_row))
+    """Return every metric by series, step, window and segment (see `segment_labels`): tables of `SCHEMA`."""
+    keys = predictions.select([ID, DS, CUTOFF]).take(pa.array(rows.table_row))
     steps = np.unique(rows.step)
-    found: dict[Dimension, pa.Table] = {
-        "series": _by_column(model, kept[ID], rows),
+    tables: dict[Dimension, pa.Table] = {
+        "series": _by_column(model, keys[ID], rows),
         "step": _table(
             model,
             [str(step) for step in steps],
@@ -45,38 +45,38 @@ def by_dimension(
             rows,
         ),
         "window": _by_column(
-            model, pc.strftime(kept[CUTOFF].cast(pa.timestamp("s", tz="UTC")), "%Y-%m-%dT%H:%M:%SZ"), rows
+            model, pc.strftime(keys[CUTOFF].cast(pa.timestamp("s", tz="UTC")), "%Y-%m-%dT%H:%M:%SZ"), rows
         ),
     }
-    cut = [_by_column(model, _labels(kept, segment), rows) for segment in segments]
-    return found | {"segment": pa.concat_tables([SCHEMA.empty_table(), *cut])}
+    by_segment = [_by_column(model, _match_labels(keys, segment), rows) for segment in segments]
+    return tables | {"segment": pa.concat_tables([SCHEMA.empty_table(), *by_segment])}
 
 
 def segment_labels(panel: Panel, task: Task, columns: Sequence[str]) -> list[pa.Table]:
-    """For each column its labels: `unique_id`, `ds` unless it is static, and the column, as `column = value`.
+    """Return a table of labels `column = value` per column, with `unique_id` and, unless it is static, `ds`.
 
-    InvalidInput for a column that the dataset has not.
+    InvalidInput for a column that the dataset lacks.
     """
     return [_segment(panel, task, name) for name in columns]
 
 
 def _segment(panel: Panel, task: Task, name: str) -> pa.Table:
     roles = task.roles
-    places = (
+    tables = (
         (panel.static, roles.stat_exog),
         (panel.future, roles.futr_exog),
         (panel.target, roles.hist_exog),
     )
-    for table, known in places:
-        if name in known:
+    for table, columns in tables:
+        if name in columns:
             keys = [ID, DS] if DS in table.column_names else [ID]
-            return table.select(keys).append_column(name, _named(name, table[name]))
-    columns = ", ".join((*roles.stat_exog, *roles.futr_exog, *roles.hist_exog)) or "none"
-    raise InvalidInput(f"{name!r} is no column of the dataset to cut by; it has {columns}")
+            return table.select(keys).append_column(name, _label_values(name, table[name]))
+    choices = ", ".join((*roles.stat_exog, *roles.futr_exog, *roles.hist_exog)) or "none"
+    raise InvalidInput(f"{name!r} is no column of the dataset to cut by; it has {choices}")
 
 
-def _named(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The values as labels: themselves, or the quarters of a number with many values."""
+def _label_values(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return the values as labels: themselves, or the quarters of a number with many values."""
     values = column.cast(pa.string())
     if pa.types.is_floating(column.type) and len(pc.drop_null(column).unique()) > MOST_VALUES:
         numbers = column.to_numpy()
@@ -88,33 +88,33 @@ def _named(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
     return labels if isinstance(labels, pa.ChunkedArray) else pa.chunked_array([labels])
 
 
-def _labels(kept: pa.Table, segment: pa.Table) -> pa.ChunkedArray:
-    """The label of each kept row; `missing` where the segment has none."""
+def _match_labels(rows: pa.Table, segment: pa.Table) -> pa.ChunkedArray:
+    """Return the label of each row; `missing` where the segment has none."""
     name = segment.column_names[-1]
     keys = segment.column_names[:-1]
-    order = kept.append_column("_order", pa.array(np.arange(kept.num_rows)))
-    joined = order.join(segment, keys=keys, join_type="left outer").sort_by("_order")
+    ordered = rows.append_column("_order", pa.array(np.arange(rows.num_rows)))  # a join loses the order
+    joined = ordered.join(segment, keys=keys, join_type="left outer").sort_by("_order")
     return pc.fill_null(joined[name], f"{name} = missing")
 
 
 def _by_column(model: str, labels: pa.ChunkedArray, rows: EvaluatedRows) -> pa.Table:
-    """A table with one row per label, sorted."""
+    """Return a table with one row per label, sorted."""
     codes = labels.combine_chunks().dictionary_encode()
     names = codes.dictionary.to_pylist()
     order = np.argsort(np.array(names, dtype=object)) if names else np.zeros(0, np.int64)
     ranks: Integers = np.empty(len(names), np.int64)
     ranks[order] = np.arange(len(names))
     parts = Partition(ranks[codes.indices.to_numpy(zero_copy_only=False)], len(names))
-    return _table(model, [names[place] for place in order], parts, rows)
+    return _table(model, [names[index] for index in order], parts, rows)
 
 
 def _table(model: str, labels: Sequence[str], parts: Partition, rows: EvaluatedRows) -> pa.Table:
-    found = metrics_by_part(rows, parts)
+    metrics_of_parts = metrics_by_part(rows, parts)
     sizes = parts.sizes().astype(np.int64).tolist()
     return pa.Table.from_pylist(
         [
             {"model": model, "label": label, "rows": size, **metrics}
-            for label, size, metrics in zip(labels, sizes, found, strict=True)
+            for label, size, metrics in zip(labels, sizes, metrics_of_parts, strict=True)
         ],
         SCHEMA,
     )

@@ -1,4 +1,4 @@
-"""Forecasts beside their actuals as numpy, with the scales that the history gives."""
+"""Forecasts and their actuals as numpy, with the scales that the history gives."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import pyarrow as pa
 
 from models.arrays import floats, quantile_columns
 from quantis.panel import DS, ID, Y, series_slices, times_of
-from quantis.types.arrays import Floats, Integers
+from quantis.types.arrays import Floats, Integers, Mask
 
 CUTOFF = "cutoff"
 
 
 @dataclass(frozen=True)
 class EvaluatedRows:
-    """Forecasts beside their actuals, all [rows]; `group` numbers the (series, cutoff) pairs.
+    """Forecasts and their actuals, all [rows]; `group` numbers the (series, cutoff) pairs.
 
     The scales are those of the seasonal naive on the history before the cutoff: mean absolute and
     mean squared seasonal difference. NaN marks a group without a scale. `step` counts from 1 within
@@ -38,49 +38,54 @@ class EvaluatedRows:
 
     @classmethod
     def from_tables(cls, forecasts: pa.Table, history: pa.Table, season_length: int) -> EvaluatedRows:
-        """The rows of `forecasts` that have an actual; see `models.evaluation.metrics.evaluate`."""
-        y, mean = floats(forecasts[Y]), floats(forecasts["mean"])
+        """Return the rows of `forecasts` that have an actual; see `models.evaluation.metrics.evaluate`."""
+        mean = floats(forecasts["mean"])
         quantiles = {float(name[1:]): floats(forecasts[name]) for name in quantile_columns(forecasts)}
-        group, step, absolute, squared = _groups(forecasts, history, season_length)
-        kept = np.flatnonzero(np.isfinite(y))
-        some = {quantile: values[kept] for quantile, values in quantiles.items()}
-        return cls(
-            y[kept], mean[kept], some.get(0.5, mean[kept]), some, group[kept], absolute[kept], squared[kept],
-            step[kept], kept,
-        )  # fmt: skip
+        group, step, absolute_scale, squared_scale = _groups(forecasts, history, season_length)
+        every_row = cls(
+            y=floats(forecasts[Y]),
+            mean=mean,
+            median=quantiles.get(0.5, mean),
+            quantiles=quantiles,
+            group=group,
+            absolute_scale=absolute_scale,
+            squared_scale=squared_scale,
+            step=step,
+            table_row=np.arange(forecasts.num_rows),
+        )
+        return every_row.select(np.isfinite(every_row.y))
 
-    def select(self, mask: npt.NDArray[np.bool_]) -> EvaluatedRows:
+    def select(self, mask: Mask) -> EvaluatedRows:
         """Return the rows where `mask` [rows] is true."""
-        return self._take(np.flatnonzero(mask))
-
-    def _take(self, index: Integers) -> EvaluatedRows:
         return EvaluatedRows(
-            y=self.y[index],
-            mean=self.mean[index],
-            median=self.median[index],
-            quantiles={level: values[index] for level, values in self.quantiles.items()},
-            group=self.group[index],
-            absolute_scale=self.absolute_scale[index],
-            squared_scale=self.squared_scale[index],
-            step=self.step[index],
-            table_row=self.table_row[index],
+            y=self.y[mask],
+            mean=self.mean[mask],
+            median=self.median[mask],
+            quantiles={level: values[mask] for level, values in self.quantiles.items()},
+            group=self.group[mask],
+            absolute_scale=self.absolute_scale[mask],
+            squared_scale=self.squared_scale[mask],
+            step=self.step[mask],
+            table_row=self.table_row[mask],
         )
 
     def quantile(self, level: float) -> Floats:
-        """The forecast of this quantile; NaN when it was not asked for."""
-        found = (values for known, values in self.quantiles.items() if abs(known - level) < 1e-9)
-        return next(found, np.full(len(self.y), np.nan))
+        """Return the forecast of this quantile, NaN where there is none. Shape [rows]."""
+        for forecast_level, values in self.quantiles.items():
+            if abs(forecast_level - level) < 1e-9:
+                return values
+        return np.full(len(self.y), np.nan)
 
 
 def weighted_mean(weighted: Sequence[tuple[float, EvaluatedRows]]) -> EvaluatedRows:
-    """The weighted mean of forecasts for the same rows; the weights need not sum to 1."""
+    """Return the weighted mean of forecasts for the same rows; the weights need not sum to 1."""
     weights, all_rows = [weight for weight, _ in weighted], [rows for _, rows in weighted]
     first = all_rows[0]
     if len(weighted) == 1:
         return first
 
     def mean(values: Iterable[Floats]) -> Floats:
-        total = sum(weight * one for weight, one in zip(weights, values, strict=True))
+        total = sum(weight * array for weight, array in zip(weights, values, strict=True))
         return np.asarray(total / sum(weights), np.float64)
 
     return replace(
@@ -94,20 +99,20 @@ def weighted_mean(weighted: Sequence[tuple[float, EvaluatedRows]]) -> EvaluatedR
 def _groups(
     forecasts: pa.Table, history: pa.Table, season_length: int
 ) -> tuple[Integers, Integers, Floats, Floats]:
-    """For each row its group, its step within the group and the group's two scales. Shapes [rows]."""
-    past, past_times = floats(history[Y]), times_of(history[DS])
-    past_rows = dict(series_slices(history[ID]))
+    """Return each row's group, its step within the group, and the group's two scales. Shapes [rows]."""
+    y, times = floats(history[Y]), times_of(history[DS])
+    history_rows = dict(series_slices(history[ID]))
     cutoffs = times_of(forecasts[CUTOFF]) if CUTOFF in forecasts.column_names else None
     group, step = np.zeros((2, forecasts.num_rows), np.int64)
     scales = np.full((2, forecasts.num_rows), np.nan)
     for number, (unique_id, rows) in enumerate(_runs(forecasts, cutoffs)):
         group[rows] = number
         step[rows] = np.arange(1, rows.stop - rows.start + 1)
-        known = past_rows.get(unique_id, slice(0, 0))
-        end = known.stop
-        if cutoffs is not None:
-            end = known.start + np.searchsorted(past_times[known], cutoffs[rows.start], side="right")
-        scales[:, rows] = np.array(_scale(past[known.start : end], season_length))[:, None]
+        series = history_rows.get(unique_id, slice(0, 0))
+        end = series.stop
+        if cutoffs is not None:  # values after the cutoff would leak into the scale
+            end = series.start + np.searchsorted(times[series], cutoffs[rows.start], side="right")
+        scales[:, rows] = np.array(_scale(y[series.start : end], season_length))[:, None]
     return group, step, scales[0], scales[1]
 
 
@@ -124,6 +129,7 @@ def _runs(forecasts: pa.Table, cutoffs: npt.NDArray[np.datetime64] | None) -> li
 
 
 def _scale(y: Floats, season_length: int) -> tuple[float, float]:
+    """Return the mean absolute and mean squared seasonal difference; NaN where all are zero or missing."""
     differences = y[season_length:] - y[:-season_length]
     differences = differences[np.isfinite(differences)]
     if not len(differences) or not np.any(differences):

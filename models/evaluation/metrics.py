@@ -1,7 +1,7 @@
-"""How good forecasts were: each metric is one statistic per row and one aggregation over rows.
+"""Forecast accuracy: each metric is one statistic per row and one aggregation over rows.
 
 The point forecast of absolute errors is the median, where there is one, of squared errors and bias
-the mean: each is judged by the loss that it minimises. Rows without an actual are left out.
+the mean: each is scored by the loss that it minimises. Rows without an actual are left out.
 An aggregation gives one figure per part, so that a metric by series, step, window or segment is the
 same metric; a part whose figure is not defined has NaN.
 """
@@ -20,21 +20,22 @@ from quantis.types.arrays import Floats, Integers
 
 @dataclass(frozen=True)
 class Partition:
-    """Which part each row belongs to: `codes` [rows], from 0 to `count` - 1."""
+    """Partition of the rows into parts: `codes` [rows], from 0 to `count` - 1."""
 
     codes: Integers
     count: int
 
     @classmethod
     def single(cls, rows: EvaluatedRows) -> Partition:
-        """One part of all rows."""
+        """Return the partition with all rows in one part."""
         return cls(np.zeros(len(rows.y), np.int64), 1)
 
     def total(self, values: Floats) -> Floats:
-        """The sum of each part. Shape [parts]."""
+        """Return the sum of each part. Shape [parts]."""
         return np.bincount(self.codes, weights=values, minlength=self.count).astype(np.float64)
 
     def sizes(self) -> Floats:
+        """Return the number of rows of each part. Shape [parts]."""
         return np.bincount(self.codes, minlength=self.count).astype(np.float64)
 
 
@@ -55,28 +56,28 @@ def squared_scaled_error(rows: EvaluatedRows) -> Floats:
 
 
 def symmetric_error(rows: EvaluatedRows) -> Floats:
-    """In percent, with 0 where both are zero (Makridakis et al., M4)."""
+    """Return the symmetric error in percent, with 0 where both are zero (Makridakis et al., M4)."""
     size = np.abs(rows.y) + np.abs(rows.median)
     return 200 * absolute_error(rows) / np.where(size == 0, 1.0, size)
 
 
 def signed_error(rows: EvaluatedRows) -> Floats:
-    """Positive where the forecast is too high."""
+    """Return the error of the mean, positive where the forecast is too high."""
     return rows.mean - rows.y
 
 
 def pinball_loss(rows: EvaluatedRows) -> Floats:
-    """Averaged over the quantiles."""
+    """Return the pinball loss averaged over the quantiles."""
     return _over_quantiles(rows, dict.fromkeys(rows.quantiles, 1.0))
 
 
 def quantile_loss(rows: EvaluatedRows) -> Floats:
-    """Twice the pinball loss, averaged over the quantiles."""
+    """Return twice the pinball loss, averaged over the quantiles."""
     return 2 * pinball_loss(rows)
 
 
 def ranked_probability_score(rows: EvaluatedRows) -> Floats:
-    """Twice the pinball loss integrated over all levels, each quantile standing for those nearest to it.
+    """Return twice the pinball loss integrated over all levels, each quantile standing for the nearest ones.
 
     The continuous ranked probability score of the quantile function that this draws (Gneiting and
     Raftery, 2007), in the unit of y.
@@ -86,8 +87,8 @@ def ranked_probability_score(rows: EvaluatedRows) -> Floats:
     return 2 * len(levels) * _over_quantiles(rows, dict(zip(levels.tolist(), np.diff(edges), strict=False)))
 
 
-def inside(level: float) -> Statistic:
-    """1 where the actual lies in the central interval of `level` percent."""
+def interval_coverage(level: float) -> Statistic:
+    """Return the statistic that is 1 where the actual lies in the central interval of `level` percent."""
 
     def statistic(rows: EvaluatedRows) -> Floats:
         low, high = _interval(rows, level)
@@ -98,7 +99,7 @@ def inside(level: float) -> Statistic:
 
 
 def scaled_interval_score(level: float) -> Statistic:
-    """Width and misses of the central interval of `level` percent, scaled (Makridakis et al., M4)."""
+    """Return the statistic of width and misses of the `level` percent interval, scaled (Makridakis et al., M4)."""
 
     def statistic(rows: EvaluatedRows) -> Floats:
         low, high = _interval(rows, level)
@@ -113,12 +114,12 @@ def mean_over_rows(values: Floats, rows: EvaluatedRows, parts: Partition) -> Flo
 
 
 def per_volume(values: Floats, rows: EvaluatedRows, parts: Partition) -> Floats:
-    """Sum over sum of absolute actuals; not defined where these are all zero."""
+    """Return the sum over the sum of absolute actuals; NaN where these are all zero."""
     return _ratio(parts.total(values), parts.total(np.abs(rows.y)))
 
 
 def mean_over_series(values: Floats, rows: EvaluatedRows, parts: Partition) -> Floats:
-    """The mean of each (series, cutoff) within a part, then the mean of these; those without a scale are left out."""
+    """Return the mean over each part's (series, cutoff) pairs of their means; pairs without a scale are left out."""
     return _mean_of_pairs(values, rows, parts, lambda means: means)
 
 
@@ -132,7 +133,7 @@ class Metric:
     aggregation: Aggregation
 
     def __call__(self, rows: EvaluatedRows, parts: Partition | None = None) -> Floats:
-        """The figure of each part, NaN where it is not defined. Shape [parts], 1 without `parts`."""
+        """Return the metric of each part, NaN where it is not defined. Shape [parts], 1 without `parts`."""
         return self.aggregation(self.statistic(rows), rows, parts or Partition.single(rows))
 
 
@@ -146,14 +147,14 @@ METRICS = {
     "pinball": Metric(pinball_loss, mean_over_rows),
     "crps": Metric(ranked_probability_score, mean_over_rows),
     "msis": Metric(scaled_interval_score(95), mean_over_series),
-    "coverage_80": Metric(inside(80), mean_over_rows),
-    "coverage_95": Metric(inside(95), mean_over_rows),
+    "coverage_80": Metric(interval_coverage(80), mean_over_rows),
+    "coverage_95": Metric(interval_coverage(95), mean_over_rows),
 }
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Each metric, None where it is not defined, and how many (series, cutoff) pairs had no scale."""
+    """Metrics of forecasts, None where not defined; `unscaled` counts the (series, cutoff) pairs without a scale."""
 
     metrics: dict[str, float | None]
     rows: int
@@ -161,7 +162,7 @@ class Evaluation:
 
 
 def evaluate(forecasts: pa.Table, history: pa.Table, season_length: int) -> Evaluation:
-    """Every metric of `forecasts` (unique_id, ds, y, mean, q..., and cutoff if there were several).
+    """Return every metric of `forecasts` (unique_id, ds, y, mean, q..., and cutoff if there were several).
 
     `history` (unique_id, ds, y, sorted, on the grid) gives the scales; where there are cutoffs only
     what lies up to each is used. Rows of one (series, cutoff) pair must follow each other.
@@ -175,16 +176,16 @@ def evaluate(forecasts: pa.Table, history: pa.Table, season_length: int) -> Eval
 
 
 def metrics_by_part(rows: EvaluatedRows, parts: Partition) -> list[dict[str, float | None]]:
-    """Every metric of each part."""
-    found = {name: metric(rows, parts).tolist() for name, metric in METRICS.items()}
+    """Return every metric of each part."""
+    by_metric = {name: metric(rows, parts).tolist() for name, metric in METRICS.items()}
     return [
-        {name: values[part] if np.isfinite(values[part]) else None for name, values in found.items()}
+        {name: values[part] if np.isfinite(values[part]) else None for name, values in by_metric.items()}
         for part in range(parts.count)
     ]
 
 
 def pair_errors(rows: EvaluatedRows) -> tuple[Integers, Floats]:
-    """The mean scaled error of each (series, cutoff) pair, and the first of its rows in the table.
+    """Return the first table row of each (series, cutoff) pair, and the pair's mean scaled error.
 
     NaN for a pair without a scale. Shapes [pairs].
     """
@@ -194,19 +195,20 @@ def pair_errors(rows: EvaluatedRows) -> tuple[Integers, Floats]:
 
 
 def _mean_of_pairs(
-    values: Floats, rows: EvaluatedRows, parts: Partition, then: Callable[[Floats], Floats]
+    values: Floats, rows: EvaluatedRows, parts: Partition, transform: Callable[[Floats], Floats]
 ) -> Floats:
-    within = parts.codes * (rows.group.max(initial=0) + 1) + rows.group
-    _, first, codes = np.unique(within, return_index=True, return_inverse=True)
+    # One code per (part, pair), since a part may hold some of a pair's rows.
+    pair_codes = parts.codes * (rows.group.max(initial=0) + 1) + rows.group
+    _, first, codes = np.unique(pair_codes, return_index=True, return_inverse=True)
     pairs = Partition(codes, len(first))
     means = _ratio(pairs.total(values), pairs.sizes())
-    sound = np.isfinite(means)
-    of_part = Partition(parts.codes[first][sound], parts.count)
-    return _ratio(of_part.total(then(means[sound])), of_part.sizes())
+    finite = np.isfinite(means)
+    part_of_pair = Partition(parts.codes[first][finite], parts.count)
+    return _ratio(part_of_pair.total(transform(means[finite])), part_of_pair.sizes())
 
 
 def _over_quantiles(rows: EvaluatedRows, weights: dict[float, float]) -> Floats:
-    """The pinball losses, weighted, over the number of quantiles. NaN without any."""
+    """Return the weighted pinball losses over the number of quantiles. NaN without any."""
     if not weights:
         return np.full(len(rows.y), np.nan)
     losses = [_pinball(rows.y, rows.quantiles[level], level) * weight for level, weight in weights.items()]
@@ -225,6 +227,6 @@ def _interval(rows: EvaluatedRows, level: float) -> Sequence[Floats]:
 
 
 def _ratio(values: Floats, sizes: Floats) -> Floats:
-    """NaN where there is nothing to divide by."""
-    found: Floats = np.divide(values, sizes, out=np.full(len(values), np.nan), where=sizes > 0)
-    return found
+    """Return values / sizes, NaN where a size is zero."""
+    ratio: Floats = np.divide(values, sizes, out=np.full(len(values), np.nan), where=sizes > 0)
+    return ratio

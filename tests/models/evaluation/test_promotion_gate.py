@@ -50,7 +50,7 @@ def test_when_families_are_ranked_then_skill_is_against_the_best_naive_and_failu
     assert [row.rank for row in rows] == [1, 2, 3, 4]
     assert [row.skill for row in rows] == pytest.approx([0.5, 0.0, -0.25, None])
     assert [row.chosen for row in rows] == [True, False, False, False]
-    assert [row.verdict for row in rows] == ["better", "the floor", "no better", "failed"]
+    assert [row.verdict for row in rows] == ["better", "the baseline", "no better", "failed"]
     assert rows[-1].failed == "ran out of memory"
     assert rows[0].p_value is not None
     assert rows[0].p_value < 0.05
