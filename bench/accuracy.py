@@ -92,7 +92,7 @@ def _figures(trial: Trial, fit: Any, with_fallback: bool = False) -> dict[str, f
             return model.predict(snapshot)
         return forecast_table(fallback.forecast(model, snapshot, trial.task), trial.task.quantiles)
 
-    table = backtest(fit, trial.snapshot, trial.actuals, trial.tests, False, answer)
+    table = backtest(fit, trial.snapshot, trial.actuals, trial.tests, predict=answer)
     return _rounded(evaluate(table, trial.actuals, trial.task.season_lengths[0]).metrics)
 
 

@@ -51,7 +51,7 @@ def span(trial: Trial) -> dict[str, Any]:
 
 
 def _figures(trial: Trial, model: Forecaster) -> dict[str, float]:
-    table = backtest(lambda _: model, trial.snapshot, trial.actuals, trial.tests, False)
+    table = backtest(lambda _: model, trial.snapshot, trial.actuals, trial.tests)
     metrics = evaluate(table, trial.actuals, trial.task.season_lengths[0]).metrics
     return {name: round(float(metrics[name] or 0.0), 4) for name in ("coverage_80", "wql")}
 

@@ -165,8 +165,14 @@ def calibrate_and_blend(
         if candidate.family != BASELINE
     }
     measured = {candidate.name for candidate, result in results.items() if result.intervals_measured}
-    members = predictions if blend else ()
-    return blend_candidates(predictions, naive[0].predictions, setup.history, setup.task, members, measured)
+    return blend_candidates(
+        predictions,
+        naive[0].predictions,
+        setup.history,
+        setup.task,
+        blended=predictions if blend else (),
+        measured=measured,
+    )
 
 
 def split_into_blocks(
@@ -241,7 +247,12 @@ def evaluate_on_origins(
         return setup.hierarchy.reconcile(table, snapshot, setup.task) if setup.hierarchy else table
 
     predictions = backtest(
-        fit_and_remember, setup.snapshots, setup.history, setup.cutoffs, setup.refit, predict
+        fit_and_remember,
+        setup.snapshots,
+        setup.history,
+        setup.cutoffs,
+        refit=setup.refit,
+        predict=predict,
     )
     seconds, forecaster = time.perf_counter() - started, forecasters[0]
     return EvaluationResult(

@@ -1,4 +1,4 @@
-"""Rolling-origin backtests: forecasts from each cutoff, beside the actuals that followed."""
+"""Rolling-origin backtests: forecasts from each cutoff, joined with the actuals that followed."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from quantis.errors import InvalidInput
 from quantis.panel import DS, ID, Snapshot, SnapshotProvider, Y, timestamps
 
 Fit = Callable[[Snapshot], Forecaster]
-Answer = Callable[[Forecaster, Snapshot, np.datetime64], pa.Table]
-"""What a forecaster answers for a snapshot with this cutoff: the contract's table."""
+Predict = Callable[[Forecaster, Snapshot, np.datetime64], pa.Table]
+"""Returns the forecaster contract's table for a snapshot with this cutoff."""
 
 
-def predict_quantiles(forecaster: Forecaster, snapshot: Snapshot, cutoff: np.datetime64) -> pa.Table:
+def predict_with_model(forecaster: Forecaster, snapshot: Snapshot, cutoff: np.datetime64) -> pa.Table:
     return forecaster.predict(snapshot)
 
 
@@ -28,40 +28,41 @@ def backtest(
     snapshots: SnapshotProvider,
     actuals: pa.Table,
     cutoffs: Sequence[np.datetime64],
+    *,
     refit: bool = False,
-    answer: Answer = predict_quantiles,
+    predict: Predict = predict_with_model,
 ) -> pa.Table:
-    """Forecast from each cutoff and put the actuals beside it: unique_id, ds, cutoff, y, mean, q...
+    """Forecast from each cutoff and join the actuals: unique_id, ds, cutoff, y, mean, q...
 
     Fits on the first cutoff's snapshot, and again on each with `refit`. Series without any observed
-    value at a cutoff are left out there. Sorted by cutoff, then as the forecaster answers.
+    value at a cutoff are left out there. Sorted by cutoff, then as the forecaster's table.
     """
     if not len(cutoffs):
         raise InvalidInput("a backtest without cutoffs scores nothing; give at least one")
     forecaster: Forecaster | None = None
     windows = []
     for cutoff in sorted(cutoffs):
-        snapshot = _observed(snapshots(cutoff))
+        snapshot = _keep_observed(snapshots(cutoff))
         if forecaster is None or refit:
             forecaster = fit(snapshot)
-        windows.append(join_actuals(answer(forecaster, snapshot, cutoff), actuals, cutoff))
+        windows.append(join_actuals(predict(forecaster, snapshot, cutoff), actuals, cutoff))
     return pa.concat_tables(windows)
 
 
-def _observed(snapshot: Snapshot) -> Snapshot:
+def _keep_observed(snapshot: Snapshot) -> Snapshot:
     series = list(each_series(snapshot))
-    seen = [one.unique_id for one in series if one.observed]
-    return snapshot if len(seen) == len(series) else keep_series(snapshot, seen)
+    observed = [each.unique_id for each in series if each.observed]
+    return snapshot if len(observed) == len(series) else keep_series(snapshot, observed)
 
 
 def join_actuals(forecasts: pa.Table, actuals: pa.Table, cutoff: np.datetime64) -> pa.Table:
     """Add `cutoff` and `y` (null where nothing was observed) without changing the order."""
     order = pa.array(np.arange(forecasts.num_rows))
-    ends = pc.min_max(forecasts[DS])  # a join costs by all that it is given
-    ahead = pc.and_(pc.greater_equal(actuals[DS], ends["min"]), pc.less_equal(actuals[DS], ends["max"]))
+    ends = pc.min_max(forecasts[DS])  # the join is given the horizon alone, not the whole history
+    in_horizon = pc.and_(pc.greater_equal(actuals[DS], ends["min"]), pc.less_equal(actuals[DS], ends["max"]))
     joined = (
         forecasts.append_column("_order", order)
-        .join(actuals.select([ID, DS, Y]).filter(ahead), keys=[ID, DS], join_type="left outer")
+        .join(actuals.select([ID, DS, Y]).filter(in_horizon), keys=[ID, DS], join_type="left outer")
         .sort_by("_order")
     )
     columns = {ID: joined[ID], DS: joined[DS], CUTOFF: timestamps(np.full(joined.num_rows, cutoff))}

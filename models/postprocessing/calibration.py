@@ -1,9 +1,9 @@
-"""Intervals that cover: quantiles moved about the median until they held what the backtest brought.
+"""Calibrated intervals: quantiles scaled about the median until they cover the backtest's actuals.
 
-Split conformal prediction (Vovk et al., 2005; Romano et al., 2019), multiplicative: the backtest says how many
-times an interval's own width, on either side of the median, the actuals lay away, at each stretch of the horizon.
-One number moves all quantiles of a stretch: the few windows of a backtest share their accidents, so the tails, or
-the two sides apart, cannot be learned from them.
+Split conformal prediction (Vovk et al., 2005; Romano et al., 2019), multiplicative: a score is the distance of an
+actual from the median, in widths of the interval on that side, for each segment of the horizon. One factor scales
+all quantiles of a segment: the few windows of a backtest share their accidents, so neither the tails nor the two
+sides separately can be learned from them.
 """
 
 from __future__ import annotations
@@ -22,57 +22,67 @@ from quantis.panel import ID, Snapshot, Task, series_slices
 from quantis.types.arrays import Floats
 from quantis.types.base import Frozen
 
-_STRETCHES, _PAIRS_A_STRETCH = 4, 40
-_COVERED = 0.8  # the interval that is measured is the one nearest to this
-_WIDEST = 6.0
+_MAX_SEGMENTS, _PAIRS_PER_SEGMENT = 4, 40
+_COVERAGE = 0.8  # scores are taken from the interval nearest to this
+_MAX_FACTOR = 6.0
 
 
 class Calibration(Frozen):
-    """Per stretch of the horizon and quantile, the factor on its distance from the median."""
+    """Factors on the distance of quantiles from the median, per segment of the horizon."""
 
-    ends: tuple[int, ...] = Field(description="The last step of each stretch, the horizon's last.")
-    factors: dict[str, tuple[float, ...]] = Field(description="Per quantile column, one for each stretch.")
+    ends: tuple[int, ...] = Field(description="The last step of each segment, the horizon's last.")
+    factors: dict[str, tuple[float, ...]] = Field(description="Per quantile column, one for each segment.")
 
     @classmethod
     def fit(
-        cls, rows: EvaluatedRows, h: int, windows: int, prior: float, narrower: bool = True
+        cls, rows: EvaluatedRows, h: int, windows: int, prior: float, *, narrower: bool = True
     ) -> Self | None:
-        """What these forecasts of so many windows would have needed; None without quantiles beside the median,
-        or actuals. `prior` windows weigh as much as the belief that nothing needs to change. Intervals become
-        wider alone where they may not become `narrower`.
+        """Fit the factors that these forecasts needed; None without actuals or an interval.
+
+        Parameters
+        ----------
+        rows
+            Forecasts and actuals of a backtest.
+        h
+            The horizon.
+        windows
+            Windows of the backtest.
+        prior
+            Windows that the belief in unchanged intervals weighs as much as.
+        narrower
+            Whether intervals may become narrower, too.
         """
         low, high = central_interval(rows.quantiles)
         if low == high or not len(rows.y):
             return None
         pairs = len(np.unique(rows.group))
-        stretches = int(np.clip(pairs // _PAIRS_A_STRETCH, 1, min(_STRETCHES, h)))
-        ends = np.ceil(h * np.arange(1, stretches + 1) / stretches).astype(int)
-        stretch = np.searchsorted(ends, rows.step)
+        segments = int(np.clip(pairs // _PAIRS_PER_SEGMENT, 1, min(_MAX_SEGMENTS, h)))
+        ends = np.ceil(h * np.arange(1, segments + 1) / segments).astype(int)
+        segment = np.searchsorted(ends, rows.step)  # [rows]
         sides = (rows.quantile(level) if level != 0.5 else None for level in (low, high))
         scores = nonconformity_scores(rows.y, rows.median, *sides)
-        covered = nominal_coverage(low, high)
-        found = [
-            _factor(scores[stretch == part], covered, pairs, windows / (windows + prior))
-            for part in range(stretches)
+        coverage, trust = nominal_coverage(low, high), windows / (windows + prior)
+        by_segment = [
+            _factor(scores[segment == number], coverage, pairs, trust) for number in range(segments)
         ]
         if not narrower:
-            found = [max(1.0, factor) for factor in found]
-        factors = {quantile_column(level): tuple(found) for level in rows.quantiles if level != 0.5}
+            by_segment = [max(1.0, factor) for factor in by_segment]
+        factors = {quantile_column(level): tuple(by_segment) for level in rows.quantiles if level != 0.5}
         return cls(ends=tuple(ends.tolist()), factors=factors)
 
     def apply(self, forecasts: pa.Table) -> pa.Table:
-        """The forecasts with their quantiles moved; what was not negative does not become so."""
+        """Return the forecasts with scaled quantiles; one that was not negative does not become so."""
         columns = quantile_columns(forecasts)
-        middle = floats(forecasts["q0.5" if "q0.5" in columns else "mean"])
-        stretch = np.searchsorted(self.ends, np.minimum(_steps(forecasts), self.ends[-1]))
-        moved = []
+        median = floats(forecasts["q0.5" if "q0.5" in columns else "mean"])
+        segment = np.searchsorted(self.ends, np.minimum(_steps(forecasts), self.ends[-1]))
+        scaled = []
         for name in columns:
             values = floats(forecasts[name])
             if name in self.factors:
-                factor = np.array(self.factors[name])[stretch]
-                values = np.maximum(middle + factor * (values - middle), np.minimum(values, 0.0))
-            moved.append(values)
-        for name, sorted_values in zip(columns, np.sort(np.column_stack(moved), axis=1).T, strict=True):
+                factor = np.array(self.factors[name])[segment]
+                values = np.maximum(median + factor * (values - median), np.minimum(values, 0.0))
+            scaled.append(values)
+        for name, sorted_values in zip(columns, np.sort(np.column_stack(scaled), axis=1).T, strict=True):
             forecasts = forecasts.set_column(
                 forecasts.column_names.index(name), name, pa.array(sorted_values)
             )
@@ -80,7 +90,7 @@ class Calibration(Frozen):
 
 
 class Calibrated:
-    """A forecaster whose quantiles are moved until they cover; in all else it is the one inside."""
+    """A forecaster with calibrated quantiles; in all else it is `base`."""
 
     def __init__(self, base: Forecaster, calibration: Calibration) -> None:
         self.base = base
@@ -106,12 +116,12 @@ class Calibrated:
         return self.calibration.apply(self.base.predict(snapshot))
 
     def parts(self) -> Parts:
-        """Those of the one inside; a bundle keeps the calibration beside them."""
+        """Return the parts of `base`; a bundle stores the calibration separately."""
         return self.base.parts()
 
 
 def with_calibration(forecaster: Forecaster, calibration: Calibration | None) -> Forecaster:
-    """The forecaster with intervals that cover; as it is without a calibration."""
+    """Return the forecaster with calibrated intervals; itself without a calibration."""
     if calibration is None:
         return forecaster
     return cast(
@@ -120,13 +130,13 @@ def with_calibration(forecaster: Forecaster, calibration: Calibration | None) ->
 
 
 def without_calibration(forecaster: Forecaster) -> Forecaster:
-    """The forecaster itself, without its calibration."""
+    """Return the forecaster without its calibration."""
     return forecaster.base if isinstance(forecaster, Calibrated) else forecaster
 
 
 def central_interval(levels: Collection[float]) -> tuple[float, float]:
-    """The two sides of the interval nearest to 80 %; the median where a side has no quantile."""
-    outer = (1 - _COVERED) / 2
+    """Return the two levels of the interval nearest to 80 %; 0.5 where a side has no quantile."""
+    outer = (1 - _COVERAGE) / 2
     low = min((level for level in levels if level < 0.5), key=lambda level: abs(level - outer), default=0.5)
     high = min(
         (level for level in levels if level > 0.5), key=lambda level: abs(1 - level - outer), default=0.5
@@ -135,38 +145,39 @@ def central_interval(levels: Collection[float]) -> tuple[float, float]:
 
 
 def nominal_coverage(low: float, high: float) -> float:
-    """The share of actuals that `central_interval`'s interval should hold; a side without a quantile has no end."""
+    """Return the share of actuals that the interval should hold; a side without a quantile has no end."""
     return (high if high > 0.5 else 1.0) - (low if low < 0.5 else 0.0)
 
 
 def nonconformity_scores(y: Floats, median: Floats, low: Floats | None, high: Floats | None) -> Floats:
-    """How many times the interval's distance from the median, on its side, each actual lies away. Shape [rows].
+    """Return each actual's distance from the median, in widths of the interval on its side. Shape [rows].
 
-    Nothing lies outside of a side that has no quantile. NaN where a side has no width: scaling it would not help.
+    Zero on a side that has no quantile. NaN where a side has no width, since no factor would help there.
     """
-    apart = y - median
+    error = y - median
     scores = np.zeros(len(y))
-    for side, quantile in ((apart < 0, low), (apart > 0, high)):
+    for side, quantile in ((error < 0, low), (error > 0, high)):
         if quantile is not None:
-            distance = np.abs(quantile - median)
-            wide = distance > 1e-9 * np.maximum(np.abs(median), 1e-9)
-            scores[side & wide] = np.abs(apart[side & wide]) / distance[side & wide]
+            width = np.abs(quantile - median)
+            wide = width > 1e-9 * np.maximum(np.abs(median), 1e-9)
+            scores[side & wide] = np.abs(error[side & wide]) / width[side & wide]
             scores[side & ~wide] = np.nan
     return scores
 
 
-def _factor(scores: Floats, covered: float, pairs: int, trust: float) -> float:
-    """The scale under which the interval had held its share of the actuals; of that, in its logarithm, `trust`."""
+def _factor(scores: Floats, coverage: float, pairs: int, trust: float) -> float:
+    """Return the factor under which the interval would have covered, shrunk in its logarithm by `trust`."""
     scores = scores[np.isfinite(scores)]
     if not len(scores):
         return 1.0
-    found = float(np.quantile(scores, min(1.0, covered * (1 + 1 / pairs))))
-    found = float(np.clip(found, 1 / _WIDEST, _WIDEST))
-    return float(found**trust)
+    # The finite-sample correction of split conformal prediction.
+    factor = float(np.quantile(scores, min(1.0, coverage * (1 + 1 / pairs))))
+    factor = float(np.clip(factor, 1 / _MAX_FACTOR, _MAX_FACTOR))
+    return float(factor**trust)
 
 
 def _steps(forecasts: pa.Table) -> np.ndarray:
-    """Each row's step within its series, from 1. Shape [rows]."""
+    """Return each row's step within its series, from 1. Shape [rows]."""
     steps = np.ones(forecasts.num_rows, np.int64)
     for _, rows in series_slices(forecasts[ID]):
         steps[rows] = np.arange(1, rows.stop - rows.start + 1)

@@ -1,8 +1,8 @@
-"""From judged members to a blend: weights, intervals that cover, and what both would have scored.
+"""Calibrated candidates and their blend: weights, interval factors, and the predictions both would have made.
 
-Everything that a score is made of was fitted on the other windows of the backtest, so that blending and
-calibration are judged as honestly as the members are. With a single window there are no others: its scores
-are then too good by what a few numbers can learn from one window.
+Every prediction that is scored comes from weights and factors fitted on the other windows of the backtest, so that
+blending and calibration are evaluated as honestly as the members are. With a single window there are no others: its
+scores are then too good by what a few numbers can learn from one window.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -20,20 +19,20 @@ from models.arrays import floats
 from models.evaluation.evaluated import CUTOFF, EvaluatedRows, weighted_mean
 from models.postprocessing.calibration import Calibration
 from quantis.panel import DS, ID, Task, times_of, timestamps
-from quantis.types.arrays import Floats
+from quantis.types.arrays import Floats, Times
 
 ENSEMBLE = "ensemble"
 _ROUNDS = 25
 _BAGS = 10
 _SEED = 7
-_LEAST = 0.03  # a member that counts for less is left out: it would cost more than it gives
+_MIN_WEIGHT = 0.03  # a member that counts for less is left out: it would cost more than it gives
 _PRIOR, _PRIOR_MEASURED = 2, 12
 """Windows that weigh as much as a model's own intervals, and as much as those that it has measured."""
 
 
 @dataclass(frozen=True)
 class BlendCandidate:
-    """What can be published: the weights of its members, its calibration, and its predictions as judged."""
+    """A model that can be published: its members' weights, its calibration, and its evaluated predictions."""
 
     weights: dict[str, float]
     calibration: Calibration | None
@@ -45,85 +44,156 @@ def blend_candidates(
     naive: pa.Table,
     history: pa.Table,
     task: Task,
+    *,
     blended: Collection[str] = (),
     measured: Collection[str] = (),
 ) -> dict[str, BlendCandidate]:
-    """Each member calibrated, and the blend of those `blended` under `ensemble` where it has two or more.
+    """Return each member calibrated, and their blend under `ensemble` where it has two members or more.
 
-    `members` and `naive` are predictions beside actuals (unique_id, ds, cutoff, y, mean, q...) of the same
-    series and windows. The `measured` have measured their intervals on values that they were not fitted on:
-    windows move these less, and make what consists of such alone no narrower.
+    Parameters
+    ----------
+    members
+        Predictions of each member with actuals (unique_id, ds, cutoff, y, mean, q...).
+    naive
+        The same of the seasonal naive, over the same series and windows.
+    history
+        The panel's history (unique_id, ds, y), for the scales.
+    task
+        The task of the members.
+    blended
+        Members that may enter the blend.
+    measured
+        Members that have measured their intervals on values outside their fit: windows move these less,
+        and make a candidate of such members alone no narrower.
     """
-    judge = _Judge.of(naive, history, task, measured)
-    judged = {name: _Evidence.of(table, history, task) for name, table in members.items()}
-    found = {name: judge.candidate({name: one}) for name, one in judged.items()}
-    same = {
-        name: one
-        for name, one in judged.items()
-        if name in blended and _same_rows(one.table, judge.naive.table)
+    evaluator = _Evaluator.from_tables(naive, history, task, measured)
+    evaluated = {name: _MemberPredictions.from_table(table, history, task) for name, table in members.items()}
+    candidates = {name: evaluator.evaluate({name: member}) for name, member in evaluated.items()}
+    comparable = {
+        name: member
+        for name, member in evaluated.items()
+        if name in blended and _same_rows(member.table, evaluator.naive.table)
     }
-    if len(same) > 1:
-        mixed = judge.candidate(same)
-        if len(mixed.weights) > 1:
-            found[ENSEMBLE] = mixed
-    return found
+    if len(comparable) > 1:
+        blend_of_all = evaluator.evaluate(comparable)
+        if len(blend_of_all.weights) > 1:
+            candidates[ENSEMBLE] = blend_of_all
+    return candidates
 
 
 @dataclass(frozen=True)
-class _Evidence:
-    """A member's predictions in one order, and those of its rows that have an actual."""
+class _MemberPredictions:
+    """A member's predictions, ordered by cutoff, series and time, and those of its rows that have an actual."""
 
     table: pa.Table
     rows: EvaluatedRows
-    cutoffs: npt.NDArray[np.datetime64]  # of each row
+    cutoffs: Times  # of `rows`, [rows]
 
     @classmethod
-    def of(cls, table: pa.Table, history: pa.Table, task: Task) -> Self:
+    def from_table(cls, table: pa.Table, history: pa.Table, task: Task) -> Self:
         ordered = table.sort_by([(CUTOFF, "ascending"), (ID, "ascending"), (DS, "ascending")])
         rows = EvaluatedRows.from_tables(ordered, history, task.season_lengths[0])
         return cls(ordered, rows, times_of(ordered[CUTOFF])[rows.table_row])
 
-    def at(self, cutoff: np.datetime64) -> pa.Table:
+    def window(self, cutoff: np.datetime64) -> pa.Table:
+        """Return the predictions from one cutoff."""
         return self.table.filter(pc.equal(self.table[CUTOFF], timestamps(np.array([cutoff]))[0]))
 
     def without(self, cutoff: np.datetime64 | None) -> EvaluatedRows:
-        """The rows of the other windows; all without a cutoff."""
+        """Return the rows of the other windows; all without a cutoff."""
         return self.rows if cutoff is None else self.rows.select(self.cutoffs != cutoff)
 
 
 @dataclass(frozen=True)
-class _Judge:
-    """What every candidate is held against."""
+class _Evaluator:
+    """Fits weights and calibration on all windows but one, and predicts that one, window by window."""
 
-    naive: _Evidence
-    windows: npt.NDArray[np.datetime64]
+    naive: _MemberPredictions
+    cutoffs: Times  # of the windows, [windows]
     task: Task
     measured: frozenset[str]
 
     @classmethod
-    def of(cls, naive: pa.Table, history: pa.Table, task: Task, measured: Collection[str]) -> Self:
-        reference = _Evidence.of(naive, history, task)
+    def from_tables(cls, naive: pa.Table, history: pa.Table, task: Task, measured: Collection[str]) -> Self:
+        reference = _MemberPredictions.from_table(naive, history, task)
         return cls(reference, np.unique(times_of(reference.table[CUTOFF])), task, frozenset(measured))
 
-    def candidate(self, members: Mapping[str, _Evidence]) -> BlendCandidate:
-        judged = []
-        for cutoff in self.windows:
-            weights, calibration = self._fitted(members, cutoff if len(self.windows) > 1 else None)
-            here = blend([(weight, members[name].at(cutoff)) for name, weight in weights.items()])
-            judged.append(here if calibration is None else calibration.apply(here))
-        return BlendCandidate(*self._fitted(members, None), pa.concat_tables(judged))
+    def evaluate(self, members: Mapping[str, _MemberPredictions]) -> BlendCandidate:
+        """Return the members' blend, fitted on all windows, with predictions fitted on the others of each."""
+        windows = []
+        for cutoff in self.cutoffs:
+            weights, calibration = self._fit(members, cutoff if len(self.cutoffs) > 1 else None)
+            window = blend([(weight, members[name].window(cutoff)) for name, weight in weights.items()])
+            windows.append(window if calibration is None else calibration.apply(window))
+        return BlendCandidate(*self._fit(members, None), pa.concat_tables(windows))
 
-    def _fitted(
-        self, members: Mapping[str, _Evidence], left_out: np.datetime64 | None
+    def _fit(
+        self, members: Mapping[str, _MemberPredictions], left_out: np.datetime64 | None
     ) -> tuple[dict[str, float], Calibration | None]:
-        """Weights and calibration from all windows but the one left out."""
-        rows = {name: one.without(left_out) for name, one in members.items()}
+        """Return weights and calibration from all windows but the one left out."""
+        rows = {name: member.without(left_out) for name, member in members.items()}
         weights = dict.fromkeys(rows, 1.0) if len(rows) == 1 else weigh(rows, self.naive.without(left_out))
-        windows = len(self.windows) - (left_out is not None)
-        prior = sum(w * (_PRIOR_MEASURED if name in self.measured else _PRIOR) for name, w in weights.items())
-        mixed = weighted_mean([(weight, rows[name]) for name, weight in weights.items()])
+        windows = len(self.cutoffs) - (left_out is not None)
+        priors = {name: _PRIOR_MEASURED if name in self.measured else _PRIOR for name in weights}
+        prior = sum(weight * priors[name] for name, weight in weights.items())
+        mean = weighted_mean([(weight, rows[name]) for name, weight in weights.items()])
         narrower = not self.measured.issuperset(weights)
-        return weights, Calibration.fit(mixed, self.task.h, windows, prior, narrower)
+        return weights, Calibration.fit(mean, self.task.h, windows, prior, narrower=narrower)
+
+
+def weigh(members: Mapping[str, EvaluatedRows], reference: EvaluatedRows) -> dict[str, float]:
+    """Return weights of at least 0.03 that sum to 1, by the errors of each member's medians on the same rows.
+
+    Greedy selection with replacement over bags of (series, window) pairs (Caruana et al., 2004, 2006). The
+    loss is the sum of scaled and of absolute error, each over that of `reference`, so that neither large
+    series nor jumpy ones decide alone.
+    """
+    names = sorted(members)
+    medians = np.stack([members[name].median for name in names])  # [members, rows]
+    row_weights = _row_weights(reference)
+    pairs, pair = np.unique(reference.group, return_inverse=True)
+    random = np.random.default_rng(_SEED)
+    total = np.zeros(len(names))
+    for _ in range(_BAGS):
+        # A bag draws pairs with replacement; a row counts as often as its pair was drawn.
+        counts = np.bincount(random.integers(len(pairs), size=len(pairs)), minlength=len(pairs))
+        total += _select_greedily(medians, reference.y, row_weights * counts[pair])
+    total /= total.sum()
+    total = np.where(total < _MIN_WEIGHT, 0.0, total)
+    total /= total.sum()
+    return {name: float(weight) for name, weight in zip(names, total, strict=True) if weight > 0}
+
+
+def _select_greedily(medians: Floats, y: Floats, row_weights: Floats) -> Floats:
+    """Return the number of times each member was selected. Shape [members]."""
+    selected, running_sum = np.zeros(len(medians)), np.zeros(len(y))
+    for count in range(1, _ROUNDS + 1):
+        # Loss of the mean of the `count` selected medians, for each member that could be the next one.
+        losses = np.abs(y - (running_sum + medians) / count) @ row_weights
+        best = int(np.argmin(losses))
+        selected[best] += 1
+        running_sum += medians[best]
+    return selected
+
+
+def _row_weights(reference: EvaluatedRows) -> Floats:
+    """Return the weight of each row's absolute error in the loss of `weigh`. Shape [rows]."""
+    scale = np.where(reference.absolute_scale > 0, reference.absolute_scale, np.inf)
+    scaled = 1 / np.nan_to_num(scale, nan=np.inf)
+    error = np.abs(reference.y - reference.median)
+    terms = [(scaled, float(scaled @ error)), (np.ones(len(error)), float(error.sum()))]
+    return sum((term / total for term, total in terms if total > 0), np.full(len(error), 1e-12))
+
+
+def blend(tables: Sequence[tuple[float, pa.Table]]) -> pa.Table:
+    """Return the weighted mean of every forecast column of tables with the same keys in the same order."""
+    total = sum(weight for weight, _ in tables)
+    mean = tables[0][1]
+    for name in mean.column_names:
+        if name == "mean" or name.startswith("q"):
+            values = sum(weight * floats(table[name]) for weight, table in tables) / total
+            mean = mean.set_column(mean.column_names.index(name), name, pa.array(values))
+    return mean
 
 
 def _same_rows(table: pa.Table, reference: pa.Table) -> bool:
@@ -131,56 +201,3 @@ def _same_rows(table: pa.Table, reference: pa.Table) -> bool:
     return bool(
         table.column_names == reference.column_names and table.select(keys).equals(reference.select(keys))
     )
-
-
-def weigh(members: Mapping[str, EvaluatedRows], reference: EvaluatedRows) -> dict[str, float]:
-    """Weights of at least 0.03 that sum to 1, by what each member's medians did on the same rows.
-
-    Greedy selection with replacement over bags of (series, window) pairs (Caruana et al., 2004, 2006). The
-    loss is the sum of scaled and of absolute error, each over that of `reference`, so neither large
-    series nor jumpy ones decide alone.
-    """
-    names = sorted(members)
-    medians = np.stack([members[name].median for name in names])
-    weight = _row_weights(reference)
-    pairs, pair = np.unique(reference.group, return_inverse=True)
-    draw = np.random.default_rng(_SEED)
-    total = np.zeros(len(names))
-    for _ in range(_BAGS):
-        drawn = np.bincount(draw.integers(len(pairs), size=len(pairs)), minlength=len(pairs))
-        total += _greedy(medians, reference.y, weight * drawn[pair])
-    total /= total.sum()
-    total = np.where(total < _LEAST, 0.0, total)
-    total /= total.sum()
-    return {name: float(share) for name, share in zip(names, total, strict=True) if share > 0}
-
-
-def _greedy(medians: Floats, y: Floats, weight: Floats) -> Floats:
-    """How often each member was taken. Shape [members]."""
-    taken, held = np.zeros(len(medians)), np.zeros(len(y))
-    for round_ in range(1, _ROUNDS + 1):
-        losses = np.abs(y - (held + medians) / round_) @ weight
-        best = int(np.argmin(losses))
-        taken[best] += 1
-        held += medians[best]
-    return taken
-
-
-def _row_weights(reference: EvaluatedRows) -> Floats:
-    scale = np.where(reference.absolute_scale > 0, reference.absolute_scale, np.inf)
-    scaled = 1 / np.nan_to_num(scale, nan=np.inf)
-    error = np.abs(reference.y - reference.median)
-    parts = [(scaled, float(scaled @ error)), (np.ones(len(error)), float(error.sum()))]
-    return sum((each / size for each, size in parts if size > 0), np.full(len(error), 1e-12))
-
-
-def blend(tables: Sequence[tuple[float, pa.Table]]) -> pa.Table:
-    """The weighted mean of every number of tables with the same keys in the same order."""
-    total = sum(weight for weight, _ in tables)
-    first = tables[0][1]
-    mixed = first
-    for name in first.column_names:
-        if name == "mean" or name.startswith("q"):
-            values = sum(weight * floats(table[name]) for weight, table in tables) / total
-            mixed = mixed.set_column(mixed.column_names.index(name), name, pa.array(values))
-    return mixed

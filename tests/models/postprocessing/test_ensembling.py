@@ -140,7 +140,7 @@ def test_when_members_have_measured_their_intervals_then_the_backtest_makes_none
     members = {name: judged(4, 20.0, seed=s, sign=sign) for name, s, sign in (("a", 2, 1), ("b", 3, -1))}
 
     def narrowed(measured: set[str]) -> dict[str, bool]:
-        found = blend_candidates(members, members["a"], history, TASK, members, measured)
+        found = blend_candidates(members, members["a"], history, TASK, blended=members, measured=measured)
         return {
             name: min(min(factors) for factors in _fitted(weighted.calibration).factors.values()) < 1
             for name, weighted in found.items()
@@ -188,7 +188,7 @@ def test_when_calibrated_then_quantiles_do_not_cross_and_nothing_becomes_negativ
 def test_when_the_actuals_of_a_window_change_then_what_is_judged_there_stays(world):
     history, judged = world
     members = {"high": judged(4, 1, seed=2), "low": judged(3, 2, seed=3, sign=-1)}
-    before = blend_candidates(members, members["high"], history, TASK, members)[ENSEMBLE]
+    before = blend_candidates(members, members["high"], history, TASK, blended=members)[ENSEMBLE]
     last = np.arange(WINDOWS * SERIES * H) >= (WINDOWS - 1) * SERIES * H
 
     def shifted(table: pa.Table) -> pa.Table:
@@ -196,7 +196,7 @@ def test_when_the_actuals_of_a_window_change_then_what_is_judged_there_stays(wor
         return table.set_column(table.column_names.index("y"), "y", pa.array(y))
 
     other = {name: shifted(table) for name, table in members.items()}
-    after = blend_candidates(other, other["high"], history, TASK, other)[ENSEMBLE]
+    after = blend_candidates(other, other["high"], history, TASK, blended=other)[ENSEMBLE]
     for name in ("mean", "q0.1", "q0.9"):
         same = floats(before.predictions[name]) == floats(after.predictions[name])
         assert same[last].all()
@@ -206,7 +206,7 @@ def test_when_the_actuals_of_a_window_change_then_what_is_judged_there_stays(wor
 def test_when_a_member_may_not_be_blended_then_it_is_calibrated_alone(world):
     history, judged = world
     members = {"own": judged(1, 1, seed=2), "other": judged(3, 2, seed=3, sign=-1)}
-    found = blend_candidates(members, members["other"], history, TASK, {"other"})
+    found = blend_candidates(members, members["other"], history, TASK, blended={"other"})
     assert set(found) == {"own", "other"}
     assert found["own"].calibration is not None
 

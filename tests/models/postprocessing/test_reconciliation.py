@@ -204,7 +204,7 @@ def test_when_tourism_is_reconciled_then_five_levels_add_up_and_the_series_are_n
     ).history
     judged = backtest(
         lambda s: SeasonalNaive.fit(s, task, 4), provider, history, [cutoff],
-        answer=lambda model, snapshot, _: levels.reconcile(model.predict(snapshot), snapshot, task),
+        predict=lambda model, snapshot, _: levels.reconcile(model.predict(snapshot), snapshot, task),
     )  # fmt: skip
     plain = backtest(lambda s: SeasonalNaive.fit(s, task, 4), provider, history, [cutoff])
     bottom = [pc.is_in(t["unique_id"], value_set=pa.array(levels.series)) for t in (judged, plain)]
