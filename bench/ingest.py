@@ -188,7 +188,8 @@ def main() -> None:
         quantis = figures(
             run_in_process("ingest", file, folder), run_in_process("reads", file, folder), series * HOURS
         )
-        peers, ratios = {}, {}
+        peers: dict[str, dict[str, float]] = {}
+        ratios: dict[str, float] = {}
         if installed("duckdb"):
             write, read = (
                 run_in_process("duckdb_ingest", file, folder),

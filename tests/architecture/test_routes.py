@@ -55,7 +55,7 @@ def misplaced(modules: Sequence[tuple[str, APIRouter]]) -> Iterator[str]:
     for name, router in modules:
         for route in router.routes:
             assert isinstance(route, APIRoute)
-            for method in sorted(route.methods):
+            for method in sorted(route.methods or ()):
                 expected = file_of(method, route.path)
                 if expected != name:
                     yield f"{method} {route.path} is in serve/api/{name}.py and belongs into {expected}"

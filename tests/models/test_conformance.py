@@ -84,10 +84,10 @@ class Nearsighted(Drift):
     def context_length(self):
         return 2000 if getattr(self, "honest", False) else 5
 
-    def _one(self, series):
+    def _forecast_one(self, series):
         self.honest = True
         try:
-            return super()._one(series)
+            return super()._forecast_one(series)
         finally:
             self.honest = False
 

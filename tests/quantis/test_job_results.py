@@ -119,7 +119,7 @@ def test_when_earlier_releases_stored_results_then_they_are_read_on() -> None:
 
 
 def test_when_a_loss_was_not_finite_then_the_result_is_read_with_null() -> None:
-    trial = {"params": {}, "wql": None, "loss": float("nan"), "state": "failed"}
+    trial: dict[str, Any] = {"params": {}, "wql": None, "loss": float("nan"), "state": "failed"}
     tune = job("tune", {"best": BEST, "trials": [trial, trial | {"loss": float("inf")}]})
     assert isinstance(tune.result, TuneResult)
     assert [one.loss for one in tune.result.trials] == [None, None]

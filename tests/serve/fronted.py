@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from cluster.local import haproxy
 from cluster.local.haproxy import HAProxyConfig
@@ -60,7 +60,7 @@ def heard(raw: socket.socket) -> bytes:
 
 @contextlib.contextmanager
 def opened(
-    app: FastAPI, settings: Settings, cert: Path | None = None, key: Path | None = None
+    app: ASGIApp, settings: Settings, cert: Path | None = None, key: Path | None = None
 ) -> Iterator[Open]:
     """The application on a server of its own, and the front before it."""
     settings.data_layout.prepare()

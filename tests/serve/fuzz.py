@@ -12,12 +12,12 @@ from typing import Any
 
 import schemathesis
 import uvicorn
-from fastapi import FastAPI
 from hypothesis import strategies as st
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import from_schema
 from schemathesis.engine.events import FatalError, NonFatalError, ScenarioFinished
 from schemathesis.engine.run import PhaseName
+from starlette.types import ASGIApp
 
 SERIES = "unique_id,ds,y\nlamps,2024-02-{day:02},{y}\nchairs,2024-02-{day:02},7\n"
 CSV = st.builds(SERIES.format, day=st.integers(1, 28), y=st.integers(0, 99)).map(str.encode)
@@ -86,7 +86,7 @@ class Report:
 
 
 @contextlib.contextmanager
-def served(app: FastAPI, **options: Any) -> Iterator[str]:
+def served(app: ASGIApp, **options: Any) -> Iterator[str]:
     """The address of a server of this application, on a port of its own."""
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off", **options))

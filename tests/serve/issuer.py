@@ -43,10 +43,10 @@ def application(issuer: str) -> FastAPI:
 
     @app.get("/keys")
     def public() -> dict[str, Any]:
-        kinds = {"RS256": RSAAlgorithm, "ES256": ECAlgorithm}
+        kinds: dict[str, type[RSAAlgorithm | ECAlgorithm]] = {"RS256": RSAAlgorithm, "ES256": ECAlgorithm}
         found = []
         for kid, (algorithm, key) in keys.items():
-            jwk = json.loads(kinds[algorithm].to_jwk(key.public_key()))
+            jwk = kinds[algorithm].to_jwk(key.public_key(), as_dict=True)
             found.append({**jwk, "kid": kid, "use": "sig", "alg": algorithm})
         return {"keys": found}
 

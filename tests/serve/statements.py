@@ -6,6 +6,8 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
 
 from sqlalchemy import Engine, event
 
@@ -59,10 +61,10 @@ def not_allowed(found: dict[str, str]) -> dict[str, str]:
 
 def _asker() -> str:
     """`module.function` of the repository that the statement comes from; empty for a test's own."""
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame:
-        path = frame.f_code.co_filename
-        if "/cluster/repositories/" in path and "<" not in frame.f_code.co_name:
-            return f"{path.rpartition('/')[2].removesuffix('.py')}.{frame.f_code.co_name}"
-        frame = frame.f_back  # type: ignore[assignment]
+        path = Path(frame.f_code.co_filename)
+        if path.parent.name == "repositories" and "<" not in frame.f_code.co_name:
+            return f"{path.stem}.{frame.f_code.co_name}"
+        frame = frame.f_back
     return ""

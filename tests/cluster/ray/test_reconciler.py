@@ -337,7 +337,7 @@ def test_when_it_ticks_then_the_gauges_say_what_the_database_holds(jobs, server,
     jobs.request(TEAM, "ada", SPEC)
     reconciler.tick()
     text = instruments.render()[0].decode()
-    assert 'quantis_jobs{kind="train",state="PENDING"} 1.0' in text
+    assert 'quantis_jobs{kind="compact",state="PENDING"} 1.0' in text
     assert "quantis_outbox_pending 0.0" in text
     assert "quantis_reconciler_lease_held 1.0" in text
     assert module.log.name == "quantis.reconciler"

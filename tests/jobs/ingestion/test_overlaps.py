@@ -21,7 +21,7 @@ Row = tuple[str, int, float | None]
 
 def kept(folder: Path, name: str, rows: list[Row], static: dict[str, str] | None = None) -> CheckedFile:
     """A checked file with these rows (series, day, y), as a child keeps it."""
-    from quantis.sandbox.worker import _write
+    from quantis.sandbox.worker import _write_panel
 
     place = folder / name
     place.mkdir()
@@ -35,7 +35,7 @@ def kept(folder: Path, name: str, rows: list[Row], static: dict[str, str] | None
     target = pa.table({**keys, "y": pa.array([row[2] for row in rows], pa.float64())})
     regions = static or {row[0]: "north" for row in rows}
     fixed = pa.table({"unique_id": list(regions), "region": list(regions.values())})
-    _write(Panel(target=target, future=pa.table(keys).slice(0, 0), static=fixed), place)
+    _write_panel(Panel(target=target, future=pa.table(keys).slice(0, 0), static=fixed), place)
     report = CheckReport(file=name, outcome="accept", findings=[], series=1, rows=len(rows), freq="D")
     return CheckedFile(name, place, report, None)
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from fastapi import Depends
+from fastapi import Depends, FastAPI
 from fastapi.routing import iter_route_contexts
 
 from quantis.types.accounts import Role
@@ -63,16 +63,18 @@ def test_when_the_document_is_read_then_it_names_the_same_routes_but_two(world):
 
 
 def test_when_a_route_is_forgotten_then_the_checks_name_it_and_the_guard_serves_nobody(world, problem):
-    @world.app.get("/forgotten", dependencies=[Depends(authorise)])
+    app: FastAPI = world.app
+
+    @app.get("/forgotten", dependencies=[Depends(authorise)])
     def forgotten() -> dict[str, str]:
         return {"secret": "yes"}
 
-    @world.app.get("/open")
+    @app.get("/open")
     def unguarded() -> dict[str, str]:
         return {"secret": "yes"}
 
-    assert without_policy(world.app) == {("GET", "/forgotten"), ("GET", "/open")}
-    assert without_guard(world.app) == {NOTHING, "/open"}
+    assert without_policy(app) == {("GET", "/forgotten"), ("GET", "/open")}
+    assert without_guard(app) == {NOTHING, "/open"}
     problem(world.client("admin").get("/forgotten"), 404, "not_found")
 
 

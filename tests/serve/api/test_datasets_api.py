@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 from datetime import timedelta
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv as pacsv
@@ -251,7 +252,8 @@ def test_when_series_are_listed_then_pages_make_the_whole_in_order_of_id(client)
         "static": {"carrier": "UA"},
     }  # fmt: skip
     for limit in (1, 2, 5, 7):
-        found, cursor = [], ""
+        found: list[dict[str, Any]] = []
+        cursor: str | None = ""
         while cursor is not None:
             page = client.get(
                 "/v1/datasets/flights/series",

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from typing import Any
 
 import pytest
 
@@ -89,7 +90,8 @@ def test_when_jobs_are_listed_then_the_newest_is_first_and_pages_make_the_whole(
     ids = [submit(client, h=h).json()["id"] for h in range(1, 8)]
     whole = client.get("/v1/jobs").json()["items"]
     assert [one["id"] for one in whole] == ids[::-1]
-    found, cursor = [], ""
+    found: list[dict[str, Any]] = []
+    cursor: str | None = ""
     while cursor is not None:
         page = client.get("/v1/jobs", params={"limit": 3} | ({"cursor": cursor} if cursor else {})).json()
         found += page["items"]

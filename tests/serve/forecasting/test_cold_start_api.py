@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.serve.api.test_forecasts_api import HOURS, URL, ask, moment, told
+from tests.serve.api.test_forecasts_api import URL, ask, moment, told
+from tests.serve.api_under_test import HOURS
 
 
 def test_when_a_series_has_no_value_yet_then_it_begins_where_it_says_with_what_its_like_do(client):

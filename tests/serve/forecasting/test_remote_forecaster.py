@@ -8,7 +8,7 @@ import time
 import pytest
 
 from quantis.errors import QuantisError, RejectedPanel, TimedOut, all_errors
-from quantis.types.forecasts import ForecastRequest, ForecastResponse
+from quantis.types.forecasts import ForecastRequest, ForecastResponse, SeriesRequest
 from serve.forecasting.deployment import RemoteForecaster
 
 GOOD = "JFK/B6"
@@ -28,7 +28,7 @@ class Replica:
 
 
 def request_of(**more):
-    return ForecastRequest(series=[{"unique_id": GOOD}], **more)
+    return ForecastRequest(series=[SeriesRequest(unique_id=GOOD)], **more)
 
 
 def test_when_the_deadline_passes_then_it_is_504_and_the_waiting_ends():

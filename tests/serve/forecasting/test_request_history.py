@@ -119,8 +119,8 @@ def test_when_values_are_corrected_then_revisions_say_when_and_nothing_else_does
     assert {(one["group"], one["values"], one["first_ds"], one["last_ds"]) for one in found} == {
         ("target", 2, "2024-01-03T00:00:00Z", "2024-01-05T00:00:00Z")
     }
-    for moment, y in zip(moments, (5.0, 7.0), strict=True):
-        assert declared.get(f"/v1/datasets/sales/series/a?as_of={moment}").json()["y"][2] == y
+    for moment, value in zip(moments, (5.0, 7.0), strict=True):
+        assert declared.get(f"/v1/datasets/sales/series/a?as_of={moment}").json()["y"][2] == value
     assert declared.get("/v1/datasets/sales/revisions?series=b").json()["items"] == []
 
 

@@ -84,7 +84,8 @@ def test_when_a_model_was_never_asked_for_then_an_outage_says_so(lasting, proble
 
 
 def test_when_looking_fails_then_the_last_value_holds_for_its_time_and_answers_that_are_errors_go_through():
-    known, found = StaleCache(60.0), iter([1, Unavailable("gone"), 2, RuntimeError("odd"), KeyError("x")])
+    known = StaleCache[int](60.0)
+    found = iter([1, Unavailable("gone"), 2, RuntimeError("odd"), KeyError("x")])
 
     def look():
         value = next(found)
@@ -94,11 +95,11 @@ def test_when_looking_fails_then_the_last_value_holds_for_its_time_and_answers_t
 
     assert [known.get("a", look) for _ in range(4)] == [1, 1, 2, 2]
     with pytest.raises(KeyError):
-        StaleCache(60.0).get("a", look)
+        StaleCache[int](60.0).get("a", look)
 
 
 def test_when_the_time_is_over_then_the_outage_shows():
-    known = StaleCache(0.0)
+    known = StaleCache[int](0.0)
     assert known.get("a", lambda: 1) == 1
 
     def gone():

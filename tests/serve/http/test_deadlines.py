@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,8 @@ def scope_of(method="POST", path="/v1/datasets", token=None):
 
 def asked(app, scope, chunks, *, ends=True):
     """(status, headers, how many chunks of the body were read) of one call."""
-    read, sent = [], []
+    read: list[int] = []
+    sent: list[dict[str, Any]] = []
 
     async def receive():
         if len(read) < len(chunks):
@@ -91,10 +93,10 @@ def test_when_the_work_hangs_then_the_caller_has_a_504_that_says_for_how_long_an
     body = {"series": [{"unique_id": "JFK/B6"}], "deadline_ms": 1}
     began = time.monotonic()
     try:
-        from serve.api import registry
+        from serve.api import forecasts
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(registry, "GRACE_SECONDS", 0.2)
+            patch.setattr(forecasts, "GRACE_SECONDS", 0.2)
             with client:
                 answer = client.post("/v1/models/demand/forecasts", json=body)
                 assert "no answer within 0.2" in problem(answer, 504, "timed_out")["detail"]
@@ -111,8 +113,11 @@ def run(seconds, app):
     async def send(message):
         sent.append(message["type"])
 
+    async def receive():
+        return {"type": "http.disconnect"}
+
     async def main():
-        await deadlines.within(seconds, app, {}, None, send)
+        await deadlines.within(seconds, app, {}, receive, send)
 
     try:
         asyncio.run(main())

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from quantis.types.accounts import Role
-from serve.api.dependencies import POLICY
 from serve.api.strict_route import FORM_BYTES, JSON_BYTES, SERIES_BYTES
+from serve.security.policy import POLICY
 from tests.serve.api.test_access_table import VALUES
 from tests.serve.api_under_test import problem
 
 MARK = "zebra<7f3a>"  # nothing of ours contains it, so an answer with it echoes
 
-JSON_ROUTES = {
+JSON_ROUTES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/v1/setup"): {"secret": "s", "user_name": "root", "password": "p" * 12},
     ("POST", "/v1/users"): {"user_name": "ada", "password": "p" * 12, "role": "viewer"},
     ("PATCH", "/v1/users/{user_id}"): {"role": "viewer"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import cast
 
 import pytest
 from sqlalchemy import event
@@ -106,7 +107,7 @@ def test_when_the_outage_lasts_longer_than_the_stated_time_then_nobody_is_believ
     monkeypatch.setattr(authentication, "RETRY_SECONDS", 0.0)
     answer = signed_in(world)[1]
     flaky = Flaky(world.services.authenticator._principals)
-    known = Authenticator(flaky, world.services.token_keys, outage_seconds=1.5)
+    known = Authenticator(cast(Principals, flaky), world.services.token_keys, outage_seconds=1.5)
     assert not asyncio.run(known.authenticate(answer["access_token"])).stale
     flaky.down = True
     assert asyncio.run(known.authenticate(answer["access_token"])).stale

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -195,7 +196,7 @@ def test_when_the_provider_is_gone_or_another_then_it_says_so(federated, issuer,
     "wrong", [{"oidc_issuer": "http://elsewhere.test"}, {"public_url": None}, {"oidc_client_id": ""}]
 )
 def test_when_the_settings_are_not_complete_or_not_https_then_the_platform_does_not_start(tmp_path, wrong):
-    right = {"oidc_issuer": "https://issuer.test", "oidc_client_id": "x", "public_url": HOME}
+    right: dict[str, Any] = {"oidc_issuer": "https://issuer.test", "oidc_client_id": "x", "public_url": HOME}
     with pytest.raises(InvalidInput):
         OidcProvider.from_settings(Settings(data_dir=tmp_path, **(right | wrong)))
     assert OidcProvider.from_settings(Settings(data_dir=tmp_path, **right))

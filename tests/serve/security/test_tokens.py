@@ -4,6 +4,7 @@ import base64
 import hmac
 import json
 import time
+from typing import Any
 
 import jwt
 import pytest
@@ -109,7 +110,7 @@ def test_when_the_header_is_not_exactly_ours_then_the_token_is_refused(name):
 
 
 SOON = int(time.time()) + 3600
-CLAIMS = {
+CLAIMS: dict[str, dict[str, Any]] = {
     "exp string": {"exp": str(SOON)},
     "exp far string": {"exp": "9999999999"},
     "exp null": {"exp": None},
@@ -132,7 +133,8 @@ CLAIMS = {
     "sub number": {"sub": 7},
     "sub null": {"sub": None},
     "jti number": {"jti": 7},
-} | {f"no {name}": {name: ...} for name in claims()}
+}
+CLAIMS |= {f"no {name}": {name: ...} for name in claims()}
 
 
 @pytest.mark.parametrize("name", CLAIMS)

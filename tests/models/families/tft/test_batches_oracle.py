@@ -28,7 +28,7 @@ from bench.oracle.batches import (
 from bench.oracle.library import reference_loader
 from bench.oracle.loader import OracleLoader
 from bench.oracle.panel import TimeSeriesLayout
-from models.families.tft import training
+from models.families.tft import network, training
 from models.families.tft.input_encoding import InputEncoding, SeriesScales
 from models.families.tft.shard import TrainingShard
 from models.families.tft.shared_encoder import UNSHARED, HistoryIndex
@@ -125,7 +125,7 @@ def all_roles() -> tuple[OracleCase, dict[tuple[str, int], PlainWindow]]:
 
 def test_when_the_network_trains_then_what_it_is_fed_is_what_the_library_gives(all_roles, monkeypatch):
     case, reference = all_roles
-    targets, pinball = [], training.pinball
+    targets, pinball = [], network.pinball
 
     def noted(quantiles, forecast, target):
         targets.append(target)
