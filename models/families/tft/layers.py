@@ -16,10 +16,7 @@ _NEVER = -1e9
 
 
 class FastDropout(nn.Module):
-    """Zeroes a share p of the values, scales up the rest; one random 64-bit number serves four values.
-
-    p is rounded to 1/65536.
-    """
+    """Dropout with a share p, rounded to 1/65536; one random 64-bit number serves four values."""
 
     def __init__(self, p: float) -> None:
         super().__init__()
@@ -32,8 +29,8 @@ class FastDropout(nn.Module):
         draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device)
         draws.random_(-(1 << 63), None)
         bits = draws.view(torch.int16)[: x.numel()].view(x.shape)
-        kept = (bits >= self.threshold - _LEVELS // 2).to(x.dtype)
-        return x * kept.mul_(1 / (1 - self.threshold / _LEVELS))
+        mask = (bits >= self.threshold - _LEVELS // 2).to(x.dtype)
+        return x * mask.mul_(1 / (1 - self.threshold / _LEVELS))
 
 
 def glu(x: torch.Tensor, dim: int = -1) -> torch.Tensor:
@@ -95,49 +92,48 @@ class InterpretableAttention(nn.Module):
             nn.init.zeros_(layer.bias)
         nn.init.xavier_uniform_(self.out.weight)
 
-    def forward(self, ahead: torch.Tensor, key_value: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
-        """What each step ahead takes from all steps.
+    def forward(self, horizon: torch.Tensor, key_value: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+        """Attend from each step of the horizon to the steps that are not hidden.
 
-        ahead [batch, h, size], key_value [batch, time, ...] projected, hidden [batch or 1, h, time] where not
-        to look. Shape [batch, h, size].
+        horizon [batch, h, size], key_value [batch, time, ...] projected, hidden [batch or 1, h, time] True where
+        attention is forbidden. Shape [batch, h, size].
         """
-        query, key, value = self._parts(ahead, key_value)
+        query, key, value = self._project(horizon, key_value)
         mask = torch.zeros(hidden.shape, device=hidden.device).masked_fill(hidden, _NEVER)
         values = value[:, None].expand(-1, self.heads, -1, -1)
-        with torch.autocast(
-            ahead.device.type, enabled=False
-        ):  # of half the bits it is slower, and less exact
-            found = functional.scaled_dot_product_attention(
+        # in half precision this kernel is slower, and less exact
+        with torch.autocast(horizon.device.type, enabled=False):
+            attended = functional.scaled_dot_product_attention(
                 query.float(), key.float(), values.float(), attn_mask=mask[:, None], scale=1.0
             )
-        return self._mixed(found)
+        return self._merge_heads(attended)
 
     def forward_with_weights(
-        self, ahead: torch.Tensor, key_value: torch.Tensor, hidden: torch.Tensor
+        self, horizon: torch.Tensor, key_value: torch.Tensor, hidden: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The same, and the weights [batch, h, heads, time]."""
-        query, key, value = self._parts(ahead, key_value)
+        """Return what `forward` does, and the weights [batch, h, heads, time]."""
+        query, key, value = self._project(horizon, key_value)
         weights = (query @ key.mT).masked_fill(hidden[:, None], _NEVER).softmax(-1)  # [batch, heads, h, time]
-        return self._mixed(weights @ value[:, None]), weights.transpose(1, 2)
+        return self._merge_heads(weights @ value[:, None]), weights.transpose(1, 2)
 
-    def _parts(
-        self, ahead: torch.Tensor, key_value: torch.Tensor
+    def _project(
+        self, horizon: torch.Tensor, key_value: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Queries and keys by head [batch, heads, steps, width], and the value that all heads share."""
-        query = self._split(self.query(ahead)).transpose(1, 2) / math.sqrt(self.width)
+        """Return queries and keys by head [batch, heads, steps, width], and the value that all heads share."""
+        query = self._split(self.query(horizon)).transpose(1, 2) / math.sqrt(self.width)
         key, value = torch.split(key_value, [self.heads * self.width, self.width], dim=-1)
         return query, self._split(key).transpose(1, 2), value
 
-    def _mixed(self, found: torch.Tensor) -> torch.Tensor:
-        mixed: torch.Tensor = self.dropout(self.out(self.dropout(found).mean(1)))
-        return mixed
+    def _merge_heads(self, attended: torch.Tensor) -> torch.Tensor:
+        merged: torch.Tensor = self.dropout(self.out(self.dropout(attended).mean(1)))
+        return merged
 
     def _split(self, x: torch.Tensor) -> torch.Tensor:
         return x.reshape(*x.shape[:-1], self.heads, self.width)
 
 
 class SegmentedLstm(nn.LSTM):
-    """An LSTM over rows that may begin late and that tells its state on the way."""
+    """An LSTM that is run in segments: rows may begin late, and its state is returned at several steps."""
 
     def __init__(self, size: int) -> None:
         super().__init__(size, size, batch_first=True)
@@ -149,21 +145,23 @@ class SegmentedLstm(nn.LSTM):
         begins: torch.Tensor,
         stops: range,
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
-        """`begins` [batch] is each row's first step, where it has `state`; `stops` are the steps before which
-        the state is wanted. Outputs [batch, time, size], states [1, batch x stops, size] each.
+        """Return outputs [batch, time, size] and, for hidden and cell, states [1, batch x stops, size].
+
+        `begins` [batch] is each row's first step, where it has `state`; the states are those before the steps
+        `stops`.
         """
         initial, late = state, set(begins.tolist()) - {0}
-        outputs, states, at = [], [], 0
+        outputs, states, start = [], [], 0
         for bound in sorted(late | set(stops)):
-            output, state = self(x[:, at:bound], state)
+            output, state = self(x[:, start:bound], state)
             outputs.append(output)
             if bound in stops:
                 states.append(state)
             if bound in late:
-                here = (begins == bound)[None, :, None]
-                hidden, cell = (torch.where(here, *pair) for pair in zip(initial, state, strict=True))
+                starting = (begins == bound)[None, :, None]
+                hidden, cell = (torch.where(starting, *pair) for pair in zip(initial, state, strict=True))
                 state = hidden, cell
-            at = bound
+            start = bound
         if len(states) == 1:
             return torch.cat(outputs, 1) if len(outputs) > 1 else outputs[0], states[0]
         hidden, cell = (torch.stack([s[i][0] for s in states], 1).flatten(0, 1)[None] for i in (0, 1))
@@ -171,7 +169,7 @@ class SegmentedLstm(nn.LSTM):
 
 
 def interpolation_matrix(inputs: int, outputs: int) -> torch.Tensor:
-    """The matrix that stretches a vector to another length by linear interpolation. Shape [outputs, inputs]."""
+    """Return the matrix that interpolates a vector linearly to another length. Shape [outputs, inputs]."""
     if inputs == outputs:
         return torch.eye(inputs)
     stretched = functional.interpolate(torch.eye(inputs)[:, None], outputs, mode="linear", align_corners=True)

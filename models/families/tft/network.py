@@ -23,12 +23,12 @@ from models.families.tft.variable_selection import VariableSelection
 from quantis.types.job_specs import TftParams
 
 Batch = dict[str, torch.Tensor]
-_FAINT = 0.1
+_INITIAL_OUTPUT_SCALE = 0.1
 
 
 @dataclass(frozen=True)
 class NetworkSizes:
-    """How wide everything is; `codes` are (how many, embedding) of every categorical input, static ones first."""
+    """Sizes of all layers; `codes` are (codes, embedding) of every categorical input, static ones first."""
 
     hidden: int
     continuous: int
@@ -56,7 +56,7 @@ class NetworkSizes:
 
 @dataclass(frozen=True)
 class NetworkOutput:
-    """What the network says and what it looked at; weights are by variable, categories first.
+    """Quantiles with the weights behind them; these are by variable, categories first.
 
     quantiles [batch, h, quantiles], attention [batch, h, heads, encoder + h], static [batch, variables],
     encoder [batch, encoder, variables], decoder [batch, h, variables].
@@ -100,7 +100,7 @@ class TftNetwork(nn.Module):
         self.output = nn.Linear(hidden, sizes.quantiles)
 
     def _selection(self, first: int, last: int) -> VariableSelection:
-        """Over the inputs of the roles from `first` to before `last`."""
+        """Return a selection over the inputs of the roles from `first` to before `last`."""
         sizes = self.sizes
         embeddings = [width for _, width in sizes.codes[_span(sizes.codes_by_role, first, last)]]
         return VariableSelection(
@@ -109,141 +109,143 @@ class TftNetwork(nn.Module):
         )  # fmt: skip
 
     def forward(self, batch: Batch, sharing: OriginSharing = UNSHARED) -> torch.Tensor:
-        """Scaled quantiles. Shape [batch x origins, h, quantiles]."""
+        """Return scaled quantiles. Shape [batch x origins, h, quantiles]."""
         local, steps, span, before, _ = self._before_attention(batch, sharing)
-        ahead = span.by_origin(steps)
-        found = self.attention(ahead, span.seen(self.attention.key_value(steps)), span.hidden(before))
-        return self._after_attention(found, ahead, local, span)
+        horizon = span.by_origin(steps)
+        attended = self.attention(
+            horizon, span.by_encoder(self.attention.key_value(steps)), span.attention_mask(before)
+        )
+        return self._after_attention(attended, horizon, local, span)
 
     def forward_with_weights(self, batch: Batch) -> NetworkOutput:
-        """The quantiles, and where they come from."""
+        """Return the quantiles with the weights of variables and attention, for unshared windows."""
         local, steps, span, before, weights = self._before_attention(batch, UNSHARED)
-        ahead = span.by_origin(steps)
-        found, attention = self.attention.forward_with_weights(
-            ahead, self.attention.key_value(steps), span.hidden(before)
+        horizon = span.by_origin(steps)
+        attended, attention = self.attention.forward_with_weights(
+            horizon, self.attention.key_value(steps), span.attention_mask(before)
         )
-        return NetworkOutput(self._after_attention(found, ahead, local, span), attention, *weights)
+        return NetworkOutput(self._after_attention(attended, horizon, local, span), attention, *weights)
 
     def _before_attention(
         self, batch: Batch, sharing: OriginSharing
     ) -> tuple[torch.Tensor, torch.Tensor, _Span, torch.Tensor, list[torch.Tensor]]:
-        """The steps after the LSTM and after enrichment, where they lie, padding in front, variables' weights."""
-        past = batch["encoder_cont"].shape[1] - sharing.reach
-        before = past - batch["encoder_lengths"]
+        """Return the steps after LSTM and enrichment, their span, the padding in front, and variable weights."""
+        context_length = batch["encoder_cont"].shape[1] - sharing.reach
+        before = context_length - batch["encoder_lengths"]
         static, static_weights = self._static(batch)
         context = None if self.selection_context is None else self.selection_context(static)
         encoded, encoder_weights = self._select(self.encoder_selection, batch, "encoder", 3, context)
         decoded, decoder_weights = self._select(self.decoder_selection, batch, "decoder", 2, context)
-        span = _Span(len(static), past, decoded.shape[1] - sharing.reach, sharing)
-        chosen = torch.cat([encoded, span.horizons(decoded)], dim=1)
-        local = self.local_gate(self._recurrent(chosen, static, before, span), chosen)
+        span = _Span(len(static), context_length, decoded.shape[1] - sharing.reach, sharing)
+        selected = torch.cat([encoded, span.horizons(decoded)], dim=1)
+        local = self.local_gate(self._recurrent(selected, static, before, span), selected)
         steps = self.enrichment(local, self.enrichment_context(static))
         return local, steps, span, before, [static_weights, encoder_weights, decoder_weights]
 
     def _after_attention(
-        self, found: torch.Tensor, ahead: torch.Tensor, local: torch.Tensor, span: _Span
+        self, attended: torch.Tensor, horizon: torch.Tensor, local: torch.Tensor, span: _Span
     ) -> torch.Tensor:
-        mixed = self.feed_forward(self.attention_gate(found, ahead))
+        mixed = self.feed_forward(self.attention_gate(attended, horizon))
         quantiles: torch.Tensor = self.output(self.last_gate(mixed, span.by_origin(local)))
         return quantiles
 
     def _static(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """One vector per sample. Shapes [batch, hidden] and [batch, variables]."""
+        """Return a vector per sample and its weights. Shapes [batch, hidden] and [batch, variables]."""
         x, codes = batch["static_cont"][:, None], batch["static_cat"][:, None]
         rows = list(self.embeddings)[: self.sizes.codes_by_role[0]]
         if self.training:  # a batch has fewer rows than there are codes, of series above all
             rows = [row[codes[:, 0, i]] for i, row in enumerate(rows)]
             codes = torch.arange(len(x), device=x.device)[:, None, None].expand(-1, 1, len(rows))
         folded = self.static_selection.folded(rows, *self._affine(0, 1))
-        found, weights = self.static_selection(x, codes, rows, folded)
-        return found[:, 0], weights[:, 0]
+        selected, weights = self.static_selection(x, codes, rows, folded)
+        return selected[:, 0], weights[:, 0]
 
     def _select(
         self, selection: VariableSelection, batch: Batch, side: str, last: int, context: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         reals, codes = (_span(by_role, 1, last) for by_role in (self.sizes.reals, self.sizes.codes_by_role))
         x = batch[f"{side}_cont"][..., : reals.stop - reals.start]
-        given = batch[f"{side}_cat"][..., : codes.stop - codes.start]
+        side_codes = batch[f"{side}_cat"][..., : codes.stop - codes.start]
         rows = list(self.embeddings)[codes]
         folded = selection.folded(rows, *self._affine(1, last))
-        chosen, weights = selection(x, given, rows, folded, context)
-        return chosen, weights
+        selected, weights = selection(x, side_codes, rows, folded, context)
+        return selected, weights
 
     def _affine(self, first: int, last: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """How the numbers of these roles enter: slope and level [numbers, continuous]."""
+        """Return slope and level, [numbers, continuous] each, by which the numbers of these roles enter."""
         reals = _span(self.sizes.reals, first, last)
         return self.slope[reals], self.level[reals]
 
     def _recurrent(
-        self, chosen: torch.Tensor, static: torch.Tensor, before: torch.Tensor, span: _Span
+        self, selected: torch.Tensor, static: torch.Tensor, before: torch.Tensor, span: _Span
     ) -> torch.Tensor:
-        """Shape as `chosen` [batch, encoder + reach + origins x h, hidden]."""
+        """Run both LSTMs over `selected` [batch, encoder + reach + origins x h, hidden]. Shape as `selected`."""
         state = (self.initial_hidden(static)[None], self.initial_cell(static)[None])
-        encoder, state = self.encoder_lstm.run(chosen[:, : span.encoder], state, before, span.stops)
-        decoder, _ = self.decoder_lstm(span.by_origin(chosen), state)
+        encoder, state = self.encoder_lstm.run(selected[:, : span.encoder], state, before, span.stops)
+        decoder, _ = self.decoder_lstm(span.by_origin(selected), state)
         return torch.cat([encoder, decoder.reshape(span.batch, -1, encoder.shape[2])], dim=1)
 
 
 @dataclass(frozen=True)
 class _Span:
-    """Where origins and horizons lie among the steps: `past` before the first origin, `h` ahead of each."""
+    """Positions of origins and horizons among the steps: `context` before the first origin, `h` after each."""
 
     batch: int
-    past: int
+    context: int
     h: int
     sharing: OriginSharing
 
     @property
     def encoder(self) -> int:
-        """Steps until the last origin."""
-        return self.past + self.sharing.reach
+        """Number of steps until the last origin."""
+        return self.context + self.sharing.reach
 
     @property
     def stops(self) -> range:
-        """Every origin, as a step of the encoder."""
-        return range(self.past, self.encoder + 1, self.sharing.stride)
+        """Origins as steps of the encoder."""
+        return range(self.context, self.encoder + 1, self.sharing.stride)
 
     def horizons(self, decoded: torch.Tensor) -> torch.Tensor:
-        """[batch, reach + h, n] to every origin's horizon after the other: [batch, origins x h, n]."""
+        """Lay out [batch, reach + h, n] as one horizon after the other: [batch, origins x h, n]."""
         if self.sharing.origins == 1:
             return decoded
         return decoded.unfold(1, self.h, self.sharing.stride).transpose(2, 3).flatten(1, 2)
 
     def by_origin(self, steps: torch.Tensor) -> torch.Tensor:
-        """The horizons of [batch, encoder + origins x h, n]. Shape [batch x origins, h, n]."""
+        """Return the horizons of [batch, encoder + origins x h, n]. Shape [batch x origins, h, n]."""
         return steps[:, self.encoder :].reshape(-1, self.h, steps.shape[2])
 
-    def seen(self, steps: torch.Tensor) -> torch.Tensor:
-        """What each origin may look at: its encoder and its horizon. Shape [batch x origins, past + h, n]."""
+    def by_encoder(self, steps: torch.Tensor) -> torch.Tensor:
+        """Return each origin's own encoder and horizon. Shape [batch x origins, context + h, n]."""
         if self.sharing.origins == 1:
             return steps
-        before = steps[:, : self.encoder].unfold(1, self.past, self.sharing.stride).transpose(2, 3)
+        before = steps[:, : self.encoder].unfold(1, self.context, self.sharing.stride).transpose(2, 3)
         return torch.cat([before.flatten(0, 1), self.by_origin(steps)], dim=1)
 
-    def hidden(self, before: torch.Tensor) -> torch.Tensor:
-        """Where not to look: padding, the step itself and all after it. Shape [batch x origins or 1, h, past + h]."""
+    def attention_mask(self, before: torch.Tensor) -> torch.Tensor:
+        """Mask padding, the step itself and all later ones. Shape [batch x origins or 1, h, context + h]."""
         device = before.device
-        ahead = torch.ones(self.h, self.h, dtype=torch.bool, device=device).triu()
+        not_earlier = torch.ones(self.h, self.h, dtype=torch.bool, device=device).triu()
         origins = torch.arange(self.sharing.origins, device=device) * self.sharing.stride
         unused = (before[:, None] - origins).flatten()[:, None, None]
-        padding = torch.arange(self.past, device=device) < unused  # [batch x origins, 1, past]
-        if not bool(before.any()):
+        padding = torch.arange(self.context, device=device) < unused  # [batch x origins, 1, context]
+        if not bool(before.any()):  # one mask serves the whole batch
             padding = padding[:1]
-        return torch.cat([padding.expand(-1, self.h, -1), ahead.expand(len(padding), -1, -1)], dim=2)
+        return torch.cat([padding.expand(-1, self.h, -1), not_earlier.expand(len(padding), -1, -1)], dim=2)
 
 
 class QuantileNetwork(TftNetwork):
-    """The network of a task. Before training it says about the quantiles of a normal target, which a scaled one is."""
+    """The network of a task; before training its output is close to the quantiles of a standard normal target."""
 
     def __init__(self, params: TftParams, encoding: InputEncoding, quantiles: tuple[float, ...]) -> None:
         super().__init__(NetworkSizes.from_params(params, encoding, quantiles))
         with torch.no_grad():
-            self.output.weight.mul_(_FAINT)
+            self.output.weight.mul_(_INITIAL_OUTPUT_SCALE)
             self.output.bias.copy_(torch.tensor([NormalDist().inv_cdf(level) for level in quantiles]))
 
 
 def pinball(quantiles: tuple[float, ...], forecast: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Twice the pinball loss, summed over observed targets and averaged over quantiles.
+    """Return twice the pinball loss, summed over observed targets and averaged over quantiles.
 
     `forecast` [batch, h, quantiles], `target` [batch, h].
     """

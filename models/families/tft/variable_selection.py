@@ -21,7 +21,7 @@ _EPS = 1e-5
 
 
 class NumericVariableNetworks(nn.Module):
-    """The gated residual networks of `count` numeric variables, all at once."""
+    """Gated residual networks of `count` numeric variables, computed together."""
 
     stretch: torch.Tensor
 
@@ -40,7 +40,7 @@ class NumericVariableNetworks(nn.Module):
         self.register_buffer("stretch", interpolation_matrix(inputs, size), persistent=False)
 
     def fold(self, slope: torch.Tensor, level: torch.Tensor) -> list[torch.Tensor]:
-        """All that does not depend on the numbers, which enter as slope * x + level, [count, inputs] each."""
+        """Compute all that does not depend on the numbers, which enter as slope * x + level, [count, inputs] each."""
         slope1 = (self.fc1 @ slope[..., None])[..., 0]
         level1 = (self.fc1 @ level[..., None])[..., 0] + self.bias1
         if not self.stretched:
@@ -48,21 +48,21 @@ class NumericVariableNetworks(nn.Module):
         scale = 2 * torch.sigmoid(self.skip_mask)
         a, c = (slope @ self.stretch.T) * scale, (level @ self.stretch.T) * scale
         a, c = a - a.mean(-1, keepdim=True), c - c.mean(-1, keepdim=True)
-        squares = [(one * two).mean(-1)[:, None, None] for one, two in ((a, a), (2 * a, c), (c, c))]
+        squares = [(left * right).mean(-1)[:, None, None] for left, right in ((a, a), (2 * a, c), (c, c))]
         rows = torch.stack([a * self.skip_gamma, c * self.skip_gamma, self.skip_beta], dim=1)
         return [slope1[:, None], level1[:, None], rows, *squares]
 
     def forward(self, x: torch.Tensor, folded: list[torch.Tensor]) -> torch.Tensor:
         """`x` [count, n, 1]. Shape [count, n, size]."""
-        slope1, level1, *rest = folded
+        slope1, level1, *skip = folded
         hidden = functional.elu(torch.addcmul(level1, x, slope1), inplace=True)
         hidden = self.dropout(torch.baddbmm(self.bias2[:, None], hidden, self.fc2.mT))
         gated = glu(torch.baddbmm(self.bias_glu[:, None], hidden, self.glu.mT))
-        normed = functional.layer_norm(self._add_skip(gated, x, *rest), gated.shape[-1:], eps=_EPS)
+        normed = functional.layer_norm(self._add_skip(gated, x, *skip), gated.shape[-1:], eps=_EPS)
         return torch.addcmul(self.beta[:, None], normed, self.gamma[:, None])
 
     def _add_skip(self, gated: torch.Tensor, x: torch.Tensor, *folded: torch.Tensor) -> torch.Tensor:
-        """Plus the normed residual: with a, c centred, (a x + c) / sqrt(var), and var is quadratic in x."""
+        """Add the normed residual: with a, c centred, (a x + c) / sqrt(var), where var is quadratic in x."""
         if not self.stretched:
             slope, level = folded
             return gated + torch.addcmul(level, x, slope)
@@ -72,7 +72,7 @@ class NumericVariableNetworks(nn.Module):
 
 
 class CategoricalVariableNetworks(nn.Module):
-    """What each code of `len(sizes)` categorical variables becomes: stretched, gated, normed."""
+    """Vectors of all codes of `len(sizes)` categorical variables: interpolated, gated, normed."""
 
     def __init__(self, sizes: Sequence[int], size: int) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ class CategoricalVariableNetworks(nn.Module):
 
 
 class SelectionWeights(nn.Module):
-    """How much each variable counts: the gated residual network over all of them together, and a softmax.
+    """Weights of the variables: the gated residual network over all of them together, and a softmax.
 
     Its first layer and its residual are linear in the inputs, so both are folded into one product for the
     numbers and one sum of gathered rows for the categories.
@@ -124,12 +124,14 @@ class SelectionWeights(nn.Module):
     def fold(
         self, rows: Sequence[torch.Tensor], slope: torch.Tensor, level: torch.Tensor
     ) -> list[torch.Tensor]:
-        """First layer and residual in one: what is added, what numbers are multiplied by, what codes look up."""
+        """Fold first layer and residual into a constant, a factor for the numbers and a table for the codes."""
         first = torch.cat([self.fc1.weight, self.stretch])  # [hidden + variables, total]
-        *parts, rest = torch.split(first, [*self.sizes, self.numbers * self.inputs], dim=1)
-        by_number = rest.view(len(first), self.numbers, self.inputs)
+        *by_category, numeric = torch.split(first, [*self.sizes, self.numbers * self.inputs], dim=1)
+        by_number = numeric.view(len(first), self.numbers, self.inputs)
         constant = (by_number * level).sum((1, 2)) + functional.pad(self.fc1.bias, (0, len(self.stretch)))
-        tables = [torch.cat([r @ part.T for r, part in zip(rows, parts, strict=True)])] if len(rows) else []
+        tables = (
+            [torch.cat([r @ part.T for r, part in zip(rows, by_category, strict=True)])] if len(rows) else []
+        )
         return [constant, (by_number * slope).sum(-1).T, *tables]
 
     def forward(
@@ -137,10 +139,10 @@ class SelectionWeights(nn.Module):
     ) -> torch.Tensor:
         """`x` [n, numbers], `codes` [n, categories] into all rows, `context` [batch, size]. Shape [n, variables]."""
         constant, by_number, *tables = folded
-        both = torch.addmm(constant, x, by_number)
+        sums = torch.addmm(constant, x, by_number)
         for table in tables:
-            both = both + functional.embedding(codes, table).sum(1)
-        hidden, skip = torch.split(both, [self.hidden, len(self.stretch)], dim=-1)
+            sums = sums + functional.embedding(codes, table).sum(1)
+        hidden, skip = torch.split(sums, [self.hidden, len(self.stretch)], dim=-1)
         if self.context is not None and context is not None:
             hidden = (hidden.view(len(context), -1, self.hidden) + self.context(context)[:, None]).flatten(
                 0, 1
@@ -153,7 +155,7 @@ class SelectionWeights(nn.Module):
 
 @dataclass(frozen=True)
 class FoldedSelection:
-    """What variable selection computes from its weights alone; `codes` [all codes, size]."""
+    """Results of variable selection that depend on its weights alone; `codes` [all codes, size]."""
 
     numbers: list[torch.Tensor]
     codes: torch.Tensor | None
@@ -172,18 +174,18 @@ class VariableSelection(nn.Module):
         self.of_numbers = NumericVariableNetworks(numbers, inputs, size, dropout) if numbers else None
         self.of_codes = CategoricalVariableNetworks(sizes, size) if sizes else None
         self.weights = SelectionWeights(sizes, numbers, inputs, size, dropout, context) if count > 1 else None
-        self._kept: FoldedSelection | None = None
+        self._cached: FoldedSelection | None = None
 
     def train(self, mode: bool = True) -> Self:
-        self._kept = None
+        self._cached = None
         return super().train(mode)
 
     def _load_from_state_dict(self, *arguments: Any) -> None:
-        self._kept = None
+        self._cached = None
         super()._load_from_state_dict(*arguments)
 
     def fold(self, rows: Sequence[torch.Tensor], slope: torch.Tensor, level: torch.Tensor) -> FoldedSelection:
-        """What depends on the weights alone."""
+        """Compute what depends on the weights alone."""
         return FoldedSelection(
             self.of_numbers.fold(slope, level) if self.of_numbers is not None else [],
             self.of_codes(rows) if self.of_codes is not None else None,
@@ -193,12 +195,12 @@ class VariableSelection(nn.Module):
     def folded(
         self, rows: Sequence[torch.Tensor], slope: torch.Tensor, level: torch.Tensor
     ) -> FoldedSelection:
-        """The same, kept while there is no training."""
+        """Return what `fold` does, cached while there is no training."""
         if self.training or torch.is_grad_enabled():
             return self.fold(rows, slope, level)
-        if self._kept is None:
-            self._kept = self.fold(rows, slope, level)
-        return self._kept
+        if self._cached is None:
+            self._cached = self.fold(rows, slope, level)
+        return self._cached
 
     def forward(
         self, x: torch.Tensor, codes: torch.Tensor, rows: Sequence[torch.Tensor], folded: FoldedSelection,
@@ -214,8 +216,8 @@ class VariableSelection(nn.Module):
             weights = x.new_ones(len(x), self.count)
         else:
             weights = self.weights(x, codes, folded.weights, context)
-        found = self._sum(x, codes, folded, weights)
-        return found.view(batch, steps, self.size), weights.view(batch, steps, self.count)
+        selected = self._sum(x, codes, folded, weights)
+        return selected.view(batch, steps, self.size), weights.view(batch, steps, self.count)
 
     def _sum(
         self, x: torch.Tensor, codes: torch.Tensor, folded: FoldedSelection, weights: torch.Tensor
@@ -243,7 +245,9 @@ def _zeros(*shape: int) -> nn.Parameter:
 
 
 def _weights(count: int, outputs: int, inputs: int, xavier: bool = False) -> nn.Parameter:
-    drawn = torch.empty(count, outputs, inputs)
-    for one in drawn:
-        nn.init.xavier_uniform_(one) if xavier else nn.init.kaiming_normal_(one, nonlinearity="leaky_relu")
-    return nn.Parameter(drawn)
+    weights = torch.empty(count, outputs, inputs)
+    for matrix in weights:
+        nn.init.xavier_uniform_(matrix) if xavier else nn.init.kaiming_normal_(
+            matrix, nonlinearity="leaky_relu"
+        )
+    return nn.Parameter(weights)
