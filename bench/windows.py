@@ -95,7 +95,9 @@ def compare_batches(params: TftParams, batches: int) -> Comparison:
     for phase in phases:
         for indices in islice(phase.order.batches(), batches):
             batch, target = phase.shard.batch(indices)
-            windows += decode_training_batch(case, encoding, scales, batch, target, phase.shard.sharing)
+            windows += decode_training_batch(
+                case, encoding, scales, batch, target, sharing=phase.shard.sharing
+            )
     return compare(case, windows, reference)
 
 

@@ -112,6 +112,7 @@ def decode_training_batch(
     scales: SeriesScales,
     batch: Batch,
     target: torch.Tensor,
+    *,
     sharing: OriginSharing,
 ) -> list[PlainWindow]:
     """Decode what the network reads, and the targets [batch x origins, h], window by window.

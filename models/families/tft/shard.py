@@ -1,4 +1,4 @@
-"""One worker's series: their windows as tensors, and its share of every batch."""
+"""The series of one training worker: their windows as tensors, and its share of every batch."""
 
 from __future__ import annotations
 
@@ -41,9 +41,16 @@ class TrainingShard:
 
     @classmethod
     def from_snapshot(
-        cls, snapshot: Snapshot, task: Task, params: TftParams, encoding: InputEncoding, scales: SeriesScales,
-        histories: HistoryIndex, worker: tuple[int, int],
-    ) -> TrainingShard:  # fmt: skip
+        cls,
+        snapshot: Snapshot,
+        task: Task,
+        params: TftParams,
+        *,
+        encoding: InputEncoding,
+        scales: SeriesScales,
+        histories: HistoryIndex,
+        worker: tuple[int, int],
+    ) -> TrainingShard:
         """Encode the series of one worker; `worker` is its rank and the number of workers."""
         min_context = min_context_length(params)
         sharing = UNSHARED

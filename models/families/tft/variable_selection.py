@@ -102,7 +102,7 @@ class SelectionWeights(nn.Module):
     stretch: torch.Tensor
 
     def __init__(
-        self, sizes: Sequence[int], numbers: int, inputs: int, size: int, dropout: float, context: bool
+        self, sizes: Sequence[int], numbers: int, inputs: int, size: int, dropout: float, *, context: bool
     ) -> None:
         super().__init__()
         self.sizes, self.numbers, self.inputs = tuple(sizes), numbers, inputs
@@ -166,14 +166,16 @@ class VariableSelection(nn.Module):
     """A weighted sum of the variables' own networks. Paper: equations 6-8."""
 
     def __init__(
-        self, sizes: Sequence[int], numbers: int, inputs: int, size: int, dropout: float, context: bool
+        self, sizes: Sequence[int], numbers: int, inputs: int, size: int, dropout: float, *, context: bool
     ) -> None:
         super().__init__()
         count = len(sizes) + numbers
         self.count, self.categories, self.size = count, len(sizes), size
         self.of_numbers = NumericVariableNetworks(numbers, inputs, size, dropout) if numbers else None
         self.of_codes = CategoricalVariableNetworks(sizes, size) if sizes else None
-        self.weights = SelectionWeights(sizes, numbers, inputs, size, dropout, context) if count > 1 else None
+        self.weights = (
+            SelectionWeights(sizes, numbers, inputs, size, dropout, context=context) if count > 1 else None
+        )
         self._cached: FoldedSelection | None = None
 
     def train(self, mode: bool = True) -> Self:

@@ -94,7 +94,9 @@ def shard_windows(case: OracleCase, params: TftParams, epochs: int = 1) -> list[
         steps = -(-epochs * phase.order.count // phase.order.size)
         for indices in islice(phase.order.batches(), steps):
             batch, target = phase.shard.batch(indices)
-            windows += decode_training_batch(case, encoding, scales, batch, target, phase.shard.sharing)
+            windows += decode_training_batch(
+                case, encoding, scales, batch, target, sharing=phase.shard.sharing
+            )
     return windows
 
 
@@ -138,7 +140,7 @@ def test_when_the_network_trains_then_what_it_is_fed_is_what_the_library_gives(a
     sharings = set()
     for (batch, sharing), target in zip(worker.batches, targets, strict=True):
         sharings.add(sharing)
-        windows += decode_training_batch(case, model.encoding, model.scales, batch, target, sharing)
+        windows += decode_training_batch(case, model.encoding, model.scales, batch, target, sharing=sharing)
     assert len(sharings) == 2  # single windows of a short past, then origins that share an encoder
     assert {len(window.encoder["y"]) for window in windows} >= {12, 48}
     result = compare(case, windows, reference)
