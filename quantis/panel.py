@@ -71,7 +71,8 @@ class Snapshot:
     @cached_property
     def y(self) -> Floats:
         """The history's target, NaN where it is missing. Shape [history rows]; read-only."""
-        values = floats(self.history[Y])
+        column = single_chunk(self.history[Y]).cast(pa.float64())
+        values: Floats = column.to_numpy(zero_copy_only=False)  # Arrow's own memory where nothing is missing
         values.setflags(write=False)
         return values
 
@@ -144,6 +145,13 @@ def series_slices(ids: pa.Array | pa.ChunkedArray) -> Iterator[tuple[str, slice]
         yield names[indices[start]], slice(start, end)
 
 
+def single_chunk(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """Return a column as one array, without a copy where it is one chunk already."""
+    if not isinstance(column, pa.ChunkedArray):
+        return column
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
 def floats(column: pa.Array | pa.ChunkedArray) -> Floats:
     """Return a copy of a column of numbers; null becomes NaN. Shape [rows]."""
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
@@ -152,7 +160,7 @@ def floats(column: pa.Array | pa.ChunkedArray) -> Floats:
 
 def times_of(column: pa.Array | pa.ChunkedArray) -> Times:
     """Return a timestamp column as numpy `datetime64[us]` in UTC. Shape [rows]."""
-    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    array = single_chunk(column)
     times: Times = array.cast(pa.timestamp("us")).to_numpy(zero_copy_only=False)
     return times
 

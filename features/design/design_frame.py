@@ -21,11 +21,11 @@ from features.design.calendar import (
     country_holidays,
     fourier,
 )
-from features.design.row_layout import RowLayout, TimeIndex, single_chunk, step_indices
+from features.design.row_layout import RowLayout, TimeIndex, step_indices
 from features.rolling.dispatch import operations, run
 from features.rolling.terms import ClockLag, Fourier, Lag, LagTransform, Rolling, Term, TrailingWindow
 from quantis.errors import InvalidInput
-from quantis.panel import DS, ID, TIMESTAMP, Snapshot, Task, Y, timestamps
+from quantis.panel import DS, ID, TIMESTAMP, Snapshot, Task, Y, single_chunk, timestamps
 from quantis.types.arrays import Floats, Mask, Times
 from quantis.types.base import Frozen
 

@@ -63,11 +63,6 @@ class RowLayout:
         return np.concatenate([history_times, snapshot.future_index.ds])[self.order]
 
 
-def single_chunk(column: pa.ChunkedArray) -> pa.Array:
-    """Return a column as one array, without a copy where it is one chunk already."""
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-
-
 def step_indices(times: Times, frequency: Frequency) -> Integers:
     """Return the absolute step of each time, counted from 1970: the same wherever a series begins. Shape as `times`."""
     step_end = frequency.shift(np.array([_EPOCH]), 1)[0]
