@@ -15,7 +15,7 @@ from quantis.errors import QuantisError
 from quantis.types.accounts import NewUser, Role, SetupRequest, SetupState, User, UserChange
 
 
-class UserAccounts:
+class AccountsMixin:
     """Mixed into the client."""
 
     def setup_state(self: ApiCaller) -> SetupState:

@@ -32,7 +32,7 @@ from quantis.types.teams import NewTeam, Quota, Team, TeamChange, Usage
 T = TypeVar("T", bound=BaseModel)
 
 
-class Administration:
+class AdministrationMixin:
     """Mixed into the client."""
 
     def sessions(self: ApiCaller) -> list[Session]:

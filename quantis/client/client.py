@@ -15,14 +15,14 @@ from pydantic import BaseModel
 
 from quantis import settings
 from quantis.client.access import Access
-from quantis.client.accounts import UserAccounts
-from quantis.client.administration import Administration
+from quantis.client.accounts import AccountsMixin
+from quantis.client.administration import AdministrationMixin
 from quantis.client.bodies import body_of, moment_text, part
 from quantis.client.connection import Connection, Request
 from quantis.client.credentials import CredentialsFile, read_login_file
 from quantis.client.events import JobFollower, OnEvent
 from quantis.client.frames import series_requests
-from quantis.client.governance import Governance
+from quantis.client.governance import GovernanceMixin
 from quantis.client.problems import validate
 from quantis.client.references import parse_reference
 from quantis.errors import NotFound
@@ -49,7 +49,7 @@ T = TypeVar("T", bound=BaseModel)
 Given = ReadOptions | None
 
 
-class Client(UserAccounts, Administration, Governance):
+class Client(AccountsMixin, AdministrationMixin, GovernanceMixin):
     """A connection to one Quantis platform, to be used as a context manager.
 
     Signs in with, in this order: `token`; `user` and `password`; QUANTIS_API_KEY or QUANTIS_TOKEN; what `quantis login`

@@ -8,7 +8,7 @@ from quantis.client.protocol import ApiCaller
 from quantis.types.registry import Backtest, Dimension, Figures, Leaderboard, ModelCard
 
 
-class Governance:
+class GovernanceMixin:
     """Mixed into the client."""
 
     def leaderboard(self: ApiCaller, job_id: str) -> Leaderboard:

@@ -27,13 +27,12 @@ import pyarrow as pa
 from quantis.errors import InvalidInput, QuantisError, TooLarge, Unavailable, all_errors
 from quantis.panel import Panel
 from quantis.reading import ReadLimits, printable
-from quantis.sandbox.host import DIED, DONE
+from quantis.sandbox.host import CHUNK_BYTES, DIED, DONE
 from quantis.types.datasets import CheckReport, DatasetSpec
 from quantis.types.reading import ReadOptions
 
 HOST_MODULE = "quantis.sandbox.host"
 _MAX_READERS = max(2, os.cpu_count() or 1)
-_CHUNK_BYTES = 65_536
 _MAX_HOSTS = 3  # that are tried for a file
 
 
@@ -235,7 +234,7 @@ def _exchange(connection: socket.socket, request: bytes, deadline: float) -> byt
 
 def _receive(connection: socket.socket, deadline: float) -> bytes:
     connection.settimeout(max(deadline - time.monotonic(), 0.01))
-    return connection.recv(_CHUNK_BYTES)
+    return connection.recv(CHUNK_BYTES)
 
 
 def _sandbox_environment() -> dict[str, str]:

@@ -28,7 +28,7 @@ _PRELOADED = ("numpy.ma", "dateutil.relativedelta", "encodings.utf_8_sig", "enco
 """Modules that NumPy and Arrow load only when they are used."""
 
 _END_WITH_PARENT = 1  # PR_SET_PDEATHSIG
-_CHUNK_BYTES = 65_536
+CHUNK_BYTES = 65_536
 
 
 class Host:
@@ -51,7 +51,7 @@ class Host:
         while True:
             for descriptor, _ in self._poll.poll():
                 if descriptor == woken:
-                    os.read(woken, _CHUNK_BYTES)
+                    os.read(woken, CHUNK_BYTES)
                 elif descriptor != self._control.fileno():
                     self._kill_reader(descriptor)
                 elif not self._accept_caller():
@@ -107,7 +107,7 @@ def _serve_caller(caller: socket.socket, host: int) -> NoReturn:
         if sys.platform == "linux":
             ctypes.CDLL(None).prctl(_END_WITH_PARENT, signal.SIGKILL)
         if os.getppid() == host:
-            request = b"".join(iter(lambda: caller.recv(_CHUNK_BYTES), b""))
+            request = b"".join(iter(lambda: caller.recv(CHUNK_BYTES), b""))
             caller.sendall(handle_request(request) + DONE)
             code = 0
     finally:
