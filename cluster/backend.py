@@ -1,4 +1,4 @@
-"""The composition root: settings and a database in, everything that works on them out."""
+"""Composition root: makes what works on data, models and jobs from settings and a database."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Backend:
 
     @cached_property
     def buffered_vintages(self) -> Vintages:
-        """The same ledger, with files for the forecasts that are issued while the database does not answer."""
+        """Return the same ledger, which writes to files while the database does not answer."""
         return Vintages(self.database, self.data_layout.waiting)
 
     @cached_property
@@ -80,7 +80,7 @@ class Backend:
 
     @cached_property
     def families(self) -> dict[str, str]:
-        """The platform's model families and those that the operator allows."""
+        """Return the platform's model families and those that the operator allows."""
         return known_families(self.settings.own_families)
 
     def registry(self, team: str) -> Registry:

@@ -1,7 +1,7 @@
 """`python -m cluster.backup FILE.tar.zst`: a consistent copy of everything, while the platform runs.
 
-The database is copied first, in one transaction. What its versions name was on the disk before they
-were recorded and never changes, so it can be copied after. Nothing is removed meanwhile.
+The database is copied first, in one transaction. The files that its versions name were on disk before the
+versions were recorded and never change, so they can be copied after it. No file is removed meanwhile.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ POSTGRES = ".pgdump"
 
 @dataclass
 class BackupResult:
-    """What was kept. `unreadable` are versions whose files are gone already."""
+    """Contents of a backup. `unreadable` are versions whose files are gone already."""
 
     path: str
     versions: int = 0
@@ -48,7 +48,7 @@ class BackupResult:
 
 
 def backup(settings: Settings, path: Path, *, with_secrets: bool = False) -> BackupResult:
-    """Write a backup; it gets its name only when it is whole."""
+    """Write a backup; it gets its name only when it is complete."""
     data_layout, started = settings.data_layout, time.monotonic()
     if settings.database_url is None and not data_layout.database.exists():
         raise NotFound(
@@ -78,7 +78,7 @@ def backup(settings: Settings, path: Path, *, with_secrets: bool = False) -> Bac
 def _databases(
     settings: Settings, temporary: Path, writer: Writer, done: BackupResult
 ) -> list[StoredDataset]:
-    """Copy both databases, ours first, since it names what is in the other; what ours says is stored."""
+    """Copy both databases, ours first, since it names the runs of the other; return the datasets that ours lists."""
     with ExitStack() as stack:
         if is_sqlite(settings.sql_url):
             url = f"sqlite:///{temporary / DATABASE}"
@@ -111,7 +111,7 @@ def _mlflow(settings: Settings, temporary: Path, writer: Writer, done: BackupRes
 
 
 def _dataset(data_layout: DataLayout, dataset: StoredDataset, writer: Writer, done: BackupResult) -> None:
-    """The files that the versions of a dataset read, and the commits up to the last of them."""
+    """Add the files that the versions of a dataset read, and the commits up to the last of them."""
     folder = data_layout.dataset(dataset.team, dataset.name)
     for version in dataset.versions:
         try:
@@ -131,7 +131,7 @@ def _dataset(data_layout: DataLayout, dataset: StoredDataset, writer: Writer, do
 
 
 def _others(data_layout: DataLayout) -> Iterator[tuple[str, Path]]:
-    """Models, features and forecasts: files that have their final name, in the order of their age."""
+    """Yield models, features and forecasts: the files that have their final name, oldest kind first."""
     for pattern in (
         "artifacts/**/*",
         "teams/*/backtests/**/*",
@@ -188,7 +188,7 @@ def main() -> int:
 
 
 def fail(error: QuantisError, as_json: bool) -> int:
-    """Say what went wrong, once, and give the exit code."""
+    """Report an error once and return the exit code."""
     if as_json:
         sys.stdout.write(json.dumps({"error": {"code": error.code, "message": error.message}}) + "\n")
     else:

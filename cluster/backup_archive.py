@@ -1,4 +1,4 @@
-"""A backup's container: a .tar.zst file or a folder, whole or not there, with a hash of every file."""
+"""Container of a backup: a .tar.zst file or a folder, complete or absent, with a hash of every file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CHUNK = 1 << 20
 
 
 class BackupBroken(QuantisError):
-    """The backup is not what was written."""
+    """The backup differs from what was written."""
 
     status, code, title, exit_code = 422, "backup_broken", "The backup is broken", 1
 
@@ -34,7 +34,7 @@ class _Target(Protocol):
 
 
 class Writer:
-    """Adds files and remembers their hashes."""
+    """Adds files to a backup and records their hashes."""
 
     def __init__(self, target: _Target) -> None:
         self._target = target
@@ -45,7 +45,7 @@ class Writer:
         return sum(entry["bytes"] for entry in self.files.values())
 
     def add(self, name: str, path: Path) -> None:
-        """Add a file as it is now; one that grows meanwhile counts up to here."""
+        """Add a file as it is now; one that grows meanwhile is cut at its present size."""
         if name in self.files:
             return
         with path.open("rb") as file:
@@ -61,7 +61,7 @@ class Writer:
 
 @contextmanager
 def create(path: Path) -> Iterator[Writer]:
-    """A backup that gets its name when it is whole. Conflict when something of that name is there."""
+    """Open a new backup, which gets its name when it is complete; Conflict when the name is taken."""
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise Conflict(f"{path} is there already; choose another name for the backup")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -90,9 +90,9 @@ def _tar(partial: Path) -> Iterator[Writer]:
 
 
 def unpack(source: Path, into: Path) -> dict[str, Any]:
-    """Put every file of a backup below an empty folder and give its manifest.
+    """Extract every file of a backup below an empty folder and return its manifest.
 
-    BackupBroken when a file is missing, more than was written, or different.
+    BackupBroken when a file is missing, additional or different.
     """
     if not source.exists():
         raise NotFound(f"there is no backup {source}")
@@ -166,7 +166,7 @@ def remove(path: Path) -> None:
 
 
 class _Hashing:
-    """A file that remembers the hash of what was read of it."""
+    """A file that hashes what is read of it."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file

@@ -1,4 +1,4 @@
-"""The layout of the data folder. `team_id` is in every path."""
+"""Layout of the data folder. `team_id` is in every path."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class DataLayout:
 
     @property
     def run(self) -> Path:
-        """What `quantis up` knows of the running platform."""
+        """State of the running platform, written by `quantis up`."""
         return self.root / "run"
 
     @property
@@ -63,18 +63,18 @@ class DataLayout:
 
     @property
     def incoming(self) -> Path:
-        """Uploads while they arrive and are read; each in a folder of its own."""
+        """Uploads while they arrive and are read; each in a private folder."""
         return self.root / "incoming"
 
     def dataset(self, team: str, name: str) -> Path:
         return self.root / "teams" / team / "datasets" / name
 
     def inbox(self, team: str) -> Path:
-        """Where operators put folders of files that an ingest job takes."""
+        """Folders of files that operators leave for an ingest job."""
         return self.root / "teams" / team / "inbox"
 
     def folders(self, team: str) -> tuple[Path, ...]:
-        """Everything that a team's data and models take up."""
+        """Return the folders that hold a team's data and models."""
         return (self.root / "teams" / team, self.artifacts / team)
 
     def vintages(self, team: str) -> Path:
@@ -88,14 +88,14 @@ class DataLayout:
 
     @contextmanager
     def keeping_files(self) -> Iterator[None]:
-        """While open, no sweeper and no vacuum removes a file; any number of backups may hold it."""
+        """Hold off every sweeper and vacuum; any number of backups may do so at once."""
         with (self.root / ".files.lock").open("a") as file:
             fcntl.flock(file, fcntl.LOCK_SH)
             yield
 
     @contextmanager
     def removing_files(self) -> Iterator[bool]:
-        """Held by whoever removes files that only the past needs; false while somebody keeps them."""
+        """Lock out backups while files are removed; yield False while a backup holds the files."""
         with (self.root / ".files.lock").open("a") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -105,7 +105,7 @@ class DataLayout:
                 yield True
 
     def prepare(self) -> None:
-        """Make the folders; nobody else on the machine may enter those that are ours."""
+        """Make the folders; private ones are closed to other users of the machine."""
         for folder in (
             self.root,
             self.secrets,
@@ -121,8 +121,8 @@ class DataLayout:
                 folder.chmod(0o700)
 
 
-def trouble(error: BaseException | None) -> QuantisError | None:
-    """The error to answer with when a full or broken disk is behind this one; None when it is not."""
+def disk_error(error: BaseException | None) -> QuantisError | None:
+    """Return the error of the API for a full or broken disk behind an exception; None for another cause."""
     while error is not None:
         number = _number(error)
         if number in _FULL:
@@ -139,7 +139,7 @@ def trouble(error: BaseException | None) -> QuantisError | None:
 
 
 def _number(error: BaseException) -> int:
-    """The operating system's number of an error, also of those that only say it in their text."""
+    """Return the operating system's number of an error, also of those that have it only in their text."""
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno
     said = re.search(r"\(os error (\d+)\)|\[Errno (\d+)\]", str(error))

@@ -1,4 +1,4 @@
-"""`python -m cluster.doctor`: say what is wrong with an installation, and what to do about it."""
+"""`python -m cluster.doctor`: diagnose an installation and name the remedies."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class DoctorCheck:
 
 
 def diagnose(settings: Settings) -> list[DoctorCheck]:
-    """Every check, in the order in which things would fail."""
+    """Run every check, in the order in which things would fail."""
     checks: list[Callable[[Settings], DoctorCheck]] = [
         _python,
         _packages,

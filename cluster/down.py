@@ -14,7 +14,7 @@ from quantis.progress import StepReporter
 
 
 def down(settings: Settings) -> int:
-    """Stop the platform of this data folder; how many processes it had."""
+    """Stop the platform of this data folder and return the number of its processes."""
     platform = processes.load(settings.data_layout)
     if platform is None:
         return 0

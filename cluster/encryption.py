@@ -1,7 +1,7 @@
 """Envelope encryption of the few secrets that the platform must read again. See docs/encryption.md.
 
-A sealed value is `key id (8) | nonce (12) | wrapped data key (48) | nonce (12) | ciphertext`: AES-256-GCM twice,
-with the place it belongs to (table, column, row) as associated data, so that it cannot be moved.
+An encrypted value is `key id (8) | nonce (12) | wrapped data key (48) | nonce (12) | ciphertext`: AES-256-GCM
+twice, with the value's context (table, column, row) as associated data, so that it cannot be moved.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _ID, _NONCE, _WRAPPED = 8, 12, 48
 
 
 class Cipher:
-    """Seals with the newest key, opens with any. Keys are texts of at least 32 characters, newest first."""
+    """Encrypts with the newest key, decrypts with any. Keys are texts of at least 32 characters, newest first."""
 
     def __init__(self, keys: tuple[bytes, ...]) -> None:
         self._keys = {_key_id(key): AESGCM(hashlib.sha256(b"quantis kek" + key).digest()) for key in keys}
@@ -39,7 +39,7 @@ class Cipher:
         return key_id + outer + wrapped + inner + AESGCM(data_key).encrypt(inner, plain, context.encode())
 
     def decrypt(self, encrypted: bytes, context: str) -> bytes:
-        """The plain value; InvalidInput when the key is gone, or the value was changed or moved."""
+        """Return the plain value; InvalidInput when the key is gone, or the value was changed or moved."""
         key = self._keys.get(encrypted[:_ID])
         rest = encrypted[_ID:]
         if key is None:

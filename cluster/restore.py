@@ -25,7 +25,7 @@ from quantis.progress import StepReporter
 
 @dataclass(frozen=True)
 class RestoreResult:
-    """`made_at` is when the backup was made; what came later is not in it."""
+    """Contents of a restored backup, as of `made_at`."""
 
     path: str
     made_at: str
@@ -35,9 +35,9 @@ class RestoreResult:
 
 
 def restore(source: Path, into: Path, settings: Settings, database_url: str | None = None) -> RestoreResult:
-    """Unpack, compare every hash, read every version back, and only then give the folder its name.
+    """Extract, compare every hash, read every version back, and only then give the folder its name.
 
-    Conflict when the folder holds anything; BackupBroken when the backup does not give what it promises.
+    Conflict when the folder holds anything; BackupBroken when the backup is not what it promises.
     `database_url` names an empty PostgreSQL database for a backup of one.
     """
     started = time.monotonic()
@@ -49,7 +49,7 @@ def restore(source: Path, into: Path, settings: Settings, database_url: str | No
     try:
         manifest = unpack(source, partial)
         _check_format(source, manifest)
-        found = _bring_up(partial, into, manifest, settings, database_url)
+        found = _open_databases(partial, into, manifest, settings, database_url)
         _check(source, manifest, found)
         for folder in (*(path for path in partial.rglob("*") if path.is_dir()), partial):
             sync_folder(folder)
@@ -61,7 +61,7 @@ def restore(source: Path, into: Path, settings: Settings, database_url: str | No
     return RestoreResult(str(into), manifest["made_at"], found.versions, found.rows, seconds)
 
 
-def _bring_up(
+def _open_databases(
     partial: Path, into: Path, manifest: dict[str, Any], settings: Settings, database_url: str | None
 ) -> IntegrityReport:
     """Open the databases, migrate ours to this code's schema, and read every version."""
@@ -93,7 +93,7 @@ def _check_format(source: Path, manifest: dict[str, Any]) -> None:
 
 
 def _check(source: Path, manifest: dict[str, Any], found: IntegrityReport) -> None:
-    """Only what could not be read when the backup was made may be broken now."""
+    """Raise BackupBroken for versions that were readable when the backup was made and are not now."""
     allowed = len(manifest["unreadable"])
     if len(found.broken) > allowed:
         text = "; ".join(str(broken) for broken in found.broken[:3])

@@ -126,7 +126,7 @@ class Settings(BaseSettings):
 
     @property
     def ray_cpus(self) -> int:
-        """What a head of this machine's own tells Ray that it has: work for two at least, and serving."""
+        """CPUs that a local head declares to Ray: two at least for work, and those of serving."""
         return max(2, self.cpus) + SERVING
 
     @property
@@ -143,7 +143,7 @@ class Settings(BaseSettings):
 
     @property
     def default_quota(self) -> Quota:
-        """What a team may use where nothing was set for it."""
+        """Quota of a team for which none was set."""
         return Quota(
             jobs_at_once=self.quota_jobs_at_once,
             cpu_seconds=self.quota_cpu_seconds,
@@ -153,18 +153,18 @@ class Settings(BaseSettings):
         )
 
     def token_secrets(self) -> tuple[bytes, ...]:
-        """The keys of access tokens, the one that signs first; InvalidInput when one is missing or weak."""
+        """Return the keys of access tokens, the signing one first; InvalidInput when one is missing or weak."""
         return (
             _strong(self._secret("jwt_secret"), "jwt_secret"),
             *self._optional("jwt_secret_previous"),
         )
 
     def encryption_keys(self) -> tuple[bytes, ...]:
-        """The keys that seal secrets in the database, the newest first; none where none is set."""
+        """Return the keys that encrypt secrets in the database, newest first; none where none is set."""
         return (*self._optional("encryption_key"), *self._optional("encryption_key_previous"))
 
     def secret(self, name: str) -> str | None:
-        """A secret by the name of its setting: from the environment, or from a file; None when absent."""
+        """Return a secret by its setting's name, from the environment or a file; None when absent."""
         return self._secret(name) or None
 
     def _optional(self, name: str) -> tuple[bytes, ...]:
@@ -173,7 +173,7 @@ class Settings(BaseSettings):
 
     @property
     def own_families(self) -> dict[str, str]:
-        """The families of `model_modules`, each as `module:Class`; InvalidInput for what is not of that form."""
+        """Families of `model_modules`, each as `module:Class`; InvalidInput for another form."""
         found: dict[str, str] = {}
         for entry in filter(None, map(str.strip, self.model_modules.split(","))):
             if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}=[A-Za-z_][\w.]*:[A-Za-z_]\w*", entry):
@@ -219,12 +219,12 @@ def _strong(text: str, name: str) -> bytes:
 
 
 def application_root() -> Path:
-    """The folder that holds the platform's packages."""
+    """Return the folder that holds the platform's packages."""
     return Path(__file__).resolve().parent.parent
 
 
 def child_environment(settings: Settings, extra: Mapping[str, str]) -> dict[str, str]:
-    """The environment of Ray and all its children: the caller's, less foreign Ray and Python settings."""
+    """Return the environment of Ray and its children: ours without foreign Ray and Python settings."""
     kept = {
         k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "PYTHON", "QUANTIS_", "MLFLOW_"))
     }
@@ -259,13 +259,13 @@ def ray_environment(settings: Settings) -> dict[str, str]:
     }
 
 
-def look_at_training_often() -> None:
-    """Have Ray Train ask twice a second whether its workers are done; by its default of 2 s a training ends later."""
+def poll_training_often() -> None:
+    """Have Ray Train poll its workers twice a second; by its default of 2 s a training ends later."""
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
 
 
 def ray_submission_id() -> str | None:
-    """The submission id of the Ray job that this process is the driver of; None outside of one."""
+    """Return the submission id of the Ray job that this process drives; None outside of one."""
     text = os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR")
     found = json.loads(text).get("metadata", {}).get("job_submission_id") if text else None
     return found if isinstance(found, str) else None

@@ -45,7 +45,7 @@ def up(settings: Settings, steps: StepReporter) -> Platform:
         with steps.step("already up") as step:
             _wait_until_ready(running.serve_url, data_layout.logs)
             if processes.port_is_free(settings.host, settings.port):
-                _open_front(settings, running)
+                _open_proxy(settings, running)
             step.note = running.url
         return running
     for port in filter(None, (settings.port, _tls_port(settings))):
@@ -66,7 +66,7 @@ def up(settings: Settings, steps: StepReporter) -> Platform:
         with steps.step("API and dashboard") as step:
             _deploy(environment, data_layout.logs)
             _wait_until_ready(platform.serve_url, data_layout.logs)
-            _open_front(settings, platform)
+            _open_proxy(settings, platform)
             step.note = platform.url
     except BaseException:
         processes.stop(platform.instance)
@@ -108,8 +108,8 @@ def _tls_port(settings: Settings) -> int | None:
     return settings.tls_port if settings.tls_cert or settings.tls_key else None
 
 
-def _open_front(settings: Settings, platform: Platform) -> None:
-    """The front opens last: before that nobody outside sees anything."""
+def _open_proxy(settings: Settings, platform: Platform) -> None:
+    """Open the public proxy last: before that nobody outside sees anything."""
     opened = HAProxyConfig(
         platform.host, platform.port, platform.serve_port, settings.max_upload_mb, platform.tls_port
     )
@@ -211,7 +211,7 @@ def _wait_until_ready(url: str, logs: Path) -> None:
 
 
 def _shell_lines(settings: Settings, platform: Platform) -> str:
-    """What a shell needs to talk to this Ray head with Ray's own tools."""
+    """Return the shell variables with which Ray's own tools reach this head."""
     values = {
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(settings.secret_path("ray-token")),
@@ -259,7 +259,7 @@ def main() -> int:
 
 
 def fail(error: QuantisError, as_json: bool) -> int:
-    """Say what went wrong, once, and give the exit code."""
+    """Report an error once and return the exit code."""
     if as_json:
         sys.stdout.write(json.dumps({"error": {"code": error.code, "message": error.message}}) + "\n")
     else:

@@ -1,12 +1,12 @@
-"""Every instrument of the platform, declared once: the one door to prometheus_client.
+"""Instruments of the platform, each declared once: the one door to prometheus_client.
 
-Callers use the functions below; no metric object leaves this file. Label values must come from a
-closed set (a route's template, a registered model), never from what a client typed.
+Callers use the functions below; no metric object leaves this file. Label values must come from a closed set (a
+route's template, a registered model), never from a client's text.
 
-prometheus_client decides when it is imported whether a process shares its values: the process must
-have been started with PROMETHEUS_MULTIPROC_DIR (`cluster/settings` sees to that). Then every process
-of a node writes to that folder and any of them answers the node's scrape with `render`. Without it
-the process counts for itself, as in a unit test.
+prometheus_client decides when it is imported whether a process shares its values: the process must have been
+started with PROMETHEUS_MULTIPROC_DIR (`cluster/settings` sees to that). Then every process of a node writes to that
+folder and any of them answers the node's scrape with `render`. Without it the process counts for itself, as in a
+unit test.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class _Instruments:
 
 
 class _Process:
-    """What this process has made so far: its instruments, on first use, and the node's folder."""
+    """State of this process: its instruments, made at first use, and the node's folder."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -139,7 +139,7 @@ def render() -> tuple[bytes, str]:
         return generate_latest(_process.get().registry), CONTENT_TYPE_PLAIN_0_0_4
     sweep(_process.folder)
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_OwnMetrics(_process.folder))
+    registry.register(_DeclaredMetrics(_process.folder))
     return generate_latest(registry), CONTENT_TYPE_PLAIN_0_0_4
 
 
@@ -157,8 +157,8 @@ def clear(folder: Path) -> None:
         file.unlink(missing_ok=True)
 
 
-class _OwnMetrics(MultiProcessCollector):
-    """Other libraries write to the same folder; the scrape shows what this file declares."""
+class _DeclaredMetrics(MultiProcessCollector):
+    """The metrics that this file declares: other libraries write to the same folder."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(None, str(folder))  # type: ignore[no-untyped-call]
@@ -183,19 +183,19 @@ def _alive(pid: int) -> bool:
 
 
 def observe_request(route: str, method: str, status: int, seconds: float) -> None:
-    """One HTTP answer. `route` is the template, such as /v1/jobs/{id}, or "unknown"."""
+    """Count one HTTP answer. `route` is the template, such as /v1/jobs/{id}, or "unknown"."""
     own = _process.get()
     own.http_requests.labels(route, method if method in _METHODS else "OTHER", str(status)).inc()
     own.http_seconds.labels(route).observe(seconds)
 
 
 def count_entry(model: str, method: str, reason: str | None, entries: int = 1) -> None:
-    """Series of one answer that share method and reason; `model` is a registered name."""
+    """Count the entries of one answer by method and reason; `model` is a registered name."""
     _process.get().forecast_entries.labels(model, method, reason or "none").inc(entries)
 
 
 def observe_forecast(model: str, series: int, seconds: float) -> None:
-    """One forecast request of `series` series."""
+    """Count one forecast request of `series` series."""
     own = _process.get()
     own.forecast_seconds.labels(model).observe(seconds)
     own.forecast_series.observe(series)
@@ -210,7 +210,7 @@ def count_model_load(model: str, outcome: Load) -> None:
 
 
 def set_jobs(counts: Mapping[tuple[str, str], int]) -> None:
-    """All jobs of the database by (state, kind); what is absent is zero."""
+    """Set the number of jobs by (state, kind); absent combinations are zero."""
     own = _process.get()
     for state in JobState:
         for kind in KINDS:
@@ -218,7 +218,7 @@ def set_jobs(counts: Mapping[tuple[str, str], int]) -> None:
 
 
 def observe_job(kind: str, state: str, seconds: float) -> None:
-    """A job that ended in `state`, `seconds` after its start."""
+    """Count a job that ended in `state`, `seconds` after its start."""
     _process.get().job_seconds.labels(kind, state).observe(seconds)
 
 

@@ -71,14 +71,14 @@ def configure(process: str, *, file: Path | None = None, level: str = "INFO") ->
 
 
 def logger(name: str) -> structlog.stdlib.BoundLogger:
-    """A logger: `logger(__name__).info("job submitted", job_kind="train")`."""
+    """Return a logger: `logger(__name__).info("job submitted", job_kind="train")`."""
     found: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
     return found
 
 
 @contextmanager
 def bound(*, request_id: str | None = None, job_id: str | None = None) -> Iterator[None]:
-    """Everything logged inside, by this thread or task, says which request or job it belongs to."""
+    """Add request or job to the log records of this thread or task."""
     given = {k: v for k, v in (("request_id", request_id), ("job_id", job_id)) if v is not None}
     with structlog.contextvars.bound_contextvars(**given):
         yield
@@ -132,7 +132,7 @@ def _handler(file: Path | None) -> logging.Handler:
 
 
 class _SharedFile(WatchedFileHandler):
-    """A log that several processes append to. Who finds it full turns it over; the others follow."""
+    """A log file of several processes. The process that finds it full rotates it; the others follow."""
 
     def emit(self, record: logging.LogRecord) -> None:
         if os.path.exists(self.baseFilename) and os.path.getsize(self.baseFilename) > FILE_BYTES:  # noqa: PTH110, PTH202

@@ -30,7 +30,7 @@ APPLICATION = "quantis"
 
 
 class Ingress:
-    """One API replica: the FastAPI application and, where it holds the lease, the reconciler."""
+    """An API replica: the FastAPI application and, where it holds the lease, the reconciler."""
 
     def __init__(self, handle: DeploymentHandle[Any]) -> None:
         settings = Settings()

@@ -21,7 +21,7 @@ class _Nobody:
 
 
 def document() -> str:
-    """The document as JSON text, keys in the order of the code."""
+    """Return the document as JSON text, keys in the order of the code."""
     settings = Settings(web_dist=Path("absent"))
     services = Services(settings, Database("sqlite://"), _Nobody(), FakeJobs())
     return json.dumps(create_app(services).openapi(), indent=1) + "\n"

@@ -1,4 +1,4 @@
-"""What the routes work with, made once per process and handed to each request."""
+"""Services of the routes, made once per process and handed to each request."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from serve.security.rate_limits import RateLimits
 
 
 class ForecastService(Protocol):
-    """Whoever answers forecasts: the Serve deployment, or an engine in this process."""
+    """Source of forecasts: the Serve deployment, or an engine in this process."""
 
     async def forecast(self, team: str, ref: str, request: ForecastRequest) -> ForecastResponse: ...
 
@@ -86,16 +86,16 @@ class Services(Backend):
 
     @cached_property
     def oidc_provider(self) -> OidcProvider | None:
-        """The identity provider that people may sign in at, if one is set."""
+        """The configured identity provider, if any."""
         return OidcProvider.from_settings(self.settings)
 
     @cached_property
     def token_keys(self) -> tuple[bytes, ...]:
-        """What access tokens are signed with (the first) and read with (each)."""
+        """Keys of access tokens: the first signs, all of them read."""
         return self.settings.token_secrets()
 
     def check_secrets(self) -> None:
-        """InvalidInput when a secret that the platform cannot do without is missing or weak."""
+        """Raise InvalidInput when a secret that the platform cannot do without is missing or weak."""
         self.settings.token_secrets()
         OidcProvider.from_settings(self.settings)
         if self.second_factors.count_encrypted() and not self.settings.encryption_keys():

@@ -1,4 +1,4 @@
-"""Consistent copies of a database while others write to it, and the way back."""
+"""Consistent copies of a database while others write to it, and their restoration."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ def is_sqlite(url: str) -> bool:
 
 
 def copy_sqlite(source: Path, target: Path) -> None:
-    """One transaction's view of a database that others may be writing to, as one file."""
+    """Copy one transaction's view of a database that others may be writing to into one file."""
     with closing(sqlite3.connect(source, timeout=60)) as one, closing(sqlite3.connect(target)) as two:
         one.backup(two)
         two.execute("PRAGMA journal_mode=DELETE")
 
 
 def check_sqlite(path: Path) -> str:
-    """What SQLite finds wrong with a file; empty when it is sound."""
+    """Return SQLite's complaints about a file; empty when it is sound."""
     with closing(sqlite3.connect(path)) as connection:
         found = connection.execute("PRAGMA integrity_check").fetchone()[0]
     return "" if found == "ok" else str(found)
 
 
 def registered_runs(path: Path) -> set[str]:
-    """The runs of MLflow's database that some model version was made from."""
+    """Return the runs of MLflow's database that some model version was made from."""
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=60)) as connection:
         return {row[0] for row in connection.execute("SELECT run_id FROM model_versions") if row[0]}
 
 
 def relocate_artifacts(path: Path, old: Path, new: Path) -> int:
-    """Say in a copy of MLflow's database that the artifacts lie elsewhere; how many places changed."""
+    """Rewrite the artifact locations in a copy of MLflow's database; return the number of changes."""
     changed = 0
     with closing(sqlite3.connect(path)) as connection, connection:
         tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
@@ -73,7 +73,7 @@ def relocate_artifacts(path: Path, old: Path, new: Path) -> int:
 
 @contextmanager
 def exported_snapshot(url: str) -> Iterator[str]:
-    """The id of a PostgreSQL snapshot that a dump can be taken of, for as long as this is open."""
+    """Yield the id of a PostgreSQL snapshot that a dump can be taken of, while it is open."""
     engine = create_engine(url, isolation_level="REPEATABLE READ")
     try:
         with engine.connect() as connection:
@@ -85,13 +85,13 @@ def exported_snapshot(url: str) -> Iterator[str]:
 def dump_postgres(
     url: str, target: Path, environment: Mapping[str, str], snapshot: str | None = None
 ) -> None:
-    """`pg_dump` into one file, of an exported snapshot if one is given."""
+    """Write `pg_dump` of a database, or of an exported snapshot of it, into one file."""
     extra = [f"--snapshot={snapshot}"] if snapshot else []
     _run(url, environment, "pg_dump", "--format=custom", "--no-owner", f"--file={target}", *extra)
 
 
 def restore_postgres(url: str, source: Path, environment: Mapping[str, str]) -> None:
-    """`pg_restore` into a database that must be empty; Conflict when it is not."""
+    """Run `pg_restore` into a database that must be empty; Conflict when it is not."""
     engine = create_engine(url)
     try:
         tables = inspect(engine).get_table_names()

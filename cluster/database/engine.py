@@ -1,4 +1,4 @@
-"""The database: one engine, transactions that say whether they write, migrations."""
+"""The database: one engine, transactions that declare whether they write, migrations."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """One transaction that may write, one at a time: what it has read still holds when it commits.
+        """Open a transaction that may write, one at a time: what it has read still holds when it commits.
 
-        It takes the lock first (SQLite's own, one of ours on PostgreSQL), so it cannot deadlock either.
+        It takes the lock first (SQLite's, an advisory one on PostgreSQL), so it cannot deadlock either.
         """
         with self.append() as session:
             if self.engine.dialect.name == "postgresql":
@@ -48,7 +48,7 @@ class Database:
 
     @contextmanager
     def append(self) -> Iterator[Session]:
-        """One transaction that only adds rows which depend on nothing it has read; many run side by side."""
+        """Open a transaction that only adds rows which depend on no read; many run side by side."""
         with _reachable(), Session(self._writer) as session, session.begin():
             yield session
 
@@ -57,7 +57,7 @@ class Database:
         command.upgrade(_alembic(self.url), "head")
 
     def is_current(self) -> bool:
-        """Whether the schema is at the newest revision."""
+        """Return True if the schema is at the newest revision."""
         head = ScriptDirectory.from_config(_alembic(self.url)).get_current_head()
         with self.engine.connect() as connection:
             return MigrationContext.configure(connection).get_current_revision() == head

@@ -1,6 +1,6 @@
-"""Every table. `team_id` stands on each of them; times are UTC.
+"""Tables of the database. `team_id` stands on each of them; times are UTC.
 
-What a team owns is mapped by team and id, so that no row of it is read or changed by its id alone.
+Rows that a team owns are mapped by team and id, so that none is read or changed by its id alone.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class UserRow(Base):
 
 
 class SessionRow(Base):
-    """One sign-in of a user: the family of the refresh tokens that came of it."""
+    """A sign-in of a user: the family of refresh tokens that descend from it."""
 
     __tablename__ = "sessions"
     id: Mapped[str] = mapped_column(Id, primary_key=True)
@@ -97,7 +97,7 @@ class SessionRow(Base):
 
 
 class RefreshTokenRow(Base):
-    """One link of a chain of rotating tokens; a used one that returns ends its session."""
+    """A link of a chain of rotating tokens; a used one that returns ends its session."""
 
     __tablename__ = "refresh_tokens"
     token_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
@@ -145,7 +145,7 @@ class ClientRow(Base):
 
 
 class AuditEventRow(Base):
-    """One mutating call. Begun before it, sealed into the chain by `seq` and `hash` after it."""
+    """A mutating call. Begun before it, sealed into the chain by `seq` and `hash` after it."""
 
     __tablename__ = "audit_events"
     id: Mapped[str] = mapped_column(Id, primary_key=True)
@@ -167,7 +167,7 @@ class AuditEventRow(Base):
 
 
 class ModelPolicyRow(Base):
-    """Who decides what a model's aliases mean, where it is not the platform's default."""
+    """The promotion policy of a model, where it is not the platform's default."""
 
     __tablename__ = "model_policies"
     team_id: Mapped[str] = mapped_column(TeamId, primary_key=True)
@@ -289,7 +289,7 @@ class IdempotencyKeyRow(Base):
 
 
 class ForecastRow(Base):
-    """A vintage: one issued forecast, written before its answer leaves."""
+    """A vintage: an issued forecast, written before its answer leaves."""
 
     __tablename__ = "forecasts"
     id: Mapped[str] = mapped_column(Id, primary_key=True)
@@ -304,7 +304,7 @@ class ForecastRow(Base):
 
 
 class LeaseRow(Base):
-    """Who may act alone, and until when."""
+    """The holder of an exclusive role, and the end of its lease."""
 
     __tablename__ = "leases"
     name: Mapped[str] = mapped_column(String(40), primary_key=True)

@@ -1,4 +1,4 @@
-"""Datasets as a whole: the declaration and versions from the database, the records from the store."""
+"""Datasets: declaration and versions from the database, records from the store."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Change = Callable[[PanelStore, VersionPins | None, datetime], WriteResult]
 
 @dataclass(frozen=True)
 class OpenDataset:
-    """One pinned version: whatever is written later, it reads the same."""
+    """A pinned version: whatever is written later, it reads the same."""
 
     spec: DatasetSpec
     version: DatasetVersion
@@ -47,7 +47,7 @@ class OpenDataset:
         return self.store.read(self.pins, as_of=as_of, bounds=bounds)
 
     def task(self, as_of: datetime, h: int, quantiles: tuple[float, ...]) -> Task:
-        """The experiment on this version as of a time."""
+        """Return the experiment on this version as of a time."""
         return Task(
             dataset=self.spec.name,
             version=self.version.number,
@@ -70,7 +70,7 @@ class Catalogue:
         self._stores: dict[tuple[str, str], PanelStore] = {}
 
     def open(self, team: str, name: str, number: int | None = None) -> OpenDataset:
-        """A version of a dataset, the latest when no number is given."""
+        """Return a version of a dataset, the latest without a number."""
         pinned = self.datasets.pinned(team, name, number)
         return OpenDataset(
             pinned.spec, pinned.version, self.store(team, name), VersionPins.from_json(pinned.pins)
@@ -85,7 +85,7 @@ class Catalogue:
         return self.add(team, user, name, report, panel)
 
     def declared(self, team: str, name: str) -> DatasetSpec:
-        """What the owner declared; NotFound without a dataset of this name."""
+        """Return the owner's declaration; NotFound without a dataset of this name."""
         dataset = self.datasets.get(team, name)
         return DatasetSpec.model_validate(dataset.model_dump(include=set(DatasetSpec.model_fields)))
 
@@ -104,9 +104,9 @@ class Catalogue:
     def add_many(
         self, team: str, user: str, name: str, panels: Callable[[], Iterator[Panel]], freq: str
     ) -> tuple[bool, DatasetVersion]:
-        """Add checked panels one after the other, as one version; (whether it is new, the version).
+        """Add checked panels one after the other as one version; return whether it is new, and the version.
 
-        Only one of them is held at a time. `panels` gives them again where a write is done again.
+        Only one of them is in memory at a time. `panels` is called again when a write is repeated.
         """
         spec = self.declared(team, name)
 
@@ -124,7 +124,7 @@ class Catalogue:
         return self._commit(team, user, name, VersionAction.upload, change, freq)
 
     def append(self, team: str, user: str, name: str, panel: Panel) -> AppendResult:
-        """Add live values: those without `known_at` are known from now on; what they leave out stays."""
+        """Add live values: those without `known_at` are known from now on; absent rows stay as they are."""
         spec = self.declared(team, name)
         if spec.freq is None:
             raise InvalidInput(
@@ -135,7 +135,7 @@ class Catalogue:
         return AppendResult(created=created, version=version)
 
     def delete_series(self, team: str, user: str, name: str, series: str) -> DatasetVersion:
-        """From now on the series is not there; reads as of before still see it, until it is purged."""
+        """Delete a series from now on; reads as of before still see it, until it is purged."""
 
         def change(store: PanelStore, after: VersionPins | None, now: datetime) -> WriteResult:
             if after is None or store.deleted_at(after, series) or not store.has_records(after, [series]):
@@ -145,7 +145,7 @@ class Catalogue:
         return self._commit(team, user, name, VersionAction.delete, change)[1]
 
     def restore_series(self, team: str, user: str, name: str, series: str) -> DatasetVersion:
-        """Take a deletion back: from now on the series is there again."""
+        """Undo a deletion from now on."""
 
         def change(store: PanelStore, after: VersionPins | None, now: datetime) -> WriteResult:
             if after is None or store.deleted_at(after, series) is None:
@@ -172,8 +172,8 @@ class Catalogue:
     ) -> tuple[bool, DatasetVersion]:
         """Write after the latest version and record the new one: the record is the commit.
 
-        What a writer that died left in the tables is not in any version, so the write takes it back.
-        When another writer was faster, the write is done again on top of it; Conflict in the end.
+        Records that a killed writer left in the tables are in no version, so the write rolls them back. When
+        another writer was faster, the write is repeated on top of it; Conflict after several attempts.
         """
         store = self.store(team, name)
         for attempt in range(_ATTEMPTS):
@@ -203,7 +203,7 @@ def _writes(panel: Panel, spec: DatasetSpec, live: bool) -> Change:
 def _described(
     store: PanelStore, written: WriteResult, base: PinnedVersion | None, action: VersionAction, freq: str
 ) -> NewVersion:
-    """The record of a new version, from that of its parent and what was added: nothing is read again."""
+    """Return the record of a new version, computed from its parent's and from the added records alone."""
     content = written.content_after(_content(store, base))
     counts = _marked(store, written, base) if "deleted" in written.added else _grown(written, base)
     return NewVersion(
@@ -240,7 +240,7 @@ def _grown(written: WriteResult, base: PinnedVersion | None) -> dict[str, Any]:
 
 
 def _marked(store: PanelStore, written: WriteResult, base: PinnedVersion | None) -> dict[str, Any]:
-    """After a deletion or a restoration: everything is counted again."""
+    """Count everything again, after a deletion or a restoration."""
     assert base is not None
     return store.summarize(written.pins) or {
         "rows": 0,

@@ -1,8 +1,8 @@
-"""Compaction: few sorted files instead of many, the same records; and the purge of what was deleted.
+"""Compaction: few sorted files instead of many, the same records; and the purge of deleted series.
 
-The tables are rewritten, then every version is pinned to the rewritten ones in one transaction, with
-the time of its last record as its bound. Until then nothing has happened; afterwards files that no
-version reads stay for a retention time, or go at once when series were purged.
+The tables are rewritten, then every version is pinned to the rewritten ones in one transaction, bounded by the
+time of its last record. Before that nothing has changed; afterwards the files that no version reads stay for
+a retention time, or are removed at once when series were purged.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PURGING = ".purging"
 
 @dataclass(frozen=True)
 class CompactionResult:
-    """What a compaction did. `removed` counts files."""
+    """Counts of a compaction: versions, files, purged series, removed files."""
 
     versions: int
     files_before: int
@@ -48,7 +48,7 @@ def compact(
     """Compact a dataset; writers wait meanwhile, readers do not.
 
     Series that have been deleted for `purge_after` are removed from every version and every file.
-    Raises Conflict when a writer elsewhere was faster, or a backup keeps the files of a purge.
+    Conflict when a writer elsewhere was faster, or a backup keeps the files of a purge.
     """
     store, now = catalogue.store(team, name), datetime.now(UTC)
     with store.write_lock():
@@ -63,7 +63,7 @@ def compact(
             sync_folder(store.folder)
         delta_files.set_retention_time(store.folder, retention)
         new = store.rewrite(old, purged)
-        moved = {one.version.number: _moved(store, one, new, purged, now) for one in versions}
+        moved = {one.version.number: _rewritten(store, one, new, purged, now) for one in versions}
         _check(store, versions, moved)
         catalogue.datasets.repin(team, name, moved, versions[-1])
         pins = [VersionPins.from_json(one.pins) for one in moved.values()]
@@ -71,10 +71,10 @@ def compact(
     return CompactionResult(len(versions), before, store.file_count(new), len(purged), removed)
 
 
-def _moved(
+def _rewritten(
     store: PanelStore, one: PinnedVersion, new: VersionPins, purged: Sequence[str], now: datetime
 ) -> RewrittenVersion:
-    """A version on the rewritten tables; counted again when it had series that were purged."""
+    """Return a version pinned to the rewritten tables, counted again when it had purged series."""
     old, version = VersionPins.from_json(one.pins), one.version
     versions = {group: new.versions()[group] for group in old.versions()}
     pins = VersionPins(**versions, recorded_to=datetime_epoch_us(store.recorded_to(old)))
@@ -95,7 +95,7 @@ def _moved(
 def _check(
     store: PanelStore, versions: Sequence[PinnedVersion], moved: Mapping[int, RewrittenVersion]
 ) -> None:
-    """Every version still has as many records as were written, the latest one also the same content."""
+    """Raise Unavailable unless every version has all its records, and the latest one the same content."""
     latest = moved[versions[-1].version.number]
     found = store.content(VersionPins.from_json(latest.pins))
     if found.digest() != ContentSums.from_json(latest.content).digest():
@@ -111,7 +111,7 @@ def _check(
 def _remove(
     store: PanelStore, data_layout: DataLayout, pins: Sequence[VersionPins], retention: timedelta
 ) -> int:
-    """Remove what no version reads and nobody has open: all of it after a purge. The files removed."""
+    """Remove the files that no version reads, all of them after a purge; return their number."""
     marker = store.folder / PURGING
     with data_layout.removing_files() as alone:
         if not alone and marker.exists():

@@ -1,4 +1,4 @@
-"""Reads every version back and compares it with what was recorded when it was acknowledged."""
+"""Integrity check: every version is read back and compared with its record."""
 
 from __future__ import annotations
 

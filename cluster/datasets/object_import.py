@@ -1,8 +1,8 @@
-"""Files that are taken from where an operator allows it, and from nowhere else.
+"""Imports of files from the locations that an operator allows.
 
-A place is `s3://bucket/folder` of the one configured object store, or `file:///folder`, a mounted one;
-`{team}` in it stands for the caller's team. What a user names must lie below one. No host that a user
-names is contacted, and no credentials but those of the platform are used. Where the store itself
+A location is `s3://bucket/folder` of the one configured object store, or `file:///folder`, a mounted one;
+`{team}` in it stands for the caller's team. The address that a user gives must lie below one. No host that a
+user names is contacted, and no credentials but those of the platform are used. Where the store itself
 redirects (as Amazon's does to another region), its library follows.
 """
 
@@ -27,21 +27,21 @@ _SECONDS = 10  # for an object store to answer in
 
 
 class ImportLocation(NamedTuple):
-    """A file or folder: `s3` and a bucket, or `file` and nothing; then the names below it."""
+    """A file or folder: `s3` and a bucket, or `file` and an empty one; then the names below it."""
 
     scheme: str
     bucket: str
     names: tuple[str, ...]
 
     def contains(self, other: ImportLocation) -> bool:
-        """Whether the other one lies below this one."""
+        """Return True if another location lies below this one."""
         depth = len(self.names)
         same = (self.scheme, self.bucket, self.names) == (other.scheme, other.bucket, other.names[:depth])
         return same and len(other.names) > depth
 
 
 def parse_location(url: str) -> ImportLocation:
-    """InvalidInput for whatever is not plainly the address of one file or folder."""
+    """Parse an address; InvalidInput unless it is plainly that of one file or folder."""
     shown = printable(url, 120)
     if len(url) > _LONGEST or not url.isprintable() or "\\" in url:
         raise InvalidInput(
@@ -72,15 +72,15 @@ def parse_location(url: str) -> ImportLocation:
 
 
 class ObjectImporter:
-    """`allowed` are the places, as configured; `endpoint` is the object store where it is not Amazon's."""
+    """Copies files from `allowed` locations; `endpoint` is the object store where it is not Amazon's."""
 
     def __init__(self, allowed: Sequence[str], endpoint: str | None = None) -> None:
         self._allowed, self._endpoint = tuple(allowed), endpoint
 
-    def fetch(self, team: str, url: str, target: Path, most: int) -> None:
-        """Copy the file at an address, of at most `most` bytes, to `target`.
+    def fetch(self, team: str, url: str, target: Path, max_bytes: int) -> None:
+        """Copy the file at an address, of at most `max_bytes`, to `target`.
 
-        Forbidden outside the places of the team, NotFound, TooLarge, Unavailable.
+        Forbidden outside the locations of the team, NotFound, TooLarge, Unavailable.
         """
         place = self._checked(team, url)
         opened = _local(place) if place.scheme == "file" else self._object(place)
@@ -88,8 +88,10 @@ class ObjectImporter:
         with opened as source, target.open("wb") as file:
             while chunk := source.read(_CHUNK):
                 size += len(chunk)
-                if size > most:
-                    raise TooLarge(f"{printable(url)} is larger than {most // 2**20} MB; split it by series")
+                if size > max_bytes:
+                    raise TooLarge(
+                        f"{printable(url)} is larger than {max_bytes // 2**20} MB; split it by series"
+                    )
                 file.write(chunk)
         if size == 0:
             raise InvalidInput(f"{printable(url)} is empty; give a header and at least one row")
@@ -134,7 +136,7 @@ class ObjectImporter:
 
 @contextmanager
 def _local(place: ImportLocation) -> Iterator[IO[bytes]]:
-    """A regular file, reached without following any link."""
+    """Open a regular file, reached without following any link."""
     missing = _missing("file:///" + "/".join(place.names))
     with ExitStack() as opened:
         folder = os.open("/", os.O_RDONLY | os.O_DIRECTORY)

@@ -1,7 +1,7 @@
-"""Finds and removes what a killed process left behind; what any version or running job needs stays.
+"""Orphan sweeper: removes the files that a killed process left behind and that no version or job needs.
 
-It runs once an hour in one of the API replicas. A file is an orphan only when it is older than the
-grace time, because a writer at work has files that nothing names yet.
+It runs once an hour in one of the API replicas. A file is an orphan only when it is older than the grace
+time, because the files of a writer at work are in no version yet.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class OrphanSweeper:
         self._stop = threading.Event()
 
     def run(self) -> None:
-        """Sweep once an hour until `close`, in one replica of all; an error is logged and the next hour comes."""
+        """Sweep once an hour until `close`, in one replica of all; errors are logged and the next hour comes."""
         while not self._stop.wait(_WAIT):
             try:
                 if self._leases.take("sweeper", self._holder, EVERY - timedelta(seconds=_WAIT)):
@@ -64,14 +64,14 @@ class OrphanSweeper:
         self._stop.set()
 
     def find(self) -> list[Orphan]:
-        """Every orphan there is now. A folder that cannot be understood is left alone and logged."""
+        """Return all present orphans. A folder that cannot be understood is left alone and logged."""
         found: list[Orphan] = []
         for dataset in self._inventory.datasets():
             found += self._look("data", partial(self._unneeded, dataset))
         return found + self._outside()
 
     def sweep(self) -> list[Orphan]:
-        """Remove every orphan; none while a backup is at work. What was removed."""
+        """Remove and return all orphans; none while a backup is at work."""
         found: list[Orphan] = []
         with self._data_layout.removing_files() as alone:
             if alone:
@@ -85,7 +85,7 @@ class OrphanSweeper:
         return found
 
     def _outside(self) -> list[Orphan]:
-        """The orphans that are no part of a dataset."""
+        """Return the orphans that are no part of a dataset."""
         places = {
             "upload": self._uploads,
             "bundle": self._bundles,
@@ -112,7 +112,7 @@ class OrphanSweeper:
         ]
 
     def _sweep_dataset(self, dataset: StoredDataset, before: float) -> list[Path]:
-        """Take back what no version recorded, and remove its files, while no writer is at work."""
+        """Roll back records without a version and remove their files, while no writer is at work."""
         if not self._unneeded(dataset, before):
             return []
         folder = self._data_layout.dataset(dataset.team, dataset.name)
@@ -143,7 +143,7 @@ class OrphanSweeper:
         return [path for path in folders if _newest(path) < before]
 
     def _bundles(self, before: float) -> list[Path]:
-        """Half-written bundles of jobs that still run, and half downloads of the registry's cache."""
+        """Return half-written bundles of running jobs and half downloads of the registry's cache."""
         folders = [
             *self._data_layout.training.glob("*/.*-*"),
             *(self._data_layout.root / "cache").glob("*/*/tmp*"),
@@ -151,7 +151,7 @@ class OrphanSweeper:
         return [path for path in folders if path.is_dir() and _newest(path) < before]
 
     def _artifacts(self, before: float) -> list[Path]:
-        """Bundles that were copied into the registry and never became a version of a model."""
+        """Return bundles that were copied into the registry and never became a version of a model."""
         if not self._data_layout.mlflow_database.exists():
             return []  # the registry is elsewhere
         bundles = list(self._data_layout.artifacts.glob("*/*/*/artifacts/bundle"))
@@ -159,7 +159,7 @@ class OrphanSweeper:
         return [path for path in bundles if path.parents[1].name not in registered and _newest(path) < before]
 
     def _temporary(self, before: float) -> list[Path]:
-        """What a writer of a private file, of features or of a backup left when it was killed."""
+        """Return files that a killed writer of secrets, features or backups left."""
         private = [
             path
             for folder in (self._data_layout.secrets, self._data_layout.run)
@@ -172,7 +172,7 @@ class OrphanSweeper:
 
 
 def _newest(path: Path) -> float:
-    """When anything in a file or folder was last written; never for what is gone."""
+    """Return the time of the last write to a file or folder; infinity for what is gone."""
     times: list[float] = []
     for one in (path, *(path.rglob("*") if path.is_dir() and not path.is_symlink() else ())):
         try:

@@ -1,7 +1,7 @@
-"""The public socket: HAProxy with a configuration of ours, before Serve's own proxy.
+"""The public socket: HAProxy, configured by `haproxy.cfg`, in front of Serve's proxy.
 
-It ends TLS, bounds headers, bodies and time, and hides what is Serve's own. It has no statistics
-page, no administration socket and no port but the public ones (docs/decisions/0008).
+It ends TLS, bounds headers, bodies and time, and hides Serve's internal addresses. It has no statistics page,
+no administration socket and no port but the public ones (docs/decisions/0008).
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ _PROBLEMS = {
 
 @dataclass(frozen=True)
 class HAProxyConfig:
-    """Where it listens and what is behind it."""
+    """Public addresses, upload limit, and the port of Serve behind them."""
 
     host: str
     port: int
@@ -76,7 +76,7 @@ class HAProxyConfig:
     tls_port: int | None = None
 
     def configuration(self, pem: Path | None) -> str:
-        """What HAProxy reads; `pem` is the certificate, with the key beside it in `.key`."""
+        """Render the configuration; `pem` is the certificate, with the key beside it in `.key`."""
         public = self.port if pem is None else self.tls_port
         returns = {f"r{status}": _reply(status) for status in (404, 405, 411, 413)}
         return _template("haproxy.cfg").substitute(
@@ -97,7 +97,7 @@ class HAProxyConfig:
         )
 
     def _redirect(self) -> str:
-        """People's pages are sent to HTTPS; a program that sends its secrets in the open is told so (ASVS 4.1.2)."""
+        """Redirect pages to HTTPS; a program that sends secrets in the open gets an error (ASVS 4.1.2)."""
         port = "" if self.tls_port == 443 else f":{self.tls_port}"
         plain = f"status 403 {_reply(403, f'the API is not served in the open; use https on port {self.tls_port}')}"
         return _template("haproxy_redirect.cfg").substitute(
@@ -106,7 +106,7 @@ class HAProxyConfig:
 
 
 def start(settings: Settings, front: HAProxyConfig, environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    """Start it and return once it listens; InvalidInput when the certificate does not fit, Unavailable else."""
+    """Start HAProxy and return once it listens; InvalidInput for a bad certificate, Unavailable otherwise."""
     run, log = settings.data_layout.run, settings.data_layout.logs / "front.log"
     pem = _certificate(settings, run)
     file = run / "front.cfg"
@@ -136,7 +136,7 @@ def start(settings: Settings, front: HAProxyConfig, environment: dict[str, str])
 
 
 def _certificate(settings: Settings, run: Path) -> Path | None:
-    """Names under which HAProxy finds certificate and key; nothing is copied."""
+    """Link certificate and key under the names that HAProxy looks for; nothing is copied."""
     if settings.tls_cert is None and settings.tls_key is None:
         return None
     if settings.tls_cert is None or settings.tls_key is None:
@@ -164,7 +164,7 @@ def _check_pair(cert: Path, key: Path) -> None:
 
 
 def _libraries() -> dict[str, str]:
-    """The system's OpenSSL, which gets its security updates, before the one that the wheel brings."""
+    """Prefer the system's OpenSSL, which gets its security updates, to the one in the wheel."""
     folder = Path("/usr/lib") / (sysconfig.get_config_var("MULTIARCH") or "")
     return {"LD_LIBRARY_PATH": str(folder)} if (folder / "libssl.so.3").exists() else {}
 

@@ -1,4 +1,4 @@
-"""The processes that one `quantis up` started: found by a mark in their environment, stopped by pid."""
+"""Processes of one `quantis up`: found by a mark in their environment, stopped by pid."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MARK = "QUANTIS_INSTANCE"
 
 @dataclass(frozen=True)
 class Platform:
-    """What is known of a running platform."""
+    """Addresses and identity of a running platform."""
 
     instance: str
     pid: int
@@ -34,13 +34,13 @@ class Platform:
 
     @property
     def url(self) -> str:
-        """Where people reach it."""
+        """The public address."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"https://{host}:{self.tls_port}" if self.tls_port else f"http://{host}:{self.port}"
 
     @property
     def serve_url(self) -> str:
-        """Where Serve listens, behind the front."""
+        """The address of Serve, behind the proxy."""
         return f"http://127.0.0.1:{self.serve_port}"
 
     @property
@@ -65,7 +65,7 @@ def forget(data_layout: DataLayout) -> None:
 
 
 def marked(instance: str) -> list[int]:
-    """The living processes that carry the instance's mark, this one left out; an empty mark is nobody's."""
+    """Return the living processes with the instance's mark, except this one; an empty mark matches none."""
     if not instance:
         return []
     needle = f"{MARK}={instance}".encode()
@@ -81,10 +81,9 @@ def marked(instance: str) -> list[int]:
 
 
 def family(instance: str) -> dict[int, int]:
-    """The marked processes and all that descend from them: pid to the time of its start, in clock ticks.
+    """Return the marked processes and all their descendants: pid to start time, in clock ticks.
 
-    Some of Ray's processes write their title over their environment, so that only their parent tells
-    whose they are.
+    Some of Ray's processes write their title over their environment, so that only their parent identifies them.
     """
     known = {pid: stat for folder in Path("/proc").glob("[0-9]*") if (stat := _stat(pid := int(folder.name)))}
     found = {pid for pid in marked(instance) if pid in known}
@@ -97,7 +96,7 @@ def family(instance: str) -> dict[int, int]:
 
 
 def _stat(pid: int) -> tuple[int, int] | None:
-    """(parent, start) of a living process; None for one that is gone or a zombie."""
+    """Return (parent, start) of a living process; None for one that is gone or a zombie."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -106,12 +105,12 @@ def _stat(pid: int) -> tuple[int, int] | None:
 
 
 def living(processes: dict[int, int]) -> list[int]:
-    """Those of a family that still run; a pid that was given to another process is not one of them."""
+    """Return the processes of a family that still run; a pid that was given to another process is not one."""
     return [pid for pid, start in processes.items() if (stat := _stat(pid)) and stat[1] == start]
 
 
 def stop(instance: str, patience: float = 5.0) -> int:
-    """End every process of the instance, politely first; how many there were."""
+    """End every process of the instance, politely first; return their number."""
     ours = family(instance)
     for sign in (signal.SIGTERM, signal.SIGKILL):
         ours |= family(instance)
@@ -135,7 +134,7 @@ def port_is_free(host: str, port: int) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that the kernel says are free, all different (outside Ray's range of worker ports)."""
+    """Return different free ports (outside Ray's range of worker ports)."""
     probes = [socket.socket(socket.AF_INET, socket.SOCK_STREAM) for _ in range(count)]
     try:
         for probe in probes:
@@ -147,7 +146,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def memory(instance: str) -> int:
-    """Bytes of memory of all marked processes, shared pages counted once (PSS)."""
+    """Return the bytes of memory of all marked processes, shared pages counted once (PSS)."""
     total = 0
     for pid in family(instance):
         with suppress(OSError):
@@ -158,7 +157,7 @@ def memory(instance: str) -> int:
 
 
 class MemoryWatch:
-    """Keeps the highest memory of an instance while it is open, looked at every few seconds."""
+    """Records the highest memory of an instance while it is open, sampled every few seconds."""
 
     def __init__(self, instance: str, every: float = 3.0) -> None:
         self.peak = 0

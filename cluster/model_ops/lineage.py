@@ -1,4 +1,4 @@
-"""What made a model: the code, the lock file and the libraries of this installation."""
+"""Lineage of a model: the code, the lock file and the libraries of this installation."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LIBRARIES = (
 
 
 def lineage(root: Path) -> Lineage:
-    """The lineage of what is trained now by the application in `root`."""
+    """Return the lineage of what is trained now by the application in `root`."""
     commit = _commit(root)
     lock = root / "requirements" / "lock.txt"
     return Lineage(
@@ -41,7 +41,7 @@ def lineage(root: Path) -> Lineage:
 
 @lru_cache
 def _code_hash(root: Path) -> str:
-    """Over the names and contents of the sources that decide the numbers."""
+    """Hash the names and contents of the sources that decide the numbers."""
     digest = hashlib.sha256()
     for package in _PACKAGES:
         for path in sorted((root / package).rglob("*.py")):
@@ -50,7 +50,7 @@ def _code_hash(root: Path) -> str:
 
 
 def _commit(root: Path) -> str | None:
-    """The commit of a checkout; None in an image, which has no history."""
+    """Return the commit of a checkout; None in an image, which has no history."""
     head = root / ".git" / "HEAD"
     if not head.is_file():
         return None

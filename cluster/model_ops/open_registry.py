@@ -1,4 +1,4 @@
-"""Opens a team's model registry as the settings say."""
+"""A team's model registry, opened as the settings say."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""What a model's aliases mean and who gets its traffic: changed at once under `gate`, by two people under
-`two_person`.
+"""Promotion of models: changes of aliases, traffic and policy.
+
+They take effect at once under the policy `gate`, and need a second person under `two_person`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from quantis.types.registry import ModelVersion, Traffic
 
 
 class Promotion:
-    """The changes of one team's models. The gate holds under either policy."""
+    """Changes of one team's models. The gate holds under either policy."""
 
     def __init__(self, registry: Registry, approvals: Approvals, default: Policy) -> None:
         self._registry, self._approvals, self._default = registry, approvals, default
@@ -31,7 +32,7 @@ class Promotion:
     def request_alias(
         self, user: str, model: str, version: int, alias: str = CHAMPION
     ) -> ModelVersion | Approval:
-        """Point an alias at a version, or ask a second person to; Conflict when the gate says no."""
+        """Point an alias at a version, or ask for approval; Conflict when the gate refuses."""
         found = self._registry.check_promotion(model, version, alias)
         if self.policy(model) == Policy.gate:
             return self._registry.promote(model, version, alias)
@@ -41,7 +42,7 @@ class Promotion:
         return self._approvals.request(self._team, model, user, change)
 
     def request_traffic(self, user: str, model: str, traffic: Traffic) -> Traffic | Approval:
-        """Divide the requests for the model's name, or ask a second person to; Conflict when the gate says no."""
+        """Divide the requests for the model's name, or ask for approval; Conflict when the gate refuses."""
         self._registry.check_traffic(model, traffic)
         if self.policy(model) == Policy.gate:
             return self._registry.set_traffic(model, traffic)
@@ -52,7 +53,7 @@ class Promotion:
         return self._approvals.request(self._team, model, user, change)
 
     def request_policy(self, user: str, model: str, policy: Policy) -> ModelPolicy | Approval:
-        """Make a policy stricter at once; looser only by two people."""
+        """Make a policy stricter at once; looser only with approval."""
         self._registry.versions(model)
         if policy == self.policy(model) or policy == Policy.two_person:
             self._approvals.set_policy(self._team, model, policy)
@@ -60,7 +61,7 @@ class Promotion:
         return self._approvals.request(self._team, model, user, PolicyChange(policy=policy))
 
     def approve(self, user: str, approval_id: str) -> Approval:
-        """Approve what somebody else asked for, and do it; it stays pending when it cannot be done."""
+        """Approve somebody else's request and apply it; it stays pending when it cannot be applied."""
         approval = self._approvals.decide(self._team, approval_id, user, approve=True)
         try:
             self._carry_out(approval)

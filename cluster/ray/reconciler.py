@@ -1,8 +1,8 @@
-"""Makes Ray do what the database promised, and the database say what Ray did.
+"""Reconciliation of the database with Ray: submits and stops jobs, and records their states.
 
-It runs as a thread in every API replica; a lease in the database lets one of them act at a time, so
-a replica that dies is replaced within the lease's time and nothing is submitted twice (submission
-ids are made from job ids).
+It runs as a thread in every API replica; a lease in the database lets one of them act at a time, so a replica
+that dies is replaced within the lease's time and nothing is submitted twice (submission ids are made from
+job ids).
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ log = logging.getLogger("quantis.reconciler")
 
 
 class _QuotaReached(Exception):
-    """The job waits its turn; its promise stays."""
+    """The job waits its turn; its outbox item stays."""
 
 
 class Reconciler:
     def __init__(self, database: Database, server: JobServer, quotas: Quotas | None = None) -> None:
-        """`quotas` say how many jobs of a team Ray gets at once; all of them when absent."""
+        """`quotas` limit the jobs of a team that Ray gets at once; without them it gets all."""
         self._jobs = Jobs(database)
         self._trail, self._sessions = AuditTrail(database), Sessions(database)
         self._quotas = quotas
@@ -64,7 +64,7 @@ class Reconciler:
         self._leases.release(LEASE, self._holder)
 
     def tick(self) -> bool:
-        """One round; false when another replica holds the lease."""
+        """Do one round; return False when another replica holds the lease."""
         if not self._holds_lease():
             return False
         for item in self._jobs.due():

@@ -26,12 +26,12 @@ GRACE = 5.0
 
 
 class Executor(Protocol):
-    """Runs one function over many items with what they share; an error stands in its item's place."""
+    """Runs one function over many items with a shared argument; errors stand in for the results of their items."""
 
     def map(
         self, function: Callable[[Shared, Item], Result], shared: Shared, items: Sequence[Item]
     ) -> list[Result | Exception]:
-        """Results in the order of the items."""
+        """Return the results in the order of the items."""
         ...
 
     def within(
@@ -41,16 +41,16 @@ class Executor(Protocol):
         items: Sequence[Item],
         allowance: Allowance,
     ) -> Iterator[tuple[int, Result | Exception]]:
-        """Each item's number and result as they end. The function gets the seconds that it may take.
+        """Yield the number and result of each item as it ends; the function is given the seconds it may take.
 
-        They begin in order, each with its allowance of that moment, so that what one leaves over goes
-        to those that follow. TimedOut in the place of one that does not keep to it.
+        Items begin in order, each with its allowance at its start, so that time that is left over goes to those that
+        follow. TimedOut stands in for the result of one that takes longer.
         """
         ...
 
 
 class InProcessExecutor:
-    """One item after the other, here; an item that overruns is let finish."""
+    """Runs the items in sequence in this process; an item that overruns is let finish."""
 
     def map(
         self, function: Callable[[Shared, Item], Result], shared: Shared, items: Sequence[Item]
@@ -69,7 +69,7 @@ class InProcessExecutor:
 
 
 class RayExecutor:
-    """One Ray task per item, as many at once as there are CPUs; a task that overruns is killed."""
+    """Runs a Ray task per item, as many at once as there are CPUs; a task that overruns is killed."""
 
     def __init__(self, cpus: float = 0.5) -> None:
         self._cpus = cpus
@@ -97,7 +97,9 @@ class RayExecutor:
                 number, item = waiting.popleft()
                 seconds = allowance(len(waiting) + 1)
                 running[task.remote(function, stored, item, seconds)] = _Running(number, seconds)
-            ready, _ = ray.wait(list(running), timeout=_patience(running.values()), fetch_local=False)
+            ready, _ = ray.wait(
+                list(running), timeout=_seconds_until_overdue(running.values()), fetch_local=False
+            )
             for stream in ready:
                 outcome = _collect(next(stream))
                 if isinstance(outcome, str) and outcome == _BEGUN:
@@ -113,13 +115,13 @@ class RayExecutor:
 
     @property
     def width(self) -> int:
-        """How many items can run at once."""
+        """Number of items that can run at once."""
         return max(1, int((ray.cluster_resources().get("CPU", 1) - SERVING) / self._cpus))
 
 
 @dataclass
 class _Running:
-    """A task on its way; its time counts from when a worker has taken it."""
+    """A submitted task; its time counts from when a worker has taken it."""
 
     number: int
     seconds: float | None
@@ -142,7 +144,7 @@ class _Running:
 
 @dataclass
 class ResourceUsage:
-    """What this process had others do: CPU time of tasks, and what was reserved, busy or not."""
+    """CPU and GPU time that this process used elsewhere: of its tasks, and what it reserved, busy or not."""
 
     cpu_seconds: float = 0.0
     gpu_seconds: float = 0.0
@@ -173,13 +175,13 @@ def _announced(
     item: Item,
     seconds: float | None,
 ) -> Iterator[Any]:
-    """Says that it has begun, then the result."""
+    """Yield a start signal, then the result."""
     yield _BEGUN
     yield _metered(function, shared, item, seconds)
 
 
-def _patience(running: Iterable[_Running]) -> float | None:
-    """Seconds until the first is overdue; None when nothing has a limit."""
+def _seconds_until_overdue(running: Iterable[_Running]) -> float | None:
+    """Return the seconds until the first task is overdue; None when nothing has a limit."""
     least = min((one.left() for one in running), default=math.inf)
     return None if least == math.inf else max(0.0, least)
 
@@ -209,7 +211,7 @@ def _collect(reference: Any) -> Any:
 
 @contextmanager
 def session(settings: Settings) -> Iterator[None]:
-    """A Ray session on the configured head, or on a local one of its own when there is none.
+    """Open a Ray session on the configured head, or on a local one when there is none.
 
     The head's token comes with the environment: Ray's core reads it when it is loaded.
     """

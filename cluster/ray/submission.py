@@ -12,14 +12,14 @@ from quantis.types.jobs import JOB_KINDS, Job, JobState
 
 
 class JobServer(Protocol):
-    """What the reconciler asks of whoever runs the jobs."""
+    """Interface of the reconciler to the server that runs the jobs."""
 
     def submit(self, job: Job, submission_id: str) -> None:
         """Start a job; the same submission id twice starts it once."""
         ...
 
     def state(self, submission_id: str) -> tuple[JobState, str] | None:
-        """State and message; None when the job is not known."""
+        """Return state and message; None for an unknown job."""
         ...
 
     def stop(self, submission_id: str) -> None: ...
@@ -28,7 +28,7 @@ class JobServer(Protocol):
 
 
 class RayJobs:
-    """Ray's job server; connected when it is first needed, since Ray may come up later."""
+    """Ray's job server; connected at its first use, since Ray may come up later."""
 
     def __init__(self, address: str) -> None:
         self._address = address
@@ -71,7 +71,7 @@ _STATES = {status: JobState(status.value) for status in JobStatus}
 
 
 class FakeJobs:
-    """A job server in memory, for tests of whatever talks to one: the same contract, no Ray."""
+    """A job server in memory, for tests: the same contract, no Ray."""
 
     def __init__(self) -> None:
         self.jobs: dict[str, Job] = {}

@@ -1,4 +1,4 @@
-"""Users and their passwords. Their sessions, keys and second factors are in files of their own."""
+"""Users and their passwords. Sessions, keys and second factors are in their own modules."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class UserAccounts:
             return bool(session.scalar(select(func.count()).select_from(UserRow)))
 
     def create(self, team: str, user_name: str, password: str, role: Role, *, first: bool = False) -> User:
-        """Add a user; Conflict when the name is taken, or `first` and somebody is there already."""
+        """Add a user; Conflict when the name is taken, or `first` and there is a user already."""
         check_password(password, user_name)
         password_hash = hash_password(password)
         with self._database.write() as session:
@@ -41,7 +41,7 @@ class UserAccounts:
             return user_of(_insert(session, team, user_name, password_hash, role))
 
     def create_team(self, team: str, quota: Quota, admin: str, password: str) -> None:
-        """A team and its first admin, both or none; Conflict when either name is taken."""
+        """Add a team and its first admin, both or neither; Conflict when either name is taken."""
         check_password(password, admin)
         password_hash = hash_password(password)
         with self._database.write() as session:
@@ -83,7 +83,7 @@ class UserAccounts:
             return user_of(row)
 
     def change_password(self, user_id: str, current: str, new: str, keep: str) -> None:
-        """Change one's own password; every session but `keep` ends. Unauthenticated when `current` is wrong."""
+        """Change a user's password and end every session but `keep`; Unauthenticated when `current` is wrong."""
         with self._database.read() as session:
             row = session.get(UserRow, user_id)
             expected, name = (row.password_hash or NOBODY, row.user_name) if row else (NOBODY, "")
@@ -106,12 +106,12 @@ class UserAccounts:
             return user_of(row) if row and not row.disabled else None
 
     def team_of(self, user_name: str) -> str | None:
-        """Whose member a user name is, if it is anybody's."""
+        """Return the team of a user name; None without a user of this name."""
         with self._database.read() as session:
             return session.scalar(select(UserRow.team_id).where(UserRow.user_name == user_name))
 
     def authenticate(self, user_name: str, password: str) -> User:
-        """The user whose password this is; an unknown name costs the same time as a wrong password."""
+        """Return the user of a name and password; an unknown name takes the same time as a wrong password."""
         with self._database.read() as session:
             row = session.scalar(select(UserRow).where(UserRow.user_name == user_name))
             known = row is not None and row.password_hash != ""  # who signs in elsewhere has none  # nosec B105
@@ -123,9 +123,9 @@ class UserAccounts:
     def find_or_create_external(
         self, issuer: str, subject: str, wanted_name: str, team: str, role: Role
     ) -> User:
-        """The user whom an identity provider vouches for; made at their first sign-in.
+        """Return the user whom an identity provider vouches for; made at their first sign-in.
 
-        It is never an account that exists under that name: who the provider calls `ann` need not be ours.
+        It is never an account that exists under that name: the provider's `ann` need not be ours.
         """
         external_id = digest(f"{issuer}\n{subject}")
         with self._database.write() as session:
@@ -162,7 +162,7 @@ def _insert(session: Session, team: str, user_name: str, password_hash: str, rol
 
 
 def _taken(session: Session, user_name: str) -> bool:
-    """Service accounts share the names, so that `created_by` means one of them."""
+    """Return True if a user or service account has the name: `created_by` means one of them."""
     queries = (
         select(UserRow.id).where(UserRow.user_name == user_name),
         select(ClientRow.id).where(ClientRow.name == user_name),

@@ -1,4 +1,4 @@
-"""Changes that two people decide: asked for by one, approved or refused by another."""
+"""Changes that two people decide: requested by one, approved or refused by another."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Approvals:
         self._database = database
 
     def policy(self, team: str, model: str) -> Policy | None:
-        """What was set for a model; None where the platform's default holds."""
+        """Return the policy of a model; None where the platform's default holds."""
         with self._database.read() as session:
             row = session.get(ModelPolicyRow, (team, model))
             return Policy(row.policy) if row else None
@@ -34,8 +34,10 @@ class Approvals:
             session.merge(ModelPolicyRow(team_id=team, model=model, policy=policy))
 
     def request(self, team: str, model: str, user: str, change: Change) -> Approval:
-        """Ask for a change. One's own earlier request for the same thing is withdrawn; somebody else's must
-        be decided first (Conflict). The same again is the same request.
+        """Record a request for a change; the same request again returns the one that is pending.
+
+        An earlier request of the same user for the same object is withdrawn; somebody else's must be decided first
+        (Conflict).
         """
         with self._database.write() as session:
             for row in _pending(session, team, model):
@@ -63,7 +65,7 @@ class Approvals:
             return _approval(row)
 
     def decide(self, team: str, approval_id: str, user: str, *, approve: bool) -> Approval:
-        """Approve what somebody else asked for, or refuse; refusing one's own request withdraws it."""
+        """Approve somebody else's request, or refuse it; refusing one's own request withdraws it."""
         with self._database.write() as session:
             row = _find(session, team, approval_id)
             if row.state != ApprovalState.pending:
@@ -79,7 +81,7 @@ class Approvals:
             return _approval(row)
 
     def reopen(self, team: str, approval_id: str) -> None:
-        """Take a decision back whose change could not be made."""
+        """Undo a decision whose change could not be applied."""
         with self._database.write() as session:
             row = _find(session, team, approval_id)
             row.state, row.decided_at, row.decided_by = ApprovalState.pending, None, None
@@ -91,7 +93,7 @@ class Approvals:
     def page(
         self, team: str, *, state: ApprovalState | None = None, cursor: str | None = None, limit: int = 50
     ) -> Page[Approval]:
-        """Newest first."""
+        """Return a page, newest first."""
         query = (
             select(ApprovalRow)
             .where(ApprovalRow.team_id == team)
@@ -101,9 +103,9 @@ class Approvals:
             query = query.where(ApprovalRow.state == state)
         if cursor:
             at, last = paging.decode(cursor, 2)
-            moment = paging.moment(at)
-            before = (ApprovalRow.requested_at == moment) & (ApprovalRow.id < last)
-            query = query.where(or_(ApprovalRow.requested_at < moment, before))
+            timestamp = paging.timestamp(at)
+            before = (ApprovalRow.requested_at == timestamp) & (ApprovalRow.id < last)
+            query = query.where(or_(ApprovalRow.requested_at < timestamp, before))
         with self._database.read() as session:
             rows = session.scalars(query.limit(limit + 1)).all()
             return paging.page(rows, limit, _approval, lambda row: (row.requested_at.isoformat(), row.id))

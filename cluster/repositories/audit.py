@@ -1,7 +1,7 @@
-"""The audit trail: an event is begun before a mutating call and sealed into a chain of hashes after it.
+"""Audit trail: an event is begun before a mutating call and sealed into a chain of hashes after it.
 
-A call whose process is killed leaves a begun event, which the sweeper seals as interrupted; so there is
-one event for each call, whatever happens. Sealing is one transaction at a time, so the chain never forks.
+A call whose process is killed leaves a begun event, which the sweeper seals as interrupted; so there is one event
+for each call, whatever happens. Sealing is one transaction at a time, so the chain never forks.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _CHUNK = 1000
 
 @dataclass
 class AuditedCall:
-    """What is known of a mutating call while it goes on."""
+    """A mutating call while it goes on."""
 
     action: str
     object: str
@@ -50,7 +50,7 @@ class AuditTrail:
         self._database = database
 
     def begin(self, call: AuditedCall) -> None:
-        """Write down that the call is about to happen."""
+        """Record that the call is about to happen."""
         row = AuditEventRow(id=call.id, at=datetime.now(UTC), status=0, outcome=Outcome.interrupted)
         _describe(row, call)
         with self._database.append() as session:
@@ -68,7 +68,7 @@ class AuditTrail:
             return _event(row)
 
     def seal_abandoned(self, before: datetime | None = None) -> int:
-        """Seal what was begun long ago and never ended, as interrupted; how many."""
+        """Seal old events that never ended as interrupted; return their number."""
         limit = before or datetime.now(UTC) - ABANDONED_AFTER
         query = (
             select(AuditEventRow)
@@ -97,7 +97,7 @@ class AuditTrail:
         cursor: str | None = None,
         limit: int = 50,
     ) -> Page[AuditEvent]:
-        """Newest first; `action` matches any part."""
+        """Return a page, newest first; `action` matches any part."""
         query = (
             select(AuditEventRow)
             .where(AuditEventRow.team_id.in_(teams), AuditEventRow.seq.is_not(None))
@@ -120,7 +120,7 @@ class AuditTrail:
             return paging.page(rows, limit, _event, lambda row: (str(row.seq),))
 
     def verify(self) -> AuditVerdict:
-        """Walk the whole chain; the first event that does not fit is named."""
+        """Check the whole chain; the verdict names the first event that does not fit."""
         previous, seen = START, 0
         while True:
             with self._database.read() as session:

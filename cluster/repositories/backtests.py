@@ -1,4 +1,4 @@
-"""What backtests found, as Parquet files in the team's folder: one per dimension, and all forecasts."""
+"""Results of backtests as Parquet files in the team's folder: one per dimension, and all forecasts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Backtests:
         self._data_layout = data_layout
 
     def save(self, team: str, job_id: str, tables: Mapping[str, pa.Table]) -> Path:
-        """Write the tables of one backtest, all of them or none; the same job again replaces them."""
+        """Write the tables of a backtest, all of them or none; the same job again replaces them."""
         folder = self._data_layout.backtest(team, job_id)
         folder.mkdir(parents=True, exist_ok=True)
         for name, table in tables.items():
@@ -45,9 +45,9 @@ class Backtests:
         cursor: str | None,
         limit: int,
     ) -> Page[Figures]:
-        """The figures by a dimension, model after model, in the order of the labels.
+        """Return the figures by a dimension, model after model, in the order of the labels.
 
-        NotFound when the backtest was not cut that way.
+        NotFound when the backtest was not broken down that way.
         """
         path = self._data_layout.backtest(team, job_id) / f"{dimension}.parquet"
         if not path.is_file():
@@ -65,7 +65,7 @@ class Backtests:
 
 
 def _offset(cursor: str | None) -> int:
-    """Where a page begins; what was kept does not change, so a place in it is a good cursor."""
+    """Return the row at which a page begins; the tables do not change, so a row number is a good cursor."""
     text = paging.decode(cursor, 1)[0] if cursor else "0"
     if not text.isdecimal():
         raise InvalidInput("the cursor is not one that this service gave out; leave it away")

@@ -65,7 +65,7 @@ class Clients:
             return _account(row)
 
     def new_secret(self, team: str, client_id: str) -> CreatedServiceAccount:
-        """Replace the secret; the one before stops working at once."""
+        """Replace the secret; the previous one stops working at once."""
         secret = new_secret(PREFIX)
         with self._database.write() as session:
             row = _find(session, team, client_id)
@@ -81,7 +81,7 @@ class Clients:
             return _account(_find(session, team, client_id))
 
     def authenticate(self, client_id: str, secret: str) -> tuple[str, ServiceAccount]:
-        """(team, account) whose secret this is."""
+        """Return (team, account) of an id and its secret."""
         with self._database.read() as session:
             row = session.scalar(select(ClientRow).where(ClientRow.id == client_id[:36]))
             expected = row.secret_hash if row else digest("")

@@ -1,4 +1,4 @@
-"""The catalogue of datasets: what was declared, and which table versions each version pins."""
+"""Declared datasets, and the table versions that each of their versions pins."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from quantis.types.datasets import (
 
 @dataclass(frozen=True)
 class PinnedVersion:
-    """A version with what its tables are pinned at."""
+    """A version with the table versions it reads (`pins`) and its content sums."""
 
     spec: DatasetSpec
     version: DatasetVersion
@@ -36,7 +36,7 @@ class PinnedVersion:
 
 @dataclass(frozen=True)
 class NewVersion:
-    """What is recorded of a version; see `DatasetVersion`. `pins` and `content` are for the store."""
+    """The record of a version; see `DatasetVersion`. `pins` and `content` are for the store."""
 
     content_hash: str
     pins: dict[str, Any]
@@ -53,7 +53,7 @@ class NewVersion:
 
 @dataclass(frozen=True)
 class RewrittenVersion:
-    """A version after its tables were rewritten; the counts are given when series were purged."""
+    """A version after its tables were rewritten."""
 
     pins: dict[str, Any]
     content_hash: str
@@ -105,14 +105,14 @@ class Datasets:
             return [_dataset(row, _latest(session, row)) for row in rows.all()]
 
     def versions(self, team: str, name: str) -> Sequence[DatasetVersion]:
-        """Newest first."""
+        """Return the versions, newest first."""
         with self._database.read() as session:
             row = _find(session, team, name)
             query = _versions(row).order_by(DatasetVersionRow.number.desc())
             return [_version(name, version) for version in session.scalars(query)]
 
     def report(self, team: str, name: str, number: int) -> CheckReport:
-        """What the check said of the file that made a version; NotFound when no file made it."""
+        """Return the check report of the uploaded file of a version; NotFound when no file made it."""
         with self._database.read() as session:
             version = _numbered(session, _find(session, team, name), number)
             if version is None or version.report is None:
@@ -122,7 +122,7 @@ class Datasets:
             return CheckReport.model_validate(version.report)
 
     def pinned(self, team: str, name: str, number: int | None = None) -> PinnedVersion:
-        """One version, the latest when no number is given; NotFound when there is none."""
+        """Return a version, the latest without a number; NotFound when there is none."""
         with self._database.read() as session:
             row = _find(session, team, name)
             version = _latest(session, row) if number is None else _numbered(session, row, number)
@@ -132,14 +132,14 @@ class Datasets:
             return _pinned(row, version)
 
     def latest_pinned(self, team: str, name: str) -> PinnedVersion | None:
-        """The latest version; None before the first."""
+        """Return the latest version; None before the first."""
         with self._database.read() as session:
             row = _find(session, team, name)
             version = _latest(session, row)
             return _pinned(row, version) if version else None
 
     def all_pinned(self, team: str, name: str) -> list[PinnedVersion]:
-        """Every version, oldest first."""
+        """Return all versions, oldest first."""
         with self._database.read() as session:
             row = _find(session, team, name)
             versions = session.scalars(_versions(row).order_by(DatasetVersionRow.number))
@@ -172,7 +172,7 @@ class Datasets:
     def repin(
         self, team: str, name: str, versions: Mapping[int, RewrittenVersion], after: PinnedVersion
     ) -> None:
-        """Let versions read rewritten tables, all at once; Conflict when another writer was faster."""
+        """Pin versions to rewritten tables, all at once; Conflict when another writer was faster."""
         with self._database.write() as session:
             row = _find(session, team, name)
             _check_unchanged(name, _latest(session, row), after)

@@ -1,4 +1,4 @@
-"""Hashes of secrets: slow ones for passwords, at most two at once; fast ones for what is random."""
+"""Hashes of secrets: slow ones for passwords, at most two at once; fast ones for random secrets."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def verify_password(expected: str, password: str) -> bool:
 
 
 def digest(secret: str) -> str:
-    """SHA-256, for secrets of 32 random bytes, which nobody can guess."""
+    """Return the SHA-256 of a secret of 32 random bytes, which nobody can guess."""
     return hashlib.sha256(secret.encode(errors="replace")).hexdigest()
 
 
@@ -45,7 +45,7 @@ def new_secret(prefix: str = "") -> str:
 
 @contextmanager
 def _turn() -> Iterator[None]:
-    """Two work, eight wait; whoever comes then is sent away, so that sign-ins never take all threads."""
+    """Admit two hashings at once and eight to a queue; refuse more, so that sign-ins never take all threads."""
     if not _SEATS.acquire(blocking=False):
         raise TooManyRequests("too many people sign in at this moment; try again in a second", retry_after=1)
     try:

@@ -1,4 +1,4 @@
-"""What was answered to a request that came with a key, so that sending it again does nothing twice."""
+"""Idempotency keys: the object that a request with a key created, so that sending it again creates nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def request_hash(*parts: str) -> str:
 
 
 def find(session: Session, team: str, user: str, key: str, hashed: str) -> str | None:
-    """The id of what a key's request made; Conflict when it was another request."""
+    """Return the id of the object that a key's request created; Conflict when it was another request."""
     row = session.get(IdempotencyKeyRow, (team, user, key))
     if row is None:
         return None
@@ -40,7 +40,7 @@ def save(session: Session, team: str, user: str, key: str, hashed: str, made: st
 
 
 class IdempotencyKeys:
-    """For what is made outside of the transaction that remembers it."""
+    """Keys of objects that are created outside of the transaction that records them."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -50,7 +50,7 @@ class IdempotencyKeys:
             return find(session, team, user, key, hashed)
 
     def save(self, team: str, user: str, key: str, hashed: str, made: str) -> str:
-        """The id that the key stands for: `made`, or that of a request which was faster."""
+        """Return the id that the key stands for: `made`, or that of a request which was faster."""
         with self._database.write() as session:
             first = find(session, team, user, key, hashed)
             if first is None:

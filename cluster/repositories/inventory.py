@@ -1,4 +1,4 @@
-"""What the database says is stored, across all teams: for backups, verification and the sweeper."""
+"""Inventory of stored datasets across all teams: for backups, verification and the sweeper."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class StoredVersion:
 
 @dataclass(frozen=True)
 class StoredDataset:
-    """One dataset with its versions, oldest first."""
+    """A dataset with its versions, oldest first."""
 
     team: str
     name: str
@@ -40,12 +40,12 @@ class Inventory:
             return list(_datasets(session))
 
     def versions(self, team: str, name: str) -> list[StoredVersion]:
-        """Those of one dataset as they are now; none when it does not exist."""
+        """Return the present versions of a dataset; none when it does not exist."""
         found = [one for one in self.datasets() if (one.team, one.name) == (team, name)]
         return found[0].versions if found else []
 
     def live_jobs(self) -> set[str]:
-        """The ids of the jobs that have not ended."""
+        """Return the ids of the jobs that have not ended."""
         with self._database.read() as session:
             rows = session.execute(select(JobRow.id, JobRow.state))
             return {job_id for job_id, state in rows if not JobState(state).final}

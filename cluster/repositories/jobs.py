@@ -40,8 +40,8 @@ class Jobs:
     def request(self, team: str, user: str, spec: JobSpec, key: str | None = None) -> Job:
         """Record a job and the promise to submit it, in one transaction.
 
-        The same key with the same request answers with the job that is there already; with another
-        request it is a Conflict.
+        The same key with the same request returns the job that is there already; with another request it is a
+        Conflict.
         """
         hashed = idempotency.request_hash(spec.model_dump_json())
         with self._database.write() as session:
@@ -63,7 +63,7 @@ class Jobs:
             return _job(row)
 
     def adopt(self, team: str, user: str, spec: JobSpec, submission_id: str | None) -> Job:
-        """Record a job that somebody submitted to Ray by hand and that runs already."""
+        """Record a job that was submitted to Ray by hand and runs already."""
         with self._database.write() as session:
             row = _insert(session, team, user, spec)
             row.submission_id = submission_id
@@ -94,7 +94,7 @@ class Jobs:
         cursor: str | None = None,
         limit: int = 50,
     ) -> Page[Job]:
-        """Newest first."""
+        """Return a page, newest first."""
         query = (
             select(JobRow).where(JobRow.team_id == team).order_by(JobRow.created_at.desc(), JobRow.id.desc())
         )
@@ -104,9 +104,9 @@ class Jobs:
             query = query.where(JobRow.kind == kind)
         if cursor:
             at, last = paging.decode(cursor, 2)
-            moment = paging.moment(at)
+            timestamp = paging.timestamp(at)
             query = query.where(
-                or_(JobRow.created_at < moment, (JobRow.created_at == moment) & (JobRow.id < last))
+                or_(JobRow.created_at < timestamp, (JobRow.created_at == timestamp) & (JobRow.id < last))
             )
         with self._database.read() as session:
             rows = session.scalars(query.limit(limit + 1)).all()
@@ -133,7 +133,7 @@ class Jobs:
         progress: float | None = None,
         data: dict[str, Any] | None = None,
     ) -> None:
-        """Add one event; ended jobs say nothing more."""
+        """Add one event; events of ended jobs are ignored."""
         with self._database.write() as session:
             row = _find(session, team, job_id)
             if JobState(row.state).final:
@@ -144,7 +144,7 @@ class Jobs:
             _say(session, row, kind, message, data or {})
 
     def start(self, team: str, job_id: str) -> Job:
-        """Mark as running and return it; Conflict when it ended or was stopped before."""
+        """Mark a job as running and return it; Conflict when it ended or was stopped before."""
         with self._database.write() as session:
             row = _find(session, team, job_id)
             if JobState(row.state).final:
@@ -156,7 +156,7 @@ class Jobs:
     def finish(
         self, team: str, job_id: str, state: JobState, message: str, result: dict[str, Any] | None = None
     ) -> bool:
-        """Set the final state once; false when it had ended already."""
+        """Set the final state once; return False when it had ended already."""
         with self._database.write() as session:
             row = _find(session, team, job_id)
             if JobState(row.state).final:
@@ -170,7 +170,7 @@ class Jobs:
             return True
 
     def charge(self, team: str, job_id: str, cpu_seconds: float, gpu_seconds: float = 0.0) -> None:
-        """Add what a process of the job used, for the team's quota."""
+        """Add the resource use of a process of the job, for the team's quota."""
         with self._database.append() as session:
             session.execute(
                 update(JobRow)
@@ -227,7 +227,7 @@ class Jobs:
             )
 
     def hold(self, item: OutboxItem, message: str, delay: timedelta) -> None:
-        """Let a job wait its turn; it is told why, once."""
+        """Postpone a job whose team is at its quota; the reason is recorded once."""
         with self._database.write() as session:
             session.execute(
                 update(OutboxRow).where(OutboxRow.id == item.id).values(not_before=_now() + delay)
@@ -242,7 +242,7 @@ class Jobs:
             _find(session, team, job_id).submission_id = submission_id
 
     def unfinished(self) -> list[tuple[str, Job, str]]:
-        """(team, job, submission id) of every job that Ray was given and that has not ended."""
+        """Return (team, job, submission id) of every job that Ray was given and that has not ended."""
         with self._database.read() as session:
             query = select(JobRow).where(
                 JobRow.state.in_([JobState.pending, JobState.running]), JobRow.submission_id.is_not(None)
@@ -250,7 +250,7 @@ class Jobs:
             return [(row.team_id, _job(row), row.submission_id or "") for row in session.scalars(query)]
 
     def counts(self) -> dict[tuple[str, str], int]:
-        """Jobs by (state, kind)."""
+        """Return the number of jobs by (state, kind)."""
         with self._database.read() as session:
             query = select(JobRow.state, JobRow.kind, func.count()).group_by(JobRow.state, JobRow.kind)
             return {(state, kind): count for state, kind, count in session.execute(query)}

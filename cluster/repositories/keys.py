@@ -1,4 +1,4 @@
-"""API keys: shown once, kept as a hash, within scopes and until a time."""
+"""API keys: shown once, stored as a hash, limited by scopes and an end."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ApiKeys:
             return CreatedApiKey(**_key(row, owner).model_dump(), key=key)
 
     def all(self, team: str, user_id: str | None = None) -> list[ApiKey]:
-        """The keys of one user, or of the whole team, newest first."""
+        """Return the keys of one user, or of the whole team, newest first."""
         query = (
             select(ApiKeyRow, UserRow.user_name)
             .join(UserRow, UserRow.id == ApiKeyRow.user_id)
@@ -58,7 +58,7 @@ class ApiKeys:
             return [_key(row, owner) for row, owner in session.execute(query)]
 
     def revoke(self, team: str, key_id: str, user_id: str | None = None) -> ApiKey:
-        """End a key of a user (of anybody in the team when None); NotFound when it is not theirs."""
+        """End a key of a user (of any user of the team when None); NotFound when it is not theirs."""
         with self._database.write() as session:
             row = session.get(ApiKeyRow, (team, key_id))
             if row is None or user_id not in (None, row.user_id):

@@ -1,4 +1,4 @@
-"""Leases: one holder at a time, for a time, renewed by being taken again."""
+"""Leases: one holder at a time, for a duration, renewed by being taken again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Leases:
         self._database = database
 
     def take(self, name: str, holder: str, duration: timedelta) -> bool:
-        """Take or renew; false while somebody else holds it."""
+        """Take or renew a lease; return False while another holder has it."""
         now = datetime.now(UTC)
         try:
             with self._database.write() as session:

@@ -22,7 +22,7 @@ def encode(key: Sequence[str]) -> str:
 
 
 def decode(cursor: str, length: int) -> list[str]:
-    """The sort key in a cursor; InvalidInput for what we did not issue."""
+    """Return the sort key in a cursor; InvalidInput for a cursor that was not issued here."""
     try:
         key = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (binascii.Error, ValueError) as error:
@@ -35,7 +35,7 @@ def decode(cursor: str, length: int) -> list[str]:
 def page(
     rows: Sequence[Row], limit: int, item: Callable[[Row], Item], key: Callable[[Row], Sequence[str]]
 ) -> Page[Item]:
-    """A page from `limit + 1` rows: the extra one only says that there are more."""
+    """Return a page from `limit + 1` rows: the extra one only shows that there are more."""
     more = len(rows) > limit
     return Page(
         items=[item(row) for row in rows[:limit]],
@@ -43,8 +43,8 @@ def page(
     )
 
 
-def moment(text: str) -> datetime:
-    """A time inside a cursor."""
+def timestamp(text: str) -> datetime:
+    """Parse a time inside a cursor."""
     try:
         return datetime.fromisoformat(text)
     except ValueError as error:

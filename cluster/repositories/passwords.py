@@ -1,4 +1,4 @@
-"""Which passwords are refused though they are long enough: those that many have, and those that tell whose they are."""
+"""Password policy: refuses common passwords and those that reveal their owner."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _REMEDY = "take another one, such as four words that do not belong together"
 
 
 def check_password(password: str, user_name: str) -> None:
-    """InvalidInput for one that is among the most used, says little beside telling words, or repeats itself."""
+    """Raise InvalidInput for a password that is common, repetitive, or little more than revealing words."""
     plain = password.casefold()
     if len(set(plain)) < LEAST_DIFFERENT:
         raise InvalidInput(f"this password has fewer than {LEAST_DIFFERENT} different characters; {_REMEDY}")
@@ -33,7 +33,7 @@ def check_password(password: str, user_name: str) -> None:
 
 @cache
 def common() -> frozenset[str]:
-    """The 10,000 most used passwords of 12 characters and more, in lower case.
+    """Return the 10,000 most used passwords of 12 characters and more, in lower case.
 
     From SecLists' `10-million-password-list-top-1000000.txt` (Copyright (c) 2025 Daniel Miessler, MIT License), in
     whose order the first were taken.

@@ -1,4 +1,4 @@
-"""Who somebody is: team, role and scopes of a user, an API key or a service account, as of now."""
+"""Principals: team, role and scopes of a user, an API key or a service account, as of now."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ log = logging.getLogger("quantis.api")
 
 @dataclass(frozen=True)
 class Principal:
-    """Whoever calls. `scopes` limit a key or a service account further than its role; None does not.
+    """The identity behind a call. `scopes` limit a key or service account further than its role; None does not.
 
     `credential` is the id of the session, key or service account that the call came with.
     """
@@ -44,13 +44,13 @@ class Principal:
 
 
 class Principals:
-    """Each method gives None for an account that is disabled, ended or gone."""
+    """Lookups of principals; each method returns None for an account that is disabled, ended or gone."""
 
     def __init__(self, database: Database, factor_required: bool = False) -> None:
         self._database, self._factor_required = database, factor_required
 
     def user(self, user_id: str, session_id: str) -> Principal | None:
-        """A signed-in user, as long as the session is not ended."""
+        """Return a signed-in user, as long as the session has not ended."""
         with self._database.read() as session:
             query = (
                 select(UserRow, TeamRow.quota, SessionRow.revoked_at)
@@ -74,7 +74,7 @@ class Principals:
             return Principal(row.id, row.name, row.team_id, Role(row.role), "client", scopes, row.id, quota)
 
     def key(self, key_hash: str) -> Principal | None:
-        """The owner of a key, within the key's scopes."""
+        """Return the owner of a key, within the key's scopes."""
         now = datetime.now(UTC)
         with self._database.read() as session:
             query = (
@@ -99,7 +99,7 @@ class Principals:
         return principal
 
     def _misses_factor(self, row: UserRow) -> bool:
-        """A provider that people sign in at asks for its own."""
+        """Return True if a required second factor is not set up; identity providers ask for their own."""
         return self._factor_required and not row.totp_on and row.external_id is None
 
     def _mark_used(self, key_id: str, now: datetime) -> None:

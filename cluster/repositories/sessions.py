@@ -1,4 +1,4 @@
-"""Sessions: one per sign-in, carried on by refresh tokens that each work once."""
+"""Sessions: one per sign-in, continued by refresh tokens that each work once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MOST_SESSIONS = 50
 
 
 class SessionLifetime(NamedTuple):
-    """Days until a session ends that is not used, and until it ends in any case."""
+    """Days until an unused session ends, and until any session ends."""
 
     idle: int = 14
     most: int = 30
@@ -90,7 +90,7 @@ class Sessions:
         return rotation
 
     def end_by_token(self, token: str) -> User | None:
-        """Sign out: end the session of a token and say whose it was; an unknown token is no error."""
+        """Sign out: end the session of a token and return its user; an unknown token is no error."""
         with self._database.write() as session:
             found = session.get(RefreshTokenRow, digest(token))
             if found is None:
@@ -99,7 +99,7 @@ class Sessions:
             return user_of(session.get_one(UserRow, found.user_id))
 
     def for_user(self, user_id: str, current: str = "") -> list[Session]:
-        """Those that could still be carried on, last used first."""
+        """Return the sessions that could still be continued, last used first."""
         with self._database.read() as session:
             query = (
                 select(SessionRow)
@@ -111,7 +111,7 @@ class Sessions:
             return [_session(row, current) for row in session.scalars(query)]
 
     def end(self, user_id: str, session_id: str) -> None:
-        """End one session of a user; NotFound when it is not one of theirs."""
+        """End a session of a user; NotFound when it is not one of theirs."""
         with self._database.write() as session:
             own = (SessionRow.user_id == user_id) & (SessionRow.id == session_id)
             if session.scalar(select(SessionRow.id).where(own)) is None:
@@ -144,7 +144,7 @@ def user_of(row: UserRow) -> User:
 
 
 def end_all(session: Transaction, user_id: str, keep: str = "") -> None:
-    """End every session of a user but one, within the caller's transaction."""
+    """End every session of a user but `keep`, within the caller's transaction."""
     _end(session, (SessionRow.user_id == user_id) & (SessionRow.id != keep))
 
 

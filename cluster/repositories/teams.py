@@ -1,4 +1,4 @@
-"""Teams, their quotas, and what their jobs used."""
+"""Teams, their quotas, and the resource use of their jobs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from quantis.types.teams import Quota, Team
 
 
 class TeamUsage(NamedTuple):
-    """What the jobs of a team use: how many Ray has now, and their seconds in this calendar month (UTC)."""
+    """Number of jobs that Ray has now, and the jobs' seconds in this calendar month (UTC)."""
 
     running: int
     cpu_seconds: float
@@ -42,7 +42,7 @@ class Teams:
             return _team(session, row)
 
     def quota(self, name: str) -> Quota:
-        """What was set for a team; its gaps are the platform's defaults."""
+        """Return the quota that was set for a team; its gaps are the platform's defaults."""
         with self._database.read() as session:
             row = session.get(TeamRow, name)
             return Quota.model_validate(row.quota) if row else Quota()

@@ -1,7 +1,7 @@
-"""The ledger of issued forecasts: written before the answer leaves, kept for good.
+"""Ledger of issued forecasts: written before the answer leaves, kept for good.
 
-While the database does not answer they are kept as files, synced before the answer leaves as well, and
-brought in by the first forecast that the database takes again.
+While the database does not answer they are written to files, synced before the answer leaves as well, and moved
+to the ledger by the first forecast that the database takes again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ log = logging.getLogger("quantis.forecaster")
 
 class Vintages:
     def __init__(self, database: Database, waiting: Path | None = None) -> None:
-        """`waiting` is the folder for what the database cannot take now; without one that is an error."""
+        """`waiting` is the folder for forecasts that the database cannot take now; without one that is an error."""
         self._database = database
         self._waiting = waiting
 
@@ -34,9 +34,9 @@ class Vintages:
         except Unavailable:
             if self._waiting is None:
                 raise
-            self._set_aside(team, request, response)
+            self._write_waiting(team, request, response)
         else:
-            self._bring_in()
+            self._import_waiting()
 
     def get(self, team: str, forecast_id: str) -> ForecastResponse:
         with self._database.read() as session:
@@ -45,14 +45,14 @@ class Vintages:
                 raise NotFound(f"no forecast {forecast_id[:60]!r}")
             return ForecastResponse.model_validate_json(zstandard.decompress(row.response))
 
-    def _set_aside(self, team: str, request: ForecastRequest, response: ForecastResponse) -> None:
+    def _write_waiting(self, team: str, request: ForecastRequest, response: ForecastResponse) -> None:
         assert self._waiting is not None
         self._waiting.mkdir(mode=0o700, parents=True, exist_ok=True)
         text = json.dumps([team, request.model_dump_json(), response.model_dump_json()])
         write_atomic(self._waiting / f"{response.forecast_id}.json", text)
 
-    def _bring_in(self) -> None:
-        """Move what waits into the ledger; several processes may do it at once."""
+    def _import_waiting(self) -> None:
+        """Move waiting forecasts into the ledger; several processes may do it at once."""
         if self._waiting is None or not self._waiting.is_dir():
             return
         for path in self._waiting.glob("*.json"):

@@ -1,4 +1,4 @@
-"""What a team may still use: its quota, the platform's defaults, and what it used so far."""
+"""Quotas of teams, filled with the platform's defaults, and the use of them."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ class Quotas:
         self._lock = threading.Lock()
 
     def with_defaults(self, quota: Quota) -> Quota:
-        """A team's quota with the defaults where it says nothing."""
+        """Return a team's quota with the defaults in its gaps."""
         return self._defaults.model_copy(update=quota.model_dump(exclude_none=True))
 
     def for_team(self, team: str) -> Quota:
         return self.with_defaults(self._teams.quota(team))
 
     def may_start(self, team: str) -> bool:
-        """Whether Ray may get another job of the team now."""
+        """Return True if Ray may get another job of the team now."""
         limit = self.for_team(team).jobs_at_once
         return limit is None or self._teams.work(team).running < limit
 
     def check_compute(self, team: str, quota: Quota) -> None:
-        """QuotaExceeded when the seconds of this month are used up."""
+        """Raise QuotaExceeded when the seconds of this month are used up."""
         limits = self.with_defaults(quota)
         if limits.cpu_seconds is None and limits.gpu_seconds is None:
             return
@@ -54,7 +54,7 @@ class Quotas:
                 )
 
     def check_storage(self, team: str, quota: Quota) -> None:
-        """QuotaExceeded when the team's files take more than they may."""
+        """Raise QuotaExceeded when the team's files take more than they may."""
         limit = self.with_defaults(quota).storage_mb
         if limit is not None and (used := self._stored(team)) >= limit * _MB:
             raise QuotaExceeded(
@@ -63,7 +63,7 @@ class Quotas:
             )
 
     def usage(self, team: str, requests: int, resets_at: datetime | None) -> Usage:
-        """Everything that is limited, and how much of it is used; `requests` of this minute."""
+        """Return each limited resource and its use; `requests` are those of this minute."""
         limits, work, month = self.for_team(team), self._teams.work(team), _next_month()
         items = [
             Used(name="jobs_at_once", used=work.running, limit=limits.jobs_at_once, unit="jobs"),
@@ -85,7 +85,7 @@ class Quotas:
         return Usage(team=team, at=datetime.now(UTC), items=items)
 
     def _stored(self, team: str) -> int:
-        """Bytes of the team's datasets, features, ledgers and models; measured every half minute at most."""
+        """Return the bytes of the team's datasets, features, ledgers and models; measured twice a minute at most."""
         with self._lock:
             at, size = self._measured.get(team, (-_MEASURED_FOR, 0))
             if time.monotonic() - at >= _MEASURED_FOR:

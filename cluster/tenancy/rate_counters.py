@@ -1,4 +1,4 @@
-"""Counters of a window of time, exact however many processes count: in a file of one node, or on Redis.
+"""Counters of time windows, exact however many processes count: in a file of one node, or on Redis.
 
 A window of a key begins with its first take and ends `seconds` later; within it at most `limit` takes succeed.
 """
@@ -37,7 +37,7 @@ log = logging.getLogger("quantis.limits")
 
 @dataclass(frozen=True)
 class RateCount:
-    """What a take found: whether it succeeded, the takes in the window, and the seconds until it ends."""
+    """Result of a take: success, the takes in the window, and the seconds until it ends."""
 
     allowed: bool
     used: int
@@ -51,19 +51,19 @@ class RateCount:
 class RateCounters(Protocol):
     @property
     def blocking(self) -> bool:
-        """Whether a take may wait for a network."""
+        """True if a take may wait for a network."""
         ...
 
     def take(self, key: str, limit: int, seconds: float, cost: int = 1) -> RateCount:
-        """Count `cost` more if that stays within the limit. 0 only looks, -1 gives one back."""
+        """Count `cost` more if that stays within the limit. 0 only reads, -1 gives one back."""
         ...
 
 
 class FileCounters:
-    """A table in a file that every process of a node maps; a file lock makes each take whole.
+    """A table in a file that every process of a node maps; a file lock makes each take atomic.
 
-    A window that ended is a free place. When a bucket of eight living windows meets a ninth key (in a
-    flood of keys), the one that ends first is forgotten.
+    A window that ended is a free slot. When a bucket of eight living windows meets a ninth key (in a flood of
+    keys), the one that ends first is forgotten.
     """
 
     blocking = False
@@ -101,7 +101,7 @@ class FileCounters:
         return RateCount(allowed, used, ends - now)
 
     def _find(self, digest: bytes, now: float) -> tuple[int, float, int]:
-        """(place, end, takes) of a key; a place to put it at when it is new."""
+        """Return (slot, end, takes) of a key; a free slot when it is new."""
         start = int.from_bytes(digest[:4], "big") % BUCKETS * _BUCKET
         slots = []
         for place in range(start, start + _BUCKET, _SLOT.size):
@@ -113,7 +113,7 @@ class FileCounters:
 
 
 class RedisCounters:
-    """The same on Redis, for the nodes of a cluster; where Redis does not answer, this node counts alone."""
+    """Counters on Redis, for the nodes of a cluster; where Redis does not answer, this node counts alone."""
 
     blocking = True
 

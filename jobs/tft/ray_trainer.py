@@ -17,7 +17,7 @@ import torch
 from ray.train.torch import TorchTrainer
 
 from cluster.ray.session import RESOURCE_USAGE
-from cluster.settings import look_at_training_often
+from cluster.settings import poll_training_often
 from jobs.reporter import JobReporter
 from jobs.tft.train_worker import ParentModel, TrainingProgress, train
 from models.families.ensemble import Ensemble
@@ -97,7 +97,7 @@ def train_on_ray(
 
     A second call with the same arguments resumes. Raises Ray Train's own errors.
     """
-    look_at_training_often()
+    poll_training_often()
     run_folder = folder / fingerprint(snapshot, task, params, parent.name if parent else "")
     trainer = TorchTrainer(
         train,

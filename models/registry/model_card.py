@@ -90,7 +90,8 @@ def _limits(version: ModelVersion) -> list[str]:
         f"Horizons beyond {version.h} steps: it was neither trained nor judged on them.",
         "Series that it has not seen, with too short a history, or without the covariates that it knows in "
         "advance: a simpler method answers for these, and the answer says so.",
-        "Times unlike those it learned from. The figures above are of the past; monitoring tells when they end.",
+        "Times unlike those it learned from. The figures above are of the past, and nothing monitors yet whether "
+        "its intervals still hold: compare forecasts with what followed from time to time.",
     ]
 
 

@@ -15,7 +15,7 @@ RATE = "[$__rate_interval]"
 
 @dataclass(frozen=True)
 class GrafanaPanel:
-    """One panel; `queries` are (expression, legend), the width is in 24ths."""
+    """A panel; `queries` are (expression, legend), the width is in 24ths."""
 
     title: str
     queries: tuple[tuple[str, str], ...]

@@ -1,4 +1,4 @@
-"""Setup, users, one's own password and second factor."""
+"""Setup, users, and a user's own password and second factor."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ router = APIRouter(prefix="/v1", tags=["accounts"], route_class=StrictRoute)
 
 @router.get("/setup")
 def setup_state(services: AppServices) -> SetupState:
-    """Whether the first admin is still to be made."""
+    """Say whether the first admin is still to be made."""
     return SetupState(open=not services.accounts.any_user(), oidc=services.oidc_provider is not None)
 
 
@@ -54,7 +54,7 @@ def set_up(body: SetupRequest, request: Request, services: AppServices, call: Au
 
 @router.get("/users/me")
 def me(principal: CurrentUser, services: AppServices) -> User:
-    """Whoever calls; a service account looks like a user."""
+    """Return the caller; a service account looks like a user."""
     if principal.kind == "client":
         account = services.clients.get(principal.team, principal.user_id)
         return User(
@@ -88,7 +88,7 @@ def change_password(
 
 @router.post("/users/me/second-factor", status_code=201)
 def begin_second_factor(principal: CurrentUser, services: AppServices) -> SecondFactorSecret:
-    """A secret for an authenticator app, shown once. It counts when a code of it was confirmed."""
+    """Make a secret for an authenticator app, shown once. It counts when a code of it was confirmed."""
     return services.second_factors.begin(principal.user_id)
 
 
@@ -112,7 +112,7 @@ def remove_second_factor(
 
 @router.get("/users")
 def users(principal: CurrentUser, services: AppServices) -> Page[User]:
-    """The users of the team."""
+    """List the users of the team."""
     return Page(items=services.accounts.all(principal.team))
 
 

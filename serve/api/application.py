@@ -54,7 +54,7 @@ class Health(Frozen):
 
 
 def create_app(services: Services) -> FastAPI:
-    """The application around its services."""
+    """Build the application around its services."""
     app = FastAPI(
         title="Quantis",
         version=__version__,
@@ -70,7 +70,7 @@ def create_app(services: Services) -> FastAPI:
     problems.install(app)
     for router in (*(module.router for module in ROUTES), _operations(app)):
         app.include_router(router, dependencies=[Depends(authorise)])
-    app.add_api_route(REST, _nothing, methods=_METHODS, include_in_schema=False)
+    app.add_api_route(REST, _no_route, methods=_METHODS, include_in_schema=False)
     if (services.settings.web_dist / "index.html").exists():
         app.frontend("/", directory=services.settings.web_dist, fallback="index.html")
     app.add_middleware(AuditMiddleware, trail=services.audit)
@@ -81,8 +81,8 @@ def create_app(services: Services) -> FastAPI:
     return app
 
 
-def _nothing(request: Request) -> None:
-    """What is not a route of the API is not a page of the dashboard either: 404, or 405 for a wrong method."""
+def _no_route(request: Request) -> None:
+    """Answer 404 below /v1, or 405 for a wrong method: an unknown route is no page of the dashboard either."""
     if methods_at(request.url.path):
         raise HTTPException(405)
     raise NotFound("there is nothing at this address")

@@ -22,7 +22,7 @@ def approvals(
     cursor: Annotated[str | None, Query(max_length=300)] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> Page[Approval]:
-    """What was asked for, newest first."""
+    """List the requests for changes, newest first."""
     return services.approvals.page(principal.team, state=state, cursor=cursor, limit=limit)
 
 
@@ -33,13 +33,13 @@ def approval(approval_id: Id, principal: CurrentUser, services: AppServices) -> 
 
 @router.post("/{approval_id}/approve")
 def approve(approval_id: Id, principal: CurrentUser, services: AppServices) -> Approval:
-    """Do what somebody else asked for; 403 for one's own request."""
+    """Approve and apply somebody else's request; 403 for one's own."""
     services.approvals.get(principal.team, approval_id)
     return services.promotion(principal.team).approve(principal.user_name, approval_id)
 
 
 @router.post("/{approval_id}/refuse")
 def refuse(approval_id: Id, principal: CurrentUser, services: AppServices) -> Approval:
-    """Say no to a request, or withdraw one's own."""
+    """Refuse a request, or withdraw one's own."""
     services.approvals.get(principal.team, approval_id)
     return services.promotion(principal.team).refuse(principal.user_name, approval_id)

@@ -1,4 +1,4 @@
-"""The audit trail: read it, and walk along its chain of hashes."""
+"""The audit trail: read it, and verify its chain of hashes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def audit_events(
     cursor: Annotated[str | None, Query(max_length=300)] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> Page[AuditEvent]:
-    """What was changed, or was tried, newest first. Operators also see what nobody known tried."""
+    """List changes and attempts, newest first. Operators also see the attempts of unknown callers."""
     seen = [principal.team, ""] if principal.team == DEFAULT_TEAM else [principal.team]
     return services.audit.page(
         seen,
@@ -43,5 +43,5 @@ def audit_events(
 
 @router.get("/verdict")
 def audit_verdict(principal: CurrentUser, services: AppServices) -> AuditVerdict:
-    """Walk the whole chain; the first event that was altered, taken out or put in is named."""
+    """Verify the whole chain; the first event that was altered, taken out or put in is named."""
     return services.audit.verify()

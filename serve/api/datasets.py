@@ -62,7 +62,7 @@ async def check(
     how: HowToRead,
     file: FileName = "upload",
 ) -> CheckReport:
-    """Say what an upload would say, and store nothing. Roles are detected for a name that is new."""
+    """Check a file as an upload would, and store nothing. Roles are detected for a name that is new."""
     async with received(request, services) as path:
         return await run_in_threadpool(_check, services, principal, name, path, file, how)
 
@@ -77,7 +77,7 @@ async def upload(
     how: HowToRead,
     file: FileName = "upload",
 ) -> UploadResult:
-    """Add a version; 200 and the version that is there when the content is the same."""
+    """Add a version; 200 and the present version when the content is the same."""
     async with received(request, services) as path:
         result = await run_in_threadpool(_ingest, services, principal, name, path, file, how)
     response.status_code = 201 if result.created else 200
@@ -88,7 +88,7 @@ async def upload(
 def import_file(
     name: Name, body: ImportRequest, response: Response, principal: CurrentUser, services: AppServices
 ) -> UploadResult:
-    """Add a version from a file of the configured object store or a mounted folder; else as an upload."""
+    """Add a version from a file of the configured object store or a mounted folder; otherwise like an upload."""
     catalogue, settings = services.catalogue, services.settings
     catalogue.declared(principal.team, name)
     with tempfile.TemporaryDirectory(dir=settings.data_layout.incoming) as folder:
@@ -102,7 +102,7 @@ def import_file(
 
 @router.get("/{name}/versions/{number}/report")
 def report(name: Name, number: Number, principal: CurrentUser, services: AppServices) -> CheckReport:
-    """What the check found in the file that made a version; at most 200 findings are kept."""
+    """Return the check report of the file that made a version; at most 200 findings are kept."""
     return services.catalogue.datasets.report(principal.team, name, number)
 
 
@@ -114,7 +114,7 @@ def revisions(
     series: Annotated[str, Query(max_length=MAX_SERIES_ID)],
     version: Number | None = None,
 ) -> Page[Revision]:
-    """When values of a series were corrected, oldest first: where reads as of before and after differ."""
+    """List the times at which values of a series were corrected, oldest first: reads as of before and after differ."""
     opened = services.catalogue.open(principal.team, name, version)
     found = opened.store.revisions(opened.pins, series)
     return Page(items=[Revision.model_validate(one) for one in found])
@@ -122,7 +122,7 @@ def revisions(
 
 @router.get("/{name}/versions")
 def versions(name: Name, principal: CurrentUser, services: AppServices) -> Page[DatasetVersion]:
-    """Newest first."""
+    """List the versions, newest first."""
     return Page(items=list(services.catalogue.datasets.versions(principal.team, name)))
 
 
@@ -137,7 +137,7 @@ def series(
     version: Number | None = None,
     as_of: Timestamp | None = None,
 ) -> Page[SeriesSummary]:
-    """The series of a version by id, as known at `as_of` (at the end when absent).
+    """List the series of a version by id, as known at `as_of` (at the end when absent).
 
     `search` matches any part of the id, `cursor` is the last id seen.
     """
@@ -162,7 +162,7 @@ def read_series(
     end: Timestamp | None = None,
     version: Number | None = None,
 ) -> StoredSeries:
-    """One series as it was known at `as_of` (now when absent), between `start` and `end`, both included."""
+    """Return one series as known at `as_of` (now when absent), between `start` and `end`, both included."""
     opened = services.catalogue.open(principal.team, name, version)
     moment = as_of or datetime.now(UTC)
     panel = opened.panel(moment, Bounds(series=[unique_id], start=start, end=end))

@@ -1,4 +1,4 @@
-"""Admits a request before a byte of its body is read: who calls, whether they may, what it counts against."""
+"""Admission of requests before their body is read: authentication, permission, limits, quotas, audit."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ bearer = OAuth2(
 
 
 async def admit(request: Request) -> None:
-    """Decide, count and begin the audit event; `authorise` hands on what was found."""
+    """Decide, count and begin the audit event; `authorise` hands on the principal."""
     key = (request.method, request.scope["route"].path)
     if key not in POLICY:
         raise NotFound("there is nothing at this address")
@@ -53,7 +53,7 @@ async def admit(request: Request) -> None:
     try:
         known = await _identified(request, services)
     except Unauthenticated:
-        await services.rate_limits.stranger(address_of(request))
+        await services.rate_limits.anonymous(address_of(request))
         await begin(request, services)
         raise
     request.state.known, request.state.principal = known, known.principal
@@ -73,7 +73,7 @@ async def admit(request: Request) -> None:
 
 
 async def authorise(request: Request, _: Annotated[str | None, Depends(bearer)]) -> Principal | None:
-    """Who was admitted; NotFound where nobody was asked, so that a route without the guard serves nobody."""
+    """Return the admitted principal; NotFound where `admit` did not run, so that an unguarded route serves nobody."""
     if not hasattr(request.state, "principal"):
         raise NotFound("there is nothing at this address")
     principal: Principal | None = request.state.principal
@@ -90,7 +90,7 @@ CurrentUser = Annotated[Principal, Depends(_signed_in)]
 
 
 def check(rule: AccessRule, principal: Principal) -> None:
-    """Forbidden when the rule says no."""
+    """Raise Forbidden when the rule denies the principal."""
     if not principal.has_role(rule.least):
         raise Forbidden(f"the role {principal.role} may not do this; it needs {rule.least}")
     if rule.operator and principal.team != DEFAULT_TEAM:
@@ -105,20 +105,20 @@ def check(rule: AccessRule, principal: Principal) -> None:
 
 
 def check_job(principal: Principal, spec: JobSpec) -> None:
-    """Some kinds of job need more than the route does."""
+    """Raise Forbidden for a kind of job that needs more than the route does."""
     least = JOB_KINDS[spec.kind].role
     if not principal.has_role(least):
         raise Forbidden(f"the role {principal.role} may not start a {spec.kind} job; it needs {least}")
 
 
 async def still_admitted(request: Request) -> bool:
-    """Whether whoever is answered is still who they were when the answer began."""
+    """Return True while the caller of a long answer is who they were when it began."""
     known: AuthenticatedCaller | None = request.state.known
     return known is None or await services_of(request).authenticator.is_still_valid(known)
 
 
 async def begin(request: Request, services: Services, principal: Principal | None = None) -> None:
-    """Write down that a mutating call is about to happen; whoever ends it finds it in the request's state."""
+    """Record that a mutating call is about to happen; AuditMiddleware ends it from the request's state."""
     if request.method in _READS and (request.method, request.scope["route"].path) not in CHANGING_READS:
         return
     call = AuditedCall(
@@ -139,7 +139,7 @@ def name(call: AuditedCall, principal: Principal) -> None:
 
 
 def audited(request: Request) -> AuditedCall:
-    """The audit event of this call, for a route that has more to say about it."""
+    """Return the audit event of this call, for a route that adds details."""
     call: AuditedCall = request.state.audit
     return call
 
@@ -149,7 +149,7 @@ Audited = Annotated[AuditedCall, Depends(audited)]
 
 async def _admit_anybody(request: Request, services: Services) -> None:
     if request.scope["route"].path.startswith("/v1/"):
-        await services.rate_limits.stranger(address_of(request))
+        await services.rate_limits.anonymous(address_of(request))
         await begin(request, services)
 
 

@@ -19,7 +19,7 @@ router = APIRouter(prefix="/v1", route_class=StrictRoute)
 
 @router.get("/experiments/{job_id}/leaderboard", tags=["jobs"])
 def leaderboard(job_id: Id, principal: CurrentUser, services: AppServices) -> Leaderboard:
-    """How the families of a train job did on its backtest."""
+    """Return the leaderboard of a train job's families on its backtest."""
     job = services.jobs.get(principal.team, job_id)
     if not isinstance(job.result, TrainResult):
         raise NotFound(f"job {job_id} has no leaderboard; a train job that succeeded has one")
@@ -28,7 +28,7 @@ def leaderboard(job_id: Id, principal: CurrentUser, services: AppServices) -> Le
 
 @router.get("/backtests/{job_id}", tags=["backtests"])
 def backtest(job_id: Id, principal: CurrentUser, services: AppServices) -> Backtest:
-    """Every model of a backtest: its place on the leaderboard, and every metric over all of it."""
+    """Return every model of a backtest: its place on the leaderboard, and every metric over all of it."""
     return _backtest(job_id, principal, services)
 
 

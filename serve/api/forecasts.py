@@ -50,5 +50,5 @@ async def forecast(
 
 @router.get("/forecasts/{forecast_id}")
 def issued(forecast_id: Id, principal: CurrentUser, services: AppServices) -> ForecastResponse:
-    """A forecast as it was issued."""
+    """Return a forecast as it was issued."""
     return services.vintages.get(principal.team, forecast_id)

@@ -1,4 +1,4 @@
-"""Jobs: ask for work, follow it, stop it."""
+"""Jobs: submit, follow, stop."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def jobs(
     cursor: Annotated[str | None, Query(max_length=300)] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> Page[Job]:
-    """Newest first."""
+    """List jobs, newest first."""
     return services.jobs.page(principal.team, state=state, kind=kind, cursor=cursor, limit=limit)
 
 
@@ -62,8 +62,8 @@ def job(job_id: Id, principal: CurrentUser, services: AppServices) -> Job:
     return services.jobs.get(principal.team, job_id)
 
 
-def _known_job(job_id: Id, principal: CurrentUser, services: AppServices) -> str:
-    """NotFound before a stream begins; after that only the connection could break."""
+def _existing_job(job_id: Id, principal: CurrentUser, services: AppServices) -> str:
+    """Raise NotFound before a stream begins; after that only the connection could break."""
     return services.jobs.get(principal.team, job_id).id
 
 
@@ -75,15 +75,15 @@ def _known_job(job_id: Id, principal: CurrentUser, services: AppServices) -> str
     },
 )
 async def events(
-    job_id: Annotated[str, Depends(_known_job)],
+    job_id: Annotated[str, Depends(_existing_job)],
     request: Request,
     principal: CurrentUser,
     services: AppServices,
     last_event_id: Annotated[int, Header(ge=0, le=MAX_INTEGER)] = 0,
 ) -> AsyncIterator[ServerSentEvent]:
-    """The job's story as server-sent events, from `Last-Event-ID` on; it ends with the job.
+    """Stream the job's events (SSE) from `Last-Event-ID` on, until the job ends.
 
-    A stream that gets long is ended, too: connect again with `Last-Event-ID`, as browsers do by themselves.
+    A long stream is ended, too: connect again with `Last-Event-ID`, as browsers do by themselves.
     """
     seen, ends = last_event_id, time.monotonic() + services.settings.stream_seconds
     while time.monotonic() < ends and not await request.is_disconnected():
@@ -101,7 +101,7 @@ async def events(
 
 @router.get("/{job_id}/logs")
 def logs(job_id: Id, principal: CurrentUser, services: AppServices) -> LogText:
-    """What the job printed; the last megabyte."""
+    """Return the last megabyte of the job's output."""
     submission = services.jobs.submission(principal.team, job_id)
     return LogText(text=services.job_server.logs(submission)[-MAX_LOG:] if submission else "")
 

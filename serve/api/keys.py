@@ -1,4 +1,4 @@
-"""What machines sign in with: API keys of people, and service accounts."""
+"""Credentials of programs: API keys of users, and service accounts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def api_keys(
     services: AppServices,
     of: Annotated[Literal["me", "team"], Query(description="Admins see those of the team.")] = "me",
 ) -> Page[ApiKey]:
-    """API keys, newest first."""
+    """List API keys, newest first."""
     everybody = of == "team" and principal.has_role(Role.admin)
     return Page(items=services.keys.all(principal.team, None if everybody else principal.user_id))
 
@@ -38,7 +38,7 @@ def api_keys(
 def create_api_key(
     new: NewApiKey, principal: CurrentUser, services: AppServices, call: Audited
 ) -> CreatedApiKey:
-    """A key that acts for you within its scopes, until it ends. It is shown this once."""
+    """Make a key that acts for you within its scopes, until it ends. It is shown this once."""
     made = services.keys.create(principal.team, principal.user_id, new)
     call.detail = {"key": made.id, "name": made.name, "scopes": list(made.scopes)}
     return made
@@ -46,7 +46,7 @@ def create_api_key(
 
 @router.delete("/api-keys/{key_id}")
 def revoke_api_key(key_id: Id, principal: CurrentUser, services: AppServices) -> ApiKey:
-    """End a key of yours; admins end anybody's in the team."""
+    """End a key of yours; admins end any of the team."""
     owner = None if principal.has_role(Role.admin) else principal.user_id
     revoked = services.keys.revoke(principal.team, key_id, owner)
     services.authenticator.forget()
@@ -62,7 +62,7 @@ def service_accounts(principal: CurrentUser, services: AppServices) -> Page[Serv
 def create_service_account(
     new: NewServiceAccount, principal: CurrentUser, services: AppServices, call: Audited
 ) -> CreatedServiceAccount:
-    """An account for a machine. Its secret is shown this once."""
+    """Make an account for a machine. Its secret is shown this once."""
     call.detail = {"name": new.name, "role": new.role, "scopes": sorted(new.scopes)}
     return services.clients.create(principal.team, principal.user_name, new)
 
@@ -82,7 +82,7 @@ def change_service_account(
 def renew_client_secret(
     client_id: Id, principal: CurrentUser, services: AppServices
 ) -> CreatedServiceAccount:
-    """A new secret, shown this once; the one before stops working at once."""
+    """Make a new secret, shown this once; the previous one stops working at once."""
     return services.clients.new_secret(principal.team, client_id)
 
 

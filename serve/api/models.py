@@ -33,7 +33,7 @@ def models(principal: CurrentUser, services: AppServices) -> Page[Model]:
 
 @router.get("/models/{name}/versions")
 def model_versions(name: Name, principal: CurrentUser, services: AppServices) -> Page[ModelVersion]:
-    """Newest first."""
+    """List the versions, newest first."""
     return Page(items=services.registry(principal.team).versions(name))
 
 
@@ -46,7 +46,7 @@ def model_version(
 
 @router.get("/models/{ref}/card")
 def model_card(ref: Reference, principal: CurrentUser, services: AppServices) -> ModelCard:
-    """The model card in Markdown: what it is, its data, its figures, its limits and what made it."""
+    """Return the model card in Markdown: family, data, figures, limits and lineage."""
     version = services.registry(principal.team).resolve(ref)
     board = None
     if version.experiment:
@@ -77,7 +77,7 @@ def promote(
 
 @router.get("/models/{name}/traffic")
 def model_traffic(name: Name, principal: CurrentUser, services: AppServices) -> Traffic:
-    """How the requests for the model's name are divided between its versions; the champion has the rest."""
+    """Return the division of the model's requests between its versions; the champion has the rest."""
     return services.registry(principal.team).traffic(name)
 
 
@@ -93,7 +93,7 @@ def set_model_traffic(
     services: AppServices,
     call: Audited,
 ) -> Traffic | Approval:
-    """Divide them anew, by each request's first series; under `two_person` a second person decides, 202."""
+    """Divide the requests by their first series; under `two_person` a second person decides, 202."""
     call.detail = {"shares": {str(share.version): share.percent for share in body.shares}}
     change = services.promotion(principal.team).request_traffic(principal.user_name, name, body)
     return _with_status(change, response, call)
@@ -101,7 +101,7 @@ def set_model_traffic(
 
 @router.get("/models/{name}/policy")
 def model_policy(name: Name, principal: CurrentUser, services: AppServices) -> ModelPolicy:
-    """Who decides what the model's aliases mean: the gate, or two people."""
+    """Return the promotion policy: the gate decides, or two people."""
     services.registry(principal.team).versions(name)
     return ModelPolicy(policy=services.promotion(principal.team).policy(name))
 

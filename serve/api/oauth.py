@@ -1,4 +1,4 @@
-"""Tokens: sign in, carry a session on, sign out; by password, client secret, or an identity provider."""
+"""Tokens: sign in, continue a session, sign out; by password, client secret, or an identity provider."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def token(
 ) -> TokenResponse:
     """Sign in, or exchange a refresh token for new tokens. `client_id=web` keeps it in a cookie.
 
-    A password of somebody with a second factor takes `otp` besides; without it the answer is 401
-    `second_factor_required`. `scope` is not looked at: an account's scopes are its own.
+    A user with a second factor sends `otp` with the password; without it the answer is 401
+    `second_factor_required`. `scope` is ignored: an account's scopes are fixed.
     """
     response.headers["Cache-Control"] = "no-store"
     if grant_type == "client_credentials":
@@ -92,7 +92,7 @@ def revoke(
 
 @router.get("/oidc/start", status_code=302, response_class=RedirectResponse)
 def oidc_start(services: AppServices) -> Response:
-    """Go and sign in at the identity provider."""
+    """Redirect to the identity provider."""
     address, begun = _provider(services).begin()
     response = RedirectResponse(address, 302)
     response.set_cookie(
@@ -110,7 +110,7 @@ def oidc_callback(
     code: Returned = "",
     begun: Annotated[str, Cookie(alias=OIDC_COOKIE, include_in_schema=False)] = "",
 ) -> Response:
-    """Back from the identity provider: start a session and go to the dashboard."""
+    """Start a session after the identity provider's redirect, and go to the dashboard."""
     person = _provider(services).finish(AuthorizationRequest.read(begun), state, code)
     settings = services.settings
     user = services.accounts.find_or_create_external(

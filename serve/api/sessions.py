@@ -1,4 +1,4 @@
-"""One's own sessions: where one is signed in, and ending it."""
+"""A user's own sessions: list and end them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ router = APIRouter(prefix="/v1/users/me/sessions", tags=["accounts"], route_clas
 
 @router.get("")
 def sessions(principal: CurrentUser, services: AppServices) -> Page[Session]:
-    """Where one is signed in, last used first."""
+    """List the caller's sessions, last used first."""
     return Page(items=services.sessions.for_user(principal.user_id, principal.credential))
 
 
@@ -27,6 +27,6 @@ def end_other_sessions(principal: CurrentUser, services: AppServices) -> None:
 
 @router.delete("/{session_id}", status_code=204)
 def end_session(session_id: Id, principal: CurrentUser, services: AppServices) -> None:
-    """Sign out there; its tokens stop working at once."""
+    """End a session; its tokens stop working at once."""
     services.sessions.end(principal.user_id, session_id)
     services.authenticator.forget()

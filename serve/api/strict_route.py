@@ -1,4 +1,4 @@
-"""What stands between a route and the network: who may call it, and how much of a body is read."""
+"""Guard between a route and the network: admission, and bounds on size and time of the body."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
 class StrictRoute(APIRoute):
-    """A route that admits before it reads, and reads JSON strictly, up to a limit and within its time.
+    """A route that admits before it reads, and reads JSON strictly, within its limits of size and time.
 
     The limits are in the document: `x-max-bytes` and `x-max-seconds` of `openapi_extra`.
     """
@@ -39,9 +39,9 @@ class StrictRoute(APIRoute):
             if MAX_SECONDS in limits:
                 deadlines.allow(given.scope, limits[MAX_SECONDS])
             request = _StrictRequest(given.scope, given.receive)
-            request.most = limits.get(MAX_BYTES, JSON_BYTES)
+            request.max_bytes = limits.get(MAX_BYTES, JSON_BYTES)
             if request.headers.get("content-type", "").startswith(_FORMS):
-                request.most = FORM_BYTES
+                request.max_bytes = FORM_BYTES
                 await request.body()  # whose limit FastAPI's form parser does not know
             try:
                 return await handle(request)
@@ -54,7 +54,7 @@ class StrictRoute(APIRoute):
 
 
 class _StrictRequest(Request):
-    most = JSON_BYTES
+    max_bytes = JSON_BYTES
 
     async def json(self) -> Any:
         return parse(await self.body())
@@ -64,7 +64,7 @@ class _StrictRequest(Request):
             chunks = bytearray()
             async for chunk in self.stream():
                 chunks += chunk
-                if len(chunks) > self.most:
-                    raise TooLarge(f"the body is larger than {self.most} bytes; send less, or upload a file")
+                if len(chunks) > self.max_bytes:
+                    raise TooLarge(f"the body is larger than {self.max_bytes} bytes; send less, or upload a file")
             self._body = bytes(chunks)
         return self._body

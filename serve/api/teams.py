@@ -1,4 +1,4 @@
-"""Teams, their quotas, and what they use."""
+"""Teams, their quotas and their usage."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ router = APIRouter(prefix="/v1", tags=["teams"], route_class=StrictRoute)
 
 @router.get("/teams")
 def teams(principal: CurrentUser, services: AppServices) -> Page[Team]:
-    """Every team of the platform; for its operators."""
+    """List the teams of the platform; for its operators."""
     return Page(items=services.teams.all())
 
 
 @router.post("/teams", status_code=201)
 def create_team(new: NewTeam, principal: CurrentUser, services: AppServices, call: Audited) -> Team:
-    """A team with its first admin, who adds the others."""
+    """Make a team with its first admin, who adds the others."""
     call.detail = {"team": new.name, "admin": new.admin_name}
     password = new.admin_password.get_secret_value()
     services.accounts.create_team(new.name, new.quota, new.admin_name, password)
@@ -34,7 +34,7 @@ def create_team(new: NewTeam, principal: CurrentUser, services: AppServices, cal
 def change_team(
     team: Name, change: TeamChange, principal: CurrentUser, services: AppServices, call: Audited
 ) -> Team:
-    """Set what a team may use; what is left out falls back to the platform's defaults."""
+    """Set a team's quota; gaps fall back to the platform's defaults."""
     call.detail = {"quota": change.quota.model_dump(exclude_none=True)}
     changed = services.teams.set_quota(team, change.quota)
     services.authenticator.forget()
@@ -43,13 +43,13 @@ def change_team(
 
 @router.get("/usage")
 def usage(principal: CurrentUser, services: AppServices) -> Usage:
-    """What the team uses of what it may use."""
+    """Return the team's usage of its quota."""
     return _usage(principal.team, services)
 
 
 @router.get("/usage/teams")
 def usage_of_teams(principal: CurrentUser, services: AppServices) -> Page[Usage]:
-    """What every team uses of what it may use; for operators."""
+    """List every team's usage of its quota; for operators."""
     return Page(items=[_usage(team.name, services) for team in services.teams.all()])
 
 

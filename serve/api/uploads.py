@@ -1,4 +1,4 @@
-"""What every upload of a file has in common: its body on disk, and how it is to be read."""
+"""Uploads: the body on disk, and the options of reading it."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def reading(
         Query(max_length=50, description="Renames a column of the file, such as `date=ds`; repeat it."),
     ] = None,
 ) -> ReadRequest:
-    """What of the file is given in the query; the rest is detected."""
+    """Parse the options in the query; the others are detected."""
     pairs = [text.rpartition("=")[::2] for text in column or ()]
     if any(not old or not new for old, new in pairs):
         raise InvalidInput("a column is renamed as column=date=ds: its name in the file, then the name to be")
@@ -85,14 +85,14 @@ HowToRead = Annotated[ReadRequest, Depends(reading)]
 
 @asynccontextmanager
 async def received(request: Request, services: Services) -> AsyncIterator[Path]:
-    """The body in a file of a private folder that is gone afterwards; TooLarge beyond the limit."""
-    most = services.settings.max_upload_mb * 1024 * 1024
+    """Receive the body into a file of a private folder that is removed afterwards; TooLarge beyond the limit."""
+    max_bytes = services.settings.max_upload_mb * 1024 * 1024
     with tempfile.TemporaryDirectory(dir=services.settings.data_layout.incoming) as folder:
         path, size = Path(folder) / "body", 0
         with path.open("wb") as file:
             async for chunk in request.stream():
                 size += len(chunk)
-                if size > most:
+                if size > max_bytes:
                     raise TooLarge(
                         f"the upload is larger than {services.settings.max_upload_mb} MB; split it"
                     )

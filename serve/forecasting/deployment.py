@@ -48,7 +48,7 @@ class ForecasterReplica:
 
 
 class RemoteForecaster:
-    """The ingress's way to the deployment: one hop."""
+    """Client of the deployment inside the ingress: one hop."""
 
     def __init__(self, handle: DeploymentHandle[Any]) -> None:
         self._handle = handle
@@ -72,7 +72,7 @@ async def _resolved(call: Any) -> dict[str, Any]:
 
 
 def deployment(settings: Settings) -> Any:
-    """The deployment, autoscaling between the configured numbers of replicas."""
+    """Return the deployment, autoscaling between the configured numbers of replicas."""
     return serve.deployment(
         name="Forecaster",
         ray_actor_options={"num_cpus": 0.2},

@@ -1,4 +1,4 @@
-"""Ends a connection whose body nobody will read, so that a refusal is the last word on it."""
+"""Closes the connection of a refused request whose body is unread."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class ConnectionCloseMiddleware:
-    """ASGI middleware: an answer that begins before the body is read says that the connection ends."""
+    """ASGI middleware: sets `Connection: close` on an answer that begins before the body is read."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

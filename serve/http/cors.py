@@ -1,4 +1,4 @@
-"""What browsers are told and asked: whose pages may call the API, and who may use its cookie."""
+"""Rules for browsers: the origins whose pages may call the API, and the use of its cookie."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SHOWN = ["Location", "Retry-After", "RateLimit", "X-Request-Id"]
 
 
 def install(app: FastAPI, origins: str) -> None:
-    """No other origin may call, but those named (with commas); cookies go to none of them."""
+    """Admit pages of the named origins (with commas) and no others; cookies go to none of them."""
     named = [origin.strip() for origin in origins.split(",") if origin.strip()]
     for origin in named:
         if not origin.startswith(("https://", "http://")) or "*" in origin or origin.count("/") != 2:
@@ -36,7 +36,7 @@ def install(app: FastAPI, origins: str) -> None:
 
 
 class SameOriginCookieMiddleware:
-    """ASGI middleware: a page of elsewhere may change nothing with a cookie of ours.
+    """ASGI middleware: refuses changes with our cookie by pages of another origin.
 
     The cookie is SameSite=Strict; this holds where another port of the same host is the same site.
     """

@@ -1,4 +1,4 @@
-"""Every request has a time by which its answer begins; what is late is given up and answered 504."""
+"""Deadlines: a request whose answer has not begun in time is cancelled and answered 504."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _KEY = "quantis.deadline"
 
 
 class _Deadline:
-    """When the answer must have begun."""
+    """The time by which the answer must have begun."""
 
     def __init__(self, seconds: float) -> None:
         self._from = asyncio.get_running_loop().time()
@@ -22,14 +22,14 @@ class _Deadline:
         self.limit = asyncio.timeout_at(self._from + seconds)
 
     def move(self, seconds: float | None) -> None:
-        """To so many seconds after the beginning; None for no deadline any more."""
+        """Move the deadline to so many seconds after the start; None lifts it."""
         if not self.limit.expired():
             self.seconds = self.seconds if seconds is None else seconds
             self.limit.reschedule(None if seconds is None else self._from + seconds)
 
 
 def allow(scope: Scope, seconds: float) -> None:
-    """Let this request take so long, counted from its beginning."""
+    """Give this request so many seconds, counted from its start."""
     deadline: _Deadline = scope[_KEY]
     deadline.move(seconds)
 
@@ -37,8 +37,8 @@ def allow(scope: Scope, seconds: float) -> None:
 async def within(seconds: float, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
     """Run the application; TimedOut when its answer has not begun in time, and it is cancelled then.
 
-    A thread cannot be cancelled: one that hangs keeps its place in the pool until it returns, but its
-    caller has an answer. Once an answer has begun it may take its time, as streams do.
+    A thread cannot be cancelled: one that hangs keeps its place in the pool until it returns, but its caller has an
+    answer. Once an answer has begun it may take its time, as streams do.
     """
     deadline = scope[_KEY] = _Deadline(seconds)
 

@@ -1,4 +1,4 @@
-"""What every answer gets: a request id, a measurement, security headers."""
+"""Request id, measurement and security headers of every answer."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class ObservabilityMiddleware:
 
 
 def _caching(path: str) -> str:
-    """Answers of the API are nobody else's; the dashboard's hashed files never change, its page does."""
+    """Return the Cache-Control of a path: the API's answers are private, hashed assets never change."""
     if path.startswith("/v1/"):
         return "no-store"
     return "public, max-age=31536000, immutable" if path.startswith("/assets/") else "no-cache"

@@ -1,4 +1,4 @@
-"""The OpenAPI document, with what FastAPI does not know: errors are problems, some routes are public."""
+"""OpenAPI document, completed by what FastAPI does not know: errors are problems, some routes are public."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Json = dict[str, Any]
 
 
 def install(app: FastAPI) -> None:
-    """Make `app.openapi()` the whole truth."""
+    """Complete the document of `app.openapi()`, once."""
     made, lock, complete = app.openapi, threading.Lock(), list[Json]()
 
     def openapi() -> Json:

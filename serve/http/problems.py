@@ -1,4 +1,4 @@
-"""Every error as problem+json (RFC 9457): code, request id, and nothing of a hostile input."""
+"""Errors as problem+json (RFC 9457): code, request id, and nothing of a hostile input."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from cluster.data_layout import trouble
+from cluster.data_layout import disk_error
 from quantis.errors import NotFound, QuantisError, RejectedPanel, TooManyRequests, Unavailable
 from quantis.types.base import Problem
 from serve.security.policy import methods_at
@@ -54,15 +54,18 @@ async def _ours(request: Request, error: Exception) -> Response:
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     details = [
-        {"pointer": "/" + "/".join(_shown(part) for part in item["loc"])[:200], "message": _message(item)}
+        {
+            "pointer": "/" + "/".join(_pointer_part(part) for part in item["loc"])[:200],
+            "message": _message(item),
+        }
         for item in error.errors()[:_MAX_ERRORS]
     ]
     first = f"{details[0]['pointer']}: {details[0]['message']}" if details else "the request is not valid"
     return _respond(request, 422, "invalid_input", "Invalid input", first, details, {})
 
 
-def _shown(part: int | str) -> str:
-    """A part of a pointer; a name that does not look like one stays the sender's secret."""
+def _pointer_part(part: int | str) -> str:
+    """Return a part of a pointer; a name that does not look like one stays the sender's secret."""
     return str(part) if isinstance(part, int) or _NAME.fullmatch(part) else "?"
 
 
@@ -87,11 +90,11 @@ async def _http(request: Request, error: Exception) -> Response:
 
 
 def unexpected(request: Request, error: Exception) -> Response:
-    """The answer to an error that nobody foresaw; its story is in the log only.
+    """Answer an unforeseen error; its details are in the log only.
 
     A full disk is 507 and a broken one 503, wherever the write was.
     """
-    known = error if isinstance(error, QuantisError) else trouble(error)
+    known = error if isinstance(error, QuantisError) else disk_error(error)
     if known is not None:
         log.error("%s: %s", known.code, known.message)
         return answer(request, known)
@@ -110,17 +113,17 @@ def _respond(
     extra: dict[str, Any],
 ) -> JSONResponse:
     problem = Problem(
-        title=_plain(title),
+        title=_encodable(title),
         status=status,
-        detail=_plain(detail),
+        detail=_encodable(detail),
         code=code,
         request_id=request_id(request),
-        errors=[{key: _plain(value) for key, value in item.items()} for item in errors],
+        errors=[{key: _encodable(value) for key, value in item.items()} for item in errors],
     )
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
     return JSONResponse(problem.model_dump() | extra, status, headers=headers, media_type=MEDIA_TYPE)
 
 
-def _plain(text: str) -> str:
-    """Text that any JSON reader takes: no lone surrogates."""
+def _encodable(text: str) -> str:
+    """Return the text without lone surrogates, which JSON readers refuse."""
     return text.encode("utf-8", "replace").decode()

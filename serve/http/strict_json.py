@@ -1,4 +1,4 @@
-"""Reads JSON strictly: what two readers could read differently is refused."""
+"""Strict JSON: refuses input that two readers could read differently."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DIGITS = bytes.maketrans(b"123456789", b"000000000")
 
 
 def parse(body: bytes) -> Any:
-    """A JSON value; InvalidInput for NaN, infinities, duplicate keys, lone surrogates or depth over 32."""
+    """Return a JSON value; InvalidInput for NaN, infinities, duplicate keys, lone surrogates or depth over 32."""
     try:
         text = body.decode("utf-8")
         floats = _finite if _may_be_infinite(body) else None
@@ -36,7 +36,7 @@ def parse(body: bytes) -> Any:
 
 
 class _Refused(ValueError):
-    """A reason of ours, safe to show."""
+    """A reason for refusal, safe to show."""
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -58,12 +58,12 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _may_be_infinite(body: bytes) -> bool:
-    """Whether to check each number; that takes several times as long."""
+    """Return True if each number must be checked, which takes several times as long."""
     return _LARGE_EXPONENT.search(body) is not None or b"0" * 300 in body.translate(_DIGITS)
 
 
 def _is_too_deep(body: bytes) -> bool:
-    """Take the innermost brackets away as often as they may be nested: nothing is left then."""
+    """Remove the innermost brackets as often as they may be nested: True if any are left then."""
     plain = _ESCAPE.sub(b"", body) if b"\\" in body else body
     brackets = _STRING.sub(b"", plain.translate(None, _NOT_STRUCTURE))
     for _ in range(MAX_DEPTH):

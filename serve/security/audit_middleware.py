@@ -1,4 +1,4 @@
-"""Ends the audit event of every mutating call with its outcome, before the caller hears of it."""
+"""Seals the audit event of every mutating call with its outcome, before the answer leaves."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ log = logging.getLogger("quantis.audit")
 
 
 class AuditMiddleware:
-    """ASGI middleware. What it cannot seal, the sweeper seals as interrupted."""
+    """ASGI middleware. Events that it cannot seal are sealed by the reconciler as interrupted."""
 
     def __init__(self, app: ASGIApp, trail: AuditTrail) -> None:
         self._app = app

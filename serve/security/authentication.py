@@ -1,7 +1,6 @@
-"""From a bearer token to a principal. Roles come from the database, looked up at most once a second each.
+"""Authentication: from a bearer token to a principal, looked up at most once a second each.
 
-While the database does not answer, the last known principal holds for `outage_seconds`, for reads and
-forecasts only.
+While the database does not answer, the last principal holds for `outage_seconds`, for reads and forecasts only.
 """
 
 from __future__ import annotations
@@ -48,12 +47,12 @@ class Authenticator:
         self._lock = threading.Lock()
 
     async def authenticate(self, token: str) -> AuthenticatedCaller:
-        """Whose token it is; Unauthenticated when it is nobody's now."""
+        """Return the caller of a token; Unauthenticated when it is nobody's now."""
         name, look = self._lookup(token)
         return await self._believed(name, look)
 
     async def is_still_valid(self, known: AuthenticatedCaller) -> bool:
-        """Whether a principal who was let in is still who they were then; for answers that take long."""
+        """Return True while a caller has the role and team of their admission; for long answers."""
         try:
             now = await self._believed(known.name, known.look)
         except Unauthenticated:
@@ -61,7 +60,7 @@ class Authenticator:
         return (now.principal.role, now.principal.team) == (known.principal.role, known.principal.team)
 
     def forget(self) -> None:
-        """Look everybody up again, after a change made by this process."""
+        """Look every principal up again, after a change made by this process."""
         with self._lock:
             self._known = OrderedDict((name, (0.0, found)) for name, (_, found) in self._known.items())
 

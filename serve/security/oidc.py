@@ -27,7 +27,7 @@ _ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 
 @dataclass(frozen=True)
 class AuthorizationRequest:
-    """A sign-in that was begun here: what the browser keeps of it until it comes back."""
+    """A sign-in under way: the values that the browser keeps until it comes back."""
 
     state: str
     nonce: str
@@ -63,7 +63,7 @@ class OidcProvider:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> OidcProvider | None:
-        """The configured one; InvalidInput when its settings are not complete."""
+        """Return the configured provider, if any; InvalidInput when its settings are not complete."""
         if settings.oidc_issuer is None:
             return None
         if not settings.oidc_client_id or not settings.public_url:
@@ -74,7 +74,7 @@ class OidcProvider:
         return cls(settings.oidc_issuer, settings.oidc_client_id, secret, settings.public_url)
 
     def begin(self) -> tuple[str, AuthorizationRequest]:
-        """Where to send the browser, and what it keeps meanwhile."""
+        """Return the address to send the browser to, and the request that it keeps meanwhile."""
         begun = AuthorizationRequest(*(secrets.token_urlsafe(32) for _ in range(3)))
         challenge = base64.urlsafe_b64encode(hashlib.sha256(begun.verifier.encode()).digest()).rstrip(b"=")
         asked = {
@@ -91,7 +91,7 @@ class OidcProvider:
         return f"{address}{'&' if '?' in address else '?'}{urlencode(asked)}", begun
 
     def finish(self, begun: AuthorizationRequest, state: str, code: str) -> ExternalIdentity:
-        """Who came back with this code; Unauthenticated when anything about it does not fit."""
+        """Return the identity behind a code; Unauthenticated when anything about it does not fit."""
         if not hmac.compare_digest(begun.state.encode(), state.encode(errors="replace")):
             raise Unauthenticated("this is not the sign-in that was begun in this browser; begin again")
         form = {
@@ -109,7 +109,7 @@ class OidcProvider:
             raise Unauthenticated("the identity provider did not say who signed in; begin again")
         keys = self._keys_for(tokens.key_name(token))
         claims = tokens.read_identity(token, keys, self._issuer, self._client_id, begun.nonce)
-        return ExternalIdentity(self._issuer, claims["sub"], _name(claims))
+        return ExternalIdentity(self._issuer, claims["sub"], _user_name(claims))
 
     def _described(self) -> dict[str, Any]:
         with self._lock:
@@ -118,7 +118,7 @@ class OidcProvider:
             return self._document
 
     def _keys_for(self, kid: str | None) -> list[dict[str, Any]]:
-        """The provider's keys; looked up anew for a key that is not among them, since providers rotate."""
+        """Return the provider's keys, read again for an unknown key, since providers rotate them."""
         with self._lock:
             known = any(key.get("kid") == kid for key in self._keys)
             if not known and time.monotonic() - self._read_at > NEW_KEYS_SECONDS:
@@ -137,7 +137,7 @@ class OidcProvider:
 
 
 def _checked(url: str, name: str) -> str:
-    """An https address, or one of this machine."""
+    """Return an https address, or one of this machine; InvalidInput otherwise."""
     parts = urlsplit(url)
     local = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost", "::1")
     if not (parts.scheme == "https" and parts.hostname) and not local:
@@ -164,8 +164,8 @@ def _ask(method: str, url: str, form: dict[str, str] | None = None) -> dict[str,
     return answer
 
 
-def _name(claims: dict[str, Any]) -> str:
-    """A user name made of what the provider calls the person."""
+def _user_name(claims: dict[str, Any]) -> str:
+    """Make a user name of the provider's claims."""
     wanted = claims.get("preferred_username") or claims.get("email") or "user"
     plain = re.sub(r"[^a-z0-9_-]+", "-", str(wanted).partition("@")[0].lower()).strip("-_")[:63]
     return plain if re.match(r"[a-z]", plain) else f"u-{plain}"[:63]

@@ -1,7 +1,7 @@
-"""Who may call what: one table, deny by default.
+"""Access policy: one table of routes and rules, deny by default.
 
-A rule names the least role, the scope that a key or a service account needs besides, and what a call
-draws upon. `PERSON` routes are for people who signed in; `ANY` takes every credential.
+A rule names the minimum role, the scope that a key or a service account needs besides, and the quota that a call
+draws upon. `PERSON` routes are for users who signed in; `ANY` takes every credential.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ POLICY: dict[tuple[str, str], AccessRule | None] = {
 
 
 def methods_at(path: str) -> list[str]:
-    """The methods that an address of the API takes: those of the most specific route that it fits."""
+    """Return the methods of the most specific route that matches an address."""
     fitting = [template for _, template in POLICY if compile_path(template)[0].match(path)]
     if not fitting:
         return []

@@ -1,7 +1,7 @@
-"""Limits of requests: a team's per minute, an address's without an account, and wrong sign-ins.
+"""Rate limits: requests of a team per minute, of an address without an account, and wrong sign-ins.
 
-The address is the peer's. What a forwarding header says counts only where the server was told to
-believe that peer (`QUANTIS_TRUSTED_PROXIES`), which is decided before the application sees a request.
+The address is the peer's. Forwarding headers count only from peers that the server was told to believe
+(`QUANTIS_TRUSTED_PROXIES`), which is decided before the application sees a request.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from cluster.tenancy.rate_counters import RateCount, RateCounters
 from quantis.errors import TooManyRequests
 
 MINUTE = 60.0
-STRANGER = 300
+ANONYMOUS_PER_ADDRESS = 300
 """Requests a minute that one address may make to open routes, or with a token that is refused."""
 
 SIGN_IN_SECONDS = 300.0
@@ -27,7 +27,7 @@ WRONG_PER_ADDRESS, WRONG_PER_PAIR, WRONG_PER_ACCOUNT = 60, 10, 100
 
 @dataclass(frozen=True)
 class RateLimitStatus:
-    """What the headers `RateLimit` and `RateLimit-Policy` say."""
+    """Content of the headers `RateLimit` and `RateLimit-Policy`."""
 
     name: str
     limit: int
@@ -51,12 +51,12 @@ class RateLimits:
             None if limit is None else RateLimitStatus("team", limit, await self._take(f"team {team}", limit))
         )
 
-    async def stranger(self, address: str) -> None:
-        """Count a request of nobody we know; TooManyRequests beyond the limit."""
-        found = await self._take(f"address {address}", STRANGER)
+    async def anonymous(self, address: str) -> None:
+        """Count a request without a valid sign-in; TooManyRequests beyond the limit."""
+        found = await self._take(f"address {address}", ANONYMOUS_PER_ADDRESS)
         if not found.allowed:
             raise TooManyRequests(
-                f"more than {STRANGER} requests a minute from one address without a valid sign-in; wait",
+                f"more than {ANONYMOUS_PER_ADDRESS} requests a minute from one address without a valid sign-in; wait",
                 retry_after=found.retry_after,
             )
 
@@ -65,10 +65,10 @@ class RateLimits:
 
     @contextmanager
     def sign_in(self, account: str, address: str) -> Iterator[None]:
-        """Around one attempt to sign in, which counts unless it succeeds.
+        """Count an attempt to sign in unless it succeeds.
 
-        An account is never locked: it takes some attempts in five minutes from each address and some more
-        from all, whoever makes them.
+        An account is never locked: it takes some attempts in five minutes from each address and some more from all,
+        whoever makes them.
         """
         spent: list[tuple[str, int]] = []
         for key, limit in (
@@ -98,7 +98,7 @@ class RateLimits:
 
 
 def address_of(request: Request) -> str:
-    """The peer's address; of IPv6 the network of 64 bits that one household has."""
+    """Return the peer's address; of IPv6 the /64 network that one household has."""
     host = request.client.host if request.client else ""
     try:
         address = ipaddress.ip_address(host)

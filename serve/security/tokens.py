@@ -1,8 +1,8 @@
 """Tokens: the one door to python-jose.
 
-The library alone accepts unknown `crit`, string times, empty keys and headers nested so deep that it
-falls over. `read` and `read_identity` therefore bound and check everything themselves before and after
-they ask the library for the one thing they need: whether the signature is right.
+The library alone accepts unknown `crit`, string times, empty keys and headers nested so deep that it falls over.
+`read` and `read_identity` therefore bound and check everything themselves before and after they ask the library
+for one thing: whether the signature is right.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Claims:
 
 
 def issue(subject: str, key: bytes, seconds: int, session: str = "") -> str:
-    """A signed access token for a user id; the key has at least 32 bytes."""
+    """Return a signed access token for a user id; the key has at least 32 bytes."""
     _check_key(key)
     now = int(time.time())
     claims = {
@@ -60,7 +60,7 @@ def issue(subject: str, key: bytes, seconds: int, session: str = "") -> str:
 
 
 def read(token: str, *keys: bytes) -> Claims:
-    """The claims of a token that we issued and that holds now; Unauthenticated for anything else."""
+    """Return the claims of a token that we issued and that is valid now; Unauthenticated for any other."""
     for key in keys:
         _check_key(key)
     try:
@@ -78,14 +78,14 @@ def read(token: str, *keys: bytes) -> Claims:
 
 
 def key_id(key: bytes) -> str:
-    """A name for a key that says nothing about it."""
+    """Return a name for a key that reveals nothing of it."""
     return hashlib.sha256(b"quantis kid" + key).hexdigest()[:16]
 
 
 def read_identity(
     token: str, keys: Sequence[Mapping[str, Any]], issuer: str, audience: str, nonce: str
 ) -> dict[str, Any]:
-    """The claims of an identity provider's token (OpenID Connect Core 3.1.3.7); `keys` are its public JWKs."""
+    """Return the claims of an identity provider's token (OpenID Connect Core 3.1.3.7); `keys` are its public JWKs."""
     try:
         header = _header(token)
         family = _FAMILIES[header["alg"]]
@@ -103,7 +103,7 @@ def read_identity(
 
 
 def key_name(token: str) -> str | None:
-    """The `kid` that a token names, unchecked; to see whether the provider has newer keys."""
+    """Return the `kid` that a token names, unchecked; to see whether the provider has newer keys."""
     try:
         name = _header(token).get("kid")
     except ValueError:
@@ -117,7 +117,7 @@ def _check_key(key: bytes) -> None:
 
 
 def _header(token: str) -> dict[str, Any]:
-    """The header of a compact token, bounded before it is parsed."""
+    """Return the header of a compact token, bounded before it is parsed."""
     if len(token) > _MAX_TOKEN or not token.isascii() or token.count(".") != 2:
         raise ValueError("not a compact token")
     raw = token.partition(".")[0]

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from fastapi.testclient import TestClient
 
-from cluster.data_layout import trouble
+from cluster.data_layout import disk_error
 from cluster.database.engine import Database
 from cluster.datasets.catalogue import Catalogue
 from cluster.datasets.integrity import verify
@@ -103,7 +103,7 @@ def catalogue(database: Database, settings: Settings) -> Catalogue:
 
 
 def known(error: BaseException) -> QuantisError:
-    found = error if isinstance(error, QuantisError) else trouble(error)
+    found = error if isinstance(error, QuantisError) else disk_error(error)
     assert isinstance(found, InsufficientStorage | Unavailable), repr(error)
     return found
 

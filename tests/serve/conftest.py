@@ -82,7 +82,7 @@ def module_world(
     """One API for all tests of a file: what they send is to be refused, or harmless."""
     folder = shutil.copytree(template, tmp_path_factory.mktemp("module") / "data")
     with pytest.MonkeyPatch.context() as patch, _world(folder, registry) as world:
-        for name in ("STRANGER", "WRONG_PER_ADDRESS", "WRONG_PER_PAIR", "WRONG_PER_ACCOUNT"):
+        for name in ("ANONYMOUS_PER_ADDRESS", "WRONG_PER_ADDRESS", "WRONG_PER_PAIR", "WRONG_PER_ACCOUNT"):
             patch.setattr(rate_limits, name, 1_000_000)  # all that they send comes from one address
         yield world
 

@@ -18,7 +18,7 @@ from tests.serve.matrix import Makers
 @pytest.fixture
 def fuzzed(world, monkeypatch):
     """The API over a socket; whoever asks may ask, and be wrong, as often as the run needs."""
-    for name in ("STRANGER", "WRONG_PER_ADDRESS", "WRONG_PER_PAIR", "WRONG_PER_ACCOUNT"):
+    for name in ("ANONYMOUS_PER_ADDRESS", "WRONG_PER_ADDRESS", "WRONG_PER_PAIR", "WRONG_PER_ACCOUNT"):
         monkeypatch.setattr(f"serve.security.rate_limits.{name}", 10**9)
     settings = world.settings.model_copy(update={"stream_seconds": 0.3, "quota_requests_per_minute": None})
     world = replace(world, settings=settings)

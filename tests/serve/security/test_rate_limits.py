@@ -66,7 +66,7 @@ HEADERS = [
 
 @pytest.mark.parametrize("header", HEADERS)
 def test_when_forwarding_headers_are_forged_then_the_limit_of_the_address_holds(world, monkeypatch, header):
-    monkeypatch.setattr(rate_limits, "STRANGER", 5)
+    monkeypatch.setattr(rate_limits, "ANONYMOUS_PER_ADDRESS", 5)
     found = []
     for number in range(8):
         forged = {name: value.format(n=number) for name, value in header.items()}
@@ -78,7 +78,7 @@ def test_when_forwarding_headers_are_forged_then_the_limit_of_the_address_holds(
 
 
 def test_when_a_household_has_many_addresses_then_they_count_as_one(world, monkeypatch):
-    monkeypatch.setattr(rate_limits, "STRANGER", 2)
+    monkeypatch.setattr(rate_limits, "ANONYMOUS_PER_ADDRESS", 2)
     found = []
     for number in range(4):
         client = TestClient(world.app, base_url="https://quantis.test", client=(f"2001:db8:1:2::{number}", 1))
@@ -87,7 +87,7 @@ def test_when_a_household_has_many_addresses_then_they_count_as_one(world, monke
 
 
 def test_when_strangers_flood_then_only_what_passed_the_limit_is_in_the_trail(world, monkeypatch):
-    monkeypatch.setattr(rate_limits, "STRANGER", 3)
+    monkeypatch.setattr(rate_limits, "ANONYMOUS_PER_ADDRESS", 3)
     for _ in range(10):
         world.client().post("/v1/jobs", json={})
     events = world.client("admin").get("/v1/audit-events").json()["items"]

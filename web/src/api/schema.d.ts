@@ -13,7 +13,7 @@ export interface paths {
         };
         /**
          * Setup State
-         * @description Whether the first admin is still to be made.
+         * @description Say whether the first admin is still to be made.
          */
         get: operations["setup_state"];
         put?: never;
@@ -37,7 +37,7 @@ export interface paths {
         };
         /**
          * Me
-         * @description Whoever calls; a service account looks like a user.
+         * @description Return the caller; a service account looks like a user.
          */
         get: operations["me"];
         put?: never;
@@ -83,7 +83,7 @@ export interface paths {
         put: operations["confirm_second_factor"];
         /**
          * Begin Second Factor
-         * @description A secret for an authenticator app, shown once. It counts when a code of it was confirmed.
+         * @description Make a secret for an authenticator app, shown once. It counts when a code of it was confirmed.
          */
         post: operations["begin_second_factor"];
         /**
@@ -105,7 +105,7 @@ export interface paths {
         };
         /**
          * Users
-         * @description The users of the team.
+         * @description List the users of the team.
          */
         get: operations["users"];
         put?: never;
@@ -150,8 +150,8 @@ export interface paths {
          * Token
          * @description Sign in, or exchange a refresh token for new tokens. `client_id=web` keeps it in a cookie.
          *
-         *     A password of somebody with a second factor takes `otp` besides; without it the answer is 401
-         *     `second_factor_required`. `scope` is not looked at: an account's scopes are its own.
+         *     A user with a second factor sends `otp` with the password; without it the answer is 401
+         *     `second_factor_required`. `scope` is ignored: an account's scopes are fixed.
          */
         post: operations["token"];
         delete?: never;
@@ -189,7 +189,7 @@ export interface paths {
         };
         /**
          * Oidc Start
-         * @description Go and sign in at the identity provider.
+         * @description Redirect to the identity provider.
          */
         get: operations["oidc_start"];
         put?: never;
@@ -209,7 +209,7 @@ export interface paths {
         };
         /**
          * Oidc Callback
-         * @description Back from the identity provider: start a session and go to the dashboard.
+         * @description Start a session after the identity provider's redirect, and go to the dashboard.
          */
         get: operations["oidc_callback"];
         put?: never;
@@ -229,7 +229,7 @@ export interface paths {
         };
         /**
          * Sessions
-         * @description Where one is signed in, last used first.
+         * @description List the caller's sessions, last used first.
          */
         get: operations["sessions"];
         put?: never;
@@ -256,7 +256,7 @@ export interface paths {
         post?: never;
         /**
          * End Session
-         * @description Sign out there; its tokens stop working at once.
+         * @description End a session; its tokens stop working at once.
          */
         delete: operations["end_session"];
         options?: never;
@@ -273,13 +273,13 @@ export interface paths {
         };
         /**
          * Api Keys
-         * @description API keys, newest first.
+         * @description List API keys, newest first.
          */
         get: operations["api_keys"];
         put?: never;
         /**
          * Create Api Key
-         * @description A key that acts for you within its scopes, until it ends. It is shown this once.
+         * @description Make a key that acts for you within its scopes, until it ends. It is shown this once.
          */
         post: operations["create_api_key"];
         delete?: never;
@@ -300,7 +300,7 @@ export interface paths {
         post?: never;
         /**
          * Revoke Api Key
-         * @description End a key of yours; admins end anybody's in the team.
+         * @description End a key of yours; admins end any of the team.
          */
         delete: operations["revoke_api_key"];
         options?: never;
@@ -320,7 +320,7 @@ export interface paths {
         put?: never;
         /**
          * Create Service Account
-         * @description An account for a machine. Its secret is shown this once.
+         * @description Make an account for a machine. Its secret is shown this once.
          */
         post: operations["create_service_account"];
         delete?: never;
@@ -361,7 +361,7 @@ export interface paths {
         put?: never;
         /**
          * Renew Client Secret
-         * @description A new secret, shown this once; the one before stops working at once.
+         * @description Make a new secret, shown this once; the previous one stops working at once.
          */
         post: operations["renew_client_secret"];
         delete?: never;
@@ -379,13 +379,13 @@ export interface paths {
         };
         /**
          * Teams
-         * @description Every team of the platform; for its operators.
+         * @description List the teams of the platform; for its operators.
          */
         get: operations["teams"];
         put?: never;
         /**
          * Create Team
-         * @description A team with its first admin, who adds the others.
+         * @description Make a team with its first admin, who adds the others.
          */
         post: operations["create_team"];
         delete?: never;
@@ -409,7 +409,7 @@ export interface paths {
         head?: never;
         /**
          * Change Team
-         * @description Set what a team may use; what is left out falls back to the platform's defaults.
+         * @description Set a team's quota; gaps fall back to the platform's defaults.
          */
         patch: operations["change_team"];
         trace?: never;
@@ -423,7 +423,7 @@ export interface paths {
         };
         /**
          * Usage
-         * @description What the team uses of what it may use.
+         * @description Return the team's usage of its quota.
          */
         get: operations["usage"];
         put?: never;
@@ -443,7 +443,7 @@ export interface paths {
         };
         /**
          * Usage Of Teams
-         * @description What every team uses of what it may use; for operators.
+         * @description List every team's usage of its quota; for operators.
          */
         get: operations["usage_of_teams"];
         put?: never;
@@ -463,7 +463,7 @@ export interface paths {
         };
         /**
          * Audit Events
-         * @description What was changed, or was tried, newest first. Operators also see what nobody known tried.
+         * @description List changes and attempts, newest first. Operators also see the attempts of unknown callers.
          */
         get: operations["audit_events"];
         put?: never;
@@ -483,7 +483,7 @@ export interface paths {
         };
         /**
          * Audit Verdict
-         * @description Walk the whole chain; the first event that was altered, taken out or put in is named.
+         * @description Verify the whole chain; the first event that was altered, taken out or put in is named.
          */
         get: operations["audit_verdict"];
         put?: never;
@@ -543,7 +543,7 @@ export interface paths {
         put?: never;
         /**
          * Check
-         * @description Say what an upload would say, and store nothing. Roles are detected for a name that is new.
+         * @description Check a file as an upload would, and store nothing. Roles are detected for a name that is new.
          */
         post: operations["check"];
         delete?: never;
@@ -561,13 +561,13 @@ export interface paths {
         };
         /**
          * Versions
-         * @description Newest first.
+         * @description List the versions, newest first.
          */
         get: operations["versions"];
         put?: never;
         /**
          * Upload
-         * @description Add a version; 200 and the version that is there when the content is the same.
+         * @description Add a version; 200 and the present version when the content is the same.
          */
         post: operations["upload"];
         delete?: never;
@@ -587,7 +587,7 @@ export interface paths {
         put?: never;
         /**
          * Import File
-         * @description Add a version from a file of the configured object store or a mounted folder; else as an upload.
+         * @description Add a version from a file of the configured object store or a mounted folder; otherwise like an upload.
          */
         post: operations["import_file"];
         delete?: never;
@@ -605,7 +605,7 @@ export interface paths {
         };
         /**
          * Report
-         * @description What the check found in the file that made a version; at most 200 findings are kept.
+         * @description Return the check report of the file that made a version; at most 200 findings are kept.
          */
         get: operations["report"];
         put?: never;
@@ -625,7 +625,7 @@ export interface paths {
         };
         /**
          * Revisions
-         * @description When values of a series were corrected, oldest first: where reads as of before and after differ.
+         * @description List the times at which values of a series were corrected, oldest first: reads as of before and after differ.
          */
         get: operations["revisions"];
         put?: never;
@@ -645,7 +645,7 @@ export interface paths {
         };
         /**
          * Series
-         * @description The series of a version by id, as known at `as_of` (at the end when absent).
+         * @description List the series of a version by id, as known at `as_of` (at the end when absent).
          *
          *     `search` matches any part of the id, `cursor` is the last id seen.
          */
@@ -667,7 +667,7 @@ export interface paths {
         };
         /**
          * Read Series
-         * @description One series as it was known at `as_of` (now when absent), between `start` and `end`, both included.
+         * @description Return one series as known at `as_of` (now when absent), between `start` and `end`, both included.
          */
         get: operations["read_series"];
         put?: never;
@@ -731,7 +731,7 @@ export interface paths {
         };
         /**
          * Jobs
-         * @description Newest first.
+         * @description List jobs, newest first.
          */
         get: operations["jobs"];
         put?: never;
@@ -772,9 +772,9 @@ export interface paths {
         };
         /**
          * Events
-         * @description The job's story as server-sent events, from `Last-Event-ID` on; it ends with the job.
+         * @description Stream the job's events (SSE) from `Last-Event-ID` on, until the job ends.
          *
-         *     A stream that gets long is ended, too: connect again with `Last-Event-ID`, as browsers do by themselves.
+         *     A long stream is ended, too: connect again with `Last-Event-ID`, as browsers do by themselves.
          */
         get: operations["events"];
         put?: never;
@@ -794,7 +794,7 @@ export interface paths {
         };
         /**
          * Logs
-         * @description What the job printed; the last megabyte.
+         * @description Return the last megabyte of the job's output.
          */
         get: operations["logs"];
         put?: never;
@@ -834,7 +834,7 @@ export interface paths {
         };
         /**
          * Leaderboard
-         * @description How the families of a train job did on its backtest.
+         * @description Return the leaderboard of a train job's families on its backtest.
          */
         get: operations["leaderboard"];
         put?: never;
@@ -854,7 +854,7 @@ export interface paths {
         };
         /**
          * Backtest
-         * @description Every model of a backtest: its place on the leaderboard, and every metric over all of it.
+         * @description Return every model of a backtest: its place on the leaderboard, and every metric over all of it.
          */
         get: operations["backtest"];
         put?: never;
@@ -911,7 +911,7 @@ export interface paths {
         };
         /**
          * Model Versions
-         * @description Newest first.
+         * @description List the versions, newest first.
          */
         get: operations["model_versions"];
         put?: never;
@@ -948,7 +948,7 @@ export interface paths {
         };
         /**
          * Model Card
-         * @description The model card in Markdown: what it is, its data, its figures, its limits and what made it.
+         * @description Return the model card in Markdown: family, data, figures, limits and lineage.
          */
         get: operations["model_card"];
         put?: never;
@@ -988,12 +988,12 @@ export interface paths {
         };
         /**
          * Model Traffic
-         * @description How the requests for the model's name are divided between its versions; the champion has the rest.
+         * @description Return the division of the model's requests between its versions; the champion has the rest.
          */
         get: operations["model_traffic"];
         /**
          * Set Model Traffic
-         * @description Divide them anew, by each request's first series; under `two_person` a second person decides, 202.
+         * @description Divide the requests by their first series; under `two_person` a second person decides, 202.
          */
         put: operations["set_model_traffic"];
         post?: never;
@@ -1012,7 +1012,7 @@ export interface paths {
         };
         /**
          * Model Policy
-         * @description Who decides what the model's aliases mean: the gate, or two people.
+         * @description Return the promotion policy: the gate decides, or two people.
          */
         get: operations["model_policy"];
         /**
@@ -1058,7 +1058,7 @@ export interface paths {
         };
         /**
          * Issued
-         * @description A forecast as it was issued.
+         * @description Return a forecast as it was issued.
          */
         get: operations["issued"];
         put?: never;
@@ -1078,7 +1078,7 @@ export interface paths {
         };
         /**
          * Approvals
-         * @description What was asked for, newest first.
+         * @description List the requests for changes, newest first.
          */
         get: operations["approvals"];
         put?: never;
@@ -1117,7 +1117,7 @@ export interface paths {
         put?: never;
         /**
          * Approve
-         * @description Do what somebody else asked for; 403 for one's own request.
+         * @description Approve and apply somebody else's request; 403 for one's own.
          */
         post: operations["approve"];
         delete?: never;
@@ -1137,7 +1137,7 @@ export interface paths {
         put?: never;
         /**
          * Refuse
-         * @description Say no to a request, or withdraw one's own.
+         * @description Refuse a request, or withdraw one's own.
          */
         post: operations["refuse"];
         delete?: never;
