@@ -65,6 +65,8 @@ class _StrictRequest(Request):
             async for chunk in self.stream():
                 chunks += chunk
                 if len(chunks) > self.max_bytes:
-                    raise TooLarge(f"the body is larger than {self.max_bytes} bytes; send less, or upload a file")
+                    raise TooLarge(
+                        f"the body is larger than {self.max_bytes} bytes; send less, or upload a file"
+                    )
             self._body = bytes(chunks)
         return self._body
