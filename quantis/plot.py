@@ -89,27 +89,27 @@ class Plot:
         grid = [[PlotCell(" ") for _ in range(self._columns)] for _ in range(self._rows)]
         for shade, band in reversed(list(zip(SHADES, self.bands, strict=False))):
             for column in range(self._columns):
-                span = self._span(band, column)
+                span = self._band_rows(band, column)
                 if span:
                     for row in range(span[0] // 4, span[1] // 4 + 1):
                         grid[row][column] = PlotCell(shade, band.name)
         if self.cutoff and self._start <= self.cutoff <= self._end:
-            column = self._x(self.cutoff) // 2
+            column = self._dot_column(self.cutoff) // 2
             for cells in grid:
                 cells[column] = PlotCell("┊", "axis", cells[column].shows)
         return grid
 
-    def _span(self, band: Band, column: int) -> tuple[int, int] | None:
+    def _band_rows(self, band: Band, column: int) -> tuple[int, int] | None:
         """The dot rows, top and bottom, that a band covers in a column of characters."""
         at = 2 * column + 0.5
-        xs = [self._x(time) for time in band.times]
+        xs = [self._dot_column(time) for time in band.times]
         if not xs or not xs[0] - 1 <= at <= xs[-1] + 1:
             return None
-        return self._y(_interpolate(xs, band.high, at)), self._y(_interpolate(xs, band.low, at))
+        return self._dot_row(_interpolate(xs, band.high, at)), self._dot_row(_interpolate(xs, band.low, at))
 
     def _draw_line(self, line: Line, grid: list[list[PlotCell]]) -> None:
         bits: dict[tuple[int, int], int] = {}
-        for x, y in self._dots(line):
+        for x, y in self._line_dots(line):
             cell = y // 4, x // 2
             bits[cell] = bits.get(cell, 0) | _DOTS[y % 4][x % 2]
         for (row, column), mask in bits.items():
@@ -119,22 +119,22 @@ class Plot:
             band = current.shows if current.text in SHADES else current.over
             grid[row][column] = PlotCell(chr(_EMPTY + mask), line.name, band)
 
-    def _dots(self, line: Line) -> Iterator[tuple[int, int]]:
+    def _line_dots(self, line: Line) -> Iterator[tuple[int, int]]:
         previous: tuple[int, int] | None = None
         for time, value in zip(line.times, line.values, strict=True):
             if value is None or not math.isfinite(value):
                 previous = None
                 continue
-            point = self._x(time), self._y(value)
-            yield from _segment(previous or point, point)
+            point = self._dot_column(time), self._dot_row(value)
+            yield from _segment_dots(previous or point, point)
             previous = point
 
-    def _x(self, time: datetime) -> int:
+    def _dot_column(self, time: datetime) -> int:
         """Dot column of a time, from the left."""
         whole = (self._end - self._start).total_seconds() or 1.0
         return round((time - self._start).total_seconds() / whole * (2 * self._columns - 1))
 
-    def _y(self, value: float) -> int:
+    def _dot_row(self, value: float) -> int:
         """Dot row of a value, from the top."""
         share = (self._high - min(max(value, self._low), self._high)) / (self._high - self._low)
         return round(share * (4 * self._rows - 1))
@@ -143,7 +143,7 @@ class Plot:
         """Round numbers by the row of characters that they belong to."""
         step = _round_step((self._high - self._low) / 4)
         multiples = range(math.ceil(self._low / step), math.floor(self._high / step) + 1)
-        return {self._y(k * step) // 4: _format_tick(k * step, step) for k in multiples} or {
+        return {self._dot_row(k * step) // 4: _format_tick(k * step, step) for k in multiples} or {
             0: f"{self._high:.4g}"
         }
 
@@ -164,7 +164,7 @@ class Plot:
         line = list(first.ljust(self._columns - len(last)) + last)
         if self.cutoff and self._start <= self.cutoff <= self._end:
             text = self.cutoff.strftime(form.removeprefix("%Y-") if "%H" in form else form)
-            start = self._x(self.cutoff) // 2 - len(text) // 2
+            start = self._dot_column(self.cutoff) // 2 - len(text) // 2
             if len(first) + 1 < start and start + len(text) + 1 < self._columns - len(last):
                 line[start : start + len(text)] = text
         return [PlotCell(" " * self._margin + "".join(line), "axis")]
@@ -195,7 +195,7 @@ def _interpolate(xs: Sequence[int], values: Sequence[float], at: float) -> float
     return values[after - 1] + share * (values[after] - values[after - 1])
 
 
-def _segment(start: tuple[int, int], end: tuple[int, int]) -> Iterator[tuple[int, int]]:
+def _segment_dots(start: tuple[int, int], end: tuple[int, int]) -> Iterator[tuple[int, int]]:
     """The dots from one to the other, both included."""
     steps = max(abs(end[0] - start[0]), abs(end[1] - start[1]), 1)
     for i in range(steps + 1):

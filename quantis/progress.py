@@ -12,7 +12,7 @@ from typing import TextIO
 
 @dataclass
 class StepReporter:
-    """Prints each step as it starts and ends; keeps the seconds by step."""
+    """Prints each step as it starts and ends, and records the seconds of each."""
 
     stream: TextIO = field(default_factory=lambda: sys.stderr)
     seconds: dict[str, float] = field(default_factory=dict)

@@ -213,7 +213,7 @@ def _ensure_dataset(
     try:
         dataset: Dataset = api.dataset(name)
     except NotFound:
-        roles = {} if "roles" in declared or isinstance(file, str) else _detected_roles(file, options)
+        roles = {} if "roles" in declared or isinstance(file, str) else _detect_roles(file, options)
         api.create_dataset(validate(DatasetSpec, name=name, **roles, **declared))
         return
     for key, value in validate(DatasetSpec, name=name, **declared).model_dump(include=set(declared)).items():
@@ -223,7 +223,7 @@ def _ensure_dataset(
             )
 
 
-def _detected_roles(file: Path, options: ReadOptions) -> dict[str, Any]:
+def _detect_roles(file: Path, options: ReadOptions) -> dict[str, Any]:
     from quantis.sandbox.client import check_untrusted_file
 
     _, _, spec = check_untrusted_file(file, name=file.name, options=options)

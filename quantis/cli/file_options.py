@@ -1,4 +1,4 @@
-"""Options of how a file is read, and files written by the kind that their name says."""
+"""Options of how to read a file, and tables written by the suffix of a path."""
 
 from __future__ import annotations
 

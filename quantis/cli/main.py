@@ -95,7 +95,7 @@ def run(arguments: Sequence[str]) -> int:
         output.report("interrupted")
         return 130
     except BrokenPipeError:
-        sys.stdout = None  # the reader left; nothing more can be said to it
+        sys.stdout = None  # the reader left; nothing more can be written to it
         return 0
     except Exception as error:
         if as_json:

@@ -113,7 +113,7 @@ def print_error(error: QuantisError, *, as_json: bool) -> None:
             body["findings"] = [item.model_dump(mode="json") for item in error_findings]
         print_json({"error": body})
         return
-    report(f"error: {error.message}{_remedy(error)}")
+    report(f"error: {error.message}{_sign_in_hint(error)}")
     print_findings(getattr(error, "findings", []))
     for detail in error.errors:
         line = f"{detail.get('pointer', '')}: {detail.get('message', '')}"
@@ -123,7 +123,7 @@ def print_error(error: QuantisError, *, as_json: bool) -> None:
         report(f"  {note}")
 
 
-def _remedy(error: QuantisError) -> str:
+def _sign_in_hint(error: QuantisError) -> str:
     if error.code == "unauthenticated" and "quantis login" not in error.message:
         return "; sign in with `quantis login`"
     return ""

@@ -33,10 +33,10 @@ def register(app: typer.Typer) -> None:
             rich_help_panel="Platform",
             add_help_option=False,  # the child knows its options
             context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-        )(_command(module))
+        )(_make_command(module))
 
 
-def _command(module: str):  # type: ignore[no-untyped-def]
+def _make_command(module: str):  # type: ignore[no-untyped-def]
     def command(context: typer.Context) -> None:
         raise typer.Exit(run_module(module, context.args))
 
@@ -49,20 +49,20 @@ def run_module(module: str, arguments: list[str]) -> int:
     child = subprocess.Popen(
         [sys.executable, "-m", module, *arguments], cwd=root, env=settings.subprocess_environment(root)
     )
-    with _signals_to(child):
+    with _forward_signals(child):
         code = child.wait()
     return 128 - code if code < 0 else code
 
 
 @contextmanager
-def _signals_to(child: subprocess.Popen[bytes]) -> Iterator[None]:
+def _forward_signals(child: subprocess.Popen[bytes]) -> Iterator[None]:
     """Hand signals on; Ctrl-C in a terminal reaches the child by itself, and must not come twice."""
 
-    def hand_on(number: int, frame: FrameType | None) -> None:
+    def forward_signal(number: int, frame: FrameType | None) -> None:
         if not (number == signal.SIGINT and _in_terminal_foreground()):
             child.send_signal(number)
 
-    before = {number: signal.signal(number, hand_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, forward_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:

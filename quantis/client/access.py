@@ -52,7 +52,7 @@ class Access:
                 return False
             if self.login and self.login.access_token != refused:
                 return True  # another thread has done it
-            with self._store.locked() if self._store else nullcontext():
+            with self._store.lock() if self._store else nullcontext():
                 return self._renew_login(refused, grant)
 
     def _renew_login(self, refused: str | None, grant: Grant) -> bool:
@@ -73,7 +73,7 @@ class Access:
             return None
         form = {"grant_type": "refresh_token", "refresh_token": login.refresh_token}
         try:
-            return Login.from_answer(grant(form), login.user_name)
+            return Login.from_token_response(grant(form), login.user_name)
         except Unauthenticated:
             return None
 
@@ -83,4 +83,4 @@ class Access:
         form = {"grant_type": "password", "username": self._user, "password": self._password}
         if self._otp:
             form["otp"], self._otp = self._otp, None  # it works once
-        return Login.from_answer(grant(form), self._user)
+        return Login.from_token_response(grant(form), self._user)

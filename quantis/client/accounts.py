@@ -6,7 +6,7 @@ from pydantic import SecretStr
 
 from quantis import settings
 from quantis.client.access import Access
-from quantis.client.bodies import part, revealed
+from quantis.client.bodies import dump_with_secrets, quote_segment
 from quantis.client.connection import Connection, Request
 from quantis.client.credentials import CredentialsFile, Login
 from quantis.client.problems import validate
@@ -27,7 +27,7 @@ class AccountsMixin:
         body = validate(
             SetupRequest, secret=SecretStr(secret), user_name=user_name, password=SecretStr(password)
         )
-        return self._send(User, "POST", "/setup", revealed(body), signed=False)
+        return self._send(User, "POST", "/setup", dump_with_secrets(body), signed=False)
 
     def login(
         self: ApiCaller, user: str, password: str, *, otp: str | None = None, save: bool = False
@@ -39,14 +39,14 @@ class AccountsMixin:
         access = Access(user=user, password=password, otp=otp)
         me = _try_access(self._connection, access)
         if save and access.login:
-            self._connection.access = _saved_access(self.url, access.login)
+            self._connection.access = _store_login(self.url, access.login)
         return me
 
     def login_with_key(self: ApiCaller, key: str, *, save: bool = False) -> User:
         """Use an API key from now on; `save` keeps it for later processes."""
         me = _try_access(self._connection, Access(token=key))
         if save:
-            self._connection.access = _saved_access(self.url, Login.from_api_key(key, me.user_name))
+            self._connection.access = _store_login(self.url, Login.from_api_key(key, me.user_name))
         return me
 
     def logout(self: ApiCaller) -> None:
@@ -58,7 +58,7 @@ class AccountsMixin:
                 self._connection.send(Request("POST", "/v1/oauth/revoke", form=form, signed=False))
         finally:
             store = CredentialsFile(settings.config_dir())
-            with store.locked():
+            with store.lock():
                 store.remove(self.url)
             self._connection.access = Access()
 
@@ -66,14 +66,14 @@ class AccountsMixin:
         return self._get(User, "/users/me")
 
     def users(self: ApiCaller, *, limit: int = 1000) -> list[User]:
-        return self._all(User, "/users", limit)
+        return self._get_all(User, "/users", limit)
 
     def create_user(self: ApiCaller, user_name: str, password: str, role: Role | str = Role.viewer) -> User:
         body = validate(NewUser, user_name=user_name, password=SecretStr(password), role=role)
-        return self._send(User, "POST", "/users", revealed(body))
+        return self._send(User, "POST", "/users", dump_with_secrets(body))
 
     def change_user(self: ApiCaller, user_id: str, change: UserChange) -> User:
-        return self._send(User, "PATCH", f"/users/{part(user_id)}", revealed(change))
+        return self._send(User, "PATCH", f"/users/{quote_segment(user_id)}", dump_with_secrets(change))
 
 
 def _try_access(connection: Connection, access: Access) -> User:
@@ -86,9 +86,9 @@ def _try_access(connection: Connection, access: Access) -> User:
         raise
 
 
-def _saved_access(url: str, login: Login) -> Access:
+def _store_login(url: str, login: Login) -> Access:
     """Keep the login for later processes, and return the access that reads it from there."""
     store = CredentialsFile(settings.config_dir())
-    with store.locked():
+    with store.lock():
         store.put(url, login)
     return Access(store=store, url=url)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import httpx
 from pydantic import BaseModel, SecretStr
 
-from quantis.client.bodies import moment_text, part, revealed
+from quantis.client.bodies import dump_with_secrets, format_query_time, quote_segment
 from quantis.client.connection import Request
 from quantis.client.problems import validate
 from quantis.client.protocol import ApiCaller
@@ -37,11 +37,11 @@ class AdministrationMixin:
 
     def sessions(self: ApiCaller) -> list[Session]:
         """List one's sessions, last used first."""
-        return self._all(Session, "/users/me/sessions", 1000)
+        return self._get_all(Session, "/users/me/sessions", 1000)
 
     def end_session(self: ApiCaller, session_id: str) -> None:
         """Sign out there."""
-        self._connection.send(Request("DELETE", f"/v1/users/me/sessions/{part(session_id)}"))
+        self._connection.send(Request("DELETE", f"/v1/users/me/sessions/{quote_segment(session_id)}"))
 
     def end_other_sessions(self: ApiCaller) -> None:
         """Sign out everywhere but here."""
@@ -60,10 +60,10 @@ class AdministrationMixin:
 
     def api_keys(self: ApiCaller, *, team: bool = False) -> list[ApiKey]:
         """List one's own keys, or for admins those of the team."""
-        return self._all(ApiKey, "/api-keys", 1000, of="team" if team else "me")
+        return self._get_all(ApiKey, "/api-keys", 1000, of="team" if team else "me")
 
     def revoke_api_key(self: ApiCaller, key_id: str) -> ApiKey:
-        return self._send(ApiKey, "DELETE", f"/api-keys/{part(key_id)}", None)
+        return self._send(ApiKey, "DELETE", f"/api-keys/{quote_segment(key_id)}", None)
 
     def create_service_account(
         self: ApiCaller,
@@ -76,24 +76,24 @@ class AdministrationMixin:
         return self._send(CreatedServiceAccount, "POST", "/clients", body.model_dump_json())
 
     def service_accounts(self: ApiCaller) -> list[ServiceAccount]:
-        return self._all(ServiceAccount, "/clients", 1000)
+        return self._get_all(ServiceAccount, "/clients", 1000)
 
     def change_service_account(
         self: ApiCaller, client_id: str, change: ServiceAccountChange
     ) -> ServiceAccount:
         body = change.model_dump_json(exclude_none=True)
-        return self._send(ServiceAccount, "PATCH", f"/clients/{part(client_id)}", body)
+        return self._send(ServiceAccount, "PATCH", f"/clients/{quote_segment(client_id)}", body)
 
     def renew_client_secret(self: ApiCaller, client_id: str) -> CreatedServiceAccount:
         """Create a new secret; the one before stops working at once."""
-        return self._send(CreatedServiceAccount, "POST", f"/clients/{part(client_id)}/secret", None)
+        return self._send(CreatedServiceAccount, "POST", f"/clients/{quote_segment(client_id)}/secret", None)
 
     def delete_service_account(self: ApiCaller, client_id: str) -> None:
-        self._connection.send(Request("DELETE", f"/v1/clients/{part(client_id)}"))
+        self._connection.send(Request("DELETE", f"/v1/clients/{quote_segment(client_id)}"))
 
     def teams(self: ApiCaller) -> list[Team]:
         """List every team; for operators."""
-        return self._all(Team, "/teams", 1000)
+        return self._get_all(Team, "/teams", 1000)
 
     def create_team(
         self: ApiCaller, name: str, admin_name: str, admin_password: str, quota: Quota | None = None
@@ -106,11 +106,13 @@ class AdministrationMixin:
             admin_password=SecretStr(admin_password),
             quota=quota or Quota(),
         )
-        return self._send(Team, "POST", "/teams", revealed(body))
+        return self._send(Team, "POST", "/teams", dump_with_secrets(body))
 
     def set_quota(self: ApiCaller, team: str, quota: Quota) -> Team:
         """Set what a team may use; for operators."""
-        return self._send(Team, "PATCH", f"/teams/{part(team)}", TeamChange(quota=quota).model_dump_json())
+        return self._send(
+            Team, "PATCH", f"/teams/{quote_segment(team)}", TeamChange(quota=quota).model_dump_json()
+        )
 
     def usage(self: ApiCaller) -> Usage:
         """Return what the team uses of what it may use."""
@@ -118,16 +120,18 @@ class AdministrationMixin:
 
     def usage_of_teams(self: ApiCaller) -> list[Usage]:
         """List what every team uses; for operators."""
-        return self._all(Usage, "/usage/teams", 1000)
+        return self._get_all(Usage, "/usage/teams", 1000)
 
     def policy(self: ApiCaller, model: str) -> Policy:
         """Return who decides what the model's aliases mean."""
-        return self._get(ModelPolicy, f"/models/{part(model)}/policy").policy
+        return self._get(ModelPolicy, f"/models/{quote_segment(model)}/policy").policy
 
     def set_policy(self: ApiCaller, model: str, policy: Policy | str) -> ModelPolicy | Approval:
         """Stricter at once; looser is asked for, and an Approval comes back."""
         body = validate(ModelPolicy, policy=policy).model_dump_json()
-        response = self._connection.send(Request("PUT", f"/v1/models/{part(model)}/policy", json=body))
+        response = self._connection.send(
+            Request("PUT", f"/v1/models/{quote_segment(model)}/policy", json=body)
+        )
         return _result_or_approval(ModelPolicy, response)
 
     def promote(self: ApiCaller, name: str, version: int, alias: str = "champion") -> ModelVersion | Approval:
@@ -135,7 +139,7 @@ class AdministrationMixin:
 
         Under the policy `two_person` it is asked for, and an Approval comes back.
         """
-        path = f"/v1/models/{part(name)}/aliases/{part(alias)}"
+        path = f"/v1/models/{quote_segment(name)}/aliases/{quote_segment(alias)}"
         body = AliasRequest(version=version).model_dump_json()
         return _result_or_approval(
             ModelVersion, self._connection.send(Request("PUT", path, json=body, repeatable=True))
@@ -143,7 +147,7 @@ class AdministrationMixin:
 
     def traffic(self: ApiCaller, model: str) -> Traffic:
         """Return how the requests for the model's name are divided; the champion has the rest."""
-        return self._get(Traffic, f"/models/{part(model)}/traffic")
+        return self._get(Traffic, f"/models/{quote_segment(model)}/traffic")
 
     def set_traffic(self: ApiCaller, model: str, shares: Mapping[int, int]) -> Traffic | Approval:
         """Give versions their percent of the requests; the champion has the rest.
@@ -152,7 +156,7 @@ class AdministrationMixin:
         """
         each = tuple(validate(Share, version=version, percent=percent) for version, percent in shares.items())
         body = validate(Traffic, shares=each).model_dump_json()
-        path = f"/v1/models/{part(model)}/traffic"
+        path = f"/v1/models/{quote_segment(model)}/traffic"
         return _result_or_approval(
             Traffic, self._connection.send(Request("PUT", path, json=body, repeatable=True))
         )
@@ -161,15 +165,15 @@ class AdministrationMixin:
         self: ApiCaller, *, state: ApprovalState | None = None, limit: int = 1000
     ) -> list[Approval]:
         """List the changes that need a second person, newest first."""
-        return self._all(Approval, "/approvals", limit, state=state.value if state else None)
+        return self._get_all(Approval, "/approvals", limit, state=state.value if state else None)
 
     def approve(self: ApiCaller, approval_id: str) -> Approval:
         """Do what somebody else asked for; Forbidden for one's own request."""
-        return self._send(Approval, "POST", f"/approvals/{part(approval_id)}/approve", None)
+        return self._send(Approval, "POST", f"/approvals/{quote_segment(approval_id)}/approve", None)
 
     def refuse(self: ApiCaller, approval_id: str) -> Approval:
         """Say no, or withdraw one's own request."""
-        return self._send(Approval, "POST", f"/approvals/{part(approval_id)}/refuse", None)
+        return self._send(Approval, "POST", f"/approvals/{quote_segment(approval_id)}/refuse", None)
 
     def audit_events(
         self: ApiCaller,
@@ -181,8 +185,8 @@ class AdministrationMixin:
         limit: int = 100,
     ) -> list[AuditEvent]:
         """List who changed what, or tried to, newest first."""
-        filters: dict[str, Any] = {"actor": actor, "action": action, "since": moment_text(since)}
-        return self._all(
+        filters: dict[str, Any] = {"actor": actor, "action": action, "since": format_query_time(since)}
+        return self._get_all(
             AuditEvent, "/audit-events", limit, outcome=outcome.value if outcome else None, **filters
         )
 

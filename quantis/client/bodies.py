@@ -26,7 +26,7 @@ PACKED = "application/octet-stream"
 
 
 @dataclass(frozen=True)
-class Body:
+class UploadBody:
     """`open` gives the bytes from their start, each time it is called."""
 
     media_type: str
@@ -34,15 +34,15 @@ class Body:
     open: Callable[[], bytes | IO[bytes]]
 
 
-def body_of(data: Any, *, name: str | None = None) -> Body:
+def to_upload_body(data: Any, *, name: str | None = None) -> UploadBody:
     """Bytes, a file, an Arrow table or any dataframe that narwhals knows; frames go as Arrow."""
     if isinstance(data, bytes):
-        return Body(_sniffed(data[:6]), name or "upload", lambda: data)
+        return UploadBody(_detect_media_type(data[:6]), name or "upload", lambda: data)
     if isinstance(data, str | Path):
-        return _file(Path(data), name)
+        return _file_body(Path(data), name)
     table = arrow_table(data)
-    packed = _ipc(table)
-    return Body(ARROW, name or "table", lambda: packed)
+    packed = _to_ipc(table)
+    return UploadBody(ARROW, name or "table", lambda: packed)
 
 
 def arrow_table(data: Any) -> pa.Table:
@@ -59,16 +59,16 @@ def arrow_table(data: Any) -> pa.Table:
     return (frame.collect() if isinstance(frame, nw.LazyFrame) else frame).to_arrow()
 
 
-def _file(path: Path, name: str | None) -> Body:
+def _file_body(path: Path, name: str | None) -> UploadBody:
     try:
         with path.open("rb") as file:
             head = file.read(6)
     except OSError as error:
         raise InvalidInput(f"cannot read {path}: {error.strerror}; name a file that exists") from None
-    return Body(_sniffed(head), name or path.name, lambda: path.open("rb"))
+    return UploadBody(_detect_media_type(head), name or path.name, lambda: path.open("rb"))
 
 
-def _sniffed(head: bytes) -> str:
+def _detect_media_type(head: bytes) -> str:
     if head.startswith(b"PAR1"):
         return PARQUET
     if head.startswith(b"\xff\xff\xff\xff"):
@@ -82,7 +82,7 @@ def _sniffed(head: bytes) -> str:
     return JSON if head.lstrip().startswith(b"{") else CSV
 
 
-def _ipc(table: pa.Table) -> bytes:
+def _to_ipc(table: pa.Table) -> bytes:
     sink = io.BytesIO()
     options = pa.ipc.IpcWriteOptions(compression="zstd")
     with pa.ipc.new_stream(sink, table.schema, options=options) as writer:
@@ -90,8 +90,8 @@ def _ipc(table: pa.Table) -> bytes:
     return sink.getvalue()
 
 
-def revealed(body: BaseModel) -> str:
-    """JSON with the secrets in it, for the one place that must see them."""
+def dump_with_secrets(body: BaseModel) -> str:
+    """Return JSON with the secrets in it, to be sent."""
     values = body.model_dump(mode="json", exclude_unset=True)
     for field in ("password", "secret", "admin_password"):
         secret = getattr(body, field, None)
@@ -100,11 +100,11 @@ def revealed(body: BaseModel) -> str:
     return json.dumps(values)
 
 
-def moment_text(timestamp: datetime | None) -> str | None:
+def format_query_time(timestamp: datetime | None) -> str | None:
     """Return a time as a query parameter."""
     return timestamp.isoformat() if timestamp else None
 
 
-def part(text: str) -> str:
+def quote_segment(text: str) -> str:
     """Return a text as one segment of a path."""
     return quote(text, safe="")

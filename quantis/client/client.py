@@ -17,7 +17,7 @@ from quantis import settings
 from quantis.client.access import Access
 from quantis.client.accounts import AccountsMixin
 from quantis.client.administration import AdministrationMixin
-from quantis.client.bodies import body_of, moment_text, part
+from quantis.client.bodies import format_query_time, quote_segment, to_upload_body
 from quantis.client.connection import Connection, Request
 from quantis.client.credentials import CredentialsFile, read_login_file
 from quantis.client.events import JobFollower, OnEvent
@@ -46,7 +46,7 @@ from quantis.types.reading import ReadOptions
 from quantis.types.registry import Model, ModelVersion
 
 T = TypeVar("T", bound=BaseModel)
-Given = ReadOptions | None
+Options = ReadOptions | None
 
 
 class Client(AccountsMixin, AdministrationMixin, GovernanceMixin):
@@ -69,7 +69,7 @@ class Client(AccountsMixin, AdministrationMixin, GovernanceMixin):
         retries: int = 3,
     ) -> None:
         self.url = settings.normalize_url(url) if url else settings.server_url()
-        access = self._access(token, user, password)
+        access = self._choose_access(token, user, password)
         self._connection = Connection(self.url, access, transport=transport, timeout=timeout, retries=retries)
 
     @classmethod
@@ -78,7 +78,7 @@ class Client(AccountsMixin, AdministrationMixin, GovernanceMixin):
         user, password = read_login_file(path)
         return cls(url, user=user, password=password)
 
-    def _access(self, token: str | None, user: str | None, password: str | None) -> Access:
+    def _choose_access(self, token: str | None, user: str | None, password: str | None) -> Access:
         if token or user or password:
             return Access(token=token, user=user, password=password)
         if settings.token():
@@ -99,37 +99,39 @@ class Client(AccountsMixin, AdministrationMixin, GovernanceMixin):
     # Datasets
 
     def datasets(self, *, limit: int = 1000) -> list[Dataset]:
-        return self._all(Dataset, "/datasets", limit)
+        return self._get_all(Dataset, "/datasets", limit)
 
     def create_dataset(self, spec: DatasetSpec) -> Dataset:
         return self._send(Dataset, "POST", "/datasets", spec.model_dump_json())
 
     def dataset(self, name: str) -> Dataset:
-        return self._get(Dataset, f"/datasets/{part(name)}")
+        return self._get(Dataset, f"/datasets/{quote_segment(name)}")
 
-    def check(self, name: str, data: Any, *, file: str | None = None, options: Given = None) -> CheckReport:
+    def check(self, name: str, data: Any, *, file: str | None = None, options: Options = None) -> CheckReport:
         """Return what an upload of `data` would find. Bytes, a path, an Arrow table or any dataframe."""
-        return self._upload(CheckReport, f"/datasets/{part(name)}/check", data, file, options)
+        return self._upload(CheckReport, f"/datasets/{quote_segment(name)}/check", data, file, options)
 
-    def upload(self, name: str, data: Any, *, file: str | None = None, options: Given = None) -> UploadResult:
+    def upload(
+        self, name: str, data: Any, *, file: str | None = None, options: Options = None
+    ) -> UploadResult:
         """Store a new version; the same content again makes none. RejectedPanel carries the findings.
 
         `data` may be the address of a file that the platform fetches itself, such as s3://bucket/file.
         """
         if isinstance(data, str) and "://" in data:
             request = validate(ImportRequest, url=data, options=options or ReadOptions())
-            path = f"/datasets/{part(name)}/imports"
+            path = f"/datasets/{quote_segment(name)}/imports"
             return self._send(UploadResult, "POST", path, request.model_dump_json(), repeatable=True)
-        return self._upload(UploadResult, f"/datasets/{part(name)}/versions", data, file, options)
+        return self._upload(UploadResult, f"/datasets/{quote_segment(name)}/versions", data, file, options)
 
     def versions(self, name: str, *, limit: int = 1000) -> list[DatasetVersion]:
-        return self._all(DatasetVersion, f"/datasets/{part(name)}/versions", limit)
+        return self._get_all(DatasetVersion, f"/datasets/{quote_segment(name)}/versions", limit)
 
     def series(
         self, name: str, *, search: str | None = None, as_of: datetime | None = None, limit: int = 1000
     ) -> list[SeriesSummary]:
-        path = f"/datasets/{part(name)}/series"
-        return self._all(SeriesSummary, path, limit, search=search, as_of=moment_text(as_of))
+        path = f"/datasets/{quote_segment(name)}/series"
+        return self._get_all(SeriesSummary, path, limit, search=search, as_of=format_query_time(as_of))
 
     def read_series(
         self,
@@ -142,24 +144,29 @@ class Client(AccountsMixin, AdministrationMixin, GovernanceMixin):
         version: int | None = None,
     ) -> StoredSeries:
         """Return a stored series as it was known at `as_of` (now when absent)."""
-        path = f"/datasets/{part(name)}/series/{part(unique_id)}"
+        path = f"/datasets/{quote_segment(name)}/series/{quote_segment(unique_id)}"
         bounds = {"as_of": as_of, "start": start, "end": end}
-        times: dict[str, Any] = {key: moment_text(value) for key, value in bounds.items()}
+        times: dict[str, Any] = {key: format_query_time(value) for key, value in bounds.items()}
         return self._get(StoredSeries, path, version=version, **times)
 
     def append(self, name: str, series: Sequence[ObservedSeries]) -> AppendResult:
         """Append live values or corrections; the same again changes nothing."""
         body = Observations(series=list(series)).model_dump_json(exclude_unset=True)
-        path = f"/datasets/{part(name)}/observations"
+        path = f"/datasets/{quote_segment(name)}/observations"
         return self._send(AppendResult, "POST", path, body, repeatable=True)
 
     def delete_series(self, name: str, unique_id: str) -> DatasetVersion:
         """Delete a series from now on; reads as of an earlier time still see it until it is purged."""
-        return self._send(DatasetVersion, "DELETE", f"/datasets/{part(name)}/series/{part(unique_id)}", None)
+        return self._send(
+            DatasetVersion,
+            "DELETE",
+            f"/datasets/{quote_segment(name)}/series/{quote_segment(unique_id)}",
+            None,
+        )
 
     def restore_series(self, name: str, unique_id: str) -> DatasetVersion:
         """Take a deletion back."""
-        path = f"/datasets/{part(name)}/series/{part(unique_id)}/restore"
+        path = f"/datasets/{quote_segment(name)}/series/{quote_segment(unique_id)}/restore"
         return self._send(DatasetVersion, "POST", path, None)
 
     # Jobs
@@ -171,34 +178,34 @@ class Client(AccountsMixin, AdministrationMixin, GovernanceMixin):
         return self._send(Job, "POST", "/jobs", body, headers={"Idempotency-Key": key}, repeatable=True)
 
     def job(self, job_id: str) -> Job:
-        return self._get(Job, f"/jobs/{part(job_id)}")
+        return self._get(Job, f"/jobs/{quote_segment(job_id)}")
 
     def jobs(
         self, *, state: JobState | str | None = None, kind: str | None = None, limit: int = 100
     ) -> list[Job]:
         """List the jobs, newest first."""
-        return self._all(Job, "/jobs", limit, state=JobState(state).value if state else None, kind=kind)
+        return self._get_all(Job, "/jobs", limit, state=JobState(state).value if state else None, kind=kind)
 
     def wait(self, job_id: str, on_event: OnEvent | None = None, *, timeout: float | None = None) -> Job:
         """Return the job once it has ended, well or not; TimedOut after `timeout` seconds (it goes on)."""
-        return JobFollower(self._connection, part(job_id), on_event, timeout).wait()
+        return JobFollower(self._connection, quote_segment(job_id), on_event, timeout).wait()
 
     def stop(self, job_id: str) -> Job:
-        return self._send(Job, "POST", f"/jobs/{part(job_id)}/stop", None, repeatable=True)
+        return self._send(Job, "POST", f"/jobs/{quote_segment(job_id)}/stop", None, repeatable=True)
 
     def logs(self, job_id: str) -> str:
-        return self._get(LogText, f"/jobs/{part(job_id)}/logs").text
+        return self._get(LogText, f"/jobs/{quote_segment(job_id)}/logs").text
 
     # Models
 
     def models(self, *, limit: int = 1000) -> list[Model]:
-        return self._all(Model, "/models", limit)
+        return self._get_all(Model, "/models", limit)
 
     def model_versions(self, name: str, *, limit: int = 1000) -> list[ModelVersion]:
-        return self._all(ModelVersion, f"/models/{part(name)}/versions", limit)
+        return self._get_all(ModelVersion, f"/models/{quote_segment(name)}/versions", limit)
 
     def model_version(self, name: str, version: int) -> ModelVersion:
-        return self._get(ModelVersion, f"/models/{part(name)}/versions/{version}")
+        return self._get(ModelVersion, f"/models/{quote_segment(name)}/versions/{version}")
 
     def resolve(self, ref: str) -> ModelVersion:
         """Return the version that `name` (its champion), `name@alias` or `name:7` selects now."""
@@ -237,7 +244,7 @@ class Client(AccountsMixin, AdministrationMixin, GovernanceMixin):
             h=h,
             level=None if level is None else list(level),
             quantiles=None if quantiles is None else list(quantiles),
-            series=self._series(model, series, future, roles),
+            series=self._build_series(model, series, future, roles),
             as_of=as_of,
         )
         path = f"/models/{quote(model, safe='@:')}/forecasts"
@@ -245,14 +252,14 @@ class Client(AccountsMixin, AdministrationMixin, GovernanceMixin):
         return self._send(ForecastResponse, "POST", path, body, repeatable=True)
 
     def get_forecast(self, forecast_id: str) -> ForecastResponse:
-        return self._get(ForecastResponse, f"/forecasts/{part(forecast_id)}")
+        return self._get(ForecastResponse, f"/forecasts/{quote_segment(forecast_id)}")
 
     def openapi(self) -> dict[str, Any]:
         """Return the platform's OpenAPI document."""
         document = self._connection.send(Request("GET", "/openapi.json", repeatable=True)).json()
         return dict(document)
 
-    def _series(
+    def _build_series(
         self, model: str, series: Any, future: Any | None, roles: Roles | None
     ) -> list[SeriesRequest]:
         if isinstance(series, str | SeriesRequest):
@@ -274,12 +281,12 @@ class Client(AccountsMixin, AdministrationMixin, GovernanceMixin):
     def _send(self, kind: type[T], method: str, path: str, body: str | None, **extra: Any) -> T:
         return self._connection.read(kind, Request(method, f"/v1{path}", json=body, **extra))
 
-    def _upload(self, kind: type[T], path: str, data: Any, file: str | None, options: Given) -> T:
-        body = body_of(data, name=file)
+    def _upload(self, kind: type[T], path: str, data: Any, file: str | None, options: Options) -> T:
+        body = to_upload_body(data, name=file)
         params = {"file": body.name, **(options.query() if options else {})}
         return self._connection.read(kind, Request("POST", f"/v1{path}", params, body=body, repeatable=True))
 
-    def _all(self, kind: type[T], path: str, limit: int, /, **params: Any) -> list[T]:
+    def _get_all(self, kind: type[T], path: str, limit: int, /, **params: Any) -> list[T]:
         """Read page after page, up to `limit` items."""
         items: list[T] = []
         cursor = None

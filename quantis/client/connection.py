@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from quantis import settings
 from quantis.client.access import Access
-from quantis.client.bodies import Body
+from quantis.client.bodies import UploadBody
 from quantis.client.problems import error_from_response
 from quantis.errors import InvalidInput, TimedOut, Unavailable
 from quantis.types.accounts import TokenResponse
@@ -36,7 +36,7 @@ class Request:
     params: Mapping[str, Any] = field(default_factory=dict)
     json: str | None = None
     form: dict[str, str] | None = None
-    body: Body | None = None
+    body: UploadBody | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     repeatable: bool = False
     signed: bool = True
@@ -101,7 +101,7 @@ class Connection:
         try:
             token = self._bearer(request)
             response = self._open_stream(request, token, read_timeout)
-            if response.status_code == 401 and self.access.renew(token, self._grant):
+            if response.status_code == 401 and self.access.renew(token, self._request_token):
                 response.close()
                 response = self._open_stream(request, self._bearer(request), read_timeout)
             try:
@@ -123,7 +123,7 @@ class Connection:
     def _send_with_token(self, request: Request) -> httpx.Response:
         token = self._bearer(request)
         response = self._send_attempt(request, token)
-        if response.status_code == 401 and request.signed and self.access.renew(token, self._grant):
+        if response.status_code == 401 and request.signed and self.access.renew(token, self._request_token):
             response = self._send_attempt(request, self._bearer(request))
         return response
 
@@ -136,9 +136,9 @@ class Connection:
                 content.close()
 
     def _bearer(self, request: Request) -> str | None:
-        return self.access.bearer(self._grant) if request.signed else None
+        return self.access.bearer(self._request_token) if request.signed else None
 
-    def _grant(self, form: dict[str, str]) -> TokenResponse:
+    def _request_token(self, form: dict[str, str]) -> TokenResponse:
         return self.read(TokenResponse, Request("POST", "/v1/oauth/token", form=form, signed=False))
 
     def _build_request(

@@ -24,7 +24,7 @@ class Login(Frozen):
     user_name: str = ""
 
     @classmethod
-    def from_answer(cls, response: TokenResponse, user_name: str) -> Login:
+    def from_token_response(cls, response: TokenResponse, user_name: str) -> Login:
         return cls(
             access_token=response.access_token,
             refresh_token=response.refresh_token,
@@ -66,7 +66,7 @@ class CredentialsFile:
             self._write(servers)
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def lock(self) -> Iterator[None]:
         """Lock the file between processes: a refresh token works once, so two must not use the same one."""
         self._make_folder()
         with (self.folder / "credentials.lock").open("a") as file:

@@ -53,8 +53,8 @@ def series_requests(history: Any, future: Any | None, roles: Roles) -> list[Seri
     `history` holds `unique_id, ds, y` and the covariates; `future` holds `unique_id, ds` and the
     known-future covariates of the steps to forecast. Times without a zone are UTC.
     """
-    history_table = _sorted(history, (ID, DS, Y))
-    future_table = _sorted(future, (ID, DS, *roles.futr_exog)) if future is not None else None
+    history_table = _sort_frame(history, (ID, DS, Y))
+    future_table = _sort_frame(future, (ID, DS, *roles.futr_exog)) if future is not None else None
     future_rows = dict(series_slices(future_table[ID])) if future_table is not None else {}
     requests = []
     for unique_id, rows in series_slices(history_table[ID]):
@@ -65,11 +65,11 @@ def series_requests(history: Any, future: Any | None, roles: Roles) -> list[Seri
             if future_table is not None and span
             else None
         )
-        requests.append(_request(unique_id, series_history, series_future, roles))
+        requests.append(_build_request(unique_id, series_history, series_future, roles))
     return requests
 
 
-def _request(unique_id: str, history: pa.Table, future: pa.Table | None, roles: Roles) -> SeriesRequest:
+def _build_request(unique_id: str, history: pa.Table, future: pa.Table | None, roles: Roles) -> SeriesRequest:
     future_columns = [
         column for column in roles.futr_exog if column in history.column_names or future is not None
     ]
@@ -77,20 +77,20 @@ def _request(unique_id: str, history: pa.Table, future: pa.Table | None, roles: 
         SeriesRequest,
         unique_id=unique_id,
         ds=history[DS].to_pylist(),
-        y=_values(history[Y]),
-        hist_exog={c: _values(history[c]) for c in roles.hist_exog if c in history.column_names},
-        futr_exog={c: _known_values(c, history, future) for c in future_columns},
-        stat_exog={c: _values(history[c])[-1] for c in roles.stat_exog if c in history.column_names},
+        y=_to_list(history[Y]),
+        hist_exog={c: _to_list(history[c]) for c in roles.hist_exog if c in history.column_names},
+        futr_exog={c: _known_future(c, history, future) for c in future_columns},
+        stat_exog={c: _to_list(history[c])[-1] for c in roles.stat_exog if c in history.column_names},
     )
 
 
-def _known_values(column: str, history: pa.Table, future: pa.Table | None) -> list[Any]:
+def _known_future(column: str, history: pa.Table, future: pa.Table | None) -> list[Any]:
     """Return values over history and horizon, or over the horizon alone where the history has none."""
-    observed = _values(history[column]) if column in history.column_names else []
-    return observed + (_values(future[column]) if future is not None else [])
+    observed = _to_list(history[column]) if column in history.column_names else []
+    return observed + (_to_list(future[column]) if future is not None else [])
 
 
-def _values(column: pa.ChunkedArray) -> list[Any]:
+def _to_list(column: pa.ChunkedArray) -> list[Any]:
     """Numbers as floats, with NaN as missing; everything else as text."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
@@ -105,19 +105,19 @@ def _values(column: pa.ChunkedArray) -> list[Any]:
     return [float(v) if np.isfinite(v) else None for v in values]
 
 
-def _sorted(frame: Any, needed: tuple[str, ...]) -> pa.Table:
+def _sort_frame(frame: Any, needed: tuple[str, ...]) -> pa.Table:
     table = arrow_table(frame)
     missing = [column for column in needed if column not in table.column_names]
     if missing:
         raise InvalidInput(f"the frame has no column {', '.join(missing)}; it needs {', '.join(needed)}")
     try:
         table = table.set_column(table.column_names.index(ID), ID, table[ID].cast(pa.string()))
-        table = table.set_column(table.column_names.index(DS), DS, _utc(table[DS]))
+        table = table.set_column(table.column_names.index(DS), DS, _to_utc(table[DS]))
     except pa.ArrowInvalid as error:
         raise InvalidInput(f"column {DS} does not hold times ({error}); give timestamps") from None
     return table.take(pc.sort_indices(table, [(ID, "ascending"), (DS, "ascending")]))
 
 
-def _utc(times: pa.ChunkedArray) -> pa.ChunkedArray:
+def _to_utc(times: pa.ChunkedArray) -> pa.ChunkedArray:
     zoned = pa.types.is_timestamp(times.type) and times.type.tz is not None
     return times.cast(TIMESTAMP) if zoned else times.cast(pa.timestamp("us")).cast(TIMESTAMP)

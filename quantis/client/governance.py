@@ -24,7 +24,7 @@ class GovernanceMixin:
     ) -> list[Figures]:
         """Return every metric of a backtest for each series, step, window or segment."""
         path = f"/backtests/{quote(job_id, safe='')}/{quote(by, safe='')}"
-        return self._all(Figures, path, limit, model=model)
+        return self._get_all(Figures, path, limit, model=model)
 
     def card(self: ApiCaller, ref: str) -> ModelCard:
         """Return the model card of `name` (its champion), `name@alias` or `name:7`."""

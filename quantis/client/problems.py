@@ -47,7 +47,7 @@ def error_from_response(response: httpx.Response) -> QuantisError:
     if response.is_redirect:
         target = httpx.URL(response.headers.get("Location", "")).copy_with(raw_path=b"")
         return InvalidInput(f"this address sends to {target}; use that one (QUANTIS_URL, or --url)")
-    problem = _body(response)
+    problem = _parse_body(response)
     kind = {kind.code: kind for kind in all_errors()}.get(str(problem.get("code")))
     kind = kind or _BY_STATUS.get(response.status_code, QuantisError)
     message = str(problem.get("detail") or problem.get("title") or _describe_response(response))
@@ -84,7 +84,7 @@ def to_invalid_input(error: ValidationError) -> InvalidInput:
 
 def _build_error(kind: type[QuantisError], message: str, problem: dict[str, Any]) -> QuantisError:
     if issubclass(kind, RejectedPanel):
-        return kind(message, _findings(problem.get("findings")))
+        return kind(message, _parse_findings(problem.get("findings")))
     errors = problem.get("errors")
     return kind(
         message,
@@ -92,7 +92,7 @@ def _build_error(kind: type[QuantisError], message: str, problem: dict[str, Any]
     )
 
 
-def _body(response: httpx.Response) -> dict[str, Any]:
+def _parse_body(response: httpx.Response) -> dict[str, Any]:
     try:
         body = response.json()
     except ValueError:
@@ -100,7 +100,7 @@ def _body(response: httpx.Response) -> dict[str, Any]:
     return body if isinstance(body, dict) else {}
 
 
-def _findings(raw: object) -> list[Finding]:
+def _parse_findings(raw: object) -> list[Finding]:
     try:
         return TypeAdapter(list[Finding]).validate_python(raw or [], extra="ignore")
     except ValidationError:

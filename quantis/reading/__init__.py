@@ -36,7 +36,7 @@ def read_table(
     The kind follows the media type, else the content. Raises InvalidInput, UnsupportedMedia,
     TooLarge, or NotFound when there is no such file.
     """
-    with _stream(source, name, media_type, limits or ReadLimits(), options or ReadOptions()) as (
+    with _open_stream(source, name, media_type, limits or ReadLimits(), options or ReadOptions()) as (
         schema,
         batches,
     ):
@@ -49,7 +49,7 @@ def write_arrow(
     """Write a file as an Arrow file of plain columns, a batch at a time; return the rows."""
     rows = 0
     with (
-        _stream(source, name, media_type, limits, options) as (schema, batches),
+        _open_stream(source, name, media_type, limits, options) as (schema, batches),
         pa.OSFile(str(target), "wb") as sink,
         pa.ipc.new_file(sink, schema) as writer,
     ):
@@ -60,14 +60,14 @@ def write_arrow(
 
 
 @contextmanager
-def _stream(
+def _open_stream(
     source: Path | bytes, name: str, media_type: str | None, limits: ReadLimits, options: ReadOptions
 ) -> Iterator[tuple[pa.Schema, Iterator[pa.RecordBatch]]]:
     display_name = printable(name)
     with open_source(source, display_name, limits) as content:
         kind = detect_kind(content, media_type, display_name)
         try:
-            yield _batches(kind, content, display_name, limits, options).to_plain_batches(
+            yield _read_batches(kind, content, display_name, limits, options).to_plain_batches(
                 display_name, limits
             )
         except MemoryError as error:  # Arrow's own is one of them
@@ -87,7 +87,7 @@ def _stream(
             raise InvalidInput(f"{display_name} cannot be read as {kind}: {reason}") from error
 
 
-def _batches(kind: str, source: Source, name: str, limits: ReadLimits, options: ReadOptions) -> Batches:
+def _read_batches(kind: str, source: Source, name: str, limits: ReadLimits, options: ReadOptions) -> Batches:
     if kind == CSV:
         return csv_batches(source, name, limits, options)
     if kind == PARQUET:

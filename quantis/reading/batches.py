@@ -46,9 +46,9 @@ class Batches:
         check_schema(self.schema, name, limits)
         fields = [pa.field(field.name, _plain_type(field.type)) for field in self.schema]
         schema = pa.schema(fields, metadata=notes_to_metadata(self.notes))
-        return schema, self._checked(schema, name, limits)
+        return schema, self._check_batches(schema, name, limits)
 
-    def _checked(self, schema: pa.Schema, name: str, limits: ReadLimits) -> Iterator[pa.RecordBatch]:
+    def _check_batches(self, schema: pa.Schema, name: str, limits: ReadLimits) -> Iterator[pa.RecordBatch]:
         rows = size = 0
         for batch in self.stream:
             batch.validate(full=True)

@@ -69,7 +69,7 @@ def json_batches(source: Source, name: str, limits: ReadLimits) -> Batches:
         )
     rows = lengths.pop()
     check_counts(rows, len(columns), name, limits)
-    table = pa.table({key: _column(key, values, name) for key, values in columns.items()})
+    table = pa.table({key: _to_array(key, values, name) for key, values in columns.items()})
     return Batches(table.schema, iter(table.to_batches(max_chunksize=_ROWS)), source.packed)
 
 
@@ -95,7 +95,7 @@ def _parse_object(raw: bytes, name: str) -> dict[str, list[Any]]:
     return value
 
 
-def _column(key: str, values: list[Any], name: str) -> pa.Array:
+def _to_array(key: str, values: list[Any], name: str) -> pa.Array:
     """Numbers, booleans or texts; a mixture is text, for the check to name what does not belong."""
     kinds = {type(value) for value in values} - {type(None)}
     for row, value in enumerate(values) if kinds - {bool, int, float, str} else ():

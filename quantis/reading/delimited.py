@@ -37,7 +37,7 @@ def csv_batches(source: Source, name: str, limits: ReadLimits, options: ReadOpti
 
 
 class _CsvStream:
-    """Batches of the columns' kinds, settled before the first batch is given."""
+    """Batches of the columns' kinds, which are settled before the first batch."""
 
     def __init__(
         self, source: Source, name: str, dialect: Dialect, kinds: dict[str, pa.DataType], forced: set[str]
@@ -83,13 +83,13 @@ class _CsvStream:
 def _open_csv(
     source: Source, dialect: Dialect, kinds: dict[str, pa.DataType] | None
 ) -> pacsv.CSVStreamingReader:
-    """A reader of texts, or of the kinds that are given."""
+    """Open a reader of texts, or of the given kinds."""
     if kinds is None:
         return _open_csv(source, dialect, dict.fromkeys(_open_csv(source, dialect, {}).schema.names, _TEXT))
     return pacsv.open_csv(
         source.open(),
         read_options=pacsv.ReadOptions(
-            use_threads=False, block_size=_MAX_ROW_BYTES, encoding=_codec(dialect)
+            use_threads=False, block_size=_MAX_ROW_BYTES, encoding=_arrow_encoding(dialect)
         ),
         parse_options=pacsv.ParseOptions(
             delimiter=dialect.delimiter,
@@ -114,7 +114,7 @@ def _first_batch(reader: pacsv.CSVStreamingReader) -> list[pa.RecordBatch]:
         return []
 
 
-def _codec(dialect: Dialect) -> str:
+def _arrow_encoding(dialect: Dialect) -> str:
     return "utf8" if dialect.encoding == "utf-8" else dialect.encoding
 
 

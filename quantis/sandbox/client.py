@@ -2,7 +2,7 @@
 
 A reader is forked per file from a host that has everything loaded (no fork of the caller). It has
 nothing of the caller's environment and holds itself to an address-space and a CPU-time limit. It
-hands tables back as files, which the caller maps into memory.
+returns tables as files, which the caller maps into memory.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class _HostProcess:
 
 
 class _ReaderPool:
-    """The host of this process, begun when it is first needed, and again when it is gone."""
+    """The host of this process: started when it is first needed, and again when it has ended."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

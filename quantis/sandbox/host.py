@@ -31,7 +31,7 @@ _END_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 CHUNK_BYTES = 65_536
 
 
-class Host:
+class ReaderHost:
     """`control` brings the connections; `readers` are the process ids of those at work, by connection."""
 
     def __init__(self, control: socket.socket) -> None:
@@ -70,7 +70,7 @@ class Host:
                 inherited.close()
             _serve_caller(caller, host)
         self._callers[caller.fileno()], self._readers[caller.fileno()] = caller, reader
-        self._poll.register(caller.fileno(), 0)  # tells only that it left
+        self._poll.register(caller.fileno(), 0)  # no events but the hang-up
         return True
 
     def _kill_reader(self, descriptor: int) -> None:
@@ -128,7 +128,7 @@ def main() -> None:
         with suppress(ImportError):
             import_module(name)
     gc.freeze()  # what is loaded stays shared with the readers
-    Host(socket.socket(fileno=0)).run()
+    ReaderHost(socket.socket(fileno=0)).run()
 
 
 if __name__ == "__main__":

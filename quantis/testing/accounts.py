@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 import httpx
 
 from quantis.errors import Conflict, Forbidden, NotFound, Unauthenticated
-from quantis.testing.responses import ok, page
+from quantis.testing.responses import json_response, page_response
 from quantis.types.accounts import NewUser, Role, SetupRequest, SetupState, TokenResponse, User, UserChange
 
 _ORDER = list(Role)
@@ -44,7 +44,7 @@ class FakeAccounts:
         return self._users[name][1]
 
     def get_setup(self, request: httpx.Request) -> httpx.Response:
-        return ok(SetupState(open=not self._users))
+        return json_response(SetupState(open=not self._users))
 
     def post_setup(self, request: httpx.Request) -> httpx.Response:
         body = SetupRequest.model_validate_json(request.content)
@@ -52,7 +52,7 @@ class FakeAccounts:
             raise Conflict("there is an admin already; ask them for an account")
         if body.secret.get_secret_value() != self.setup_secret:
             raise Forbidden("the setup secret is wrong; read it where `quantis up` wrote it")
-        return ok(self.add_user(body.user_name, body.password.get_secret_value(), Role.admin), 201)
+        return json_response(self.add_user(body.user_name, body.password.get_secret_value(), Role.admin), 201)
 
     def post_token(self, request: httpx.Request) -> httpx.Response:
         form = {key: values[0] for key, values in parse_qs(request.content.decode()).items()}
@@ -65,7 +65,9 @@ class FakeAccounts:
             raise Unauthenticated("user name or password is wrong, or the login has ended")
         access, refresh = secrets.token_hex(16), secrets.token_hex(16)
         self.access[access], self.refresh[refresh] = name, name
-        return ok(TokenResponse(access_token=access, expires_in=self.token_seconds, refresh_token=refresh))
+        return json_response(
+            TokenResponse(access_token=access, expires_in=self.token_seconds, refresh_token=refresh)
+        )
 
     def post_revoke(self, request: httpx.Request) -> httpx.Response:
         name = self.refresh.pop(parse_qs(request.content.decode()).get("token", [""])[0], None)
@@ -73,16 +75,16 @@ class FakeAccounts:
         return httpx.Response(204)
 
     def get_me(self, request: httpx.Request) -> httpx.Response:
-        return ok(self.user(request))
+        return json_response(self.user(request))
 
     def get_users(self, request: httpx.Request) -> httpx.Response:
-        return page(request, [user for _, user in self._users.values()])
+        return page_response(request, [user for _, user in self._users.values()])
 
     def post_users(self, request: httpx.Request) -> httpx.Response:
         body = NewUser.model_validate_json(request.content)
         if body.user_name in self._users:
             raise Conflict(f"user {body.user_name!r} exists; choose another name")
-        return ok(self.add_user(body.user_name, body.password.get_secret_value(), body.role), 201)
+        return json_response(self.add_user(body.user_name, body.password.get_secret_value(), body.role), 201)
 
     def patch_user(self, request: httpx.Request, user_id: str) -> httpx.Response:
         change = UserChange.model_validate_json(request.content)
@@ -91,10 +93,10 @@ class FakeAccounts:
                 values = change.model_dump(exclude_unset=True, exclude={"password"})
                 new_password = change.password.get_secret_value() if change.password else password
                 self._users[name] = (new_password, user.model_copy(update=values))
-                return ok(self._users[name][1])
+                return json_response(self._users[name][1])
         raise NotFound(f"there is no user {user_id!r}")
 
 
-def allow(user: User, needed: Role) -> None:
+def require_role(user: User, needed: Role) -> None:
     if _ORDER.index(user.role) < _ORDER.index(needed):
         raise Forbidden(f"role {user.role.value} may not do this; it takes {needed.value}")

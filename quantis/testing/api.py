@@ -13,11 +13,11 @@ from pydantic import ValidationError
 from quantis.client.problems import to_invalid_input
 from quantis.client.references import parse_reference
 from quantis.errors import NotFound, QuantisError
-from quantis.testing.accounts import FakeAccounts, allow
+from quantis.testing.accounts import FakeAccounts, require_role
 from quantis.testing.datasets import FakeDatasets
 from quantis.testing.forecasts import make_forecast
 from quantis.testing.jobs import FakeJobQueue
-from quantis.testing.responses import missing, ok, page, problem
+from quantis.testing.responses import json_response, page_response, problem_response, raise_not_found
 from quantis.types.accounts import Role, User
 from quantis.types.datasets import DatasetSpec
 from quantis.types.forecasts import ForecastRequest, ForecastResponse
@@ -60,9 +60,9 @@ class FakeApi:
             try:
                 return self._route(request)
             except ValidationError as error:
-                return problem(to_invalid_input(error))
+                return problem_response(to_invalid_input(error))
             except QuantisError as error:
-                return problem(error)
+                return problem_response(error)
 
     # Set up by a test
 
@@ -89,81 +89,81 @@ class FakeApi:
     # Datasets
 
     def get_datasets(self, request: httpx.Request) -> httpx.Response:
-        return page(request, self.datasets.datasets())
+        return page_response(request, self.datasets.datasets())
 
     def post_datasets(self, request: httpx.Request) -> httpx.Response:
         spec = DatasetSpec.model_validate_json(request.content)
-        return ok(self.datasets.create(spec, self.accounts.user(request).user_name), 201)
+        return json_response(self.datasets.create(spec, self.accounts.user(request).user_name), 201)
 
     def get_dataset(self, request: httpx.Request, name: str) -> httpx.Response:
-        return ok(self.datasets.dataset(name))
+        return json_response(self.datasets.dataset(name))
 
     def post_check(self, request: httpx.Request, name: str) -> httpx.Response:
-        return ok(self.datasets.check(name, request))
+        return json_response(self.datasets.check(name, request))
 
     def post_versions(self, request: httpx.Request, name: str) -> httpx.Response:
         result = self.datasets.upload(name, request, self.accounts.user(request).user_name)
-        return ok(result, 201 if result.created else 200)
+        return json_response(result, 201 if result.created else 200)
 
     def get_versions(self, request: httpx.Request, name: str) -> httpx.Response:
-        return page(request, self.datasets.versions(name))
+        return page_response(request, self.datasets.versions(name))
 
     def get_series(self, request: httpx.Request, name: str) -> httpx.Response:
-        return page(request, self.datasets.series(name, request.url.params.get("search", "")))
+        return page_response(request, self.datasets.series(name, request.url.params.get("search", "")))
 
     def get_one_series(self, request: httpx.Request, name: str, unique_id: str) -> httpx.Response:
-        return ok(self.datasets.read(name, unique_id, dict(request.url.params)))
+        return json_response(self.datasets.read(name, unique_id, dict(request.url.params)))
 
     # Models and forecasts
 
     def get_leaderboard(self, request: httpx.Request, job_id: str) -> httpx.Response:
         if job_id not in self.leaderboards:
             raise NotFound(f"job {job_id!r} has no leaderboard")
-        return ok(self.leaderboards[job_id])
+        return json_response(self.leaderboards[job_id])
 
     def get_backtest(self, request: httpx.Request, job_id: str) -> httpx.Response:
         if job_id not in self.backtests:
             raise NotFound(f"job {job_id!r} has no backtest")
-        return ok(self.backtests[job_id][0])
+        return json_response(self.backtests[job_id][0])
 
     def get_figures(self, request: httpx.Request, job_id: str, dimension: Dimension) -> httpx.Response:
         if job_id not in self.backtests or dimension not in self.backtests[job_id][1]:
             raise NotFound(f"job {job_id!r} has no figures by {dimension}")
         model = request.url.params.get("model")
         rows = self.backtests[job_id][1][dimension]
-        return page(request, [row for row in rows if model in (None, row.model)])
+        return page_response(request, [row for row in rows if model in (None, row.model)])
 
     def get_card(self, request: httpx.Request, ref: str) -> httpx.Response:
         version, _ = self._resolve_reference(ref)
         text = self.cards.get((version.model, version.version), f"# {version.model}\n")
-        return ok(ModelCard(model=version.model, version=version.version, markdown=text))
+        return json_response(ModelCard(model=version.model, version=version.version, markdown=text))
 
     def get_models(self, request: httpx.Request) -> httpx.Response:
         names = sorted({version.model for version in self.models})
-        return page(request, [self._model(name) for name in names])
+        return page_response(request, [self._model(name) for name in names])
 
     def get_model_versions(self, request: httpx.Request, name: str) -> httpx.Response:
-        return page(request, self._versions(name))
+        return page_response(request, self._versions(name))
 
     def get_model_version(self, request: httpx.Request, name: str, number: str) -> httpx.Response:
-        return ok(self._version(name, int(number)))
+        return json_response(self._version(name, int(number)))
 
     def put_alias(self, request: httpx.Request, name: str, alias: str) -> httpx.Response:
         target = self._version(name, AliasRequest.model_validate_json(request.content).version)
         self.models = [_set_alias(v, alias, v is target) if v.model == name else v for v in self.models]
-        return ok(self._version(name, target.version))
+        return json_response(self._version(name, target.version))
 
     def post_forecast(self, request: httpx.Request, ref: str) -> httpx.Response:
         body = ForecastRequest.model_validate_json(request.content)
         version, alias = self._resolve_reference(ref)
         response = make_forecast(body, version, alias, self.datasets)
         self.forecasts[response.forecast_id] = response
-        return ok(response)
+        return json_response(response)
 
     def get_forecast(self, request: httpx.Request, forecast_id: str) -> httpx.Response:
         if forecast_id not in self.forecasts:
             raise NotFound(f"there is no forecast {forecast_id!r}")
-        return ok(self.forecasts[forecast_id])
+        return json_response(self.forecasts[forecast_id])
 
     # Routing
 
@@ -173,7 +173,7 @@ class FakeApi:
             match = re.fullmatch(pattern, path)
             if match and request.method == method:
                 if role is not None:
-                    allow(self.accounts.user(request), role)
+                    require_role(self.accounts.user(request), role)
                 return handler(self)(request, *match.groups())
         raise NotFound(f"there is nothing at {path}")
 
@@ -183,14 +183,14 @@ class FakeApi:
         if number is not None:
             return self._version(name, number), None
         versions = [version for version in self._versions(name) if alias in version.aliases]
-        return (versions[0] if versions else missing(f"model {name!r} has no {alias}")), alias
+        return (versions[0] if versions else raise_not_found(f"model {name!r} has no {alias}")), alias
 
     def _versions(self, name: str) -> list[ModelVersion]:
-        return [v for v in self.models if v.model == name] or missing(f"there is no model {name!r}")
+        return [v for v in self.models if v.model == name] or raise_not_found(f"there is no model {name!r}")
 
     def _version(self, name: str, number: int) -> ModelVersion:
         matches = [v for v in self._versions(name) if v.version == number]
-        return matches[0] if matches else missing(f"model {name!r} has no version {number}")
+        return matches[0] if matches else raise_not_found(f"model {name!r} has no version {number}")
 
     def _model(self, name: str) -> Model:
         versions = self._versions(name)

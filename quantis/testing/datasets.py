@@ -39,9 +39,9 @@ class _Content:
     def with_panel(self, panel: Panel) -> _Content:
         """Return the content with a panel's records; later ones replace earlier ones of the same series and time."""
         return _Content(
-            {**self.target, **{(row[ID], row[DS]): row for row in _rows(panel.target)}},
-            {**self.future, **{(row[ID], row[DS]): row for row in _rows(panel.future)}},
-            {**self.static, **{row[ID]: row for row in _rows(panel.static)}},
+            {**self.target, **{(row[ID], row[DS]): row for row in _to_records(panel.target)}},
+            {**self.future, **{(row[ID], row[DS]): row for row in _to_records(panel.future)}},
+            {**self.static, **{row[ID]: row for row in _to_records(panel.static)}},
         )
 
     @property
@@ -183,7 +183,7 @@ def _build_version(stored: _Stored, content: _Content, freq: str, user_name: str
     )
 
 
-def _rows(table: pa.Table) -> list[Record]:
+def _to_records(table: pa.Table) -> list[Record]:
     rows: list[Record] = table.to_pylist()
     return rows
 

@@ -32,7 +32,8 @@ def make_forecast(
     """Return an entry per requested series, in their order."""
     as_of = body.as_of or datetime.now(UTC)
     entries = [
-        _entry(series, _history(series, version, as_of, datasets), body, version) for series in body.series
+        _forecast_entry(series, _read_history(series, version, as_of, datasets), body, version)
+        for series in body.series
     ]
     return ForecastResponse(
         forecast_id=secrets.token_hex(8),
@@ -45,7 +46,7 @@ def make_forecast(
     )
 
 
-def _entry(
+def _forecast_entry(
     series: SeriesRequest, history: History, body: ForecastRequest, version: ModelVersion
 ) -> SeriesForecast:
     times, values = history
@@ -69,7 +70,7 @@ def _entry(
         method=ForecastMethod.last_value,
         reason=Reason.model_failed,
         detail="there is no model in memory",
-        ds=_following(times[-1], version.freq, h),
+        ds=_next_times(times[-1], version.freq, h),
         mean=[values[-1]] * h,
         quantiles={
             f"{q:g}": (values[-1] + NormalDist().inv_cdf(q) * widths).tolist() for q in _quantiles(body)
@@ -84,27 +85,27 @@ def _quantiles(body: ForecastRequest) -> list[float]:
     return list(body.quantiles or DEFAULT_QUANTILES)
 
 
-def _history(
+def _read_history(
     series: SeriesRequest, version: ModelVersion, as_of: datetime, datasets: FakeDatasets
 ) -> History:
     if series.y is not None:
-        times = series.ds or _times(series.start, version.freq, len(series.y))
-        return _present(times, series.y)
+        times = series.ds or _history_times(series.start, version.freq, len(series.y))
+        return _drop_missing(times, series.y)
     try:
         stored = datasets.read(version.dataset or "", series.unique_id, {"as_of": as_of.isoformat()})
     except NotFound:
         return [], []
-    return _present(stored.ds, stored.y)
+    return _drop_missing(stored.ds, stored.y)
 
 
-def _present(times: list[datetime], values: list[float | None]) -> History:
+def _drop_missing(times: list[datetime], values: list[float | None]) -> History:
     pairs = [(t, y) for t, y in zip(times, values, strict=True) if y is not None]
     return [t for t, _ in pairs], [y for _, y in pairs]
 
 
-def _times(start: datetime | None, freq: str, count: int) -> list[datetime]:
-    return [start, *_following(start, freq, count - 1)] if start and count else []
+def _history_times(start: datetime | None, freq: str, count: int) -> list[datetime]:
+    return [start, *_next_times(start, freq, count - 1)] if start and count else []
 
 
-def _following(last: datetime, freq: str, steps: int) -> list[datetime]:
+def _next_times(last: datetime, freq: str, steps: int) -> list[datetime]:
     return to_datetimes(Frequency.parse(freq).after(to_datetime64(last), steps))

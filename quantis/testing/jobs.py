@@ -9,9 +9,9 @@ from typing import Any
 import httpx
 
 from quantis.errors import Conflict
-from quantis.testing.accounts import FakeAccounts, allow
+from quantis.testing.accounts import FakeAccounts, require_role
 from quantis.testing.datasets import FakeDatasets
-from quantis.testing.responses import missing, ok, page
+from quantis.testing.responses import json_response, page_response, raise_not_found
 from quantis.types.accounts import Role
 from quantis.types.jobs import Job, JobEvent, JobRequest, JobState, LogText
 
@@ -67,13 +67,13 @@ class FakeJobQueue:
     def post_jobs(self, request: httpx.Request) -> httpx.Response:
         user = self._accounts.user(request)
         spec = JobRequest.model_validate_json(request.content).spec
-        allow(user, _NEEDED[spec.kind])
+        require_role(user, _NEEDED[spec.kind])
         self._datasets.dataset(spec.dataset)
         key, body = request.headers.get("Idempotency-Key"), request.content.decode()
         if key in self._keys:
             if self._keys[key][1] != body:
                 raise Conflict(f"idempotency key {key!r} was used for another request; take a new one")
-            return ok(self._job(self._keys[key][0]), 202)
+            return json_response(self._job(self._keys[key][0]), 202)
         job = Job(
             id=secrets.token_hex(8),
             kind=spec.kind,
@@ -85,15 +85,15 @@ class FakeJobQueue:
         self.jobs[job.id], self._events[job.id], self._logs[job.id] = job, [], ""
         if key:
             self._keys[key] = (job.id, body)
-        return ok(job, 202, {"Location": f"/v1/jobs/{job.id}"})
+        return json_response(job, 202, {"Location": f"/v1/jobs/{job.id}"})
 
     def get_jobs(self, request: httpx.Request) -> httpx.Response:
         filters = {key: request.url.params.get(key) for key in ("state", "kind")}
         jobs = [job for job in reversed(self.jobs.values()) if filters["state"] in (None, job.state.value)]
-        return page(request, [job for job in jobs if filters["kind"] in (None, job.kind)])
+        return page_response(request, [job for job in jobs if filters["kind"] in (None, job.kind)])
 
     def get_job(self, request: httpx.Request, job_id: str) -> httpx.Response:
-        return ok(self._job(job_id))
+        return json_response(self._job(job_id))
 
     def get_events(self, request: httpx.Request, job_id: str) -> httpx.Response:
         """Return the events so far; the stream then ends, and a follower connects again."""
@@ -105,12 +105,12 @@ class FakeJobQueue:
 
     def get_logs(self, request: httpx.Request, job_id: str) -> httpx.Response:
         self._job(job_id)
-        return ok(LogText(text=self._logs[job_id]))
+        return json_response(LogText(text=self._logs[job_id]))
 
     def post_stop(self, request: httpx.Request, job_id: str) -> httpx.Response:
         if not self._job(job_id).state.final:
             self.emit(job_id, "stopped", state=JobState.stopped)
-        return ok(self._job(job_id))
+        return json_response(self._job(job_id))
 
     def _job(self, job_id: str) -> Job:
-        return self.jobs.get(job_id) or missing(f"there is no job {job_id!r}")
+        return self.jobs.get(job_id) or raise_not_found(f"there is no job {job_id!r}")

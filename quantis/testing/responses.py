@@ -14,18 +14,20 @@ from quantis.errors import NotFound, QuantisError, RejectedPanel
 PAGE = 50
 
 
-def missing(message: str) -> NoReturn:
+def raise_not_found(message: str) -> NoReturn:
     raise NotFound(message)
 
 
-def ok(value: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> httpx.Response:
+def json_response(
+    value: BaseModel, status: int = 200, headers: dict[str, str] | None = None
+) -> httpx.Response:
     content_type = {"Content-Type": "application/json"}
     return httpx.Response(
         status, content=value.model_dump_json(), headers={**content_type, **(headers or {})}
     )
 
 
-def page(request: httpx.Request, items: list[Any]) -> httpx.Response:
+def page_response(request: httpx.Request, items: list[Any]) -> httpx.Response:
     start = int(request.url.params.get("cursor", "0"))
     size = int(request.url.params.get("limit", PAGE))
     end = start + size
@@ -36,7 +38,7 @@ def page(request: httpx.Request, items: list[Any]) -> httpx.Response:
     return httpx.Response(200, json=body)
 
 
-def problem(error: QuantisError) -> httpx.Response:
+def problem_response(error: QuantisError) -> httpx.Response:
     body: dict[str, Any] = {
         "type": "about:blank",
         "title": error.title,

@@ -49,12 +49,12 @@ def _reject_number(value: Any) -> Any:
 def rename_keys(**names: str) -> Callable[[Any], Any]:
     """Return a validator that reads records stored under a field's old name: `rename_keys(old="new")`."""
 
-    def renamed(data: Any) -> Any:
+    def rename(data: Any) -> Any:
         if not isinstance(data, dict):
             return data
         return {names.get(key, key): value for key, value in data.items()}
 
-    return renamed
+    return rename
 
 
 Timestamp = Annotated[AwareDatetime, BeforeValidator(_reject_number), AfterValidator(_as_utc)]

@@ -19,20 +19,20 @@ FREQUENCY = "^([1-9][0-9]{0,8}|([1-9][0-9]{0,3})?((s|min|h|D|B|MS|ME)|(W|QS|QE|Y
 RESERVED_COLUMNS = frozenset({"unique_id", "ds", "y", "known_at", "recorded_at", "cutoff"})
 
 
-def _printable(column: str) -> str:
+def _check_printable(column: str) -> str:
     if not column.isprintable():
         raise ValueError("a column name holds characters that cannot be printed; rename the column")
     return column
 
 
-def _known_frequency(alias: str) -> str:
+def _check_frequency(alias: str) -> str:
     try:
         return Frequency.parse(alias).alias
     except InvalidInput as error:
         raise ValueError("the frequency is not known; use h, D, W, MS and the like, or 15min") from error
 
 
-def _known_zone(name: str) -> str:
+def _check_time_zone(name: str) -> str:
     try:
         return ZoneInfo(name).key
     except (ValueError, KeyError, OSError) as error:
@@ -40,7 +40,7 @@ def _known_zone(name: str) -> str:
 
 
 Column = Annotated[
-    str, StringConstraints(min_length=1, max_length=MAX_COLUMN_NAME), AfterValidator(_printable)
+    str, StringConstraints(min_length=1, max_length=MAX_COLUMN_NAME), AfterValidator(_check_printable)
 ]
 Columns = Annotated[tuple[Column, ...], Field(max_length=MAX_COLUMNS)]
 
@@ -56,7 +56,7 @@ class Roles(RequestBody):
     )
 
     @model_validator(mode="after")
-    def _each_column_once(self) -> Roles:
+    def _check_unique_columns(self) -> Roles:
         columns = self.columns
         for column in columns:
             if column in RESERVED_COLUMNS:
@@ -78,7 +78,7 @@ class DatasetSpec(RequestBody):
 
     name: Name
     roles: Roles = Roles()
-    freq: Annotated[str, StringConstraints(pattern=FREQUENCY), AfterValidator(_known_frequency)] | None = (
+    freq: Annotated[str, StringConstraints(pattern=FREQUENCY), AfterValidator(_check_frequency)] | None = (
         Field(default=None, description="Nixtla's alias (h, D, W, MS ...); inferred when absent.")
     )
     publication_lag: Duration = Field(
@@ -87,7 +87,7 @@ class DatasetSpec(RequestBody):
         le=timedelta(days=3660),
         description="How long after `ds` a value without `known_at` counts as known.",
     )
-    time_zone: Annotated[str, StringConstraints(max_length=64), AfterValidator(_known_zone)] = Field(
+    time_zone: Annotated[str, StringConstraints(max_length=64), AfterValidator(_check_time_zone)] = Field(
         default="UTC", description="The zone in which the panel's calendar is meant."
     )
     holidays: str | None = Field(

@@ -66,7 +66,7 @@ class SeriesRequest(RequestBody):
     stat_exog: dict[Column, Cell] = Field(default={}, max_length=MAX_COLUMNS)
 
     @model_validator(mode="after")
-    def _times_match_values(self) -> SeriesRequest:
+    def _check_times(self) -> SeriesRequest:
         if self.y is None:
             if self.ds is not None or self.start is not None:
                 raise ValueError("times without y: give y, or neither")
@@ -95,7 +95,7 @@ class ForecastRequest(RequestBody):
     )
 
     @model_validator(mode="after")
-    def _level_or_quantiles(self) -> ForecastRequest:
+    def _check_levels(self) -> ForecastRequest:
         if self.level is not None and self.quantiles is not None:
             raise ValueError("level and quantiles both given; give one")
         for value in self.level or ():
@@ -124,7 +124,7 @@ class DatasetRef(Frozen):
 
 
 class SeriesForecast(Frozen):
-    """The entry of one requested series; `status` is refused only where nothing can be said."""
+    """The entry of one requested series; `status` is refused only where there is nothing to forecast from."""
 
     unique_id: str
     status: str = Field(pattern="^(ok|fallback|refused)$")

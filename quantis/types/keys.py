@@ -23,13 +23,15 @@ class Scope(StrEnum):
     audit = "audit"
 
 
-def _not_many(value: Any) -> Any:
+def _check_count(value: Any) -> Any:
     if isinstance(value, list) and len(value) > len(Scope):
         raise ValueError(f"there are {len(Scope)} scopes; name each once")
     return value
 
 
-Scopes = Annotated[frozenset[Scope], Field(min_length=1, max_length=len(Scope)), BeforeValidator(_not_many)]
+Scopes = Annotated[
+    frozenset[Scope], Field(min_length=1, max_length=len(Scope)), BeforeValidator(_check_count)
+]
 
 
 class NewApiKey(RequestBody):

@@ -15,7 +15,7 @@ Heading = Annotated[str, StringConstraints(max_length=1000)]
 """The name of a column as it stands in a file."""
 
 
-def _one_target_each(names: dict[str, str]) -> dict[str, str]:
+def _check_unique_targets(names: dict[str, str]) -> dict[str, str]:
     if len(set(names.values())) != len(names):
         raise ValueError("two columns are mapped to one name; map each to its own")
     return names
@@ -33,7 +33,7 @@ class ReadOptions(RequestBody):
     dates: DateOrder | None = Field(default=None, description="The order of day, month and year in ds.")
     time_zone: str | None = Field(default=None, max_length=64, description="The zone of times without one.")
     columns: Annotated[
-        dict[Heading, Heading], Field(max_length=MAX_COLUMNS), AfterValidator(_one_target_each)
+        dict[Heading, Heading], Field(max_length=MAX_COLUMNS), AfterValidator(_check_unique_targets)
     ] = Field(default={}, description="Column of the file to the name it is to have, such as date: ds.")
     texts: tuple[Heading, ...] = Field(
         default=(),
@@ -42,7 +42,7 @@ class ReadOptions(RequestBody):
     )
 
     @model_validator(mode="after")
-    def _marks_differ(self) -> ReadOptions:
+    def _check_marks(self) -> ReadOptions:
         if self.decimal == "," and self.delimiter == ",":
             raise ValueError("decimal and delimiter are both a comma; give them apart")
         return self

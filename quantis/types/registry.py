@@ -141,7 +141,7 @@ class Traffic(RequestBody):
     shares: Annotated[tuple[Share, ...], Field(max_length=4)] = ()
 
     @model_validator(mode="after")
-    def _adds_up(self) -> Self:
+    def _check_shares(self) -> Self:
         if len({share.version for share in self.shares}) < len(self.shares):
             raise ValueError("a version has two shares; give it one")
         if (total := sum(share.percent for share in self.shares)) > 100:

@@ -17,7 +17,7 @@ from quantis.types.observations import ObservedSeries
 def panel_from_observations(series: Sequence[ObservedSeries], spec: DatasetSpec) -> Panel:
     """Return the observations as a panel; InvalidInput names every value that does not fit the roles.
 
-    Its tables hold the columns that were given; a series without given static values has a row too.
+    Its tables hold the columns of the request; a series without static values has a row too.
     """
     errors = [error for index, item in enumerate(series) for error in _find_errors(index, item, spec)]
     if errors:
