@@ -3005,7 +3005,7 @@ export interface components {
         };
         /**
          * SeriesForecast
-         * @description The entry of one requested series; `status` is refused only where nothing can be said.
+         * @description The entry of one requested series; `status` is refused only where there is nothing to forecast from.
          */
         SeriesForecast: {
             /** Unique Id */
