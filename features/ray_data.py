@@ -68,6 +68,7 @@ def _add_static(table: pa.Table, static: pa.Table, in_horizon: bool) -> pa.Table
 def _design_block(block: pa.Table, task: Task, spec: FeatureSpec) -> pa.Table:
     """Return the design frame of a block: the inverse of `_blocks`, and `design`."""
     static = [name for name in block.column_names if name.startswith(_STATIC)]
+    # The static values stand on each row of a series: one row per series is left of them.
     series = block.select([ID, *static]).group_by([ID, *static], use_threads=False).aggregate([])
     snapshot = Snapshot(
         history=block.filter(pc.invert(block[_IN_HORIZON])).drop([_IN_HORIZON, *static]),

@@ -26,6 +26,7 @@ def calendar_features(times: Times, fields: Sequence[CalendarField], task: Task)
 
     The `ds` of days and longer steps are dates, not points in time: no zone moves them.
     """
+    # Series share most of their times, so each distinct one is computed once.
     distinct, indices = np.unique(times, return_inverse=True)
     wall = _wall_times(distinct, task)
     return {field: _field(wall, field, task)[indices] for field in fields}
@@ -80,6 +81,7 @@ def local_times(times: Times, time_zone: str) -> Times:
     """Return the local times of UTC ones. Shape as `times`."""
     zone = _zone(time_zone)
     days, day_of = np.unique(times.astype("datetime64[D]"), return_inverse=True)
+    # The offset of a day without a change is looked up once for all of its times.
     at_start, at_end = _offsets(days, zone), _offsets(days + _DAY, zone)
     offsets = at_start[day_of]
     changing = (at_start != at_end)[day_of]

@@ -308,11 +308,12 @@ class _Rows:
         """Return the value when the clock showed the same, NaN nearer than `min_steps` steps. Shape [rows]."""
         time_index, starts = self.time_index, self.layout.starts
         earlier = clock_days_before(time_index.times, lag.days, self.task)
-        steps = time_index.step_index - step_indices(earlier, self.task.frequency)
+        # How many steps back the same clock time is differs where the offset changes in between.
+        steps = time_index.step_index - step_indices(earlier, self.task.frequency)  # [times]
         on_grid = self.task.frequency.shift(time_index.times, -steps) == earlier
         valid = on_grid & (steps >= min_steps) & (steps <= lag.context_length)  # [times]
         positions = time_index.row_positions(starts)
-        steps_back = steps[positions]
+        steps_back = steps[positions]  # [rows]
         step_in_series = np.arange(self.layout.rows) - np.repeat(starts[:-1], np.diff(starts))
         valid_rows = valid[positions] & (steps_back <= step_in_series)
         source_rows = np.where(valid_rows, np.arange(len(values)) - steps_back, 0)

@@ -83,6 +83,7 @@ def run(
         if kind == _LAG:
             out[rows[0]] = _shift(values, offset, steps >= offset)
         elif kind == _DIFFERENCE:
+            # The difference that ends at each row, then `offset` steps later.
             difference = values - _shift(values, window, steps >= window)
             out[rows[0]] = _shift(difference, offset, steps >= offset + window)
         elif kind == _TRAILING:
@@ -103,6 +104,7 @@ def copy_tables(tables: Floats, offsets: Integers, starts: Integers, rows: Integ
 
         run_lengths.copy_tables(tables, offsets, starts, rows, out)
         return
+    # The position of each row among the times: its series' offset, and its step within the series, [rows].
     positions = np.repeat(offsets - starts[:-1], np.diff(starts)) + np.arange(starts[-1])
     for table, row in zip(tables, rows, strict=True):
         out[row] = table[positions]

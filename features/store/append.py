@@ -112,6 +112,7 @@ def append_new_records(
     """Append the rows that are new or changed since a base version; the base itself when there are none."""
     counter = _AppendCounter(group)
     timed_chunks = (add_record_times(group, chunk, times) for chunk in _whole_series(rows, table.key))
+    # Generators: a chunk is timed, compared and counted only when the library takes it.
     new_chunks = (
         counter.count(select_new(_stored_records(table, chunk, base), chunk, table.key))
         for chunk in timed_chunks
@@ -140,6 +141,7 @@ def id_ranges(table: GroupTable, version: int) -> Iterator[tuple[str, str] | Non
         for entry in batch[ID].value_counts().to_pylist():
             counts[entry["values"]] = counts.get(entry["values"], 0) + entry["counts"]
     names = sorted(counts)
+    # Each id belongs to the chunk in which its last record would lie, [ids].
     chunk_numbers = np.cumsum([counts[name] for name in names]) // CHUNK
     starts = np.flatnonzero(np.diff(chunk_numbers, prepend=-1))
     for start, end in pairwise([*starts, len(names)]):
@@ -178,7 +180,8 @@ def _whole_series(rows: pa.Table, key: Sequence[str]) -> Iterator[pa.Table]:
     if names != sorted(set(names)):
         rows = sort_by_key(rows, key)
         runs = pc.run_end_encode(rows[ID].combine_chunks())
-    starts = np.append(0, runs.run_ends.to_numpy()[:-1])
+    starts = np.append(0, runs.run_ends.to_numpy()[:-1])  # the first row of each series, [series]
+    # A chunk ends before the first series that begins in the next CHUNK rows.
     cuts = starts[np.flatnonzero(np.diff(starts // CHUNK, prepend=-1))]
     for start, end in pairwise([*cuts.tolist(), rows.num_rows]):
         yield sort_by_key(rows.slice(start, end - start).combine_chunks(), key)

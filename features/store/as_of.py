@@ -35,6 +35,7 @@ def latest(records: pa.Table, key: Sequence[str]) -> pa.Table:
     columns = [sort_codes(records[name]) for name in key]
     if _is_sorted(columns, strictly=True):
         return records
+    # lexsort's last key is the most significant one; the latest record of a key comes last.
     order = np.lexsort((epoch_us(records[RECORDED_AT]), epoch_us(records[KNOWN_AT]), *reversed(columns)))
     last_of_key = np.append(_key_changes(columns, order), True)
     return records.take(pa.array(order[last_of_key])).combine_chunks()
@@ -182,6 +183,7 @@ def _stored_ranks(stored: pa.Table, incoming: pa.Table, key: Sequence[str]) -> I
     """Return the number of stored records with each incoming key and stated `known_at`. Shape [incoming]."""
     codes = _key_codes(stored, incoming, key)
     stated = np.concatenate([_stated_known_at(stored), _stated_known_at(incoming)])
+    # One code per pair of key and stated time: [2, stored + incoming] -> [stored + incoming].
     codes = np.unique(np.stack([codes, stated]), axis=1, return_inverse=True)[1].ravel()
     counts = np.bincount(codes[: stored.num_rows], minlength=int(codes.max(initial=-1)) + 1)
     stored_counts: Integers = counts[codes[stored.num_rows :]]

@@ -185,6 +185,7 @@ class PanelStore:
             records = self._records(group, pins, where, [ID, DS, KNOWN_AT, RECORDED_AT])
             rows = sort_by_key(records, key)
             ds = epoch_us(rows[DS])
+            # Sorted by time: a row with the same ds as the one before it is a correction.
             corrections = rows.filter(pa.array(np.diff(ds, prepend=ds[:1] - 1) == 0))
             grouped = corrections.group_by(KNOWN_AT).aggregate([(DS, "count"), (DS, "min"), (DS, "max")])
             revisions += [{**row, "group": group} for row in grouped.rename_columns(_REVISION).to_pylist()]
@@ -220,7 +221,7 @@ class PanelStore:
     def summarize(self, pins: VersionPins) -> dict[str, Any] | None:
         """Return `rows, series, first_ds, last_ds` of the series not deleted; None without a row."""
         where = RecordFilter(excluded=self.deleted_series(pins))
-        rows, times = 0, []
+        rows, times = 0, []  # chunk by chunk, since a panel may be larger than memory
         for chunk in self.chunks("target", pins, where):
             rows += count_keys(chunk, GROUPS["target"])
             times += pc.min_max(chunk[DS]).as_py().values()
@@ -324,6 +325,7 @@ def content_hash(panel: Panel) -> str:
         rows = getattr(panel, group)
         if KNOWN_AT in rows.column_names:
             rows = rows.append_column(GIVEN, rows[KNOWN_AT].is_valid())
+        # Nothing of a panel is recorded yet: the order of its rows stands for that of recording.
         order = pa.array(range(rows.num_rows), pa.int64()).cast(pa.timestamp("us")).cast(TIMESTAMP)
         content = content.plus(group, rows, ranks(rows.append_column(RECORDED_AT, order), key))
     return content.digest()
