@@ -10,9 +10,8 @@ import pandas as pd
 import pyarrow as pa
 
 from bench.accuracy_sets import Trial
-from models.arrays import floats
+from models.arrays import floats, interpolate_gaps
 from models.evaluation.rolling_origin import join_actuals
-from models.families.statistical import without_gaps
 from quantis.panel import DS, ID, Snapshot, Y, series_slices
 
 _LONGEST_FOR_ETS = 24
@@ -30,7 +29,7 @@ def statsforecast(trial: Trial) -> pa.Table:
         models = [kind(season_length=seasons[0]) for kind in (AutoETS, AutoCES, DynamicOptimizedTheta)]
 
     def one(y: np.ndarray) -> np.ndarray:
-        kept = without_gaps(y)[-max(_KEPT_SEASONS * seasons[-1], 200) :]
+        kept = interpolate_gaps(y)[-max(_KEPT_SEASONS * seasons[-1], 200) :]
         answers = [np.asarray(model.forecast(y=kept, h=trial.task.h)["mean"]) for model in models]
         return np.maximum(np.mean(answers, axis=0), 0.0 if np.nanmin(y) >= 0 else -np.inf)
 

@@ -45,6 +45,14 @@ def require_observed(series: Series) -> None:
         raise InvalidInput(f"series {series.unique_id!r} has no observed value; give at least one")
 
 
+def interpolate_gaps(y: Floats) -> Floats:
+    """Interpolate gaps linearly; a gap at the start is cut off, one at the end repeats the last value."""
+    observed = np.flatnonzero(np.isfinite(y))
+    if not len(observed):
+        return np.zeros(0)
+    return np.interp(np.arange(observed[0], len(y)), observed, y[observed])
+
+
 def predictions(
     future: pa.Table, mean: Floats, quantiles: Sequence[float] = (), values: Floats | None = None
 ) -> pa.Table:

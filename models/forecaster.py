@@ -3,8 +3,8 @@
 A forecaster is fitted on a snapshot, predicts from a snapshot, and turns into parts (JSON, arrays,
 texts) that a bundle keeps. Predictions are an Arrow table `unique_id, ds, mean` and one column per
 quantile named by `quantile_column`, `h` rows per series, in the order of `snapshot.future`.
-Quantiles are finite and never cross. One that has measured its intervals on values that it was not
-fitted on may say so by a property `intervals_measured`: a backtest then moves them less, and only wider.
+Quantiles are finite and never cross. A forecaster that has measured its intervals on values outside its
+fit may have a property `intervals_measured`: a backtest then moves them less, and only wider.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from quantis.panel import Snapshot, Task
 
 @dataclass(frozen=True)
 class Parts:
-    """All there is of a fitted model, without pickle."""
+    """The whole of a fitted model, without pickle."""
 
     config: dict[str, Any] = field(default_factory=dict)
     tensors: dict[str, npt.NDArray[np.generic]] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class Forecaster(Protocol):
 
     @property
     def context_length(self) -> int:
-        """Steps of history that it looks at; a longer history changes nothing."""
+        """Steps of history that predictions depend on; a longer history changes nothing."""
         ...
 
     def predict(self, snapshot: Snapshot) -> pa.Table:
@@ -53,9 +53,10 @@ class Forecaster(Protocol):
 
 
 def measures_intervals(forecaster: Forecaster) -> bool:
-    """Whether it says, by `intervals_measured`, that it measured its intervals on values it was not fitted on."""
+    """Return True if its property `intervals_measured` is true: intervals measured on values outside the fit."""
     return bool(getattr(forecaster, "intervals_measured", False))
 
 
 def quantile_column(quantile: float) -> str:
+    """Return the column name of a quantile: `q0.1` for 0.1."""
     return f"q{quantile:g}"

@@ -23,7 +23,7 @@ def _refuse_member(family: str, task: Task, parts: Parts) -> Forecaster:
 
 
 class Ensemble:
-    """Fitted members and their weights; a series too short for some is answered by the others."""
+    """Fitted members and their weights; a series too short for some is forecast by the others."""
 
     family: ClassVar[str] = "ensemble"
 
@@ -35,7 +35,7 @@ class Ensemble:
 
     @property
     def min_history(self) -> int:
-        """That of the least demanding member: a short series is answered by the members that can."""
+        """Least of the members': a short series is forecast by the members that can."""
         return min(member.min_history for _, member in self.members)
 
     @property
@@ -46,7 +46,7 @@ class Ensemble:
         names = list(snapshot.future_index.rows)
         lengths = np.array([snapshot.history_index.length(name) for name in names])
         columns = ["mean", *(quantile_column(q) for q in sorted(self.task.quantiles))]
-        total = np.zeros((len(names), self.task.h, len(columns)))
+        total = np.zeros((len(names), self.task.h, len(columns)))  # [series, h, mean and quantiles]
         weights = np.zeros(len(names))
         for weight, member in self.members:
             long_enough = lengths >= member.min_history
@@ -66,28 +66,33 @@ class Ensemble:
         return predictions(snapshot.future, values[:, 0], sorted(self.task.quantiles), values[:, 1:])
 
     def parts(self) -> Parts:
-        """The members' parts, each under its number."""
+        """Return the members' parts, each under its number."""
         config: dict[str, Any] = {"members": []}
         tensors: dict[str, npt.NDArray[np.generic]] = {}
         texts: dict[str, str] = {}
         for number, (weight, member) in enumerate(self.members):
-            own = member.parts()
-            config["members"].append({"family": member.family, "weight": weight, "config": own.config})
-            tensors |= {f"{number}.{name}": values for name, values in own.tensors.items()}
-            texts |= {f"{number}.{name}": text for name, text in own.texts.items()}
+            member_parts = member.parts()
+            config["members"].append(
+                {"family": member.family, "weight": weight, "config": member_parts.config}
+            )
+            tensors |= {f"{number}.{name}": values for name, values in member_parts.tensors.items()}
+            texts |= {f"{number}.{name}": text for name, text in member_parts.texts.items()}
         return Parts(config, tensors, texts)
 
     @staticmethod
     def split_members(parts: Parts) -> Iterator[tuple[float, str, Parts]]:
         """Yield each member's weight, family and parts."""
-        for number, one in enumerate(parts.config["members"]):
+        for number, member in enumerate(parts.config["members"]):
             prefix = f"{number}."
             tensors = {n.removeprefix(prefix): v for n, v in parts.tensors.items() if n.startswith(prefix)}
             texts = {n.removeprefix(prefix): v for n, v in parts.texts.items() if n.startswith(prefix)}
-            yield float(one["weight"]), one["family"], Parts(one["config"], tensors, texts)
+            yield float(member["weight"]), member["family"], Parts(member["config"], tensors, texts)
 
     @classmethod
     def from_parts(cls, task: Task, parts: Parts, restore: RestoreMember = _refuse_member) -> Self:
         """Return the ensemble; `restore` makes a forecaster of each member's family, task and parts."""
-        members = [(weight, restore(family, task, own)) for weight, family, own in cls.split_members(parts)]
+        members = [
+            (weight, restore(family, task, member_parts))
+            for weight, family, member_parts in cls.split_members(parts)
+        ]
         return cls(task, members)

@@ -1,4 +1,4 @@
-"""The floor that every model has to beat: the last season again, the last value, a given column."""
+"""Baselines that every model has to beat: the last season repeated, the last value, a known column."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from quantis.errors import InvalidInput
 from quantis.panel import Snapshot, Task
 from quantis.types.arrays import Floats
 
-_RESIDUALS = 2000  # the latest residuals per season count: about twelve weeks of hours
+_MAX_ERRORS = 2000  # the latest errors that intervals come from: about twelve weeks of hours
 
 
 class SeasonalNaive:
-    """Repeats the last season; intervals are the errors that this has made on the series itself.
+    """Repeats the last season; intervals come from the errors of this on the series itself.
 
     Step s of the horizon repeats the value k = ceil(s / season) seasons before it, so its quantiles
     are those of y[t] - y[t - k season], made symmetric, which keeps the median on the repeated value
     (Hyndman and Athanasopoulos, Forecasting: Principles and Practice, 5.5, without the normal law).
-    Needs no state, so it answers for series that nobody has seen before.
+    It has no state, so it forecasts series outside the training data.
     """
 
     family: ClassVar[str] = "seasonal_naive"
@@ -41,23 +41,23 @@ class SeasonalNaive:
 
     @property
     def context_length(self) -> int:
-        """The errors that count, each from the seasons of the horizon before it."""
-        return _RESIDUALS + self.season_length * -(-self.task.h // self.season_length)
+        """Steps of the errors, and of the seasons of the horizon before the first of them."""
+        return _MAX_ERRORS + self.season_length * -(-self.task.h // self.season_length)
 
     def predict(self, snapshot: Snapshot) -> pa.Table:
         """InvalidInput when a series has no observed value at all."""
-        answers = [np.zeros((0, 1 + len(self.task.quantiles)))]
+        blocks = [np.zeros((0, 1 + len(self.task.quantiles)))]
         for series in each_series(snapshot):
             require_observed(series)
-            answers.append(repeated(series, self._season_for(series), self.task.quantiles))
-        values = np.concatenate(answers)
+            blocks.append(repeat_with_intervals(series, self._season_for(series), self.task.quantiles))
+        values = np.concatenate(blocks)  # [rows, 1 + quantiles]
         return predictions(snapshot.future, values[:, 0], self.task.quantiles, values[:, 1:])
 
     def _season_for(self, series: Series) -> int:
-        """The wanted season, or the longest of the task's that the history still fills."""
-        known = len(series.y)
-        shorter = [m for m in self.task.season_lengths if m <= known and m < self.season_length]
-        return self.season_length if self.season_length <= known else max(shorter, default=1)
+        """Return this model's season, or the longest of the task's that the history still fills."""
+        length = len(series.y)
+        shorter = [m for m in self.task.season_lengths if m <= length and m < self.season_length]
+        return self.season_length if self.season_length <= length else max(shorter, default=1)
 
     def parts(self) -> Parts:
         return Parts(config={"season_length": self.season_length})
@@ -81,15 +81,15 @@ class LastValue(SeasonalNaive):
 
 
 class ColumnForecast:
-    """Takes a column that is known in advance, such as a schedule, as the forecast. No intervals."""
+    """Forecasts by a column known in advance, such as a schedule. No intervals."""
 
     family: ClassVar[str] = "baseline"
 
     def __init__(self, task: Task, column: str) -> None:
         if column not in task.roles.futr_exog:
-            known = ", ".join(task.roles.futr_exog) or "none"
+            choices = ", ".join(task.roles.futr_exog) or "none"
             raise InvalidInput(
-                f"baseline {column!r} is not known in advance; choose among futr_exog: {known}"
+                f"baseline {column!r} is not known in advance; choose among futr_exog: {choices}"
             )
         self.task = task
         self.column = column
@@ -117,8 +117,8 @@ class ColumnForecast:
         return cls(task, str(parts.config["column"]))
 
 
-def repeated(series: Series, season: int, quantiles: tuple[float, ...]) -> Floats:
-    """The seasonal naive of one series: its mean, then each quantile. Shape [h, 1 + quantiles]."""
+def repeat_with_intervals(series: Series, season: int, quantiles: tuple[float, ...]) -> Floats:
+    """Return the seasonal naive of one series: its mean, then each quantile. Shape [h, 1 + quantiles]."""
     h = len(series.ds)
     point = repeat_season(series.y, season, h)
     fan = np.nan_to_num(point[:, None] + _error_quantiles(series.y, season, h, quantiles))
@@ -127,33 +127,34 @@ def repeated(series: Series, season: int, quantiles: tuple[float, ...]) -> Float
 
 
 def repeat_season(y: Floats, season: int, h: int) -> Floats:
-    """The last season again, for h steps; a gap takes the nearest earlier season's value,
-    or else the last observed one. Needs one observed value. Shape [h].
+    """Repeat the last season for h steps. Needs one observed value. Shape [h].
+
+    A gap takes the value of the nearest earlier season, or else the last observed one.
     """
     padded = np.concatenate([np.full(-len(y) % season, np.nan), y])
     seasons = padded.reshape(-1, season)  # [seasons, phase], the last row ends at the cutoff
     newest_first = seasons[::-1]
-    seen = np.isfinite(newest_first)
+    observed = np.isfinite(newest_first)
     last_observed = y[np.isfinite(y)][-1]
-    template = newest_first[np.argmax(seen, axis=0), np.arange(season)]
-    template = np.where(seen.any(axis=0), template, last_observed)
+    template = newest_first[np.argmax(observed, axis=0), np.arange(season)]
+    template = np.where(observed.any(axis=0), template, last_observed)
     return np.resize(template, h)
 
 
 def _error_quantiles(y: Floats, season: int, h: int, quantiles: tuple[float, ...]) -> Floats:
-    """Quantiles of the seasonal naive's own errors, for each step of the horizon. Shape [h, quantiles]."""
+    """Return quantiles of the seasonal naive's errors for each step of the horizon. Shape [h, quantiles]."""
     offsets = np.zeros((h, len(quantiles)))
-    seasons_ahead = -(-np.arange(1, h + 1) // season)
+    seasons_back = -(-np.arange(1, h + 1) // season)
     errors = np.zeros(0)
-    for count in range(1, int(seasons_ahead[-1]) + 1):
+    for count in range(1, int(seasons_back[-1]) + 1):
         errors = _errors(y, count * season, fallback=errors)
         if len(errors):
-            offsets[seasons_ahead == count] = np.quantile(errors, quantiles)
+            offsets[seasons_back == count] = np.quantile(errors, quantiles)
     return offsets
 
 
 def _errors(y: Floats, lag: int, fallback: Floats) -> Floats:
-    """Symmetric errors at this lag; those of the lag before where the history is too short for two."""
-    errors = (y[lag:] - y[:-lag])[-_RESIDUALS:] if lag < len(y) else np.zeros(0)
+    """Return symmetric errors at this lag, or `fallback` where the history is too short for two."""
+    errors = (y[lag:] - y[:-lag])[-_MAX_ERRORS:] if lag < len(y) else np.zeros(0)
     errors = errors[np.isfinite(errors)]
     return np.concatenate([errors, -errors]) if len(errors) >= 2 else fallback

@@ -7,23 +7,22 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from statsforecast.models import IMAPA, MSTL, AutoCES, AutoETS, DynamicOptimizedTheta
 
-from models.arrays import Series, each_series, predictions, require_observed
-from models.families.naive import repeated
+from models.arrays import Series, each_series, interpolate_gaps, predictions, require_observed
+from models.families.naive import repeat_with_intervals
 from models.forecaster import Parts
 from quantis.panel import Snapshot, Task
 from quantis.types.arrays import Floats
 
-_SEASONS_KEPT = 6
-_LEAST_KEPT = 200
-_LEAST_FITTED = 12  # fewer values do not determine a model; the last ones are repeated
-_LONGEST_FOR_ETS = 24  # exponential smoothing with longer seasons is slow and badly determined
-_INTERMITTENT = 0.3  # the part of zeros from which a series counts as intermittent
-_ALWAYS = 0.9  # the part of zeros from which a phase of the season is simply closed
-_FARTHEST = 3.0  # ranges of the kept history beyond which an answer has exploded
+_CONTEXT_SEASONS = 6
+_MIN_CONTEXT = 200
+_MIN_VALUES = 12  # fewer values do not determine a model; the last ones are repeated
+_MAX_ETS_SEASON = 24  # exponential smoothing with longer seasons is slow and badly determined
+_INTERMITTENT_SHARE = 0.3  # share of zeros from which a series counts as intermittent
+_CLOSED_SHARE = 0.9  # share of zeros from which a phase of the season counts as closed
+_MAX_RANGES = 3.0  # ranges of the context beyond which a forecast has exploded
 
 
 class Statistical:
@@ -31,8 +30,8 @@ class Statistical:
 
     A mean of simple methods was hard to beat in the M competitions (Petropoulos and Svetunkov, 2020).
     Demand with many zeros gets its own distribution, centred by IMAPA. Local: it is fitted when it predicts, on the
-    last six of the longest seasons, so it has no state and answers for series that it has never seen. A
-    method that fails on a series, or explodes, is left out there; seasonal naive answers when all do.
+    last six of the longest seasons, so it has no state and forecasts series outside the training data. A
+    method that fails on a series, or explodes, is left out there; seasonal naive replaces all.
     """
 
     family: ClassVar[str] = "statistical"
@@ -45,49 +44,43 @@ class Statistical:
 
     @classmethod
     def fit(cls, snapshot: Snapshot, task: Task, deadline: float | None = None) -> Self:
-        """Nothing to fit. Past `deadline` (`time.monotonic()`) prediction raises TimeoutError."""
+        """Return the model, unfitted. Past `deadline` (`time.monotonic()`) prediction raises TimeoutError."""
         return cls(task, deadline)
 
     @property
     def min_history(self) -> int:
         """Two of the shortest seasons and one step more."""
-        return max(2 * self.task.season_lengths[0] + 1, _LEAST_FITTED)
+        return max(2 * self.task.season_lengths[0] + 1, _MIN_VALUES)
 
     @property
     def context_length(self) -> int:
-        return max(_SEASONS_KEPT * self.task.season_lengths[-1], _LEAST_KEPT)
+        return max(_CONTEXT_SEASONS * self.task.season_lengths[-1], _MIN_CONTEXT)
 
     def predict(self, snapshot: Snapshot) -> pa.Table:
         """InvalidInput when a series has no observed value at all."""
-        answers = [np.zeros((0, len(self.task.quantiles) + 1))]
+        blocks = [np.zeros((0, len(self.task.quantiles) + 1))]
         for series in each_series(snapshot):
             if self.deadline is not None and time.monotonic() > self.deadline:
-                raise TimeoutError(f"the statistical models ran out of time after {len(answers) - 1} series")
-            answers.append(self._one(series))
-        values = np.concatenate(answers)
+                raise TimeoutError(f"the statistical models ran out of time after {len(blocks) - 1} series")
+            blocks.append(self._forecast_one(series))
+        values = np.concatenate(blocks)
         return predictions(snapshot.future, values[:, 0], self.task.quantiles, values[:, 1:])
 
-    def _one(self, series: Series) -> Floats:
-        """The mean, then each quantile. Shape [h, 1 + quantiles]."""
+    def _forecast_one(self, series: Series) -> Floats:
+        """Return the mean, then each quantile. Shape [h, 1 + quantiles]."""
         require_observed(series)
-        y = without_gaps(series.y[-self.context_length :])
-        quantiles = self.task.quantiles
-        if len(y) < _LEAST_FITTED:
-            return repeated(series, 1, quantiles)
-        if (
-            self.combined
-            and len(self.task.season_lengths) == 1
-            and _is_intermittent(y, self.task.season_lengths[0])
-        ):
-            return _intermittent(y, len(series.ds), quantiles)
-        answers = [
-            answer
-            for model in _models(len(y), self.task.season_lengths)[: None if self.combined else 1]
-            if (answer := _answer(model, y, len(series.ds), quantiles)) is not None
-        ]
-        if not answers:
-            return repeated(series, self.task.season_lengths[0], quantiles)
-        values: Floats = np.mean(answers, axis=0)
+        y = interpolate_gaps(series.y[-self.context_length :])
+        h, quantiles, season_lengths = len(series.ds), self.task.quantiles, self.task.season_lengths
+        if len(y) < _MIN_VALUES:
+            return repeat_with_intervals(series, 1, quantiles)
+        if self.combined and len(season_lengths) == 1 and _is_intermittent(y, season_lengths[0]):
+            return _forecast_intermittent(y, h, quantiles)
+        models = _models(len(y), season_lengths)
+        forecasts = [_forecast(model, y, h, quantiles) for model in (models if self.combined else models[:1])]
+        usable = [forecast for forecast in forecasts if forecast is not None]
+        if not usable:
+            return repeat_with_intervals(series, season_lengths[0], quantiles)
+        values: Floats = np.mean(usable, axis=0)
         return values if np.any(series.y < 0) else np.maximum(values, 0.0)
 
     def parts(self) -> Parts:
@@ -99,9 +92,9 @@ class Statistical:
 
 
 def _models(length: int, season_lengths: tuple[int, ...]) -> list[Any]:
-    """What a history of this length can bear: at least two of each season that is modelled."""
+    """Return models that a history of this length supports: at least two of each modelled season."""
     seasons = [m for m in season_lengths if m > 1 and 2 * m < length]
-    if len(seasons) > 1 or (seasons and seasons[0] > _LONGEST_FOR_ETS):
+    if len(seasons) > 1 or (seasons and seasons[0] > _MAX_ETS_SEASON):
         return [MSTL(season_length=seasons, trend_forecaster=AutoETS(model="ANN"))]
     season = seasons[0] if seasons else 1
     model = "ZZA" if seasons else "ZZN"
@@ -112,47 +105,38 @@ def _models(length: int, season_lengths: tuple[int, ...]) -> list[Any]:
     ]
 
 
-def _answer(model: Any, y: Floats, h: int, quantiles: Sequence[float]) -> Floats | None:
-    """The mean, then each quantile, or None where the method failed or exploded. Shape [h, 1 + quantiles]."""
+def _forecast(model: Any, y: Floats, h: int, quantiles: Sequence[float]) -> Floats | None:
+    """Return the mean, then each quantile; None where the method failed or exploded. Shape [h, 1 + quantiles]."""
     levels = sorted({_level(q) for q in quantiles if q != 0.5})
     try:
-        answer = model.forecast(y=y, h=h, level=levels or None)
+        result = model.forecast(y=y, h=h, level=levels or None)
     except Exception:
         return None
-    values = np.column_stack([answer["mean"], *(answer[_key(q)] for q in quantiles)]).astype(np.float64)
+    values = np.column_stack([result["mean"], *(result[_key(q)] for q in quantiles)]).astype(np.float64)
     low, high = float(y.min()), float(y.max())
-    room = _FARTHEST * max(high - low, 1e-9 * abs(high))
+    margin = _MAX_RANGES * max(high - low, 1e-9 * abs(high))
     mean = values[:, 0]
-    if not np.isfinite(values).all() or mean.min() < low - room or mean.max() > high + room:
+    if not np.isfinite(values).all() or mean.min() < low - margin or mean.max() > high + margin:
         return None
-    return np.clip(values, low - 2 * room, high + 2 * room)
+    return np.clip(values, low - 2 * margin, high + 2 * margin)
 
 
 def _is_intermittent(y: Floats, season: int) -> bool:
-    """Whether zeros come where the season does not say so: a shop that is closed at night is not intermittent."""
+    """Return True if there are zeros that the season does not explain, unlike a shop's that is closed at night."""
     seasons = y[len(y) % season :].reshape(-1, season)
-    zeros = (seasons == 0).mean(axis=0)
-    open_phases = zeros[zeros < _ALWAYS]
-    return bool(y.min() >= 0 and len(open_phases) and open_phases.mean() >= _INTERMITTENT)
+    zeros = (seasons == 0).mean(axis=0)  # share of zeros of each phase, [season]
+    open_phases = zeros[zeros < _CLOSED_SHARE]
+    return bool(y.min() >= 0 and len(open_phases) and open_phases.mean() >= _INTERMITTENT_SHARE)
 
 
-def _intermittent(y: Floats, h: int, quantiles: Sequence[float]) -> Floats:
-    """The distribution of what was demanded lately, its mean by IMAPA. Shape [h, 1 + quantiles]."""
+def _forecast_intermittent(y: Floats, h: int, quantiles: Sequence[float]) -> Floats:
+    """Return the distribution of recent demand, its mean by IMAPA, at each step. Shape [h, 1 + quantiles]."""
     try:
         mean = float(IMAPA().forecast(y=y, h=1)["mean"][0])
     except Exception:
         mean = float(y.mean())
     row = np.array([mean if np.isfinite(mean) else float(y.mean()), *np.quantile(y, quantiles)])
     return np.tile(row, (h, 1))
-
-
-def without_gaps(y: Floats) -> npt.NDArray[np.float64]:
-    """Straight lines across gaps; a leading gap is cut off, a closing one repeats the last value."""
-    seen = np.flatnonzero(np.isfinite(y))
-    if not len(seen):
-        return np.zeros(0)
-    places = np.arange(seen[0], len(y))
-    return np.interp(places, seen, y[seen])
 
 
 def _level(quantile: float) -> float:

@@ -1,4 +1,4 @@
-"""Cold start: what a series without a single value can be told from the others of its panel."""
+"""Cold start: the forecast of a series without any value, from the other series of its panel."""
 
 from __future__ import annotations
 
@@ -14,43 +14,43 @@ from quantis.types.arrays import Floats
 from quantis.types.base import Cell
 from quantis.types.forecasts import ForecastMethod, Reason
 
-MOST_PEERS = 200
-"""As many other series are looked at: enough for a distribution, little enough for a request."""
-_FEWEST_ALIKE = 3
+MAX_PEERS = 200
+"""Series that a forecast is made from: enough for a distribution, few enough for a request."""
+_MIN_SIMILAR = 3
 _SEASONS = 4
 
 
 def sample_peers(names: Collection[str]) -> list[str]:
-    """The series to look at: all, or an even draw from them in the order of their ids."""
+    """Return the series to read: all, or an even sample of them in the order of their ids."""
     ordered = sorted(names)
-    if len(ordered) <= MOST_PEERS:
+    if len(ordered) <= MAX_PEERS:
         return ordered
-    return [ordered[place] for place in np.linspace(0, len(ordered) - 1, MOST_PEERS).astype(int)]
+    return [ordered[index] for index in np.linspace(0, len(ordered) - 1, MAX_PEERS).astype(int)]
 
 
 def typical_forecast(
-    others: Snapshot, task: Task, unique_id: str, start: np.datetime64 | None, static: Mapping[str, Cell]
+    peers: Snapshot, task: Task, unique_id: str, start: np.datetime64 | None, static: Mapping[str, Cell]
 ) -> ForecastEntry | None:
-    """What a series of this panel is usually like at each step; None where the others have no value either.
+    """Return the distribution of the peers' values at each step; None where they have no value either.
 
-    The values that the others took at the same phase of their latest seasons are one distribution: its
-    mean, and its quantiles. Only those that share the most of `static` count, where there are three or more.
-    The forecast begins at `start`, or one step after the others' end.
+    The values of the peers at the same phase of their latest seasons are one distribution: its mean, and
+    its quantiles. Where three or more peers share most of `static`, they alone count. The forecast begins
+    at `start`, or one step after the peers' end.
     """
     season = max(task.season_lengths)
-    alike = _alike(others, static)
-    chosen = [series for series in each_series(others) if series.unique_id in alike and series.observed]
-    if not chosen:
+    similar = _similar_series(peers, static)
+    series = [each for each in each_series(peers) if each.unique_id in similar and each.observed]
+    if not series:
         return None
-    after = chosen[0].ds[0]
-    away = 0 if start is None else _steps(task, after, start, unique_id)
+    after = series[0].ds[0]
+    offset = 0 if start is None else _steps_to(start, after, task, unique_id)
     times = task.frequency.range(after if start is None else start, task.h)
-    phase = np.mod(away + np.arange(task.h), season)
-    pooled = np.concatenate([_latest(series.y, season) for series in chosen])
-    values = [_known(pooled[:, place], pooled) for place in phase]
+    phases = np.mod(offset + np.arange(task.h), season)  # [h]
+    pooled = np.concatenate([_latest_seasons(each.y, season) for each in series])  # [seasons, season]
+    values = [_observed_values(pooled[:, phase], pooled) for phase in phases]
     mean = np.array([column.mean() for column in values])
     quantiles = {q: np.array([np.quantile(column, q) for column in values]) for q in task.quantiles}
-    detail = f"it has no observed value; {len(chosen)} other series of its panel at the same phase say this"
+    detail = f"it has no observed value; {len(series)} other series of its panel at the same phase say this"
     return ForecastEntry(
         unique_id,
         "fallback",
@@ -63,7 +63,8 @@ def typical_forecast(
     )
 
 
-def _steps(task: Task, after: np.datetime64, start: np.datetime64, unique_id: str) -> int:
+def _steps_to(start: np.datetime64, after: np.datetime64, task: Task, unique_id: str) -> int:
+    """Return the steps from `after` to `start`; InvalidInput where `start` is not on the grid."""
     steps = int(task.frequency.steps_between(after, np.array([start]))[0])
     if task.frequency.shift(np.array([after]), np.array([steps]))[0] != start:
         raise InvalidInput(
@@ -73,28 +74,28 @@ def _steps(task: Task, after: np.datetime64, start: np.datetime64, unique_id: st
     return steps
 
 
-def _alike(others: Snapshot, static: Mapping[str, Cell]) -> set[str]:
-    """The series that share the most of these values, of those shares that three or more have."""
-    names = others.static[ID].to_pylist()
-    shared = np.zeros(len(names), int)
+def _similar_series(peers: Snapshot, static: Mapping[str, Cell]) -> set[str]:
+    """Return the series that share as many of these values as three or more series do."""
+    names = peers.static[ID].to_pylist()
+    shared = np.zeros(len(names), int)  # values in common, [series]
     for column, value in static.items():
-        if column in others.static.column_names:
-            shared += np.array([own == value for own in others.static[column].to_pylist()], dtype=int)
-    for least in range(int(shared.max(initial=0)), 0, -1):
-        found = {name for name, share in zip(names, shared, strict=True) if share >= least}
-        if len(found) >= _FEWEST_ALIKE:
-            return found
+        if column in peers.static.column_names:
+            shared += np.array([cell == value for cell in peers.static[column].to_pylist()], dtype=int)
+    for minimum in range(int(shared.max(initial=0)), 0, -1):
+        similar = {name for name, count in zip(names, shared, strict=True) if count >= minimum}
+        if len(similar) >= _MIN_SIMILAR:
+            return similar
     return set(names)
 
 
-def _latest(y: Floats, season: int) -> Floats:
-    """The latest seasons by phase, the first phase that of the step after the end. Shape [seasons, season]."""
+def _latest_seasons(y: Floats, season: int) -> Floats:
+    """Return the latest seasons by phase, from the phase of the step after the end. Shape [seasons, season]."""
     tail = y[-_SEASONS * season :]
     missing = np.full(-len(tail) % season, np.nan)
     return np.concatenate([missing, tail]).reshape(-1, season)
 
 
-def _known(column: Floats, pooled: Floats) -> Floats:
-    """What is known at a phase; all that is known where nothing is."""
-    known = column[np.isfinite(column)]
-    return known if len(known) else pooled[np.isfinite(pooled)]
+def _observed_values(phase_values: Floats, pooled: Floats) -> Floats:
+    """Return the observed values of a phase, or of all phases where it has none."""
+    observed = phase_values[np.isfinite(phase_values)]
+    return observed if len(observed) else pooled[np.isfinite(pooled)]

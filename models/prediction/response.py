@@ -18,14 +18,14 @@ from quantis.types.forecasts import SeriesForecast
 
 
 def resolve_horizon(h: int | None, task: Task) -> int:
-    """The steps asked for; InvalidInput beyond the model's horizon."""
+    """Return the requested steps, by default the model's; InvalidInput beyond its horizon."""
     if h is not None and h > task.h:
         raise InvalidInput(f"h {h} is more than the model's horizon {task.h}; ask for {task.h} or less")
     return h or task.h
 
 
 def to_series_forecast(entry: ForecastEntry, quantiles: Sequence[float], h: int) -> SeriesForecast:
-    """The entry of one series with just the steps and quantiles that were asked for."""
+    """Return the entry of one series with the requested steps and quantiles."""
     return SeriesForecast(
         unique_id=entry.unique_id,
         status=entry.status,
@@ -39,27 +39,27 @@ def to_series_forecast(entry: ForecastEntry, quantiles: Sequence[float], h: int)
 
 
 def _quantile(entry: ForecastEntry, quantile: float) -> Floats:
-    """A quantile of the entry, linear between the two nearest that it has. Shape [h]."""
+    """Return a quantile of the entry, linear between the two nearest that it has. Shape [h]."""
     if quantile in entry.quantiles:
         return entry.quantiles[quantile]
-    known = sorted(entry.quantiles)
-    for low, high in pairwise(known):
+    levels = sorted(entry.quantiles)
+    for low, high in pairwise(levels):
         if low < quantile < high:
             share = (quantile - low) / (high - low)
             return entry.quantiles[low] * (1 - share) + entry.quantiles[high] * share
-    return entry.quantiles[known[-1] if quantile > known[-1] else known[0]]
+    return entry.quantiles[levels[-1] if quantile > levels[-1] else levels[0]]
 
 
 def forecast_table(entries: Sequence[ForecastEntry], quantiles: Sequence[float]) -> pa.Table:
-    """`unique_id, ds, mean` and a column per quantile; refused entries have no rows."""
-    said = [entry for entry in entries if len(entry.ds)]
+    """Return `unique_id, ds, mean` and a column per quantile; refused entries have no rows."""
+    forecasts = [entry for entry in entries if len(entry.ds)]
     empty = np.zeros(0)
     columns = {
-        ID: pa.array([entry.unique_id for entry in said for _ in entry.ds], pa.string()),
-        DS: timestamps(np.concatenate([np.zeros(0, "datetime64[us]"), *(entry.ds for entry in said)])),
-        "mean": pa.array(np.concatenate([empty, *(entry.mean for entry in said)])),
+        ID: pa.array([entry.unique_id for entry in forecasts for _ in entry.ds], pa.string()),
+        DS: timestamps(np.concatenate([np.zeros(0, "datetime64[us]"), *(entry.ds for entry in forecasts)])),
+        "mean": pa.array(np.concatenate([empty, *(entry.mean for entry in forecasts)])),
     }
     for quantile in quantiles:
-        values = np.concatenate([empty, *(_quantile(entry, quantile) for entry in said)])
+        values = np.concatenate([empty, *(_quantile(entry, quantile) for entry in forecasts)])
         columns[quantile_column(quantile)] = pa.array(values)
     return pa.table(columns)

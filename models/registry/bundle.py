@@ -2,9 +2,9 @@
 
 manifest.json         format_version, family, and the sha256 of every other file
 task.json             the task
-lineage.json          the code, the libraries and the time that made it; not in format 1
+lineage.json          code, libraries and time of the training; not in format 1
 config.json           Parts.config
-calibration.json      what its intervals need to cover, where a backtest told; not in formats 1 and 2
+calibration.json      factors of its intervals, where a backtest gave them; not in formats 1 and 2
 tensors.safetensors   Parts.tensors
 texts/<name>          Parts.texts
 sample/*.arrow        two short series and what the model must predict for them
@@ -45,13 +45,13 @@ _SAMPLE_TABLES = ("history", "future", "static", "expected")
 
 
 class BundleBroken(QuantisError):
-    """The files are not what was written, or no longer predict what they did."""
+    """The files differ from those written, or no longer predict what they did."""
 
     status, code, title = 500, "bundle_broken", "The model's bundle is broken"
 
 
 def model_bytes(forecaster: Forecaster) -> int:
-    """The bytes of a fitted model: its configuration, arrays and texts."""
+    """Return the size in bytes of a fitted model: its configuration, arrays and texts."""
     parts = forecaster.parts()
     arrays = sum(values.nbytes for values in parts.tensors.values())
     return len(json.dumps(parts.config)) + arrays + sum(len(text.encode()) for text in parts.texts.values())
@@ -60,7 +60,7 @@ def model_bytes(forecaster: Forecaster) -> int:
 def write_bundle(
     folder: Path, forecaster: Forecaster, snapshot: Snapshot, lineage: Lineage | None = None
 ) -> Path:
-    """Write the whole bundle or nothing; two series of `snapshot` become its conformance sample.
+    """Write the whole bundle or nothing, and return its folder; two series of `snapshot` become its conformance sample.
 
     Conflict when the folder is there already.
     """
@@ -78,23 +78,25 @@ def write_bundle(
 
 
 def read_bundle(folder: Path, families: Mapping[str, str] = FAMILIES) -> Forecaster:
-    """Verify every file, restore the forecaster, and check that it still predicts its sample.
+    """Verify every file, restore the forecaster, and return it if it still predicts its sample.
 
     BundleBroken names what does not agree. Code is loaded from `families` alone, never from the bundle.
     """
-    family, files = _verified(folder)
+    family, files = _read_verified(folder)
     task = Task.model_validate_json(files["task.json"])
     texts = {name[6:]: data.decode() for name, data in files.items() if name.startswith("texts/")}
     parts = Parts(json.loads(files["config.json"]), load_tensors(files["tensors.safetensors"]), texts)
     forecaster = restore(family, task, parts, families)
     if CALIBRATION in files:
         forecaster = with_calibration(forecaster, Calibration.model_validate_json(files[CALIBRATION]))
-    _conform(folder, forecaster, {name: _from_ipc(files[f"sample/{name}.arrow"]) for name in _SAMPLE_TABLES})
+    _check_sample(
+        folder, forecaster, {name: _from_ipc(files[f"sample/{name}.arrow"]) for name in _SAMPLE_TABLES}
+    )
     return forecaster
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a format that this code understands; BundleBroken otherwise."""
+    """Return the manifest of a format that this code reads; BundleBroken otherwise."""
     try:
         manifest = json.loads((folder / "manifest.json").read_bytes())
         version, files = manifest["format_version"], manifest["files"]
@@ -114,7 +116,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def read_lineage(folder: Path) -> Lineage | None:
-    """What made the bundle; None for one of format 1."""
+    """Return the lineage of the bundle; None for one of format 1."""
     path = folder / "lineage.json"
     return Lineage.model_validate_json(path.read_bytes()) if path.is_file() else None
 
@@ -157,16 +159,16 @@ def _contents(forecaster: Forecaster, snapshot: Snapshot, lineage: Lineage | Non
     return files | {"manifest.json": json.dumps(manifest, indent=2, sort_keys=True).encode()}
 
 
-def _verified(folder: Path) -> tuple[str, dict[str, bytes]]:
-    """The family and every file's content, hashes checked before anything is parsed."""
+def _read_verified(folder: Path) -> tuple[str, dict[str, bytes]]:
+    """Return the family and every file's content; hashes are checked before anything is parsed."""
     manifest = read_manifest(folder)
     files: dict[str, bytes] = {}
     for name, expected in manifest["files"].items():
         path = folder / name
         data = path.read_bytes() if path.is_file() else None
         if data is None or hashlib.sha256(data).hexdigest() != expected:
-            what = "is missing" if data is None else "was changed after it was written"
-            raise BundleBroken(f"bundle {folder.name!r}: {name} {what}; publish the model again")
+            problem = "is missing" if data is None else "was changed after it was written"
+            raise BundleBroken(f"bundle {folder.name!r}: {name} {problem}; publish the model again")
         files[name] = data
     required = {
         "task.json",
@@ -181,14 +183,14 @@ def _verified(folder: Path) -> tuple[str, dict[str, bytes]]:
     return manifest["family"], files
 
 
-def _conform(folder: Path, forecaster: Forecaster, tables: dict[str, pa.Table]) -> None:
+def _check_sample(folder: Path, forecaster: Forecaster, tables: dict[str, pa.Table]) -> None:
     expected = tables.pop("expected")
-    found = forecaster.predict(Snapshot(**tables))
+    predicted = forecaster.predict(Snapshot(**tables))
     names = [name for name in expected.column_names if name not in (ID, DS)]
-    same_rows = found.select([ID, DS]).equals(expected.select([ID, DS]))
-    if not same_rows or not set(names) <= set(found.column_names):
+    same_rows = predicted.select([ID, DS]).equals(expected.select([ID, DS]))
+    if not same_rows or not set(names) <= set(predicted.column_names):
         raise BundleBroken(f"bundle {folder.name!r} answers other series, times or quantiles than it did")
-    gap = max((_gap(floats(found[name]), floats(expected[name])) for name in names), default=0.0)
+    gap = max((_relative_gap(floats(predicted[name]), floats(expected[name])) for name in names), default=0.0)
     if not gap <= _TOLERANCE:
         raise BundleBroken(
             f"bundle {folder.name!r} predicts its sample {gap:.2g} off, allowed are {_TOLERANCE:g}; "
@@ -196,9 +198,9 @@ def _conform(folder: Path, forecaster: Forecaster, tables: dict[str, pa.Table]) 
         )
 
 
-def _gap(found: npt.NDArray[np.float64], expected: npt.NDArray[np.float64]) -> float:
-    """The largest difference, relative to values above 1."""
-    return float(np.max(np.abs(found - expected) / np.maximum(1.0, np.abs(expected)), initial=0.0))
+def _relative_gap(predicted: npt.NDArray[np.float64], expected: npt.NDArray[np.float64]) -> float:
+    """Return the largest difference, relative to values above 1."""
+    return float(np.max(np.abs(predicted - expected) / np.maximum(1.0, np.abs(expected)), initial=0.0))
 
 
 def _to_ipc(table: pa.Table) -> bytes:

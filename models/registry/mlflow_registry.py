@@ -1,4 +1,4 @@
-"""The model registry: the only door to MLflow. Runs, leaderboards, versions and the aliases that serving follows."""
+"""The model registry: runs, leaderboards, versions and the aliases that serving follows. The only user of MLflow."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ _PAGE = 1000
 _BUNDLE = "bundle"
 _TRAFFIC = "quantis.traffic"
 
-Found = TypeVar("Found")
+Entity = TypeVar("Entity")
 
 
 class Registry:
-    """One team's models. Cheap to use, slow to make (MLflow opens and migrates its database): make one."""
+    """The models of one team. Slow to create, since MLflow opens and migrates its database: create one."""
 
     def __init__(self, tracking_uri: str, artifacts_root: str, team: str, cache: Path | None = None) -> None:
         """`cache` keeps bundles that are fetched from an object store; local ones are read in place."""
@@ -57,7 +57,7 @@ class Registry:
         texts: Mapping[str, str] | None = None,
         folders: Mapping[str, Path] | None = None,
     ) -> str:
-        """Write one finished run into the team's experiment; its id. `texts` and `folders` are artifacts by name."""
+        """Log a finished run into the team's experiment; return its id. `texts` and `folders` are artifacts by name."""
         run = self._client.create_run(
             self._experiment(experiment), run_name=name, tags={"quantis.team": self.team, **(tags or {})}
         )
@@ -75,13 +75,13 @@ class Registry:
         return run_id
 
     def log_leaderboard(self, board: Leaderboard, params: Mapping[str, object] | None = None) -> str:
-        """One run with the whole leaderboard as an artifact, and one child run per row; the parent's id."""
-        facts = {"dataset": board.dataset, "dataset_version": board.dataset_version, "h": board.h}
+        """Log a run with the leaderboard as an artifact and a child run per row; return the parent's id."""
+        dataset_params = {"dataset": board.dataset, "dataset_version": board.dataset_version, "h": board.h}
         tags = {"quantis.experiment": board.experiment}
         parent = self.log_run(
             board.model,
             f"leaderboard {board.experiment}",
-            params={**facts, **(params or {})},
+            params={**dataset_params, **(params or {})},
             tags=tags,
             texts={"leaderboard.json": board.model_dump_json(indent=2)},
         )
@@ -105,7 +105,7 @@ class Registry:
     ) -> ModelVersion:
         """Keep a copy of the bundle as the model's next version and make it the candidate."""
         task = Task.model_validate_json((bundle / "task.json").read_bytes())
-        known = {name: figure for name, figure in metrics.items() if figure is not None}
+        finite_metrics = {name: value for name, value in metrics.items() if value is not None}
         tags = {
             "team": self.team,
             "family": read_manifest(bundle)["family"],
@@ -116,13 +116,13 @@ class Registry:
             "freq": task.freq,
             "experiment": experiment or "",
             "as_of": task.as_of.isoformat(),
-            "metrics": json.dumps(known),
+            "metrics": json.dumps(finite_metrics),
             "gate": json.dumps(asdict(gate)),
         }
         if lineage := read_lineage(bundle):
             tags["lineage"] = lineage.model_dump_json()
         run_id = self.log_run(
-            model, f"publish {tags['family']}", metrics=known, tags=tags, folders={_BUNDLE: bundle}
+            model, f"publish {tags['family']}", metrics=finite_metrics, tags=tags, folders={_BUNDLE: bundle}
         )
         source = f"{self._client.get_run(run_id).info.artifact_uri}/{_BUNDLE}"
         self._register(model)
@@ -133,44 +133,44 @@ class Registry:
         return self.get(model, int(version))
 
     def promote(self, model: str, version: int, alias: str = CHAMPION) -> ModelVersion:
-        """Point an alias at a version. Conflict when it is the champion's and the gate said no."""
+        """Point an alias at a version. Conflict when it is the champion's and the gate rejected the version."""
         self.check_promotion(model, version, alias)
         self._client.set_registered_model_alias(self._full(model), alias, str(version))
         return self.get(model, version)
 
     def check_promotion(self, model: str, version: int, alias: str = CHAMPION) -> ModelVersion:
-        """The version, if the alias may mean it."""
+        """Return the version if the alias may point at it; Conflict or InvalidInput otherwise."""
         if not _ALIAS.fullmatch(alias):
             raise InvalidInput(
                 f"alias {alias!r} is not a name such as champion; v1, 7 and latest are reserved"
             )
-        found = self.get(model, version)
-        if alias == CHAMPION and not found.gate.get("passed"):
-            reason = found.gate.get("reason", "it was never compared")
+        stored = self.get(model, version)
+        if alias == CHAMPION and not stored.gate.get("passed"):
+            reason = stored.gate.get("reason", "it was never compared")
             raise Conflict(
                 f"{model}:{version} did not pass the gate ({reason}); train one that does, or keep it"
             )
-        return found
+        return stored
 
     def traffic(self, model: str) -> Traffic:
-        """How the requests for the model's name are divided; one cheap look-up, safe to poll."""
+        """Return the shares of versions in the model's requests; one cheap look-up, safe to poll."""
         stored = self._registered(model).tags.get(_TRAFFIC)
         return Traffic.model_validate_json(stored) if stored else Traffic()
 
     def set_traffic(self, model: str, traffic: Traffic) -> Traffic:
-        """Divide them anew. Conflict when the gate said no to a version."""
+        """Set the shares. Conflict when the gate rejected one of the versions."""
         self.check_traffic(model, traffic)
         self._client.set_registered_model_tag(self._full(model), _TRAFFIC, traffic.model_dump_json())
         return traffic
 
     def check_traffic(self, model: str, traffic: Traffic) -> None:
-        """Requests that do not ask for a version get one that could be the champion."""
+        """Check that each version with a share could be the champion; Conflict otherwise."""
         self._registered(model)
         for share in traffic.shares:
             self.check_promotion(model, share.version)
 
     def resolve(self, reference: str) -> ModelVersion:
-        """The version behind `name` (its champion), `name@alias` or `name:7`. One cheap look-up: safe to poll."""
+        """Return the version of `name` (its champion), `name@alias` or `name:7`. One cheap look-up: safe to poll."""
         parsed = _REFERENCE.fullmatch(reference)
         if parsed is None:
             raise NotFound(f"model {reference!r} is not of the form name, name@alias or name:7")
@@ -189,30 +189,33 @@ class Registry:
         return self._version(self._stored(model, version))
 
     def versions(self, model: str) -> list[ModelVersion]:
-        """Newest first; NotFound for a model that does not exist."""
+        """Return the versions, newest first; NotFound for a model that does not exist."""
         registered = self._registered(model)
         aliases: dict[int, list[str]] = {}
         for alias, version in registered.aliases.items():
             aliases.setdefault(int(version), []).append(alias)
-        stored = self._every(lambda token: self._client.search_model_versions(
-            f"name='{self._full(model)}'", max_results=_PAGE, page_token=token
-        ))  # fmt: skip
-        found = [self._version(one, aliases.get(int(one.version), [])) for one in stored]
-        return sorted(found, key=lambda one: -one.version)
+        stored = self._pages(
+            lambda token: self._client.search_model_versions(
+                f"name='{self._full(model)}'", max_results=_PAGE, page_token=token
+            )
+        )
+        versions = [self._version(each, aliases.get(int(each.version), [])) for each in stored]
+        return sorted(versions, key=lambda version: -version.version)
 
     def models(self) -> list[Model]:
-        """The team's models by name."""
-        registered = self._every(lambda token: self._client.search_registered_models(
-            f"name LIKE '{self.team}.%'", max_results=_PAGE, page_token=token
-        ))  # fmt: skip
+        """Return the team's models by name."""
+        registered = self._pages(
+            lambda token: self._client.search_registered_models(
+                f"name LIKE '{self.team}.%'", max_results=_PAGE, page_token=token
+            )
+        )
         # LIKE takes _ for any letter, so another team's names can be among them.
-        names = [
-            one.name.removeprefix(self._full("")) for one in registered if one.name.startswith(self._full(""))
-        ]
+        prefix = self._full("")
+        names = [each.name.removeprefix(prefix) for each in registered if each.name.startswith(prefix)]
         return [self._model(name) for name in sorted(names)]
 
     def download(self, version: ModelVersion) -> Path:
-        """The version's bundle as a local folder."""
+        """Return the version's bundle as a local folder, downloaded where it is remote."""
         source = str(self._stored(version.model, version.version).source)
         address = urlparse(source)
         if address.scheme in ("", "file"):
@@ -225,7 +228,7 @@ class Registry:
 
     def _model(self, name: str) -> Model:
         versions = self.versions(name)
-        champion = next((one.version for one in versions if CHAMPION in one.aliases), None)
+        champion = next((version.version for version in versions if CHAMPION in version.aliases), None)
         latest = versions[0].version if versions else 0
         return Model(name=name, champion=champion, latest=latest, versions=len(versions))
 
@@ -276,16 +279,16 @@ class Registry:
                 raise
         return str(self._client.get_experiment_by_name(full).experiment_id)
 
-    def _find(self, look: Callable[[], Found], remedy: str) -> Found:
+    def _find(self, lookup: Callable[[], Entity], remedy: str) -> Entity:
         try:
-            return look()
+            return lookup()
         except MlflowException as error:
             # An unknown alias comes as an invalid parameter.
             if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 raise NotFound(remedy) from error
             raise
 
-    def _every(self, search: Callable[[str | None], Any]) -> Iterator[Any]:
+    def _pages(self, search: Callable[[str | None], Any]) -> Iterator[Any]:
         token: str | None = None
         while True:
             page = search(token)

@@ -1,4 +1,4 @@
-"""The model card: what a version is, what it was made of, and what it was found to be worth."""
+"""The model card: facts of a version, its training and its backtest."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _FAMILIES = {
 }
 
 
-def card(version: ModelVersion, board: Leaderboard | None) -> str:
-    """The card in Markdown; without a leaderboard, where the job that made it is gone, less of it."""
+def render_card(version: ModelVersion, board: Leaderboard | None) -> str:
+    """Return the card in Markdown; without a leaderboard, where the training job is gone, the metrics alone."""
     parts = [
         f"# {version.model}, version {version.version}",
         _FAMILIES.get(version.family, f"A model of the family `{version.family}`, which its operator added."),
@@ -51,7 +51,7 @@ def _facts(version: ModelVersion) -> list[tuple[str, object]]:
 def _gate(version: ModelVersion) -> str:
     reason = str(version.gate.get("reason", "It was not compared with others."))
     if version.family == "seasonal_naive":
-        return f"This is the floor itself. {reason}."
+        return f"This is the baseline itself. {reason}."
     beats = version.gate.get("beats_naive", version.gate.get("passed"))
     return f"{'It is better than seasonal naive' if beats else 'It is not better than seasonal naive'}: {reason}."
 
@@ -81,13 +81,13 @@ def _row(row: LeaderboardRow) -> list[str]:
 
 def _intervals(version: ModelVersion) -> str:
     covered = [(level, version.metrics.get(f"coverage_{level}")) for level in (80, 95)]
-    said = [f"its {level} % intervals held {value:.1%}" for level, value in covered if value is not None]
-    return f"In the backtest {' and '.join(said)} of what followed." if said else ""
+    sentences = [f"its {level} % intervals held {value:.1%}" for level, value in covered if value is not None]
+    return f"In the backtest {' and '.join(sentences)} of what followed." if sentences else ""
 
 
 def _limits(version: ModelVersion) -> list[str]:
     return [
-        f"Horizons beyond {version.h} steps: it was neither trained nor judged on them.",
+        f"Horizons beyond {version.h} steps: it was neither trained nor evaluated on them.",
         "Series that it has not seen, with too short a history, or without the covariates that it knows in "
         "advance: a simpler method answers for these, and the answer says so.",
         "Times unlike those it learned from. The figures above are of the past, and nothing monitors yet whether "

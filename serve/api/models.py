@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 from fastapi import APIRouter, Path, Response
 
 from cluster.repositories.audit import AuditedCall
-from models.registry.model_card import card
+from models.registry.model_card import render_card
 from quantis.errors import NotFound
 from quantis.types.approvals import Approval, ModelPolicy
 from quantis.types.base import Name, Page
@@ -53,7 +53,7 @@ def model_card(ref: Reference, principal: CurrentUser, services: AppServices) ->
         with suppress(NotFound):  # a model outlives its job
             result = services.jobs.get(principal.team, version.experiment).result
             board = result.leaderboard if isinstance(result, TrainResult) else None
-    return ModelCard(model=version.model, version=version.version, markdown=card(version, board))
+    return ModelCard(model=version.model, version=version.version, markdown=render_card(version, board))
 
 
 @router.put(

@@ -118,12 +118,12 @@ class Timeless(Drift):
         (Crossing, "do not cross", "quantiles cross"),
         (Backwards, "in order", "another order"),
         (Forgetful, "bundle", "predicts"),
-        (Random, "the same again", "fix the seed"),
+        (Random, "predicts the same", "fix the seed"),
         (Nearsighted, "no further back", "make it longer"),
         (Unfinished, "can be fitted", "RuntimeError: not written yet"),
         (Shouting, "can be named", "lower-case"),
-        (Timeless, "keeps to the time", "deadline"),
-        (Vague, "measured its intervals", "'mostly'"),
+        (Timeless, "ends at its deadline", "deadline"),
+        (Vague, "intervals_measured", "'mostly'"),
     ],
 )
 def test_when_a_class_breaks_a_promise_then_the_finding_names_it(family, promise, what):

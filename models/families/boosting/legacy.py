@@ -20,7 +20,7 @@ _NEIGHBOURS = (-1, 1, 2, 3)
 """Steps by which a covariate that is known in advance is also seen late (1 is the step before) or early."""
 
 
-class DirectBoosting:
+class LegacyBoosting:
     """A global model: every series trains the same trees, told apart by their statics and levels."""
 
     family: ClassVar[str] = "boosting"
@@ -47,8 +47,8 @@ class DirectBoosting:
         tail = truncate_history(snapshot, self.context_length)
         matrix = _matrix(design(tail, self.task, self.spec), self.spec)[horizon_rows(tail)]
         columns = {name: self._column(name, matrix) for name in self.boosters}
-        fan = np.column_stack([columns[quantile_column(q)] for q in self.task.quantiles])
-        return predictions(snapshot.future, columns["mean"], self.task.quantiles, fan)
+        quantiles = np.column_stack([columns[quantile_column(q)] for q in self.task.quantiles])
+        return predictions(snapshot.future, columns["mean"], self.task.quantiles, quantiles)
 
     def _column(self, name: str, matrix: npt.NDArray[np.float32]) -> Floats:
         values = np.asarray(self.boosters[name].predict(matrix, num_threads=1), dtype=np.float64)
@@ -73,19 +73,19 @@ def _names(spec: FeatureSpec) -> list[str]:
 
 
 def _matrix(frame: pa.Table, spec: FeatureSpec) -> npt.NDArray[np.float32]:
-    """Every feature, and the known-future ones again from the neighbouring steps. Shape [rows, features]."""
+    """Return all features, and the known-future ones again from neighbouring steps. Shape [rows, features]."""
     columns = [floats(frame[name]) for name in spec.names]
     series = np.concatenate(
         [np.full(r.stop - r.start, i) for i, (_, r) in enumerate(series_slices(frame[ID]))]
     )
     for column in spec.futr:
         values = floats(frame[f"futr_{column}"])
-        columns += [_shifted(values, series, steps) for steps in _NEIGHBOURS]
+        columns += [_shift(values, series, steps) for steps in _NEIGHBOURS]
     return np.column_stack([column.astype(np.float32) for column in columns])
 
 
-def _shifted(values: Floats, series: npt.NDArray[np.int64], steps: int) -> Floats:
-    """The value `steps` rows before, NaN where that is another series. Shape [rows]."""
+def _shift(values: Floats, series: npt.NDArray[np.int64], steps: int) -> Floats:
+    """Return the value `steps` rows before, NaN where that is another series. Shape [rows]."""
     same = np.roll(series, steps) == series
     same[slice(0, steps) if steps > 0 else slice(steps, None)] = False  # these came around the end
     return np.where(same, np.roll(values, steps), np.nan)

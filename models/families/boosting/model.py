@@ -16,11 +16,11 @@ from models.families.boosting.training import (
     CENTRES,
     MAX_ROWS,
     Training,
-    drawn,
-    least_history,
-    scale,
+    draw_samples,
+    location_and_scale,
+    median_length,
+    min_history,
     usable_cpus,
-    usual_length,
 )
 from models.forecaster import Parts, quantile_column
 from quantis.panel import Snapshot, Task
@@ -28,11 +28,11 @@ from quantis.types.arrays import Floats
 
 
 @dataclass(frozen=True)
-class View:
-    """What a variant of the model looks at."""
+class Variant:
+    """Options in which the families of boosting differ."""
 
     covariates: bool = True
-    half_life: bool = False  # whether an old sample counts for less: halves over an eighth of the history
+    half_life: bool = False  # halves the weight of samples over an eighth of the history
 
 
 class Boosting:
@@ -44,7 +44,7 @@ class Boosting:
     """
 
     family: ClassVar[str] = "boosting"
-    view: ClassVar[View] = View()
+    variant: ClassVar[Variant] = Variant()
 
     def __init__(
         self,
@@ -54,9 +54,9 @@ class Boosting:
         non_negative: bool,
         widening: float | None = None,
     ) -> None:
-        """`boosters` by what they answer: views of the centre, and one per quantile but the median.
+        """`boosters` by name: views of the centre, and one per quantile but the median.
 
-        Quantiles lie `widening` times as far from the centre as their boosters say; None where nobody measured.
+        Quantiles lie `widening` times as far from the centre as their boosters say; None where it was not measured.
         """
         self.task = task
         self.spec = spec
@@ -69,7 +69,6 @@ class Boosting:
         cls,
         snapshot: Snapshot,
         task: Task,
-        view: View = View(),
         threads: int | None = None,
         deadline: float | None = None,
     ) -> Self:
@@ -79,10 +78,10 @@ class Boosting:
         InvalidInput without a single origin to learn from. TimeoutError past `deadline` (`time.monotonic()`).
         """
         rows = max(MAX_ROWS // max(snapshot.future.num_rows // task.h, 1), 4 * task.h)
-        spec = direct_spec(task, snapshot, cls.view.covariates)
+        spec = direct_spec(task, snapshot, cls.variant.covariates)
         frame = DirectFrame(truncate_history(snapshot, max(rows, 2 * spec.context_length)), task, spec)
-        samples, age = drawn(frame, spec)
-        half_life = max(2 * task.h, usual_length(frame) // 8) if cls.view.half_life else None
+        samples, age = draw_samples(frame, spec)
+        half_life = max(2 * task.h, median_length(frame) // 8) if cls.variant.half_life else None
         weight = None if half_life is None else 0.5 ** (age / half_life)
         observed = int(np.isfinite(frame.y).sum())
         training = Training(samples, age, spec, observed, weight, threads or usable_cpus(), deadline)
@@ -93,7 +92,7 @@ class Boosting:
     @property
     def min_history(self) -> int:
         """Two seasons; longer lags may be missing, the trees have learned to do without."""
-        return least_history(self.spec)
+        return min_history(self.spec)
 
     @property
     def context_length(self) -> int:
@@ -105,24 +104,28 @@ class Boosting:
 
     def predict(self, snapshot: Snapshot) -> pa.Table:
         samples = DirectFrame.horizon(truncate_history(snapshot, self.context_length), self.task, self.spec)
-        answers = {name: self._answer(name, samples) for name in self.boosters}
-        # Bundles of before the third view have two.
-        centre = np.mean([answers[name] for name in CENTRES if name in answers], axis=0)
-        fan = [self._bounded(self._beside(q, centre, answers)) for q in self.task.quantiles]
-        return predictions(snapshot.future, self._bounded(centre), self.task.quantiles, np.column_stack(fan))
+        outputs = {name: self._predict_one(name, samples) for name in self.boosters}
+        # Bundles from before the third view have two.
+        centre = np.mean([outputs[name] for name in CENTRES if name in outputs], axis=0)
+        quantiles = [self._bound(self._quantile(q, centre, outputs)) for q in self.task.quantiles]
+        return predictions(
+            snapshot.future, self._bound(centre), self.task.quantiles, np.column_stack(quantiles)
+        )
 
-    def _beside(self, q: float, centre: Floats, answers: Mapping[str, Floats]) -> Floats:
+    def _quantile(self, q: float, centre: Floats, outputs: Mapping[str, Floats]) -> Floats:
+        """Return a quantile on its side of the centre, widened. Shape [samples]."""
         if q == 0.5:
             return centre
-        beside = (np.minimum if q < 0.5 else np.maximum)(answers[quantile_column(q)], centre)
-        return np.asarray(centre + (self.widening or 1.0) * (beside - centre), np.float64)
+        bounded = (np.minimum if q < 0.5 else np.maximum)(outputs[quantile_column(q)], centre)
+        return np.asarray(centre + (self.widening or 1.0) * (bounded - centre), np.float64)
 
-    def _answer(self, name: str, samples: Samples) -> Floats:
+    def _predict_one(self, name: str, samples: Samples) -> Floats:
+        """Return the output of one booster on the series' own scale. Shape [samples]."""
         z = np.asarray(self.boosters[name].predict(samples.matrix, num_threads=1), dtype=np.float64)
-        around, unit = scale(samples, name)
-        return around + unit * z
+        location, scale = location_and_scale(samples, name)
+        return location + scale * z
 
-    def _bounded(self, values: Floats) -> Floats:
+    def _bound(self, values: Floats) -> Floats:
         return np.maximum(values, 0.0) if self.non_negative else values
 
     def parts(self) -> Parts:
@@ -135,14 +138,14 @@ class Boosting:
 
     @classmethod
     def from_parts(cls, task: Task, parts: Parts) -> Any:
-        """The model, or the one of an older bundle, which had another frame."""
+        """Return the model, or the legacy one of an older bundle, which had another frame."""
         if "anchored" not in parts.config:
-            from models.families.boosting.legacy import DirectBoosting
+            from models.families.boosting.legacy import LegacyBoosting
 
-            return DirectBoosting.from_parts(task, parts)
+            return LegacyBoosting.from_parts(task, parts)
         boosters = {n.removesuffix(".txt"): lgb.Booster(model_str=text) for n, text in parts.texts.items()}
         spec = DirectSpec.model_validate(parts.config["anchored"])
-        widening = parts.config.get("widening")  # bundles of before have none
+        widening = parts.config.get("widening")  # older bundles have none
         return cls(task, spec, boosters, bool(parts.config["non_negative"]), widening)
 
 
@@ -150,11 +153,11 @@ class RecentBoosting(Boosting):
     """Boosting that lets old samples fade: for panels whose ways have changed."""
 
     family: ClassVar[str] = "boosting_recent"
-    view: ClassVar[View] = View(half_life=True)
+    variant: ClassVar[Variant] = Variant(half_life=True)
 
 
 class PlainBoosting(Boosting):
     """Boosting without covariates: for those that mislead."""
 
     family: ClassVar[str] = "boosting_plain"
-    view: ClassVar[View] = View(covariates=False)
+    variant: ClassVar[Variant] = Variant(covariates=False)

@@ -1,4 +1,4 @@
-"""What boosting trains on, how one of its boosters is trained, and how far its intervals must be widened."""
+"""Training of boosting: its samples, its boosters, and the widening of its intervals."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ from models.postprocessing.calibration import central_interval, nominal_coverage
 from quantis.errors import InvalidInput
 from quantis.types.arrays import Floats, Integers
 
-Given = TypeVar("Given")
-Made = TypeVar("Made")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 MAX_SAMPLES = 100_000
 """Samples that it trains on, drawn evenly from all there are: bounds the time on large panels."""
-MOST_SEEN = 5
-"""Samples for each observed value, from other origins: more add time, and trees that know the value by heart."""
+SAMPLES_PER_VALUE = 5
+"""Samples for each observed value, from other origins: more add time, and trees that memorise the value."""
 MAX_ROWS = 2_000_000
 """The latest rows of history that samples are drawn from: bounds the memory."""
 LEAVES, VALUES_PER_LEAF = (31, 63), 500
 """A tree of the centre has a leaf for so many observed values, within these bounds."""
-VALUES_IN_LEAF = 40
+MIN_VALUES_IN_LEAF = 40
 """Observed values that a leaf holds at least, on panels large enough: one that many samples forecast counts once."""
 _SEED = 7
-ROUNDS, FAN_ROUNDS = 250, 120
+CENTRE_ROUNDS, QUANTILE_ROUNDS = 250, 120
 _FOLDS, _FOLD_SAMPLES = 4, 30_000  # blocks of time that intervals are measured on, and samples of all of them
-_FEWEST = 200  # samples, below which nothing can be told from a quarter of them
-_WIDEST = 4.0
-_CLIP = 20.0  # spreads: one impossible value must not bend every tree
+_MIN_SAMPLES = 200  # below which a quarter of them is too few to measure intervals on
+_MAX_WIDENING = 4.0
+_CLIP = 20.0  # local standard deviations: one impossible value must not bend every tree
 _COMMON = {
     "learning_rate": 0.05,
     "num_leaves": LEAVES[0],
@@ -63,22 +63,22 @@ CENTRES: dict[str, dict[str, Any]] = {
     "median": {"objective": "regression_l1"},
     "season": {"objective": "regression_l1"},
 }
-"""The views whose mean is the centre, and their losses; a Huber loss turns linear at one spread."""
+"""The views whose mean is the centre, and their losses; a Huber loss turns linear at one local standard deviation."""
 
 
-def scale(samples: Samples, about: str) -> tuple[Floats, Floats]:
-    """What a booster's answer is relative to, and in what unit. Shapes [samples]."""
-    if about == "season":
+def location_and_scale(samples: Samples, reference: str) -> tuple[Floats, Floats]:
+    """Return the location and the scale that a booster's values are standardised by. Shapes [samples]."""
+    if reference == "season":
         return samples.seasonal_naive, samples.seasonal_abs_error
     return samples.local_mean, samples.local_std
 
 
 @dataclass
 class Training:
-    """What every booster of a model trains on; `threads` of them at a time, of which all but one use what is idle.
+    """Data and settings of a model's boosters, trained in `threads`, of which all but one have a low priority.
 
-    LightGBM's own threads share a tree: they wait for each other at every leaf, and for whatever else the
-    machine does.
+    LightGBM's own threads share a tree: they wait for each other at every leaf, and for other
+    processes of the machine.
     """
 
     samples: Samples
@@ -88,95 +88,105 @@ class Training:
     weight: Floats | None
     threads: int
     deadline: float | None
-    _binned: dict[str, lgb.Dataset] = field(init=False)  # by what a booster's values are relative to
+    _datasets: dict[str, lgb.Dataset] = field(init=False)  # binned, by reference of the values
 
     def __post_init__(self) -> None:
-        level, season = self._at_once(self._dataset, ("level", "season"))
-        self._binned = {"level": level, "median": level, "season": season}
+        level, season = self._map_in_threads(self._dataset, ("level", "season"))
+        self._datasets = {"level": level, "median": level, "season": season}
 
     def boosters(self, levels: Sequence[float]) -> dict[str, lgb.Booster]:
-        """The views of the centre by name, and one booster for each of `levels` but the median by column."""
-        beside = [level for level in levels if level != 0.5]
-        wanted: list[Callable[[], lgb.Booster]] = [partial(self.centre, name) for name in CENTRES]
-        wanted += [partial(self.quantile, level) for level in beside]  # those of the centre take longest
-        made = self._at_once(lambda train: train(), wanted)
-        return dict(zip([*CENTRES, *map(quantile_column, beside)], made, strict=True))
+        """Train the views of the centre, by name, and a booster per level but the median, by column."""
+        outer = [level for level in levels if level != 0.5]
+        # The views of the centre take longest, so they come first.
+        tasks: list[Callable[[], lgb.Booster]] = [partial(self.centre, name) for name in CENTRES]
+        tasks += [partial(self.quantile, level) for level in outer]
+        boosters = self._map_in_threads(lambda train: train(), tasks)
+        return dict(zip([*CENTRES, *map(quantile_column, outer)], boosters, strict=True))
 
-    def centre(self, name: str, only: Integers | None = None) -> lgb.Booster:
-        """A view of the centre, from `only` these samples where they are named."""
+    def centre(self, name: str, subset: Integers | None = None) -> lgb.Booster:
+        """Train a view of the centre, on the samples `subset` [indices] where it is given."""
         leaves = int(np.clip(self.observed // VALUES_PER_LEAF, *LEAVES))
-        return self._train(CENTRES[name] | {"num_leaves": leaves}, name, ROUNDS, only)
+        return self._train(CENTRES[name] | {"num_leaves": leaves}, name, CENTRE_ROUNDS, subset)
 
-    def quantile(self, level: float, only: Integers | None = None) -> lgb.Booster:
-        return self._train({"objective": "quantile", "alpha": level}, "level", FAN_ROUNDS, only)
+    def quantile(self, level: float, subset: Integers | None = None) -> lgb.Booster:
+        return self._train({"objective": "quantile", "alpha": level}, "level", QUANTILE_ROUNDS, subset)
 
     def widening(self, levels: Sequence[float]) -> float | None:
-        """How many times wider intervals are on values of a time that boosters were not trained on; 1 at least.
+        """Measure the factor by which intervals must be wider on times outside the training; 1 at least.
 
         Cross-conformal over blocks of time (Barber et al., 2021; Chernozhukov et al., 2018). 1 where there are
-        more values than samples may be: boosters cannot know them by heart. None where samples or origins are
-        too few to tell, or levels have no interval.
+        more values than samples may be, since boosters cannot memorise them. None where samples or origins are
+        too few, or levels have no interval.
         """
         low, high = central_interval(levels)
         count = len(self.samples.y)
-        if low == high or count < _FEWEST:
+        if low == high or count < _MIN_SAMPLES:
             return None
         if self.observed > MAX_SAMPLES:
             return 1.0
-        some = np.arange(0, count, -(-count // _FOLD_SAMPLES))
-        edges = np.quantile(self.age[some], np.arange(1, _FOLDS) / _FOLDS)
-        block = np.searchsorted(edges, self.age[some])
+        drawn = np.arange(0, count, -(-count // _FOLD_SAMPLES))
+        edges = np.quantile(self.age[drawn], np.arange(1, _FOLDS) / _FOLDS)
+        block = np.searchsorted(edges, self.age[drawn])  # of time, [drawn]
         blocks = np.unique(block)
         if len(blocks) < 2:
             return None
-        scores = self._at_once(
-            lambda one: self._beyond(low, high, some[block != one], some[block == one]), blocks
+        scores = self._map_in_threads(
+            lambda left_out: self._scores(low, high, drawn[block != left_out], drawn[block == left_out]),
+            blocks,
         )
-        found = np.nan_to_num(np.concatenate(scores), nan=_WIDEST)
-        return float(np.clip(np.quantile(found, nominal_coverage(low, high)), 1.0, _WIDEST))
+        all_scores = np.nan_to_num(np.concatenate(scores), nan=_MAX_WIDENING)
+        return float(np.clip(np.quantile(all_scores, nominal_coverage(low, high)), 1.0, _MAX_WIDENING))
 
-    def _beyond(self, low: float, high: float, train: Integers, test: Integers) -> Floats:
-        """How many times its interval's width each of `test` lies from the median, trained on `train`."""
-        matrix, z = self.samples.matrix[test], self._relative("level")[test]
+    def _scores(self, low: float, high: float, train: Integers, test: Integers) -> Floats:
+        """Return the nonconformity scores of `test`, from boosters trained on `train`. Shape [test]."""
+        matrix, z = self.samples.matrix[test], self._standardise("level")[test]
 
-        def answer(booster: lgb.Booster) -> Floats:
+        def predict(booster: lgb.Booster) -> Floats:
             return np.asarray(booster.predict(matrix, num_threads=1), np.float64)
 
-        middle = answer(self.centre("median", train))
-        below = np.minimum(answer(self.quantile(low, train)), middle) if low < 0.5 else None
-        above = np.maximum(answer(self.quantile(high, train)), middle) if high > 0.5 else None
-        return nonconformity_scores(z, middle, below, above)
+        median = predict(self.centre("median", train))
+        lower = np.minimum(predict(self.quantile(low, train)), median) if low < 0.5 else None
+        upper = np.maximum(predict(self.quantile(high, train)), median) if high > 0.5 else None
+        return nonconformity_scores(z, median, lower, upper)
 
-    def _at_once(self, make: Callable[[Given], Made], of: Iterable[Given]) -> list[Made]:
-        with ThreadPoolExecutor(self.threads, initializer=_give_way, initargs=(itertools.count(),)) as pool:
-            return list(pool.map(make, of))
+    def _map_in_threads(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+        with ThreadPoolExecutor(
+            self.threads, initializer=_lower_priority, initargs=(itertools.count(),)
+        ) as pool:
+            return list(pool.map(function, items))
 
-    def _relative(self, about: str) -> Floats:
-        around, unit = scale(self.samples, about)
-        relative: Floats = np.clip((self.samples.y - around) / unit, -_CLIP, _CLIP)
-        return relative
+    def _standardise(self, reference: str) -> Floats:
+        location, scale = location_and_scale(self.samples, reference)
+        standardised: Floats = np.clip((self.samples.y - location) / scale, -_CLIP, _CLIP)
+        return standardised
 
-    def _dataset(self, about: str) -> lgb.Dataset:
-        coded = [name for name in self.spec.names if name in self.spec.categorical]
-        return lgb.Dataset(
-            self.samples.matrix, self._relative(about), weight=self.weight, feature_name=list(self.spec.names),
-            categorical_feature=coded, params=_COMMON, free_raw_data=False,
-        ).construct()  # fmt: skip
+    def _dataset(self, reference: str) -> lgb.Dataset:
+        categorical = [name for name in self.spec.names if name in self.spec.categorical]
+        dataset = lgb.Dataset(
+            self.samples.matrix,
+            self._standardise(reference),
+            weight=self.weight,
+            feature_name=list(self.spec.names),
+            categorical_feature=categorical,
+            params=_COMMON,
+            free_raw_data=False,
+        )
+        return dataset.construct()
 
     def _train(
-        self, objective: Mapping[str, Any], about: str, rounds: int, only: Integers | None
+        self, objective: Mapping[str, Any], reference: str, rounds: int, subset: Integers | None
     ) -> lgb.Booster:
         params = {**_COMMON, **objective}
-        data, count, observed = self._binned[about], len(self.samples.y), self.observed
-        if only is not None:
-            data, count = data.subset(only.tolist()), len(only)
+        data, count, observed = self._datasets[reference], len(self.samples.y), self.observed
+        if subset is not None:
+            data, count = data.subset(subset.tolist()), len(subset)
             observed = round(observed * (1 - 1 / _FOLDS))
-        params["min_data_in_leaf"] = least_in_leaf(count, observed, params["num_leaves"])
-        return lgb.train(params, data, rounds, callbacks=[_in_time(self.deadline)])
+        params["min_data_in_leaf"] = min_data_in_leaf(count, observed, params["num_leaves"])
+        return lgb.train(params, data, rounds, callbacks=[_stop_at(self.deadline)])
 
 
 def usable_cpus() -> int:
-    """CPUs that this process may run on, at most what its container may use of them."""
+    """Return the number of CPUs that this process may use, within the limit of its container."""
     cpus = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     with suppress(OSError, ValueError):  # no container, or no limit
         used, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
@@ -184,25 +194,21 @@ def usable_cpus() -> int:
     return cpus
 
 
-def _give_way(begun: Iterator[int]) -> None:
-    """Let every thread but the first run where nothing else wants to, if the system knows priorities of threads."""
-    if next(begun):
+def _lower_priority(started: Iterator[int]) -> None:
+    """Lower the priority of every thread but the first, where the system has priorities of threads."""
+    if next(started):
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
 
 
-def least_in_leaf(samples: int, observed: int, leaves: int) -> int:
-    """How many samples a leaf holds at least; few enough for half of the leaves to grow, on small panels."""
-    few = min(VALUES_IN_LEAF, max(5, samples // 200))
-    return max(few, min(round(VALUES_IN_LEAF * _shared(samples, observed)), samples // (2 * leaves)))
+def min_data_in_leaf(samples: int, observed: int, leaves: int) -> int:
+    """Return the least samples of a leaf; few enough for half of the leaves to grow, on small panels."""
+    minimum = min(MIN_VALUES_IN_LEAF, max(5, samples // 200))
+    samples_per_value = max(1.0, samples / observed)
+    return max(minimum, min(round(MIN_VALUES_IN_LEAF * samples_per_value), samples // (2 * leaves)))
 
 
-def _shared(samples: int, observed: int) -> float:
-    """Samples that forecast the same value, from other origins."""
-    return max(1.0, samples / observed)
-
-
-def _in_time(deadline: float | None) -> Any:
+def _stop_at(deadline: float | None) -> Any:
     def callback(env: Any) -> None:
         if deadline is not None and time.monotonic() > deadline:
             raise TimeoutError(f"boosting ran out of time in round {env.iteration} of {env.end_iteration}")
@@ -210,32 +216,35 @@ def _in_time(deadline: float | None) -> Any:
     return callback
 
 
-def least_history(spec: DirectSpec) -> int:
+def min_history(spec: DirectSpec) -> int:
+    """Return the steps of history before the first origin: two seasons, or four."""
     return max(2 * spec.season_length, 4)
 
 
-def drawn(frame: DirectFrame, spec: DirectSpec) -> tuple[Samples, Floats]:
-    """Samples whose value is known, and the age of each: steps from its origin to the newest one."""
-    first, count = frame.origins(least_history(spec))
+def draw_samples(frame: DirectFrame, spec: DirectSpec) -> tuple[Samples, Floats]:
+    """Draw samples whose value is observed; with the age of each: steps from its origin to the newest one."""
+    first, count = frame.origins(min_history(spec))
     sums = np.append(0, np.cumsum(count * spec.h))
     total = int(sums[-1])
-    most = min(MAX_SAMPLES, MOST_SEEN * int(np.isfinite(frame.y).sum()))
-    picked = np.arange(total)
-    if total > most:
-        picked = np.sort(np.random.default_rng(_SEED).choice(total, most, replace=False))
-    series = np.searchsorted(sums, picked, side="right") - 1
-    within = picked - sums[series]
-    origin, step = first[series] + within // spec.h, within % spec.h + 1
-    known = np.isfinite(frame.y[origin + step])
-    series, origin, step = series[known], origin[known], step[known]
+    maximum = min(MAX_SAMPLES, SAMPLES_PER_VALUE * int(np.isfinite(frame.y).sum()))
+    # All (series, origin, step) are numbered series by series, origin by origin; a draw is of these numbers.
+    number = np.arange(total)
+    if total > maximum:
+        number = np.sort(np.random.default_rng(_SEED).choice(total, maximum, replace=False))
+    series = np.searchsorted(sums, number, side="right") - 1
+    offset = number - sums[series]
+    origin, step = first[series] + offset // spec.h, offset % spec.h + 1
+    observed = np.isfinite(frame.y[origin + step])
+    series, origin, step = series[observed], origin[observed], step[observed]
     samples = frame.take(series, origin, step)
     if not len(samples.y):
         raise InvalidInput(
-            f"no observed value follows {least_history(spec)} steps of history within the horizon of "
+            f"no observed value follows {min_history(spec)} steps of history within the horizon of "
             f"{spec.h}; there is nothing to train on"
         )
     return samples, (frame.ends[series] - spec.h - 1 - origin).astype(np.float64)
 
 
-def usual_length(frame: DirectFrame) -> int:
+def median_length(frame: DirectFrame) -> int:
+    """Return the median steps of history."""
     return int(np.median(frame.ends - frame.starts[:-1]))

@@ -15,7 +15,7 @@ from models.evaluation.metrics import evaluate
 from models.evaluation.rolling_origin import backtest
 from models.families.boosting import training
 from models.families.boosting.model import Boosting
-from models.families.boosting.training import MOST_SEEN, drawn, least_in_leaf
+from models.families.boosting.training import SAMPLES_PER_VALUE, draw_samples, min_data_in_leaf
 from models.families.naive import SeasonalNaive
 from models.registry.bundle import read_bundle, write_bundle
 from quantis.errors import InvalidInput
@@ -217,12 +217,12 @@ def test_when_a_bundle_is_older_than_widening_then_its_intervals_are_as_they_wer
     ],
 )
 def test_when_samples_share_values_then_a_leaf_counts_values(samples, observed, leaves, least):
-    assert least_in_leaf(samples, observed, leaves) == least
+    assert min_data_in_leaf(samples, observed, leaves) == least
 
 
 def test_when_the_panel_is_small_then_each_value_is_seen_five_times_at_most(make_task):
     task, panel, _ = _wandering(make_task, seed=1, rows=500, series=2)
     snapshot = snapshot_at(panel, START + np.timedelta64(499, "h"), task)
     frame = DirectFrame(snapshot, task, direct_spec(task, snapshot))
-    samples, age = drawn(frame, frame.spec)
-    assert len(samples.y) == len(age) == MOST_SEEN * 2 * 500
+    samples, age = draw_samples(frame, frame.spec)
+    assert len(samples.y) == len(age) == SAMPLES_PER_VALUE * 2 * 500

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pytest
 
 from models.arrays import floats
-from models.prediction.cold_start import MOST_PEERS, sample_peers, typical_forecast
+from models.prediction.cold_start import MAX_PEERS, sample_peers, typical_forecast
 from models.prediction.fallback import ForecastEntry
 from quantis.errors import InvalidInput
 from quantis.frequency import Frequency
@@ -118,6 +118,6 @@ def test_when_nobody_has_a_value_then_there_is_no_answer(panel):
 def test_when_the_panel_is_large_then_its_peers_are_an_even_draw():
     names = [f"s{i:05}" for i in range(10_000)]
     drawn = sample_peers(frozenset(names))
-    assert len(set(drawn)) == MOST_PEERS
+    assert len(set(drawn)) == MAX_PEERS
     assert (drawn[0], drawn[-1]) == (names[0], names[-1])
     assert sample_peers(["b", "a"]) == ["a", "b"]

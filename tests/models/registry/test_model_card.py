@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from models.registry.model_card import card
+from models.registry.model_card import render_card
 from quantis.types.registry import Leaderboard, LeaderboardRow, Lineage, ModelVersion
 
 NOW = datetime(2024, 5, 6, 7, 8, tzinfo=UTC)
@@ -33,7 +33,7 @@ def board() -> Leaderboard:
             "model": "seasonal_naive_24",
             "skill": 0.0,
             "chosen": False,
-            "verdict": "the floor",
+            "verdict": "the baseline",
         }
     )
     broken = good.model_copy(
@@ -46,7 +46,7 @@ def board() -> Leaderboard:
 
 
 def test_when_a_card_is_written_then_data_figures_intervals_limits_and_lineage_are_in_it():
-    text = card(version(reason="boosting: MASE 30.8% below", beats_naive=True), board())
+    text = render_card(version(reason="boosting: MASE 30.8% below", beats_naive=True), board())
     assert text.startswith("# demand, version 3\n\nGradient boosted trees (LightGBM)")
     for part in (
         "| trained on | flights version 2 |", "| as it was known at | 2024-05-06 07:08 UTC |",
@@ -60,12 +60,12 @@ def test_when_a_card_is_written_then_data_figures_intervals_limits_and_lineage_a
 
 
 def test_when_the_champion_is_the_floor_then_the_card_says_that_nothing_was_better():
-    text = card(version("seasonal_naive", reason="no model is better", beats_naive=False), board())
-    assert "This is the floor itself. no model is better." in text
+    text = render_card(version("seasonal_naive", reason="no model is better", beats_naive=False), board())
+    assert "This is the baseline itself. no model is better." in text
 
 
 def test_when_the_job_and_the_lineage_are_gone_then_the_card_has_what_the_version_knows():
-    text = card(version("drift", lineage=None), None)
+    text = render_card(version("drift", lineage=None), None)
     assert "A model of the family `drift`, which its operator added." in text
     assert "| mase | 0.81 |" in text
     assert "not recorded (a bundle of format 1)" in text
