@@ -25,7 +25,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 from quantis import __version__
 from quantis.errors import Unavailable
-from quantis.types.jobs import JobState
+from quantis.types.jobs import JOB_KINDS, JobState
 
 PREFIX = "quantis_"
 
@@ -34,7 +34,7 @@ SignIn = Literal["success", "refused", "limited"]
 Tick = Literal["ok", "failed", "not_leader"]
 Load = Literal["ok", "failed"]
 
-KINDS = ("featurize", "train", "backtest", "tune", "forecast", "compact", "ingest")
+KINDS = tuple(JOB_KINDS)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 _FAST = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)

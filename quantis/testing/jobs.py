@@ -12,18 +12,7 @@ from quantis.errors import Conflict
 from quantis.testing.accounts import FakeAccounts, require_role
 from quantis.testing.datasets import FakeDatasets
 from quantis.testing.responses import json_response, page_response, raise_not_found
-from quantis.types.accounts import Role
-from quantis.types.jobs import Job, JobEvent, JobRequest, JobState, LogText
-
-_NEEDED = {
-    "train": Role.ml_engineer,
-    "tune": Role.ml_engineer,
-    "backtest": Role.analyst,
-    "featurize": Role.ml_engineer,
-    "forecast": Role.analyst,
-    "compact": Role.admin,
-    "ingest": Role.analyst,
-}
+from quantis.types.jobs import JOB_KINDS, Job, JobEvent, JobRequest, JobState, LogText
 
 
 class FakeJobQueue:
@@ -67,7 +56,7 @@ class FakeJobQueue:
     def post_jobs(self, request: httpx.Request) -> httpx.Response:
         user = self._accounts.user(request)
         spec = JobRequest.model_validate_json(request.content).spec
-        require_role(user, _NEEDED[spec.kind])
+        require_role(user, JOB_KINDS[spec.kind].role)
         self._datasets.dataset(spec.dataset)
         key, body = request.headers.get("Idempotency-Key"), request.content.decode()
         if key in self._keys:
