@@ -47,9 +47,11 @@ OURS = TftParams(hidden_size=64, attention_heads=4, dropout=0.1, encoder_length=
 PARAMS = OURS.model_copy(update={"learning_rate": 1e-3, "batch_size": BATCH})
 BUDGET, SEEDS, LONG_SEEDS = 24_000, (0, 1, 2), (0, 1, 2, 3, 4)
 SHARES = {
-    "quantis": (4.0, 2.0, 1.0, 0.5, 0.375, 0.25), "quantis_lags": (0.5, 0.25, 0.125),
-    "pytorch_forecasting": (1.0, 2.0, 4.0), "neuralforecast": (1.0,),
-}  # fmt: skip
+    "quantis": (4.0, 2.0, 1.0, 0.5, 0.375, 0.25),
+    "quantis_lags": (0.5, 0.25, 0.125),
+    "pytorch_forecasting": (1.0, 2.0, 4.0),
+    "neuralforecast": (1.0,),
+}
 RUNS = Path(".quantis/bench/tft.jsonl")
 Train = Callable[[int], Any]  # for so many steps
 
@@ -58,7 +60,7 @@ def systems() -> dict[str, Train]:
     snapshot, frame = panel(3000)
     task = load.task().model_copy(update={"roles": ROLES})
 
-    def ours(**changes: Any) -> Train:
+    def quantis(**changes: Any) -> Train:
         return lambda steps: fit(snapshot, task, PARAMS.model_copy(update={"steps": steps, **changes}))
 
     dataset = reference_dataset(frame, LAYOUT)
@@ -67,18 +69,18 @@ def systems() -> dict[str, Train]:
         loader = dataset.to_dataloader(train=True, batch_size=BATCH, num_workers=0)
         reference_trainer(steps).fit(reference_model(dataset, PARAMS, QUANTILES).train(), loader)
 
-    found = {
-        "quantis": ours(),
-        "quantis_whole": ours(short_start=False),
-        "quantis_whole_bfloat16": ours(short_start=False, precision="bfloat16"),
-        "quantis_alone": ours(short_start=False, share_encoder=False),
+    trainings = {
+        "quantis": quantis(),
+        "quantis_whole": quantis(short_start=False),
+        "quantis_whole_bfloat16": quantis(short_start=False, precision="bfloat16"),
+        "quantis_alone": quantis(short_start=False, share_encoder=False),
         "pytorch_forecasting": stock,
     }
     if installed("neuralforecast"):
-        found["neuralforecast"] = lambda steps: peers.neuralforecast(
+        trainings["neuralforecast"] = lambda steps: peers.neuralforecast(
             frame, PARAMS, steps, 0, ("price", "temp")
         )
-    return found
+    return trainings
 
 
 def rate(train: Train, short: int, long: int) -> float:
@@ -93,45 +95,49 @@ def rate(train: Train, short: int, long: int) -> float:
 
 def throughput(rounds: int, long: int) -> dict[str, float]:
     runs = systems()
-    found: dict[str, list[float]] = {name: [] for name in runs}
+    rates: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
         for name, train in runs.items():
-            found[name].append(rate(train, 2, long))
-    return {name: round(statistics.median(values), 1) for name, values in found.items()}
+            rates[name].append(rate(train, 2, long))
+    return {name: round(statistics.median(values), 1) for name, values in rates.items()}
 
 
 def cost() -> list[dict[str, Any]]:
-    """Every run of BUDGET, those that are missing made now: system, seed, share, cpu_seconds, q_risk."""
+    """Return all runs of BUDGET, making those that are missing: system, seed, share, cpu_seconds, q_risk."""
     folder = os.environ.get("QUANTIS_BENCH_DATA")
     if folder is None:
         return []
     frame = load.load(Path(folder))
     y = load.actuals(frame)
     names = [name for name in SHARES if name != "neuralforecast" or installed("neuralforecast")]
-    wanted = [
+    planned = [
         (name, seed, share)
         for seed in LONG_SEEDS
         for name in names
         for share in SHARES[name]
         if seed in SEEDS or share > 1  # accuracies are nearer to each other than costs
     ]
-    done = _done()
-    for name, seed, share in wanted:
-        if (name, seed, share) in done:
+    runs = _finished_runs()
+    for name, seed, share in planned:
+        if (name, seed, share) in runs:
             continue
-        seconds, found = _run(name, frame, seed, round(BUDGET * share))
+        seconds, forecasts = _run(name, frame, seed, round(BUDGET * share))
         line = {
-            "system": name, "seed": seed, "share": share, "budget": BUDGET,
-            "cpu_seconds": round(seconds, 2), "q_risk": round(load.q_risk(found, y), 5),
-        }  # fmt: skip
+            "system": name,
+            "seed": seed,
+            "share": share,
+            "budget": BUDGET,
+            "cpu_seconds": round(seconds, 2),
+            "q_risk": round(load.q_risk(forecasts, y), 5),
+        }
         RUNS.parent.mkdir(parents=True, exist_ok=True)
         with RUNS.open("a") as file:
             file.write(json.dumps(line) + "\n")
-        done[name, seed, share] = line
-    return [done[key] for key in wanted]
+        runs[name, seed, share] = line
+    return [runs[key] for key in planned]
 
 
-def _done() -> dict[tuple[str, int, float], dict[str, Any]]:
+def _finished_runs() -> dict[tuple[str, int, float], dict[str, Any]]:
     lines = [json.loads(line) for line in RUNS.read_text().splitlines()] if RUNS.exists() else []
     return {(r["system"], r["seed"], r["share"]): r for r in lines if r["budget"] == BUDGET}
 
@@ -139,12 +145,12 @@ def _done() -> dict[tuple[str, int, float], dict[str, Any]]:
 def _run(name: str, frame: Any, seed: int, windows: int) -> tuple[float, Floats]:
     """CPU-seconds of training, and forecasts of the held-out windows."""
     if name.startswith("quantis"):
-        return ours_run(frame, OURS.model_copy(update={"seed": seed}), windows, name == "quantis_lags")
+        return quantis_run(frame, OURS.model_copy(update={"seed": seed}), windows, name == "quantis_lags")
     run = peers.stock_run if name == "pytorch_forecasting" else peers.neuralforecast_run
     return run(frame, PARAMS, seed, windows // PARAMS.batch_size)
 
 
-def ours_run(
+def quantis_run(
     frame: Any, params: TftParams, windows: int, lags: bool = False, weeks: load.Weeks = load.HELD_OUT
 ) -> tuple[float, Floats]:
     """CPU-seconds of training, and forecasts of the weeks."""
@@ -155,29 +161,29 @@ def ours_run(
     return time.process_time() - started, load.forecasts(model, frame, weeks)
 
 
-def compared(runs: list[dict[str, Any]]) -> tuple[dict[str, float], dict[str, Any]]:
-    """How many times less ours costs to each peer's q-risk, medians over the seeds; and every figure."""
-    told: dict[str, Any] = {}
+def compare_costs(runs: list[dict[str, Any]]) -> tuple[dict[str, float], dict[str, Any]]:
+    """Return the peers' cost over ours at each peer's q-risk, medians over the seeds; and all figures."""
+    figures: dict[str, Any] = {}
     for key in sorted({(run["system"], run["share"]) for run in runs}):
         rows = [run for run in runs if (run["system"], run["share"]) == key]
-        told["{} {:g}".format(*key)] = {
+        figures["{} {:g}".format(*key)] = {
             "cpu_seconds": round(statistics.median(row["cpu_seconds"] for row in rows), 1),
             "q_risk": round(statistics.median(row["q_risk"] for row in rows), 5),
             "q_risk_by_seed": [row["q_risk"] for row in rows],
         }
     ratios = {}
-    for name, peer in told.items():
+    for name, peer in figures.items():
         if not name.endswith(" 1"):  # the budget; more of it is there for the accuracy
             continue
-        for own in ("quantis", "quantis_lags"):
+        for system in ("quantis", "quantis_lags"):
             reached = [
-                mine["cpu_seconds"]
-                for key, mine in told.items()
-                if key.split()[0] == own and mine["q_risk"] <= peer["q_risk"]
+                run["cpu_seconds"]
+                for key, run in figures.items()
+                if key.split()[0] == system and run["q_risk"] <= peer["q_risk"]
             ]
             if not name.startswith("quantis") and reached:
-                ratios[f"cost{own[7:]}_vs_{name.split()[0]}"] = peer["cpu_seconds"] / min(reached)
-    return ratios, told
+                ratios[f"cost{system[7:]}_vs_{name.split()[0]}"] = peer["cpu_seconds"] / min(reached)
+    return ratios, figures
 
 
 def main() -> None:
@@ -186,17 +192,16 @@ def main() -> None:
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)  # the trainer's announcements
     rates = throughput(*((3, 16) if options.quick else (5, 30)))
-    mine = {name: rates.pop(name) for name in list(rates) if name.startswith("quantis")}
-    ratios = {
-        f"throughput{name[7:]}_vs_{peer}": own / value
-        for peer, value in rates.items()
-        for name, own in mine.items()
-    }
+    quantis = {name: rates.pop(name) for name in list(rates) if name.startswith("quantis")}
+    ratios = {}
+    for peer, peer_rate in rates.items():
+        for name, quantis_rate in quantis.items():
+            ratios[f"throughput{name[7:]}_vs_{peer}"] = quantis_rate / peer_rate
     accuracy: dict[str, Any] = {}
     if not options.quick:
-        costs, accuracy = compared(cost())
+        costs, accuracy = compare_costs(cost())
         ratios |= costs
-    report("tft", mine, rates, ratios, accuracy, options.json)
+    report("tft", quantis, rates, ratios, accuracy, options.json)
 
 
 if __name__ == "__main__":

@@ -41,9 +41,19 @@ from quantis.types.job_specs import TftParams
 
 BATCH, TOLERANCE = 64, 1e-5
 LAYOUT = TimeSeriesLayout(
-    "t", "y", "id", 168, 84, 24, 24, ("id",), ("area",), ("hour", "weekday"), (CLOCK, "price"),
+    "t",
+    "y",
+    "id",
+    168,
+    84,
+    24,
+    24,
+    ("id",),
+    ("area",),
+    ("hour", "weekday"),
+    (CLOCK, "price"),
     unknown_reals=("y", "temp"),
-)  # fmt: skip
+)
 DEFAULT = TftParams(encoder_length=LAYOUT.max_encoder_length, batch_size=BATCH)
 WINDOW_BY_WINDOW = DEFAULT.model_copy(update={"short_start": False, "share_encoder": False})
 REPEATS = 8  # ours visits so many times the windows, or the clock would be too coarse

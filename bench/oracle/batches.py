@@ -37,7 +37,7 @@ Values = dict[str, npt.NDArray[Any]]
 
 @dataclass(frozen=True)
 class OracleCase:
-    """One panel for both sides.
+    """A panel for both sides.
 
     frame: the library's rows, with `CLOCK` among the known numbers and the series' id among the static
     categories; `hour`, `weekday` and `y-24` may be there and are left to our own calendar and lags.
@@ -50,13 +50,13 @@ class OracleCase:
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, layout: TimeSeriesLayout) -> OracleCase:
-        own_inputs = (*CALENDAR, f"{Y}-{LAG}")
-        known = (*layout.known_reals, *layout.known_categoricals)
+        computed = (*CALENDAR, f"{Y}-{LAG}")
+        futr = (*layout.known_reals, *layout.known_categoricals)
         roles = Roles(
-            futr_exog=tuple(name for name in known if name not in own_inputs),
+            futr_exog=tuple(name for name in futr if name not in computed),
             hist_exog=tuple(n for n in (*layout.unknown_reals, *layout.unknown_categoricals) if n != Y),
             stat_exog=(*layout.static_reals, *layout.static_categoricals),
-            categorical=tuple(name for name in layout.categoricals if name not in own_inputs),
+            categorical=tuple(name for name in layout.categoricals if name not in computed),
         )
         task = Task(
             dataset="oracle",
@@ -66,7 +66,7 @@ class OracleCase:
             freq="h",
             h=layout.max_prediction_length,
             roles=roles,
-            season_lengths=(LAG,) if f"{Y}-{LAG}" in known else (1,),
+            season_lengths=(LAG,) if f"{Y}-{LAG}" in futr else (1,),
         )
         return cls(frame, layout, task, _snapshot(frame, layout, task))
 
@@ -78,7 +78,7 @@ class OracleCase:
 
 @dataclass(frozen=True)
 class PlainWindow:
-    """One training window in the panel's units; a missing category is "".
+    """A training window in the panel's units; a missing category is "".
 
     static [1], encoder [length] and decoder [h] by input; target [h], NaN where nothing is learned from it;
     padding is the largest absolute value in front of the encoder.
@@ -117,11 +117,11 @@ def decode_training_batch(
 ) -> list[PlainWindow]:
     """Decode what the network reads, and the targets [batch x origins, h], window by window.
 
-    An origin attends to `past` steps before it, of which the padding in front of its history is hidden; one
+    An origin attends to `context` steps before it, of which the padding in front of its history is hidden; one
     whose horizon has no observed target is left out, since nothing is learned from it.
     """
     h = case.task.h
-    past = batch["encoder_cont"].shape[1] - sharing.reach
+    context = batch["encoder_cont"].shape[1] - sharing.reach
     targets = target.view(-1, sharing.origins, h)  # [batch, origins, h]
     decoder_names = _by_kind(encoding, known_only=True)
     windows = []
@@ -132,10 +132,10 @@ def decode_training_batch(
             if not bool(targets[row, number].isfinite().any()):
                 continue
             shift = number * sharing.stride
-            padding = max(0, past - length - shift)
-            encoder = _rows(batch, "encoder", row, slice(shift + padding, shift + past))
+            padding = max(0, context - length - shift)
+            encoder = _rows(batch, "encoder", row, slice(shift + padding, shift + context))
             decoder = _rows(batch, "decoder", row, slice(shift, shift + h))
-            in_front = _rows(batch, "encoder", row, slice(0, past - length))
+            in_front = _rows(batch, "encoder", row, slice(0, context - length))
             decoded_decoder = _decoded(encoding, scale, decoder_names, *decoder)
             windows.append(
                 PlainWindow(
@@ -190,12 +190,12 @@ def decode_library_batch(case: OracleCase, x: Mapping[str, torch.Tensor]) -> lis
 
 def longest_by_origin(windows: Iterable[PlainWindow]) -> dict[tuple[str, int], PlainWindow]:
     """Return one window per series and origin: the one that sees most history."""
-    found: dict[tuple[str, int], PlainWindow] = {}
+    longest: dict[tuple[str, int], PlainWindow] = {}
     for window in windows:
         key = window.series, window.origin
-        if key not in found or len(found[key].encoder[Y]) < len(window.encoder[Y]):
-            found[key] = window
-    return found
+        if key not in longest or len(longest[key].encoder[Y]) < len(window.encoder[Y]):
+            longest[key] = window
+    return longest
 
 
 def compare(
@@ -205,29 +205,33 @@ def compare(
     by_input: dict[str, float] = {"padding": 0.0}
     unmatched = []
     for window in windows:
-        other = reference.get((window.series, window.origin))
-        if other is None:
+        library = reference.get((window.series, window.origin))
+        if library is None:
             unmatched.append((window.series, window.origin))
             continue
-        steps = min(len(window.encoder[Y]), len(other.encoder[Y]))
+        steps = min(len(window.encoder[Y]), len(library.encoder[Y]))
         encoder_steps = np.arange(window.origin - steps, window.origin)
         decoder_steps = np.arange(window.origin, window.origin + case.task.h)
         sides = (
-            ("static", window.static, other.static, np.zeros(1, np.int64)),
-            ("encoder", window.encoder, other.encoder, encoder_steps),
-            ("decoder", window.decoder, other.decoder, decoder_steps),
+            ("static", window.static, library.static, np.zeros(1, np.int64)),
+            ("encoder", window.encoder, library.encoder, encoder_steps),
+            ("decoder", window.decoder, library.decoder, decoder_steps),
         )
         differences = {"padding": window.padding}
-        for side, ours, theirs, at in sides:
+        for side, values_by_name, expected_by_name, at in sides:
             exists = np.ones(1, bool) if side == "static" else case.row_exists(window.series, at)
-            for name, values in ours.items():
+            for name, values in values_by_name.items():
                 library_name = name.removeprefix("calendar ")
-                expected = theirs[library_name][-len(at) :] if len(at) else theirs[library_name][:0]
+                expected = (
+                    expected_by_name[library_name][-len(at) :]
+                    if len(at)
+                    else expected_by_name[library_name][:0]
+                )
                 values = values[-len(at) :] if len(at) else values[:0]
                 computed = library_name in (*CALENDAR, f"{Y}-{LAG}")
                 differences[f"{side} {name}"] = _difference(values, expected, exists, computed)
         differences["target"] = _target_difference(
-            window.target, other.target, case.row_exists(window.series, decoder_steps)
+            window.target, library.target, case.row_exists(window.series, decoder_steps)
         )
         for name, value in differences.items():
             by_input[name] = max(by_input.get(name, 0.0), value)

@@ -21,7 +21,7 @@ _EPS = float(np.finfo(np.float16).eps)  # what the reference adds to every sprea
 
 @dataclass(frozen=True)
 class TimeSeriesLayout:
-    """Which column plays which part, and how long windows are; the reference's parameters and their meaning."""
+    """Roles of columns and lengths of windows: the library's parameters and their meaning."""
 
     time_idx: str
     target: str
@@ -43,7 +43,7 @@ class TimeSeriesLayout:
 
     @property
     def reals(self) -> tuple[str, ...]:
-        """The numbers in the order of the tensors."""
+        """Numbers in the order of the tensors."""
         static = (*self.static_reals, *(("encoder_length",) if self.add_encoder_length else ()))
         scales = (f"{self.target}_center", f"{self.target}_scale") if self.add_target_scales else ()
         relative = ("relative_time_idx",) if self.add_relative_time_idx else ()
@@ -55,7 +55,7 @@ class TimeSeriesLayout:
 
     @property
     def in_the_window(self) -> tuple[str, ...]:
-        """What depends on the window and not on the row."""
+        """Numbers that depend on the window and not on the row."""
         return tuple(n for n in ("relative_time_idx", "encoder_length") if n in self.reals)
 
 
@@ -64,7 +64,8 @@ class PanelTensors:
     """Rows ordered by series and time, missing steps filled; windows are runs of rows.
 
     reals [rows, reals], codes [rows, categoricals], target [rows], time [rows], series [rows];
-    scale [series, 2] center and spread; place [given rows] where each row of the table lies.
+    scale [series, 2] center and spread; row_time, row_series and positions describe the rows of the table, the last
+    being their position among the filled rows.
     """
 
     reals: torch.Tensor
@@ -73,20 +74,25 @@ class PanelTensors:
     time: torch.Tensor
     series: torch.Tensor
     scale: torch.Tensor
-    given_time: Integers
-    given_series: Integers
-    place: Integers
+    row_time: Integers
+    row_series: Integers
+    positions: Integers
 
     def to(self, device: torch.device) -> PanelTensors:
-        """The tensors there; what says where the rows came from stays."""
+        """Return the panel with its tensors on a device; what describes the table stays."""
         return replace(
-            self, reals=self.reals.to(device), codes=self.codes.to(device), target=self.target.to(device),
-            time=self.time.to(device), series=self.series.to(device), scale=self.scale.to(device),
-        )  # fmt: skip
+            self,
+            reals=self.reals.to(device),
+            codes=self.codes.to(device),
+            target=self.target.to(device),
+            time=self.time.to(device),
+            series=self.series.to(device),
+            scale=self.scale.to(device),
+        )
 
     @classmethod
     def from_table(cls, table: pa.Table, layout: TimeSeriesLayout) -> PanelTensors:
-        """InvalidInput when steps are missing and may not be."""
+        """Encode a table; InvalidInput when steps are missing and may not be."""
         group = _codes(table[layout.group_id])
         time = table[layout.time_idx].to_numpy().astype(np.int64)
         order = np.lexsort((time, group))
@@ -99,27 +105,29 @@ class PanelTensors:
         reals = _reals(table, layout, target, group, scale)
         codes = [_codes(table[name]) for name in layout.categoricals]
         filled = np.repeat(np.arange(len(time)), repeats)
-        place = np.cumsum(repeats) - repeats
-        steps = time[filled] + np.arange(len(filled)) - place[filled]
+        positions = np.cumsum(repeats) - repeats
+        steps = time[filled] + np.arange(len(filled)) - positions[filled]
         stacked = np.stack(reals, axis=1)[filled] if reals else np.zeros((len(filled), 0))
         if layout.time_idx in layout.reals and len(filled) > len(time):
             column = layout.reals.index(layout.time_idx)
             stacked[:, column] = np.interp(steps, np.sort(time), np.sort(reals[column]))
         return cls(
             torch.from_numpy(stacked.astype(np.float32)),
-            torch.from_numpy(np.stack(codes, axis=1)[filled] if codes else np.zeros((len(filled), 0), np.int64)),
+            torch.from_numpy(
+                np.stack(codes, axis=1)[filled] if codes else np.zeros((len(filled), 0), np.int64)
+            ),
             torch.from_numpy(target[filled].astype(np.float32)),
             torch.from_numpy(steps),
             torch.from_numpy(group[filled]),
             torch.from_numpy(scale.astype(np.float32)),
             time,
             group,
-            place,
-        )  # fmt: skip
+            positions,
+        )
 
 
 def _reject_gaps(repeats: Integers, group: Integers, time: Integers, layout: TimeSeriesLayout) -> None:
-    """Where rows are missing though they may not be, or are twice there."""
+    """Raise InvalidInput for rows that are there twice, or missing though they may not be."""
     if (repeats < 1).any():
         row = int(np.argmax(repeats < 1))
         raise InvalidInput(
@@ -136,17 +144,17 @@ def _reject_gaps(repeats: Integers, group: Integers, time: Integers, layout: Tim
 def _reals(
     table: pa.Table, layout: TimeSeriesLayout, target: Floats, group: Integers, scale: Floats
 ) -> list[Floats]:
-    found = []
+    reals: list[Floats] = []
     for name in layout.reals:
         if name in layout.in_the_window:
-            found.append(np.zeros(len(target)))
+            reals.append(np.zeros(len(target)))
         elif name == layout.target:
-            found.append((target - scale[group, 0]) / scale[group, 1])
+            reals.append((target - scale[group, 0]) / scale[group, 1])
         elif layout.add_target_scales and name in (f"{layout.target}_center", f"{layout.target}_scale"):
-            found.append(_standardised(scale[group, int(name.endswith("_scale"))]))
+            reals.append(_standardise(scale[group, int(name.endswith("_scale"))]))
         else:
-            found.append(_standardised(_numbers(table, name)))
-    return found
+            reals.append(_standardise(_numbers(table, name)))
+    return reals
 
 
 def _numbers(table: pa.Table, name: str) -> Floats:
@@ -156,8 +164,8 @@ def _numbers(table: pa.Table, name: str) -> Floats:
     return values
 
 
-def _standardised(values: Floats) -> Floats:
-    """A column that does not vary becomes 0."""
+def _standardise(values: Floats) -> Floats:
+    """Scale a column to mean 0 and deviation 1; one that does not vary becomes 0."""
     spread = values.std()
     constant = spread <= 10 * np.finfo(np.float64).eps * max(1.0, abs(values.mean()))
     scaled: Floats = (values - values.mean()) / (1.0 if constant else spread)
@@ -165,7 +173,7 @@ def _standardised(values: Floats) -> Floats:
 
 
 def _scale_by_group(target: Floats, group: Integers) -> Floats:
-    """Mean and sample deviation of each series, shape [series, 2]."""
+    """Return mean and sample deviation of each series. Shape [series, 2]."""
     count = np.bincount(group)
     if (count < 2).any():
         raise InvalidInput(
@@ -178,6 +186,6 @@ def _scale_by_group(target: Floats, group: Integers) -> Floats:
 
 def _codes(column: pa.ChunkedArray) -> Integers:
     text = column.cast(pa.string())
-    known = pa.array(sorted(pc.unique(text).to_pylist()), pa.string())
-    codes: Integers = pc.index_in(text, known).to_numpy().astype(np.int64)
+    categories = pa.array(sorted(pc.unique(text).to_pylist()), pa.string())
+    codes: Integers = pc.index_in(text, categories).to_numpy().astype(np.int64)
     return codes

@@ -76,9 +76,11 @@ class CheckpointFolder:
         temporary = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=self._folder))
         data = save(state.tensors)
         manifest = {
-            "step": state.step, "loss": state.loss, "visited": state.visited,
+            "step": state.step,
+            "loss": state.loss,
+            "visited": state.visited,
             "sha256": hashlib.sha256(data).hexdigest(),
-        }  # fmt: skip
+        }
         for name, content in ((_STATE, data), (_MANIFEST, json.dumps(manifest).encode())):
             write_synced(temporary / name, content)
         sync_folder(temporary)

@@ -49,9 +49,15 @@ class NetworkSizes:
         )
         embeddings = tuple((size, min(size, params.hidden_size)) for size in encoding.code_sizes)
         return cls(
-            params.hidden_size, max(2, params.hidden_size // 2), params.attention_heads, params.dropout,
-            len(quantiles), reals, codes, embeddings,
-        )  # fmt: skip
+            params.hidden_size,
+            max(2, params.hidden_size // 2),
+            params.attention_heads,
+            params.dropout,
+            len(quantiles),
+            reals,
+            codes,
+            embeddings,
+        )
 
 
 @dataclass(frozen=True)
@@ -104,9 +110,13 @@ class TftNetwork(nn.Module):
         sizes = self.sizes
         embeddings = [width for _, width in sizes.codes[_span(sizes.codes_by_role, first, last)]]
         return VariableSelection(
-            embeddings, sum(sizes.reals[first:last]), sizes.continuous, sizes.hidden, sizes.dropout,
+            embeddings,
+            sum(sizes.reals[first:last]),
+            sizes.continuous,
+            sizes.hidden,
+            sizes.dropout,
             context=first > 0,
-        )  # fmt: skip
+        )
 
     def forward(self, batch: Batch, sharing: OriginSharing = UNSHARED) -> torch.Tensor:
         """Return scaled quantiles. Shape [batch x origins, h, quantiles]."""

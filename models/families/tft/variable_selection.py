@@ -205,9 +205,13 @@ class VariableSelection(nn.Module):
         return self._cached
 
     def forward(
-        self, x: torch.Tensor, codes: torch.Tensor, rows: Sequence[torch.Tensor], folded: FoldedSelection,
+        self,
+        x: torch.Tensor,
+        codes: torch.Tensor,
+        rows: Sequence[torch.Tensor],
+        folded: FoldedSelection,
         context: torch.Tensor | None = None,
-    ) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """`x` [batch, steps, numbers], `codes` [batch, steps, categories], `rows` the embeddings by variable.
 
         Shapes [batch, steps, size] and, the weights, [batch, steps, variables]; categories come first.

@@ -53,9 +53,15 @@ def convert(model: Any, frame: pd.DataFrame, times: str, freq: str) -> tuple[Con
     roles = _roles(model, parameters)
     h = int(parameters["max_prediction_length"])
     task = Task(
-        dataset="converted", version=1, content_hash="", as_of=datetime.now(UTC), freq=freq, h=h, roles=roles,
+        dataset="converted",
+        version=1,
+        content_hash="",
+        as_of=datetime.now(UTC),
+        freq=freq,
+        h=h,
+        roles=roles,
         quantiles=tuple(float(q) for q in model.loss.quantiles),
-    )  # fmt: skip
+    )
     recipe = _recipe(model, parameters, frame, task)
     network = TftNetwork(recipe.sizes(len(task.quantiles)))
     names = ReferenceNames(
@@ -120,9 +126,13 @@ def _roles(model: Any, parameters: dict[str, Any]) -> Roles:
 def _recipe(model: Any, parameters: dict[str, Any], frame: pd.DataFrame, task: Task) -> ConversionRecipe:
     p, target = model.hparams, parameters["target"]
     kinds: dict[str, Kind] = {
-        target: "target", f"{target}_center": "center", f"{target}_scale": "spread", parameters["time_idx"]: "time",
-        "relative_time_idx": "relative_time", "encoder_length": "encoder_length",
-    }  # fmt: skip
+        target: "target",
+        f"{target}_center": "center",
+        f"{target}_scale": "spread",
+        parameters["time_idx"]: "time",
+        "relative_time_idx": "relative_time",
+        "encoder_length": "encoder_length",
+    }
 
     def number(name: str) -> NumericInput:
         scaler = parameters["scalers"].get(name)
@@ -176,10 +186,12 @@ def _scales(parameters: dict[str, Any], frame: pd.DataFrame) -> dict[str, tuple[
     """Return center and spread of each series of the frame."""
     normalizer, encoders = parameters["target_normalizer"], parameters["categorical_encoders"]
     series = frame.drop_duplicates(ID)
-    keys = pd.DataFrame({
-        name: encoders.get(f"__group_id__{name}", encoders.get(name)).transform(series[name].astype(str))
-        for name in normalizer.groups
-    })  # fmt: skip
+    keys = pd.DataFrame(
+        {
+            name: encoders.get(f"__group_id__{name}", encoders.get(name)).transform(series[name].astype(str))
+            for name in normalizer.groups
+        }
+    )
     scales = [_scale(normalizer, tuple(int(code) for code in row)) for row in keys.to_numpy()]
     return dict(zip(series[ID], scales, strict=True))
 
@@ -228,9 +240,11 @@ def difference(model: Any, forecaster: ConvertedTft, snapshot: Snapshot, frame: 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         prediction = model.predict(
-            frame, mode="quantiles", return_index=True,
+            frame,
+            mode="quantiles",
+            return_index=True,
             trainer_kwargs={"accelerator": "cpu", "logger": False, "enable_progress_bar": False},
-        )  # fmt: skip
+        )
     groups = list(model.dataset_parameters["group_ids"])
     ids = prediction.index[groups].astype(str).agg("/".join, axis=1).tolist()
     library = {
