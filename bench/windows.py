@@ -22,14 +22,13 @@ import torch
 
 from bench.harness import arguments, interleaved, report
 from bench.oracle.batches import (
-    CLOCK,
     Comparison,
-    OracleCase,
     compare,
     decode_library_batch,
     decode_training_batch,
     longest_by_origin,
 )
+from bench.oracle.case import CLOCK, OracleCase
 from bench.oracle.library import reference_dataset, reference_loader
 from bench.oracle.loader import OracleLoader
 from bench.oracle.panel import TimeSeriesLayout

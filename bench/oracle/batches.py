@@ -10,70 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow as pa
 import torch
 
-from bench.oracle.panel import TimeSeriesLayout
+from bench.oracle.case import CALENDAR, CLOCK, LAG, OracleCase
 from models.families.tft.input_encoding import InputEncoding, InputNames, SeriesScales
 from models.families.tft.network import Batch
 from models.families.tft.shared_encoder import OriginSharing
-from quantis.panel import DS, ID, Snapshot, Task, Y
-from quantis.types.arrays import Floats
-from quantis.types.datasets import Roles
+from quantis.panel import Y
+from quantis.types.arrays import Floats, Mask
 
-CLOCK = "clock"  # a known number, the step itself, by which a window tells where it lies
-CALENDAR = ("hour", "weekday")
-LAG = 24
-_START = pd.Timestamp("2024-01-01", tz="UTC")  # a Monday
 _HALF_PRECISION = float(np.finfo(np.float16).eps)  # what the library adds to every spread
 Values = dict[str, npt.NDArray[Any]]
-
-
-@dataclass(frozen=True)
-class OracleCase:
-    """A panel for both sides.
-
-    frame: the library's rows, with `CLOCK` among the known numbers and the series' id among the static
-    categories; `hour`, `weekday` and `y-24` may be there and are left to our own calendar and lags.
-    """
-
-    frame: pd.DataFrame
-    layout: TimeSeriesLayout
-    task: Task
-    snapshot: Snapshot
-
-    @classmethod
-    def from_frame(cls, frame: pd.DataFrame, layout: TimeSeriesLayout) -> OracleCase:
-        computed = (*CALENDAR, f"{Y}-{LAG}")
-        futr = (*layout.known_reals, *layout.known_categoricals)
-        roles = Roles(
-            futr_exog=tuple(name for name in futr if name not in computed),
-            hist_exog=tuple(n for n in (*layout.unknown_reals, *layout.unknown_categoricals) if n != Y),
-            stat_exog=(*layout.static_reals, *layout.static_categoricals),
-            categorical=tuple(name for name in layout.categoricals if name not in computed),
-        )
-        task = Task(
-            dataset="oracle",
-            version=1,
-            content_hash="",
-            as_of=datetime(2024, 1, 1, tzinfo=UTC),
-            freq="h",
-            h=layout.max_prediction_length,
-            roles=roles,
-            season_lengths=(LAG,) if f"{Y}-{LAG}" in futr else (1,),
-        )
-        return cls(frame, layout, task, _snapshot(frame, layout, task))
-
-    def row_exists(self, series: str, steps: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        """False where the frame has no row of this series at a step. Shape as `steps`."""
-        rows = self.frame.loc[self.frame[self.layout.group_id] == series, self.layout.time_idx]
-        return np.isin(steps, rows.to_numpy())
 
 
 @dataclass(frozen=True)
@@ -238,9 +190,7 @@ def compare(
     return Comparison(by_input, unmatched, len(windows))
 
 
-def _difference(
-    values: npt.NDArray[Any], expected: npt.NDArray[Any], exists: npt.NDArray[np.bool_], computed: bool
-) -> float:
+def _difference(values: npt.NDArray[Any], expected: npt.NDArray[Any], exists: Mask, computed: bool) -> float:
     """The largest difference; where a row is missing, what `computed` columns have is no error."""
     if values.dtype == object:
         missing_is_empty = computed or bool((values[~exists] == "").all())
@@ -249,7 +199,7 @@ def _difference(
     return _relative(values[compared], expected[compared])
 
 
-def _target_difference(target: Floats, expected: Floats, exists: npt.NDArray[np.bool_]) -> float:
+def _target_difference(target: Floats, expected: Floats, exists: Mask) -> float:
     """Missing rows must be NaN in ours, all others agree."""
     if not np.array_equal(np.isfinite(target), exists):
         return float("inf")
@@ -325,32 +275,3 @@ def _mean_and_deviation(column: pd.Series) -> tuple[float, float]:
     deviation = float(values.std())
     constant = deviation <= 10 * np.finfo(np.float64).eps * max(1.0, abs(float(values.mean())))
     return float(values.mean()), 1.0 if constant else deviation
-
-
-def _snapshot(frame: pd.DataFrame, layout: TimeSeriesLayout, task: Task) -> Snapshot:
-    """The frame's rows on the regular grid, missing ones null, and a horizon behind each history."""
-    roles, histories, futures = task.roles, [], []
-    for series, rows in frame.groupby(layout.group_id, sort=True):
-        rows = rows.set_index(layout.time_idx)
-        first, end = int(rows.index.min()), int(rows.index.max()) + 1
-        histories.append(
-            _table(series, rows.reindex(range(first, end)), (Y, *roles.hist_exog, *roles.futr_exog), roles)
-        )
-        futures.append(_table(series, rows.reindex(range(end, end + task.h)), roles.futr_exog, roles))
-    static = frame.drop_duplicates(layout.group_id).sort_values(layout.group_id)
-    columns = {ID: pa.array(static[layout.group_id].astype(str).tolist(), pa.string())}
-    columns |= {name: _column(static[name], name in roles.categorical) for name in roles.stat_exog}
-    return Snapshot(pa.concat_tables(histories), pa.concat_tables(futures), pa.table(columns))
-
-
-def _table(series: Any, rows: pd.DataFrame, columns: Sequence[str], roles: Roles) -> pa.Table:
-    times = _START + pd.to_timedelta(rows.index.to_numpy(), unit="h")
-    keys = {
-        ID: pa.array([str(series)] * len(rows), pa.string()),
-        DS: pa.array(times.to_numpy().astype("datetime64[us]")).cast(pa.timestamp("us", "UTC")),
-    }
-    return pa.table(keys | {name: _column(rows[name], name in roles.categorical) for name in columns})
-
-
-def _column(values: pd.Series, category: bool) -> pa.Array:
-    return pa.array(values, pa.string() if category else pa.float64(), from_pandas=True)

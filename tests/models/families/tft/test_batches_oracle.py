@@ -16,15 +16,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bench.oracle.batches import (
-    CLOCK,
-    LAG,
-    OracleCase,
     PlainWindow,
     compare,
     decode_library_batch,
     decode_training_batch,
     longest_by_origin,
 )
+from bench.oracle.case import CLOCK, LAG, OracleCase
 from bench.oracle.library import reference_loader
 from bench.oracle.loader import OracleLoader
 from bench.oracle.panel import TimeSeriesLayout
