@@ -59,7 +59,7 @@ class TftForecaster:
 
     @property
     def min_history(self) -> int:
-        """Half an encoder, the least that training saw, or the seasonal lags of the horizon."""
+        """Steps that a forecast needs: half an encoder, as in training, or the seasonal lags of the horizon."""
         return max(self.params.encoder_length // 2, *self.encoding.lags, 1)
 
     @property

@@ -34,7 +34,7 @@ _RATE, _MAX_RATE = 0.25, 1e-2  # the learning rate of one unit, and the highest
 
 
 class TrainingWorker(Protocol):
-    """One of `world_size` processes that train the same network."""
+    """A process among the `world_size` that train the same network."""
 
     @property
     def rank(self) -> int: ...
@@ -53,6 +53,8 @@ class TrainingWorker(Protocol):
 
 @dataclass(frozen=True)
 class SingleWorker:
+    """A training worker without others."""
+
     rank: int = 0
     world_size: int = 1
 
