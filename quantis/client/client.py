@@ -235,9 +235,22 @@ class Client(AccountsMixin, AdministrationMixin, GovernanceMixin):
     ) -> ForecastResponse:
         """Forecast each requested series, in the requested order.
 
-        `series` is an id, ids, `SeriesRequest`s, or a dataframe `unique_id, ds, y` and covariates.
-        With a dataframe, `future` holds the known-future covariates and `roles` says what the columns
-        are (those of the model's dataset when absent).
+        Parameters
+        ----------
+        model
+            `name` (its champion), `name@alias` or `name:7`.
+        series
+            An id, ids, `SeriesRequest`s, or a dataframe `unique_id, ds, y` and covariates.
+        h
+            Steps; the model's own horizon when absent, and at most that.
+        level, quantiles
+            Coverage of intervals in percent, such as 80, or quantiles such as 0.9; not both.
+        as_of
+            Forecast with what was known then; now when absent.
+        future
+            The known-future covariates of a dataframe, over the horizon.
+        roles
+            The roles of a dataframe's columns; those of the model's dataset when absent.
         """
         request = validate(
             ForecastRequest,

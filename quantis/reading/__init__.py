@@ -33,8 +33,18 @@ def read_table(
 ) -> pa.Table:
     """Read a file as a table with plain columns; ids and times of a CSV are strings.
 
-    The kind follows the media type, else the content. Raises InvalidInput, UnsupportedMedia,
-    TooLarge, or NotFound when there is no such file.
+    The kind follows the media type, else the content.
+
+    Raises
+    ------
+    InvalidInput
+        If the file is broken, or is of another kind.
+    UnsupportedMedia
+        If the media type is not one of `MEDIA_TYPES`.
+    TooLarge
+        If a limit is exceeded.
+    NotFound
+        If there is no such file.
     """
     with _open_stream(source, name, media_type, limits or ReadLimits(), options or ReadOptions()) as (
         schema,

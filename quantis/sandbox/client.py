@@ -157,10 +157,30 @@ def check_untrusted_file(
     options: ReadOptions | None = None,
     output_dir: Path | None = None,
 ) -> tuple[CheckReport, Panel | None, DatasetSpec]:
-    """Check a file in the sandbox with `check_panel`; return its report, panel and declaration.
+    """Check a file in the sandbox with `check_panel`.
 
-    Without a `spec`, roles are detected and `freq` is the declared frequency. The panel
-    is mapped from files, which stay in the folder `output_dir` if there is one; None when it is rejected.
+    Parameters
+    ----------
+    spec
+        The declaration of the dataset; without one, roles are detected and `freq` is the frequency.
+    output_dir
+        The folder of the panel's Arrow files, which stay there; a temporary one when absent.
+
+    Returns
+    -------
+    report
+        The report of the check.
+    panel
+        The panel, mapped from its files; None when it is rejected.
+    spec
+        The declaration that was used.
+
+    Raises
+    ------
+    TooLarge
+        Also where time or memory run out.
+    QuantisError
+        Any error of `read_table`.
     """
     with (
         nullcontext(str(output_dir))

@@ -28,6 +28,7 @@ def any_valid(rows: PanelRows, columns: tuple[str, ...]) -> Mask:
 
 def check_static(rows: PanelRows, roles: Roles, findings: Findings) -> None:
     for column in roles.stat_exog:
+        # A static column has one code per series: its highest equals its lowest, nulls aside. [series]
         codes = rows.columns[column].dictionary_encode().indices
         high = np.maximum.reduceat(codes.fill_null(-1).to_numpy(), rows.starts)
         low = np.minimum.reduceat(codes.fill_null(np.iinfo(np.int32).max).to_numpy(), rows.starts)
@@ -43,7 +44,9 @@ def check_known_future(rows: PanelRows, is_future: Mask, roles: Roles, findings:
     ends = rows.starts + lengths - 1
     for column in roles.futr_exog:
         valid = any_valid(rows, (column,))
-        last = np.maximum.reduceat(np.where(valid, positions, -1), rows.starts)
+        last = np.maximum.reduceat(
+            np.where(valid, positions, -1), rows.starts
+        )  # last row with a value, [series]
         after = positions > np.repeat(last, lengths)
         missing = int((~valid & ~after).sum())
         if missing:
@@ -101,17 +104,19 @@ def _find_changes(rows: PanelRows, y: Floats) -> Mask:
 
 def _find_matching_series(rows: PanelRows, y: Floats, values: Floats, changing: Mask, shift: int) -> Integers:
     """Return the indices of the series whose covariate equals the shifted y wherever that y changes."""
-    shifted, same = np.full(len(y), np.nan), np.zeros(len(y), dtype=bool)
+    shifted = np.full(len(y), np.nan)
     if abs(shift) >= len(y):
         return np.zeros(0, dtype=np.int64)
     if shift >= 0:
         source, target = slice(shift, None), slice(None, -shift or None)
     else:
         source, target = slice(None, shift), slice(-shift, None)
+    # y shifted onto the rows of the covariate, NaN beyond its series and where y repeats itself. [rows]
     same_series = rows.series[source] == rows.series[target]
     shifted[target] = np.where(same_series & changing[source], y[source], np.nan)
     with np.errstate(invalid="ignore"):
         same = np.abs(values - shifted) <= _RELATIVE_TOLERANCE * np.abs(shifted)
+    # A constant stretch of y would equal a constant covariate by chance, so counts are of changes only. [series]
     compared = np.add.reduceat(np.isfinite(shifted) & np.isfinite(values), rows.starts, dtype=np.int64)
     expected = np.add.reduceat(np.isfinite(shifted), rows.starts, dtype=np.int64)
     equal = np.add.reduceat(same, rows.starts, dtype=np.int64)

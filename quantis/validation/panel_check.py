@@ -26,10 +26,28 @@ from quantis.validation.value_rules import check_values
 def check_panel(
     table: pa.Table, spec: DatasetSpec, *, file: str, options: ReadOptions | None = None
 ) -> tuple[CheckReport, Panel | None]:
-    """Return the report, and the panel unless it is rejected.
+    """Check a table against the panel contract.
 
     Rows of a series after its last y that hold only known-future values belong to the future. A
     `known_at` dates the observed values of its row; in such a future row, the known-future ones.
+
+    Parameters
+    ----------
+    table
+        The columns of a file as `read_table` returns them.
+    spec
+        The declared roles, frequency and time zone.
+    file
+        The name of the file, for the report.
+    options
+        Column mapping, time zone and date order of the file.
+
+    Returns
+    -------
+    report
+        The findings, and the size and frequency of the panel.
+    panel
+        The panel in UTC, sorted by series and time; None when the report rejects it.
     """
     options = options or ReadOptions()
     findings, freq, panel = Findings(), None, None

@@ -23,11 +23,13 @@ def to_utc(local: Times, series: Integers, zone: str, *, in_order: bool) -> Loca
 
     `in_order` allows the order of rows to decide that; it must not where values are corrected.
     """
+    # Both readings of each time: they differ where the clock skipped it or showed it twice. [rows]
     column = pa.array(local.astype("datetime64[us]"))
     early = pc.assume_timezone(column, zone, ambiguous="earliest", nonexistent="earliest")
     late = pc.assume_timezone(column, zone, ambiguous="latest", nonexistent="latest")
     first, second = _to_numpy_utc(early), _to_numpy_utc(late)
     is_ambiguous = first != second
+    # A skipped time does not come back from UTC as itself.
     is_shown = pc.equal(pc.local_timestamp(early), column).to_numpy(zero_copy_only=False)
     shown_twice = is_ambiguous & is_shown
     is_second, pairs = _second_of_two(local, series, shown_twice)
@@ -50,6 +52,7 @@ def _second_of_two(local: Times, series: Integers, candidates: Mask) -> tuple[Ma
     rows = np.flatnonzero(candidates)
     if len(rows) == 0:
         return is_second, paired
+    # Equal times of a series stand together, in the order of the rows; groups of exactly two are pairs.
     order = rows[np.lexsort((rows, local[rows].astype(np.int64), series[rows]))]
     new = np.append(True, (np.diff(series[order]) != 0) | (np.diff(local[order]) != np.timedelta64(0)))
     group = np.cumsum(new) - 1

@@ -97,6 +97,7 @@ def leading_zeros(y: Floats, season: int) -> int:
 
 
 def _longest_zero_run(y: Floats) -> int:
+    # Runs begin where the mask of zeros, with a border, rises, and end where it falls.
     edges = np.flatnonzero(np.diff(np.concatenate(([0], (y == 0).astype(np.int8), [0]))))
     return int(np.max(edges[1::2] - edges[::2], initial=0))
 
@@ -104,6 +105,7 @@ def _longest_zero_run(y: Floats) -> int:
 def _find_outliers(y: Floats) -> list[int]:
     """Return the indices of few values far outside of the range of all others."""
     max_outliers = max(1, int(_MAX_OUTLIER_SHARE * len(y)))
+    # The range without as many values at each end as may be outliers.
     ordered = np.partition(y, (max_outliers, len(y) - 1 - max_outliers))
     low, high = ordered[max_outliers], ordered[len(y) - 1 - max_outliers]
     reach = _OUTLIER_RANGES * (high - low)
@@ -119,10 +121,12 @@ def _find_level_shift(y: Floats, season: int) -> int | None:
     around = max(_MIN_SHIFT_WINDOW, min(season, len(y) // 4))
     if index < around or len(y) - index < around:
         return None
+    # Medians and 1.4826 times the median absolute deviation: robust to outliers on both sides.
     before, after = float(np.median(y[:index])), float(np.median(y[index:]))
     spread = float(np.median(np.abs(np.concatenate((y[:index] - before, y[index:] - after)))))
     shift = after - before
     if abs(shift) <= _MIN_SHIFT_DEVIATIONS * 1.4826 * spread or shift == 0:
         return None
+    # A trend changes its level, too, but not within a few values.
     step = float(np.median(y[index : index + around]) - np.median(y[index - around : index]))
     return index if step / shift >= _MIN_ABRUPT_SHARE else None
