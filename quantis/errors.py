@@ -24,6 +24,7 @@ carries (RFC 9457); `exit_code` is what the command line ends with.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
@@ -123,9 +124,9 @@ class InsufficientStorage(QuantisError):
 
 
 def all_errors() -> list[type[QuantisError]]:
-    """The tree, flattened, parents first."""
+    """Return the tree, flattened, parents first."""
 
     def walk(kind: type[QuantisError]) -> list[type[QuantisError]]:
-        return [kind, *(leaf for child in kind.__subclasses__() for leaf in walk(child))]
+        return [kind, *chain.from_iterable(walk(child) for child in kind.__subclasses__())]
 
     return walk(QuantisError)

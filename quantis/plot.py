@@ -54,11 +54,14 @@ class Plot:
     _high: float = field(init=False)
 
     def __post_init__(self) -> None:
-        values = [v for line in self.lines for v in line.values if v is not None and math.isfinite(v)]
-        values += [v for band in self.bands for v in (*band.low, *band.high) if math.isfinite(v)]
-        times = [t for line in self.lines for t in line.times] + [
-            t for band in self.bands for t in band.times
-        ]
+        values: list[float] = []
+        times: list[datetime] = []
+        for line in self.lines:
+            values += [value for value in line.values if value is not None and math.isfinite(value)]
+            times += line.times
+        for band in self.bands:
+            values += [value for value in (*band.low, *band.high) if math.isfinite(value)]
+            times += band.times
         if not values or not times:
             raise ValueError("nothing to draw: no line has a value")
         self._low, self._high = min(values), max(values)

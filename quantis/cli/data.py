@@ -86,7 +86,10 @@ def clean(
 
     options = file_options.read_options(delimiter, decimal, encoding, dates, mapping, time_zone)
     table = read_untrusted_file(file, name=file.name, options=options)
-    codes = None if apply is None else tuple(REPAIRS) if apply == "all" else split_names(apply)
+    if apply == "all":
+        codes: tuple[str, ...] | None = tuple(REPAIRS)
+    else:
+        codes = None if apply is None else split_names(apply)
     table, repairs = repaired(table, codes, options=options, freq=freq)
     file_options.write_table(table, out)
     spec = detect_spec(table, "check").model_copy(update={"freq": freq})
@@ -298,4 +301,6 @@ def _show_series(series: StoredSeries, last: int, as_json: bool) -> None:
 
 
 def _format_cell(value: float | str | None) -> str:
-    return "–" if value is None else f"{value:g}" if isinstance(value, float) else value
+    if value is None:
+        return "–"
+    return f"{value:g}" if isinstance(value, float) else value

@@ -192,7 +192,9 @@ def _describe_verdict(row: LeaderboardRow) -> str:
 def _format_size(size: int | None) -> str:
     if size is None:
         return "–"
-    return f"{size} B" if size < 1000 else f"{size / 1e3:.0f} kB" if size < 1e6 else f"{size / 1e6:.1f} MB"
+    if size < 1000:
+        return f"{size} B"
+    return f"{size / 1e3:.0f} kB" if size < 1e6 else f"{size / 1e6:.1f} MB"
 
 
 def _experiment_id(api: Client, name: str) -> str:

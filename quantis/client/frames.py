@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -23,16 +24,18 @@ def forecast_frame(response: ForecastResponse, *, name: str = "Model") -> pa.Tab
     step; a refused series has none. Intervals that only some series have are null in the others.
     """
     entries = [entry for entry in response.forecasts if entry.ds]
-    quantiles = {q for entry in entries for q in entry.quantiles}
+    quantiles = set(chain.from_iterable(entry.quantiles for entry in entries))
     columns: dict[str, Any] = {
-        ID: pa.array([entry.unique_id for entry in entries for _ in entry.ds], pa.string()),
-        DS: pa.array([time for entry in entries for time in entry.ds], TIMESTAMP),
-        name: pa.array([value for entry in entries for value in entry.mean], pa.float64()),
+        ID: pa.array(
+            chain.from_iterable([entry.unique_id] * len(entry.ds) for entry in entries), pa.string()
+        ),
+        DS: pa.array(chain.from_iterable(entry.ds for entry in entries), TIMESTAMP),
+        name: pa.array(chain.from_iterable(entry.mean for entry in entries), pa.float64()),
     }
     for level, low, high in intervals(quantiles):
         for side, q in (("lo", low), ("hi", high)):
-            values = [v for entry in entries for v in entry.quantiles.get(q, [None] * len(entry.ds))]
-            columns[f"{name}-{side}-{level}"] = pa.array(values, pa.float64())
+            per_series = (entry.quantiles.get(q, [None] * len(entry.ds)) for entry in entries)
+            columns[f"{name}-{side}-{level}"] = pa.array(chain.from_iterable(per_series), pa.float64())
     return pa.table(columns)
 
 

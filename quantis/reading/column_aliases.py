@@ -17,7 +17,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
 
 
 def normalize_name(column: str) -> str:
-    """A name without case, spaces and dashes, for comparing."""
+    """Return a name without case, spaces and dashes, for comparing."""
     return column.strip().lower().replace(" ", "_").replace("-", "_")
 
 
@@ -26,5 +26,5 @@ def is_key(column: str, names: Sequence[str], options: ReadOptions) -> bool:
     if options.columns.get(column, column) in (ID, DS, KNOWN_AT):
         return True
     present = {options.columns.get(name, name) for name in names}
-    usual = [alias for key in (ID, DS) if key not in present for alias in (key, *ALIASES[key])]
-    return normalize_name(column) in usual
+    name = normalize_name(column)
+    return any(name in (key, *ALIASES[key]) for key in (ID, DS) if key not in present)

@@ -96,7 +96,7 @@ def _parse_object(raw: bytes, name: str) -> dict[str, list[Any]]:
 
 
 def _to_array(key: str, values: list[Any], name: str) -> pa.Array:
-    """Numbers, booleans or texts; a mixture is text, for the check to name what does not belong."""
+    """Return an array of numbers, booleans or texts; a mixture is text, for the check to name what does not fit."""
     kinds = {type(value) for value in values} - {type(None)}
     for row, value in enumerate(values) if kinds - {bool, int, float, str} else ():
         if isinstance(value, list | dict):
@@ -107,7 +107,7 @@ def _to_array(key: str, values: list[Any], name: str) -> pa.Array:
         return pa.array([None if value is None else float(value) for value in values], pa.float64())
     if kinds <= {bool}:
         return pa.array(values, pa.bool_() if kinds else pa.null())
-    texts = [None if v is None else v if isinstance(v, str) else json.dumps(v) for v in values]
+    texts = [value if value is None or isinstance(value, str) else json.dumps(value) for value in values]
     try:
         return pa.array(texts, pa.string())
     except UnicodeEncodeError as error:

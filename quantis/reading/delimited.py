@@ -121,7 +121,7 @@ def _arrow_encoding(dialect: Dialect) -> str:
 def _infer_kinds(
     batches: Iterable[pa.RecordBatch], forced: set[str], dialect: Dialect
 ) -> dict[str, pa.DataType]:
-    """The narrowest kind that holds every cell of each column: flag, number or text."""
+    """Return the narrowest kind that holds every cell of each column: flag, number or text."""
     kind_by_column: dict[str, pa.DataType | None] = {}
     for batch in batches:
         for field, column in zip(batch.schema, batch.columns, strict=True):
@@ -129,9 +129,8 @@ def _infer_kinds(
             if previous == _TEXT:
                 continue
             kind = _infer_kind(column, dialect)
-            kind_by_column[field.name] = (
-                kind if previous in (None, kind) else previous if kind is None else _TEXT
-            )
+            if kind is not None:
+                kind_by_column[field.name] = kind if previous in (None, kind) else _TEXT
     return {name: kind or _NUMBER for name, kind in kind_by_column.items()}
 
 

@@ -80,8 +80,10 @@ def _forecast_entry(
 
 def _quantiles(body: ForecastRequest) -> list[float]:
     if body.level is not None:
-        sides = [side for level in body.level for side in ((1 - level / 100) / 2, (1 + level / 100) / 2)]
-        return sorted({round(q, 6) for q in [*sides, 0.5]})
+        quantiles = {0.5}
+        for level in body.level:
+            quantiles |= {round((1 - level / 100) / 2, 6), round((1 + level / 100) / 2, 6)}
+        return sorted(quantiles)
     return list(body.quantiles or DEFAULT_QUANTILES)
 
 

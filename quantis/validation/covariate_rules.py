@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import numpy as np
 import pyarrow as pa
 
@@ -91,7 +93,7 @@ def _candidate_shifts(frequency: Frequency) -> list[int]:
     """Return the shifts to compare, nearest first: a covariate at t equals y at t + shift."""
     far = {season for season in frequency.season_lengths if season <= 1000}
     steps = sorted({*range(1, _MAX_SHIFT + 1), *far})
-    return [0, *(sign * step for step in steps for sign in (1, -1))]
+    return [0, *chain.from_iterable((step, -step) for step in steps)]
 
 
 def _find_changes(rows: PanelRows, y: Floats) -> Mask:

@@ -47,8 +47,9 @@ _ORDERS: dict[DateOrder, str] = {"dmy": "day first", "mdy": "month first", "ymd"
 class ParsedDate(NamedTuple):
     timestamp: datetime | None
     form: str = ""
-    clock: bool = False
+    clock: bool = False  # has a time of day
     zone: bool = False
+    undecided: dict[str, str | None] | None = None  # the parts of a date of two possible orders
 
     @property
     def unclear(self) -> bool:
@@ -69,9 +70,9 @@ def _parse_text(text: str | None) -> ParsedDate:
 
 
 def _build_date(form: str, part: dict[str, str | None]) -> ParsedDate:
-    """Build a date of its parts; `form` keeps both numbers of two possible orders until the column decides."""
+    """Build a date of its parts; of two possible orders, the parts wait until the column decides."""
     if form == UNCLEAR:
-        return ParsedDate(None, f"{part['a']}|{part['b']}|" + "|".join(part[k] or "" for k in "yHMSfpz"))
+        return ParsedDate(None, form, undecided=part)
     month: int | None = int(part.get("m") or 1)
     if part.get("q"):
         month = 3 * int(part["q"] or 1) - 2
@@ -112,25 +113,30 @@ def _parse_offset(text: str | None) -> timezone:
 
 def _resolve_orders(parsed: list[ParsedDate], order: DateOrder | None) -> list[ParsedDate]:
     """Resolve dates of two possible orders by the declared order, or by the column as a whole."""
-    undecided = [date.form.split("|") for date in parsed if date.form.count("|") == 8]
-    if undecided:
-        firsts, seconds = [int(part[0]) for part in undecided], [int(part[1]) for part in undecided]
-        if order not in ("dmy", "mdy"):
-            day_first, month_first = max(firsts) > 12, max(seconds) > 12
-            order = None if day_first == month_first else "dmy" if day_first else "mdy"
-        parsed = [_apply_order(date, order) if date.form.count("|") == 8 else date for date in parsed]
-    return _reject_lone_years(parsed)
+    undecided = [date.undecided for date in parsed if date.undecided]
+    if undecided and order not in ("dmy", "mdy"):
+        order = _infer_order(undecided)
+    return _reject_lone_years(
+        [_apply_order(date.undecided, order) if date.undecided else date for date in parsed]
+    )
 
 
-def _apply_order(date: ParsedDate, order: DateOrder | None) -> ParsedDate:
-    a, b, year, *clock = date.form.split("|")
+def _infer_order(dates: list[dict[str, str | None]]) -> DateOrder | None:
+    """Return the order in which every date has a month up to 12; None when both or none do."""
+    day_first = max(int(part["a"] or 0) for part in dates) > 12
+    month_first = max(int(part["b"] or 0) for part in dates) > 12
+    if day_first == month_first:
+        return None
+    return "dmy" if day_first else "mdy"
+
+
+def _apply_order(part: dict[str, str | None], order: DateOrder | None) -> ParsedDate:
     if order is None:
         return ParsedDate(None, UNCLEAR)
-    day, month = (int(a), int(b)) if order == "dmy" else (int(b), int(a))
-    parts = {key: value or None for key, value in zip("HMSfpz", clock, strict=True)}
-    return ParsedDate(
-        _to_utc_datetime(int(year), month, day, parts), _ORDERS[order], bool(clock[0]), bool(clock[-1])
-    )
+    first, second, year = (int(part[key] or 0) for key in ("a", "b", "y"))
+    day, month = (first, second) if order == "dmy" else (second, first)
+    timestamp = _to_utc_datetime(year, month, day, {key: part[key] for key in "HMSfpz"})
+    return ParsedDate(timestamp, _ORDERS[order], bool(part["H"]), bool(part["z"]))
 
 
 def _reject_lone_years(parsed: list[ParsedDate]) -> list[ParsedDate]:

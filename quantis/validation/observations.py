@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
@@ -19,7 +20,9 @@ def panel_from_observations(series: Sequence[ObservedSeries], spec: DatasetSpec)
 
     Its tables hold the columns of the request; a series without static values has a row too.
     """
-    errors = [error for index, item in enumerate(series) for error in _find_errors(index, item, spec)]
+    errors: list[dict[str, str]] = []
+    for index, item in enumerate(series):
+        errors += _find_errors(index, item, spec)
     if errors:
         raise InvalidInput(
             f"{len(errors)} parts of the observations are wrong; see the errors", errors=errors
@@ -112,30 +115,24 @@ def _concat_columns(parts: Sequence[Mapping[str, list[Any]]], spec: DatasetSpec)
         raise InvalidInput(
             "the series do not give the same columns; send those with others in a further request"
         )
-    return pa.table(
-        {
-            name: pa.array([cell for part in parts for cell in part[name]], _arrow_type(name, spec))
-            for name in names
-        }
-    )
+    columns = {}
+    for name in names:
+        cells = chain.from_iterable(part[name] for part in parts)
+        columns[name] = pa.array(cells, _arrow_type(name, spec))
+    return pa.table(columns)
 
 
 def _static_table(series: Sequence[ObservedSeries], spec: DatasetSpec) -> pa.Table:
     rows = {observed.unique_id: observed.stat_exog for observed in series}
-    names = {name for values in rows.values() for name in values}
+    names = set(chain.from_iterable(rows.values()))
     if any(set(values) != names for values in rows.values()):
         raise InvalidInput(
             "the series do not give the same static columns; send the others in a further request"
         )
-    return pa.table(
-        {
-            ID: pa.array(rows, pa.string()),
-            **{
-                name: pa.array([row[name] for row in rows.values()], _arrow_type(name, spec))
-                for name in sorted(names)
-            },
-        }
-    )
+    columns = {ID: pa.array(rows, pa.string())}
+    for name in sorted(names):
+        columns[name] = pa.array([row[name] for row in rows.values()], _arrow_type(name, spec))
+    return pa.table(columns)
 
 
 def _arrow_type(name: str, spec: DatasetSpec) -> pa.DataType:
