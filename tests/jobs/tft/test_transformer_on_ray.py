@@ -24,7 +24,7 @@ from jobs.runtime import Context
 from models.families.tft.forecaster import TftForecaster
 from models.postprocessing.calibration import without_calibration
 from models.registry.bundle import read_bundle
-from models.registry.model_card import card
+from models.registry.model_card import render_card
 from quantis.types.datasets import DatasetSpec, Roles
 from quantis.types.job_specs import TftParams, TrainSpec
 from tests.jobs.shop_panel import TEAM, shop, stored
@@ -157,7 +157,7 @@ def test_when_a_job_goes_on_from_a_model_then_it_begins_with_its_weights_and_its
     assert (version.version, version.family) == (2, "tft")
     assert version.lineage is not None
     assert version.lineage.parent == "demand:1"
-    assert "| went on from | demand:1 |" in card(version, None)
+    assert "| went on from | demand:1 |" in render_card(version, None)
     child = without_calibration(read_bundle(context.registry.download(version)))
     assert isinstance(child, TftForecaster)
     assert child.lineage.parent == "demand:1"
