@@ -243,10 +243,13 @@ def _request_result(request: dict[str, Any], limits: ReadLimits) -> dict[str, An
 
 def _exchange(connection: socket.socket, request: bytes, deadline: float) -> bytes:
     connection.settimeout(max(deadline - time.monotonic(), 0.01))
-    connection.sendall(request)
-    connection.shutdown(socket.SHUT_WR)
+    # A reader may be killed before it was sent its request, or before it read it. The host's word of that is
+    # in the connection then, so that neither is a reason to try another host.
+    with suppress(BrokenPipeError, ConnectionResetError):
+        connection.sendall(request)
+        connection.shutdown(socket.SHUT_WR)
     response = b""
-    with suppress(ConnectionResetError):  # so it ends when the reader was killed before it read the request
+    with suppress(ConnectionResetError):
         while chunk := _receive(connection, deadline):
             response += chunk
     return response

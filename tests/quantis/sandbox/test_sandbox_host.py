@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -133,6 +134,25 @@ def test_when_a_reader_is_killed_before_it_knows_its_file_then_it_is_said_and_th
             os.kill(working[0], signal.SIGKILL)
             with pytest.raises(TooLarge, match="its reader ended"):
                 reading.result()
+    assert host() == before
+
+
+def test_when_a_reader_is_killed_before_it_was_sent_its_file_then_it_is_said_and_the_host_stays(
+    slow: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = host()
+    assert eventually(lambda: readers(before) == [])
+    exchange = client._exchange
+
+    def late(connection: socket.socket, request: bytes, deadline: float) -> bytes:
+        assert eventually(lambda: readers(before) != [])
+        os.kill(readers(before)[0], signal.SIGKILL)
+        assert eventually(lambda: readers(before) == [])  # the host has seen it, and has closed its end
+        return exchange(connection, request, deadline)
+
+    monkeypatch.setattr(client, "_exchange", late)
+    with pytest.raises(TooLarge, match="its reader ended"):
+        read_untrusted_file(slow, name="slow.csv", limits=ReadLimits(seconds=60))
     assert host() == before
 
 
