@@ -46,26 +46,26 @@ BEFORE = {
 SHOWN = ("wape", "mase", "wql", "coverage_80")
 
 
-def ours(trial: Trial, tell: Any) -> tuple[dict[str, float | None], dict[str, Any]]:
-    """The figures of the published model on the test, and how it was chosen."""
+def evaluate_quantis(trial: Trial, log: Any) -> tuple[dict[str, float | None], dict[str, Any]]:
+    """Return the metrics of the published model on the test, and the facts of its selection."""
     started = time.monotonic()
     spec = EvaluationSpec(dataset=trial.name, h=trial.task.h)
     now = trial.snapshot(trial.tests[0])
-    judged = trial.before_test(now)
+    setup = trial.before_test(now)
     lineup = candidates.build_candidates(spec, trial.task)
     outcomes: dict[str, EvaluationResult | Exception] = {}
     for member in lineup:
         try:
-            outcomes[member.name] = candidates.evaluate_block(judged, CandidateBlock(member), None)
+            outcomes[member.name] = candidates.evaluate_block(setup, CandidateBlock(member), None)
         except Exception as error:
             outcomes[member.name] = error
-        tell(f"{trial.name}: {member.name} judged, {time.monotonic() - started:.0f} s")
-    published = candidates.calibrate_and_blend(lineup, outcomes, judged, Family.ensemble in spec.families)
+        log(f"{trial.name}: {member.name} evaluated, {time.monotonic() - started:.0f} s")
+    published = candidates.calibrate_and_blend(lineup, outcomes, setup, Family.ensemble in spec.families)
     for name, candidate in published.items():
         outcomes[name] = EvaluationResult(candidate.predictions, 0.0)
     if ENSEMBLE in published:
         lineup = [*lineup, Candidate(ENSEMBLE, Family.ensemble)]
-    scores = [candidates.score_candidate(member, outcomes[member.name], judged) for member in lineup]
+    scores = [candidates.score_candidate(member, outcomes[member.name], setup) for member in lineup]
     decision = decide_promotion(scores)
     weights = published[decision.chosen].weights
     by_name = {member.name: member for member in lineup}
@@ -74,25 +74,25 @@ def ours(trial: Trial, tell: Any) -> tuple[dict[str, float | None], dict[str, An
     ]
     model = Ensemble(trial.task, fitted) if decision.chosen == ENSEMBLE else fitted[0][1]
     model = with_calibration(model, published[decision.chosen].calibration)
-    found = _figures(trial, lambda snapshot: model, with_fallback=True)
-    how = {
+    metrics = _figures(trial, lambda snapshot: model, with_fallback=True)
+    selection = {
         "chosen": decision.chosen,
         "weights": {name: round(weight, 2) for name, weight in weights.items()},
-        "windows": len(judged.cutoffs),
+        "windows": len(setup.cutoffs),
         "backtest_mase": {s.model: round(s.metrics["mase"] or math.nan, 3) for s in scores if s.metrics},
         "failed": {s.model: s.failed for s in scores if s.failed},
         "seconds": round(time.monotonic() - started, 1),
     }
-    return found, how
+    return metrics, selection
 
 
 def _figures(trial: Trial, fit: Any, with_fallback: bool = False) -> dict[str, float | None]:
-    def answer(model: Forecaster, snapshot: Snapshot, cutoff: np.datetime64) -> pa.Table:
+    def predict(model: Forecaster, snapshot: Snapshot, cutoff: np.datetime64) -> pa.Table:
         if not with_fallback:
             return model.predict(snapshot)
         return forecast_table(fallback.forecast(model, snapshot, trial.task), trial.task.quantiles)
 
-    table = backtest(fit, trial.snapshot, trial.actuals, trial.tests, predict=answer)
+    table = backtest(fit, trial.snapshot, trial.actuals, trial.tests, predict=predict)
     return _rounded(evaluate(table, trial.actuals, trial.task.season_lengths[0]).metrics)
 
 
@@ -101,10 +101,10 @@ def _rounded(metrics: Mapping[str, float | None]) -> dict[str, float | None]:
 
 
 def naive(trial: Trial) -> dict[str, float | None]:
-    """The best seasonal naive of any of the task's seasons, or twice the first, by its error on the test."""
+    """Return the best seasonal naive of the task's seasons, or twice the first, by its error on the test."""
     seasons = sorted({*trial.task.season_lengths, 2 * trial.task.season_lengths[0]})
-    found = [_figures(trial, lambda s, m=m: SeasonalNaive.fit(s, trial.task, m)) for m in seasons]
-    return min(found, key=lambda one: one["wape"] or math.inf)
+    results = [_figures(trial, lambda s, m=m: SeasonalNaive.fit(s, trial.task, m)) for m in seasons]
+    return min(results, key=lambda metrics: metrics["wape"] or math.inf)
 
 
 def peer(trial: Trial, predict: Any) -> dict[str, float | None]:
@@ -112,28 +112,26 @@ def peer(trial: Trial, predict: Any) -> dict[str, float | None]:
     return _rounded(evaluate(table, trial.actuals, trial.task.season_lengths[0]).metrics)
 
 
-def run(names: list[str], tell: Any) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
+def run(names: list[str], log: Any) -> dict[str, dict[str, Any]]:
+    rows: dict[str, dict[str, Any]] = {}
     for name in names:
         trial = SETS[name]()
         row: dict[str, Any] = {"best_naive": naive(trial)}
-        row["quantis"], row["how"] = ours(trial, tell)
-        tell(f"{name}: quantis {row['quantis']} {row['how']}")
+        row["quantis"], row["how"] = evaluate_quantis(trial, log)
+        log(f"{name}: quantis {row['quantis']} {row['how']}")
         for label, predict in PEERS.items():
             started = time.monotonic()
             row[label] = peer(trial, predict)
-            tell(f"{name}: {label} {row[label]}, {time.monotonic() - started:.0f} s")
-        found[name] = row
-    return found
+            log(f"{name}: {label} {row[label]}, {time.monotonic() - started:.0f} s")
+        rows[name] = row
+    return rows
 
 
-def ratios(found: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    """The best peer's WAPE over ours, per set and as geometric means: peers of this run, and those before."""
-    best = {
-        n: min(row[label]["wape"] for label in PEERS) / row["quantis"]["wape"] for n, row in found.items()
-    }
-    before = {n: BEFORE[n] / row["quantis"]["wape"] for n, row in found.items()}
-    over_naive = {n: row["best_naive"]["wape"] / row["quantis"]["wape"] for n, row in found.items()}
+def ratios(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """Return the best peer's WAPE over Quantis', per set and as geometric means: this run's peers, and earlier ones."""
+    best = {n: min(row[label]["wape"] for label in PEERS) / row["quantis"]["wape"] for n, row in rows.items()}
+    before = {n: BEFORE[n] / row["quantis"]["wape"] for n, row in rows.items()}
+    over_naive = {n: row["best_naive"]["wape"] / row["quantis"]["wape"] for n, row in rows.items()}
     return {
         "vs_best_peer": _mean(best), "vs_best_peer_before": _mean(before), "vs_best_naive": _mean(over_naive),
         **{f"vs_best_peer_{name}": value for name, value in best.items()},
@@ -145,12 +143,12 @@ def _mean(values: Mapping[str, float]) -> float:
 
 
 def main() -> None:
-    asked = arguments(__doc__, SETS, needs=["mlforecast"])
-    names = asked.only or (list(QUICK) if asked.quick else list(SETS))
-    found = run(names, lambda text: print(text, file=sys.stderr, flush=True))
-    wapes = {name: row["quantis"]["wape"] for name, row in found.items()}
-    peers = {label: {n: row[label]["wape"] for n, row in found.items()} for label in (*PEERS, "best_naive")}
-    report("accuracy", wapes, peers, ratios(found), found, asked.json)
+    options = arguments(__doc__, SETS, needs=["mlforecast"])
+    names = options.only or (list(QUICK) if options.quick else list(SETS))
+    rows = run(names, lambda text: print(text, file=sys.stderr, flush=True))
+    wapes = {name: row["quantis"]["wape"] for name, row in rows.items()}
+    peers = {label: {n: row[label]["wape"] for n, row in rows.items()} for label in (*PEERS, "best_naive")}
+    report("accuracy", wapes, peers, ratios(rows), rows, options.json)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,9 @@ import pandas as pd
 import pyarrow as pa
 
 from bench.accuracy_sets import Trial
-from models.arrays import floats, interpolate_gaps
+from models.arrays import each_series, interpolate_gaps
 from models.evaluation.rolling_origin import join_actuals
-from quantis.panel import DS, ID, Snapshot, Y, series_slices
+from quantis.panel import DS, ID, Snapshot, Y
 
 _LONGEST_FOR_ETS = 24
 _KEPT_SEASONS = 6
@@ -28,12 +28,12 @@ def statsforecast(trial: Trial) -> pa.Table:
     else:
         models = [kind(season_length=seasons[0]) for kind in (AutoETS, AutoCES, DynamicOptimizedTheta)]
 
-    def one(y: np.ndarray) -> np.ndarray:
-        kept = interpolate_gaps(y)[-max(_KEPT_SEASONS * seasons[-1], 200) :]
-        answers = [np.asarray(model.forecast(y=kept, h=trial.task.h)["mean"]) for model in models]
-        return np.maximum(np.mean(answers, axis=0), 0.0 if np.nanmin(y) >= 0 else -np.inf)
+    def forecast(y: np.ndarray) -> np.ndarray:
+        recent = interpolate_gaps(y)[-max(_KEPT_SEASONS * seasons[-1], 200) :]
+        forecasts = [np.asarray(model.forecast(y=recent, h=trial.task.h)["mean"]) for model in models]
+        return np.maximum(np.mean(forecasts, axis=0), 0.0 if np.nanmin(y) >= 0 else -np.inf)
 
-    return by_origin(trial, lambda snapshot: np.concatenate([one(y) for y in _histories(snapshot)]))
+    return by_origin(trial, lambda snapshot: np.concatenate([forecast(y) for y in _histories(snapshot)]))
 
 
 def lightgbm(trial: Trial) -> pa.Table:
@@ -72,11 +72,15 @@ def _mlforecast(trial: Trial, transforms: list[Any]) -> pa.Table:
     model.fit(first, static_features=list(task.roles.stat_exog))
 
     def at(snapshot: Snapshot) -> np.ndarray:
-        known = list(task.roles.futr_exog)
-        future = plain(snapshot.future, task.roles.categorical)[[ID, DS, *known]] if known else None
-        told = model.predict(task.h, new_df=_frame(trial, snapshot), X_df=future)
-        values = told.sort_values([ID, DS])["lgb"].to_numpy()
-        return np.maximum(values, 0.0) if np.nanmin(floats(snapshot.history[Y])) >= 0 else values
+        known_columns = list(task.roles.futr_exog)
+        future = (
+            to_pandas(snapshot.future, task.roles.categorical)[[ID, DS, *known_columns]]
+            if known_columns
+            else None
+        )
+        predictions = model.predict(task.h, new_df=_frame(trial, snapshot), X_df=future)
+        values = predictions.sort_values([ID, DS])["lgb"].to_numpy()
+        return np.maximum(values, 0.0) if np.nanmin(snapshot.y) >= 0 else values
 
     return by_origin(trial, at)
 
@@ -84,17 +88,17 @@ def _mlforecast(trial: Trial, transforms: list[Any]) -> pa.Table:
 def _frame(trial: Trial, snapshot: Snapshot) -> pd.DataFrame:
     """History and statics as mlforecast takes them: no gaps in y, no observed covariates."""
     roles = trial.task.roles
-    frame = filled(plain(snapshot.history, roles.categorical)[[ID, DS, Y, *roles.futr_exog]])
-    return frame.merge(plain(snapshot.static, roles.categorical), on=ID) if roles.stat_exog else frame
+    frame = interpolate_y(to_pandas(snapshot.history, roles.categorical)[[ID, DS, Y, *roles.futr_exog]])
+    return frame.merge(to_pandas(snapshot.static, roles.categorical), on=ID) if roles.stat_exog else frame
 
 
-def filled(frame: pd.DataFrame) -> pd.DataFrame:
-    """Without gaps in y: a line between its neighbours."""
+def interpolate_y(frame: pd.DataFrame) -> pd.DataFrame:
+    """Interpolate gaps in y linearly."""
     y = frame.groupby(ID)[Y].transform(lambda y: y.interpolate(limit_direction="both"))
     return frame.assign(**{Y: y})
 
 
-def plain(table: pa.Table, categorical: tuple[str, ...]) -> pd.DataFrame:
+def to_pandas(table: pa.Table, categorical: tuple[str, ...]) -> pd.DataFrame:
     frame = table.to_pandas()
     if DS in frame:
         frame[DS] = frame[DS].dt.tz_localize(None)
@@ -104,9 +108,7 @@ def plain(table: pa.Table, categorical: tuple[str, ...]) -> pd.DataFrame:
 
 
 def _histories(snapshot: Snapshot) -> list[np.ndarray]:
-    y = floats(snapshot.history[Y])
-    rows = dict(series_slices(snapshot.history[ID]))
-    return [y[rows[name]] for name, _ in series_slices(snapshot.future[ID])]
+    return [series.y for series in each_series(snapshot)]
 
 
 def by_origin(trial: Trial, predict: Callable[[Snapshot], np.ndarray]) -> pa.Table:

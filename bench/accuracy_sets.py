@@ -26,7 +26,7 @@ from quantis.types.job_specs import EvaluationSpec
 
 @dataclass(frozen=True)
 class Trial:
-    """One set: a task, and for each of its test origins the snapshot and the actuals that followed."""
+    """A data set: its task, and for each of its test origins the snapshot and the actuals that followed."""
 
     name: str
     task: Task
@@ -37,12 +37,12 @@ class Trial:
         return snapshot_at(self.panel, cutoff, self.task)
 
     def before(self, spans: int) -> Trial:
-        """The same, so many of its whole test spans earlier."""
+        """Return the same set, `spans` test spans earlier."""
         steps = spans * len(self.tests) * self.task.h
         return replace(self, tests=tuple(self.task.frequency.shift(np.array(self.tests), -steps)))
 
     def before_test(self, now: Snapshot) -> candidates.EvaluationSetup:
-        """What families are judged on: the rolling origins that a training job would take from `now`."""
+        """Return the rolling origins that a training job would take from `now`, on which families are evaluated."""
         windows = candidates.count_windows(
             EvaluationSpec(dataset=self.name, h=self.task.h), self.task, now.history
         )
@@ -55,10 +55,10 @@ class Trial:
 
 
 def folder() -> Path:
-    found = os.environ.get("QUANTIS_BENCH_DATA")
-    if not found:
+    path = os.environ.get("QUANTIS_BENCH_DATA")
+    if not path:
         raise SystemExit("QUANTIS_BENCH_DATA is unset: name the folder of the benchmark data")
-    return Path(found)
+    return Path(path)
 
 
 def _trial(
@@ -156,10 +156,10 @@ SETS: dict[str, Callable[[], Trial]] = {
     "epf": epf,
     "tourism": tourism,
 }
-"""Those that accuracy is compared on."""
+"""Sets on which accuracy is compared."""
 
 
-def _plain(file: str, freq: str, h: int, origins: int = 1) -> Callable[[], Trial]:
+def _series_of_file(file: str, freq: str, h: int, origins: int = 1) -> Callable[[], Trial]:
     def load() -> Trial:
         frame = pd.read_parquet(folder() / f"{file}.parquet", columns=[ID, DS, Y])
         return _trial(file, frame, freq, h, origins)
@@ -168,8 +168,8 @@ def _plain(file: str, freq: str, h: int, origins: int = 1) -> Callable[[], Trial
 
 
 MORE: dict[str, Callable[[], Trial]] = {
-    "pedestrians": _plain("pedestrian_utc", "h", 24, origins=14),
-    "etth1": _plain("etth1", "h", 24, origins=14),
-    "retail": _plain("aus_retail", "MS", 12),
+    "pedestrians": _series_of_file("pedestrian_utc", "h", 24, origins=14),
+    "etth1": _series_of_file("etth1", "h", 24, origins=14),
+    "retail": _series_of_file("aus_retail", "MS", 12),
 }
 """Others, on which nothing is compared."""

@@ -1,8 +1,8 @@
-"""Whether 80 % intervals hold 80 %: on each set's test span, and on the spans before it.
+"""Coverage of 80 % intervals: on each set's test span, and on the spans before it.
 
 `python -m bench.coverage [--quick] [--json] [--only SET]`, with QUANTIS_BENCH_DATA naming the data's folder. One span
 says little: its values share their accidents, as a week of high prices. So the family that a set's accuracy was
-best with is judged, fitted and calibrated anew before each of five spans, as a training job would, and asked at each
+best with is evaluated, fitted and calibrated anew before each of five spans, as a training job would, and asked at each
 of the span's origins. Beside it stand its intervals as they were fitted, without the calibration; the ratio is their
 WQL over ours: above 1 the calibration is worth having. `--quick` takes two sets.
 """
@@ -31,20 +31,21 @@ STATISTICAL = ("tourism", "retail")
 
 
 def span(trial: Trial) -> dict[str, Any]:
-    """Coverage and WQL on the trial's test, as published and as fitted."""
+    """Return coverage and WQL on the trial's test, as published and as fitted."""
     task, now = trial.task, trial.snapshot(trial.tests[0])
     family = Family.statistical if trial.name in STATISTICAL else Family.boosting
     season = task.season_lengths[0]
-    member, floor = Candidate(family, family), Candidate("floor", Family.seasonal_naive, season=season)
-    judged = trial.before_test(now)
+    member, naive = Candidate(family, family), Candidate("naive", Family.seasonal_naive, season=season)
+    setup = trial.before_test(now)
     outcomes = {
-        one.name: candidates.evaluate_block(judged, CandidateBlock(one), None) for one in (member, floor)
+        candidate.name: candidates.evaluate_block(setup, CandidateBlock(candidate), None)
+        for candidate in (member, naive)
     }
-    candidate = candidates.calibrate_and_blend([member, floor], outcomes, judged, blend=False)[member.name]
+    candidate = candidates.calibrate_and_blend([member, naive], outcomes, setup, blend=False)[member.name]
     fitted = candidates.fit_candidate(member, now, task)
     published = with_calibration(fitted, candidate.calibration)
     return {
-        "windows": len(judged.cutoffs),
+        "windows": len(setup.cutoffs),
         "published": _figures(trial, published),
         "fitted": _figures(trial, fitted),
     }
@@ -56,30 +57,32 @@ def _figures(trial: Trial, model: Forecaster) -> dict[str, float]:
     return {name: round(float(metrics[name] or 0.0), 4) for name in ("coverage_80", "wql")}
 
 
-def run(names: list[str], tell: Callable[[str], Any]) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = {}
+def run(names: list[str], log: Callable[[str], Any]) -> dict[str, list[dict[str, Any]]]:
+    results: dict[str, list[dict[str, Any]]] = {}
     for name in names:
         whole = ALL[name]()
         for back in range(SPANS):
-            found.setdefault(name, []).append(span(whole.before(back)))
-            tell(f"{name}, {back} spans before the test: {found[name][-1]}")
-    return found
+            results.setdefault(name, []).append(span(whole.before(back)))
+            log(f"{name}, {back} spans before the test: {results[name][-1]}")
+    return results
 
 
 def main() -> None:
-    asked = arguments(__doc__, ALL)
-    names = asked.only or list(QUICK if asked.quick else ALL)
-    found = run(names, lambda text: print(text, file=sys.stderr, flush=True))
+    options = arguments(__doc__, ALL)
+    names = options.only or list(QUICK if options.quick else ALL)
+    results = run(names, lambda text: print(text, file=sys.stderr, flush=True))
 
-    def mean(which: str) -> dict[str, float]:
+    def mean(stage: str) -> dict[str, float]:
         return {
-            name: round(statistics.fmean(one[which]["coverage_80"] for one in spans), 3)
-            for name, spans in found.items()
+            name: round(statistics.fmean(result[stage]["coverage_80"] for result in spans), 3)
+            for name, spans in results.items()
         }
 
-    gains = [one["fitted"]["wql"] / one["published"]["wql"] for spans in found.values() for one in spans]
+    gains = [
+        result["fitted"]["wql"] / result["published"]["wql"] for spans in results.values() for result in spans
+    ]
     ratios = {"wql_vs_as_fitted": statistics.geometric_mean(gains)}
-    report("coverage", mean("published"), {"as_fitted": mean("fitted")}, ratios, found, asked.json)
+    report("coverage", mean("published"), {"as_fitted": mean("fitted")}, ratios, results, options.json)
 
 
 if __name__ == "__main__":

@@ -45,10 +45,10 @@ def panel(count: int) -> tuple[Task, Snapshot]:
     rng = np.random.default_rng(0)
     week = np.sin(np.arange(LENGTH) / SEASON * 2 * np.pi)
     y = rng.gamma(3, 20, (count, 1)) * (1 + 0.3 * week) + rng.normal(0, 1, (count, LENGTH)).cumsum(axis=1)
-    for place in range(0, count, BROKEN):
-        y[place] = np.nan if place % 300 == 0 else 5.0
-        if place % 300 == 200:
-            y[place, : LENGTH - 3] = np.nan
+    for index in range(0, count, BROKEN):
+        y[index] = np.nan if index % 300 == 0 else 5.0
+        if index % 300 == 200:
+            y[index, : LENGTH - 3] = np.nan
     names = pa.array([f"s{number:05}" for number in range(count)])
     days = START + np.arange(LENGTH + H) * np.timedelta64(1, "D")
 
@@ -69,11 +69,11 @@ def panel(count: int) -> tuple[Task, Snapshot]:
     return task, Snapshot(history, pa.table(keys(days[LENGTH:])), pa.table({ID: names}))
 
 
-def sound(snapshot: Snapshot) -> pd.DataFrame:
-    """What statsforecast can be given: the series that are not broken."""
+def intact_frame(snapshot: Snapshot) -> pd.DataFrame:
+    """Return the intact series as a frame, since statsforecast fails on the broken ones."""
     names = snapshot.static[ID].to_pylist()
-    kept = keep_series(snapshot, [name for place, name in enumerate(names) if place % BROKEN])
-    frame = kept.history.to_pandas()
+    intact = keep_series(snapshot, [name for index, name in enumerate(names) if index % BROKEN])
+    frame = intact.history.to_pandas()
     frame[DS] = frame[DS].dt.tz_localize(None)
     return frame
 
@@ -82,7 +82,7 @@ def through_ray(forecaster: Forecaster, snapshot: Snapshot, task: Task) -> list[
     return batch_forecast.forecast(forecaster, snapshot, task, RayExecutor(cpus=1))
 
 
-def alone(frame: pd.DataFrame, cores: int) -> pd.DataFrame:
+def peer_forecast(frame: pd.DataFrame, cores: int) -> pd.DataFrame:
     from statsforecast import StatsForecast
     from statsforecast.models import Theta as Model
 
@@ -93,8 +93,8 @@ def alone(frame: pd.DataFrame, cores: int) -> pd.DataFrame:
 
 def seconds(run: Callable[[], Any]) -> tuple[float, Any]:
     started = time.perf_counter()
-    found = run()
-    return time.perf_counter() - started, found
+    result = run()
+    return time.perf_counter() - started, result
 
 
 def _ray(cores: int) -> None:
@@ -109,22 +109,25 @@ def main() -> None:
     options = arguments(__doc__)
     count, cores = 500 if options.quick else 10_000, os.cpu_count() or 1
     task, snapshot = panel(count)
-    frame, theta = sound(snapshot), Theta(task)
+    frame, theta = intact_frame(snapshot), Theta(task)
     startup, _ = seconds(lambda: _ray(cores))
     few = keep_series(snapshot, snapshot.static[ID].to_pylist()[: 2 * cores])
     first, _ = seconds(lambda: batch_forecast.forecast(theta, few, task, RayExecutor(cpus=1), size=2))
-    alone(frame.head(4 * LENGTH), 1)
-    ours, peer = [], []
+    peer_forecast(frame.head(4 * LENGTH), 1)
+    own_seconds, peer_seconds = [], []
     entries: list[ForecastEntry] = []
     for _ in range(3):
-        taken, entries = seconds(lambda: through_ray(theta, snapshot, task))
-        ours.append(taken)
-        peer.append(seconds(lambda: alone(frame, cores))[0])
+        elapsed, entries = seconds(lambda: through_ray(theta, snapshot, task))
+        own_seconds.append(elapsed)
+        peer_seconds.append(seconds(lambda: peer_forecast(frame, cores))[0])
     fitted, boosting = seconds(lambda: Boosting.fit(snapshot, task))
-    boosted, more = seconds(lambda: through_ray(boosting, snapshot, task))
+    boosted, boosting_entries = seconds(lambda: through_ray(boosting, snapshot, task))
     ray.shutdown()
     assert [entry.unique_id for entry in entries] == snapshot.static[ID].to_pylist()
-    rates = [count / taken for taken in ours], [frame[ID].nunique() / taken for taken in peer]
+    rates = (
+        [count / elapsed for elapsed in own_seconds],
+        [frame[ID].nunique() / elapsed for elapsed in peer_seconds],
+    )
     report(
         "many_series",
         {
@@ -136,13 +139,13 @@ def main() -> None:
             "first_tasks_s": round(first, 1),
         },
         {"statsforecast_theta": round(median(rates[1]), 1)},
-        {"vs_statsforecast": median(mine / theirs for mine, theirs in zip(*rates, strict=True))},
+        {"vs_statsforecast": median(rate / peer_rate for rate, peer_rate in zip(*rates, strict=True))},
         {
             "series": count,
-            "rounds": [round(taken, 1) for taken in ours],
-            "peer_rounds": [round(taken, 1) for taken in peer],
+            "rounds": [round(elapsed, 1) for elapsed in own_seconds],
+            "peer_rounds": [round(elapsed, 1) for elapsed in peer_seconds],
             "theta_methods": Counter(str(entry.method) for entry in entries),
-            "boosting_methods": Counter(str(entry.method) for entry in more),
+            "boosting_methods": Counter(str(entry.method) for entry in boosting_entries),
             "reasons": Counter(str(entry.reason) for entry in entries if entry.reason),
         },
         options.json,

@@ -66,15 +66,15 @@ def systems() -> dict[str, Callable[[], Any]]:
     encoding = InputEncoding.from_snapshot(learned, task)
     network = QuantileNetwork(PARAMS, encoding, QUANTILES).eval()
     forecaster = TftForecaster(task, PARAMS, encoding, SeriesScales.from_snapshot(learned, encoding), network)
-    one = Snapshot(
+    request = Snapshot(
         learned.history.slice(400 - PAST, PAST), learned.future.slice(0, H), learned.static.slice(0, 1)
     )
     dataset = reference_dataset(frame, LAYOUT)
     stock = reference_model(dataset, PARAMS, QUANTILES)
     last = frame[frame["id"] == "s0"].tail(PAST + H)
 
-    def ours() -> pa.Table:
-        return forecaster.predict(one)
+    def quantis() -> pa.Table:
+        return forecaster.predict(request)
 
     def trainer() -> Any:
         return stock.predict(
@@ -89,7 +89,7 @@ def systems() -> dict[str, Callable[[], Any]]:
         with torch.inference_mode():
             return stock(x)
 
-    return {"quantis": ours, "pytorch_forecasting": trainer, "pytorch_forecasting_module": module}
+    return {"quantis": quantis, "pytorch_forecasting": trainer, "pytorch_forecasting_module": module}
 
 
 def main() -> None:
@@ -108,10 +108,10 @@ def main() -> None:
 
     seconds = interleaved({name: repeated(run) for name, run in runs.items()}, 5 if options.quick else 15)
     millis = {name: round(value / count * 1e3, 3) for name, value in seconds.items()}
-    ours = millis.pop("quantis")
+    quantis = millis.pop("quantis")
     report(
-        "request", {"cpu_milliseconds": ours}, millis,
-        {f"vs_{name}": value / ours for name, value in millis.items()}, {}, options.json,
+        "request", {"cpu_milliseconds": quantis}, millis,
+        {f"vs_{name}": value / quantis for name, value in millis.items()}, {}, options.json,
     )  # fmt: skip
 
 

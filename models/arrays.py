@@ -18,7 +18,7 @@ from quantis.types.arrays import Floats, Times
 
 @dataclass(frozen=True)
 class Series:
-    """One series: its history `y` [time], NaN where missing, and the times `ds` [h] to forecast."""
+    """A series: its history `y` [time], NaN where missing, and the times `ds` [h] to forecast."""
 
     unique_id: str
     y: Floats

@@ -168,8 +168,8 @@ def _check_context_length(forecaster: Forecaster, snapshot: Snapshot) -> None:
 def _check_min_history(forecaster: Forecaster, snapshot: Snapshot) -> None:
     steps = forecaster.min_history
     _require(steps >= 0, f"min_history is {steps}; it is 0 or more")
-    shortest = truncate_history(keep_series(snapshot, ["a"]), max(1, steps))
-    values = floats(forecaster.predict(shortest)["mean"])
+    tail = truncate_history(keep_series(snapshot, ["a"]), max(1, steps))
+    values = floats(forecaster.predict(tail)["mean"])
     _require(bool(np.isfinite(values).all()), f"with min_history, {steps} steps, it gives no finite answer")
 
 
@@ -220,8 +220,8 @@ def _snapshot(task: Task) -> Snapshot:
     """Return four hourly series with a daily season; one has gaps, one is short."""
     noise, frequency = np.random.default_rng(0), Frequency.parse(task.freq)
     start = np.datetime64("2023-01-01T00:00", "us")
-    longest = max(_LENGTHS.values())
-    grid = frequency.grid(start, frequency.shift(np.array([start]), longest + task.h - 1)[0])
+    max_length = max(_LENGTHS.values())
+    grid = frequency.grid(start, frequency.shift(np.array([start]), max_length + task.h - 1)[0])
     history, future = [], []
     for number, (name, length) in enumerate(sorted(_LENGTHS.items())):
         promo = np.round(noise.random(len(grid)) < 0.2).astype(float)
@@ -229,7 +229,7 @@ def _snapshot(task: Task) -> Snapshot:
         y += noise.normal(0, 1, len(grid))
         if name == "gaps":
             y[noise.random(len(grid)) < 0.1] = np.nan
-        context, horizon = slice(longest - length, longest), slice(longest, longest + task.h)
+        context, horizon = slice(max_length - length, max_length), slice(max_length, max_length + task.h)
         columns = {"y": y, "stock": noise.random(len(grid)), "promo": promo}
         history.append(_rows(name, grid[context], {key: values[context] for key, values in columns.items()}))
         future.append(_rows(name, grid[horizon], {"promo": promo[horizon]}))

@@ -83,7 +83,7 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class SeriesIndex:
-    """Where each series of a sorted table lies, and when its rows are; each converted once, when first read."""
+    """Rows of each series of a sorted table, and their times; each converted once, when first read."""
 
     table: pa.Table
 

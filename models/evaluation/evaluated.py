@@ -122,8 +122,8 @@ def _runs(forecasts: pa.Table, cutoffs: npt.NDArray[np.datetime64] | None) -> li
         if cutoffs is None:
             runs.append((unique_id, rows))
             continue
-        within = cutoffs[rows]
-        edges = [0, *(np.flatnonzero(within[1:] != within[:-1]) + 1).tolist(), len(within)]
+        run_cutoffs = cutoffs[rows]
+        edges = [0, *(np.flatnonzero(run_cutoffs[1:] != run_cutoffs[:-1]) + 1).tolist(), len(run_cutoffs)]
         runs += [(unique_id, slice(rows.start + start, rows.start + end)) for start, end in pairwise(edges)]
     return runs
 

@@ -109,7 +109,7 @@ def decide_promotion(scores: Sequence[Score]) -> GateDecision:
     best: tuple[Score, Comparison] | None = None
     for score in sorted(_competitors(scores), key=_by_error):
         comparison = compare_to_naive(score, naive)
-        if comparison.better and _less(score.metrics.get("wql"), naive_wql):
+        if comparison.better and _is_less(score.metrics.get("wql"), naive_wql):
             reason = f"{score.model}: {comparison.verdict}"
             decision = _decision(score, naive, naive_wql, reason)
             return replace(decision, beats_naive=True, p_value=comparison.p_value, blocks=comparison.blocks)
@@ -185,7 +185,7 @@ def _by_error(score: Score) -> tuple[bool, float, str]:
     return (score.failed is not None, np.inf if mase is None else mase, score.model)
 
 
-def _less(value: float | None, reference: float | None) -> bool:
+def _is_less(value: float | None, reference: float | None) -> bool:
     return value is not None and reference is not None and value < reference
 
 

@@ -30,8 +30,8 @@ FAMILIES = {
 
 def known_families(operator_families: Mapping[str, str]) -> dict[str, str]:
     """Return the families of the platform and the operator's, each as `module:Class`."""
-    if taken := sorted(operator_families.keys() & FAMILIES.keys()):
-        raise InvalidInput(f"family {taken[0]!r} is one of the platform's own; give yours another name")
+    if clashes := sorted(operator_families.keys() & FAMILIES.keys()):
+        raise InvalidInput(f"family {clashes[0]!r} is one of the platform's own; give yours another name")
     return FAMILIES | dict(operator_families)
 
 

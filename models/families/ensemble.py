@@ -58,9 +58,9 @@ class Ensemble:
             total[long_enough] += weight * values.reshape(-1, self.task.h, len(columns))
             weights[long_enough] += weight
         if not weights.all():
-            shortest = int(lengths[weights == 0].min())
+            steps = int(lengths[weights == 0].min())
             raise InvalidInput(
-                f"{shortest} steps of history; the least demanding member needs {self.min_history}"
+                f"{steps} steps of history; the least demanding member needs {self.min_history}"
             )
         values = (total / weights[:, None, None]).reshape(-1, len(columns))
         return predictions(snapshot.future, values[:, 0], sorted(self.task.quantiles), values[:, 1:])

@@ -19,7 +19,7 @@ _MIN_CONTEXT, _CONTEXT_SEASONS = 200, 6
 
 
 class Theta:
-    """Half a straight line, half exponential smoothing, after the season is taken out.
+    """The Theta method: half a straight line, half exponential smoothing, after the season is taken out.
 
     Assimakopoulos and Nikolopoulos (2000), as statsforecast has it. Local: fitted when it predicts, on the
     last six seasons, so it has no state and forecasts series outside the training data.

@@ -101,7 +101,7 @@ def with_forecasts(entries: Sequence[ForecastEntry], forecasts: pa.Table) -> lis
 
 @dataclass(frozen=True)
 class _Cause:
-    """Why a series is not forecast by the model."""
+    """Reason that a series is not forecast by the model."""
 
     reason: Reason
     detail: str
@@ -109,7 +109,7 @@ class _Cause:
 
 @dataclass(frozen=True)
 class _Chain:
-    """One run of the chain: each series ends in `entries`, with its cause in `causes` where the model failed it."""
+    """A run of the chain: it fills `entries`, and `causes` for the series that the model does not forecast."""
 
     forecaster: Forecaster | None
     snapshot: Snapshot

@@ -36,7 +36,7 @@ class LegacyBoosting:
 
     @property
     def min_history(self) -> int:
-        """One season and the horizon; longer lags may be missing, the trees have learned to do without."""
+        """A season and the horizon; longer lags may be missing, the trees have learned to do without."""
         return self.task.season_lengths[0] + self.task.h
 
     @property

@@ -39,8 +39,8 @@ class Boosting:
     """A global model: every series trains the same trees, each on its own scale.
 
     The centre is the mean of boosters that err differently: two see a value from the series' level, between
-    mean and median, one sees it from its last season. Each quantile is what its booster says, never on the
-    wrong side of the centre, and widened by what times that no booster was trained on have shown.
+    mean and median, one sees it from its last season. Each quantile comes from its booster, never on the
+    wrong side of the centre, and is widened by a factor measured on times outside the training.
     """
 
     family: ClassVar[str] = "boosting"
