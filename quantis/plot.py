@@ -73,7 +73,7 @@ class Plot:
         self._columns = max(10, self.width - self._margin)
 
     def rows(self) -> list[list[PlotCell]]:
-        """The picture, top row first, with its axes."""
+        """Return the picture, top row first, with its axes."""
         grid = self._draw_bands()
         for line in self.lines:
             self._draw_line(line, grid)
@@ -81,7 +81,7 @@ class Plot:
         return [*picture, self._x_axis(), self._x_labels()]
 
     def text(self) -> str:
-        """The picture without colours."""
+        """Return the picture without colours."""
         return "\n".join("".join(cell.text for cell in row).rstrip() for row in self.rows())
 
     @property
@@ -103,7 +103,7 @@ class Plot:
         return grid
 
     def _band_rows(self, band: Band, column: int) -> tuple[int, int] | None:
-        """The dot rows, top and bottom, that a band covers in a column of characters."""
+        """Return the dot rows, top and bottom, that a band covers in a column of characters."""
         at = 2 * column + 0.5
         xs = [self._dot_column(time) for time in band.times]
         if not xs or not xs[0] - 1 <= at <= xs[-1] + 1:
@@ -159,7 +159,7 @@ class Plot:
         return [PlotCell(" " * (self._margin - 1) + "└" + "─" * self._columns, "axis")]
 
     def _x_labels(self) -> list[PlotCell]:
-        """The first, the last and the forecast's own time, where they fit."""
+        """Return the first, the last and the forecast's own time, where they fit."""
         form = "%Y-%m-%d %H:%M" if (self._end - self._start).days < 30 else "%Y-%m-%d"
         first, last = self._start.strftime(form), self._end.strftime(form)
         if len(first) + 1 + len(last) > self._columns:
@@ -199,7 +199,7 @@ def _interpolate(xs: Sequence[int], values: Sequence[float], at: float) -> float
 
 
 def _segment_dots(start: tuple[int, int], end: tuple[int, int]) -> Iterator[tuple[int, int]]:
-    """The dots from one to the other, both included."""
+    """Return the dots from one to the other, both included."""
     steps = max(abs(end[0] - start[0]), abs(end[1] - start[1]), 1)
     for i in range(steps + 1):
         yield (

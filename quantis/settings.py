@@ -16,7 +16,7 @@ def server_url() -> str:
 
 
 def normalize_url(url: str) -> str:
-    """The address without a slash at its end."""
+    """Return the address without a slash at its end."""
     if not url.startswith(("http://", "https://")):
         raise InvalidInput(
             f"server address {url!r} does not start with http:// or https://; write it in full"
@@ -30,12 +30,12 @@ def ca_file() -> str | None:
 
 
 def token() -> str | None:
-    """An API key from QUANTIS_API_KEY, or an access token from QUANTIS_TOKEN; people use `quantis login`."""
+    """Return an API key from QUANTIS_API_KEY, or an access token from QUANTIS_TOKEN; people use `quantis login`."""
     return os.environ.get("QUANTIS_API_KEY") or os.environ.get("QUANTIS_TOKEN") or None
 
 
 def config_dir() -> Path:
-    """The folder of the credentials file."""
+    """Return the folder of the credentials file."""
     folder = os.environ.get("QUANTIS_CONFIG_DIR")
     if folder:
         return Path(folder)
@@ -44,7 +44,7 @@ def config_dir() -> Path:
 
 
 def application_root() -> Path:
-    """The folder that holds the platform's packages; NotInstalled where there is none."""
+    """Return the folder that holds the platform's packages; NotInstalled where there is none."""
     configured = os.environ.get("QUANTIS_APP_ROOT")
     if configured:
         if _is_application(Path(configured)):
@@ -62,7 +62,7 @@ def application_root() -> Path:
 
 
 def subprocess_environment(root: Path) -> dict[str, str]:
-    """This process's environment, with the application's packages in front."""
+    """Return this process's environment, with the application's packages first."""
     paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 

@@ -82,7 +82,7 @@ def spec_from_options(
 
 
 def write_table(table: pa.Table, path: Path) -> None:
-    """A table as CSV, Parquet or Arrow, by the end of the path; whole or not at all."""
+    """Write a table as CSV, Parquet or Arrow, by the suffix of the path; whole or not at all."""
     import pyarrow as pa
     import pyarrow.csv as pacsv
     import pyarrow.parquet as pq

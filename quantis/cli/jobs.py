@@ -115,7 +115,7 @@ def stop(job_id: JobId, url: Url = None, as_json: Json = False) -> None:
 
 
 def read_spec(file: Path) -> JobSpec:
-    """A job from a YAML or JSON file."""
+    """Read a job from a YAML or JSON file."""
     from pydantic import TypeAdapter, ValidationError
 
     from quantis.client.problems import to_invalid_input

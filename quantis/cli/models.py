@@ -157,7 +157,7 @@ def _parse_shares(texts: Sequence[str]) -> dict[int, int]:
 
 
 def show_leaderboard(board: Leaderboard) -> None:
-    """A leaderboard as a table; the chosen family is marked."""
+    """Print a leaderboard as a table; the chosen family is marked."""
     show_rows(board.rows)
     windows = len(board.cutoffs)
     output.report(
@@ -166,7 +166,7 @@ def show_leaderboard(board: Leaderboard) -> None:
 
 
 def show_rows(rows: Sequence[LeaderboardRow]) -> None:
-    """The rows of a leaderboard; the verdict is that of the test against the best seasonal naive."""
+    """Print the rows of a leaderboard; the verdict is that of the test against the best seasonal naive."""
     numbers = ("MASE", "WQL", "WAPE", "cover 80", "skill", "p", "seconds", "size")
     cells = [
         (
@@ -198,7 +198,7 @@ def _format_size(size: int | None) -> str:
 
 
 def _experiment_id(api: Client, name: str) -> str:
-    """The job behind a model's newest version; what is no model is taken as a job."""
+    """Return the job behind a model's newest version; a name of no model is taken as a job."""
     try:
         versions = api.model_versions(name)
     except NotFound:

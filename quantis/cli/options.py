@@ -31,14 +31,14 @@ _UNITS = {"s": "seconds", "min": "minutes", "h": "hours", "d": "days", "w": "wee
 
 
 def open_client(url: str | None) -> Client:
-    """The client of this command's server."""
+    """Open the client of this command's server."""
     from quantis.client import Client
 
     return Client(url)
 
 
 def parse_timestamp(text: str | datetime) -> datetime:
-    """An ISO 8601 time; UTC when it names no zone."""
+    """Parse an ISO 8601 time; UTC when it names no zone."""
     if isinstance(text, datetime):
         return text
     try:
@@ -49,7 +49,7 @@ def parse_timestamp(text: str | datetime) -> datetime:
 
 
 def parse_duration(text: str) -> timedelta:
-    """A length of time such as 30min, 1h or 2d."""
+    """Parse a length of time such as 30min, 1h or 2d."""
     match = re.fullmatch(r"(\d{1,6})\s*(s|min|h|d|w)", text.strip(), re.IGNORECASE)
     if not match:
         raise typer.BadParameter(f"{text!r} is no length of time; write it as 30min, 1h or 2d")
@@ -57,5 +57,5 @@ def parse_duration(text: str) -> timedelta:
 
 
 def split_names(text: str | None) -> tuple[str, ...]:
-    """A list with commas."""
+    """Split a list with commas."""
     return tuple(part.strip() for part in (text or "").split(",") if part.strip())

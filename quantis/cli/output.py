@@ -28,7 +28,7 @@ def sanitize(text: object) -> str:
 
 
 def console(stream: TextIO | None = None) -> Console:
-    """A console for text that is already clean; as wide as needed when it is no terminal."""
+    """Return a console for text that is already clean; as wide as needed when it is no terminal."""
     from rich.console import Console
 
     stream = stream or sys.stdout
@@ -56,7 +56,7 @@ def print_json_list(items: Sequence[BaseModel]) -> None:
 def print_table(
     columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()
 ) -> None:
-    """A plain table on stdout; `right` names the columns of numbers."""
+    """Print a plain table on stdout; `right` names the columns of numbers."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
@@ -85,14 +85,14 @@ def format_number(value: float | None, digits: int = 3) -> str:
 
 
 def format_timestamp(value: datetime | None) -> str:
-    """A time in UTC to the minute, or to the second where there are seconds."""
+    """Format a time in UTC to the minute, or to the second where there are seconds."""
     if value is None:
         return "–"
     return value.strftime("%Y-%m-%d %H:%M:%S" if value.second else "%Y-%m-%d %H:%M")
 
 
 def print_findings(items: Sequence[Finding]) -> None:
-    """The findings of a check, most severe first, on stderr."""
+    """Print the findings of a check, most severe first, on stderr."""
     order = {"error": 0, "warning": 1, "info": 2}
     for item in sorted(items, key=lambda item: order[item.severity]):
         parts = [item.series and f"series {item.series}", item.row and f"row {item.row}", item.column]

@@ -74,7 +74,7 @@ class Client(AccountsMixin, AdministrationMixin, GovernanceMixin):
 
     @classmethod
     def from_login_file(cls, path: str | Path, url: str | None = None) -> Client:
-        """A client signed in with a private JSON file of user_name and password, as `quantis demo` writes it."""
+        """Sign in with a private JSON file of user_name and password, as `quantis demo` writes it."""
         user, password = read_login_file(path)
         return cls(url, user=user, password=password)
 

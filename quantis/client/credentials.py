@@ -34,7 +34,7 @@ class Login(Frozen):
 
     @classmethod
     def from_api_key(cls, key: str, user_name: str) -> Login:
-        """A login that lasts as long as the key, which only the server knows."""
+        """Make a login of a key; only the server knows how long it lasts."""
         return cls(access_token=key, expires_at=datetime.now(UTC) + timedelta(days=366), user_name=user_name)
 
     @property

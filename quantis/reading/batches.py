@@ -42,7 +42,7 @@ class Batches:
     notes: list[Note] = field(default_factory=list)
 
     def to_plain_batches(self, name: str, limits: ReadLimits) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
-        """The schema and batches of plain columns; TooLarge at the batch that breaks a limit."""
+        """Return the schema and batches of plain columns; TooLarge at the batch that breaks a limit."""
         check_schema(self.schema, name, limits)
         fields = [pa.field(field.name, _plain_type(field.type)) for field in self.schema]
         schema = pa.schema(fields, metadata=notes_to_metadata(self.notes))
@@ -66,13 +66,13 @@ class Batches:
 
 
 def notes_to_metadata(notes: list[Note]) -> dict[bytes, bytes] | None:
-    """Notes as schema metadata."""
+    """Return notes as schema metadata."""
     rows = [asdict(note) for note in notes]
     return {NOTES: json.dumps(rows).encode()} if rows else None
 
 
 def read_notes(table: pa.Table) -> list[Note]:
-    """The notes that reading left in a table."""
+    """Return the notes that reading left in a table."""
     raw = (table.schema.metadata or {}).get(NOTES)
     return [Note(**row) for row in json.loads(raw)] if raw else []
 

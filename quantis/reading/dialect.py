@@ -71,7 +71,7 @@ def _decode_head(head: bytes, encoding: str, name: str) -> str:
 
 
 def _detect_quote(text: str) -> str:
-    """The character that opens and closes cells; the double one unless single ones do."""
+    """Return the character that opens and closes cells; the double one unless single ones do."""
     single, double = (
         len(re.findall(rf"(?:^|[,;\t|]){mark}[^{mark}\n]*{mark}(?=[,;\t|\r\n]|$)", text[:8192], re.MULTILINE))
         for mark in ("'", '"')
@@ -80,7 +80,7 @@ def _detect_quote(text: str) -> str:
 
 
 def _detect_delimiter(text: str, quote: str) -> str:
-    """The one that the first lines have equally often, the more often the better."""
+    """Return the delimiter that the first lines have equally often, and most often."""
     unquoted = re.sub(rf"{quote}[^{quote}]*{quote}", "", text) if quote else text
     lines = [line for line in unquoted.splitlines()[:20] if line.strip(" \r\n")]
     whole = lines[:-1] if len(lines) > 2 and len(text) >= _HEAD_BYTES // 4 else lines

@@ -41,7 +41,7 @@ class ReadLimits:
 
 
 def printable(text: str, length: int = 80) -> str:
-    """A text that is safe to show: control characters replaced, cut to `length`."""
+    """Return a text that is safe to show: control characters replaced, cut to `length`."""
     safe = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text[:1000])
     return safe if len(safe) <= length else safe[: length - 1] + "…"
 

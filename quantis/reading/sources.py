@@ -75,7 +75,7 @@ class _UnclosableFile:
 
 @contextmanager
 def open_source(source: Path | bytes, name: str, limits: ReadLimits) -> Iterator[Source]:
-    """The source, unpacked into a file without a name when it is compressed."""
+    """Open a source; a compressed one is unpacked into a file without a name."""
     try:
         size = source.stat().st_size if isinstance(source, Path) else len(source)
         check_size(size, name, limits)

@@ -53,7 +53,7 @@ class FakeApi:
         return httpx.MockTransport(self.handle)
 
     def handle(self, request: httpx.Request) -> httpx.Response:
-        """The answer to one request; every error is a problem (RFC 9457)."""
+        """Respond to a request; every error is a problem (RFC 9457)."""
         request.read()
         with self._lock:
             self.requests.append(request)

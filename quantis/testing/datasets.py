@@ -117,7 +117,7 @@ class FakeDatasets:
         return summaries
 
     def read(self, name: str, unique_id: str, query: dict[str, str]) -> StoredSeries:
-        """A value is known at its `known_at`, else once the publication lag has passed."""
+        """Read a series; a value is known at its `known_at`, else once the publication lag has passed."""
         dataset, roles = self.dataset(name), self.dataset(name).roles
         content = self._content(name, int(query["version"]) if "version" in query else None)
         as_of = _parse_time(query.get("as_of")) or datetime.now(UTC)

@@ -39,7 +39,7 @@ def serving(api: FakeApi) -> Iterator[str]:
         do_GET = do_POST = do_PUT = do_PATCH = _respond  # noqa: N815
 
         def log_message(self, format: str, *args: object) -> None:
-            """Tests want no access log."""
+            """Write no access log in tests."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
