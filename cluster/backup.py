@@ -54,29 +54,29 @@ def backup(settings: Settings, path: Path, *, with_secrets: bool = False) -> Bac
         raise NotFound(
             f"there is no platform in {data_layout.root}; set QUANTIS_DATA_DIR to the one to back up"
         )
-    done = BackupResult(str(path), secrets=with_secrets)
+    result = BackupResult(str(path), secrets=with_secrets)
     with (
         create(path) as writer,
         data_layout.keeping_files(),
         tempfile.TemporaryDirectory(dir=path.parent) as temporary,
     ):
-        datasets = _databases(settings, Path(temporary), writer, done)
+        datasets = _add_databases(settings, Path(temporary), writer, result)
         for dataset in datasets:
-            _dataset(data_layout, dataset, writer, done)
-        for name, file in _others(data_layout):
-            _add_if_there(writer, name, file)
+            _add_dataset(data_layout, dataset, writer, result)
+        for name, file in _other_files(data_layout):
+            _add_if_exists(writer, name, file)
         if with_secrets:
             for file in sorted((settings.secrets_dir or data_layout.secrets).iterdir()):
                 if file.is_file() and not file.name.startswith("."):
                     writer.add(f"{SECRETS}/{file.name}", file)
-        writer.finish(_facts(settings, done))
-        done.files, done.bytes = len(writer.files), writer.size
-    done.seconds = round(time.monotonic() - started, 2)
-    return done
+        writer.finish(_manifest(settings, result))
+        result.files, result.bytes = len(writer.files), writer.size
+    result.seconds = round(time.monotonic() - started, 2)
+    return result
 
 
-def _databases(
-    settings: Settings, temporary: Path, writer: Writer, done: BackupResult
+def _add_databases(
+    settings: Settings, temporary: Path, writer: Writer, result: BackupResult
 ) -> list[StoredDataset]:
     """Copy both databases, ours first, since it names the runs of the other; return the datasets that ours lists."""
     with ExitStack() as stack:
@@ -93,11 +93,11 @@ def _databases(
         datasets = Inventory(database).datasets()
     for file in sorted(temporary.glob("quantis.*")):
         writer.add(file.name, file)
-    _mlflow(settings, temporary, writer, done)
+    _add_mlflow(settings, temporary, writer, result)
     return datasets
 
 
-def _mlflow(settings: Settings, temporary: Path, writer: Writer, done: BackupResult) -> None:
+def _add_mlflow(settings: Settings, temporary: Path, writer: Writer, result: BackupResult) -> None:
     if settings.mlflow_url is None:
         if settings.data_layout.mlflow_database.exists():
             copy_sqlite(settings.data_layout.mlflow_database, temporary / MLFLOW)
@@ -107,10 +107,12 @@ def _mlflow(settings: Settings, temporary: Path, writer: Writer, done: BackupRes
         dump_postgres(settings.mlflow_url, target, child_environment(settings, {}))
         writer.add(target.name, target)
     else:
-        done.left_out.append("MLflow's database: it has a server of its own, back that up too")
+        result.left_out.append("MLflow's database: it has a server of its own, back that up too")
 
 
-def _dataset(data_layout: DataLayout, dataset: StoredDataset, writer: Writer, done: BackupResult) -> None:
+def _add_dataset(
+    data_layout: DataLayout, dataset: StoredDataset, writer: Writer, result: BackupResult
+) -> None:
     """Add the files that the versions of a dataset read, and the commits up to the last of them."""
     folder = data_layout.dataset(dataset.team, dataset.name)
     for version in dataset.versions:
@@ -120,17 +122,17 @@ def _dataset(data_layout: DataLayout, dataset: StoredDataset, writer: Writer, do
                 path for table, (number,) in tables.items() for path in delta_files.data_files(table, number)
             ]
             for path in files:
-                writer.add(_name(data_layout, path), path)
-            done.versions += 1
+                writer.add(_archive_name(data_layout, path), path)
+            result.versions += 1
         except Exception as error:
-            done.unreadable.append(f"{dataset.team}/{dataset.name} version {version.number}: {error}"[:300])
+            result.unreadable.append(f"{dataset.team}/{dataset.name} version {version.number}: {error}"[:300])
     pins = delta_files.pinned_versions(folder, [version.pins for version in dataset.versions])
     for table, versions in pins.items():
         for path in sorted(delta_files.log_files(table, versions[-1])):
-            writer.add(_name(data_layout, path), path)
+            writer.add(_archive_name(data_layout, path), path)
 
 
-def _others(data_layout: DataLayout) -> Iterator[tuple[str, Path]]:
+def _other_files(data_layout: DataLayout) -> Iterator[tuple[str, Path]]:
     """Yield models, features and forecasts: the files that have their final name, oldest kind first."""
     for pattern in (
         "artifacts/**/*",
@@ -141,29 +143,29 @@ def _others(data_layout: DataLayout) -> Iterator[tuple[str, Path]]:
         for path in sorted(data_layout.root.glob(pattern)):
             hidden = any(part.startswith(".") for part in path.relative_to(data_layout.root).parts)
             if path.is_file() and not hidden and path.suffix != ".partial":
-                yield _name(data_layout, path), path
+                yield _archive_name(data_layout, path), path
 
 
-def _add_if_there(writer: Writer, name: str, path: Path) -> None:
+def _add_if_exists(writer: Writer, name: str, path: Path) -> None:
     try:
         writer.add(name, path)
     except FileNotFoundError:  # a job has just moved it, or ended
         return
 
 
-def _name(data_layout: DataLayout, path: Path) -> str:
+def _archive_name(data_layout: DataLayout, path: Path) -> str:
     return path.relative_to(data_layout.root).as_posix()
 
 
-def _facts(settings: Settings, done: BackupResult) -> dict[str, object]:
+def _manifest(settings: Settings, result: BackupResult) -> dict[str, object]:
     return {
         "format": FORMAT,
         "quantis": __version__,
         "made_at": datetime.now(UTC).isoformat(),
         "root": str(settings.data_layout.root),
-        "versions": done.versions,
-        "unreadable": done.unreadable,
-        "left_out": done.left_out,
+        "versions": result.versions,
+        "unreadable": result.unreadable,
+        "left_out": result.left_out,
     }
 
 
@@ -174,17 +176,19 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     arguments = parser.parse_args()
     try:
-        done = backup(Settings(), arguments.file.absolute(), with_secrets=arguments.with_secrets)
+        result = backup(Settings(), arguments.file.absolute(), with_secrets=arguments.with_secrets)
     except QuantisError as error:
         return fail(error, arguments.json)
     if arguments.json:
-        sys.stdout.write(json.dumps(asdict(done)) + "\n")
+        sys.stdout.write(json.dumps(asdict(result)) + "\n")
     else:
         say = StepReporter().report
-        say(f"{done.path}: {done.versions} versions, {done.files} files, {done.bytes / 1e6:.1f} MB of data")
-        for line in (*done.left_out, *(f"cannot be read: {text}" for text in done.unreadable)):
+        say(
+            f"{result.path}: {result.versions} versions, {result.files} files, {result.bytes / 1e6:.1f} MB of data"
+        )
+        for line in (*result.left_out, *(f"cannot be read: {text}" for text in result.unreadable)):
             say(f"! {line}")
-    return 1 if done.unreadable else 0
+    return 1 if result.unreadable else 0
 
 
 def fail(error: QuantisError, as_json: bool) -> int:

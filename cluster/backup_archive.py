@@ -96,28 +96,30 @@ def unpack(source: Path, into: Path) -> dict[str, Any]:
     """
     if not source.exists():
         raise NotFound(f"there is no backup {source}")
-    found: dict[str, dict[str, Any]] = {}
+    entries: dict[str, dict[str, Any]] = {}
     try:
         for name, content in _folder_entries(source) if source.is_dir() else _tar_entries(source):
             target = into / _safe(name)
             target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            found[name] = _write(target, content)
+            entries[name] = _write(target, content)
     except (tarfile.TarError, zstandard.ZstdError, EOFError) as error:
         raise BackupBroken(f"{source} ends early or is no backup ({error}); take another one") from error
-    if MANIFEST not in found:
+    if MANIFEST not in entries:
         raise BackupBroken(f"{source} has no {MANIFEST}: it was cut off, or is no backup; take another one")
     manifest: dict[str, Any] = json.loads((into / MANIFEST).read_bytes())
-    del found[MANIFEST]
+    del entries[MANIFEST]
     (into / MANIFEST).unlink()
-    _compare(source, manifest["files"], found)
+    _compare(source, manifest["files"], entries)
     return manifest
 
 
-def _compare(source: Path, wanted: dict[str, Any], found: dict[str, Any]) -> None:
-    for name in sorted(wanted.keys() | found.keys()):
-        if wanted.get(name) != found.get(name):
-            what = "is missing" if name not in found else "was changed" if name in wanted else "was added"
-            raise BackupBroken(f"{source}: {name} {what}; take another backup")
+def _compare(source: Path, expected: dict[str, Any], actual: dict[str, Any]) -> None:
+    for name in sorted(expected.keys() | actual.keys()):
+        if expected.get(name) != actual.get(name):
+            difference = (
+                "is missing" if name not in actual else "was changed" if name in expected else "was added"
+            )
+            raise BackupBroken(f"{source}: {name} {difference}; take another backup")
 
 
 def _tar_entries(source: Path) -> Iterator[tuple[str, IO[bytes]]]:

@@ -142,5 +142,5 @@ def _number(error: BaseException) -> int:
     """Return the operating system's number of an error, also of those that have it only in their text."""
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno
-    said = re.search(r"\(os error (\d+)\)|\[Errno (\d+)\]", str(error))
-    return int(said[1] or said[2]) if said else 0
+    match = re.search(r"\(os error (\d+)\)|\[Errno (\d+)\]", str(error))
+    return int(match[1] or match[2]) if match else 0

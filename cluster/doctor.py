@@ -48,28 +48,30 @@ def diagnose(settings: Settings) -> list[DoctorCheck]:
 
 
 def _python(settings: Settings) -> DoctorCheck:
-    found = ".".join(str(part) for part in sys.version_info[:3])
-    if found.startswith("3.11."):
-        return DoctorCheck("Python", "ok", found)
+    version = ".".join(str(part) for part in sys.version_info[:3])
+    if version.startswith("3.11."):
+        return DoctorCheck("Python", "ok", version)
     return DoctorCheck(
-        "Python", "error", f"{found}, and 3.11 is needed", "make the environment with python3.11"
+        "Python", "error", f"{version}, and 3.11 is needed", "make the environment with python3.11"
     )
 
 
 def _packages(settings: Settings) -> DoctorCheck:
     lock = (application_root() / "requirements" / "lock.txt").read_text()
-    wanted = re.findall(r"^([A-Za-z0-9_.-]+)==(\S+)", lock, re.MULTILINE)
-    wrong = []
-    for name, locked in wanted:
+    pinned = re.findall(r"^([A-Za-z0-9_.-]+)==(\S+)", lock, re.MULTILINE)
+    mismatches = []
+    for name, locked in pinned:
         try:
             if version(name) != locked:
-                wrong.append(f"{name} {version(name)} (locked {locked})")
+                mismatches.append(f"{name} {version(name)} (locked {locked})")
         except PackageNotFoundError:
-            wrong.append(f"{name} is missing")
-    if not wrong:
-        return DoctorCheck("packages", "ok", f"{len(wanted)} as locked")
-    more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-    return DoctorCheck("packages", "error", ", ".join(wrong[:3]) + more, "requirements/install.sh lock.txt")
+            mismatches.append(f"{name} is missing")
+    if not mismatches:
+        return DoctorCheck("packages", "ok", f"{len(pinned)} as locked")
+    remainder = f" and {len(mismatches) - 3} more" if len(mismatches) > 3 else ""
+    return DoctorCheck(
+        "packages", "error", ", ".join(mismatches[:3]) + remainder, "requirements/install.sh lock.txt"
+    )
 
 
 def _dashboard(settings: Settings) -> DoctorCheck:
@@ -178,8 +180,8 @@ def main() -> int:
     checks = diagnose(Settings())
     failed = any(check.outcome == "error" for check in checks)
     if arguments.json:
-        answer = {"outcome": "error" if failed else "ok", "checks": [asdict(check) for check in checks]}
-        sys.stdout.write(json.dumps(answer) + "\n")
+        document = {"outcome": "error" if failed else "ok", "checks": [asdict(check) for check in checks]}
+        sys.stdout.write(json.dumps(document) + "\n")
         return int(failed)
     for check in checks:
         sys.stdout.write(f"{_MARKS[check.outcome]} {check.name}: {check.detail}\n")

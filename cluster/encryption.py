@@ -27,7 +27,7 @@ class Cipher:
     def ready(self) -> bool:
         return bool(self._keys)
 
-    def encrypt(self, plain: bytes, context: str) -> bytes:
+    def encrypt(self, value: bytes, context: str) -> bytes:
         if not self._keys:
             raise NotInstalled(
                 "this platform has no encryption key; set QUANTIS_ENCRYPTION_KEY, or put a file encryption-key "
@@ -36,19 +36,19 @@ class Cipher:
         key_id, key = next(iter(self._keys.items()))
         data_key, outer, inner = AESGCM.generate_key(256), secrets.token_bytes(12), secrets.token_bytes(12)
         wrapped = key.encrypt(outer, data_key, context.encode())
-        return key_id + outer + wrapped + inner + AESGCM(data_key).encrypt(inner, plain, context.encode())
+        return key_id + outer + wrapped + inner + AESGCM(data_key).encrypt(inner, value, context.encode())
 
     def decrypt(self, encrypted: bytes, context: str) -> bytes:
         """Return the plain value; InvalidInput when the key is gone, or the value was changed or moved."""
         key = self._keys.get(encrypted[:_ID])
-        rest = encrypted[_ID:]
+        body = encrypted[_ID:]
         if key is None:
             raise InvalidInput(
                 "a secret in the database is sealed with a key that this platform does not have"
             )
         try:
-            data_key = key.decrypt(rest[:_NONCE], rest[_NONCE : _NONCE + _WRAPPED], context.encode())
-            inner = rest[_NONCE + _WRAPPED :]
+            data_key = key.decrypt(body[:_NONCE], body[_NONCE : _NONCE + _WRAPPED], context.encode())
+            inner = body[_NONCE + _WRAPPED :]
             return AESGCM(data_key).decrypt(inner[:_NONCE], inner[_NONCE:], context.encode())
         except InvalidTag as error:
             raise InvalidInput("a sealed secret in the database was changed or moved") from error

@@ -49,8 +49,8 @@ def restore(source: Path, into: Path, settings: Settings, database_url: str | No
     try:
         manifest = unpack(source, partial)
         _check_format(source, manifest)
-        found = _open_databases(partial, into, manifest, settings, database_url)
-        _check(source, manifest, found)
+        report = _open_databases(partial, into, manifest, settings, database_url)
+        _check(source, manifest, report)
         for folder in (*(path for path in partial.rglob("*") if path.is_dir()), partial):
             sync_folder(folder)
         partial.replace(into)
@@ -58,7 +58,7 @@ def restore(source: Path, into: Path, settings: Settings, database_url: str | No
         remove(partial)
     sync_folder(into.parent)
     seconds = round(time.monotonic() - started, 2)
-    return RestoreResult(str(into), manifest["made_at"], found.versions, found.rows, seconds)
+    return RestoreResult(str(into), manifest["made_at"], report.versions, report.rows, seconds)
 
 
 def _open_databases(
@@ -71,8 +71,8 @@ def _open_databases(
             raise InvalidInput("the backup is of PostgreSQL; name an empty database with --database-url")
         restore_postgres(database_url, dump, environment)
     else:
-        if found := check_sqlite(partial / DATABASE):
-            raise BackupBroken(f"the database in the backup is broken: {found[:200]}")
+        if complaints := check_sqlite(partial / DATABASE):
+            raise BackupBroken(f"the database in the backup is broken: {complaints[:200]}")
         database_url = f"sqlite:///{partial / DATABASE}"
     if (partial / MLFLOW).exists():
         relocate_artifacts(partial / MLFLOW, Path(manifest["root"]) / "artifacts", into / "artifacts")
@@ -92,12 +92,12 @@ def _check_format(source: Path, manifest: dict[str, Any]) -> None:
         )
 
 
-def _check(source: Path, manifest: dict[str, Any], found: IntegrityReport) -> None:
+def _check(source: Path, manifest: dict[str, Any], report: IntegrityReport) -> None:
     """Raise BackupBroken for versions that were readable when the backup was made and are not now."""
-    allowed = len(manifest["unreadable"])
-    if len(found.broken) > allowed:
-        text = "; ".join(str(broken) for broken in found.broken[:3])
-        raise BackupBroken(f"{source}: {len(found.broken)} versions do not read as recorded: {text}")
+    max_faults = len(manifest["unreadable"])
+    if len(report.broken) > max_faults:
+        text = "; ".join(str(broken) for broken in report.broken[:3])
+        raise BackupBroken(f"{source}: {len(report.broken)} versions do not read as recorded: {text}")
 
 
 def main() -> int:
@@ -110,19 +110,19 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     arguments = parser.parse_args()
     try:
-        done = restore(
+        result = restore(
             arguments.file.absolute(), arguments.into.absolute(), Settings(), arguments.database_url
         )
     except QuantisError as error:
         return fail(error, arguments.json)
     if arguments.json:
-        sys.stdout.write(json.dumps(asdict(done)) + "\n")
+        sys.stdout.write(json.dumps(asdict(result)) + "\n")
     else:
         progress = StepReporter()
         progress.report(
-            f"{done.path}: {done.versions} versions of {done.made_at}, each read back as recorded"
+            f"{result.path}: {result.versions} versions of {result.made_at}, each read back as recorded"
         )
-        progress.report(f"start it with QUANTIS_DATA_DIR={done.path} quantis up")
+        progress.report(f"start it with QUANTIS_DATA_DIR={result.path} quantis up")
     return 0
 
 

@@ -174,16 +174,16 @@ class Settings(BaseSettings):
     @property
     def own_families(self) -> dict[str, str]:
         """Families of `model_modules`, each as `module:Class`; InvalidInput for another form."""
-        found: dict[str, str] = {}
+        families: dict[str, str] = {}
         for entry in filter(None, map(str.strip, self.model_modules.split(","))):
             if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}=[A-Za-z_][\w.]*:[A-Za-z_]\w*", entry):
                 raise InvalidInput(
                     f"QUANTIS_MODEL_MODULES holds {entry!r}; write name=module:Class, such as "
                     "drift=our_models.drift:Drift, with commas between several"
                 )
-            name, _, place = entry.partition("=")
-            found[name] = place
-        return found
+            name, _, path = entry.partition("=")
+            families[name] = path
+        return families
 
     def secret_path(self, name: str) -> Path:
         return (self.secrets_dir or self.data_layout.secrets) / name
@@ -196,24 +196,24 @@ class Settings(BaseSettings):
         return path.read_text().strip()
 
     def _secret(self, name: str) -> str:
-        given: SecretStr | None = getattr(self, name)
+        value: SecretStr | None = getattr(self, name)
         path = self.secret_path(name.replace("_", "-"))
-        if given is not None:
-            return given.get_secret_value()
+        if value is not None:
+            return value.get_secret_value()
         return path.read_text().strip() if path.exists() else ""
 
 
 def _strong(text: str, name: str) -> bytes:
-    what = "token secret" if name == "jwt_secret" else name.replace("_", " ")
+    label = "token secret" if name == "jwt_secret" else name.replace("_", " ")
     remedy = (
         f"set QUANTIS_{name.upper()} or put a file {name.replace('_', '-')} into QUANTIS_SECRETS_DIR "
         "(`openssl rand -hex 32` makes one)"
     )
     if len(text) < MINIMUM_SECRET:
-        raise InvalidInput(f"the {what} has {len(text)} characters and needs {MINIMUM_SECRET}; {remedy}")
+        raise InvalidInput(f"the {label} has {len(text)} characters and needs {MINIMUM_SECRET}; {remedy}")
     if len(set(text)) < MINIMUM_DISTINCT:
         raise InvalidInput(
-            f"the {what} has only {len(set(text))} different characters and could be guessed; {remedy}"
+            f"the {label} has only {len(set(text))} different characters and could be guessed; {remedy}"
         )
     return text.encode()
 
@@ -225,14 +225,14 @@ def application_root() -> Path:
 
 def child_environment(settings: Settings, extra: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of Ray and its children: ours without foreign Ray and Python settings."""
-    kept = {
+    inherited = {
         k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "PYTHON", "QUANTIS_", "MLFLOW_"))
     }
-    given = {k: v for k, v in os.environ.items() if k.startswith("QUANTIS_")}
+    quantis_settings = {k: v for k, v in os.environ.items() if k.startswith("QUANTIS_")}
     return {
-        **kept,
-        **given,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', '')}",
+        **inherited,
+        **quantis_settings,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{inherited.get('PATH', '')}",
         "PYTHONPATH": str(application_root()),
         "QUANTIS_DATA_DIR": str(settings.data_layout.root),
         "QUANTIS_HOST": settings.host,
@@ -267,5 +267,5 @@ def poll_training_often() -> None:
 def ray_submission_id() -> str | None:
     """Return the submission id of the Ray job that this process drives; None outside of one."""
     text = os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR")
-    found = json.loads(text).get("metadata", {}).get("job_submission_id") if text else None
-    return found if isinstance(found, str) else None
+    submission_id = json.loads(text).get("metadata", {}).get("job_submission_id") if text else None
+    return submission_id if isinstance(submission_id, str) else None

@@ -110,10 +110,10 @@ def _tls_port(settings: Settings) -> int | None:
 
 def _open_proxy(settings: Settings, platform: Platform) -> None:
     """Open the public proxy last: before that nobody outside sees anything."""
-    opened = HAProxyConfig(
+    config = HAProxyConfig(
         platform.host, platform.port, platform.serve_port, settings.max_upload_mb, platform.tls_port
     )
-    haproxy.start(settings, opened, _environment(settings, platform))
+    haproxy.start(settings, config, _environment(settings, platform))
 
 
 def _environment(settings: Settings, platform: Platform) -> dict[str, str]:
@@ -185,7 +185,7 @@ def _wait_for_ray(platform: Platform, token: str, process: subprocess.Popen[byte
 def _deploy(environment: dict[str, str], logs: Path) -> None:
     log = logs / "deploy.log"
     with log.open("wb") as file:
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-m", "serve.app"],
             env=environment,
             stdout=file,
@@ -194,7 +194,7 @@ def _deploy(environment: dict[str, str], logs: Path) -> None:
             cwd=application_root(),
             check=False,
         )
-    if done.returncode:
+    if process.returncode:
         raise Unavailable(f"the API could not be deployed; {log} ends:\n{_tail(log)}")
 
 
@@ -237,7 +237,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     arguments = parser.parse_args()
     names = ("port", "tls_cert", "tls_key", "tls_port")
-    settings = Settings(**{name: given for name in names if (given := getattr(arguments, name)) is not None})
+    settings = Settings(**{name: value for name in names if (value := getattr(arguments, name)) is not None})
     steps = StepReporter()
     try:
         platform = up(settings, steps)
@@ -245,8 +245,8 @@ def main() -> int:
         return fail(error, arguments.json)
     setup = settings.secret_path("setup-secret")
     if arguments.json:
-        answer = {"url": platform.url, "seconds": steps.seconds, "setup_open": setup.exists()}
-        sys.stdout.write(json.dumps(answer) + "\n")
+        document = {"url": platform.url, "seconds": steps.seconds, "setup_open": setup.exists()}
+        sys.stdout.write(json.dumps(document) + "\n")
         return 0
     steps.report(f"\nQuantis is up: {platform.url}")
     if platform.tls_port is None and platform.host not in ("127.0.0.1", "::1", "localhost"):

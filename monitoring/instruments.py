@@ -184,9 +184,9 @@ def _alive(pid: int) -> bool:
 
 def observe_request(route: str, method: str, status: int, seconds: float) -> None:
     """Count one HTTP answer. `route` is the template, such as /v1/jobs/{id}, or "unknown"."""
-    own = _process.get()
-    own.http_requests.labels(route, method if method in _METHODS else "OTHER", str(status)).inc()
-    own.http_seconds.labels(route).observe(seconds)
+    instruments = _process.get()
+    instruments.http_requests.labels(route, method if method in _METHODS else "OTHER", str(status)).inc()
+    instruments.http_seconds.labels(route).observe(seconds)
 
 
 def count_entry(model: str, method: str, reason: str | None, entries: int = 1) -> None:
@@ -196,9 +196,9 @@ def count_entry(model: str, method: str, reason: str | None, entries: int = 1) -
 
 def observe_forecast(model: str, series: int, seconds: float) -> None:
     """Count one forecast request of `series` series."""
-    own = _process.get()
-    own.forecast_seconds.labels(model).observe(seconds)
-    own.forecast_series.observe(series)
+    instruments = _process.get()
+    instruments.forecast_seconds.labels(model).observe(seconds)
+    instruments.forecast_series.observe(series)
 
 
 def count_vintages(forecasts: int = 1) -> None:
@@ -211,10 +211,10 @@ def count_model_load(model: str, outcome: Load) -> None:
 
 def set_jobs(counts: Mapping[tuple[str, str], int]) -> None:
     """Set the number of jobs by (state, kind); absent combinations are zero."""
-    own = _process.get()
+    instruments = _process.get()
     for state in JobState:
         for kind in KINDS:
-            own.jobs.labels(state.value, kind).set(counts.get((state.value, kind), 0))
+            instruments.jobs.labels(state.value, kind).set(counts.get((state.value, kind), 0))
 
 
 def observe_job(kind: str, state: str, seconds: float) -> None:
@@ -226,8 +226,8 @@ def set_outbox(pending: int) -> None:
     _process.get().outbox.set(pending)
 
 
-def set_lease(held: bool) -> None:
-    _process.get().lease.set(int(held))
+def set_lease(holds: bool) -> None:
+    _process.get().lease.set(int(holds))
 
 
 def count_tick(outcome: Tick) -> None:

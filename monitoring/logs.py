@@ -72,15 +72,15 @@ def configure(process: str, *, file: Path | None = None, level: str = "INFO") ->
 
 def logger(name: str) -> structlog.stdlib.BoundLogger:
     """Return a logger: `logger(__name__).info("job submitted", job_kind="train")`."""
-    found: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
-    return found
+    bound_logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
+    return bound_logger
 
 
 @contextmanager
 def bound(*, request_id: str | None = None, job_id: str | None = None) -> Iterator[None]:
     """Add request or job to the log records of this thread or task."""
-    given = {k: v for k, v in (("request_id", request_id), ("job_id", job_id)) if v is not None}
-    with structlog.contextvars.bound_contextvars(**given):
+    context = {k: v for k, v in (("request_id", request_id), ("job_id", job_id)) if v is not None}
+    with structlog.contextvars.bound_contextvars(**context):
         yield
 
 

@@ -66,8 +66,8 @@ def app(args: dict[str, str]) -> Application:
 
 def deploy(settings: Settings) -> None:
     """Deploy onto the running head and return when it serves."""
-    behind = settings.serve_port is not None
-    host, port = ("127.0.0.1", settings.serve_port) if behind else (settings.host, settings.port)
+    has_proxy = settings.serve_port is not None
+    host, port = ("127.0.0.1", settings.serve_port) if has_proxy else (settings.host, settings.port)
     with session(settings):
         serve.start(http_options={"host": host, "port": port, "access_log": False})
         serve.run(app({}), name=APPLICATION, route_prefix="/")

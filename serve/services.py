@@ -48,8 +48,8 @@ class Services(Backend):
     @cached_property
     def imports(self) -> ObjectImporter:
         settings = self.settings
-        places = [text.strip() for text in settings.import_urls.split(",") if text.strip()]
-        return ObjectImporter(places, settings.import_endpoint)
+        locations = [text.strip() for text in settings.import_urls.split(",") if text.strip()]
+        return ObjectImporter(locations, settings.import_endpoint)
 
     @cached_property
     def idempotency(self) -> IdempotencyKeys:

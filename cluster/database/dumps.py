@@ -29,16 +29,16 @@ def is_sqlite(url: str) -> bool:
 
 def copy_sqlite(source: Path, target: Path) -> None:
     """Copy one transaction's view of a database that others may be writing to into one file."""
-    with closing(sqlite3.connect(source, timeout=60)) as one, closing(sqlite3.connect(target)) as two:
-        one.backup(two)
-        two.execute("PRAGMA journal_mode=DELETE")
+    with closing(sqlite3.connect(source, timeout=60)) as reader, closing(sqlite3.connect(target)) as writer:
+        reader.backup(writer)
+        writer.execute("PRAGMA journal_mode=DELETE")
 
 
 def check_sqlite(path: Path) -> str:
     """Return SQLite's complaints about a file; empty when it is sound."""
     with closing(sqlite3.connect(path)) as connection:
-        found = connection.execute("PRAGMA integrity_check").fetchone()[0]
-    return "" if found == "ok" else str(found)
+        complaints = connection.execute("PRAGMA integrity_check").fetchone()[0]
+    return "" if complaints == "ok" else str(complaints)
 
 
 def registered_runs(path: Path) -> set[str]:
@@ -53,14 +53,14 @@ def relocate_artifacts(path: Path, old: Path, new: Path) -> int:
     with closing(sqlite3.connect(path)) as connection, connection:
         tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         for table, columns in _PATHS.items():
-            known = (
+            locations = (
                 {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
                 if table in tables
                 else ()
             )
             for column in columns:
                 for prefix in ("", "file://"):
-                    if column in known:
+                    if column in locations:
                         statement = (
                             f"UPDATE {table} SET {column} = ? || substr({column}, ?) "  # noqa: S608 - our names  # nosec B608
                             f"WHERE {column} = ? OR substr({column}, 1, ?) = ?"
@@ -105,26 +105,26 @@ def restore_postgres(url: str, source: Path, environment: Mapping[str, str]) -> 
 
 
 def _run(url: str, environment: Mapping[str, str], program: str, *arguments: str) -> None:
-    found = shutil.which(program, path=environment.get("PATH"))
-    if found is None:
+    executable = shutil.which(program, path=environment.get("PATH"))
+    if executable is None:
         raise NotInstalled(f"{program} is not installed, and PostgreSQL needs it; install postgresql-client")
     address = make_url(url)
-    done = subprocess.run(
-        [found, *_connection(address), *arguments],
+    process = subprocess.run(
+        [executable, *_connection(address), *arguments],
         env={**environment, **({"PGPASSWORD": address.password} if address.password else {})},
         capture_output=True,
         text=True,
         check=False,
     )
-    if done.returncode:
-        raise Unavailable(f"{program} failed: {done.stderr.strip()[-500:]}")
+    if process.returncode:
+        raise Unavailable(f"{program} failed: {process.stderr.strip()[-500:]}")
 
 
 def _connection(address: URL) -> list[str]:
-    named = {
+    variables = {
         "--host": address.host,
         "--port": address.port,
         "--username": address.username,
         "--dbname": address.database,
     }
-    return [f"{name}={value}" for name, value in named.items() if value is not None]
+    return [f"{name}={value}" for name, value in variables.items() if value is not None]

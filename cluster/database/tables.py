@@ -284,7 +284,7 @@ class IdempotencyKeyRow(Base):
     user_name: Mapped[str] = mapped_column(String(63), primary_key=True)
     key: Mapped[str] = mapped_column(String(200), primary_key=True)
     request_hash: Mapped[str] = mapped_column(String(64))
-    made: Mapped[str] = mapped_column("job_id", Id)
+    object_id: Mapped[str] = mapped_column("job_id", Id)
     created_at: Mapped[datetime]
 
 

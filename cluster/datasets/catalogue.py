@@ -94,10 +94,12 @@ class Catalogue:
         if panel is None:
             raise RejectedPanel(f"{report.file} was rejected; nothing was stored", report.findings)
         spec = self.declared(team, name)
-        change = _writes(panel, spec, live=False)
+        change = _panel_writer(panel, spec, live=False)
         freq = spec.freq or report.freq or "D"
-        kept = report.model_copy(update={"findings": report.findings[:_FINDINGS]}).model_dump(mode="json")
-        created, version = self._commit(team, user, name, VersionAction.upload, change, freq, kept)
+        stored_report = report.model_copy(update={"findings": report.findings[:_FINDINGS]}).model_dump(
+            mode="json"
+        )
+        created, version = self._commit(team, user, name, VersionAction.upload, change, freq, stored_report)
         pa.default_memory_pool().release_unused()  # what a large panel took is for others now
         return UploadResult(created=created, version=version, report=report)
 
@@ -113,10 +115,10 @@ class Catalogue:
         def change(store: PanelStore, after: VersionPins | None, now: datetime) -> WriteResult:
             added: dict[str, AppendedRecords] = {}
             for panel in panels():
-                written = _writes(panel, spec, live=False)(store, after, now)
+                written = _panel_writer(panel, spec, live=False)(store, after, now)
                 after = written.pins
-                for group, more in written.added.items():
-                    added[group] = added[group].merge(more) if group in added else more
+                for group, records in written.added.items():
+                    added[group] = added[group].merge(records) if group in added else records
             if after is None:
                 raise InvalidInput("there was nothing to add; give files with rows")
             return WriteResult(after, added)
@@ -130,7 +132,7 @@ class Catalogue:
             raise InvalidInput(
                 f"the frequency of dataset {name!r} is not known yet; declare it, or upload a file first"
             )
-        change = _writes(panel, spec, live=True)
+        change = _panel_writer(panel, spec, live=True)
         created, version = self._commit(team, user, name, VersionAction.append, change, spec.freq)
         return AppendResult(created=created, version=version)
 
@@ -184,7 +186,7 @@ class Catalogue:
                     written = change(store, after, datetime.now(UTC))
                     if base is not None and written.pins == after:
                         return False, base.version
-                    new = replace(_described(store, written, base, action, freq), report=report)
+                    new = replace(_version_record(store, written, base, action, freq), report=report)
                     return True, self.datasets.add_version(team, name, user, new, base)
             except Conflict:
                 if attempt + 1 == _ATTEMPTS:
@@ -192,7 +194,7 @@ class Catalogue:
         raise AssertionError("the last attempt raises or returns")
 
 
-def _writes(panel: Panel, spec: DatasetSpec, live: bool) -> Change:
+def _panel_writer(panel: Panel, spec: DatasetSpec, live: bool) -> Change:
     def change(store: PanelStore, after: VersionPins | None, now: datetime) -> WriteResult:
         lag = spec.publication_lag
         return store.write(panel, after=after, recorded_at=now, publication_lag=lag, live=live)
@@ -200,12 +202,14 @@ def _writes(panel: Panel, spec: DatasetSpec, live: bool) -> Change:
     return change
 
 
-def _described(
+def _version_record(
     store: PanelStore, written: WriteResult, base: PinnedVersion | None, action: VersionAction, freq: str
 ) -> NewVersion:
     """Return the record of a new version, computed from its parent's and from the added records alone."""
     content = written.content_after(_content(store, base))
-    counts = _marked(store, written, base) if "deleted" in written.added else _grown(written, base)
+    counts = (
+        _recounted(store, written, base) if "deleted" in written.added else _extended_counts(written, base)
+    )
     return NewVersion(
         content_hash=content.digest(),
         pins=written.pins.to_json(),
@@ -227,7 +231,7 @@ def _content(store: PanelStore, base: PinnedVersion | None) -> ContentSums:
     )
 
 
-def _grown(written: WriteResult, base: PinnedVersion | None) -> dict[str, Any]:
+def _extended_counts(written: WriteResult, base: PinnedVersion | None) -> dict[str, Any]:
     target, static = (written.added.get(group, AppendedRecords(0)) for group in ("target", "static"))
     times = [time for time in (target.first_ds, target.last_ds) if time is not None]
     times += [base.version.first_ds, base.version.last_ds] if base else []
@@ -239,7 +243,7 @@ def _grown(written: WriteResult, base: PinnedVersion | None) -> dict[str, Any]:
     }
 
 
-def _marked(store: PanelStore, written: WriteResult, base: PinnedVersion | None) -> dict[str, Any]:
+def _recounted(store: PanelStore, written: WriteResult, base: PinnedVersion | None) -> dict[str, Any]:
     """Count everything again, after a deletion or a restoration."""
     assert base is not None
     return store.summarize(written.pins) or {

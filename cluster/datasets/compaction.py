@@ -63,23 +63,25 @@ def compact(
             sync_folder(store.folder)
         delta_files.set_retention_time(store.folder, retention)
         new = store.rewrite(old, purged)
-        moved = {one.version.number: _rewritten(store, one, new, purged, now) for one in versions}
-        _check(store, versions, moved)
-        catalogue.datasets.repin(team, name, moved, versions[-1])
-        pins = [VersionPins.from_json(one.pins) for one in moved.values()]
+        rewritten = {
+            version.version.number: _rewritten(store, version, new, purged, now) for version in versions
+        }
+        _check(store, versions, rewritten)
+        catalogue.datasets.repin(team, name, rewritten, versions[-1])
+        pins = [VersionPins.from_json(version.pins) for version in rewritten.values()]
         removed = _remove(store, data_layout, pins, retention)
     return CompactionResult(len(versions), before, store.file_count(new), len(purged), removed)
 
 
 def _rewritten(
-    store: PanelStore, one: PinnedVersion, new: VersionPins, purged: Sequence[str], now: datetime
+    store: PanelStore, pinned: PinnedVersion, new: VersionPins, purged: Sequence[str], now: datetime
 ) -> RewrittenVersion:
     """Return a version pinned to the rewritten tables, counted again when it had purged series."""
-    old, version = VersionPins.from_json(one.pins), one.version
+    old, version = VersionPins.from_json(pinned.pins), pinned.version
     versions = {group: new.versions()[group] for group in old.versions()}
     pins = VersionPins(**versions, recorded_to=datetime_epoch_us(store.recorded_to(old)))
     hit = bool(purged) and store.has_records(old, purged)
-    content = ContentSums.from_json(one.content) if one.content and not hit else store.content(pins)
+    content = ContentSums.from_json(pinned.content) if pinned.content and not hit else store.content(pins)
     counts = {name: getattr(version, name) for name in ("rows", "series", "first_ds", "last_ds")}
     if hit:
         counts |= store.summarize(pins) or {"rows": 0, "series": 0}
@@ -97,14 +99,14 @@ def _check(
 ) -> None:
     """Raise Unavailable unless every version has all its records, and the latest one the same content."""
     latest = moved[versions[-1].version.number]
-    found = store.content(VersionPins.from_json(latest.pins))
-    if found.digest() != ContentSums.from_json(latest.content).digest():
+    content = store.content(VersionPins.from_json(latest.pins))
+    if content.digest() != ContentSums.from_json(latest.content).digest():
         raise Unavailable(
             "the rewritten tables do not hold what they held; nothing was changed, look at the disk"
         )
-    for made in moved.values():
-        counts = store.record_counts(VersionPins.from_json(made.pins))
-        if any(counts[group] != sums[0] for group, sums in made.content.items()):
+    for rewritten in moved.values():
+        counts = store.record_counts(VersionPins.from_json(rewritten.pins))
+        if any(counts[group] != sums[0] for group, sums in rewritten.content.items()):
             raise Unavailable("a version would lose records by this compaction; nothing was changed")
 
 
@@ -125,7 +127,7 @@ def _remove(
             marker.unlink()
             return removed
         before = datetime.now(UTC) - retention
-        by_table = delta_files.pinned_versions(store.folder, [one.to_json() for one in pins])
+        by_table = delta_files.pinned_versions(store.folder, [item.to_json() for item in pins])
         unneeded = [
             path
             for table, versions in by_table.items()

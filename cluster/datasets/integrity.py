@@ -45,10 +45,10 @@ def verify(database: Database, data_layout: DataLayout) -> IntegrityReport:
 
 def _differs(catalogue: Catalogue, team: str, name: str, version: StoredVersion) -> str:
     try:
-        opened = catalogue.open(team, name, version.number)
-        found = opened.store.content_hash(opened.pins)
+        dataset = catalogue.open(team, name, version.number)
+        content_hash = dataset.store.content_hash(dataset.pins)
     except Exception as error:
         return f"cannot be read ({error})"
-    if found != version.content_hash:
-        return f"has content {found[:12]}, recorded is {version.content_hash[:12]}"
+    if content_hash != version.content_hash:
+        return f"has content {content_hash[:12]}, recorded is {version.content_hash[:12]}"
     return ""

@@ -33,59 +33,63 @@ class ImportLocation(NamedTuple):
     bucket: str
     names: tuple[str, ...]
 
-    def contains(self, other: ImportLocation) -> bool:
+    def contains(self, location: ImportLocation) -> bool:
         """Return True if another location lies below this one."""
         depth = len(self.names)
-        same = (self.scheme, self.bucket, self.names) == (other.scheme, other.bucket, other.names[:depth])
-        return same and len(other.names) > depth
+        same = (self.scheme, self.bucket, self.names) == (
+            location.scheme,
+            location.bucket,
+            location.names[:depth],
+        )
+        return same and len(location.names) > depth
 
 
 def parse_location(url: str) -> ImportLocation:
     """Parse an address; InvalidInput unless it is plainly that of one file or folder."""
-    shown = printable(url, 120)
+    address = printable(url, 120)
     if len(url) > _LONGEST or not url.isprintable() or "\\" in url:
         raise InvalidInput(
-            f"{shown!r} is no address; give up to {_LONGEST} printable characters, no backslash"
+            f"{address!r} is no address; give up to {_LONGEST} printable characters, no backslash"
         )
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise InvalidInput(f"{shown!r} is no address; write s3://bucket/folder/file.parquet") from None
+        raise InvalidInput(f"{address!r} is no address; write s3://bucket/folder/file.parquet") from None
     if parts.scheme not in ("s3", "file"):
-        raise InvalidInput(f"{shown!r} cannot be imported; only s3://... and file:///... can")
+        raise InvalidInput(f"{address!r} cannot be imported; only s3://... and file:///... can")
     if parts.username is not None or parts.password is not None or port is not None or "@" in parts.netloc:
         raise InvalidInput("an address to import carries no user, password or port; the platform has its own")
     if any(mark in url for mark in "?#%"):
         raise InvalidInput(
-            f"{shown!r} holds '?', '#' or '%'; write the name of the file as it is, without these"
+            f"{address!r} holds '?', '#' or '%'; write the name of the file as it is, without these"
         )
     bucket = parts.netloc
     if (parts.scheme == "file") == bool(bucket) or (bucket and not _BUCKET.fullmatch(bucket)):
         raise InvalidInput(
-            f"{shown!r} names no bucket or folder; write s3://bucket/... or file:///folder/..."
+            f"{address!r} names no bucket or folder; write s3://bucket/... or file:///folder/..."
         )
     names = tuple(parts.path.removeprefix("/").removesuffix("/").split("/"))
     if any(name in ("", ".", "..") for name in names):
-        raise InvalidInput(f"{shown!r} holds an empty name, '.' or '..'; write the path as it is")
+        raise InvalidInput(f"{address!r} holds an empty name, '.' or '..'; write the path as it is")
     return ImportLocation(parts.scheme, bucket, names)
 
 
 class ObjectImporter:
-    """Copies files from `allowed` locations; `endpoint` is the object store where it is not Amazon's."""
+    """Copies files from below the allowed locations; `endpoint` is the object store where it is not Amazon's."""
 
-    def __init__(self, allowed: Sequence[str], endpoint: str | None = None) -> None:
-        self._allowed, self._endpoint = tuple(allowed), endpoint
+    def __init__(self, allowed_prefixes: Sequence[str], endpoint: str | None = None) -> None:
+        self._allowed, self._endpoint = tuple(allowed_prefixes), endpoint
 
     def fetch(self, team: str, url: str, target: Path, max_bytes: int) -> None:
         """Copy the file at an address, of at most `max_bytes`, to `target`.
 
         Forbidden outside the locations of the team, NotFound, TooLarge, Unavailable.
         """
-        place = self._checked(team, url)
-        opened = _local(place) if place.scheme == "file" else self._object(place)
+        location = self._checked(team, url)
+        stream = _local(location) if location.scheme == "file" else self._object(location)
         size = 0
-        with opened as source, target.open("wb") as file:
+        with stream as source, target.open("wb") as file:
             while chunk := source.read(_CHUNK):
                 size += len(chunk)
                 if size > max_bytes:
@@ -97,28 +101,28 @@ class ObjectImporter:
             raise InvalidInput(f"{printable(url)} is empty; give a header and at least one row")
 
     def _checked(self, team: str, url: str) -> ImportLocation:
-        place = parse_location(url)
+        location = parse_location(url)
         if not self._allowed:
             raise Forbidden(
                 "nothing can be imported here; an operator sets QUANTIS_IMPORT_URLS to allow places"
             )
-        places = [text.replace("{team}", team) for text in self._allowed]
-        if not any(parse_location(allowed).contains(place) for allowed in places):
+        prefixes = [text.replace("{team}", team) for text in self._allowed]
+        if not any(parse_location(prefix).contains(location) for prefix in prefixes):
             raise Forbidden(
-                f"{printable(url)} lies outside what may be imported: files below {' or '.join(places)}"
+                f"{printable(url)} lies outside what may be imported: files below {' or '.join(prefixes)}"
             )
-        return place
+        return location
 
     @contextmanager
-    def _object(self, place: ImportLocation) -> Iterator[Any]:
+    def _object(self, location: ImportLocation) -> Iterator[Any]:
         from pyarrow import fs
 
         retry = fs.AwsStandardS3RetryStrategy(max_attempts=2)
-        given = {"endpoint_override": self._endpoint} if self._endpoint else {}
+        endpoint = {"endpoint_override": self._endpoint} if self._endpoint else {}
         store = fs.S3FileSystem(
-            connect_timeout=_SECONDS, request_timeout=_SECONDS, retry_strategy=retry, **given
+            connect_timeout=_SECONDS, request_timeout=_SECONDS, retry_strategy=retry, **endpoint
         )
-        path = "/".join((place.bucket, *place.names))
+        path = "/".join((location.bucket, *location.names))
         try:
             if store.get_file_info(path).type != fs.FileType.File:
                 raise _missing(f"s3://{path}")
@@ -135,17 +139,17 @@ class ObjectImporter:
 
 
 @contextmanager
-def _local(place: ImportLocation) -> Iterator[IO[bytes]]:
+def _local(location: ImportLocation) -> Iterator[IO[bytes]]:
     """Open a regular file, reached without following any link."""
-    missing = _missing("file:///" + "/".join(place.names))
-    with ExitStack() as opened:
+    missing = _missing("file:///" + "/".join(location.names))
+    with ExitStack() as descriptors:
         folder = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
-        opened.callback(os.close, folder)
+        descriptors.callback(os.close, folder)
         try:
-            for name in place.names[:-1]:
+            for name in location.names[:-1]:
                 folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
-                opened.callback(os.close, folder)
-            file = os.open(place.names[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+                descriptors.callback(os.close, folder)
+            file = os.open(location.names[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
         except OSError:
             raise missing from None
         if not stat.S_ISREG(os.fstat(file).st_mode):

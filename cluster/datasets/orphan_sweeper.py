@@ -65,39 +65,39 @@ class OrphanSweeper:
 
     def find(self) -> list[Orphan]:
         """Return all present orphans. A folder that cannot be understood is left alone and logged."""
-        found: list[Orphan] = []
+        orphans: list[Orphan] = []
         for dataset in self._inventory.datasets():
-            found += self._look("data", partial(self._unneeded, dataset))
-        return found + self._outside()
+            orphans += self._find_or_log("data", partial(self._unneeded, dataset))
+        return orphans + self._outside()
 
     def sweep(self) -> list[Orphan]:
         """Remove and return all orphans; none while a backup is at work."""
-        found: list[Orphan] = []
+        orphans: list[Orphan] = []
         with self._data_layout.removing_files() as alone:
             if alone:
                 for dataset in self._inventory.datasets():
-                    found += self._look("data", partial(self._sweep_dataset, dataset))
-                found += self._outside()
-                for orphan in found:
+                    orphans += self._find_or_log("data", partial(self._sweep_dataset, dataset))
+                orphans += self._outside()
+                for orphan in orphans:
                     _remove(orphan.path)
-        if found:
-            log.info("swept %d orphans", len(found))
-        return found
+        if orphans:
+            log.info("swept %d orphans", len(orphans))
+        return orphans
 
     def _outside(self) -> list[Orphan]:
         """Return the orphans that are no part of a dataset."""
-        places = {
+        finders = {
             "upload": self._uploads,
             "bundle": self._bundles,
             "artifact": self._artifacts,
             "training": self._training,
             "temporary": self._temporary,
         }
-        return [orphan for kind, look in places.items() for orphan in self._look(kind, look)]
+        return [orphan for kind, finder in finders.items() for orphan in self._find_or_log(kind, finder)]
 
-    def _look(self, kind: str, look: Callable[[float], list[Path]]) -> list[Orphan]:
+    def _find_or_log(self, kind: str, finder: Callable[[float], list[Path]]) -> list[Orphan]:
         try:
-            return [Orphan(kind, path) for path in look(time.time() - self._grace.total_seconds())]
+            return [Orphan(kind, path) for path in finder(time.time() - self._grace.total_seconds())]
         except Exception:
             log.exception("the sweeper cannot tell what is needed of kind %r; it leaves that alone", kind)
             return []
@@ -118,14 +118,14 @@ class OrphanSweeper:
         folder = self._data_layout.dataset(dataset.team, dataset.name)
         with PanelStore(folder).write_lock():
             current = replace(dataset, versions=self._inventory.versions(dataset.team, dataset.name))
-            found = self._unneeded(current, before)
+            files = self._unneeded(current, before)
             latest = delta_files.pinned_versions(folder, [version.pins for version in current.versions[-1:]])
             for table, (version,) in latest.items():
-                if not set(found).isdisjoint(delta_files.data_files(table)):
+                if not set(files).isdisjoint(delta_files.data_files(table)):
                     delta_files.roll_back(table, version)
-            for path in found:
+            for path in files:
                 _remove(path)
-        return found
+        return files
 
     def _pinned(self, dataset: StoredDataset) -> tuple[Path, dict[Path, list[int]]]:
         folder = self._data_layout.dataset(dataset.team, dataset.name)
@@ -174,9 +174,9 @@ class OrphanSweeper:
 def _newest(path: Path) -> float:
     """Return the time of the last write to a file or folder; infinity for what is gone."""
     times: list[float] = []
-    for one in (path, *(path.rglob("*") if path.is_dir() and not path.is_symlink() else ())):
+    for file in (path, *(path.rglob("*") if path.is_dir() and not path.is_symlink() else ())):
         try:
-            times.append(one.lstat().st_mtime)
+            times.append(file.lstat().st_mtime)
         except FileNotFoundError:
             times.append(float("inf"))
     return max(times)

@@ -99,9 +99,9 @@ class HAProxyConfig:
     def _redirect(self) -> str:
         """Redirect pages to HTTPS; a program that sends secrets in the open gets an error (ASVS 4.1.2)."""
         port = "" if self.tls_port == 443 else f":{self.tls_port}"
-        plain = f"status 403 {_reply(403, f'the API is not served in the open; use https on port {self.tls_port}')}"
+        refusal = f"status 403 {_reply(403, f'the API is not served in the open; use https on port {self.tls_port}')}"
         return _template("haproxy_redirect.cfg").substitute(
-            address=f"{_bracketed(self.host)}:{self.port}", port=port, plain=plain
+            address=f"{_bracketed(self.host)}:{self.port}", port=port, plain=refusal
         )
 
 

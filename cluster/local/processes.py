@@ -69,15 +69,15 @@ def marked(instance: str) -> list[int]:
     if not instance:
         return []
     needle = f"{MARK}={instance}".encode()
-    found = []
+    pids = []
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            ours = (
+            ancestors = (
                 needle in (folder / "environ").read_bytes().split(b"\0") and int(folder.name) != os.getpid()
             )
-            if ours and " Z " not in (folder / "stat").read_text():
-                found.append(int(folder.name))
-    return found
+            if ancestors and " Z " not in (folder / "stat").read_text():
+                pids.append(int(folder.name))
+    return pids
 
 
 def family(instance: str) -> dict[int, int]:
@@ -85,14 +85,14 @@ def family(instance: str) -> dict[int, int]:
 
     Some of Ray's processes write their title over their environment, so that only their parent identifies them.
     """
-    known = {pid: stat for folder in Path("/proc").glob("[0-9]*") if (stat := _stat(pid := int(folder.name)))}
-    found = {pid for pid in marked(instance) if pid in known}
-    grown = True
-    while grown:
-        children = {pid for pid, (parent, _) in known.items() if parent in found} - found - {os.getpid()}
-        found |= children
-        grown = bool(children)
-    return {pid: known[pid][1] for pid in found}
+    stats = {pid: stat for folder in Path("/proc").glob("[0-9]*") if (stat := _stat(pid := int(folder.name)))}
+    pids = {pid for pid in marked(instance) if pid in stats}
+    changed = True
+    while changed:
+        children = {pid for pid, (parent, _) in stats.items() if parent in pids} - pids - {os.getpid()}
+        pids |= children
+        changed = bool(children)
+    return {pid: stats[pid][1] for pid in pids}
 
 
 def _stat(pid: int) -> tuple[int, int] | None:
@@ -111,16 +111,16 @@ def living(processes: dict[int, int]) -> list[int]:
 
 def stop(instance: str, patience: float = 5.0) -> int:
     """End every process of the instance, politely first; return their number."""
-    ours = family(instance)
+    processes = family(instance)
     for sign in (signal.SIGTERM, signal.SIGKILL):
-        ours |= family(instance)
-        for pid in living(ours):
+        processes |= family(instance)
+        for pid in living(processes):
             with suppress(ProcessLookupError):
                 os.kill(pid, sign)
         deadline = time.monotonic() + patience
-        while living(ours) and time.monotonic() < deadline:
+        while living(processes) and time.monotonic() < deadline:
             time.sleep(0.1)
-    return len(ours)
+    return len(processes)
 
 
 def port_is_free(host: str, port: int) -> bool:

@@ -33,11 +33,11 @@ class Promotion:
         self, user: str, model: str, version: int, alias: str = CHAMPION
     ) -> ModelVersion | Approval:
         """Point an alias at a version, or ask for approval; Conflict when the gate refuses."""
-        found = self._registry.check_promotion(model, version, alias)
+        target = self._registry.check_promotion(model, version, alias)
         if self.policy(model) == Policy.gate:
             return self._registry.promote(model, version, alias)
-        if alias in found.aliases:
-            return found
+        if alias in target.aliases:
+            return target
         change = AliasChange(alias=alias, version=version, instead_of=self._meaning(model, alias))
         return self._approvals.request(self._team, model, user, change)
 

@@ -117,16 +117,16 @@ class Reconciler:
 
     def _stop_job(self, item: OutboxItem) -> None:
         # Ray may have the job although its answer to the submission was lost.
-        known = self._jobs.submission(item.team, item.job_id)
-        self._server.stop(known or _submission_id(item.job_id))
+        submission_id = self._jobs.submission(item.team, item.job_id)
+        self._server.stop(submission_id or _submission_id(item.job_id))
         self._end(item.team, item.job_id, JobState.stopped, "stopped on request")
 
     def _follow(self, team: str, job: Job, submission_id: str) -> None:
-        found = self._server.state(submission_id)
-        if found is None:
+        status = self._server.state(submission_id)
+        if status is None:
             self._end(team, job.id, JobState.failed, "Ray does not know this job any more; submit it again")
             return
-        state, message = found
+        state, message = status
         if state == JobState.succeeded:
             self._end(team, job.id, JobState.failed, "the job ended without a result; see its logs")
         elif state.final:

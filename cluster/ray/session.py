@@ -34,7 +34,7 @@ class Executor(Protocol):
         """Return the results in the order of the items."""
         ...
 
-    def within(
+    def map_timed(
         self,
         function: Callable[[Shared, Item, float | None], Result],
         shared: Shared,
@@ -57,7 +57,7 @@ class InProcessExecutor:
     ) -> list[Result | Exception]:
         return [_attempt(function, shared, item) for item in items]
 
-    def within(
+    def map_timed(
         self,
         function: Callable[[Shared, Item, float | None], Result],
         shared: Shared,
@@ -77,19 +77,19 @@ class RayExecutor:
     def map(
         self, function: Callable[[Shared, Item], Result], shared: Shared, items: Sequence[Item]
     ) -> list[Result | Exception]:
-        task: Any = ray.remote(num_cpus=self._cpus, max_retries=1)(_metered)
+        task: Any = ray.remote(num_cpus=self._cpus, max_retries=1)(_run_metered)
         stored = ray.put(shared)
         references = [task.remote(function, stored, item) for item in items]
         return [_collect(reference) for reference in references]
 
-    def within(
+    def map_timed(
         self,
         function: Callable[[Shared, Item, float | None], Result],
         shared: Shared,
         items: Sequence[Item],
         allowance: Allowance,
     ) -> Iterator[tuple[int, Result | Exception]]:
-        task: Any = ray.remote(num_cpus=self._cpus, max_retries=1, num_returns="streaming")(_announced)
+        task: Any = ray.remote(num_cpus=self._cpus, max_retries=1, num_returns="streaming")(_run_announced)
         stored = ray.put(shared)
         waiting, running = deque(enumerate(items)), dict[Any, _Running]()
         while waiting or running:
@@ -102,11 +102,11 @@ class RayExecutor:
             )
             for stream in ready:
                 outcome = _collect(next(stream))
-                if isinstance(outcome, str) and outcome == _BEGUN:
+                if isinstance(outcome, str) and outcome == _STARTED:
                     running[stream].begin()
                 else:
                     yield running.pop(stream).number, outcome
-            for stream in [stream for stream, one in running.items() if one.left() <= 0]:
+            for stream in [stream for stream, state in running.items() if state.left() <= 0]:
                 ray.cancel(stream, force=True)
                 RESOURCE_USAGE.cpu_seconds += (
                     self._cpus * running[stream].took()
@@ -125,18 +125,18 @@ class _Running:
 
     number: int
     seconds: float | None
-    begun: float | None = None
+    started_at: float | None = None
 
     def begin(self) -> None:
-        self.begun = time.monotonic()
+        self.started_at = time.monotonic()
 
     def left(self) -> float:
-        if self.begun is None or self.seconds is None:
+        if self.started_at is None or self.seconds is None:
             return math.inf
-        return self.begun + 1.2 * self.seconds + GRACE - time.monotonic()
+        return self.started_at + 1.2 * self.seconds + GRACE - time.monotonic()
 
     def took(self) -> float:
-        return time.monotonic() - (self.begun or 0.0)
+        return time.monotonic() - (self.started_at or 0.0)
 
     def overrun(self) -> TimedOut:
         return TimedOut(f"timed out after {self.took():.0f} s of its {self.seconds:.0f} s")
@@ -166,24 +166,24 @@ class _Metered:
 
 
 RESOURCE_USAGE = ResourceUsage()
-_BEGUN = "begun"
+_STARTED = "begun"
 
 
-def _announced(
+def _run_announced(
     function: Callable[[Shared, Item, float | None], Result],
     shared: Shared,
     item: Item,
     seconds: float | None,
 ) -> Iterator[Any]:
     """Yield a start signal, then the result."""
-    yield _BEGUN
-    yield _metered(function, shared, item, seconds)
+    yield _STARTED
+    yield _run_metered(function, shared, item, seconds)
 
 
 def _seconds_until_overdue(running: Iterable[_Running]) -> float | None:
     """Return the seconds until the first task is overdue; None when nothing has a limit."""
-    least = min((one.left() for one in running), default=math.inf)
-    return None if least == math.inf else max(0.0, least)
+    seconds = min((task.left() for task in running), default=math.inf)
+    return None if seconds == math.inf else max(0.0, seconds)
 
 
 def _attempt(function: Callable[..., Result], *arguments: Any) -> Result | Exception:
@@ -193,20 +193,20 @@ def _attempt(function: Callable[..., Result], *arguments: Any) -> Result | Excep
         return error
 
 
-def _metered(function: Callable[..., Result], *arguments: Any) -> _Metered:
+def _run_metered(function: Callable[..., Result], *arguments: Any) -> _Metered:
     started = time.process_time()
     return _Metered(_attempt(function, *arguments), time.process_time() - started)
 
 
 def _collect(reference: Any) -> Any:
     try:
-        found = ray.get(reference)
+        value = ray.get(reference)
     except ray.exceptions.RayError as error:
         return error
-    if isinstance(found, _Metered):
-        RESOURCE_USAGE.cpu_seconds += found.cpu_seconds
-        return found.result
-    return found
+    if isinstance(value, _Metered):
+        RESOURCE_USAGE.cpu_seconds += value.cpu_seconds
+        return value.result
+    return value
 
 
 @contextmanager

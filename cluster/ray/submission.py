@@ -83,8 +83,8 @@ class FakeJobs:
             self.states[submission_id] = JobState.pending
 
     def state(self, submission_id: str) -> tuple[JobState, str] | None:
-        found = self.states.get(submission_id)
-        return (found, "") if found else None
+        state = self.states.get(submission_id)
+        return (state, "") if state else None
 
     def stop(self, submission_id: str) -> None:
         if submission_id in self.states and not self.states[submission_id].final:

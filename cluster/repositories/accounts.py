@@ -36,7 +36,7 @@ class UserAccounts:
         with self._database.write() as session:
             if first and session.scalar(select(func.count()).select_from(UserRow)):
                 raise Conflict("the first admin exists already; sign in, or ask an admin for an account")
-            if _taken(session, user_name):
+            if _is_taken(session, user_name):
                 raise Conflict(f"user name {user_name!r} is taken; choose another")
             return user_of(_insert(session, team, user_name, password_hash, role))
 
@@ -47,7 +47,7 @@ class UserAccounts:
         with self._database.write() as session:
             if session.get(TeamRow, team):
                 raise Conflict(f"team {team!r} exists already; choose another name")
-            if _taken(session, admin):
+            if _is_taken(session, admin):
                 raise Conflict(f"user name {admin!r} is taken; choose another")
             _insert(session, team, admin, password_hash, Role.admin)
             session.get_one(TeamRow, team).quota = quota.model_dump(exclude_none=True)
@@ -82,8 +82,8 @@ class UserAccounts:
                 end_all(session, row.id)
             return user_of(row)
 
-    def change_password(self, user_id: str, current: str, new: str, keep: str) -> None:
-        """Change a user's password and end every session but `keep`; Unauthenticated when `current` is wrong."""
+    def change_password(self, user_id: str, current: str, new: str, except_session: str) -> None:
+        """Change a password and end every session but `except_session`; Unauthenticated if `current` is wrong."""
         with self._database.read() as session:
             row = session.get(UserRow, user_id)
             expected, name = (row.password_hash or NOBODY, row.user_name) if row else (NOBODY, "")
@@ -93,7 +93,7 @@ class UserAccounts:
         password_hash = hash_password(new)
         with self._database.write() as session:
             session.get_one(UserRow, user_id).password_hash = password_hash
-            end_all(session, user_id, keep=keep)
+            end_all(session, user_id, except_session=except_session)
 
     def all(self, team: str) -> list[User]:
         with self._database.read() as session:
@@ -114,8 +114,8 @@ class UserAccounts:
         """Return the user of a name and password; an unknown name takes the same time as a wrong password."""
         with self._database.read() as session:
             row = session.scalar(select(UserRow).where(UserRow.user_name == user_name))
-            known = row is not None and row.password_hash != ""  # who signs in elsewhere has none  # nosec B105
-            user, expected = (user_of(row), row.password_hash) if row and known else (None, NOBODY)
+            has_password = row is not None and row.password_hash != ""  # who signs in elsewhere has none  # nosec B105
+            user, expected = (user_of(row), row.password_hash) if row and has_password else (None, NOBODY)
         if not verify_password(expected, password) or user is None or user.disabled:
             raise Unauthenticated(_REFUSED)
         return user
@@ -131,7 +131,7 @@ class UserAccounts:
         with self._database.write() as session:
             row = session.scalar(select(UserRow).where(UserRow.external_id == external_id))
             if row is None:
-                free = not _taken(session, wanted_name)
+                free = not _is_taken(session, wanted_name)
                 name = wanted_name if free else f"{wanted_name[:54]}-{external_id[:8]}"
                 row = _insert(session, team, name, "", role)
                 row.external_id = external_id
@@ -161,7 +161,7 @@ def _insert(session: Session, team: str, user_name: str, password_hash: str, rol
     return row
 
 
-def _taken(session: Session, user_name: str) -> bool:
+def _is_taken(session: Session, user_name: str) -> bool:
     """Return True if a user or service account has the name: `created_by` means one of them."""
     queries = (
         select(UserRow.id).where(UserRow.user_name == user_name),

@@ -41,14 +41,14 @@ class Approvals:
         """
         with self._database.write() as session:
             for row in _pending(session, team, model):
-                asked = _CHANGE.validate_python(row.change)
-                if _target(asked) != _target(change):
+                pending = _CHANGE.validate_python(row.change)
+                if _target(pending) != _target(change):
                     continue
                 if row.requested_by != user:
                     raise Conflict(
                         f"{row.requested_by!r} asked to change the same; decide request {row.id} first"
                     )
-                if asked == change:
+                if pending == change:
                     return _approval(row)
                 row.state = ApprovalState.withdrawn
                 row.decided_at, row.decided_by = datetime.now(UTC), user
@@ -70,12 +70,12 @@ class Approvals:
             row = _find(session, team, approval_id)
             if row.state != ApprovalState.pending:
                 raise Conflict(f"this request was {row.state} by {row.decided_by} already; ask again")
-            own = row.requested_by == user
-            if approve and own:
+            is_requester = row.requested_by == user
+            if approve and is_requester:
                 raise Forbidden(
                     "you asked for this change yourself, so another person must approve it (policy two_person)"
                 )
-            refused = ApprovalState.withdrawn if own else ApprovalState.refused
+            refused = ApprovalState.withdrawn if is_requester else ApprovalState.refused
             row.state = ApprovalState.approved if approve else refused
             row.decided_at, row.decided_by = datetime.now(UTC), user
             return _approval(row)

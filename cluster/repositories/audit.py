@@ -121,20 +121,20 @@ class AuditTrail:
 
     def verify(self) -> AuditVerdict:
         """Check the whole chain; the verdict names the first event that does not fit."""
-        previous, seen = START, 0
+        previous, count = START, 0
         while True:
             with self._database.read() as session:
-                query = select(AuditEventRow).where(AuditEventRow.seq > seen).order_by(AuditEventRow.seq)
+                query = select(AuditEventRow).where(AuditEventRow.seq > count).order_by(AuditEventRow.seq)
                 rows = session.scalars(query.limit(_CHUNK)).all()
                 for row in rows:
-                    reason = _misfit(row, seen + 1, previous)
+                    reason = _misfit(row, count + 1, previous)
                     if reason:
                         return AuditVerdict(
-                            intact=False, events=seen, head=previous, first_altered=seen + 1, reason=reason
+                            intact=False, events=count, head=previous, first_altered=count + 1, reason=reason
                         )
-                    seen, previous = seen + 1, str(row.hash)
+                    count, previous = count + 1, str(row.hash)
             if len(rows) < _CHUNK:
-                return AuditVerdict(intact=True, events=seen, head=previous)
+                return AuditVerdict(intact=True, events=count, head=previous)
 
 
 def _describe(row: AuditEventRow, call: AuditedCall) -> None:
@@ -160,7 +160,7 @@ def _chain(session: Session, row: AuditEventRow) -> None:
 
 
 def _hash(row: AuditEventRow) -> str:
-    said = [
+    fields = [
         row.seq,
         row.id,
         row.at.astimezone(UTC).isoformat(),
@@ -177,7 +177,7 @@ def _hash(row: AuditEventRow) -> str:
         row.detail,
         row.previous,
     ]
-    return hashlib.sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def _misfit(row: AuditEventRow, seq: int, previous: str) -> str:

@@ -57,10 +57,10 @@ class Backtests:
             table = table.filter(pc.equal(table["model"], model))
         start = _offset(cursor)
         rows = table.slice(start, limit).to_pylist()
-        more = start + limit < table.num_rows
+        has_more = start + limit < table.num_rows
         return Page(
             items=[_figures(row) for row in rows],
-            next_cursor=paging.encode([str(start + limit)]) if more else None,
+            next_cursor=paging.encode([str(start + limit)]) if has_more else None,
         )
 
 
@@ -73,5 +73,5 @@ def _offset(cursor: str | None) -> int:
 
 
 def _figures(row: dict[str, object]) -> Figures:
-    known = {name: row.pop(name) for name in ("model", "label", "rows")}
-    return Figures.model_validate({**known, "metrics": row})
+    columns = {name: row.pop(name) for name in ("model", "label", "rows")}
+    return Figures.model_validate({**columns, "metrics": row})

@@ -32,8 +32,8 @@ class Clients:
     def create(self, team: str, user: str, new: NewServiceAccount) -> CreatedServiceAccount:
         secret = new_secret(PREFIX)
         with self._database.write() as session:
-            mine = (ClientRow.team_id == team, ClientRow.name == new.name)
-            if session.scalar(select(ClientRow.id).where(*mine)) or session.scalar(
+            same_name = (ClientRow.team_id == team, ClientRow.name == new.name)
+            if session.scalar(select(ClientRow.id).where(*same_name)) or session.scalar(
                 select(UserRow.id).where(UserRow.user_name == new.name)
             ):
                 raise Conflict(f"the name {new.name!r} is taken by an account; choose another")

@@ -127,8 +127,8 @@ class Datasets:
             row = _find(session, team, name)
             version = _latest(session, row) if number is None else _numbered(session, row, number)
             if version is None:
-                which = "no version yet; upload a file first" if number is None else f"no version {number}"
-                raise NotFound(f"dataset {name!r} has {which}")
+                missing = "no version yet; upload a file first" if number is None else f"no version {number}"
+                raise NotFound(f"dataset {name!r} has {missing}")
             return _pinned(row, version)
 
     def latest_pinned(self, team: str, name: str) -> PinnedVersion | None:
@@ -176,19 +176,19 @@ class Datasets:
         with self._database.write() as session:
             row = _find(session, team, name)
             _check_unchanged(name, _latest(session, row), after)
-            for number, made in versions.items():
+            for number, rewritten in versions.items():
                 version = _numbered(session, row, number)
                 assert version is not None
-                for field, value in vars(made).items():
+                for field, value in vars(rewritten).items():
                     if field != "purged_at" or value is not None:
                         setattr(version, field, value)
-                if made.purged_at is not None:
+                if rewritten.purged_at is not None:
                     version.report = None  # its findings may name what was purged
 
 
 def _check_unchanged(name: str, latest: DatasetVersionRow | None, after: PinnedVersion | None) -> None:
-    found = (latest.number, latest.pins) if latest else None
-    if found != ((after.version.number, after.pins) if after else None):
+    current = (latest.number, latest.pins) if latest else None
+    if current != ((after.version.number, after.pins) if after else None):
         number = latest.number if latest else None
         raise Conflict(f"another writer was faster: dataset {name!r} is at version {number}; send it again")
 

@@ -23,17 +23,17 @@ def find(session: Session, team: str, user: str, key: str, hashed: str) -> str |
         return None
     if row.request_hash != hashed:
         raise Conflict(f"idempotency key {key!r} was used for another request; take a new key")
-    return row.made
+    return row.object_id
 
 
-def save(session: Session, team: str, user: str, key: str, hashed: str, made: str) -> None:
+def save(session: Session, team: str, user: str, key: str, hashed: str, object_id: str) -> None:
     session.add(
         IdempotencyKeyRow(
             team_id=team,
             user_name=user,
             key=key,
             request_hash=hashed,
-            made=made,
+            object_id=object_id,
             created_at=datetime.now(UTC),
         )
     )
@@ -49,10 +49,10 @@ class IdempotencyKeys:
         with self._database.read() as session:
             return find(session, team, user, key, hashed)
 
-    def save(self, team: str, user: str, key: str, hashed: str, made: str) -> str:
-        """Return the id that the key stands for: `made`, or that of a request which was faster."""
+    def save(self, team: str, user: str, key: str, hashed: str, object_id: str) -> str:
+        """Return the id that the key stands for: `object_id`, or that of a request which was faster."""
         with self._database.write() as session:
             first = find(session, team, user, key, hashed)
             if first is None:
-                save(session, team, user, key, hashed, made)
-            return first or made
+                save(session, team, user, key, hashed, object_id)
+            return first or object_id

@@ -41,8 +41,8 @@ class Inventory:
 
     def versions(self, team: str, name: str) -> list[StoredVersion]:
         """Return the present versions of a dataset; none when it does not exist."""
-        found = [one for one in self.datasets() if (one.team, one.name) == (team, name)]
-        return found[0].versions if found else []
+        matches = [dataset for dataset in self.datasets() if (dataset.team, dataset.name) == (team, name)]
+        return matches[0].versions if matches else []
 
     def live_jobs(self) -> set[str]:
         """Return the ids of the jobs that have not ended."""
@@ -52,10 +52,12 @@ class Inventory:
 
 
 def _datasets(session: Session) -> Iterator[StoredDataset]:
-    found = {
+    datasets = {
         row.id: StoredDataset(row.team_id, row.name)
         for row in session.scalars(select(DatasetRow).order_by(DatasetRow.team_id, DatasetRow.name))
     }
     for row in session.scalars(select(DatasetVersionRow).order_by(DatasetVersionRow.number)):
-        found[row.dataset_id].versions.append(StoredVersion(row.number, row.content_hash, row.pins, row.rows))
-    yield from found.values()
+        datasets[row.dataset_id].versions.append(
+            StoredVersion(row.number, row.content_hash, row.pins, row.rows)
+        )
+    yield from datasets.values()

@@ -304,8 +304,8 @@ def _move(session: Session, row: JobRow, state: JobState, message: str) -> None:
 
 
 def _say(session: Session, row: JobRow, kind: EventKind, message: str, data: dict[str, Any]) -> None:
-    own = (JobEventRow.team_id == row.team_id) & (JobEventRow.job_id == row.id)
-    last = session.scalar(select(func.max(JobEventRow.seq)).where(own)) or 0
+    of_job = (JobEventRow.team_id == row.team_id) & (JobEventRow.job_id == row.id)
+    last = session.scalar(select(func.max(JobEventRow.seq)).where(of_job)) or 0
     session.add(
         JobEventRow(
             job_id=row.id, seq=last + 1, team_id=row.team_id, at=_now(), kind=kind, message=message, data=data

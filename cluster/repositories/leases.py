@@ -20,16 +20,16 @@ class Leases:
         now = datetime.now(UTC)
         try:
             with self._database.write() as session:
-                taken = session.execute(
+                result = session.execute(
                     update(LeaseRow)
                     .where(LeaseRow.name == name, or_(LeaseRow.holder == holder, LeaseRow.expires_at <= now))
                     .values(holder=holder, expires_at=now + duration)
                     .returning(LeaseRow.name)
                 ).first()
-                if taken is None and session.get(LeaseRow, name) is None:
+                if result is None and session.get(LeaseRow, name) is None:
                     session.add(LeaseRow(name=name, team_id="", holder=holder, expires_at=now + duration))
                     return True
-                return taken is not None
+                return result is not None
         except IntegrityError:
             return False
 

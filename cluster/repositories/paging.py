@@ -36,10 +36,10 @@ def page(
     rows: Sequence[Row], limit: int, item: Callable[[Row], Item], key: Callable[[Row], Sequence[str]]
 ) -> Page[Item]:
     """Return a page from `limit + 1` rows: the extra one only shows that there are more."""
-    more = len(rows) > limit
+    has_more = len(rows) > limit
     return Page(
         items=[item(row) for row in rows[:limit]],
-        next_cursor=encode(key(rows[limit - 1])) if more else None,
+        next_cursor=encode(key(rows[limit - 1])) if has_more else None,
     )
 
 

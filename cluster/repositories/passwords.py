@@ -17,15 +17,15 @@ _REMEDY = "take another one, such as four words that do not belong together"
 
 def check_password(password: str, user_name: str) -> None:
     """Raise InvalidInput for a password that is common, repetitive, or little more than revealing words."""
-    plain = password.casefold()
-    if len(set(plain)) < LEAST_DIFFERENT:
+    folded = password.casefold()
+    if len(set(folded)) < LEAST_DIFFERENT:
         raise InvalidInput(f"this password has fewer than {LEAST_DIFFERENT} different characters; {_REMEDY}")
-    if plain in common() or "".join(plain.split()) in common():
+    if folded in common() or "".join(folded.split()) in common():
         raise InvalidInput(f"this password is among the most used ones; {_REMEDY}")
-    rest = plain
+    remainder = folded
     for word in (user_name.casefold(), *TELLING):
-        rest = rest.replace(word, "")
-    if len(rest) < min(LEAST_BESIDE, len(plain)):
+        remainder = remainder.replace(word, "")
+    if len(remainder) < min(LEAST_BESIDE, len(folded)):
         raise InvalidInput(
             f"this password is little more than a name or word that is guessed first; {_REMEDY}"
         )

@@ -39,8 +39,8 @@ class Principal:
     factor_missing: bool = False
     """Whether this platform asks for a second factor that the person does not have yet."""
 
-    def has_role(self, least: Role) -> bool:
-        return RANK[self.role] >= RANK[least]
+    def has_role(self, minimum_role: Role) -> bool:
+        return RANK[self.role] >= RANK[minimum_role]
 
 
 class Principals:
@@ -57,21 +57,23 @@ class Principals:
                 .join(TeamRow, TeamRow.id == UserRow.team_id)
                 .outerjoin(SessionRow, SessionRow.id == session_id)
             )
-            found = session.execute(query.where(UserRow.id == user_id)).first()
-            if found is None or found[0].disabled or found.revoked_at is not None:
+            row = session.execute(query.where(UserRow.id == user_id)).first()
+            if row is None or row[0].disabled or row.revoked_at is not None:
                 return None
-            missing = self._misses_factor(found[0])
-            return _principal(found[0], found.quota, credential=session_id, factor_missing=missing)
+            missing = self._misses_factor(row[0])
+            return _principal(row[0], row.quota, credential=session_id, factor_missing=missing)
 
     def client(self, client_id: str) -> Principal | None:
         with self._database.read() as session:
             query = select(ClientRow, TeamRow.quota).join(TeamRow, TeamRow.id == ClientRow.team_id)
-            found = session.execute(query.where(ClientRow.id == client_id)).first()
-            if found is None or found[0].disabled:
+            row = session.execute(query.where(ClientRow.id == client_id)).first()
+            if row is None or row[0].disabled:
                 return None
-            row, scopes = found[0], frozenset(Scope(scope) for scope in found[0].scopes)
-            quota = Quota.model_validate(found.quota)
-            return Principal(row.id, row.name, row.team_id, Role(row.role), "client", scopes, row.id, quota)
+            client, scopes = row[0], frozenset(Scope(scope) for scope in row[0].scopes)
+            quota = Quota.model_validate(row.quota)
+            return Principal(
+                client.id, client.name, client.team_id, Role(client.role), "client", scopes, client.id, quota
+            )
 
     def key(self, key_hash: str) -> Principal | None:
         """Return the owner of a key, within the key's scopes."""
@@ -82,10 +84,10 @@ class Principals:
                 .join(UserRow, UserRow.id == ApiKeyRow.user_id)
                 .join(TeamRow, TeamRow.id == UserRow.team_id)
             )
-            found = session.execute(query.where(ApiKeyRow.key_hash == key_hash)).first()
-            if found is None:
+            row = session.execute(query.where(ApiKeyRow.key_hash == key_hash)).first()
+            if row is None:
                 return None
-            key, user, quota = found
+            key, user, quota = row
             if user.disabled or key.revoked_at or key.expires_at <= now:
                 return None
             scopes = frozenset(Scope(scope) for scope in key.scopes)
@@ -93,8 +95,8 @@ class Principals:
             principal = _principal(
                 user, quota, kind="key", scopes=scopes, credential=key.id, factor_missing=missing
             )
-            stale = key.used_at is None or now - key.used_at > timedelta(minutes=1)
-        if stale:
+            needs_mark = key.used_at is None or now - key.used_at > timedelta(minutes=1)
+        if needs_mark:
             self._mark_used(principal.credential, now)
         return principal
 
@@ -110,6 +112,6 @@ class Principals:
             log.warning("the use of API key %s was not recorded: %s", key_id, error.message)
 
 
-def _principal(row: UserRow, quota: dict[str, Any], **more: Any) -> Principal:
+def _principal(row: UserRow, quota: dict[str, Any], **fields: Any) -> Principal:
     limits = Quota.model_validate(quota)
-    return Principal(row.id, row.user_name, row.team_id, Role(row.role), quota=limits, **more)
+    return Principal(row.id, row.user_name, row.team_id, Role(row.role), quota=limits, **fields)

@@ -27,10 +27,10 @@ class SessionLifetime(NamedTuple):
     """Days until an unused session ends, and until any session ends."""
 
     idle: int = 14
-    most: int = 30
+    max_days: int = 30
 
-    def end(self, begun: datetime, now: datetime) -> datetime:
-        return min(now + timedelta(days=self.idle), begun + timedelta(days=self.most))
+    def end(self, started: datetime, now: datetime) -> datetime:
+        return min(now + timedelta(days=self.idle), started + timedelta(days=self.max_days))
 
 
 class TokenRotation(NamedTuple):
@@ -70,19 +70,19 @@ class Sessions:
         """Exchange a refresh token for the next of its session; a token that comes twice ends the session."""
         reused = False
         with self._database.write() as session:
-            found = session.get(RefreshTokenRow, digest(token))
-            row = session.get(SessionRow, found.family) if found else None
+            link = session.get(RefreshTokenRow, digest(token))
+            row = session.get(SessionRow, link.family) if link else None
             user = session.get(UserRow, row.user_id) if row else None
             now = datetime.now(UTC)
-            if found is None or row is None or user is None or user.disabled or row.revoked_at:
+            if link is None or row is None or user is None or user.disabled or row.revoked_at:
                 raise Unauthenticated("the refresh token is not valid any more; sign in again")
-            if found.used_at:
+            if link.used_at:
                 row.revoked_at = now
                 reused = True
-            elif min(found.expires_at, lifetime.end(row.created_at, now)) <= now:
+            elif min(link.expires_at, lifetime.end(row.created_at, now)) <= now:
                 raise Unauthenticated("the refresh token is not valid any more; sign in again")
             else:
-                found.used_at = row.used_at = now
+                link.used_at = row.used_at = now
                 row.expires_at = lifetime.end(row.created_at, now)
                 rotation = TokenRotation(user_of(user), _new_token(session, row), row.id, row.expires_at)
         if reused:
@@ -92,11 +92,11 @@ class Sessions:
     def end_by_token(self, token: str) -> User | None:
         """Sign out: end the session of a token and return its user; an unknown token is no error."""
         with self._database.write() as session:
-            found = session.get(RefreshTokenRow, digest(token))
-            if found is None:
+            link = session.get(RefreshTokenRow, digest(token))
+            if link is None:
                 return None
-            _end(session, SessionRow.id == found.family)
-            return user_of(session.get_one(UserRow, found.user_id))
+            _end(session, SessionRow.id == link.family)
+            return user_of(session.get_one(UserRow, link.user_id))
 
     def for_user(self, user_id: str, current: str = "") -> list[Session]:
         """Return the sessions that could still be continued, last used first."""
@@ -113,14 +113,14 @@ class Sessions:
     def end(self, user_id: str, session_id: str) -> None:
         """End a session of a user; NotFound when it is not one of theirs."""
         with self._database.write() as session:
-            own = (SessionRow.user_id == user_id) & (SessionRow.id == session_id)
-            if session.scalar(select(SessionRow.id).where(own)) is None:
+            condition = (SessionRow.user_id == user_id) & (SessionRow.id == session_id)
+            if session.scalar(select(SessionRow.id).where(condition)) is None:
                 raise NotFound(f"no session {session_id[:60]!r}; `quantis sessions ls` lists yours")
-            _end(session, own)
+            _end(session, condition)
 
     def end_others(self, user_id: str, current: str) -> None:
         with self._database.write() as session:
-            end_all(session, user_id, keep=current)
+            end_all(session, user_id, except_session=current)
 
     def forget_old(self) -> None:
         """Remove the tokens and sessions that ended a month ago."""
@@ -143,9 +143,9 @@ def user_of(row: UserRow) -> User:
     )
 
 
-def end_all(session: Transaction, user_id: str, keep: str = "") -> None:
-    """End every session of a user but `keep`, within the caller's transaction."""
-    _end(session, (SessionRow.user_id == user_id) & (SessionRow.id != keep))
+def end_all(session: Transaction, user_id: str, except_session: str = "") -> None:
+    """End every session of a user but `except_session`, within the caller's transaction."""
+    _end(session, (SessionRow.user_id == user_id) & (SessionRow.id != except_session))
 
 
 def _make_room(session: Transaction, user: User) -> None:
@@ -157,10 +157,10 @@ def _make_room(session: Transaction, user: User) -> None:
     _end(session, SessionRow.id.in_(session.scalars(living.offset(MOST_SESSIONS - 1)).all()))
 
 
-def _end(session: Transaction, which: object) -> None:
+def _end(session: Transaction, condition: object) -> None:
     session.execute(
         update(SessionRow)
-        .where(which, SessionRow.revoked_at.is_(None))  # type: ignore[arg-type]
+        .where(condition, SessionRow.revoked_at.is_(None))  # type: ignore[arg-type]
         .values(revoked_at=datetime.now(UTC))
     )
 

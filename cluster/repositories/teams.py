@@ -38,7 +38,7 @@ class Teams:
     def set_quota(self, name: str, quota: Quota) -> Team:
         with self._database.write() as session:
             row = _find(session, name)
-            row.quota = _kept(quota)
+            row.quota = _to_json(quota)
             return _team(session, row)
 
     def quota(self, name: str) -> Quota:
@@ -73,7 +73,7 @@ def _find(session: Session, name: str) -> TeamRow:
     return row
 
 
-def _kept(quota: Quota) -> dict[str, int]:
+def _to_json(quota: Quota) -> dict[str, int]:
     return quota.model_dump(exclude_none=True)
 
 

@@ -96,10 +96,10 @@ class Quotas:
 
 def _bytes(folder: Path) -> int:
     total = 0
-    for place, _, names in os.walk(folder):
+    for parent, _, names in os.walk(folder):
         for name in names:
             try:
-                total += os.lstat(os.path.join(place, name)).st_size  # noqa: PTH118 - many files
+                total += os.lstat(os.path.join(parent, name)).st_size  # noqa: PTH118 - many files
             except OSError:  # gone since
                 continue
     return total

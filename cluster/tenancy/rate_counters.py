@@ -39,7 +39,7 @@ log = logging.getLogger("quantis.limits")
 class RateCount:
     """Result of a take: success, the takes in the window, and the seconds until it ends."""
 
-    allowed: bool
+    admitted: bool
     used: int
     resets_in: float
 
@@ -90,25 +90,25 @@ class FileCounters:
 
     def _count(self, digest: bytes, limit: int, seconds: float, cost: int) -> RateCount:
         now = time.time()
-        place, ends, used = self._find(digest, now)
+        slot, ends, used = self._find(digest, now)
         if not now < ends <= now + seconds:  # over, or from before the clock was set back
             ends, used = now + seconds, 0
-        allowed = used + cost <= limit
-        if allowed:
+        admitted = used + cost <= limit
+        if admitted:
             used = max(0, used + cost)
             if cost:
-                _SLOT.pack_into(self._map, place, digest, ends, used, 0)
-        return RateCount(allowed, used, ends - now)
+                _SLOT.pack_into(self._map, slot, digest, ends, used, 0)
+        return RateCount(admitted, used, ends - now)
 
     def _find(self, digest: bytes, now: float) -> tuple[int, float, int]:
         """Return (slot, end, takes) of a key; a free slot when it is new."""
         start = int.from_bytes(digest[:4], "big") % BUCKETS * _BUCKET
         slots = []
-        for place in range(start, start + _BUCKET, _SLOT.size):
-            known, ends, used, _ = _SLOT.unpack_from(self._map, place)
-            if known == digest:
-                return place, ends, used
-            slots.append((max(ends, now), place))
+        for slot in range(start, start + _BUCKET, _SLOT.size):
+            stored, ends, used, _ = _SLOT.unpack_from(self._map, slot)
+            if stored == digest:
+                return slot, ends, used
+            slots.append((max(ends, now), slot))
         return min(slots)[1], 0.0, 0
 
 
@@ -125,11 +125,11 @@ class RedisCounters:
     def take(self, key: str, limit: int, seconds: float, cost: int = 1) -> RateCount:
         try:
             name = f"quantis:limit:{_digest(key).hex()}"  # a name may be what somebody mistyped
-            allowed, used, rest = self._script(keys=[name], args=[cost, limit, int(seconds * 1000)])
+            admitted, used, remaining_ms = self._script(keys=[name], args=[cost, limit, int(seconds * 1000)])
         except redis.RedisError as error:
             log.warning("Redis does not answer, this node counts alone: %s", type(error).__name__)
             return self._meanwhile.take(key, limit, seconds, cost)
-        return RateCount(bool(allowed), int(used), int(rest) / 1000)
+        return RateCount(bool(admitted), int(used), int(remaining_ms) / 1000)
 
 
 def _digest(key: str) -> bytes:
@@ -137,5 +137,5 @@ def _digest(key: str) -> bytes:
 
 
 def open_counters(folder: Path, redis_url: str | None) -> RateCounters:
-    here = FileCounters(folder / "limits")
-    return RedisCounters(redis_url, here) if redis_url else here
+    local = FileCounters(folder / "limits")
+    return RedisCounters(redis_url, local) if redis_url else local

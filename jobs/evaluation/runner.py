@@ -101,7 +101,7 @@ class Evaluator:
         if in_process:
             seconds = self.budget.remaining(share)
             shared = (snapshot, self.setup.task, self.setup.families)
-            outcomes = RayExecutor(cpus=1).within(
+            outcomes = RayExecutor(cpus=1).map_timed(
                 evaluation.fit_on_shared_snapshot, shared, in_process, lambda waiting: seconds
             )
             fitted |= {in_process[index].name: outcome for index, outcome in outcomes}
@@ -132,7 +132,7 @@ class Evaluator:
         blocks = evaluation.split_into_blocks(group, self.setup, executor.width)
         allowance = self.budget.allowances(blocks, executor.width, share) if share else _unlimited
         by_name: dict[str, list[EvaluationResult | Exception]] = {candidate.name: [] for candidate in group}
-        for index, outcome in executor.within(evaluation.evaluate_block, self.setup, blocks, allowance):
+        for index, outcome in executor.map_timed(evaluation.evaluate_block, self.setup, blocks, allowance):
             block = blocks[index]
             parts = by_name[block.candidate.name]
             parts.append(outcome)

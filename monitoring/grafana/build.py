@@ -202,12 +202,12 @@ def dashboard() -> dict[str, Any]:
 
 
 def _panels() -> list[dict[str, Any]]:
-    made: list[dict[str, Any]] = []
+    panels: list[dict[str, Any]] = []
     y = 0
     for row in ROWS:
-        made.append(
+        panels.append(
             {
-                "id": len(made) + 1,
+                "id": len(panels) + 1,
                 "type": "row",
                 "title": row.title,
                 "collapsed": False,
@@ -220,13 +220,13 @@ def _panels() -> list[dict[str, Any]]:
         for panel in row.panels:
             if x + panel.width > COLUMNS:
                 x, y = 0, y + height
-            made.append(_panel(panel, len(made) + 1, {"x": x, "y": y, "w": panel.width, "h": height}))
+            panels.append(_panel(panel, len(panels) + 1, {"x": x, "y": y, "w": panel.width, "h": height}))
             x += panel.width
         y += height
-    return made
+    return panels
 
 
-def _panel(panel: GrafanaPanel, number: int, place: dict[str, int]) -> dict[str, Any]:
+def _panel(panel: GrafanaPanel, number: int, position: dict[str, int]) -> dict[str, Any]:
     steps: list[dict[str, Any]] = [{"color": "green", "value": None}]
     if panel.alarm is not None:
         steps.append({"color": "red", "value": panel.alarm})
@@ -248,7 +248,7 @@ def _panel(panel: GrafanaPanel, number: int, place: dict[str, int]) -> dict[str,
         "title": panel.title,
         "description": panel.about,
         "datasource": SOURCE,
-        "gridPos": place,
+        "gridPos": position,
         "fieldConfig": {"defaults": defaults, "overrides": []},
         "options": _options(panel),
         "targets": [

@@ -41,8 +41,8 @@ def set_up(body: SetupRequest, request: Request, services: AppServices, call: Au
         raise Conflict("the first admin exists already; sign in, or ask an admin for an account")
     with services.rate_limits.sign_in("setup", address_of(request)):
         expected = path.read_text().strip() if path.exists() else ""
-        given = body.secret.get_secret_value().strip()
-        if not expected or not hmac.compare_digest(expected.encode(), given.encode()):
+        secret = body.secret.get_secret_value().strip()
+        if not expected or not hmac.compare_digest(expected.encode(), secret.encode()):
             raise Forbidden(f"the setup secret is wrong; `quantis up` wrote it to a file named {path.name}")
     user = services.accounts.create(
         DEFAULT_TEAM, body.user_name, body.password.get_secret_value(), Role.admin, first=True
@@ -81,7 +81,7 @@ def change_password(
             principal.user_id,
             body.current.get_secret_value(),
             body.new.get_secret_value(),
-            keep=principal.credential,
+            except_session=principal.credential,
         )
     services.authenticator.forget()
 

@@ -28,9 +28,9 @@ def audit_events(
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> Page[AuditEvent]:
     """List changes and attempts, newest first. Operators also see the attempts of unknown callers."""
-    seen = [principal.team, ""] if principal.team == DEFAULT_TEAM else [principal.team]
+    teams = [principal.team, ""] if principal.team == DEFAULT_TEAM else [principal.team]
     return services.audit.page(
-        seen,
+        teams,
         actor=actor,
         action=action,
         outcome=outcome,

@@ -59,12 +59,12 @@ async def check(
     request: Request,
     principal: CurrentUser,
     services: AppServices,
-    how: HowToRead,
+    options: HowToRead,
     file: FileName = "upload",
 ) -> CheckReport:
     """Check a file as an upload would, and store nothing. Roles are detected for a name that is new."""
     async with received(request, services) as path:
-        return await run_in_threadpool(_check, services, principal, name, path, file, how)
+        return await run_in_threadpool(_check, services, principal, name, path, file, options)
 
 
 @router.post("/{name}/versions", status_code=201, responses=SAME, openapi_extra=UPLOADS)
@@ -74,12 +74,12 @@ async def upload(
     response: Response,
     principal: CurrentUser,
     services: AppServices,
-    how: HowToRead,
+    options: HowToRead,
     file: FileName = "upload",
 ) -> UploadResult:
     """Add a version; 200 and the present version when the content is the same."""
     async with received(request, services) as path:
-        result = await run_in_threadpool(_ingest, services, principal, name, path, file, how)
+        result = await run_in_threadpool(_ingest, services, principal, name, path, file, options)
     response.status_code = 201 if result.created else 200
     return result
 
@@ -115,9 +115,9 @@ def revisions(
     version: Number | None = None,
 ) -> Page[Revision]:
     """List the times at which values of a series were corrected, oldest first: reads as of before and after differ."""
-    opened = services.catalogue.open(principal.team, name, version)
-    found = opened.store.revisions(opened.pins, series)
-    return Page(items=[Revision.model_validate(one) for one in found])
+    dataset_version = services.catalogue.open(principal.team, name, version)
+    items = dataset_version.store.revisions(dataset_version.pins, series)
+    return Page(items=[Revision.model_validate(item) for item in items])
 
 
 @router.get("/{name}/versions")
@@ -141,10 +141,10 @@ def series(
 
     `search` matches any part of the id, `cursor` is the last id seen.
     """
-    opened = services.catalogue.open(principal.team, name, version)
+    dataset_version = services.catalogue.open(principal.team, name, version)
     rows = [
         row
-        for row in opened.store.series(opened.pins, as_of=as_of).to_pylist()
+        for row in dataset_version.store.series(dataset_version.pins, as_of=as_of).to_pylist()
         if search.lower() in row[ID].lower() and (cursor is None or row[ID] > cursor)
     ]
     items = [_summary(row) for row in rows[:limit]]
@@ -163,51 +163,51 @@ def read_series(
     version: Number | None = None,
 ) -> StoredSeries:
     """Return one series as known at `as_of` (now when absent), between `start` and `end`, both included."""
-    opened = services.catalogue.open(principal.team, name, version)
-    moment = as_of or datetime.now(UTC)
-    panel = opened.panel(moment, Bounds(series=[unique_id], start=start, end=end))
+    dataset_version = services.catalogue.open(principal.team, name, version)
+    read_at = as_of or datetime.now(UTC)
+    panel = dataset_version.panel(read_at, Bounds(series=[unique_id], start=start, end=end))
     static = panel.static.to_pylist()
     if not static and not panel.target.num_rows:
-        store, pins = opened.store, opened.pins
-        if not store.has_records(pins, [unique_id]) or unique_id in store.deleted_series(pins, moment):
+        store, pins = dataset_version.store, dataset_version.pins
+        if not store.has_records(pins, [unique_id]) or unique_id in store.deleted_series(pins, read_at):
             raise NotFound(
                 f"dataset {name!r} has no series of this id; GET /v1/datasets/{name}/series lists them"
             )
-    columns, ahead = panel.target.to_pydict(), panel.future.to_pydict()
+    columns, future = panel.target.to_pydict(), panel.future.to_pydict()
     return StoredSeries(
         unique_id=unique_id,
-        as_of=moment,
+        as_of=read_at,
         ds=columns.pop(DS),
         y=columns.pop(Y),
         exog={key: values for key, values in columns.items() if key != ID},
-        futr_ds=ahead.pop(DS),
-        futr_exog={key: values for key, values in ahead.items() if key != ID},
+        futr_ds=future.pop(DS),
+        futr_exog={key: values for key, values in future.items() if key != ID},
         static={key: value for key, value in (static[0] if static else {}).items() if key != ID},
     )
 
 
 def _summary(row: dict[str, object]) -> SeriesSummary:
-    named = {key: row.pop(key) for key in (ID, "rows", "first_ds", "last_ds")}
-    return SeriesSummary.model_validate({**named, "static": row})
+    columns = {key: row.pop(key) for key in (ID, "rows", "first_ds", "last_ds")}
+    return SeriesSummary.model_validate({**columns, "static": row})
 
 
 def _check(
-    services: Services, principal: Principal, name: str, path: Path, file: str, how: ReadRequest
+    services: Services, principal: Principal, name: str, path: Path, file: str, read: ReadRequest
 ) -> CheckReport:
     declared = services.catalogue.datasets.find(principal.team, name)
     report, _, _ = check_untrusted_file(
         path,
         name=file,
         spec=declared,
-        media_type=how.media_type,
-        options=how.options,
+        media_type=read.media_type,
+        options=read.options,
         output_dir=path.parent,
     )
     return report
 
 
 def _ingest(
-    services: Services, principal: Principal, name: str, path: Path, file: str, how: ReadRequest
+    services: Services, principal: Principal, name: str, path: Path, file: str, read: ReadRequest
 ) -> UploadResult:
     catalogue, team = services.catalogue, principal.team
     declared = catalogue.declared(team, name)
@@ -216,8 +216,8 @@ def _ingest(
             path,
             name=file,
             spec=declared,
-            media_type=how.media_type,
-            options=how.options,
+            media_type=read.media_type,
+            options=read.options,
             output_dir=path.parent,
         )
         result = catalogue.add(team, principal.user_name, name, report, panel)

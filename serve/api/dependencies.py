@@ -46,30 +46,30 @@ async def admit(request: Request) -> None:
     if key not in POLICY:
         raise NotFound("there is nothing at this address")
     rule, services = POLICY[key], services_of(request)
-    request.state.principal = request.state.known = None
+    request.state.principal = request.state.caller = None
     if rule is None:
         await _admit_anybody(request, services)
         return
     try:
-        known = await _identified(request, services)
+        caller = await _identified(request, services)
     except Unauthenticated:
         await services.rate_limits.anonymous(address_of(request))
         await begin(request, services)
         raise
-    request.state.known, request.state.principal = known, known.principal
-    await _count(request, services, known.principal)
-    if not rule.keeps:
-        await begin(request, services, known.principal)
-    check(rule, known.principal)
-    if known.principal.factor_missing and not request.scope["route"].path.startswith(OWN_ACCOUNT):
+    request.state.caller, request.state.principal = caller, caller.principal
+    await _count(request, services, caller.principal)
+    if not rule.read_only:
+        await begin(request, services, caller.principal)
+    check(rule, caller.principal)
+    if caller.principal.factor_missing and not request.scope["route"].path.startswith(OWN_ACCOUNT):
         raise Forbidden(
             "this platform asks for a second factor; set one up under Account, "
             "or with POST /v1/users/me/second-factor"
         )
-    if known.stale and not (request.method in _READS or rule.scope == Scope.forecast):
+    if caller.unconfirmed and not (request.method in _READS or rule.scope == Scope.forecast):
         raise Unavailable("the database does not answer; until it does, only reads and forecasts are served")
     if rule.quota is not None:
-        await run_in_threadpool(_draw, rule, services, known.principal)
+        await run_in_threadpool(_draw, rule, services, caller.principal)
 
 
 async def authorise(request: Request, _: Annotated[str | None, Depends(bearer)]) -> Principal | None:
@@ -91,8 +91,8 @@ CurrentUser = Annotated[Principal, Depends(_signed_in)]
 
 def check(rule: AccessRule, principal: Principal) -> None:
     """Raise Forbidden when the rule denies the principal."""
-    if not principal.has_role(rule.least):
-        raise Forbidden(f"the role {principal.role} may not do this; it needs {rule.least}")
+    if not principal.has_role(rule.minimum_role):
+        raise Forbidden(f"the role {principal.role} may not do this; it needs {rule.minimum_role}")
     if rule.operator and principal.team != DEFAULT_TEAM:
         raise Forbidden("only an admin of the team that runs the platform may do this")
     if principal.scopes is None or rule.scope == ANY:
@@ -100,21 +100,21 @@ def check(rule: AccessRule, principal: Principal) -> None:
     if rule.scope == PERSON:
         raise Forbidden("only a person who signed in may do this, no API key and no service account")
     if rule.scope not in principal.scopes:
-        held = ", ".join(sorted(principal.scopes))
-        raise Forbidden(f"the scopes {held} do not allow this; it needs the scope {rule.scope}")
+        scopes = ", ".join(sorted(principal.scopes))
+        raise Forbidden(f"the scopes {scopes} do not allow this; it needs the scope {rule.scope}")
 
 
 def check_job(principal: Principal, spec: JobSpec) -> None:
     """Raise Forbidden for a kind of job that needs more than the route does."""
-    least = JOB_KINDS[spec.kind].role
-    if not principal.has_role(least):
-        raise Forbidden(f"the role {principal.role} may not start a {spec.kind} job; it needs {least}")
+    minimum = JOB_KINDS[spec.kind].role
+    if not principal.has_role(minimum):
+        raise Forbidden(f"the role {principal.role} may not start a {spec.kind} job; it needs {minimum}")
 
 
 async def still_admitted(request: Request) -> bool:
     """Return True while the caller of a long answer is who they were when it began."""
-    known: AuthenticatedCaller | None = request.state.known
-    return known is None or await services_of(request).authenticator.is_still_valid(known)
+    caller: AuthenticatedCaller | None = request.state.caller
+    return caller is None or await services_of(request).authenticator.is_still_valid(caller)
 
 
 async def begin(request: Request, services: Services, principal: Principal | None = None) -> None:
@@ -162,15 +162,15 @@ async def _identified(request: Request, services: Services) -> AuthenticatedCall
 
 async def _count(request: Request, services: Services, principal: Principal) -> None:
     limit = services.quotas.with_defaults(principal.quota).requests_per_minute
-    shown = await services.rate_limits.team(principal.team, limit)
-    if shown is None:
+    status = await services.rate_limits.team(principal.team, limit)
+    if status is None:
         return
-    request.state.headers = shown.headers()
-    if not shown.count.allowed:
+    request.state.headers = status.headers()
+    if not status.count.admitted:
         raise TooManyRequests(
             f"the team made its {limit} requests of this minute (quota requests_per_minute); "
-            f"try again in {shown.count.retry_after} seconds",
-            retry_after=shown.count.retry_after,
+            f"try again in {status.count.retry_after} seconds",
+            retry_after=status.count.retry_after,
         )
 
 

@@ -85,14 +85,14 @@ async def events(
 
     A long stream is ended, too: connect again with `Last-Event-ID`, as browsers do by themselves.
     """
-    seen, ends = last_event_id, time.monotonic() + services.settings.stream_seconds
+    last_seq, ends = last_event_id, time.monotonic() + services.settings.stream_seconds
     while time.monotonic() < ends and not await request.is_disconnected():
         if not await still_admitted(request):
             return
         state = (await run_in_threadpool(services.jobs.get, principal.team, job_id)).state
-        news = await run_in_threadpool(services.jobs.events, principal.team, job_id, seen)
+        news = await run_in_threadpool(services.jobs.events, principal.team, job_id, last_seq)
         for event in news:
-            seen = event.seq
+            last_seq = event.seq
             yield ServerSentEvent(id=str(event.seq), event=event.kind, raw_data=event.model_dump_json())
         if state.final and not news:
             return

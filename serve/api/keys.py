@@ -39,9 +39,9 @@ def create_api_key(
     new: NewApiKey, principal: CurrentUser, services: AppServices, call: Audited
 ) -> CreatedApiKey:
     """Make a key that acts for you within its scopes, until it ends. It is shown this once."""
-    made = services.keys.create(principal.team, principal.user_id, new)
-    call.detail = {"key": made.id, "name": made.name, "scopes": list(made.scopes)}
-    return made
+    key = services.keys.create(principal.team, principal.user_id, new)
+    call.detail = {"key": key.id, "name": key.name, "scopes": list(key.scopes)}
+    return key
 
 
 @router.delete("/api-keys/{key_id}")

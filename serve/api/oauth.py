@@ -55,7 +55,7 @@ def token(
     """
     response.headers["Cache-Control"] = "no-store"
     if grant_type == "client_credentials":
-        return _machine(request, services, call, client_id, client_secret)
+        return _client_credentials(request, services, call, client_id, client_secret)
     lifetime = _lifetime(services)
     if grant_type == "password":
         user = _sign_in(request, services, call, username, password, otp)
@@ -63,14 +63,14 @@ def token(
             user, lifetime, request.headers.get("User-Agent", ""), address_of(request)
         )
     else:
-        given = cookie if client_id == WEB else refresh_token
-        if not given:
+        value = cookie if client_id == WEB else refresh_token
+        if not value:
             raise Unauthenticated("there is no refresh token; sign in with user name and password")
-        session = services.sessions.rotate(given, lifetime)
-        _by(call, session.user)
+        session = services.sessions.rotate(value, lifetime)
+        _attribute(call, session.user)
     if client_id == WEB:
-        _keep(response, session)
-    return _answer(services, session, show=client_id != WEB)
+        _set_refresh_cookie(response, session)
+    return _token_response(services, session, show=client_id != WEB)
 
 
 @router.post("/revoke", status_code=204)
@@ -82,10 +82,10 @@ def revoke(
     cookie: RefreshCookie = None,
 ) -> None:
     """Sign out: the refresh token's session ends."""
-    for given in (token, cookie):
-        owner = services.sessions.end_by_token(given) if given else None
+    for value in (token, cookie):
+        owner = services.sessions.end_by_token(value) if value else None
         if owner is not None:
-            _by(call, owner)
+            _attribute(call, owner)
     services.authenticator.forget()
     response.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="strict")
 
@@ -93,10 +93,10 @@ def revoke(
 @router.get("/oidc/start", status_code=302, response_class=RedirectResponse)
 def oidc_start(services: AppServices) -> Response:
     """Redirect to the identity provider."""
-    address, begun = _provider(services).begin()
+    address, login = _provider(services).begin()
     response = RedirectResponse(address, 302)
     response.set_cookie(
-        OIDC_COOKIE, begun.text(), max_age=OIDC_SECONDS, path="/", secure=True, httponly=True, samesite="lax"
+        OIDC_COOKIE, login.text(), max_age=OIDC_SECONDS, path="/", secure=True, httponly=True, samesite="lax"
     )
     return response
 
@@ -108,20 +108,20 @@ def oidc_callback(
     call: Audited,
     state: Returned = "",
     code: Returned = "",
-    begun: Annotated[str, Cookie(alias=OIDC_COOKIE, include_in_schema=False)] = "",
+    cookie: Annotated[str, Cookie(alias=OIDC_COOKIE, include_in_schema=False)] = "",
 ) -> Response:
     """Start a session after the identity provider's redirect, and go to the dashboard."""
-    person = _provider(services).finish(AuthorizationRequest.read(begun), state, code)
+    person = _provider(services).finish(AuthorizationRequest.read(cookie), state, code)
     settings = services.settings
     user = services.accounts.find_or_create_external(
         person.issuer, person.subject, person.name, settings.oidc_team, Role(settings.oidc_role)
     )
-    _by(call, user)
+    _attribute(call, user)
     agent = request.headers.get("User-Agent", "")
     session = services.sessions.start(user, _lifetime(services), agent, address_of(request))
     instruments.count_sign_in("success")
     response = RedirectResponse("/", 302)
-    _keep(response, session)
+    _set_refresh_cookie(response, session)
     response.delete_cookie(OIDC_COOKIE, path="/", secure=True, httponly=True, samesite="lax")
     return response
 
@@ -150,11 +150,11 @@ def _sign_in(
     if user.second_factor and not otp:
         raise SecondFactorRequired("the password is right; send the code of your second factor as `otp` too")
     instruments.count_sign_in("success")
-    _by(call, user)
+    _attribute(call, user)
     return user
 
 
-def _machine(
+def _client_credentials(
     request: Request, services: Services, call: AuditedCall, client_id: str | None, client_secret: str | None
 ) -> TokenResponse:
     if not client_id or not client_secret:
@@ -168,7 +168,7 @@ def _machine(
     )
 
 
-def _answer(services: Services, session: TokenRotation, *, show: bool) -> TokenResponse:
+def _token_response(services: Services, session: TokenRotation, *, show: bool) -> TokenResponse:
     seconds = services.settings.access_token_seconds
     return TokenResponse(
         access_token=tokens.issue(session.user.id, services.token_keys[0], seconds, session.session_id),
@@ -181,7 +181,7 @@ def _lifetime(services: Services) -> SessionLifetime:
     return SessionLifetime(services.settings.refresh_token_days, services.settings.session_days)
 
 
-def _keep(response: Response, session: TokenRotation) -> None:
+def _set_refresh_cookie(response: Response, session: TokenRotation) -> None:
     seconds = max(0, round((session.expires_at - datetime.now(UTC)).total_seconds()))
     response.set_cookie(
         COOKIE, session.token, max_age=seconds, path="/", secure=True, httponly=True, samesite="strict"
@@ -194,5 +194,5 @@ def _provider(services: Services) -> OidcProvider:
     return services.oidc_provider
 
 
-def _by(call: AuditedCall, user: User) -> None:
+def _attribute(call: AuditedCall, user: User) -> None:
     call.team, call.actor_kind, call.actor_id, call.actor = user.team, "user", user.id, user.user_name

@@ -34,11 +34,11 @@ class StrictRoute(APIRoute):
         handle = super().get_route_handler()
         limits = self.openapi_extra or {}
 
-        async def strict(given: Request) -> Response:
-            await admit(given)
+        async def strict(incoming: Request) -> Response:
+            await admit(incoming)
             if MAX_SECONDS in limits:
-                deadlines.allow(given.scope, limits[MAX_SECONDS])
-            request = _StrictRequest(given.scope, given.receive)
+                deadlines.allow(incoming.scope, limits[MAX_SECONDS])
+            request = _StrictRequest(incoming.scope, incoming.receive)
             request.max_bytes = limits.get(MAX_BYTES, JSON_BYTES)
             if request.headers.get("content-type", "").startswith(_FORMS):
                 request.max_bytes = FORM_BYTES

@@ -63,7 +63,7 @@ def reading(
     pairs = [text.rpartition("=")[::2] for text in column or ()]
     if any(not old or not new for old, new in pairs):
         raise InvalidInput("a column is renamed as column=date=ds: its name in the file, then the name to be")
-    given = {
+    values = {
         "delimiter": delimiter,
         "decimal": decimal,
         "encoding": encoding,
@@ -73,7 +73,7 @@ def reading(
         "columns": dict(pairs),
     }
     try:
-        options = ReadOptions.model_validate(given)
+        options = ReadOptions.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         raise InvalidInput(f"the options of the upload do not fit: {first['msg']}") from None

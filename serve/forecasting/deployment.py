@@ -41,10 +41,10 @@ class ForecasterReplica:
         loop = asyncio.get_running_loop()
         try:
             parsed = ForecastRequest.model_validate_json(request)
-            answer = await loop.run_in_executor(self._threads, self._engine.forecast, team, ref, parsed)
+            response = await loop.run_in_executor(self._threads, self._engine.forecast, team, ref, parsed)
         except QuantisError as error:
             return {"code": error.code, "message": error.message, "errors": error.errors}
-        return {"answer": answer.model_dump_json()}
+        return {"answer": response.model_dump_json()}
 
 
 class RemoteForecaster:

@@ -18,17 +18,17 @@ _SHOWN = ["Location", "Retry-After", "RateLimit", "X-Request-Id"]
 
 def install(app: FastAPI, origins: str) -> None:
     """Admit pages of the named origins (with commas) and no others; cookies go to none of them."""
-    named = [origin.strip() for origin in origins.split(",") if origin.strip()]
-    for origin in named:
+    allowed_origins = [origin.strip() for origin in origins.split(",") if origin.strip()]
+    for origin in allowed_origins:
         if not origin.startswith(("https://", "http://")) or "*" in origin or origin.count("/") != 2:
             raise InvalidInput(
                 f"{origin!r} in QUANTIS_CORS_ORIGINS is no origin; write https://host, or https://host:port"
             )
     app.add_middleware(SameOriginCookieMiddleware)
-    if named:
+    if allowed_origins:
         app.add_middleware(
             CORSMiddleware,
-            allow_origins=named,
+            allow_origins=allowed_origins,
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
             allow_headers=_TAKEN,
             expose_headers=_SHOWN,
@@ -51,6 +51,6 @@ class SameOriginCookieMiddleware:
                 error = Forbidden(
                     "a page of another origin may not use this cookie; open the dashboard itself"
                 )
-                await problems.answer(Request(scope), error)(scope, receive, send)
+                await problems.to_response(Request(scope), error)(scope, receive, send)
                 return
         await self._app(scope, receive, send)

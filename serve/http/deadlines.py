@@ -34,7 +34,7 @@ def allow(scope: Scope, seconds: float) -> None:
     deadline.move(seconds)
 
 
-async def within(seconds: float, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+async def run_with_deadline(seconds: float, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
     """Run the application; TimedOut when its answer has not begun in time, and it is cancelled then.
 
     A thread cannot be cancelled: one that hangs keeps its place in the pool until it returns, but its caller has an

@@ -59,7 +59,7 @@ class ObservabilityMiddleware:
         try:
             with logs.bound(request_id=request_id):
                 try:
-                    await deadlines.within(self._seconds, self._app, scope, receive, observed)
+                    await deadlines.run_with_deadline(self._seconds, self._app, scope, receive, observed)
                 except Exception as error:
                     if status is not None:
                         raise  # half an answer is out: only the connection can say that it failed
@@ -78,6 +78,6 @@ def _caching(path: str) -> str:
 
 
 def _request_id(scope: Scope) -> str:
-    given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-    text = given.decode("latin-1")
+    header = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+    text = header.decode("latin-1")
     return text if _CLEAN_ID.match(text) else uuid.uuid4().hex

@@ -18,12 +18,12 @@ Json = dict[str, Any]
 
 def install(app: FastAPI) -> None:
     """Complete the document of `app.openapi()`, once."""
-    made, lock, complete = app.openapi, threading.Lock(), list[Json]()
+    generate, lock, complete = app.openapi, threading.Lock(), list[Json]()
 
     def openapi() -> Json:
         with lock:  # nobody may read it while it is half done
             if not complete:
-                document = made()
+                document = generate()
                 _complete(document)
                 complete.append(document)
         return complete[0]
@@ -39,16 +39,16 @@ def _complete(document: Json) -> None:
         for method, operation in item.items():
             if (method.upper(), path) in public:
                 operation.pop("security", None)
-            for status, answer in operation["responses"].items():
+            for status, response in operation["responses"].items():
                 if status[0] in "45":
-                    answer["content"] = {problems.MEDIA_TYPE: {"schema": _PROBLEM}}
-                elif STREAM in answer.get("content", {}):
-                    answer["content"] = {
+                    response["content"] = {problems.MEDIA_TYPE: {"schema": _PROBLEM}}
+                elif STREAM in response.get("content", {}):
+                    response["content"] = {
                         STREAM: {}
                     }  # a schema would speak of the whole text, not of its events
-            answers = operation["responses"]
-            if "200" in answers and "201" in answers:
-                answers["200"]["content"] = answers["201"]["content"]
+            responses = operation["responses"]
+            if "200" in responses and "201" in responses:
+                responses["200"]["content"] = responses["201"]["content"]
     schemas = document["components"]["schemas"]
     schemas["JobEvent"] = JobEvent.model_json_schema()
     _drop(schemas, "uniqueItems")  # what is sent twice counts once

@@ -24,34 +24,36 @@ log = logging.getLogger("quantis.api")
 
 
 def request_id(request: Request) -> str:
-    found: str | None = getattr(request.state, "request_id", None)
-    return found or uuid.uuid4().hex
+    known_id: str | None = getattr(request.state, "request_id", None)
+    return known_id or uuid.uuid4().hex
 
 
 def install(app: FastAPI) -> None:
-    app.add_exception_handler(QuantisError, _ours)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(QuantisError, _on_quantis_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid_request)
+    app.add_exception_handler(HTTPException, _on_http_error)
 
 
-def answer(request: Request, error: QuantisError) -> Response:
+def to_response(request: Request, error: QuantisError) -> Response:
     extra: dict[str, Any] = {}
     if isinstance(error, RejectedPanel):
         extra["findings"] = [finding.model_dump(mode="json") for finding in error.findings]
-    response = _respond(request, error.status, error.code, error.title, error.message, error.errors, extra)
+    response = _problem_response(
+        request, error.status, error.code, error.title, error.message, error.errors, extra
+    )
     if isinstance(error, TooManyRequests):
         response.headers["Retry-After"] = str(error.retry_after)
     return response
 
 
-async def _ours(request: Request, error: Exception) -> Response:
+async def _on_quantis_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, QuantisError)
     if error.status >= 500:
         log.warning("%s: %s", error.code, error.message)
-    return answer(request, error)
+    return to_response(request, error)
 
 
-async def _invalid(request: Request, error: Exception) -> Response:
+async def _on_invalid_request(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     details = [
         {
@@ -61,7 +63,7 @@ async def _invalid(request: Request, error: Exception) -> Response:
         for item in error.errors()[:_MAX_ERRORS]
     ]
     first = f"{details[0]['pointer']}: {details[0]['message']}" if details else "the request is not valid"
-    return _respond(request, 422, "invalid_input", "Invalid input", first, details, {})
+    return _problem_response(request, 422, "invalid_input", "Invalid input", first, details, {})
 
 
 def _pointer_part(part: int | str) -> str:
@@ -75,17 +77,17 @@ def _message(item: dict[str, Any]) -> str:
     return str(item["msg"]).removeprefix("Value error, ")[:300]
 
 
-async def _http(request: Request, error: Exception) -> Response:
+async def _on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code = {404: NotFound.code, 405: "method_not_allowed", 503: Unavailable.code}.get(
         error.status_code, "http"
     )
     detail = {404: "there is nothing at this address", 405: "this address does not take this method"}
     text = detail.get(error.status_code, str(error.detail)[:300])
-    response = _respond(request, error.status_code, code, text, text, [], {})
+    response = _problem_response(request, error.status_code, code, text, text, [], {})
     response.headers.update(error.headers or {})
-    if error.status_code == 405 and (allowed := methods_at(request.url.path)):
-        response.headers["Allow"] = ", ".join(allowed)
+    if error.status_code == 405 and (methods := methods_at(request.url.path)):
+        response.headers["Allow"] = ", ".join(methods)
     return response
 
 
@@ -94,16 +96,16 @@ def unexpected(request: Request, error: Exception) -> Response:
 
     A full disk is 507 and a broken one 503, wherever the write was.
     """
-    known = error if isinstance(error, QuantisError) else disk_error(error)
-    if known is not None:
-        log.error("%s: %s", known.code, known.message)
-        return answer(request, known)
+    foreseen = error if isinstance(error, QuantisError) else disk_error(error)
+    if foreseen is not None:
+        log.error("%s: %s", foreseen.code, foreseen.message)
+        return to_response(request, foreseen)
     log.error("request failed", exc_info=error)
     text = "something went wrong here; the request id finds it in the log"
-    return _respond(request, 500, "internal", "Internal error", text, [], {})
+    return _problem_response(request, 500, "internal", "Internal error", text, [], {})
 
 
-def _respond(
+def _problem_response(
     request: Request,
     status: int,
     code: str,

@@ -51,10 +51,10 @@ def _finite(text: str) -> float:
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
+    value = dict(pairs)
+    if len(value) != len(pairs):
         raise _Refused("an object has the same key twice")
-    return made
+    return value
 
 
 def _may_be_infinite(body: bytes) -> bool:
@@ -64,8 +64,8 @@ def _may_be_infinite(body: bytes) -> bool:
 
 def _is_too_deep(body: bytes) -> bool:
     """Remove the innermost brackets as often as they may be nested: True if any are left then."""
-    plain = _ESCAPE.sub(b"", body) if b"\\" in body else body
-    brackets = _STRING.sub(b"", plain.translate(None, _NOT_STRUCTURE))
+    unescaped = _ESCAPE.sub(b"", body) if b"\\" in body else body
+    brackets = _STRING.sub(b"", unescaped.translate(None, _NOT_STRUCTURE))
     for _ in range(MAX_DEPTH):
         brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
         if not brackets:

@@ -24,12 +24,12 @@ class AuditMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        begun = False
+        response_started = False
 
         async def sealed(message: Message) -> None:
-            nonlocal begun
+            nonlocal response_started
             if message["type"] == "http.response.start":
-                begun = True
+                response_started = True
                 call = scope.get("state", {}).get("audit")
                 if call is not None:
                     await run_in_threadpool(self._seal, call, message["status"])
@@ -39,7 +39,7 @@ class AuditMiddleware:
             await self._app(scope, receive, sealed)
         except BaseException as error:
             call = scope.get("state", {}).get("audit")
-            if call is not None and not begun:
+            if call is not None and not response_started:
                 status = 504 if isinstance(error, asyncio.CancelledError) else getattr(error, "status", 500)
                 asyncio.get_running_loop().run_in_executor(None, self._seal, call, status)
             raise

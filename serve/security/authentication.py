@@ -31,12 +31,12 @@ _GONE = "this account, session or key is disabled, ended or gone; sign in again,
 
 @dataclass(frozen=True)
 class AuthenticatedCaller:
-    """A principal as it was looked up last; `stale` while the database cannot confirm it."""
+    """A principal as it was looked up last; `unconfirmed` while the database cannot confirm it."""
 
     name: str
-    look: Callable[[], Principal | None]
+    lookup: Callable[[], Principal | None]
     principal: Principal
-    stale: bool
+    unconfirmed: bool
 
 
 class Authenticator:
@@ -48,21 +48,23 @@ class Authenticator:
 
     async def authenticate(self, token: str) -> AuthenticatedCaller:
         """Return the caller of a token; Unauthenticated when it is nobody's now."""
-        name, look = self._lookup(token)
-        return await self._believed(name, look)
+        name, lookup = self._lookup(token)
+        return await self._believed(name, lookup)
 
-    async def is_still_valid(self, known: AuthenticatedCaller) -> bool:
+    async def is_still_valid(self, caller: AuthenticatedCaller) -> bool:
         """Return True while a caller has the role and team of their admission; for long answers."""
         try:
-            now = await self._believed(known.name, known.look)
+            now = await self._believed(caller.name, caller.lookup)
         except Unauthenticated:
             return False
-        return (now.principal.role, now.principal.team) == (known.principal.role, known.principal.team)
+        return (now.principal.role, now.principal.team) == (caller.principal.role, caller.principal.team)
 
     def forget(self) -> None:
         """Look every principal up again, after a change made by this process."""
         with self._lock:
-            self._known = OrderedDict((name, (0.0, found)) for name, (_, found) in self._known.items())
+            self._known = OrderedDict(
+                (name, (0.0, principal)) for name, (_, principal) in self._known.items()
+            )
 
     def _lookup(self, token: str) -> tuple[str, Callable[[], Principal | None]]:
         if token.startswith(PREFIX):
@@ -74,26 +76,26 @@ class Authenticator:
         name = f"{claims.subject} {claims.session}"
         return name, partial(self._principals.user, claims.subject, claims.session)
 
-    async def _believed(self, name: str, look: Callable[[], Principal | None]) -> AuthenticatedCaller:
+    async def _believed(self, name: str, lookup: Callable[[], Principal | None]) -> AuthenticatedCaller:
         with self._lock:
-            at, found = self._known.get(name, (float("-inf"), None))
+            at, principal = self._known.get(name, (float("-inf"), None))
             age, down = time.monotonic() - at, time.monotonic() < self._down_until
-        stale = False
+        unconfirmed = False
         if age > HELD_SECONDS:
-            if down and found is not None and age <= self._outage_seconds:
-                stale = True
+            if down and principal is not None and age <= self._outage_seconds:
+                unconfirmed = True
             else:
-                found, stale = await self._looked_up(name, look, found, age)
-        if found is None:
+                principal, unconfirmed = await self._looked_up(name, lookup, principal, age)
+        if principal is None:
             raise Unauthenticated(_GONE)
-        return AuthenticatedCaller(name, look, found, stale)
+        return AuthenticatedCaller(name, lookup, principal, unconfirmed)
 
     async def _looked_up(
-        self, name: str, look: Callable[[], Principal | None], last: Principal | None, age: float
+        self, name: str, lookup: Callable[[], Principal | None], last: Principal | None, age: float
     ) -> tuple[Principal | None, bool]:
-        asked = time.monotonic()
+        asked_at = time.monotonic()
         try:
-            found = await run_in_threadpool(look)
+            principal = await run_in_threadpool(lookup)
         except Unavailable:
             with self._lock:
                 self._down_until = time.monotonic() + RETRY_SECONDS
@@ -101,8 +103,8 @@ class Authenticator:
                 raise
             return last, True
         with self._lock:
-            self._known[name] = (asked, found)
+            self._known[name] = (asked_at, principal)
             self._known.move_to_end(name)
             while len(self._known) > MOST_KNOWN:
                 self._known.popitem(last=False)
-        return found, False
+        return principal, False

@@ -75,40 +75,40 @@ class OidcProvider:
 
     def begin(self) -> tuple[str, AuthorizationRequest]:
         """Return the address to send the browser to, and the request that it keeps meanwhile."""
-        begun = AuthorizationRequest(*(secrets.token_urlsafe(32) for _ in range(3)))
-        challenge = base64.urlsafe_b64encode(hashlib.sha256(begun.verifier.encode()).digest()).rstrip(b"=")
-        asked = {
+        login = AuthorizationRequest(*(secrets.token_urlsafe(32) for _ in range(3)))
+        challenge = base64.urlsafe_b64encode(hashlib.sha256(login.verifier.encode()).digest()).rstrip(b"=")
+        parameters = {
             "response_type": "code",
             "client_id": self._client_id,
             "redirect_uri": self._callback,
             "scope": "openid profile email",
-            "state": begun.state,
-            "nonce": begun.nonce,
+            "state": login.state,
+            "nonce": login.nonce,
             "code_challenge": challenge.decode(),
             "code_challenge_method": "S256",
         }
         address = str(self._described()["authorization_endpoint"])
-        return f"{address}{'&' if '?' in address else '?'}{urlencode(asked)}", begun
+        return f"{address}{'&' if '?' in address else '?'}{urlencode(parameters)}", login
 
-    def finish(self, begun: AuthorizationRequest, state: str, code: str) -> ExternalIdentity:
+    def finish(self, login: AuthorizationRequest, state: str, code: str) -> ExternalIdentity:
         """Return the identity behind a code; Unauthenticated when anything about it does not fit."""
-        if not hmac.compare_digest(begun.state.encode(), state.encode(errors="replace")):
+        if not hmac.compare_digest(login.state.encode(), state.encode(errors="replace")):
             raise Unauthenticated("this is not the sign-in that was begun in this browser; begin again")
         form = {
             "grant_type": "authorization_code",
             "code": code,
             "redirect_uri": self._callback,
             "client_id": self._client_id,
-            "code_verifier": begun.verifier,
+            "code_verifier": login.verifier,
         }
         if self._client_secret:
             form["client_secret"] = self._client_secret
-        answer = _ask("POST", str(self._described()["token_endpoint"]), form)
-        token = answer.get("id_token")
+        response = _ask("POST", str(self._described()["token_endpoint"]), form)
+        token = response.get("id_token")
         if not isinstance(token, str):
             raise Unauthenticated("the identity provider did not say who signed in; begin again")
         keys = self._keys_for(tokens.key_name(token))
-        claims = tokens.read_identity(token, keys, self._issuer, self._client_id, begun.nonce)
+        claims = tokens.read_identity(token, keys, self._issuer, self._client_id, login.nonce)
         return ExternalIdentity(self._issuer, claims["sub"], _user_name(claims))
 
     def _described(self) -> dict[str, Any]:
@@ -120,8 +120,8 @@ class OidcProvider:
     def _keys_for(self, kid: str | None) -> list[dict[str, Any]]:
         """Return the provider's keys, read again for an unknown key, since providers rotate them."""
         with self._lock:
-            known = any(key.get("kid") == kid for key in self._keys)
-            if not known and time.monotonic() - self._read_at > NEW_KEYS_SECONDS:
+            is_known = any(key.get("kid") == kid for key in self._keys)
+            if not is_known and time.monotonic() - self._read_at > NEW_KEYS_SECONDS:
                 self._read()
             return self._keys
 
@@ -156,16 +156,16 @@ def _ask(method: str, url: str, form: dict[str, str] | None = None) -> dict[str,
             if form is not None and 400 <= response.status_code < 500:
                 raise Unauthenticated("the identity provider refused the sign-in; begin again")
             response.raise_for_status()
-            answer = httpx.Response(200, content=body).json()
+            document = httpx.Response(200, content=body).json()
     except (httpx.HTTPError, ValueError) as error:
         raise Unavailable("the identity provider does not answer as it should; try again later") from error
-    if not isinstance(answer, dict):
+    if not isinstance(document, dict):
         raise Unavailable("the identity provider does not answer as it should; try again later")
-    return answer
+    return document
 
 
 def _user_name(claims: dict[str, Any]) -> str:
     """Make a user name of the provider's claims."""
-    wanted = claims.get("preferred_username") or claims.get("email") or "user"
-    plain = re.sub(r"[^a-z0-9_-]+", "-", str(wanted).partition("@")[0].lower()).strip("-_")[:63]
-    return plain if re.match(r"[a-z]", plain) else f"u-{plain}"[:63]
+    claimed = claims.get("preferred_username") or claims.get("email") or "user"
+    name = re.sub(r"[^a-z0-9_-]+", "-", str(claimed).partition("@")[0].lower()).strip("-_")[:63]
+    return name if re.match(r"[a-z]", name) else f"u-{name}"[:63]

@@ -27,12 +27,12 @@ CHANGING_READS = frozenset({("GET", "/v1/oauth/oidc/callback")})
 
 @dataclass(frozen=True)
 class AccessRule:
-    """`operator`: only admins of the team that runs the platform. `keeps`: a POST that changes nothing."""
+    """`operator`: only admins of the team that runs the platform. `read_only`: a POST that changes nothing."""
 
-    least: Role
+    minimum_role: Role
     scope: Scope | Literal["person", "any"]
     operator: bool = False
-    keeps: bool = False
+    read_only: bool = False
     quota: Literal["storage", "compute"] | None = None
 
 
@@ -87,7 +87,7 @@ POLICY: dict[tuple[str, str], AccessRule | None] = {
     ("GET", "/v1/datasets"): _READ,
     ("POST", "/v1/datasets"): _DATA,
     ("GET", "/v1/datasets/{name}"): _READ,
-    ("POST", "/v1/datasets/{name}/check"): AccessRule(Role.analyst, Scope.data, keeps=True),
+    ("POST", "/v1/datasets/{name}/check"): AccessRule(Role.analyst, Scope.data, read_only=True),
     ("GET", "/v1/datasets/{name}/versions"): _READ,
     ("POST", "/v1/datasets/{name}/versions"): _UPLOAD,
     ("POST", "/v1/datasets/{name}/imports"): _UPLOAD,
@@ -120,7 +120,7 @@ POLICY: dict[tuple[str, str], AccessRule | None] = {
     ("GET", "/v1/approvals/{approval_id}"): _READ,
     ("POST", "/v1/approvals/{approval_id}/approve"): AccessRule(Role.ml_engineer, PERSON),
     ("POST", "/v1/approvals/{approval_id}/refuse"): AccessRule(Role.ml_engineer, PERSON),
-    ("POST", "/v1/models/{ref}/forecasts"): AccessRule(Role.viewer, Scope.forecast, keeps=True),
+    ("POST", "/v1/models/{ref}/forecasts"): AccessRule(Role.viewer, Scope.forecast, read_only=True),
     ("GET", "/v1/forecasts/{forecast_id}"): _READ,
 }
 

@@ -46,18 +46,18 @@ class RateLimits:
         self._counters = counters
 
     async def team(self, team: str, limit: int | None) -> RateLimitStatus | None:
-        """Count a request of a team; its `count.allowed` says whether it may go on."""
+        """Count a request of a team; its `count.admitted` says whether it may go on."""
         return (
             None if limit is None else RateLimitStatus("team", limit, await self._take(f"team {team}", limit))
         )
 
     async def anonymous(self, address: str) -> None:
         """Count a request without a valid sign-in; TooManyRequests beyond the limit."""
-        found = await self._take(f"address {address}", ANONYMOUS_PER_ADDRESS)
-        if not found.allowed:
+        count = await self._take(f"address {address}", ANONYMOUS_PER_ADDRESS)
+        if not count.admitted:
             raise TooManyRequests(
                 f"more than {ANONYMOUS_PER_ADDRESS} requests a minute from one address without a valid sign-in; wait",
-                retry_after=found.retry_after,
+                retry_after=count.retry_after,
             )
 
     def used(self, team: str) -> RateCount:
@@ -76,12 +76,12 @@ class RateLimits:
             (f"sign-in to {account} from {address}", WRONG_PER_PAIR),
             (f"sign-in to {account}", WRONG_PER_ACCOUNT),
         ):
-            found = self._counters.take(key, limit, SIGN_IN_SECONDS)
-            if not found.allowed:
+            count = self._counters.take(key, limit, SIGN_IN_SECONDS)
+            if not count.admitted:
                 self._give_back(spent)
                 raise TooManyRequests(
-                    f"too many wrong sign-ins; try again in {found.retry_after} seconds",
-                    retry_after=found.retry_after,
+                    f"too many wrong sign-ins; try again in {count.retry_after} seconds",
+                    retry_after=count.retry_after,
                 )
             spent.append((key, limit))
         yield

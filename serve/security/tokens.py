@@ -91,7 +91,7 @@ def read_identity(
         family = _FAMILIES[header["alg"]]
         if not header.keys() <= {"alg", "typ", "kid"}:
             raise ValueError("header with more than it may have")
-        (key,) = [one for one in keys if one.get("kid") == header.get("kid") and one.get("kty") == family]
+        (key,) = [item for item in keys if item.get("kid") == header.get("kid") and item.get("kty") == family]
         options = {"leeway": LEEWAY_SECONDS, "verify_at_hash": False}
         claims: dict[str, Any] = jwt.decode(
             token, dict(key), algorithms=[header["alg"]], audience=audience, issuer=issuer, options=options

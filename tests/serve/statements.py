@@ -15,7 +15,7 @@ PLATFORM = {"teams", "leases", "outbox", "alembic_version"}
 """Tables of the platform: a team's row there is the team itself, or work on its way to Ray."""
 
 WITHOUT_A_TEAM = {
-    "accounts._taken": "user names are unique on the platform",
+    "accounts._is_taken": "user names are unique on the platform",
     "accounts.any_user": "whether the platform was set up",
     "accounts.authenticate": "who signs in has said no team yet",
     "accounts.change_password": "one's own account, by the id in the token",

@@ -123,7 +123,7 @@ def shares(left: int) -> float:
 
 
 def test_when_items_have_allowances_here_then_each_is_told_its_own():
-    done = dict(InProcessExecutor().within(takes, None, ["0", "fail", "0.01"], shares))
+    done = dict(InProcessExecutor().map_timed(takes, None, ["0", "fail", "0.01"], shares))
     assert (done[0], done[2]) == (("0", 30.0), ("0.01", 10.0))
     assert isinstance(done[1], ZeroDivisionError)
 
@@ -135,7 +135,7 @@ def test_when_a_task_overruns_its_allowance_then_it_is_killed_and_named_and_the_
     monkeypatch.setattr("cluster.ray.session.GRACE", 0.5)
     started = time.monotonic()
     items = ["0.1", "600", "fail", "die", "0.2"]
-    done = dict(RayExecutor(cpus=1).within(takes, None, items, lambda left: 2.0))
+    done = dict(RayExecutor(cpus=1).map_timed(takes, None, items, lambda left: 2.0))
     assert time.monotonic() - started < 60
     assert (done[0], done[4]) == (("0.1", 2.0), ("0.2", 2.0))
     assert isinstance(done[1], TimedOut)
@@ -146,6 +146,6 @@ def test_when_a_task_overruns_its_allowance_then_it_is_killed_and_named_and_the_
 
 @pytest.mark.ray
 def test_when_there_is_no_limit_then_tasks_wait_for_a_free_cpu_and_all_end(on_ray):
-    done = dict(RayExecutor(cpus=1).within(takes, None, ["0.3"] * 5, lambda left: None))
+    done = dict(RayExecutor(cpus=1).map_timed(takes, None, ["0.3"] * 5, lambda left: None))
     assert sorted(done) == [0, 1, 2, 3, 4]
     assert set(done.values()) == {("0.3", None)}

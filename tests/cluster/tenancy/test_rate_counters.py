@@ -25,7 +25,7 @@ from pathlib import Path
 from cluster.tenancy.rate_counters import open_counters
 counters = open_counters(Path(sys.argv[1]), sys.argv[2] or None)
 sys.stdin.readline()
-print(sum(counters.take("team a", 500, 60.0).allowed for _ in range(300)))
+print(sum(counters.take("team a", 500, 60.0).admitted for _ in range(300)))
 """
 
 
@@ -68,7 +68,7 @@ def counters(request, tmp_path):
 
 def test_when_takes_are_counted_then_exactly_the_limit_succeeds_and_the_window_ends(counters):
     found = [counters.take("a", 3, 1.5) for _ in range(5)]
-    assert [one.allowed for one in found] == [True, True, True, False, False]
+    assert [one.admitted for one in found] == [True, True, True, False, False]
     assert [one.used for one in found] == [1, 2, 3, 3, 3]
     assert 0 < found[-1].resets_in <= 1.5
     assert found[-1].retry_after in (1, 2)
@@ -84,12 +84,12 @@ def test_when_one_only_looks_or_gives_back_then_the_count_says_so(counters):
     counters.take("a", 3, 60, cost=-1)
     assert counters.take("a", 3, 60, cost=0).used == 0
     counters.take("a", 3, 60, cost=-1)
-    assert [counters.take("a", 3, 60).allowed for _ in range(4)] == [True] * 3 + [False]
+    assert [counters.take("a", 3, 60).admitted for _ in range(4)] == [True] * 3 + [False]
 
 
 def test_when_threads_take_at_once_then_exactly_the_limit_succeeds(counters):
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda _: counters.take("a", 100, 60).allowed, range(400)))
+        found = list(pool.map(lambda _: counters.take("a", 100, 60).admitted, range(400)))
     assert sum(found) == 100
 
 
@@ -119,14 +119,14 @@ def test_when_processes_take_at_once_then_exactly_the_limit_succeeds(request, tm
         assert process.stdin
         process.stdin.write("go\n")
         process.stdin.flush()
-    allowed = [int(process.communicate(timeout=60)[0]) for process in running]
-    assert sum(allowed) == 500
+    admitted = [int(process.communicate(timeout=60)[0]) for process in running]
+    assert sum(admitted) == 500
 
 
 def test_when_redis_does_not_answer_then_the_node_counts_alone(tmp_path):
     (port,) = free_ports(1)
     counters = open_counters(tmp_path, f"redis://127.0.0.1:{port}/0")
-    assert [counters.take("a", 2, 60).allowed for _ in range(3)] == [True, True, False]
+    assert [counters.take("a", 2, 60).admitted for _ in range(3)] == [True, True, False]
 
 
 def test_when_the_clock_was_set_back_then_a_window_from_the_future_does_not_last(tmp_path, monkeypatch):
@@ -136,17 +136,17 @@ def test_when_the_clock_was_set_back_then_a_window_from_the_future_does_not_last
     for _ in range(3):
         counters.take("a", 2, 60)
     monkeypatch.setattr("cluster.tenancy.rate_counters.time.time", real)
-    assert counters.take("a", 2, 60).allowed
+    assert counters.take("a", 2, 60).admitted
 
 
 def test_when_many_keys_come_then_the_table_stays_as_large_as_it_is_and_counts_go_on(tmp_path):
     counters = FileCounters(tmp_path / "limits")
     size = (tmp_path / "limits").stat().st_size
-    assert [counters.take("team", 2, 60).allowed for _ in range(2)] == [True, True]
+    assert [counters.take("team", 2, 60).admitted for _ in range(2)] == [True, True]
     for number in range(20_000):
         counters.take(f"address {number}", 10, 60)
     assert (tmp_path / "limits").stat().st_size == size == BUCKETS * WAYS * 32
-    assert not counters.take("team", 2, 60).allowed
+    assert not counters.take("team", 2, 60).admitted
     assert (tmp_path / "limits").stat().st_mode & 0o077 == 0
 
 

@@ -87,16 +87,16 @@ def test_when_there_is_no_route_then_everybody_gets_the_same_404(world, problem,
 @pytest.mark.parametrize("role", ROLES)
 def test_when_a_role_calls_every_route_then_it_is_refused_exactly_as_the_table_says(world, role):
     client, wrong = world.client(role), {}
-    for (method, template), least in POLICY.items():
+    for (method, template), minimum_role in POLICY.items():
         path = template
         for name, value in VALUES.items():
             path = path.replace(name, value)
         status = client.request(
             method, path, json={} if method in ("POST", "PUT", "PATCH") else None
         ).status_code
-        if least is not None and role is None:
+        if minimum_role is not None and role is None:
             expected = {401}
-        elif least is not None and RANK[role] < RANK[least.least]:
+        elif minimum_role is not None and RANK[role] < RANK[minimum_role.minimum_role]:
             expected = {403}
         else:
             expected = {200, 201, 202, 204, 404, 415, 422, 503}

@@ -117,7 +117,7 @@ def run(seconds, app):
         return {"type": "http.disconnect"}
 
     async def main():
-        await deadlines.within(seconds, app, {}, receive, send)
+        await deadlines.run_with_deadline(seconds, app, {}, receive, send)
 
     try:
         asyncio.run(main())

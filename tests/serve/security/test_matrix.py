@@ -63,7 +63,7 @@ def makers(template: Path, registry: Registry, tmp_path_factory: pytest.TempPath
 
 def allowed(rule: AccessRule, caller: Caller) -> bool:
     """What the table says, spelled out apart from the code that enforces it."""
-    if caller.role is None or RANK[caller.role] < RANK[rule.least]:
+    if caller.role is None or RANK[caller.role] < RANK[rule.minimum_role]:
         return False
     if rule.operator and caller.team != "default":
         return False
