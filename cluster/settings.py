@@ -27,6 +27,9 @@ MINIMUM_SECRET = 32
 MINIMUM_DISTINCT = 10
 DEFAULT_PORT = 8000
 DEFAULT_TLS_PORT = 8443
+SERIES_BYTES = 8 * 1024 * 1024
+"""Limit of a JSON body that carries whole series, at the proxy and in the API."""
+
 SERVING = 1
 """CPUs of a cluster that Serve's replicas share; counted in with a machine's own, or its last one takes no task."""
 

