@@ -99,7 +99,9 @@ class Catalogue:
         stored_report = report.model_copy(update={"findings": report.findings[:_FINDINGS]}).model_dump(
             mode="json"
         )
-        created, version = self._commit(team, user, name, VersionAction.upload, change, freq, stored_report)
+        created, version = self._commit(
+            team, user, name, VersionAction.upload, change, freq=freq, report=stored_report
+        )
         pa.default_memory_pool().release_unused()  # what a large panel took is for others now
         return UploadResult(created=created, version=version, report=report)
 
@@ -123,7 +125,7 @@ class Catalogue:
                 raise InvalidInput("there was nothing to add; give files with rows")
             return WriteResult(after, added)
 
-        return self._commit(team, user, name, VersionAction.upload, change, freq)
+        return self._commit(team, user, name, VersionAction.upload, change, freq=freq)
 
     def append(self, team: str, user: str, name: str, panel: Panel) -> AppendResult:
         """Add live values: those without `known_at` are known from now on; absent rows stay as they are."""
@@ -133,7 +135,7 @@ class Catalogue:
                 f"the frequency of dataset {name!r} is not known yet; declare it, or upload a file first"
             )
         change = _panel_writer(panel, spec, live=True)
-        created, version = self._commit(team, user, name, VersionAction.append, change, spec.freq)
+        created, version = self._commit(team, user, name, VersionAction.append, change, freq=spec.freq)
         return AppendResult(created=created, version=version)
 
     def delete_series(self, team: str, user: str, name: str, series: str) -> DatasetVersion:
@@ -169,6 +171,7 @@ class Catalogue:
         name: str,
         action: VersionAction,
         change: Change,
+        *,
         freq: str = "D",
         report: dict[str, Any] | None = None,
     ) -> tuple[bool, DatasetVersion]:

@@ -26,7 +26,7 @@ def find(session: Session, team: str, user: str, key: str, hashed: str) -> str |
     return row.object_id
 
 
-def save(session: Session, team: str, user: str, key: str, hashed: str, object_id: str) -> None:
+def save(session: Session, team: str, user: str, key: str, *, hashed: str, object_id: str) -> None:
     session.add(
         IdempotencyKeyRow(
             team_id=team,
@@ -54,5 +54,5 @@ class IdempotencyKeys:
         with self._database.write() as session:
             first = find(session, team, user, key, hashed)
             if first is None:
-                save(session, team, user, key, hashed, object_id)
+                save(session, team, user, key, hashed=hashed, object_id=object_id)
             return first or object_id

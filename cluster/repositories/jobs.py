@@ -59,7 +59,7 @@ class Jobs:
                 )
             )
             if key:
-                idempotency.save(session, team, user, key, hashed, row.id)
+                idempotency.save(session, team, user, key, hashed=hashed, object_id=row.id)
             return _job(row)
 
     def adopt(self, team: str, user: str, spec: JobSpec, submission_id: str | None) -> Job:

@@ -13,7 +13,7 @@ from quantis.errors import InvalidInput
 from quantis.panel import Snapshot, Task
 from quantis.types.arrays import Floats
 
-_MAX_ERRORS = 2000  # the latest errors that intervals come from: about twelve weeks of hours
+_MAX_INTERVAL_ERRORS = 2000  # the latest errors that intervals come from: about twelve weeks of hours
 
 
 class SeasonalNaive:
@@ -42,7 +42,7 @@ class SeasonalNaive:
     @property
     def context_length(self) -> int:
         """Steps of the errors, and of the seasons of the horizon before the first of them."""
-        return _MAX_ERRORS + self.season_length * -(-self.task.h // self.season_length)
+        return _MAX_INTERVAL_ERRORS + self.season_length * -(-self.task.h // self.season_length)
 
     def predict(self, snapshot: Snapshot) -> pa.Table:
         """InvalidInput when a series has no observed value at all."""
@@ -155,6 +155,6 @@ def _error_quantiles(y: Floats, season: int, h: int, quantiles: tuple[float, ...
 
 def _errors(y: Floats, lag: int, fallback: Floats) -> Floats:
     """Return symmetric errors at this lag, or `fallback` where the history is too short for two."""
-    errors = (y[lag:] - y[:-lag])[-_MAX_ERRORS:] if lag < len(y) else np.zeros(0)
+    errors = (y[lag:] - y[:-lag])[-_MAX_INTERVAL_ERRORS:] if lag < len(y) else np.zeros(0)
     errors = errors[np.isfinite(errors)]
     return np.concatenate([errors, -errors]) if len(errors) >= 2 else fallback

@@ -31,7 +31,7 @@ MIXED = "mixed"
 """The category of a node whose series differ in it."""
 MOST_SERIES = 4000
 """Above this the covariance of MinT would not fit into memory."""
-_MAX_ERRORS = 400  # the latest errors per series that the covariance is of
+_MAX_COVARIANCE_ERRORS = 400  # the latest errors per series that the covariance is of
 _MIN_ERRORS = 4  # with fewer there is no covariance: bottom-up
 
 
@@ -202,7 +202,7 @@ def _node_column(groups: pa.Table, name: str) -> pa.ChunkedArray:
 def _naive_errors(snapshot: Snapshot, order: Sequence[str], season: int) -> Floats:
     """Return the seasonal naive's latest errors of each series, aligned at the end. Shape [series, steps]."""
     y = {series.unique_id: series.y for series in each_series(snapshot)}
-    steps = min(_MAX_ERRORS, max((len(values) for values in y.values()), default=0) - season)
+    steps = min(_MAX_COVARIANCE_ERRORS, max((len(values) for values in y.values()), default=0) - season)
     errors = np.full((len(order), max(0, steps)), np.nan)
     for row, name in zip(errors, order, strict=True):
         latest = (y[name][season:] - y[name][:-season])[-steps:] if steps > 0 else np.zeros(0)

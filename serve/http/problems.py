@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import uuid
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -18,7 +19,7 @@ from quantis.types.base import Problem
 from serve.security.policy import methods_at
 
 MEDIA_TYPE = "application/problem+json"
-_MAX_ERRORS = 20
+_MAX_DETAILS = 20
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 log = logging.getLogger("quantis.api")
 
@@ -39,7 +40,13 @@ def to_response(request: Request, error: QuantisError) -> Response:
     if isinstance(error, RejectedPanel):
         extra["findings"] = [finding.model_dump(mode="json") for finding in error.findings]
     response = _problem_response(
-        request, error.status, error.code, error.title, error.message, error.errors, extra
+        request,
+        error.status,
+        error.code,
+        error.title,
+        detail=error.message,
+        errors=error.errors,
+        extra=extra,
     )
     if isinstance(error, TooManyRequests):
         response.headers["Retry-After"] = str(error.retry_after)
@@ -60,10 +67,10 @@ async def _on_invalid_request(request: Request, error: Exception) -> Response:
             "pointer": "/" + "/".join(_pointer_part(part) for part in item["loc"])[:200],
             "message": _message(item),
         }
-        for item in error.errors()[:_MAX_ERRORS]
+        for item in error.errors()[:_MAX_DETAILS]
     ]
     first = f"{details[0]['pointer']}: {details[0]['message']}" if details else "the request is not valid"
-    return _problem_response(request, 422, "invalid_input", "Invalid input", first, details, {})
+    return _problem_response(request, 422, "invalid_input", "Invalid input", detail=first, errors=details)
 
 
 def _pointer_part(part: int | str) -> str:
@@ -84,7 +91,7 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     )
     detail = {404: "there is nothing at this address", 405: "this address does not take this method"}
     text = detail.get(error.status_code, str(error.detail)[:300])
-    response = _problem_response(request, error.status_code, code, text, text, [], {})
+    response = _problem_response(request, error.status_code, code, text, detail=text)
     response.headers.update(error.headers or {})
     if error.status_code == 405 and (methods := methods_at(request.url.path)):
         response.headers["Allow"] = ", ".join(methods)
@@ -102,7 +109,7 @@ def unexpected(request: Request, error: Exception) -> Response:
         return to_response(request, foreseen)
     log.error("request failed", exc_info=error)
     text = "something went wrong here; the request id finds it in the log"
-    return _problem_response(request, 500, "internal", "Internal error", text, [], {})
+    return _problem_response(request, 500, "internal", "Internal error", detail=text)
 
 
 def _problem_response(
@@ -110,9 +117,10 @@ def _problem_response(
     status: int,
     code: str,
     title: str,
+    *,
     detail: str,
-    errors: list[dict[str, str]],
-    extra: dict[str, Any],
+    errors: Sequence[dict[str, str]] = (),
+    extra: Mapping[str, Any] | None = None,
 ) -> JSONResponse:
     problem = Problem(
         title=_encodable(title),
@@ -123,7 +131,9 @@ def _problem_response(
         errors=[{key: _encodable(value) for key, value in item.items()} for item in errors],
     )
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
-    return JSONResponse(problem.model_dump() | extra, status, headers=headers, media_type=MEDIA_TYPE)
+    return JSONResponse(
+        problem.model_dump() | dict(extra or {}), status, headers=headers, media_type=MEDIA_TYPE
+    )
 
 
 def _encodable(text: str) -> str:

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cluster.settings import SERIES_BYTES
 from quantis.types.accounts import Role
-from serve.api.strict_route import FORM_BYTES, JSON_BYTES, SERIES_BYTES
+from serve.api.strict_route import FORM_BYTES, JSON_BYTES
 from serve.security.policy import POLICY
 from tests.serve.api.test_access_table import VALUES
 from tests.serve.api_under_test import problem
