@@ -158,21 +158,21 @@ class Settings(BaseSettings):
     def token_secrets(self) -> tuple[bytes, ...]:
         """Return the keys of access tokens, the signing one first; InvalidInput when one is missing or weak."""
         return (
-            _strong(self._secret("jwt_secret"), "jwt_secret"),
-            *self._optional("jwt_secret_previous"),
+            _check_strength(self._secret("jwt_secret"), "jwt_secret"),
+            *self._optional_secret("jwt_secret_previous"),
         )
 
     def encryption_keys(self) -> tuple[bytes, ...]:
         """Return the keys that encrypt secrets in the database, newest first; none where none is set."""
-        return (*self._optional("encryption_key"), *self._optional("encryption_key_previous"))
+        return (*self._optional_secret("encryption_key"), *self._optional_secret("encryption_key_previous"))
 
     def secret(self, name: str) -> str | None:
         """Return a secret by its setting's name, from the environment or a file; None when absent."""
         return self._secret(name) or None
 
-    def _optional(self, name: str) -> tuple[bytes, ...]:
+    def _optional_secret(self, name: str) -> tuple[bytes, ...]:
         text = self._secret(name)
-        return (_strong(text, name),) if text else ()
+        return (_check_strength(text, name),) if text else ()
 
     @property
     def own_families(self) -> dict[str, str]:
@@ -206,7 +206,7 @@ class Settings(BaseSettings):
         return path.read_text().strip() if path.exists() else ""
 
 
-def _strong(text: str, name: str) -> bytes:
+def _check_strength(text: str, name: str) -> bytes:
     label = "token secret" if name == "jwt_secret" else name.replace("_", " ")
     remedy = (
         f"set QUANTIS_{name.upper()} or put a file {name.replace('_', '-')} into QUANTIS_SECRETS_DIR "

@@ -27,7 +27,7 @@ _FINDINGS = 20  # reported in full
 def work(context: Context[IngestSpec]) -> IngestResult:
     """Check every file, then add all of them; a rejected one changes nothing."""
     spec, reporter, catalogue = context.spec, context.reporter, context.backend.catalogue
-    declared = catalogue.declared(context.team, spec.dataset)
+    declared = catalogue.declared_spec(context.team, spec.dataset)
     files = files_in(context.backend.data_layout.inbox(context.team), spec.folder)
     staged = context.folder / "staged"
     try:

@@ -27,7 +27,7 @@ _SECRET_TEXTS = (
     (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{6,}"), rf"\1 {HIDDEN}"),
     (re.compile(r"(://[^/\s:@]*:)[^/\s@]+@"), rf"\1{HIDDEN}@"),  # a password in a URL
 )
-_MAX_DEPTH = 6
+_REDACTION_DEPTH = 6
 FILE_BYTES, OLD_FILES = 20_000_000, 5
 
 
@@ -86,7 +86,7 @@ def bound(*, request_id: str | None = None, job_id: str | None = None) -> Iterat
 
 def hide_secrets(_logger: Any, _method: str, event: EventDict) -> EventDict:
     """Replace values under secret names, and secrets inside texts, at any depth."""
-    hidden = _hide(event, _MAX_DEPTH)
+    hidden = _hide(event, _REDACTION_DEPTH)
     return cast(MutableMapping[str, Any], hidden)
 
 

@@ -71,7 +71,7 @@ class Catalogue:
 
     def open(self, team: str, name: str, number: int | None = None) -> OpenDataset:
         """Return a version of a dataset, the latest without a number."""
-        pinned = self.datasets.pinned(team, name, number)
+        pinned = self.datasets.version(team, name, number)
         return OpenDataset(
             pinned.spec, pinned.version, self.store(team, name), VersionPins.from_json(pinned.pins)
         )
@@ -81,10 +81,10 @@ class Catalogue:
 
         RejectedPanel, with its findings, when the panel breaks its contract: nothing is stored then.
         """
-        report, panel = check_panel(table, self.declared(team, name), file=file)
+        report, panel = check_panel(table, self.declared_spec(team, name), file=file)
         return self.add(team, user, name, report, panel)
 
-    def declared(self, team: str, name: str) -> DatasetSpec:
+    def declared_spec(self, team: str, name: str) -> DatasetSpec:
         """Return the owner's declaration; NotFound without a dataset of this name."""
         dataset = self.datasets.get(team, name)
         return DatasetSpec.model_validate(dataset.model_dump(include=set(DatasetSpec.model_fields)))
@@ -93,7 +93,7 @@ class Catalogue:
         """Add a panel that was checked against the declaration; RejectedPanel when there is none."""
         if panel is None:
             raise RejectedPanel(f"{report.file} was rejected; nothing was stored", report.findings)
-        spec = self.declared(team, name)
+        spec = self.declared_spec(team, name)
         change = _panel_writer(panel, spec, live=False)
         freq = spec.freq or report.freq or "D"
         stored_report = report.model_copy(update={"findings": report.findings[:_FINDINGS]}).model_dump(
@@ -112,7 +112,7 @@ class Catalogue:
 
         Only one of them is in memory at a time. `panels` is called again when a write is repeated.
         """
-        spec = self.declared(team, name)
+        spec = self.declared_spec(team, name)
 
         def change(store: PanelStore, after: VersionPins | None, now: datetime) -> WriteResult:
             added: dict[str, AppendedRecords] = {}
@@ -129,7 +129,7 @@ class Catalogue:
 
     def append(self, team: str, user: str, name: str, panel: Panel) -> AppendResult:
         """Add live values: those without `known_at` are known from now on; absent rows stay as they are."""
-        spec = self.declared(team, name)
+        spec = self.declared_spec(team, name)
         if spec.freq is None:
             raise InvalidInput(
                 f"the frequency of dataset {name!r} is not known yet; declare it, or upload a file first"
@@ -184,7 +184,7 @@ class Catalogue:
         for attempt in range(_ATTEMPTS):
             try:
                 with store.write_lock():
-                    base = self.datasets.latest_pinned(team, name)
+                    base = self.datasets.latest_version(team, name)
                     after = VersionPins.from_json(base.pins) if base else None
                     written = change(store, after, datetime.now(UTC))
                     if base is not None and written.pins == after:
@@ -211,7 +211,7 @@ def _version_record(
     """Return the record of a new version, computed from its parent's and from the added records alone."""
     content = written.content_after(_content(store, base))
     counts = (
-        _recounted(store, written, base) if "deleted" in written.added else _extended_counts(written, base)
+        _count_again(store, written, base) if "deleted" in written.added else _extended_counts(written, base)
     )
     return NewVersion(
         content_hash=content.digest(),
@@ -246,7 +246,7 @@ def _extended_counts(written: WriteResult, base: PinnedVersion | None) -> dict[s
     }
 
 
-def _recounted(store: PanelStore, written: WriteResult, base: PinnedVersion | None) -> dict[str, Any]:
+def _count_again(store: PanelStore, written: WriteResult, base: PinnedVersion | None) -> dict[str, Any]:
     """Count everything again, after a deletion or a restoration."""
     assert base is not None
     return store.summarize(written.pins) or {

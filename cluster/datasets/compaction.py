@@ -52,7 +52,7 @@ def compact(
     """
     store, now = catalogue.store(team, name), datetime.now(UTC)
     with store.write_lock():
-        versions = catalogue.datasets.all_pinned(team, name)
+        versions = catalogue.datasets.all_versions(team, name)
         if not versions:
             raise NotFound(f"dataset {name!r} has no version yet; there is nothing to compact")
         old = VersionPins.from_json(versions[-1].pins)
@@ -64,7 +64,7 @@ def compact(
         delta_files.set_retention_time(store.folder, retention)
         new = store.rewrite(old, purged)
         rewritten = {
-            version.version.number: _rewritten(store, version, new, purged, now) for version in versions
+            version.version.number: _repin_version(store, version, new, purged, now) for version in versions
         }
         _check(store, versions, rewritten)
         catalogue.datasets.repin(team, name, rewritten, versions[-1])
@@ -73,7 +73,7 @@ def compact(
     return CompactionResult(len(versions), before, store.file_count(new), len(purged), removed)
 
 
-def _rewritten(
+def _repin_version(
     store: PanelStore, pinned: PinnedVersion, new: VersionPins, purged: Sequence[str], now: datetime
 ) -> RewrittenVersion:
     """Return a version pinned to the rewritten tables, counted again when it had purged series."""

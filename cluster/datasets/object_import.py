@@ -21,7 +21,7 @@ from quantis.errors import Forbidden, InvalidInput, NotFound, TooLarge, Unavaila
 from quantis.reading import printable
 
 _CHUNK = 2**20
-_LONGEST = 1024
+_MAX_URL_LENGTH = 1024
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _SECONDS = 10  # for an object store to answer in
 
@@ -47,9 +47,9 @@ class ImportLocation(NamedTuple):
 def parse_location(url: str) -> ImportLocation:
     """Parse an address; InvalidInput unless it is plainly that of one file or folder."""
     address = printable(url, 120)
-    if len(url) > _LONGEST or not url.isprintable() or "\\" in url:
+    if len(url) > _MAX_URL_LENGTH or not url.isprintable() or "\\" in url:
         raise InvalidInput(
-            f"{address!r} is no address; give up to {_LONGEST} printable characters, no backslash"
+            f"{address!r} is no address; give up to {_MAX_URL_LENGTH} printable characters, no backslash"
         )
     try:
         parts = urlsplit(url)
@@ -86,7 +86,7 @@ class ObjectImporter:
 
         Forbidden outside the locations of the team, NotFound, TooLarge, Unavailable.
         """
-        location = self._checked(team, url)
+        location = self._check_allowed(team, url)
         stream = _local(location) if location.scheme == "file" else self._object(location)
         size = 0
         with stream as source, target.open("wb") as file:
@@ -100,7 +100,7 @@ class ObjectImporter:
         if size == 0:
             raise InvalidInput(f"{printable(url)} is empty; give a header and at least one row")
 
-    def _checked(self, team: str, url: str) -> ImportLocation:
+    def _check_allowed(self, team: str, url: str) -> ImportLocation:
         location = parse_location(url)
         if not self._allowed:
             raise Forbidden(

@@ -28,7 +28,7 @@ from features.store.panel_store import PanelStore
 
 GRACE = timedelta(hours=24)
 EVERY = timedelta(hours=1)
-_WAIT = 60.0
+_POLL_SECONDS = 60.0
 _PRIVATE = re.compile(r"\..+\.\d+")
 log = logging.getLogger("quantis.sweeper")
 
@@ -52,9 +52,9 @@ class OrphanSweeper:
 
     def run(self) -> None:
         """Sweep once an hour until `close`, in one replica of all; errors are logged and the next hour comes."""
-        while not self._stop.wait(_WAIT):
+        while not self._stop.wait(_POLL_SECONDS):
             try:
-                if self._leases.take("sweeper", self._holder, EVERY - timedelta(seconds=_WAIT)):
+                if self._leases.take("sweeper", self._holder, EVERY - timedelta(seconds=_POLL_SECONDS)):
                     self.sweep()
                     self._stop.wait(EVERY.total_seconds())
             except Exception:
@@ -67,8 +67,8 @@ class OrphanSweeper:
         """Return all present orphans. A folder that cannot be understood is left alone and logged."""
         orphans: list[Orphan] = []
         for dataset in self._inventory.datasets():
-            orphans += self._find_or_log("data", partial(self._unneeded, dataset))
-        return orphans + self._outside()
+            orphans += self._find_or_log("data", partial(self._find_unneeded, dataset))
+        return orphans + self._other_orphans()
 
     def sweep(self) -> list[Orphan]:
         """Remove and return all orphans; none while a backup is at work."""
@@ -77,14 +77,14 @@ class OrphanSweeper:
             if alone:
                 for dataset in self._inventory.datasets():
                     orphans += self._find_or_log("data", partial(self._sweep_dataset, dataset))
-                orphans += self._outside()
+                orphans += self._other_orphans()
                 for orphan in orphans:
                     _remove(orphan.path)
         if orphans:
             log.info("swept %d orphans", len(orphans))
         return orphans
 
-    def _outside(self) -> list[Orphan]:
+    def _other_orphans(self) -> list[Orphan]:
         """Return the orphans that are no part of a dataset."""
         finders = {
             "upload": self._uploads,
@@ -102,8 +102,8 @@ class OrphanSweeper:
             log.exception("the sweeper cannot tell what is needed of kind %r; it leaves that alone", kind)
             return []
 
-    def _unneeded(self, dataset: StoredDataset, before: float) -> list[Path]:
-        folder, pins = self._pinned(dataset)
+    def _find_unneeded(self, dataset: StoredDataset, before: float) -> list[Path]:
+        folder, pins = self._pinned_tables(dataset)
         before = min(before, time.time() - delta_files.retention_time(folder).total_seconds())
         return [
             path
@@ -113,12 +113,12 @@ class OrphanSweeper:
 
     def _sweep_dataset(self, dataset: StoredDataset, before: float) -> list[Path]:
         """Roll back records without a version and remove their files, while no writer is at work."""
-        if not self._unneeded(dataset, before):
+        if not self._find_unneeded(dataset, before):
             return []
         folder = self._data_layout.dataset(dataset.team, dataset.name)
         with PanelStore(folder).write_lock():
             current = replace(dataset, versions=self._inventory.versions(dataset.team, dataset.name))
-            files = self._unneeded(current, before)
+            files = self._find_unneeded(current, before)
             latest = delta_files.pinned_versions(folder, [version.pins for version in current.versions[-1:]])
             for table, (version,) in latest.items():
                 if not set(files).isdisjoint(delta_files.data_files(table)):
@@ -127,7 +127,7 @@ class OrphanSweeper:
                 _remove(path)
         return files
 
-    def _pinned(self, dataset: StoredDataset) -> tuple[Path, dict[Path, list[int]]]:
+    def _pinned_tables(self, dataset: StoredDataset) -> tuple[Path, dict[Path, list[int]]]:
         folder = self._data_layout.dataset(dataset.team, dataset.name)
         return folder, delta_files.pinned_versions(folder, [version.pins for version in dataset.versions])
 

@@ -23,7 +23,7 @@ from cluster.settings import SERIES_BYTES, Settings
 from quantis.errors import InvalidInput, Unavailable
 from quantis.files import write_atomic
 
-LONGEST_SECONDS = 660
+MAX_REQUEST_SECONDS = 660
 """More than any request may take behind it."""
 
 HSTS = '"max-age=31536000; includeSubDomains"'
@@ -79,13 +79,13 @@ class HAProxyConfig:
         public = self.port if pem is None else self.tls_port
         returns = {f"r{status}": _reply(status) for status in (404, 405, 411, 413)}
         return _template("haproxy.cfg").substitute(
-            longest=LONGEST_SECONDS,
+            longest=MAX_REQUEST_SECONDS,
             problems="\n".join(
                 f"    http-error status {status} {_reply(status)}" for status in _PROBLEMS if status != 411
             ),
             redirect=self._redirect() if pem else "",
-            address=f"{_bracketed(self.host)}:{public}",
-            tls=f" ssl crt {_quoted(str(pem))} alpn http/1.1" if pem else "",
+            address=f"{_bracket_ipv6(self.host)}:{public}",
+            tls=f" ssl crt {_quote(str(pem))} alpn http/1.1" if pem else "",
             upload=self.upload_mb * 1024 * 1024,
             series=SERIES_BYTES,
             strip="\n".join(f"    http-request del-header {name} -m beg" for name in _SERVES_OWN),
@@ -100,7 +100,7 @@ class HAProxyConfig:
         port = "" if self.tls_port == 443 else f":{self.tls_port}"
         refusal = f"status 403 {_reply(403, f'the API is not served in the open; use https on port {self.tls_port}')}"
         return _template("haproxy_redirect.cfg").substitute(
-            address=f"{_bracketed(self.host)}:{self.port}", port=port, plain=refusal
+            address=f"{_bracket_ipv6(self.host)}:{self.port}", port=port, plain=refusal
         )
 
 
@@ -188,9 +188,9 @@ def _reply(status: int, instead: str = "") -> str:
     return f'content-type application/problem+json lf-string "{text}" hdr Cache-Control no-store'
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$") + '"'
 
 
-def _bracketed(host: str) -> str:
+def _bracket_ipv6(host: str) -> str:
     return f"[{host}]" if ":" in host else host

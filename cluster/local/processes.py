@@ -45,7 +45,7 @@ class Platform:
 
     @property
     def alive(self) -> bool:
-        return bool(marked(self.instance))
+        return bool(marked_pids(self.instance))
 
 
 def load(data_layout: DataLayout) -> Platform | None:
@@ -64,7 +64,7 @@ def forget(data_layout: DataLayout) -> None:
         (data_layout.run / name).unlink(missing_ok=True)
 
 
-def marked(instance: str) -> list[int]:
+def marked_pids(instance: str) -> list[int]:
     """Return the living processes with the instance's mark, except this one; an empty mark matches none."""
     if not instance:
         return []
@@ -86,7 +86,7 @@ def family(instance: str) -> dict[int, int]:
     Some of Ray's processes write their title over their environment, so that only their parent identifies them.
     """
     stats = {pid: stat for folder in Path("/proc").glob("[0-9]*") if (stat := _stat(pid := int(folder.name)))}
-    pids = {pid for pid in marked(instance) if pid in stats}
+    pids = {pid for pid in marked_pids(instance) if pid in stats}
     changed = True
     while changed:
         children = {pid for pid, (parent, _) in stats.items() if parent in pids} - pids - {os.getpid()}

@@ -38,7 +38,7 @@ class Promotion:
             return self._registry.promote(model, version, alias)
         if alias in target.aliases:
             return target
-        change = AliasChange(alias=alias, version=version, instead_of=self._meaning(model, alias))
+        change = AliasChange(alias=alias, version=version, instead_of=self._current_version(model, alias))
         return self._approvals.request(self._team, model, user, change)
 
     def request_traffic(self, user: str, model: str, traffic: Traffic) -> Traffic | Approval:
@@ -64,7 +64,7 @@ class Promotion:
         """Approve somebody else's request and apply it; it stays pending when it cannot be applied."""
         approval = self._approvals.decide(self._team, approval_id, user, approve=True)
         try:
-            self._carry_out(approval)
+            self._apply(approval)
         except QuantisError:
             self._approvals.reopen(self._team, approval_id)
             raise
@@ -73,22 +73,22 @@ class Promotion:
     def refuse(self, user: str, approval_id: str) -> Approval:
         return self._approvals.decide(self._team, approval_id, user, approve=False)
 
-    def _carry_out(self, approval: Approval) -> None:
+    def _apply(self, approval: Approval) -> None:
         change = approval.change
         if isinstance(change, PolicyChange):
             self._approvals.set_policy(self._team, approval.model, change.policy)
             return
         if isinstance(change, TrafficChange):
-            self._divide(approval.model, change)
+            self._apply_traffic(approval.model, change)
             return
-        if self._meaning(approval.model, change.alias) != change.instead_of:
+        if self._current_version(approval.model, change.alias) != change.instead_of:
             raise Conflict(
                 f"{approval.model}@{change.alias} means another version than when this was asked for; "
                 "refuse it and ask again"
             )
         self._registry.promote(approval.model, change.version, change.alias)
 
-    def _divide(self, model: str, change: TrafficChange) -> None:
+    def _apply_traffic(self, model: str, change: TrafficChange) -> None:
         if self._registry.traffic(model) != change.instead_of:
             raise Conflict(
                 f"the traffic of {model} is divided otherwise than when this was asked for; "
@@ -96,7 +96,7 @@ class Promotion:
             )
         self._registry.set_traffic(model, change.traffic)
 
-    def _meaning(self, model: str, alias: str) -> int | None:
+    def _current_version(self, model: str, alias: str) -> int | None:
         try:
             return self._registry.resolve(f"{model}@{alias}").version
         except NotFound:

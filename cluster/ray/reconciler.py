@@ -26,7 +26,7 @@ from quantis.types.jobs import Job, JobState
 
 LEASE = "reconciler"
 LEASE_TIME = timedelta(seconds=10)
-MOST_ATTEMPTS = 8
+MAX_SUBMISSIONS = 8
 HOLD_TIME = timedelta(seconds=2)
 TIDY_SECONDS = 60.0
 QUEUED = "queued: the team runs as many jobs as its quota jobs_at_once allows"
@@ -70,8 +70,8 @@ class Reconciler:
         for item in self._jobs.due():
             if not self._holds_lease():  # Ray may have taken its time over the item before
                 return False
-            self._keep_promise(item)
-        for team, job, submission_id in self._jobs.unfinished():
+            self._process(item)
+        for team, job, submission_id in self._jobs.list_unfinished():
             self._follow(team, job, submission_id)
         if time.monotonic() - self._tidied_at > TIDY_SECONDS:
             self._tidied_at = time.monotonic()
@@ -86,7 +86,7 @@ class Reconciler:
         instruments.set_lease(holds)
         return holds
 
-    def _keep_promise(self, item: OutboxItem) -> None:
+    def _process(self, item: OutboxItem) -> None:
         try:
             if item.topic == SUBMIT:
                 self._submit(item)
@@ -98,7 +98,7 @@ class Reconciler:
             raise
         except Exception as error:
             log.warning("job %s: %s failed (%s)", item.job_id, item.topic, error)
-            if item.topic == STOP or item.attempts + 1 < MOST_ATTEMPTS:
+            if item.topic == STOP or item.attempts + 1 < MAX_SUBMISSIONS:
                 self._jobs.postpone(item, timedelta(seconds=min(60, 2**item.attempts)))
                 return
             self._end(item.team, item.job_id, JobState.failed, f"Ray did not take the job: {error}")
@@ -113,7 +113,7 @@ class Reconciler:
             raise _QuotaReached
         submission_id = _submission_id(job.id)
         self._server.submit(job, submission_id)
-        self._jobs.submitted(item.team, job.id, submission_id)
+        self._jobs.mark_submitted(item.team, job.id, submission_id)
 
     def _stop_job(self, item: OutboxItem) -> None:
         # Ray may have the job although its answer to the submission was lost.

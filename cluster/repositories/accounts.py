@@ -100,7 +100,7 @@ class UserAccounts:
             query = select(UserRow).where(UserRow.team_id == team).order_by(UserRow.user_name)
             return [user_of(row) for row in session.scalars(query)]
 
-    def enabled(self, user_id: str) -> User | None:
+    def enabled_user(self, user_id: str) -> User | None:
         with self._database.read() as session:
             row = session.get(UserRow, user_id)
             return user_of(row) if row and not row.disabled else None

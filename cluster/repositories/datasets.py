@@ -114,36 +114,36 @@ class Datasets:
     def report(self, team: str, name: str, number: int) -> CheckReport:
         """Return the check report of the uploaded file of a version; NotFound when no file made it."""
         with self._database.read() as session:
-            version = _numbered(session, _find(session, team, name), number)
+            version = _version_row(session, _find(session, team, name), number)
             if version is None or version.report is None:
                 raise NotFound(
                     f"there is no report of version {number} of dataset {name!r}; only uploads have one"
                 )
             return CheckReport.model_validate(version.report)
 
-    def pinned(self, team: str, name: str, number: int | None = None) -> PinnedVersion:
+    def version(self, team: str, name: str, number: int | None = None) -> PinnedVersion:
         """Return a version, the latest without a number; NotFound when there is none."""
         with self._database.read() as session:
             row = _find(session, team, name)
-            version = _latest(session, row) if number is None else _numbered(session, row, number)
+            version = _latest(session, row) if number is None else _version_row(session, row, number)
             if version is None:
                 missing = "no version yet; upload a file first" if number is None else f"no version {number}"
                 raise NotFound(f"dataset {name!r} has {missing}")
-            return _pinned(row, version)
+            return _pinned_version(row, version)
 
-    def latest_pinned(self, team: str, name: str) -> PinnedVersion | None:
+    def latest_version(self, team: str, name: str) -> PinnedVersion | None:
         """Return the latest version; None before the first."""
         with self._database.read() as session:
             row = _find(session, team, name)
             version = _latest(session, row)
-            return _pinned(row, version) if version else None
+            return _pinned_version(row, version) if version else None
 
-    def all_pinned(self, team: str, name: str) -> list[PinnedVersion]:
+    def all_versions(self, team: str, name: str) -> list[PinnedVersion]:
         """Return all versions, oldest first."""
         with self._database.read() as session:
             row = _find(session, team, name)
             versions = session.scalars(_versions(row).order_by(DatasetVersionRow.number))
-            return [_pinned(row, version) for version in versions]
+            return [_pinned_version(row, version) for version in versions]
 
     def add_version(
         self, team: str, name: str, user: str, new: NewVersion, after: PinnedVersion | None
@@ -177,7 +177,7 @@ class Datasets:
             row = _find(session, team, name)
             _check_unchanged(name, _latest(session, row), after)
             for number, rewritten in versions.items():
-                version = _numbered(session, row, number)
+                version = _version_row(session, row, number)
                 assert version is not None
                 for field, value in vars(rewritten).items():
                     if field != "purged_at" or value is not None:
@@ -193,7 +193,7 @@ def _check_unchanged(name: str, latest: DatasetVersionRow | None, after: PinnedV
         raise Conflict(f"another writer was faster: dataset {name!r} is at version {number}; send it again")
 
 
-def _pinned(row: DatasetRow, version: DatasetVersionRow) -> PinnedVersion:
+def _pinned_version(row: DatasetRow, version: DatasetVersionRow) -> PinnedVersion:
     spec = DatasetSpec.model_validate(row.spec)
     return PinnedVersion(spec, _version(row.name, version), version.pins, version.content)
 
@@ -219,7 +219,7 @@ def _latest(session: Session, row: DatasetRow) -> DatasetVersionRow | None:
     return session.scalar(_versions(row).order_by(DatasetVersionRow.number.desc()).limit(1))
 
 
-def _numbered(session: Session, row: DatasetRow, number: int) -> DatasetVersionRow | None:
+def _version_row(session: Session, row: DatasetRow, number: int) -> DatasetVersionRow | None:
     return session.scalar(_versions(row).where(DatasetVersionRow.number == number))
 
 

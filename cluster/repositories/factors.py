@@ -38,14 +38,14 @@ class SecondFactors:
 
     def confirm(self, user_id: str, code: str) -> None:
         """Turn the factor on with a first right code."""
-        self._use(user_id, code, turn_on=True)
+        self._accept_code(user_id, code, turn_on=True)
 
     def check(self, user_id: str, code: str) -> None:
         """Accept a code once; Unauthenticated for a wrong one, an old one, or one that was used before."""
-        self._use(user_id, code, turn_on=False)
+        self._accept_code(user_id, code, turn_on=False)
 
     def remove(self, user_id: str, code: str) -> None:
-        self._use(user_id, code, turn_on=False)
+        self._accept_code(user_id, code, turn_on=False)
         with self._database.write() as session:
             row = session.get_one(UserRow, user_id)
             row.totp, row.totp_on, row.totp_step = None, False, 0
@@ -64,7 +64,7 @@ class SecondFactors:
                 row.totp = self._encrypt(row.id, self._decrypt(row.id, row.totp or b""))
             return len(old)
 
-    def _use(self, user_id: str, code: str, *, turn_on: bool) -> None:
+    def _accept_code(self, user_id: str, code: str, *, turn_on: bool) -> None:
         with self._database.write() as session:
             row = session.get_one(UserRow, user_id)
             if row.totp is None or turn_on == bool(row.totp_on):

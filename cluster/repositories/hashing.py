@@ -22,12 +22,12 @@ NOBODY = _HASHER.hash(secrets.token_hex())
 
 
 def hash_password(password: str) -> str:
-    with _turn():
+    with _hashing_slot():
         return _HASHER.hash(password)
 
 
 def verify_password(expected: str, password: str) -> bool:
-    with _turn():
+    with _hashing_slot():
         try:
             return _HASHER.verify(expected, password)
         except (VerificationError, InvalidHashError):
@@ -44,7 +44,7 @@ def new_secret(prefix: str = "") -> str:
 
 
 @contextmanager
-def _turn() -> Iterator[None]:
+def _hashing_slot() -> Iterator[None]:
     """Admit two hashings at once and eight to a queue; refuse more, so that sign-ins never take all threads."""
     if not _SEATS.acquire(blocking=False):
         raise TooManyRequests("too many people sign in at this moment; try again in a second", retry_after=1)

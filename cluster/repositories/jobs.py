@@ -67,7 +67,7 @@ class Jobs:
         with self._database.write() as session:
             row = _insert(session, team, user, spec)
             row.submission_id = submission_id
-            _move(session, row, JobState.running, "submitted by hand")
+            _set_state(session, row, JobState.running, "submitted by hand")
             return _job(row)
 
     def get(self, team: str, job_id: str) -> Job:
@@ -141,7 +141,7 @@ class Jobs:
             if progress is not None:
                 row.progress = min(1.0, max(row.progress, progress))
             row.message = message
-            _say(session, row, kind, message, data or {})
+            _add_event(session, row, kind, message, data or {})
 
     def start(self, team: str, job_id: str) -> Job:
         """Mark a job as running and return it; Conflict when it ended or was stopped before."""
@@ -150,7 +150,7 @@ class Jobs:
             if JobState(row.state).final:
                 raise Conflict(f"job {job_id} is {row.state} already; submit a new one")
             if row.state != JobState.running:
-                _move(session, row, JobState.running, "running")
+                _set_state(session, row, JobState.running, "running")
             return _job(row)
 
     def finish(
@@ -163,8 +163,8 @@ class Jobs:
                 return False
             if result is not None:
                 row.result = result
-                _say(session, row, "result", message, result)
-            _move(session, row, state, message)
+                _add_event(session, row, "result", message, result)
+            _set_state(session, row, state, message)
             if row.started_at and row.ended_at and not row.cpu_seconds:  # it was killed before it could say
                 row.cpu_seconds = (row.ended_at - row.started_at).total_seconds()
             return True
@@ -186,7 +186,7 @@ class Jobs:
             row = _find(session, team, job_id)
             if not JobState(row.state).final and not row.stop_requested:
                 row.stop_requested = True
-                _say(session, row, "state", "stop requested", {"state": row.state})
+                _add_event(session, row, "state", "stop requested", {"state": row.state})
                 session.add(
                     OutboxRow(
                         team_id=team,
@@ -235,13 +235,13 @@ class Jobs:
             row = _find(session, item.team, item.job_id)
             if row.message != message:
                 row.message = message
-                _say(session, row, "state", message, {"state": row.state})
+                _add_event(session, row, "state", message, {"state": row.state})
 
-    def submitted(self, team: str, job_id: str, submission_id: str) -> None:
+    def mark_submitted(self, team: str, job_id: str, submission_id: str) -> None:
         with self._database.write() as session:
             _find(session, team, job_id).submission_id = submission_id
 
-    def unfinished(self) -> list[tuple[str, Job, str]]:
+    def list_unfinished(self) -> list[tuple[str, Job, str]]:
         """Return (team, job, submission id) of every job that Ray was given and that has not ended."""
         with self._database.read() as session:
             query = select(JobRow).where(
@@ -280,7 +280,7 @@ def _insert(session: Session, team: str, user: str, spec: JobSpec) -> JobRow:
     )
     session.add(row)
     session.flush()
-    _say(session, row, "state", "requested", {"state": JobState.pending})
+    _add_event(session, row, "state", "requested", {"state": JobState.pending})
     return row
 
 
@@ -291,7 +291,7 @@ def _find(session: Session, team: str, job_id: str) -> JobRow:
     return row
 
 
-def _move(session: Session, row: JobRow, state: JobState, message: str) -> None:
+def _set_state(session: Session, row: JobRow, state: JobState, message: str) -> None:
     row.state = state
     row.message = message
     if state == JobState.running:
@@ -300,10 +300,10 @@ def _move(session: Session, row: JobRow, state: JobState, message: str) -> None:
         row.ended_at = _now()
     if state == JobState.succeeded:
         row.progress = 1.0
-    _say(session, row, "state", message, {"state": state})
+    _add_event(session, row, "state", message, {"state": state})
 
 
-def _say(session: Session, row: JobRow, kind: EventKind, message: str, data: dict[str, Any]) -> None:
+def _add_event(session: Session, row: JobRow, kind: EventKind, message: str, data: dict[str, Any]) -> None:
     of_job = (JobEventRow.team_id == row.team_id) & (JobEventRow.job_id == row.id)
     last = session.scalar(select(func.max(JobEventRow.seq)).where(of_job)) or 0
     session.add(

@@ -14,7 +14,7 @@ from quantis.errors import Conflict, NotFound
 from quantis.types.keys import ApiKey, CreatedApiKey, NewApiKey, Scope
 
 PREFIX = "qk_"
-MOST_KEYS = 100
+MAX_KEYS = 100
 """Keys that a user can hold at a time."""
 
 
@@ -26,8 +26,8 @@ class ApiKeys:
         key, now = new_secret(PREFIX), datetime.now(UTC)
         with self._database.write() as session:
             alive = (ApiKeyRow.user_id == user_id, ApiKeyRow.revoked_at.is_(None), ApiKeyRow.expires_at > now)
-            if (session.scalar(select(func.count()).where(*alive)) or 0) >= MOST_KEYS:
-                raise Conflict(f"you hold {MOST_KEYS} keys, the most one may; revoke one first")
+            if (session.scalar(select(func.count()).where(*alive)) or 0) >= MAX_KEYS:
+                raise Conflict(f"you hold {MAX_KEYS} keys, the most one may; revoke one first")
             row = ApiKeyRow(
                 id=str(uuid4()),
                 team_id=team,

@@ -35,9 +35,9 @@ class Principal:
     scopes: frozenset[Scope] | None = None
     credential: str = ""
     quota: Quota = field(default_factory=Quota)
-    """What was set for the team."""
+    """Quota that was set for the team, without defaults."""
     factor_missing: bool = False
-    """Whether this platform asks for a second factor that the person does not have yet."""
+    """True if the platform requires a second factor that the user has not set up."""
 
     def has_role(self, minimum_role: Role) -> bool:
         return RANK[self.role] >= RANK[minimum_role]

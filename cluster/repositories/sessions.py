@@ -15,12 +15,12 @@ from cluster.repositories.hashing import digest, new_secret
 from quantis.errors import NotFound, Unauthenticated
 from quantis.types.accounts import Role, Session, User
 
-KEPT = timedelta(days=30)
-"""How long what has ended is remembered, so that a token that returns late is known as one."""
+RETENTION = timedelta(days=30)
+"""Retention of ended sessions, so that a token that returns late is recognised."""
 
 
-MOST_SESSIONS = 50
-"""Of one person; a further sign-in ends the one that was not used for longest."""
+MAX_SESSIONS = 50
+"""Sessions of one user; a further sign-in ends the least recently used one."""
 
 
 class SessionLifetime(NamedTuple):
@@ -124,7 +124,7 @@ class Sessions:
 
     def forget_old(self) -> None:
         """Remove the tokens and sessions that ended a month ago."""
-        limit = datetime.now(UTC) - KEPT
+        limit = datetime.now(UTC) - RETENTION
         with self._database.write() as session:
             session.execute(delete(RefreshTokenRow).where(RefreshTokenRow.expires_at < limit))
             session.execute(delete(SessionRow).where(SessionRow.expires_at < limit))
@@ -154,7 +154,7 @@ def _make_room(session: Transaction, user: User) -> None:
         .where(SessionRow.user_id == user.id, SessionRow.revoked_at.is_(None))
         .order_by(SessionRow.used_at.desc(), SessionRow.id)
     )
-    _end(session, SessionRow.id.in_(session.scalars(living.offset(MOST_SESSIONS - 1)).all()))
+    _end(session, SessionRow.id.in_(session.scalars(living.offset(MAX_SESSIONS - 1)).all()))
 
 
 def _end(session: Transaction, condition: object) -> None:

@@ -56,7 +56,7 @@ class Quotas:
     def check_storage(self, team: str, quota: Quota) -> None:
         """Raise QuotaExceeded when the team's files take more than they may."""
         limit = self.with_defaults(quota).storage_mb
-        if limit is not None and (used := self._stored(team)) >= limit * _MB:
+        if limit is not None and (used := self._stored_bytes(team)) >= limit * _MB:
             raise QuotaExceeded(
                 f"the team stores {used // _MB} of its {limit} MB (storage_mb); "
                 "delete series and compact, or ask an operator for more"
@@ -73,7 +73,7 @@ class Quotas:
             Used(
                 name="gpu_seconds", used=work.gpu_seconds, limit=limits.gpu_seconds, unit="s", resets_at=month
             ),
-            Used(name="storage_mb", used=self._stored(team) / _MB, limit=limits.storage_mb, unit="MB"),
+            Used(name="storage_mb", used=self._stored_bytes(team) / _MB, limit=limits.storage_mb, unit="MB"),
             Used(
                 name="requests_per_minute",
                 used=requests,
@@ -84,7 +84,7 @@ class Quotas:
         ]
         return Usage(team=team, at=datetime.now(UTC), items=items)
 
-    def _stored(self, team: str) -> int:
+    def _stored_bytes(self, team: str) -> int:
         """Return the bytes of the team's datasets, features, ledgers and models; measured twice a minute at most."""
         with self._lock:
             at, size = self._measured.get(team, (-_MEASURED_FOR, 0))

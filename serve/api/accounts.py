@@ -65,7 +65,7 @@ def me(principal: CurrentUser, services: AppServices) -> User:
             disabled=False,
             created_at=account.created_at,
         )
-    user = services.accounts.enabled(principal.user_id)
+    user = services.accounts.enabled_user(principal.user_id)
     if user is None:
         raise Unauthenticated("this account is disabled or gone; ask an admin")
     return user

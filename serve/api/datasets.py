@@ -29,7 +29,7 @@ from quantis.types.datasets import (
 )
 from serve.api.dependencies import AppServices, CurrentUser, Principal
 from serve.api.strict_route import MAX_SECONDS, StrictRoute
-from serve.api.uploads import SAME, UPLOADS, HowToRead, ReadRequest, received
+from serve.api.uploads import SAME, UPLOADS, ReadRequest, UploadOptions, receive_upload
 from serve.services import Services
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=StrictRoute)
@@ -59,11 +59,11 @@ async def check(
     request: Request,
     principal: CurrentUser,
     services: AppServices,
-    options: HowToRead,
+    options: UploadOptions,
     file: FileName = "upload",
 ) -> CheckReport:
     """Check a file as an upload would, and store nothing. Roles are detected for a name that is new."""
-    async with received(request, services) as path:
+    async with receive_upload(request, services) as path:
         return await run_in_threadpool(_check, services, principal, name, path, file, options)
 
 
@@ -74,11 +74,11 @@ async def upload(
     response: Response,
     principal: CurrentUser,
     services: AppServices,
-    options: HowToRead,
+    options: UploadOptions,
     file: FileName = "upload",
 ) -> UploadResult:
     """Add a version; 200 and the present version when the content is the same."""
-    async with received(request, services) as path:
+    async with receive_upload(request, services) as path:
         result = await run_in_threadpool(_ingest, services, principal, name, path, file, options)
     response.status_code = 201 if result.created else 200
     return result
@@ -90,7 +90,7 @@ def import_file(
 ) -> UploadResult:
     """Add a version from a file of the configured object store or a mounted folder; otherwise like an upload."""
     catalogue, settings = services.catalogue, services.settings
-    catalogue.declared(principal.team, name)
+    catalogue.declared_spec(principal.team, name)
     with tempfile.TemporaryDirectory(dir=settings.data_layout.incoming) as folder:
         path = Path(folder) / "body"
         services.imports.fetch(principal.team, body.url, path, settings.max_upload_mb * 1024 * 1024)
@@ -210,7 +210,7 @@ def _ingest(
     services: Services, principal: Principal, name: str, path: Path, file: str, read: ReadRequest
 ) -> UploadResult:
     catalogue, team = services.catalogue, principal.team
-    declared = catalogue.declared(team, name)
+    declared = catalogue.declared_spec(team, name)
     try:
         report, panel, _ = check_untrusted_file(
             path,

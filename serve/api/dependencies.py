@@ -24,7 +24,7 @@ from serve.services import Services, services_of
 AppServices = Annotated[Services, Depends(services_of)]
 _READS = ("GET", "HEAD")
 OWN_ACCOUNT = "/v1/users/me"
-"""What is there for somebody who has yet to set up the second factor that is asked for."""
+"""The only paths for a user who has yet to set up a required second factor."""
 
 _SECRET = re.compile(r"(q[ks]_)[\w-]{20,}")
 """A key or client secret that somebody took for its id."""
@@ -48,10 +48,10 @@ async def admit(request: Request) -> None:
     rule, services = POLICY[key], services_of(request)
     request.state.principal = request.state.caller = None
     if rule is None:
-        await _admit_anybody(request, services)
+        await _admit_anonymous(request, services)
         return
     try:
-        caller = await _identified(request, services)
+        caller = await _authenticate(request, services)
     except Unauthenticated:
         await services.rate_limits.anonymous(address_of(request))
         await begin(request, services)
@@ -69,7 +69,7 @@ async def admit(request: Request) -> None:
     if caller.unconfirmed and not (request.method in _READS or rule.scope == Scope.forecast):
         raise Unavailable("the database does not answer; until it does, only reads and forecasts are served")
     if rule.quota is not None:
-        await run_in_threadpool(_draw, rule, services, caller.principal)
+        await run_in_threadpool(_check_quota, rule, services, caller.principal)
 
 
 async def authorise(request: Request, _: Annotated[str | None, Depends(bearer)]) -> Principal | None:
@@ -80,13 +80,13 @@ async def authorise(request: Request, _: Annotated[str | None, Depends(bearer)])
     return principal
 
 
-def _signed_in(principal: Annotated[Principal | None, Depends(authorise)]) -> Principal:
+def _require_sign_in(principal: Annotated[Principal | None, Depends(authorise)]) -> Principal:
     if principal is None:
         raise Unauthenticated("the access token is missing; sign in")
     return principal
 
 
-CurrentUser = Annotated[Principal, Depends(_signed_in)]
+CurrentUser = Annotated[Principal, Depends(_require_sign_in)]
 
 
 def check(rule: AccessRule, principal: Principal) -> None:
@@ -147,13 +147,13 @@ def audited(request: Request) -> AuditedCall:
 Audited = Annotated[AuditedCall, Depends(audited)]
 
 
-async def _admit_anybody(request: Request, services: Services) -> None:
+async def _admit_anonymous(request: Request, services: Services) -> None:
     if request.scope["route"].path.startswith("/v1/"):
         await services.rate_limits.anonymous(address_of(request))
         await begin(request, services)
 
 
-async def _identified(request: Request, services: Services) -> AuthenticatedCaller:
+async def _authenticate(request: Request, services: Services) -> AuthenticatedCaller:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise Unauthenticated("the access token is missing; sign in")
@@ -174,7 +174,7 @@ async def _count(request: Request, services: Services, principal: Principal) -> 
         )
 
 
-def _draw(rule: AccessRule, services: Services, principal: Principal) -> None:
+def _check_quota(rule: AccessRule, services: Services, principal: Principal) -> None:
     if rule.quota == "compute":
         services.quotas.check_compute(principal.team, principal.quota)
     services.quotas.check_storage(principal.team, principal.quota)

@@ -42,7 +42,7 @@ def backtest_figures(
     cursor: Annotated[str | None, Query(max_length=300)] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> Page[Figures]:
-    """Every metric for each series, horizon step, window or segment."""
+    """Return every metric for each series, horizon step, window or segment."""
     result = _backtest(job_id, principal, services)
     return services.backtests.page(
         principal.team, result.id, dimension, model=model, cursor=cursor, limit=limit

@@ -16,7 +16,7 @@ from serve.api.strict_route import SERIES, StrictRoute
 from serve.http import deadlines
 
 GRACE_SECONDS = 5
-"""How much longer a forecast has on its way out than its deadline, so that the forecaster can say so itself."""
+"""Margin over a forecast's deadline, so that the forecaster can report the time-out itself."""
 
 router = APIRouter(prefix="/v1", tags=["models"], route_class=StrictRoute)
 

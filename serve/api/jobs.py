@@ -36,9 +36,9 @@ def submit(
     if isinstance(body.spec, EvaluationSpec):
         require_families(body.spec.families, known_families(services.settings.own_families))
     if isinstance(body.spec, IngestSpec):  # what it adds may be the first version
-        services.catalogue.declared(principal.team, body.spec.dataset)
+        services.catalogue.declared_spec(principal.team, body.spec.dataset)
     else:
-        services.catalogue.datasets.pinned(principal.team, body.spec.dataset, body.spec.version)
+        services.catalogue.datasets.version(principal.team, body.spec.dataset, body.spec.version)
     job = services.jobs.request(principal.team, principal.user_name, body.spec, idempotency_key)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return job

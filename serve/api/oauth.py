@@ -67,7 +67,7 @@ def token(
         if not value:
             raise Unauthenticated("there is no refresh token; sign in with user name and password")
         session = services.sessions.rotate(value, lifetime)
-        _attribute(call, session.user)
+        _record_actor(call, session.user)
     if client_id == WEB:
         _set_refresh_cookie(response, session)
     return _token_response(services, session, show=client_id != WEB)
@@ -85,7 +85,7 @@ def revoke(
     for value in (token, cookie):
         owner = services.sessions.end_by_token(value) if value else None
         if owner is not None:
-            _attribute(call, owner)
+            _record_actor(call, owner)
     services.authenticator.forget()
     response.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="strict")
 
@@ -116,7 +116,7 @@ def oidc_callback(
     user = services.accounts.find_or_create_external(
         person.issuer, person.subject, person.name, settings.oidc_team, Role(settings.oidc_role)
     )
-    _attribute(call, user)
+    _record_actor(call, user)
     agent = request.headers.get("User-Agent", "")
     session = services.sessions.start(user, _lifetime(services), agent, address_of(request))
     instruments.count_sign_in("success")
@@ -150,7 +150,7 @@ def _sign_in(
     if user.second_factor and not otp:
         raise SecondFactorRequired("the password is right; send the code of your second factor as `otp` too")
     instruments.count_sign_in("success")
-    _attribute(call, user)
+    _record_actor(call, user)
     return user
 
 
@@ -194,5 +194,5 @@ def _provider(services: Services) -> OidcProvider:
     return services.oidc_provider
 
 
-def _attribute(call: AuditedCall, user: User) -> None:
+def _record_actor(call: AuditedCall, user: User) -> None:
     call.team, call.actor_kind, call.actor_id, call.actor = user.team, "user", user.id, user.user_name

@@ -20,7 +20,7 @@ from serve.services import Services
 SAME: dict[int | str, dict[str, Any]] = {
     200: {"description": "The same content was there already: its version."}
 }
-"""Of a route that may find nothing new."""
+"""Responses of a route that may find nothing new."""
 
 UPLOADS = {
     MAX_SECONDS: 600,
@@ -46,7 +46,7 @@ class ReadRequest:
     options: ReadOptions
 
 
-def reading(
+def parse_read_options(
     request: Request,
     delimiter: Delimiter | None = None,
     decimal: Annotated[str | None, Query(pattern="^[.,]$")] = None,
@@ -80,11 +80,11 @@ def reading(
     return ReadRequest(_media(request), options)
 
 
-HowToRead = Annotated[ReadRequest, Depends(reading)]
+UploadOptions = Annotated[ReadRequest, Depends(parse_read_options)]
 
 
 @asynccontextmanager
-async def received(request: Request, services: Services) -> AsyncIterator[Path]:
+async def receive_upload(request: Request, services: Services) -> AsyncIterator[Path]:
     """Receive the body into a file of a private folder that is removed afterwards; TooLarge beyond the limit."""
     max_bytes = services.settings.max_upload_mb * 1024 * 1024
     with tempfile.TemporaryDirectory(dir=services.settings.data_layout.incoming) as folder:

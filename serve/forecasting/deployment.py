@@ -56,7 +56,7 @@ class RemoteForecaster:
     async def forecast(self, team: str, ref: str, request: ForecastRequest) -> ForecastResponse:
         call = self._handle.forecast.remote(team, ref, request.model_dump_json())
         try:
-            result: dict[str, Any] = await asyncio.wait_for(_resolved(call), request.seconds)
+            result: dict[str, Any] = await asyncio.wait_for(_await_result(call), request.seconds)
         except TimeoutError:
             raise TimedOut(
                 f"no answer within {request.seconds:g} s; allow more time with deadline_ms"
@@ -66,7 +66,7 @@ class RemoteForecaster:
         return ForecastResponse.model_validate_json(result["answer"])
 
 
-async def _resolved(call: Any) -> dict[str, Any]:
+async def _await_result(call: Any) -> dict[str, Any]:
     result: dict[str, Any] = await call
     return result
 

@@ -94,7 +94,7 @@ class RequestHistory:
         for name in self.task.roles.hist_exog:
             values = self.request.hist_exog.get(name)
             history[name] = (
-                self._on_grid(name, self._checked(name, values, len(times)), positions, grid)
+                self._on_grid(name, self._check_length(name, values, len(times)), positions, grid)
                 if values is not None
                 else self._from_store("target", name, grid)
             )
@@ -123,15 +123,15 @@ class RequestHistory:
             padding = [None] * (len(horizon) - steps)  # beyond the steps requested
             if len(values) == len(times) + steps:
                 history = self._on_grid(name, values[: len(times)], positions, grid)
-                return history, self._typed(name, [*values[len(times) :], *padding])
+                return history, self._to_array(name, [*values[len(times) :], *padding])
             if len(values) == steps:
-                return self._from_store("future", name, grid), self._typed(name, [*values, *padding])
+                return self._from_store("future", name, grid), self._to_array(name, [*values, *padding])
         raise InvalidInput(
             f"series {self.request.unique_id!r}: {name} has {len(values)} values and needs {self.steps}, "
             f"or {len(times) + self.steps} with its history"
         )
 
-    def _checked(self, name: str, values: Sequence[Any], steps: int) -> Sequence[Any]:
+    def _check_length(self, name: str, values: Sequence[Any], steps: int) -> Sequence[Any]:
         if len(values) != steps:
             raise InvalidInput(
                 f"series {self.request.unique_id!r}: {name} has {len(values)} values and needs {steps}"
@@ -145,9 +145,9 @@ class RequestHistory:
         cells: list[Any] = [None] * len(grid)
         for position, value in zip(positions.tolist(), values, strict=True):
             cells[position] = value
-        return self._typed(name, cells)
+        return self._to_array(name, cells)
 
-    def _typed(self, name: str, values: Sequence[Any]) -> pa.Array:
+    def _to_array(self, name: str, values: Sequence[Any]) -> pa.Array:
         kind = pa.string() if name in self.task.roles.categorical else pa.float64()
         try:
             return pa.array(values, kind)
@@ -159,16 +159,16 @@ class RequestHistory:
     def _from_store(self, group: str, name: str, times: Times) -> pa.Array:
         table = getattr(self.stored, group) if self.stored else None
         if table is None or name not in table.column_names:
-            return self._typed(name, [None] * len(times))
+            return self._to_array(name, [None] * len(times))
         values = dict(zip(times_of(table[DS]).tolist(), table[name].to_pylist(), strict=True))
-        return self._typed(name, [values.get(timestamp) for timestamp in times.tolist()])
+        return self._to_array(name, [values.get(timestamp) for timestamp in times.tolist()])
 
     def _static(self) -> pa.Table:
         stored = self.stored.static.to_pylist() if self.stored and self.stored.static.num_rows else [{}]
         columns: dict[str, Any] = {ID: self._ids(1)}
         for name in self.task.roles.stat_exog:
             value = self.request.stat_exog.get(name, stored[0].get(name))
-            columns[name] = self._typed(name, [value])
+            columns[name] = self._to_array(name, [value])
         return pa.table(columns)
 
 

@@ -11,7 +11,7 @@ from serve.forecasting.stale_cache import StaleCache
 from serve.forecasting.traffic_split import version_for
 
 ALIAS_SECONDS = 2.0
-"""How long an alias or a division of traffic is believed before it is looked up again."""
+"""Age at which an alias or a division of traffic is looked up again."""
 
 
 @dataclass(frozen=True)

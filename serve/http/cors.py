@@ -11,9 +11,9 @@ from quantis.errors import Forbidden, InvalidInput
 from serve.http import problems
 
 _SAFE = ("GET", "HEAD", "OPTIONS")
-_OURS = ("same-origin", "none")
-_TAKEN = ["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "X-Request-Id"]
-_SHOWN = ["Location", "Retry-After", "RateLimit", "X-Request-Id"]
+_TRUSTED_SITES = ("same-origin", "none")
+_ALLOWED_HEADERS = ["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "X-Request-Id"]
+_EXPOSED_HEADERS = ["Location", "Retry-After", "RateLimit", "X-Request-Id"]
 
 
 def install(app: FastAPI, origins: str) -> None:
@@ -30,8 +30,8 @@ def install(app: FastAPI, origins: str) -> None:
             CORSMiddleware,
             allow_origins=allowed_origins,
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-            allow_headers=_TAKEN,
-            expose_headers=_SHOWN,
+            allow_headers=_ALLOWED_HEADERS,
+            expose_headers=_EXPOSED_HEADERS,
         )
 
 
@@ -47,7 +47,7 @@ class SameOriginCookieMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] not in _SAFE:
             headers = Headers(scope=scope)
-            if "cookie" in headers and headers.get("sec-fetch-site", "none") not in _OURS:
+            if "cookie" in headers and headers.get("sec-fetch-site", "none") not in _TRUSTED_SITES:
                 error = Forbidden(
                     "a page of another origin may not use this cookie; open the dashboard itself"
                 )

@@ -42,12 +42,12 @@ async def run_with_deadline(seconds: float, app: ASGIApp, scope: Scope, receive:
     """
     deadline = scope[_KEY] = _Deadline(seconds)
 
-    async def in_time(message: Message) -> None:
+    async def send_in_time(message: Message) -> None:
         if not deadline.limit.expired():
             deadline.move(None)
             await send(message)
 
-    task = asyncio.ensure_future(_run(app, scope, receive, in_time))
+    task = asyncio.ensure_future(_run(app, scope, receive, send_in_time))
     try:
         async with deadline.limit:
             await asyncio.wait({task})

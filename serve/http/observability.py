@@ -45,7 +45,7 @@ class ObservabilityMiddleware:
         started = time.perf_counter()
         status: int | None = None
 
-        async def observed(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -59,11 +59,13 @@ class ObservabilityMiddleware:
         try:
             with logs.bound(request_id=request_id):
                 try:
-                    await deadlines.run_with_deadline(self._seconds, self._app, scope, receive, observed)
+                    await deadlines.run_with_deadline(
+                        self._seconds, self._app, scope, receive, send_with_headers
+                    )
                 except Exception as error:
                     if status is not None:
                         raise  # half an answer is out: only the connection can say that it failed
-                    await problems.unexpected(Request(scope), error)(scope, receive, observed)
+                    await problems.unexpected(Request(scope), error)(scope, receive, send_with_headers)
         finally:
             route = getattr(scope.get("route"), "path", "unknown")
             seconds = time.perf_counter() - started

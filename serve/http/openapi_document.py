@@ -51,14 +51,14 @@ def _complete(document: Json) -> None:
                 responses["200"]["content"] = responses["201"]["content"]
     schemas = document["components"]["schemas"]
     schemas["JobEvent"] = JobEvent.model_json_schema()
-    _drop(schemas, "uniqueItems")  # what is sent twice counts once
+    _remove_keyword(schemas, "uniqueItems")  # what is sent twice counts once
 
 
-def _drop(value: Any, word: str) -> None:
+def _remove_keyword(value: Any, word: str) -> None:
     if isinstance(value, dict):
         value.pop(word, None)
         for part in value.values():
-            _drop(part, word)
+            _remove_keyword(part, word)
     elif isinstance(value, list):
         for part in value:
-            _drop(part, word)
+            _remove_keyword(part, word)

@@ -26,7 +26,7 @@ class AuditMiddleware:
             return
         response_started = False
 
-        async def sealed(message: Message) -> None:
+        async def seal_and_send(message: Message) -> None:
             nonlocal response_started
             if message["type"] == "http.response.start":
                 response_started = True
@@ -36,7 +36,7 @@ class AuditMiddleware:
             await send(message)
 
         try:
-            await self._app(scope, receive, sealed)
+            await self._app(scope, receive, seal_and_send)
         except BaseException as error:
             call = scope.get("state", {}).get("audit")
             if call is not None and not response_started:

@@ -20,13 +20,13 @@ from cluster.repositories.principals import Principal, Principals
 from quantis.errors import Unauthenticated, Unavailable
 from serve.security import tokens
 
-HELD_SECONDS = 1.0
-"""How long a principal is believed without looking; a change of role or a disabled account shows after it."""
+PRINCIPAL_SECONDS = 1.0
+"""Age at which a principal is looked up again: changes of role and disabled accounts show after it."""
 
 RETRY_SECONDS = 1.0
-MOST_KNOWN = 20_000
+MAX_PRINCIPALS = 20_000
 CLIENT = "client:"
-_GONE = "this account, session or key is disabled, ended or gone; sign in again, or ask an admin"
+_UNAUTHENTICATED = "this account, session or key is disabled, ended or gone; sign in again, or ask an admin"
 
 
 @dataclass(frozen=True)
@@ -42,19 +42,19 @@ class AuthenticatedCaller:
 class Authenticator:
     def __init__(self, principals: Principals, keys: tuple[bytes, ...], outage_seconds: float) -> None:
         self._principals, self._keys, self._outage_seconds = principals, keys, outage_seconds
-        self._known: OrderedDict[str, tuple[float, Principal | None]] = OrderedDict()
+        self._principals_by_name: OrderedDict[str, tuple[float, Principal | None]] = OrderedDict()
         self._down_until = 0.0
         self._lock = threading.Lock()
 
     async def authenticate(self, token: str) -> AuthenticatedCaller:
         """Return the caller of a token; Unauthenticated when it is nobody's now."""
-        name, lookup = self._lookup(token)
-        return await self._believed(name, lookup)
+        name, lookup = self._find_lookup(token)
+        return await self._confirm(name, lookup)
 
     async def is_still_valid(self, caller: AuthenticatedCaller) -> bool:
         """Return True while a caller has the role and team of their admission; for long answers."""
         try:
-            now = await self._believed(caller.name, caller.lookup)
+            now = await self._confirm(caller.name, caller.lookup)
         except Unauthenticated:
             return False
         return (now.principal.role, now.principal.team) == (caller.principal.role, caller.principal.team)
@@ -62,11 +62,11 @@ class Authenticator:
     def forget(self) -> None:
         """Look every principal up again, after a change made by this process."""
         with self._lock:
-            self._known = OrderedDict(
-                (name, (0.0, principal)) for name, (_, principal) in self._known.items()
+            self._principals_by_name = OrderedDict(
+                (name, (0.0, principal)) for name, (_, principal) in self._principals_by_name.items()
             )
 
-    def _lookup(self, token: str) -> tuple[str, Callable[[], Principal | None]]:
+    def _find_lookup(self, token: str) -> tuple[str, Callable[[], Principal | None]]:
         if token.startswith(PREFIX):
             hashed = digest(token[:100])
             return hashed, partial(self._principals.key, hashed)
@@ -76,21 +76,21 @@ class Authenticator:
         name = f"{claims.subject} {claims.session}"
         return name, partial(self._principals.user, claims.subject, claims.session)
 
-    async def _believed(self, name: str, lookup: Callable[[], Principal | None]) -> AuthenticatedCaller:
+    async def _confirm(self, name: str, lookup: Callable[[], Principal | None]) -> AuthenticatedCaller:
         with self._lock:
-            at, principal = self._known.get(name, (float("-inf"), None))
+            at, principal = self._principals_by_name.get(name, (float("-inf"), None))
             age, down = time.monotonic() - at, time.monotonic() < self._down_until
         unconfirmed = False
-        if age > HELD_SECONDS:
+        if age > PRINCIPAL_SECONDS:
             if down and principal is not None and age <= self._outage_seconds:
                 unconfirmed = True
             else:
-                principal, unconfirmed = await self._looked_up(name, lookup, principal, age)
+                principal, unconfirmed = await self._refresh(name, lookup, principal, age)
         if principal is None:
-            raise Unauthenticated(_GONE)
+            raise Unauthenticated(_UNAUTHENTICATED)
         return AuthenticatedCaller(name, lookup, principal, unconfirmed)
 
-    async def _looked_up(
+    async def _refresh(
         self, name: str, lookup: Callable[[], Principal | None], last: Principal | None, age: float
     ) -> tuple[Principal | None, bool]:
         asked_at = time.monotonic()
@@ -103,8 +103,8 @@ class Authenticator:
                 raise
             return last, True
         with self._lock:
-            self._known[name] = (asked_at, principal)
-            self._known.move_to_end(name)
-            while len(self._known) > MOST_KNOWN:
-                self._known.popitem(last=False)
+            self._principals_by_name[name] = (asked_at, principal)
+            self._principals_by_name.move_to_end(name)
+            while len(self._principals_by_name) > MAX_PRINCIPALS:
+                self._principals_by_name.popitem(last=False)
         return principal, False

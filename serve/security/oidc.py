@@ -21,7 +21,7 @@ from serve.security import tokens
 
 CALLBACK = "/v1/oauth/oidc/callback"
 KEYS_SECONDS, NEW_KEYS_SECONDS = 3600.0, 10.0
-_MOST_BYTES = 256 * 1024
+_MAX_RESPONSE_BYTES = 256 * 1024
 _ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 
 
@@ -53,9 +53,9 @@ class ExternalIdentity:
 
 class OidcProvider:
     def __init__(self, issuer: str, client_id: str, client_secret: str | None, public_url: str) -> None:
-        self._issuer = _checked(issuer, "QUANTIS_OIDC_ISSUER")
+        self._issuer = _check_https(issuer, "QUANTIS_OIDC_ISSUER")
         self._client_id, self._client_secret = client_id, client_secret
-        self._callback = _checked(public_url, "QUANTIS_PUBLIC_URL").rstrip("/") + CALLBACK
+        self._callback = _check_https(public_url, "QUANTIS_PUBLIC_URL").rstrip("/") + CALLBACK
         self._lock = threading.Lock()
         self._document: dict[str, Any] = {}
         self._keys: list[dict[str, Any]] = []
@@ -87,7 +87,7 @@ class OidcProvider:
             "code_challenge": challenge.decode(),
             "code_challenge_method": "S256",
         }
-        address = str(self._described()["authorization_endpoint"])
+        address = str(self._discover()["authorization_endpoint"])
         return f"{address}{'&' if '?' in address else '?'}{urlencode(parameters)}", login
 
     def finish(self, login: AuthorizationRequest, state: str, code: str) -> ExternalIdentity:
@@ -103,7 +103,7 @@ class OidcProvider:
         }
         if self._client_secret:
             form["client_secret"] = self._client_secret
-        response = _ask("POST", str(self._described()["token_endpoint"]), form)
+        response = _fetch_json("POST", str(self._discover()["token_endpoint"]), form)
         token = response.get("id_token")
         if not isinstance(token, str):
             raise Unauthenticated("the identity provider did not say who signed in; begin again")
@@ -111,7 +111,7 @@ class OidcProvider:
         claims = tokens.read_identity(token, keys, self._issuer, self._client_id, login.nonce)
         return ExternalIdentity(self._issuer, claims["sub"], _user_name(claims))
 
-    def _described(self) -> dict[str, Any]:
+    def _discover(self) -> dict[str, Any]:
         with self._lock:
             if time.monotonic() - self._read_at > KEYS_SECONDS:
                 self._read()
@@ -126,17 +126,17 @@ class OidcProvider:
             return self._keys
 
     def _read(self) -> None:
-        document = _ask("GET", self._issuer.rstrip("/") + "/.well-known/openid-configuration")
+        document = _fetch_json("GET", self._issuer.rstrip("/") + "/.well-known/openid-configuration")
         if document.get("issuer") != self._issuer:
             raise Unavailable("the identity provider calls itself by another name than QUANTIS_OIDC_ISSUER")
         for name in _ENDPOINTS:
-            _checked(str(document.get(name)), name)
-        keys = _ask("GET", str(document["jwks_uri"])).get("keys")
+            _check_https(str(document.get(name)), name)
+        keys = _fetch_json("GET", str(document["jwks_uri"])).get("keys")
         self._keys = [key for key in keys if isinstance(key, dict)] if isinstance(keys, list) else []
         self._document, self._read_at = document, time.monotonic()
 
 
-def _checked(url: str, name: str) -> str:
+def _check_https(url: str, name: str) -> str:
     """Return an https address, or one of this machine; InvalidInput otherwise."""
     parts = urlsplit(url)
     local = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost", "::1")
@@ -145,13 +145,13 @@ def _checked(url: str, name: str) -> str:
     return url
 
 
-def _ask(method: str, url: str, form: dict[str, str] | None = None) -> dict[str, Any]:
+def _fetch_json(method: str, url: str, form: dict[str, str] | None = None) -> dict[str, Any]:
     try:
         with httpx.stream(method, url, data=form, timeout=5.0, follow_redirects=False) as response:
             body = b""
             for chunk in response.iter_bytes():
                 body += chunk
-                if len(body) > _MOST_BYTES:
+                if len(body) > _MAX_RESPONSE_BYTES:
                     raise Unavailable("the identity provider's answer is too long")
             if form is not None and 400 <= response.status_code < 500:
                 raise Unauthenticated("the identity provider refused the sign-in; begin again")

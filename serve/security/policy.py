@@ -22,7 +22,7 @@ ANY: Literal["any"] = "any"
 
 
 CHANGING_READS = frozenset({("GET", "/v1/oauth/oidc/callback")})
-"""What begins a session though it is a GET, because a browser is sent there: audited as any change is."""
+"""GET routes that begin a session, because a browser is sent there: audited as changes are."""
 
 
 @dataclass(frozen=True)

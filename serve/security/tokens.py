@@ -28,7 +28,7 @@ LEEWAY_SECONDS = 5
 _MAX_TOKEN, _MAX_HEADER, _MIN_KEY = 8192, 512, 32
 _TIMES, _TEXTS = ("exp", "iat", "nbf"), ("iss", "aud", "sub", "jti")
 _FAMILIES = {"RS256": "RSA", "ES256": "EC"}
-"""What an identity provider may sign with, and the kind of key that takes. Never a shared secret."""
+"""Signature algorithms of identity providers, and their key types. Never a shared secret."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def read(token: str, *keys: bytes) -> Claims:
         claims = jwt.decode(
             token, key, algorithms=[ALGORITHM], audience=AUDIENCE, issuer=ISSUER, options=options
         )
-        return _checked(claims)
+        return _check_claims(claims)
     except Exception as error:
         raise Unauthenticated("the access token is not valid or has ended; sign in again") from error
 
@@ -132,7 +132,7 @@ def _header(token: str) -> dict[str, Any]:
     return header
 
 
-def _checked(claims: dict[str, Any]) -> Claims:
+def _check_claims(claims: dict[str, Any]) -> Claims:
     for name in _TIMES:
         if type(claims.get(name)) is not int:
             raise ValueError(f"{name} is not a whole number")

@@ -174,7 +174,7 @@ class CrashLedger:
         files = {group: files_by_version(table) for group, table in tables.items()}
         read = cache(pq.read_table)
         found = []
-        for one in self.catalogue.datasets.all_pinned(TEAM, name):
+        for one in self.catalogue.datasets.all_versions(TEAM, name):
             pins, content = VersionPins.from_json(one.pins), ContentSums.empty()
             for group, version in pins.versions().items():
                 parts = [read(path) for path in files[group][version]]

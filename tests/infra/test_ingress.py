@@ -49,7 +49,7 @@ def test_when_the_ingress_is_judged_then_it_ends_tls_for_the_host_that_it_serves
     notes = thing["metadata"]["annotations"]
     assert (notes["haproxy.org/ssl-redirect"], notes["haproxy.org/ssl-redirect-port"]) == ("true", "443")
     assert haproxy.HSTS in notes["haproxy.org/response-set-header"]
-    assert notes["haproxy.org/timeout-server"] == f"{haproxy.LONGEST_SECONDS}s"
+    assert notes["haproxy.org/timeout-server"] == f"{haproxy.MAX_REQUEST_SECONDS}s"
 
 
 def test_when_the_front_keeps_a_header_out_then_so_does_the_ingress() -> None:

@@ -19,7 +19,7 @@ WITHOUT_A_TEAM = {
     "accounts.any_user": "whether the platform was set up",
     "accounts.authenticate": "who signs in has said no team yet",
     "accounts.change_password": "one's own account, by the id in the token",
-    "accounts.enabled": "one's own account",
+    "accounts.enabled_user": "one's own account",
     "accounts.team_of": "the team of who tried to sign in, for the trail",
     "clients.create": "user names are unique on the platform",
     "clients.authenticate": "who signs in has said no team yet",

@@ -265,7 +265,9 @@ def test_when_a_job_was_submitted_by_hand_then_it_runs_without_a_promise(jobs):
     job = jobs.adopt(TEAM, USER, ForecastSpec(dataset="flights", model="demand"), "raysubmit_1")
     assert job.state == JobState.running
     assert jobs.due() == []
-    assert [(team, one.id, name) for team, one, name in jobs.unfinished()] == [(TEAM, job.id, "raysubmit_1")]
+    assert [(team, one.id, name) for team, one, name in jobs.list_unfinished()] == [
+        (TEAM, job.id, "raysubmit_1")
+    ]
 
 
 # The outbox
@@ -287,8 +289,8 @@ def test_when_a_promise_is_postponed_or_kept_then_it_is_due_later_or_never(jobs)
 def test_when_jobs_are_counted_then_by_state_and_kind_and_only_given_ones_are_followed(jobs):
     given = jobs.request(TEAM, USER, SPEC)
     jobs.request(TEAM, USER, FeaturizeSpec(dataset="flights"))
-    jobs.submitted("default", given.id, "quantis-1")
-    assert [name for _, _, name in jobs.unfinished()] == ["quantis-1"]
+    jobs.mark_submitted("default", given.id, "quantis-1")
+    assert [name for _, _, name in jobs.list_unfinished()] == ["quantis-1"]
     jobs.finish(TEAM, given.id, JobState.failed, "no")
-    assert jobs.unfinished() == []
+    assert jobs.list_unfinished() == []
     assert jobs.counts() == {("FAILED", "train"): 1, ("PENDING", "featurize"): 1}

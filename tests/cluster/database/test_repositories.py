@@ -60,7 +60,7 @@ def ada(accounts):
 
 def test_when_a_user_is_made_then_name_and_password_find_it(accounts, ada):
     assert accounts.any_user()
-    assert accounts.authenticate("ada", PASSWORD) == ada == accounts.enabled(ada.id)
+    assert accounts.authenticate("ada", PASSWORD) == ada == accounts.enabled_user(ada.id)
     assert accounts.all("default") == [ada]
     assert accounts.all("others") == []
     assert (ada.team, ada.role, ada.disabled) == ("default", Role.analyst, False)
@@ -99,7 +99,7 @@ def test_when_another_team_s_user_is_changed_then_it_is_not_found(accounts, ada)
         accounts.change("others", ada.id, role=Role.admin, disabled=None, password=None)
     with pytest.raises(NotFound):
         accounts.change("default", "unknown", role=Role.admin, disabled=None, password=None)
-    assert accounts.enabled(ada.id) == ada
+    assert accounts.enabled_user(ada.id) == ada
 
 
 # Datasets
@@ -136,13 +136,13 @@ def test_when_a_dataset_is_declared_then_every_part_of_it_reads_back(datasets):
         datasets.create("default", "ada", SPEC)
     datasets.create("others", "bob", SPEC)
     with pytest.raises(NotFound, match="no version yet"):
-        datasets.pinned("default", "sales")
+        datasets.version("default", "sales")
 
 
 def test_when_versions_are_added_then_each_pins_its_own(datasets):
     datasets.create("default", "ada", SPEC)
     first = datasets.add_version("default", "sales", "ada", version("a" * 64), None)
-    base = datasets.pinned("default", "sales")
+    base = datasets.version("default", "sales")
     assert base.content == {"target": [10, 2**64 - 1, 1]}
     second = datasets.add_version(
         "default", "sales", "ada", version("b" * 64, pins={"target": 9}, rows=11), base
@@ -150,18 +150,18 @@ def test_when_versions_are_added_then_each_pins_its_own(datasets):
     assert (first.number, first.parent, second.number, second.parent) == (1, None, 2, 1)
     assert (first.last_ds, first.action, first.columns) == (NOW, "append", {"y": "double"})
     assert first.roles == SPEC.roles
-    assert [one.version for one in datasets.all_pinned("default", "sales")] == [first, second]
+    assert [one.version for one in datasets.all_versions("default", "sales")] == [first, second]
     assert list(datasets.versions("default", "sales")) == [second, first]
-    assert datasets.pinned("default", "sales").version == second
-    assert datasets.pinned("default", "sales").pins == {"target": 9}
-    assert datasets.pinned("default", "sales", 1).pins == {"target": 1, "future": 0, "static": 2}
+    assert datasets.version("default", "sales").version == second
+    assert datasets.version("default", "sales").pins == {"target": 9}
+    assert datasets.version("default", "sales", 1).pins == {"target": 1, "future": 0, "static": 2}
     found = datasets.get("default", "sales")
     assert (found.latest_version, found.rows, found.series) == (2, 11, 2)
     for number in (3, 0, -1):
         with pytest.raises(NotFound, match=f"no version {number}"):
-            datasets.pinned("default", "sales", number)
+            datasets.version("default", "sales", number)
     with pytest.raises(NotFound):
-        datasets.pinned("others", "sales")
+        datasets.version("others", "sales")
 
 
 def test_when_another_writer_was_first_then_it_is_a_conflict(datasets):
@@ -169,7 +169,7 @@ def test_when_another_writer_was_first_then_it_is_a_conflict(datasets):
     datasets.add_version("default", "sales", "ada", version("a" * 64), None)
     with pytest.raises(Conflict, match="'sales' is at version 1"):
         datasets.add_version("default", "sales", "bob", version("b" * 64), None)
-    base = datasets.pinned("default", "sales")
+    base = datasets.version("default", "sales")
     datasets.add_version("default", "sales", "ada", version("b" * 64), base)
     with pytest.raises(Conflict, match="is at version 2"):
         datasets.add_version("default", "sales", "bob", version("c" * 64), base)

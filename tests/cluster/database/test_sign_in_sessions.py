@@ -13,7 +13,7 @@ from sqlalchemy import func, select, update
 from cluster.database.tables import RefreshTokenRow, SessionRow, UserRow
 from cluster.repositories.accounts import UserAccounts
 from cluster.repositories.principals import Principals
-from cluster.repositories.sessions import MOST_SESSIONS, SessionLifetime, Sessions
+from cluster.repositories.sessions import MAX_SESSIONS, SessionLifetime, Sessions
 from quantis.errors import NotFound, QuantisError, Unauthenticated
 from quantis.types.accounts import Role
 
@@ -177,10 +177,10 @@ def test_when_a_session_is_used_all_the_time_then_it_still_ends_after_its_longes
 
 
 def test_when_somebody_signs_in_too_often_then_the_session_idle_for_longest_ends(sessions, ada):
-    begun = [sessions.start(ada, LIFETIME) for _ in range(MOST_SESSIONS)]
+    begun = [sessions.start(ada, LIFETIME) for _ in range(MAX_SESSIONS)]
     kept = sessions.rotate(begun[0].token, LIFETIME)  # the oldest, but used just now
     sessions.start(ada, LIFETIME)
     living = {session.id for session in sessions.for_user(ada.id)}
-    assert len(living) == MOST_SESSIONS
+    assert len(living) == MAX_SESSIONS
     assert kept.session_id in living
     assert begun[1].session_id not in living

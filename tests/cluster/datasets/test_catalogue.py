@@ -59,7 +59,7 @@ def ys(catalogue: Catalogue, number: int | None = None, as_of: datetime = LATER)
 
 def consistent(catalogue: Catalogue) -> None:
     """Every version's record agrees with what its tables hold."""
-    for one in catalogue.datasets.all_pinned("default", "sales"):
+    for one in catalogue.datasets.all_versions("default", "sales"):
         store, pins = catalogue.store("default", "sales"), VersionPins.from_json(one.pins)
         assert store.content_hash(pins) == one.version.content_hash
         series = store.series(pins)
@@ -71,7 +71,7 @@ def test_when_versions_follow_each_other_then_each_is_recorded_with_what_it_hold
 ) -> None:
     push(catalogue, {"a": [1.0, 2.0, 3.0], "b": [4.0, 5.0, 6.0]})
     push(catalogue, {"a": [9.0], "c": [7.0, 8.0]}, first=2)
-    first, second = catalogue.datasets.all_pinned("default", "sales")
+    first, second = catalogue.datasets.all_versions("default", "sales")
     assert (first.version.rows, first.version.series, first.version.parent) == (6, 2, None)
     assert (second.version.rows, second.version.series, second.version.parent) == (8, 3, 1)
     assert second.version.last_ds == START + timedelta(hours=3)
@@ -84,10 +84,10 @@ def test_when_versions_follow_each_other_then_each_is_recorded_with_what_it_hold
 
 def test_when_the_same_is_ingested_again_then_there_is_no_version_and_no_record(catalogue: Catalogue) -> None:
     push(catalogue, {"a": [1.0, 2.0, 3.0]})
-    before = catalogue.datasets.pinned("default", "sales")
+    before = catalogue.datasets.version("default", "sales")
     result = catalogue.ingest("default", "bob", "sales", table({"a": [1.0, 2.0, 3.0]}), "sales.csv")
     assert (result.created, result.version) == (False, before.version)
-    assert catalogue.datasets.pinned("default", "sales") == before
+    assert catalogue.datasets.version("default", "sales") == before
 
 
 @pytest.mark.parametrize("again", [{"a": [1.0, 2.0, 3.0]}, {"b": [4.0, 5.0, 6.0]}])
@@ -146,7 +146,7 @@ def test_when_two_processes_write_at_once_then_every_version_is_one_write_more(
     ]
     assert [writer.wait(timeout=120) for writer in writers] == [0, 0]
     sizes = [
-        len(ys(catalogue, one.version.number)) for one in catalogue.datasets.all_pinned("default", "sales")
+        len(ys(catalogue, one.version.number)) for one in catalogue.datasets.all_versions("default", "sales")
     ]
     assert sizes == list(range(1, 9))
     assert set(ys(catalogue)) == {f"{name}{number}" for name in "ab" for number in range(4)}
@@ -164,7 +164,7 @@ def test_when_a_writer_without_our_lock_is_in_between_then_it_conflicts_and_leav
     def meddled(self: Datasets, *arguments: object) -> object:
         if not calls:
             calls.append("once")
-            base = self.latest_pinned("default", "sales")
+            base = self.latest_version("default", "sales")
             other = Catalogue(self._database, catalogue._data_layout)
             monkeypatch.setattr(type(other.store("default", "sales")), "write_lock", _free)
             assert base is not None
@@ -189,11 +189,11 @@ def test_when_tables_were_rewritten_then_the_versions_move_at_once_and_older_bas
 ) -> None:
     push(catalogue, {"a": [1.0, 2.0, 3.0]})
     datasets = catalogue.datasets
-    base = datasets.pinned("default", "sales")
+    base = datasets.version("default", "sales")
     counts = {"rows": 1, "series": 1, "first_ds": START, "last_ds": START}
     moved = RewrittenVersion({"target": 7}, "d" * 64, {"target": [1, 2, 3]}, **counts, purged_at=START)  # type: ignore[arg-type]
     datasets.repin("default", "sales", {1: moved}, base)
-    after = datasets.pinned("default", "sales")
+    after = datasets.version("default", "sales")
     assert (after.pins, after.version.purged_at, after.version.rows) == ({"target": 7}, START, 1)
     with pytest.raises(Conflict, match="another writer was faster"):
         datasets.repin("default", "sales", {1: moved}, base)

@@ -98,7 +98,7 @@ def history(catalogue: Catalogue) -> None:
 def views(catalogue: Catalogue) -> dict[tuple[int, datetime], Panel]:
     """What every version says, as of every hour of interest."""
     times = [START + timedelta(hours=hour) for hour in range(9)] + [LATER]
-    numbers = [one.version.number for one in catalogue.datasets.all_pinned("default", "sales")]
+    numbers = [one.version.number for one in catalogue.datasets.all_versions("default", "sales")]
     return {
         (number, moment): catalogue.open("default", "sales", number).panel(moment)
         for number in numbers
@@ -107,13 +107,13 @@ def views(catalogue: Catalogue) -> dict[tuple[int, datetime], Panel]:
 
 
 def records(catalogue: Catalogue) -> list[tuple[str, int, int]]:
-    versions = [one.version for one in catalogue.datasets.all_pinned("default", "sales")]
+    versions = [one.version for one in catalogue.datasets.all_versions("default", "sales")]
     return [(one.content_hash, one.rows, one.series) for one in versions]
 
 
 def recomputed(catalogue: Catalogue) -> list[tuple[str, int, int]]:
     found = []
-    for one in catalogue.datasets.all_pinned("default", "sales"):
+    for one in catalogue.datasets.all_versions("default", "sales"):
         store, pins = catalogue.store("default", "sales"), VersionPins.from_json(one.pins)
         series = store.series(pins)
         found.append((store.content_hash(pins), sum(series["rows"].to_pylist()), series.num_rows))
@@ -196,7 +196,9 @@ def test_when_a_deleted_series_is_purged_then_it_is_in_no_byte_of_any_version(
     for key, panel in views(catalogue).items():
         assert panel == without(before[key])
     assert records(catalogue) == recomputed(catalogue)
-    purged = [one.version.purged_at is not None for one in catalogue.datasets.all_pinned("default", "sales")]
+    purged = [
+        one.version.purged_at is not None for one in catalogue.datasets.all_versions("default", "sales")
+    ]
     assert purged == [False, True, True, True, True]
     with pytest.raises(NotFound, match="or is purged"):
         catalogue.restore_series("default", "ada", "sales", CANARY)

@@ -13,7 +13,7 @@ import pytest
 
 from cluster.data_layout import DataLayout
 from cluster.local import processes
-from cluster.local.processes import MARK, MemoryWatch, Platform, family, living, marked, stop
+from cluster.local.processes import MARK, MemoryWatch, Platform, family, living, marked_pids, stop
 
 SLEEP = "import time; print('ready', flush=True); time.sleep(60)"
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + SLEEP
@@ -53,20 +53,20 @@ def mark():
 
 def test_when_processes_are_looked_for_then_only_those_with_the_whole_mark_are_found(spawn, mark):
     ours, other, similar, plain = spawn(mark), spawn(uuid.uuid4().hex), spawn(mark + "0"), spawn(None)
-    assert processes.marked(mark) == [ours.pid]
-    assert processes.marked(mark[:-1]) == []
-    assert processes.marked("") == []
+    assert processes.marked_pids(mark) == [ours.pid]
+    assert processes.marked_pids(mark[:-1]) == []
+    assert processes.marked_pids("") == []
     ours.kill()
     ours.wait()
-    assert processes.marked(mark) == []
+    assert processes.marked_pids(mark) == []
     assert all(process.poll() is None for process in (other, similar, plain))
 
 
 def test_when_an_instance_is_stopped_then_its_children_go_too_and_nobody_else(spawn, mark):
     parent, other, plain = spawn(mark, PARENT), spawn(uuid.uuid4().hex), spawn(None)
-    assert len(processes.marked(mark)) == 2
+    assert len(processes.marked_pids(mark)) == 2
     assert processes.stop(mark) == 2
-    assert processes.marked(mark) == []
+    assert processes.marked_pids(mark) == []
     assert parent.wait(5) == -signal.SIGTERM
     assert other.poll() is None
     assert plain.poll() is None
@@ -149,7 +149,7 @@ def test_when_a_child_hides_its_environment_then_it_still_ends_with_its_parent(m
         time.sleep(0.05)
     ours = family(mark)
     assert len(ours) == 2
-    assert marked(mark) == [parent.pid]
+    assert marked_pids(mark) == [parent.pid]
     assert stop(mark) == 2
     parent.wait()
     assert living(ours) == []

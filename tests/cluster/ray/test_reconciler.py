@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from cluster.ray import reconciler as module
-from cluster.ray.reconciler import LEASE, LEASE_TIME, MOST_ATTEMPTS, Reconciler
+from cluster.ray.reconciler import LEASE, LEASE_TIME, MAX_SUBMISSIONS, Reconciler
 from cluster.ray.submission import FakeJobs
 from cluster.repositories import jobs as jobs_module
 from cluster.repositories import leases as leases_module
@@ -26,12 +26,12 @@ class Server(FakeJobs):
 
     def __init__(self):
         super().__init__()
-        self.away, self.submitted, self.stopped, self.messages = None, [], [], {}
+        self.away, self.mark_submitted, self.stopped, self.messages = None, [], [], {}
 
     def submit(self, job, submission_id):
         if self.away:
             raise self.away
-        self.submitted.append(submission_id)
+        self.mark_submitted.append(submission_id)
         super().submit(job, submission_id)
 
     def stop(self, submission_id):
@@ -90,7 +90,7 @@ def test_when_a_job_was_promised_then_it_is_submitted_once_however_often_it_tick
     job = jobs.request(TEAM, "ada", SPEC)
     for _ in range(4):
         assert reconciler.tick()
-    assert server.submitted == [f"quantis-{job.id}"]
+    assert server.mark_submitted == [f"quantis-{job.id}"]
     assert server.jobs[f"quantis-{job.id}"].spec == SPEC
     assert jobs.submission(TEAM, job.id) == f"quantis-{job.id}"
     assert jobs.pending_outbox() == 0
@@ -115,7 +115,7 @@ def test_when_two_reconcilers_tick_then_one_holds_the_lease_and_everything_is_su
     for thread in threads:
         thread.join()
     assert sorted(found) == [False] * 3 + [True] * 3
-    assert sorted(server.submitted) == sorted(ids)
+    assert sorted(server.mark_submitted) == sorted(ids)
 
 
 def test_when_the_holder_closes_or_dies_then_the_other_goes_on(database, jobs, server, clock):
@@ -128,7 +128,7 @@ def test_when_the_holder_closes_or_dies_then_the_other_goes_on(database, jobs, s
     assert not first.tick()
     clock.ahead += LEASE_TIME  # the second one is gone
     assert first.tick()
-    assert len(server.submitted) == 1
+    assert len(server.mark_submitted) == 1
 
 
 def test_when_the_lease_runs_out_within_a_tick_then_the_rest_is_left_to_its_new_holder(
@@ -145,7 +145,7 @@ def test_when_the_lease_runs_out_within_a_tick_then_the_rest_is_left_to_its_new_
 
     server.submit = slow
     assert not reconciler.tick()
-    assert len(server.submitted) == 1
+    assert len(server.mark_submitted) == 1
     assert jobs.pending_outbox() == 2
 
 
@@ -155,7 +155,7 @@ def test_when_ray_is_away_then_it_is_asked_again_later_and_later_until_the_job_f
     job = jobs.request(TEAM, "ada", SPEC)
     server.away = ConnectionError("no route to Ray")
     waited = []
-    for _ in range(MOST_ATTEMPTS - 1):
+    for _ in range(MAX_SUBMISSIONS - 1):
         assert reconciler.tick()
         seconds = 0
         while not jobs.due():
@@ -172,7 +172,7 @@ def test_when_ray_is_away_then_it_is_asked_again_later_and_later_until_the_job_f
     assert jobs.pending_outbox() == 0
     server.away = None
     reconciler.tick()
-    assert server.submitted == []
+    assert server.mark_submitted == []
 
 
 def test_when_ray_comes_back_in_time_then_the_job_is_submitted(jobs, server, reconciler, clock):
@@ -181,10 +181,10 @@ def test_when_ray_comes_back_in_time_then_the_job_is_submitted(jobs, server, rec
     reconciler.tick()
     server.away = None
     reconciler.tick()
-    assert server.submitted == []  # it is not due yet
+    assert server.mark_submitted == []  # it is not due yet
     clock.ahead += timedelta(seconds=2)
     reconciler.tick()
-    assert len(server.submitted) == 1
+    assert len(server.mark_submitted) == 1
 
 
 def test_when_one_job_cannot_be_submitted_then_the_others_are(jobs, server, reconciler):
@@ -198,7 +198,7 @@ def test_when_one_job_cannot_be_submitted_then_the_others_are(jobs, server, reco
 
     server.submit = picky
     reconciler.tick()
-    assert server.submitted == [f"quantis-{good.id}"]
+    assert server.mark_submitted == [f"quantis-{good.id}"]
 
 
 def test_when_a_job_is_stopped_before_it_was_submitted_then_ray_does_not_run_it(jobs, server, reconciler):
@@ -208,7 +208,7 @@ def test_when_a_job_is_stopped_before_it_was_submitted_then_ray_does_not_run_it(
     assert (jobs.get(TEAM, job.id).state, last_message(jobs, job)) == (JobState.stopped, "stopped on request")
     assert all(state.final for state in server.states.values())
     reconciler.tick()
-    assert len(server.submitted) <= 1
+    assert len(server.mark_submitted) <= 1
 
 
 def test_when_ray_took_a_job_but_the_answer_was_lost_then_a_stop_reaches_it(jobs, server, reconciler, clock):
@@ -248,7 +248,7 @@ def test_when_ray_is_away_for_long_while_a_stop_is_asked_then_it_is_kept_until_r
     jobs.start(TEAM, job.id)
     jobs.request_stop(TEAM, job.id)
     server.away = ConnectionError("no route to Ray")
-    for _ in range(MOST_ATTEMPTS + 3):
+    for _ in range(MAX_SUBMISSIONS + 3):
         with pytest.raises(ConnectionError):  # following the running job fails, too
             reconciler.tick()
         clock.ahead += timedelta(seconds=61)
@@ -307,7 +307,7 @@ def test_when_ray_forgot_a_job_then_it_failed_and_says_what_to_do(jobs, server, 
         JobState.failed,
         "Ray does not know this job any more; submit it again",
     )
-    assert server.submitted == [f"quantis-{job.id}"]
+    assert server.mark_submitted == [f"quantis-{job.id}"]
 
 
 def test_when_it_runs_as_a_thread_then_an_error_does_not_end_it(jobs, server, reconciler, monkeypatch):
@@ -328,7 +328,7 @@ def test_when_it_runs_as_a_thread_then_an_error_does_not_end_it(jobs, server, re
     reconciler.close()
     thread.join(10)
     assert not thread.is_alive()
-    assert server.submitted == [f"quantis-{job.id}"]
+    assert server.mark_submitted == [f"quantis-{job.id}"]
 
 
 def test_when_it_ticks_then_the_gauges_say_what_the_database_holds(jobs, server, reconciler):

@@ -874,7 +874,7 @@ export interface paths {
         };
         /**
          * Backtest Figures
-         * @description Every metric for each series, horizon step, window or segment.
+         * @description Return every metric for each series, horizon step, window or segment.
          */
         get: operations["backtest_figures"];
         put?: never;
