@@ -191,7 +191,7 @@ def compare(
 
 
 def _difference(values: npt.NDArray[Any], expected: npt.NDArray[Any], exists: Mask, computed: bool) -> float:
-    """The largest difference; where a row is missing, what `computed` columns have is no error."""
+    """Return the largest difference; `computed` columns are not compared where a row is missing."""
     if values.dtype == object:
         missing_is_empty = computed or bool((values[~exists] == "").all())
         return 0.0 if missing_is_empty and bool((values[exists] == expected[exists]).all()) else float("inf")
@@ -245,7 +245,7 @@ def _decoded(
 
 
 def _decoded_static(encoding: InputEncoding, scales: SeriesScales, batch: Batch, row: int) -> Values:
-    """Static inputs of one window [1]; `spread` is the deviation of the target itself, not its logarithm."""
+    """Decode the static inputs of one window [1]; `spread` is the deviation of the target itself, not its logarithm."""
     numbers, decoded = batch["static_cont"][row].double().numpy(), {}
     for i, name in enumerate(encoding.reals.static):
         mean, spread = scales.static[i]
@@ -257,7 +257,7 @@ def _decoded_static(encoding: InputEncoding, scales: SeriesScales, batch: Batch,
 
 
 def _texts(encoding: InputEncoding, name: str, codes: torch.Tensor) -> npt.NDArray[Any]:
-    """The categories of our codes, 0 of which is none; a calendar's codes count from 1."""
+    """Return the categories of our codes, 0 of which is none; a calendar's codes count from 1."""
     if name.startswith("calendar "):
         return np.array([str(code - 1) for code in codes.tolist()], object)
     texts: npt.NDArray[Any] = np.array(["", *encoding.categories[name]], object)
@@ -266,7 +266,7 @@ def _texts(encoding: InputEncoding, name: str, codes: torch.Tensor) -> npt.NDArr
 
 
 def _first_step(clock: Floats) -> int:
-    """The step of the first row; a missing row repeats an earlier one, so the latest tells."""
+    """Return the step of the first row: a missing row repeats an earlier clock, so the latest decides."""
     return round(float((clock - np.arange(len(clock))).max()))
 
 

@@ -58,13 +58,13 @@ class OracleCase:
         return cls(frame, layout, task, _snapshot(frame, layout, task))
 
     def row_exists(self, series: str, steps: Integers) -> Mask:
-        """False where the frame has no row of this series at a step. Shape as `steps`."""
+        """Return False where the frame has no row of this series at a step. Shape as `steps`."""
         rows = self.frame.loc[self.frame[self.layout.group_id] == series, self.layout.time_idx]
         return np.isin(steps, rows.to_numpy())
 
 
 def _snapshot(frame: pd.DataFrame, layout: TimeSeriesLayout, task: Task) -> Snapshot:
-    """The frame's rows on the regular grid, missing ones null, and a horizon behind each history."""
+    """Put the frame's rows on the regular grid, missing ones null, with a horizon after each history."""
     roles, histories, futures = task.roles, [], []
     for series, rows in frame.groupby(layout.group_id, sort=True):
         rows = rows.set_index(layout.time_idx)

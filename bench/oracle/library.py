@@ -19,7 +19,7 @@ from quantis.types.job_specs import TftParams
 
 
 def reference_network(sizes: NetworkSizes, encoder_length: int, quantiles: Sequence[float]) -> nn.Module:
-    """The library's own module of these sizes, its prediction as it comes out of the network."""
+    """Build the library's module of these sizes; its prediction is the network's own output."""
     from pytorch_forecasting.metrics import QuantileLoss
     from pytorch_forecasting.models import TemporalFusionTransformer
 
@@ -55,7 +55,7 @@ def _prediction(output: dict[str, torch.Tensor]) -> torch.Tensor:
 
 
 def reference_loader(frame: Any, layout: TimeSeriesLayout, batch_size: int, train: bool = False) -> Any:
-    """The library's own loader over a pandas frame, in the order of its index unless `train`."""
+    """Build the library's loader over a pandas frame, in the order of its index unless `train`."""
     return reference_dataset(frame, layout).to_dataloader(train=train, batch_size=batch_size, num_workers=0)
 
 
@@ -86,7 +86,7 @@ def reference_dataset(frame: Any, layout: TimeSeriesLayout) -> Any:
 
 
 def reference_model(dataset: Any, params: TftParams, quantiles: Sequence[float]) -> Any:
-    """The library's transformer as its users build it, of the same size as ours."""
+    """Build the library's transformer as its users do, of the same size as ours."""
     from pytorch_forecasting import TemporalFusionTransformer
     from pytorch_forecasting.metrics import QuantileLoss
 
@@ -106,7 +106,7 @@ def reference_model(dataset: Any, params: TftParams, quantiles: Sequence[float])
 
 
 def reference_trainer(steps: int) -> Any:
-    """A silent Lightning trainer for so many steps on CPU."""
+    """Build a silent Lightning trainer for so many steps on CPU."""
     from lightning.pytorch import Trainer
 
     return Trainer(
