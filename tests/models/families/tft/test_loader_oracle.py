@@ -33,9 +33,9 @@ def _frame(lengths: list[int], gaps: float = 0.0, seed: int = 0) -> pd.DataFrame
         frame["price"], frame["temp"] = noise.normal(5, 2, length), noise.normal(-3, 8, length)
         frame["weekday"] = [f"d{day % 7}" for day in time]
         frame["stock"] = noise.choice(["low", "mid", "high"], length)
-        kept = noise.random(length) >= gaps
-        kept[[0, -1]] = True
-        frames.append(frame[kept])
+        exists = noise.random(length) >= gaps
+        exists[[0, -1]] = True
+        frames.append(frame[exists])
     return pd.concat(frames, ignore_index=True)
 
 
@@ -44,10 +44,10 @@ def _compare(frame: pd.DataFrame, layout: TimeSeriesLayout, size: int = 16) -> i
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         loader = reference_loader(frame, layout, size)
-        theirs = list(loader)
-    ours = list(engine.batches(size))
+        library_batches = list(loader)
+    batches = list(engine.batches(size))
     assert len(engine) == len(loader.dataset)
-    for (x, (y, _)), (x_ref, (y_ref, _)) in zip(ours, theirs, strict=True):
+    for (x, (y, _)), (x_ref, (y_ref, _)) in zip(batches, library_batches, strict=True):
         assert x.keys() == x_ref.keys()
         for key, value in x_ref.items():
             assert x[key].dtype == value.dtype, key

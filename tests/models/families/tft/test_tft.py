@@ -66,7 +66,7 @@ def test_when_a_window_is_gathered_then_it_holds_the_panel_values_at_its_place(c
     rows = keep_series(snapshot, ["b"]).history
     y, scheduled, temp = (floats(rows[name]) for name in ("y", "scheduled", "temp"))
     varying = encoding.reals.known + encoding.reals.observed
-    places = {name: varying.index(name) for name in ("y", "scheduled", "temp", "y-24")}
+    positions = {name: varying.index(name) for name in ("y", "scheduled", "temp", "y-24")}
 
     def unscaled(values: torch.Tensor, column: str) -> np.ndarray:
         mean, spread = scales.series[1, encoding.scaled.index(column)]
@@ -75,9 +75,9 @@ def test_when_a_window_is_gathered_then_it_holds_the_panel_values_at_its_place(c
     past, ahead = batch["encoder_cont"][0], batch["decoder_cont"][0]
     assert past.shape == (24, len(varying))
     for name, values in (("y", y), ("scheduled", scheduled), ("temp", temp)):
-        assert np.allclose(unscaled(past[:, places[name]], name), values[176:200], atol=1e-4)
-    assert np.allclose(unscaled(ahead[:, places["scheduled"]], "scheduled"), scheduled[200:212], atol=1e-4)
-    assert np.allclose(unscaled(ahead[:, places["y-24"]], "y"), y[176:188], atol=1e-4)
+        assert np.allclose(unscaled(past[:, positions[name]], name), values[176:200], atol=1e-4)
+    assert np.allclose(unscaled(ahead[:, positions["scheduled"]], "scheduled"), scheduled[200:212], atol=1e-4)
+    assert np.allclose(unscaled(ahead[:, positions["y-24"]], "y"), y[176:188], atol=1e-4)
     assert np.allclose(unscaled(target[0], "y"), y[200:212], atol=1e-4)
     local_hour = rows["ds"][200].as_py().astimezone(ZoneInfo(task.time_zone)).hour
     assert batch["decoder_cat"][0, 0, encoding.codes.known.index("calendar hour")] == local_hour + 1
@@ -89,15 +89,15 @@ def test_when_a_window_is_gathered_then_it_holds_the_panel_values_at_its_place(c
 def test_when_windows_are_listed_then_each_lies_within_its_history_and_has_an_observed_target(case):
     task, snapshot, _ = case
     histories = HistoryIndex.from_snapshot(snapshot)
-    found = histories.encoder_groups(12, task.h)
-    counts = torch.bincount(found[:, 0]).tolist()
+    groups = histories.encoder_groups(12, task.h)
+    counts = torch.bincount(groups[:, 0]).tolist()
     assert counts == [400 - 12 - 12 + 1, 400 - 12 - 12 + 1, 30 - 12 - 12 + 1]
-    assert (found[:, 1] >= 12).all()
-    assert (found[:, 1] + task.h <= torch.from_numpy(histories.steps)[found[:, 0]]).all()
+    assert (groups[:, 1] >= 12).all()
+    assert (groups[:, 1] + task.h <= torch.from_numpy(histories.steps)[groups[:, 0]]).all()
     y = floats(snapshot.history["y"])
     y[100:140] = np.nan
     gone = Snapshot(_change(snapshot.history, "y", y), snapshot.future, snapshot.static)
-    assert len(found) - len(HistoryIndex.from_snapshot(gone).encoder_groups(12, task.h)) == 40 - task.h + 1
+    assert len(groups) - len(HistoryIndex.from_snapshot(gone).encoder_groups(12, task.h)) == 40 - task.h + 1
 
 
 def test_when_what_happens_ahead_changes_then_the_forecast_does_not(case):
@@ -180,8 +180,8 @@ def test_when_only_the_context_is_given_then_the_answer_is_the_same(trained, cas
 def test_when_kept_as_a_bundle_then_it_answers_the_same(trained, case, tmp_path):
     model, _ = trained
     _, snapshot, _ = case
-    again = read_bundle(write_bundle(tmp_path / "b", model, snapshot))
-    assert again.predict(snapshot).equals(model.predict(snapshot))
+    restored = read_bundle(write_bundle(tmp_path / "b", model, snapshot))
+    assert restored.predict(snapshot).equals(model.predict(snapshot))
 
 
 def test_when_a_series_and_its_category_are_new_and_full_of_gaps_then_the_answer_is_finite(trained, case):

@@ -83,8 +83,8 @@ def test_when_a_checkpoint_is_converted_then_the_bundle_predicts_what_the_librar
     assert "predicts as the library does" in capsys.readouterr().out
     found = read_bundle(tmp_path / "bundle")
     forecaster, snapshot = convert.convert(model, frame, "date", "D")
-    ours, again = forecaster.predict(snapshot), found.predict(snapshot)
-    assert np.allclose(floats(ours["q0.5"]), floats(again["q0.5"]), rtol=1e-5)
+    ours, restored = forecaster.predict(snapshot), found.predict(snapshot)
+    assert np.allclose(floats(ours["q0.5"]), floats(restored["q0.5"]), rtol=1e-5)
     assert convert.difference(model, forecaster, snapshot, frame) < 1e-4
     assert ours["unique_id"].to_pylist()[::5] == ["a0/k0", "a0/k1", "a1/k0", "a1/k1"]
 

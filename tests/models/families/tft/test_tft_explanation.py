@@ -62,10 +62,10 @@ def test_when_attention_is_told_by_lag_then_no_step_sees_itself_or_what_its_hist
 def test_when_batches_are_smaller_then_the_explanation_is_the_same(case, monkeypatch, size):
     model, snapshot, table = case
     monkeypatch.setattr(forecaster_module, "_BATCH", size)
-    again = model.explain(snapshot)
+    restored = model.explain(snapshot)
     keys = [name for name in SCHEMA.names if name != "weight"]
-    assert again.select(keys).equals(table.select(keys))
-    assert np.allclose(again["weight"].to_numpy(), table["weight"].to_numpy(), atol=1e-5)
+    assert restored.select(keys).equals(table.select(keys))
+    assert np.allclose(restored["weight"].to_numpy(), table["weight"].to_numpy(), atol=1e-5)
 
 
 def test_when_the_schedule_decides_the_target_then_it_outweighs_noise(make_task, make_snapshot):

@@ -33,21 +33,21 @@ def case(make_task, make_snapshot):
     )
 
 
-def test_when_a_shard_is_cut_then_its_places_are_every_window_once(case):
+def test_when_a_shard_is_ungrouped_then_its_samples_are_all_windows_once(case):
     histories, shard, _ = case
     assert shard.sharing == OriginSharing(8, 6)
-    cut = shard.ungroup(12)
-    found = [tuple(window) for window in cut.single_windows(torch.arange(cut.count)).tolist()]
-    assert len(set(found)) == len(found) == cut.count
-    assert set(found) == {tuple(window) for window in histories.encoder_groups(24, 6).tolist()}
+    ungrouped = shard.ungroup(12)
+    windows = [tuple(window) for window in ungrouped.single_windows(torch.arange(ungrouped.count)).tolist()]
+    assert len(set(windows)) == len(windows) == ungrouped.count
+    assert set(windows) == {tuple(window) for window in histories.encoder_groups(24, 6).tolist()}
 
 
-def test_when_a_shard_is_cut_then_a_window_has_the_end_of_its_past_and_the_same_target(case):
+def test_when_a_shard_is_ungrouped_then_a_window_has_the_end_of_its_context_and_the_same_target(case):
     _, shard, _ = case
-    cut = shard.ungroup(12)
-    places = torch.tensor([0, 7, cut.count // 2, cut.count - 1])
-    batch, target = cut.batch(places)
-    whole, same = replace(cut, windows=shard.windows).batch(places)
+    ungrouped = shard.ungroup(12)
+    indices = torch.tensor([0, 7, ungrouped.count // 2, ungrouped.count - 1])
+    batch, target = ungrouped.batch(indices)
+    whole, same = replace(ungrouped, windows=shard.windows).batch(indices)
     assert batch["encoder_cont"].shape[1] == 12
     assert batch["encoder_lengths"].tolist() == [12] * 4
     assert torch.equal(target, same)
@@ -63,7 +63,7 @@ def test_when_the_encoder_is_long_then_most_steps_see_a_short_past_and_the_last_
     assert (first.steps, last.steps) == (range(80), range(80, 100))
     assert (first.shard.windows.encoder_length, last.shard.windows.encoder_length) == (12, 48)
     assert (first.shard.sharing, last.shard.sharing) == (UNSHARED, OriginSharing(8, 6))
-    assert (first.order.size, last.order.size) == (16, 2)  # windows, and stretches of eight
+    assert (first.order.size, last.order.size) == (16, 2)  # windows, and groups of eight
 
 
 @pytest.mark.parametrize(
@@ -83,5 +83,5 @@ def test_when_a_network_is_new_then_it_answers_about_the_quantiles_of_a_normal_t
         torch.manual_seed(0)
         network = QuantileNetwork(PARAMS, encoding, (0.1, 0.5, 0.9)).eval()
         batch, _ = shard.ungroup(12).batch(torch.arange(4))
-        found = network(batch)
-    assert torch.allclose(found, torch.tensor([-1.2816, 0.0, 1.2816]).expand_as(found), atol=0.5)
+        windows = network(batch)
+    assert torch.allclose(windows, torch.tensor([-1.2816, 0.0, 1.2816]).expand_as(windows), atol=0.5)

@@ -60,9 +60,9 @@ def test_when_histories_are_too_short_then_what_is_proposed_trains(make_task, ma
     with pytest.raises(InvalidInput, match=r"no history has the 60 steps .* try encoder_length=24 and h=10"):
         fit(snapshot, task, PARAMS)
     shorter = make_task(h=report.proposal.h, season_lengths=(24,), quantiles=(0.5,))
-    again, _ = make_snapshot(shorter, {"a": 30, "b": 33})
+    proposed, _ = make_snapshot(shorter, {"a": 30, "b": 33})
     params = PARAMS.model_copy(update={"encoder_length": report.proposal.encoder_length})
-    assert fit(again, shorter, params).predict(again).num_rows == 20
+    assert fit(proposed, shorter, params).predict(proposed).num_rows == 20
 
 
 def test_when_no_target_was_observed_then_it_says_so_and_not_that_histories_are_short(panel):

@@ -58,24 +58,24 @@ def _pair(sizes: NetworkSizes) -> tuple[torch.nn.Module, TftNetwork]:
     """The library's module with no parameter left at a round number, and ours with its weights."""
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        theirs, ours = reference_network(sizes, 12, QUANTILES), TftNetwork(sizes)
-        for parameter in theirs.parameters():
+        library, network = reference_network(sizes, 12, QUANTILES), TftNetwork(sizes)
+        for parameter in library.parameters():
             parameter.data += 0.3 * torch.randn(parameter.shape)
-    ours.load_state_dict(convert_state(theirs.state_dict(), sizes))
-    return theirs, ours
+    network.load_state_dict(convert_state(library.state_dict(), sizes))
+    return library, network
 
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("lengths", [[12, 12, 12, 12], [12, 3, 1, 12, 7], [4]])
 def test_when_the_librarys_weights_are_loaded_then_quantiles_attention_and_importances_agree(name, lengths):
     sizes = CASES[name]
-    theirs, ours = _pair(sizes)
-    theirs.eval()
-    ours.eval()
+    library, network = _pair(sizes)
+    library.eval()
+    network.eval()
     batch = _batch(sizes, lengths)
     with torch.inference_mode():
-        expected, found = theirs(batch), ours.forward_with_weights(_lean(batch, sizes))
-        quantiles = ours(_lean(batch, sizes))
+        expected, found = library(batch), network.forward_with_weights(_lean(batch, sizes))
+        quantiles = network(_lean(batch, sizes))
     seen = _in_front(expected["encoder_attention"].permute(0, 3, 1, 2), batch).permute(0, 2, 3, 1)
     attention = torch.cat([seen, expected["decoder_attention"]], dim=-1)
     used = torch.arange(max(lengths)) >= max(lengths) - torch.tensor(lengths)[:, None]
@@ -92,21 +92,21 @@ def test_when_the_librarys_weights_are_loaded_then_quantiles_attention_and_impor
 
 def test_when_there_is_no_dropout_then_the_gradients_agree_too():
     sizes = NetworkSizes(**(vars(FULL) | {"dropout": 0.0}))
-    theirs, ours = _pair(sizes)
-    theirs.train()
-    ours.train()
+    library, network = _pair(sizes)
+    library.train()
+    network.train()
     batch = _batch(sizes, [12, 12, 5])
-    theirs(batch)["prediction"].square().sum().backward()
-    ours(_lean(batch, sizes)).square().sum().backward()
-    gradients = {n: p.grad for n, p in theirs.named_parameters(remove_duplicate=False) if p.grad is not None}
+    library(batch)["prediction"].square().sum().backward()
+    network(_lean(batch, sizes)).square().sum().backward()
+    gradients = {n: p.grad for n, p in library.named_parameters(remove_duplicate=False) if p.grad is not None}
     expected = convert_state(
         {
             n: gradients.get(n, torch.zeros_like(p))
-            for n, p in theirs.named_parameters(remove_duplicate=False)
+            for n, p in library.named_parameters(remove_duplicate=False)
         },
         sizes,
     )
-    for name, parameter in ours.named_parameters():
+    for name, parameter in network.named_parameters():
         assert parameter.grad is not None, name
         assert torch.allclose(parameter.grad, expected[name], rtol=1e-3, atol=1e-3), name
 

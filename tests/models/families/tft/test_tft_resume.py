@@ -18,26 +18,26 @@ def case(one_thread, make_task, make_snapshot, tmp_path_factory):
     """A training whose states of steps 10, 20 and 30 lie in folders of their own."""
     task = make_task(h=6, quantiles=(0.1, 0.5, 0.9), season_lengths=(24,))
     snapshot, _ = make_snapshot(task, {"a": 150, "b": 120})
-    folder, told = tmp_path_factory.mktemp("states"), []
+    folder, reported = tmp_path_factory.mktemp("states"), []
     states = CheckpointFolder(folder)
-    kept: list[TrainingState] = []
+    states_saved: list[TrainingState] = []
 
     def save(state: TrainingState) -> None:
-        kept.append(state)
+        states_saved.append(state)
         states.save(state)
 
     checkpointer = Checkpointer(lambda: None, save, 10)
-    model = fit(snapshot, task, PARAMS, progress=lambda *at: told.append(at), checkpointer=checkpointer)
-    return task, snapshot, model, told, kept
+    model = fit(snapshot, task, PARAMS, progress=lambda *at: reported.append(at), checkpointer=checkpointer)
+    return task, snapshot, model, reported, states_saved
 
 
 def _again(case, folder):
     task, snapshot, *_ = case
-    told: list[tuple[int, float]] = []
-    kept: list[TrainingState] = []
-    checkpointer = Checkpointer(CheckpointFolder(folder).latest, kept.append, 10)
-    model = fit(snapshot, task, PARAMS, progress=lambda *at: told.append(at), checkpointer=checkpointer)
-    return model, told, kept
+    reported: list[tuple[int, float]] = []
+    states_saved: list[TrainingState] = []
+    checkpointer = Checkpointer(CheckpointFolder(folder).latest, states_saved.append, 10)
+    model = fit(snapshot, task, PARAMS, progress=lambda *at: reported.append(at), checkpointer=checkpointer)
+    return model, reported, states_saved
 
 
 def _same(first, second) -> bool:
@@ -49,23 +49,23 @@ def _same(first, second) -> bool:
 def test_when_training_goes_on_from_a_state_then_every_bit_is_that_of_the_undisturbed_run(
     case, tmp_path, place
 ):
-    _, _, whole, told, kept = case
-    CheckpointFolder(tmp_path).save(kept[place])
+    _, _, whole, reported, states_saved = case
+    CheckpointFolder(tmp_path).save(states_saved[place])
     model, rest, states = _again(case, tmp_path)
     assert _same(model, whole)
-    assert rest == [at for at in told if at[0] > kept[place].step]
-    assert states[-1].visited == kept[-1].visited
-    assert len({state.visited for state in kept}) == 3
+    assert rest == [at for at in reported if at[0] > states_saved[place].step]
+    assert states[-1].visited == states_saved[-1].visited
+    assert len({state.visited for state in states_saved}) == 3
 
 
 @pytest.mark.parametrize(
     "damage", ["cut", "changed", "no manifest", "no state", "manifest cut", "unfinished"]
 )
 def test_when_the_newest_state_is_torn_then_the_last_good_one_is_taken(case, tmp_path, damage):
-    _, _, whole, _, kept = case
+    _, _, whole, _, states_saved = case
     states = CheckpointFolder(tmp_path)
-    states.save(kept[0])
-    newest = states.save(kept[1])
+    states.save(states_saved[0])
+    newest = states.save(states_saved[1])
     data, manifest = newest / "state.safetensors", newest / "manifest.json"
     if damage == "cut":
         data.write_bytes(data.read_bytes()[:-100])
@@ -79,9 +79,9 @@ def test_when_the_newest_state_is_torn_then_the_last_good_one_is_taken(case, tmp
         newest.rename(tmp_path / ".unfinished-x")
     else:
         (manifest if damage == "no manifest" else data).unlink()
-    found = states.latest()
-    assert found is not None
-    assert found.step == 10
+    state = states.latest()
+    assert state is not None
+    assert state.step == 10
     assert _same(_again(case, tmp_path)[0], whole)
 
 

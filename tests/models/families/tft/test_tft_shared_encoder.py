@@ -34,7 +34,7 @@ def case(one_thread, make_task, make_snapshot):
     return task, snapshot, encoding, scales, network, windows
 
 
-def test_when_windows_are_put_into_stretches_then_each_is_in_one_and_one_only(case):
+def test_when_windows_are_put_into_encoder_groups_then_each_is_in_one_and_one_only(case):
     task, snapshot, *_ = case
     histories = HistoryIndex.from_snapshot(snapshot)
     alone = {tuple(window) for window in histories.encoder_groups(12, task.h).tolist()}
@@ -55,9 +55,9 @@ def test_when_origins_share_a_pass_then_the_first_answers_as_if_it_were_alone_an
     _, _, _, _, network, windows = case
     both, targets = windows.batch(torch.tensor([first, [0, 60]]), SHARING)
     with torch.inference_mode():
-        found = network(both, SHARING).unflatten(0, (2, 4))
+        shared = network(both, SHARING).unflatten(0, (2, 4))
         alone = network(windows.batch(torch.tensor([first]))[0])
-    assert torch.allclose(found[0, 0], alone[0], atol=1e-5)
+    assert torch.allclose(shared[0, 0], alone[0], atol=1e-5)
     for number in range(4):
         origin = [first[0], first[1] + 6 * number]
         if origin[1] + 6 <= int(windows.steps[first[0]]):
@@ -76,8 +76,8 @@ def test_when_all_histories_of_a_batch_are_short_then_later_origins_see_as_much_
     assert torch.allclose(alone, among[:4], atol=1e-5)
 
 
-def test_when_an_origin_comes_later_then_it_answers_as_an_lstm_over_the_whole_stretch_would(case):
-    """A later origin, alone, over an encoder as long as the stretch: only attention looks further back."""
+def test_when_an_origin_comes_later_then_it_answers_as_an_lstm_over_the_whole_group_would(case):
+    """A later origin, alone, over an encoder as long as the group: only attention looks further back."""
     task, snapshot, encoding, scales, network, windows = case
     longer = WindowTensors.from_encoded([encode_snapshot(snapshot, task, encoding, scales)], 24 + 18, task.h)
     with torch.inference_mode():

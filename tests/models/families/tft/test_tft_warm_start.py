@@ -27,15 +27,15 @@ def case(one_thread, make_task, make_snapshot):
 
 
 def _losses(snapshot, task, params, **more) -> list[float]:
-    told: list[float] = []
-    fit(snapshot, task, params, progress=lambda _, loss: told.append(loss), **more)
-    return told
+    losses: list[float] = []
+    fit(snapshot, task, params, progress=lambda _, loss: losses.append(loss), **more)
+    return losses
 
 
 def test_when_training_goes_on_from_a_model_then_it_begins_with_what_that_one_had_learned(case):
     task, _, whole, parent = case
-    again = PARAMS.model_copy(update={"steps": 20, "learning_rate": 1e-3})
-    assert _losses(whole, task, again, parent=parent)[0] < 0.7 * _losses(whole, task, again)[0]
+    params = PARAMS.model_copy(update={"steps": 20, "learning_rate": 1e-3})
+    assert _losses(whole, task, params, parent=parent)[0] < 0.7 * _losses(whole, task, params)[0]
 
 
 def test_when_a_series_is_new_then_it_gets_scales_of_its_own_and_the_others_keep_theirs(case):
@@ -51,17 +51,17 @@ def test_when_a_model_went_on_from_another_then_its_bundle_says_from_which_and_w
 ):
     task, _, whole, parent = case
     child = fit(whole, task, PARAMS.model_copy(update={"steps": 1}), parent=parent, parent_name="demand:7")
-    found = read_bundle(write_bundle(tmp_path / "b", child, whole))
-    assert isinstance(found, TftForecaster)
-    assert found.lineage.parent == "demand:7"
-    assert found.lineage.trained_until == last_timestamp(whole)
+    child_model = read_bundle(write_bundle(tmp_path / "b", child, whole))
+    assert isinstance(child_model, TftForecaster)
+    assert child_model.lineage.parent == "demand:7"
+    assert child_model.lineage.trained_until == last_timestamp(whole)
     assert parent.lineage.parent == ""
 
 
 def test_when_sizes_differ_then_those_of_the_parent_hold_and_the_rest_is_the_jobs(case):
     task, old, _, parent = case
-    asked = TftParams(hidden_size=64, encoder_length=48, steps=7)
-    _, params = check_warm_start(parent, "demand:7", old, task, asked)
+    requested = TftParams(hidden_size=64, encoder_length=48, steps=7)
+    _, params = check_warm_start(parent, "demand:7", old, task, requested)
     assert (params.hidden_size, params.encoder_length, params.steps) == (8, 12, 7)
 
 

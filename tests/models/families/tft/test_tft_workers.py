@@ -78,8 +78,8 @@ def test_when_two_workers_train_then_both_end_with_the_weights_of_one_with_twice
     first, second = (load_file(path) for path in results)
     assert first.keys() == alone.keys()
     for path in results:
-        told = [float(line) for line in Path(f"{path}.losses").read_text().split()]
-        assert told == pytest.approx(losses, abs=1e-5)
+        reported = [float(line) for line in Path(f"{path}.losses").read_text().split()]
+        assert reported == pytest.approx(losses, abs=1e-5)
     for name, values in alone.items():
         assert np.array_equal(first[name], second[name]), name
         if name != "network.attention.key_value.bias":  # attention is blind to it: its gradient is noise
@@ -104,9 +104,9 @@ def test_when_series_are_dealt_to_workers_then_each_window_is_one_workers_and_on
     whole = TrainingShard.from_snapshot(
         snapshot, task, PARAMS, encoding=encoding, scales=scales, histories=histories, worker=(0, 1)
     )
-    places = torch.arange(whole.count)
-    _, target = whole.batch(places)
-    parts = torch.cat([shard.batch(places)[1] for shard in shards])
+    indices = torch.arange(whole.count)
+    _, target = whole.batch(indices)
+    parts = torch.cat([shard.batch(indices)[1] for shard in shards])
     assert whole.sharing.origins > 1
     assert sum(shard.loaded[1] - shard.loaded[0] for shard in shards) == 5
     assert torch.equal(parts, target) or torch.allclose(parts.nan_to_num(), target.nan_to_num(), atol=0)
@@ -123,5 +123,5 @@ def test_when_there_are_more_workers_than_series_then_an_idle_one_adds_nothing(m
         )
         for rank in range(2)
     ]
-    found = [shard.batch(torch.arange(shard.count))[1] for shard in shards]
-    assert sorted(bool(torch.isfinite(target).any()) for target in found) == [False, True]
+    targets = [shard.batch(torch.arange(shard.count))[1] for shard in shards]
+    assert sorted(bool(torch.isfinite(target).any()) for target in targets) == [False, True]
