@@ -46,7 +46,10 @@ class Reason(StrEnum):
 
 
 class SeriesRequest(RequestBody):
-    """A series: only its id (history from the store), or with its own history."""
+    """A series: its id, with the stored history, or with a history of its own.
+
+    Covariates that are sent take the place of the stored ones, with a stored history too: that is the what-if.
+    """
 
     unique_id: SeriesId
     start: Timestamp | None = Field(default=None, description="Time of y[0], when `ds` is not given.")
@@ -61,7 +64,8 @@ class SeriesRequest(RequestBody):
     futr_exog: dict[Column, Values] = Field(
         default={},
         max_length=MAX_COLUMNS,
-        description="Known-future covariates: over history and horizon, or the horizon alone.",
+        description="Known-future covariates: over the horizon. With `y` also over history and horizon, or the "
+        "history alone; with as many values as the horizon has steps they are the horizon's.",
     )
     stat_exog: dict[Column, Cell] = Field(default={}, max_length=MAX_COLUMNS)
 

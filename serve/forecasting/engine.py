@@ -37,6 +37,7 @@ from serve.forecasting.request_history import (
     select_series,
 )
 from serve.forecasting.routing import ModelRouter
+from serve.forecasting.sent_covariates import check_covariates, sends_scenario, with_scenarios
 from serve.forecasting.stale_cache import StaleCache
 
 _EARLIEST = np.datetime64("1700-01-01", "us")
@@ -82,6 +83,7 @@ class Engine:
         task = model.task
         quantiles = requested_quantiles(request, task)
         steps = resolve_horizon(request.h, task)
+        check_covariates(request.series, task, steps)
         as_of = request.as_of or datetime.now(UTC)
         inputs = _Inputs(model, self._open(team, task.dataset), as_of, steps)
         entries = _forecast_new_series(inputs, request.series, _forecast_series(inputs, request.series))
@@ -154,7 +156,10 @@ def _forecast_new_series(
 
 
 def _stored_snapshots(inputs: _Inputs, requested: Sequence[SeriesRequest]) -> list[Snapshot]:
-    """Read the series that bring no history from the store; at most one snapshot, cut at one time."""
+    """Read the series that bring no history from the store; at most one snapshot, cut at one time.
+
+    Covariates that they bring all the same are a scenario, and take the place of the stored ones.
+    """
     dataset = inputs.dataset
     ids = {series.unique_id for series in requested if series.y is None}
     if dataset is None or not ids:
@@ -170,7 +175,9 @@ def _stored_snapshots(inputs: _Inputs, requested: Sequence[SeriesRequest]) -> li
     if silent:  # their last values are all that can be said of them
         target = pa.concat_tables([panel.target, dataset.panel(inputs.as_of, Bounds(series=silent)).target])
         panel = Panel(target, panel.future, panel.static)
-    return [snapshot_at(panel, cutoff, task)] if panel.target.num_rows else []
+    if not panel.target.num_rows:
+        return []
+    return [with_scenarios(snapshot_at(panel, cutoff, task), requested, task)]
 
 
 def _sent_snapshots(
@@ -189,16 +196,17 @@ def _sent_snapshots(
 
 
 def _rounds(requested: Sequence[SeriesRequest]) -> list[list[int]]:
-    """Group the positions of a request such that no round has a series with two histories."""
+    """Group the positions of a request such that no round has a series with two histories or scenarios."""
     rounds: list[list[int]] = []
     sent: Counter[str] = Counter()
-    stored_round: dict[str, int] = {}  # of a series from the store, which several entries may share
+    stored_round: dict[str, int] = {}  # of a series just as stored, which several entries may share
     for position, series in enumerate(requested):
-        number = stored_round.get(series.unique_id) if series.y is None else None
+        is_stored = series.y is None and not sends_scenario(series)
+        number = stored_round.get(series.unique_id) if is_stored else None
         if number is None:
             number = sent[series.unique_id]
             sent[series.unique_id] += 1
-            if series.y is None:
+            if is_stored:
                 stored_round[series.unique_id] = number
         if number == len(rounds):
             rounds.append([])

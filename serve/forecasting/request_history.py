@@ -16,6 +16,7 @@ from quantis.panel import DS, ID, TIMESTAMP, Panel, Snapshot, Task, Y, times_of,
 from quantis.types.arrays import Times
 from quantis.types.base import END_TIMESTAMP, MAX_HISTORY
 from quantis.types.forecasts import ForecastRequest, SeriesRequest
+from serve.forecasting.sent_covariates import check_lengths, typed_values
 
 _END = to_datetime64(END_TIMESTAMP)
 
@@ -55,7 +56,7 @@ def _tails(level: float) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class RequestHistory:
-    """A requested series that brings its own history.
+    """A requested series that brings its own history; the names of its covariates are checked (`check_covariates`).
 
     Covariates that it lacks come from `stored`. Known-future covariates are needed for the `steps` requested,
     not for the model's whole horizon.
@@ -85,6 +86,7 @@ class RequestHistory:
                 f"send at most {MAX_HISTORY}, and none whose forecast would pass the year 2261"
             )
         grid = frequency.grid(times[0], times[-1])
+        check_lengths(self.request, self.task, self.steps)
         # Cells of steps that the request leaves out are null: histories need not be gapless.
         history = {
             ID: self._ids(len(grid)),
@@ -94,7 +96,7 @@ class RequestHistory:
         for name in self.task.roles.hist_exog:
             values = self.request.hist_exog.get(name)
             history[name] = (
-                self._on_grid(name, self._check_length(name, values, len(times)), positions, grid)
+                self._on_grid(name, values, positions, grid)
                 if values is not None
                 else self._from_store("target", name, grid)
             )
@@ -116,27 +118,20 @@ class RequestHistory:
     def _known_future(
         self, name: str, times: Times, positions: Any, grid: Times, horizon: Times
     ) -> tuple[pa.Array, pa.Array]:
-        values = self.request.futr_exog.get(name)
-        if values is None:
-            return self._from_store("future", name, grid), self._from_store("future", name, horizon)
-        for steps in (len(horizon), self.steps):
-            padding = [None] * (len(horizon) - steps)  # beyond the steps requested
-            if len(values) == len(times) + steps:
-                history = self._on_grid(name, values[: len(times)], positions, grid)
-                return history, self._to_array(name, [*values[len(times) :], *padding])
-            if len(values) == steps:
-                return self._from_store("future", name, grid), self._to_array(name, [*values, *padding])
-        raise InvalidInput(
-            f"series {self.request.unique_id!r}: {name} has {len(values)} values and needs {self.steps}, "
-            f"or {len(times) + self.steps} with its history"
+        """Return a covariate over history and horizon; what the request leaves out comes from the store."""
+        values = self.request.futr_exog.get(name, [])
+        # Values are of the horizon, of history and horizon, or of the history alone, by their number.
+        observed = 0 if len(values) in (self.steps, len(horizon)) else len(times) if values else 0
+        history, future = values[:observed], values[observed:]
+        padding = [None] * (len(horizon) - len(future))  # beyond the steps requested
+        return (
+            self._on_grid(name, history, positions, grid)
+            if history
+            else self._from_store("future", name, grid),
+            self._to_array(name, [*future, *padding])
+            if future
+            else self._from_store("future", name, horizon),
         )
-
-    def _check_length(self, name: str, values: Sequence[Any], steps: int) -> Sequence[Any]:
-        if len(values) != steps:
-            raise InvalidInput(
-                f"series {self.request.unique_id!r}: {name} has {len(values)} values and needs {steps}"
-            )
-        return values
 
     def _ids(self, count: int) -> pa.Array:
         return pa.array([self.request.unique_id] * count, pa.string())
@@ -148,13 +143,7 @@ class RequestHistory:
         return self._to_array(name, cells)
 
     def _to_array(self, name: str, values: Sequence[Any]) -> pa.Array:
-        kind = pa.string() if name in self.task.roles.categorical else pa.float64()
-        try:
-            return pa.array(values, kind)
-        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-            raise InvalidInput(
-                f"series {self.request.unique_id!r}: {name} holds a value that is not a {kind}"
-            ) from error
+        return typed_values(self.request.unique_id, name, values, self.task)
 
     def _from_store(self, group: str, name: str, times: Times) -> pa.Array:
         table = getattr(self.stored, group) if self.stored else None

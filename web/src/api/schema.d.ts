@@ -3027,7 +3027,9 @@ export interface components {
         };
         /**
          * SeriesRequest
-         * @description A series: only its id (history from the store), or with its own history.
+         * @description A series: its id, with the stored history, or with a history of its own.
+         *
+         *     Covariates that are sent take the place of the stored ones, with a stored history too: that is the what-if.
          */
         SeriesRequest: {
             /** Unique Id */
@@ -3053,7 +3055,7 @@ export interface components {
             };
             /**
              * Futr Exog
-             * @description Known-future covariates: over history and horizon, or the horizon alone.
+             * @description Known-future covariates: over the horizon. With `y` also over history and horizon, or the history alone; with as many values as the horizon has steps they are the horizon's.
              * @default {}
              */
             futr_exog?: {

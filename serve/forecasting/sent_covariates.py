@@ -1,0 +1,125 @@
+"""Covariates that a request sends: checked against the model's roles, and laid over stored series as a what-if."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from quantis.errors import InvalidInput
+from quantis.panel import SeriesIndex, Snapshot, Task
+from quantis.types.forecasts import SeriesRequest
+
+_ROLES = ("futr_exog", "hist_exog", "stat_exog")
+_MAX_NAMES = 20  # in a message
+
+
+def check_covariates(requested: Sequence[SeriesRequest], task: Task, steps: int) -> None:
+    """Check the covariates of each series; InvalidInput names unknown columns and wrong lengths.
+
+    The lengths of a series that brings a history are left to `check_lengths`, once its times are known to be sound.
+    """
+    for series in requested:
+        for role in _ROLES:
+            for name in getattr(series, role):
+                _check_name(series, role, name, task)
+        if series.y is None and series.hist_exog:
+            raise _covariate_error(
+                series,
+                next(iter(series.hist_exog)),
+                "is of a history that is stored; send y and its times too",
+            )
+        if not series.y:
+            check_lengths(series, task, steps)
+
+
+def check_lengths(series: SeriesRequest, task: Task, steps: int) -> None:
+    """Check the number of values of each covariate; InvalidInput names the column and what it needs.
+
+    A known-future covariate has a value for each of the `steps` to forecast, or for the model's whole horizon,
+    behind those of the history where the series brings one; or those of the history alone.
+    """
+    observed = len(series.y or ())
+    for name, values in series.hist_exog.items():
+        if len(values) != observed:
+            raise _covariate_error(series, name, f"has {len(values)} values and needs {observed}")
+    lengths = {steps, task.h}
+    if observed:
+        lengths |= {observed, observed + steps, observed + task.h}
+    for name, values in series.futr_exog.items():
+        if len(values) not in lengths:
+            others = f", or {observed + steps} with its history" if observed else ", one for each step"
+            raise _covariate_error(series, name, f"has {len(values)} values and needs {steps}{others}")
+
+
+def _covariate_error(series: SeriesRequest, column: str, problem: str) -> InvalidInput:
+    return InvalidInput(f"series {series.unique_id!r}: {column} {problem}")
+
+
+def sends_scenario(series: SeriesRequest) -> bool:
+    """Return True for a stored series with covariates of the request's own."""
+    return series.y is None and bool(series.futr_exog or series.stat_exog)
+
+
+def with_scenarios(snapshot: Snapshot, requested: Sequence[SeriesRequest], task: Task) -> Snapshot:
+    """Return the snapshot with the covariates sent for stored series in place of the stored ones.
+
+    Known-future values begin at the first step of each series' horizon; where they are fewer than its steps, the
+    later ones are null. A series that the snapshot lacks is skipped.
+    """
+    scenarios = [series for series in requested if sends_scenario(series)]
+    if not scenarios:
+        return snapshot
+    futr_values: dict[str, dict[str, Sequence[Any]]] = {}  # column -> series -> values
+    stat_values: dict[str, dict[str, Sequence[Any]]] = {}
+    for series in scenarios:
+        for name, values in series.futr_exog.items():
+            padding = [None] * (task.h - len(values))
+            futr_values.setdefault(name, {})[series.unique_id] = [*values, *padding]
+        for name, value in series.stat_exog.items():
+            stat_values.setdefault(name, {})[series.unique_id] = [value]
+    future = _replace_values(snapshot.future, snapshot.future_index, futr_values, task)
+    static = _replace_values(snapshot.static, SeriesIndex(snapshot.static), stat_values, task)
+    return Snapshot(snapshot.history, future, static)
+
+
+def typed_values(unique_id: str, name: str, values: Sequence[Any], task: Task) -> pa.Array:
+    """Return values as a column of the panel: texts of a category, else numbers; InvalidInput for others."""
+    kind = pa.string() if name in task.roles.categorical else pa.float64()
+    try:
+        return pa.array(values, kind)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise InvalidInput(f"series {unique_id!r}: {name} holds a value that is not a {kind}") from error
+
+
+def _replace_values(
+    table: pa.Table, index: SeriesIndex, columns: Mapping[str, Mapping[str, Sequence[Any]]], task: Task
+) -> pa.Table:
+    """Replace the rows of some series in some columns."""
+    for name, by_series in columns.items():
+        cells = table[name].to_pylist()
+        for unique_id, values in by_series.items():
+            rows = index.rows.get(unique_id)
+            if rows is not None:
+                cells[rows] = typed_values(unique_id, name, values, task).to_pylist()
+        column = pa.array(cells, table[name].type)
+        table = table.set_column(table.column_names.index(name), name, column)
+    return table
+
+
+def _check_name(series: SeriesRequest, role: str, name: str, task: Task) -> None:
+    columns = getattr(task.roles, role)
+    if name in columns:
+        return
+    elsewhere = [other for other in _ROLES if name in getattr(task.roles, other)]
+    if elsewhere:
+        remedy = f"send it as {elsewhere[0]}, as the dataset declares it"
+    elif columns:
+        close = difflib.get_close_matches(name, columns, n=1)
+        listed = ", ".join(columns[:_MAX_NAMES]) + (" ..." if len(columns) > _MAX_NAMES else "")
+        remedy = f"the model knows {listed}" + (f"; is {close[0]} meant?" if close else "; use one of these")
+    else:
+        remedy = f"the model has no {role}; leave it out"
+    raise InvalidInput(f"series {series.unique_id!r}: {name!r} is no {role} of the model; {remedy}")
