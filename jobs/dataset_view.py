@@ -10,7 +10,7 @@ import numpy as np
 from cluster.datasets.catalogue import OpenDataset
 from features.store.snapshots import PanelSnapshots, VintageSnapshots, latest_known_ds
 from quantis.errors import InvalidInput
-from quantis.frequency import to_datetime64
+from quantis.frequency import to_datetime, to_datetime64
 from quantis.panel import Panel, Snapshot, Task
 from quantis.types.job_specs import Quantiles
 
@@ -41,14 +41,19 @@ class DatasetView:
     def latest_snapshot(self, task: Task) -> Snapshot:
         return self.snapshots(task)(self.last_cutoff(task))
 
+    @property
+    def limit(self) -> np.datetime64:
+        """Latest `ds` whose value can be known at `as_of`, by the publication lag."""
+        return latest_known_ds(self.as_of, self.dataset.spec.publication_lag)
+
     def last_cutoff(self, task: Task) -> np.datetime64:
         """Return the last `ds` whose value is known at `as_of`; InvalidInput when no value is."""
         version = self.dataset.version
-        limit = latest_known_ds(self.as_of, self.dataset.spec.publication_lag)
-        cutoff = task.frequency.floor(limit, to_datetime64(version.last_ds))
-        if cutoff <= to_datetime64(version.first_ds):
+        store, pins = self.dataset.store, self.dataset.pins
+        last = store.last_known_ds(pins, as_of=self.as_of, end=to_datetime(self.limit))
+        if last is None or last <= version.first_ds:
             raise InvalidInput(
                 f"nothing of dataset {version.dataset!r} was known at {self.as_of:%Y-%m-%dT%H:%MZ}; "
                 f"it begins at {version.first_ds:%Y-%m-%dT%H:%MZ}, take a later as_of"
             )
-        return cutoff
+        return to_datetime64(last)

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from cluster.ray.session import RayExecutor
-from features.store.snapshots import cutoffs, snapshot_at
+from features.store.snapshots import cutoffs, snapshot_at, snapshot_of_latest
 from jobs import batch_forecast
 from jobs.runtime import Context, run
 from models.arrays import keep_series
@@ -116,8 +116,11 @@ def _forecast(
 ) -> tuple[Snapshot, list[ForecastEntry]]:
     """Forecast every series of the snapshot at an origin, reconciled if the job names a hierarchy."""
     panel = context.dataset.dataset.panel(as_of)
-    snapshot = snapshot_at(panel, origin, plan.task)
     hierarchy = _hierarchy(context.spec, panel)
+    # Nodes add up, and scores compare, at common times only; else each series goes on from its own last value.
+    shares_origin = context.spec.score or hierarchy is not None
+    to_snapshot = snapshot_at if shares_origin else snapshot_of_latest
+    snapshot = to_snapshot(panel, origin, plan.task)
     if hierarchy:
         snapshot = hierarchy.add_nodes(snapshot)
     entries = batch_forecast.forecast(plan.forecaster, snapshot, plan.task, RayExecutor(cpus=1), steps=plan.h)

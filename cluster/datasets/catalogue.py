@@ -17,12 +17,13 @@ from features.store.content_hash import ContentSums
 from features.store.panel_store import PanelStore, VersionPins, WriteResult
 from features.store.record_filter import UNBOUNDED, Bounds
 from quantis.errors import Conflict, InvalidInput, NotFound, RejectedPanel
-from quantis.frequency import Frequency
+from quantis.frequency import INTEGER, Frequency
 from quantis.panel import Panel, Task
 from quantis.types.datasets import CheckReport, DatasetSpec, DatasetVersion, UploadResult, VersionAction
 from quantis.types.forecasts import DatasetRef
 from quantis.types.observations import AppendResult
 from quantis.validation.panel_check import check_panel
+from quantis.validation.time_rules import check_appended
 
 _FINDINGS = 200  # that are kept with a version
 _ATTEMPTS = 4  # of a write whose base another writer has changed
@@ -136,7 +137,9 @@ class Catalogue:
             )
         change = _panel_writer(panel, spec, live=True)
         created, version = self._commit(team, user, name, VersionAction.append, change, freq=spec.freq)
-        return AppendResult(created=created, version=version)
+        is_dated = Frequency.parse(spec.freq).unit != INTEGER
+        findings = check_appended(panel.target, datetime.now(UTC)).to_list() if is_dated else []
+        return AppendResult(created=created, version=version, findings=findings)
 
     def delete_series(self, team: str, user: str, name: str, series: str) -> DatasetVersion:
         """Delete a series from now on; reads as of before still see it, until it is purged."""

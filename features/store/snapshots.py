@@ -25,7 +25,20 @@ def snapshot_at(panel: Panel, cutoff: np.datetime64, task: Task) -> Snapshot:
     that follow. A series without a row up to the cutoff is left out. Rows off a series' grid are
     left out; a series whose grid does not meet the cutoff ends at its last step before it.
     """
-    target = _rows_up_to(panel.target, cutoff).sort_by([(ID, "ascending"), (DS, "ascending")])
+    return _build_snapshot(panel, _rows_up_to(panel.target, cutoff), task, cutoff)
+
+
+def snapshot_of_latest(panel: Panel, limit: np.datetime64, task: Task) -> Snapshot:
+    """Return the snapshot in which the history of each series ends at its own last row up to `limit`.
+
+    Neither the values of another series nor those after `limit` move the first step of a forecast.
+    """
+    return _build_snapshot(panel, _rows_up_to(panel.target, limit), task, None)
+
+
+def _build_snapshot(panel: Panel, target: pa.Table, task: Task, cutoff: np.datetime64 | None) -> Snapshot:
+    """Lay rows out on the grid up to the cutoff; None for each series' own last row."""
+    target = target.sort_by([(ID, "ascending"), (DS, "ascending")])
     grid = _Grid.from_target(target, cutoff, task)
     frame = pa.table({ID: pa.array(grid.names).take(pa.array(grid.series)), DS: timestamps(grid.times)})
     for table, columns in ((target, (Y, *task.roles.hist_exog)), (panel.future, task.roles.futr_exog)):
@@ -105,14 +118,18 @@ class _Grid:
     frequency: Frequency
 
     @classmethod
-    def from_target(cls, target: pa.Table, cutoff: np.datetime64, task: Task) -> _Grid:
-        """Lay out the grid from each series' first row to the cutoff, and `task.h` steps beyond."""
+    def from_target(cls, target: pa.Table, cutoff: np.datetime64 | None, task: Task) -> _Grid:
+        """Lay out the grid from each series' first row to the cutoff or its last row, and `task.h` steps beyond."""
         codes = target[ID].combine_chunks().dictionary_encode()
         indices = codes.indices.to_numpy(zero_copy_only=False)
         starts = np.flatnonzero(np.diff(indices, prepend=-1))
-        first = times_of(target[DS])[starts]
+        times_in_target = times_of(target[DS])
+        first = times_in_target[starts]
+        own_last = times_in_target[np.append(starts[1:], len(indices)) - 1] if len(starts) else first
+        last = own_last if cutoff is None else np.full(len(starts), cutoff, "datetime64[us]")
         frequency = task.frequency
-        lengths = np.array([len(frequency.grid(start, cutoff)) for start in first], dtype=np.int64)
+        bounds = zip(first, last, strict=True)
+        lengths = np.array([len(frequency.grid(start, end)) for start, end in bounds], dtype=np.int64)
         totals = lengths + task.h
         series = np.repeat(np.arange(len(first)), totals)
         # The step of each row within its series: a running number, less the rows of earlier series.

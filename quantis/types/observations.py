@@ -8,6 +8,7 @@ from pydantic import Field
 
 from quantis.types.base import MAX_COLUMNS, MAX_HISTORY, Cell, Frozen, RequestBody, SeriesId, Timestamp
 from quantis.types.datasets import Column, DatasetVersion
+from quantis.types.findings import Finding
 
 Cells = Annotated[list[Cell], Field(max_length=MAX_HISTORY)]
 
@@ -39,3 +40,4 @@ class AppendResult(Frozen):
 
     created: bool
     version: DatasetVersion
+    findings: list[Finding] = Field(default=[], description="Of values that are stored, but look wrong.")

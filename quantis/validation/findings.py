@@ -89,6 +89,9 @@ RULES: dict[str, CheckRule] = {
         _WARNING, "gaps", "missing steps count as missing values; fill them when they are zeros"
     ),
     "D044": CheckRule(_WARNING, "rows not sorted", "they were sorted by unique_id and ds"),
+    "D045": CheckRule(
+        _INFO, "value dated later than now", "check ds; until then it is stored, and moves no forecast"
+    ),
     "D050": CheckRule(
         _WARNING, "series too short", "give two seasons or more; until then a simpler method answers"
     ),

@@ -5,6 +5,8 @@ Used by `quantis data check` and by the check and upload routes; nothing below t
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,6 +22,7 @@ from quantis.validation.covariate_rules import any_valid, check_known_future, ch
 from quantis.validation.findings import Findings, SeriesMessage
 from quantis.validation.frequency_rules import check_frequency
 from quantis.validation.rows import PanelRows, TimeOptions, parse_rows
+from quantis.validation.time_rules import check_not_future
 from quantis.validation.value_rules import check_values
 
 
@@ -191,11 +194,19 @@ def _check_rows(rows: PanelRows, is_future: Mask, spec: DatasetSpec, findings: F
     # The checks see the latest of several values known at different times.
     latest = _find_latest_rows(rows, is_future)
     checked = rows if latest.all() else rows.take(latest)
+    if not rows.counted:
+        _check_now(rows, is_future, spec.roles, findings)
     frequency = check_frequency(checked, spec.freq, findings)
     if frequency is not None:
         check_values(checked, frequency, findings)
         check_leaks(checked, frequency, spec.roles, findings)
     return frequency
+
+
+def _check_now(rows: PanelRows, is_future: Mask, roles: Roles, findings: Findings) -> None:
+    observed = rows.take(any_valid(rows, (Y, *roles.hist_exog)) & ~is_future)
+    names = observed.names.take(pa.array(observed.series))
+    check_not_future(observed.ds, names, observed.row, datetime.now(UTC), findings)
 
 
 def _build_panel(rows: PanelRows, is_future: Mask, spec: DatasetSpec) -> Panel:

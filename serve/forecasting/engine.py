@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
-import pyarrow as pa
+import pyarrow.compute as pc
 
 from cluster.datasets.catalogue import Catalogue, OpenDataset
 from cluster.repositories.vintages import Vintages
 from features.store.record_filter import Bounds
-from features.store.snapshots import latest_known_ds, snapshot_at
+from features.store.snapshots import latest_known_ds, snapshot_of_latest
 from models.families.catalogue import FAMILIES
 from models.prediction import cold_start, fallback
 from models.prediction.fallback import ForecastEntry
@@ -24,7 +24,7 @@ from models.registry.mlflow_registry import Registry
 from monitoring import instruments
 from quantis.errors import NotFound
 from quantis.frequency import to_datetime, to_datetime64
-from quantis.panel import ID, Panel, Snapshot
+from quantis.panel import DS, ID, Panel, Snapshot, Task, series_slices, times_of, timestamps
 from quantis.types.forecasts import ForecastRequest, ForecastResponse, ModelRef, SeriesRequest
 from quantis.types.registry import ModelVersion
 from serve.forecasting.model_cache import LoadedModel, ModelCache
@@ -156,7 +156,7 @@ def _forecast_new_series(
 
 
 def _stored_snapshots(inputs: _Inputs, requested: Sequence[SeriesRequest]) -> list[Snapshot]:
-    """Read the series that bring no history from the store; at most one snapshot, cut at one time.
+    """Read the series that bring no history from the store; each ends at its own last value known at `as_of`.
 
     Covariates that they bring all the same are a scenario, and take the place of the stored ones.
     """
@@ -165,19 +165,40 @@ def _stored_snapshots(inputs: _Inputs, requested: Sequence[SeriesRequest]) -> li
     if dataset is None or not ids:
         return []
     task = inputs.model.task
-    last = to_datetime64(dataset.version.last_ds)
-    cutoff = task.frequency.floor(latest_known_ds(inputs.as_of, dataset.spec.publication_lag), last)
-    # Two of the longest seasons feed the seasonal fallback; `h` more rows are hidden by the cutoff.
+    frequency = task.frequency
+    limit = latest_known_ds(inputs.as_of, dataset.spec.publication_lag)
+    cutoff = frequency.floor(limit, to_datetime64(dataset.version.last_ds))
+    # Two of the longest seasons feed the seasonal fallback; series may end up to `h` steps before the cutoff.
     context = max(inputs.model.forecaster.context_length, 2 * max(task.season_lengths)) + task.h
-    start = max(task.frequency.shift(np.array([cutoff]), -np.array([context]))[0], _EARLIEST)
-    panel = dataset.panel(inputs.as_of, Bounds(series=sorted(ids), start=to_datetime(start)))
-    silent = sorted(ids - set(panel.target[ID].to_pylist()))
+    panel = dataset.panel(
+        inputs.as_of, Bounds(series=sorted(ids), start=_steps_before(cutoff, context, task))
+    )
+    ends = _last_times(panel, limit)
+    latest_end = frequency.shift(np.array([cutoff]), -np.array([task.h]))[0]
+    late = {name for name, end in ends.items() if end < latest_end}
+    panels = [select_series(panel, ids - late) if late else panel]
+    if late:  # their context begins earlier
+        start = _steps_before(min(ends[name] for name in late), context, task)
+        panels.append(dataset.panel(inputs.as_of, Bounds(series=sorted(late), start=start)))
+    silent = ids - set(ends)
     if silent:  # their last values are all that can be said of them
-        target = pa.concat_tables([panel.target, dataset.panel(inputs.as_of, Bounds(series=silent)).target])
-        panel = Panel(target, panel.future, panel.static)
-    if not panel.target.num_rows:
+        panels.append(dataset.panel(inputs.as_of, Bounds(series=sorted(silent))))
+    snapshots = [snapshot_of_latest(panel, limit, task) for panel in panels if panel.target.num_rows]
+    if not snapshots:
         return []
-    return [with_scenarios(snapshot_at(panel, cutoff, task), requested, task)]
+    snapshot = concat_snapshots(snapshots) if len(snapshots) > 1 else snapshots[0]
+    return [with_scenarios(snapshot, requested, task)]
+
+
+def _steps_before(time: np.datetime64, steps: int, task: Task) -> datetime:
+    return to_datetime(max(task.frequency.shift(np.array([time]), -np.array([steps]))[0], _EARLIEST))
+
+
+def _last_times(panel: Panel, limit: np.datetime64) -> dict[str, np.datetime64]:
+    """Return the last time up to `limit` of each series of a sorted panel that has one."""
+    target = panel.target.filter(pc.less_equal(panel.target[DS], timestamps(np.array([limit]))[0]))
+    times = times_of(target[DS])
+    return {name: times[rows.stop - 1] for name, rows in series_slices(target[ID])}
 
 
 def _sent_snapshots(
@@ -188,7 +209,7 @@ def _sent_snapshots(
     for series in requested:
         if series.y is None:
             continue
-        stored = select_series(panel, series.unique_id)
+        stored = select_series(panel, {series.unique_id}) if panel else None
         snapshot = RequestHistory(series, inputs.model.task, stored, inputs.steps).snapshot()
         if snapshot is not None:
             snapshots.append(snapshot)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -170,11 +170,9 @@ def concat_snapshots(snapshots: Sequence[Snapshot]) -> Snapshot:
     return Snapshot(history.sort_by(by_time), future.sort_by(by_time), static.sort_by(ID))
 
 
-def select_series(panel: Panel | None, unique_id: str) -> Panel | None:
-    """Return one series of a panel."""
-    if panel is None:
-        return None
-    is_series = pc.field(ID) == unique_id
+def select_series(panel: Panel, ids: Set[str]) -> Panel:
+    """Return the rows of some series of a panel."""
+    is_series = pc.field(ID).isin(pa.array(sorted(ids), pa.string()))
     return Panel(
         panel.target.filter(is_series), panel.future.filter(is_series), panel.static.filter(is_series)
     )

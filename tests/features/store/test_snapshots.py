@@ -11,7 +11,14 @@ import pyarrow.compute as pc
 import pytest
 
 from features.store.panel_store import PanelStore, VersionPins
-from features.store.snapshots import PanelSnapshots, VintageSnapshots, cutoffs, latest_known_ds, snapshot_at
+from features.store.snapshots import (
+    PanelSnapshots,
+    VintageSnapshots,
+    cutoffs,
+    latest_known_ds,
+    snapshot_at,
+    snapshot_of_latest,
+)
 from quantis.panel import Panel, Snapshot, Task, times_of, timestamps
 
 FIRST = np.datetime64("2013-03-01T05:00", "us")
@@ -64,6 +71,24 @@ def test_when_a_series_ended_long_ago_then_it_is_padded_to_the_shared_cutoff(toy
     history = of(snapshot.history, "a")
     assert history.num_rows == 200
     assert history["y"][10:].null_count == 190
+
+
+@pytest.mark.parametrize("ahead", [1, 40, 900_000])
+def test_when_one_series_has_a_value_far_ahead_then_the_histories_of_the_others_end_as_before(
+    toy: Panel, task: Task, ahead: int
+) -> None:
+    """k01: the end of a history is a property of its series alone."""
+    stray = toy.target.filter(pc.equal(toy.target["unique_id"], "a")).slice(0, 1)
+    stray = stray.set_column(
+        stray.schema.get_field_index("ds"), "ds", timestamps(np.array([LAST + ahead * HOUR]))
+    )
+    panel = Panel(pa.concat_tables([toy.target, stray]), toy.future, toy.static)
+    before = snapshot_of_latest(toy, LAST, task)
+    assert snapshot_of_latest(panel, LAST, task).future == before.future  # not known yet
+    later = snapshot_of_latest(panel, LAST + 1000 * HOUR, task)
+    for name in ("b", "c"):
+        assert of(later.future, name) == of(before.future, name)
+        assert of(later.history, name) == of(before.history, name)
 
 
 def _until(table: pa.Table, last: np.datetime64) -> pa.ChunkedArray:

@@ -107,7 +107,7 @@ MIXTURE = {
     "known": (GOOD, (GOOD, "ok", "model", None)),
     "no schedule ahead": ("GAP/G4", ("GAP/G4", "fallback", "seasonal_naive", "missing_future")),
     "short": ("TINY/T1", ("TINY/T1", "fallback", "last_value", "short_history")),
-    "ended long ago": ("OLD/O1", ("OLD/O1", "fallback", "seasonal_naive", "short_history")),
+    "ended long ago": ("OLD/O1", ("OLD/O1", "ok", "model", None)),
     "never heard of": ("NO/NE", ("NO/NE", "refused", "none", "unknown_series")),
     "new with a history": (own("NEW/N1"), ("NEW/N1", "fallback", "seasonal_naive", "unknown_series")),
     "new with one value": (
@@ -139,12 +139,26 @@ def test_when_one_id_comes_with_two_histories_then_each_entry_is_of_its_own(clie
     assert [entry["mean"][0] for entry in entries] == [1.0, day_before(GOOD, HOURS - 1)[0], 9.0, 1.0]
 
 
-def test_when_a_series_ended_long_ago_then_its_last_values_answer_for_it(client):
-    (entry,) = ask(client, ["OLD/O1"])["forecasts"]
-    assert entry["ds"][0] == moment(HOURS)
+def test_when_a_series_ended_long_ago_then_its_forecast_follows_its_own_last_value(client):
+    (old, good) = ask(client, ["OLD/O1", GOOD])["forecasts"]
+    assert old["ds"][0] == moment(-2950)
     last = [value("OLD/O1", hour) for hour in range(-3000, -2950)]
-    assert set(entry["mean"]) <= set(last)
-    assert "2024 steps" in entry["detail"]
+    assert set(old["mean"]) <= set(last)
+    assert good["ds"][0] == moment(HOURS)
+
+
+@pytest.mark.parametrize("ahead", ["2124-03-01T00:00:00Z", "2024-03-01T00:00:00Z"])
+def test_when_one_value_of_one_series_is_dated_ahead_then_no_other_series_begins_later(client, ahead):
+    """k01: neither a value of later than now, nor one of a wrong month, is the end of another series."""
+    before = ask(client, [OTHER])["forecasts"]
+    future = ahead > "2100"
+    body = {"series": [{"unique_id": GOOD, "ds": [ahead], "y": [1.0]}]}
+    answer = client.post("/v1/datasets/flights/observations", json=body)
+    assert answer.status_code == 201
+    assert [finding["code"] for finding in answer.json()["findings"]] == ["D045"] * future
+    assert ask(client, [OTHER])["forecasts"] == before
+    if future:
+        assert ask(client, [GOOD])["forecasts"][0]["ds"][0] == moment(HOURS)
 
 
 def test_when_a_series_came_with_a_later_version_then_the_model_says_that_it_never_saw_it(world, client):

@@ -1276,6 +1276,12 @@ export interface components {
             /** Created */
             created: boolean;
             version: components["schemas"]["DatasetVersion"];
+            /**
+             * Findings
+             * @description Of values that are stored, but look wrong.
+             * @default []
+             */
+            findings?: components["schemas"]["Finding"][];
         };
         /**
          * Approval
