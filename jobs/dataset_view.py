@@ -10,8 +10,8 @@ import numpy as np
 from cluster.datasets.catalogue import OpenDataset
 from features.store.snapshots import PanelSnapshots, VintageSnapshots, latest_known_ds
 from quantis.errors import InvalidInput
-from quantis.frequency import to_datetime, to_datetime64
-from quantis.panel import Panel, Snapshot, Task
+from quantis.frequency import to_datetime64
+from quantis.panel import DS, Panel, Snapshot, Task, times_of
 from quantis.types.job_specs import Quantiles
 
 
@@ -49,11 +49,12 @@ class DatasetView:
     def last_cutoff(self, task: Task) -> np.datetime64:
         """Return the last `ds` whose value is known at `as_of`; InvalidInput when no value is."""
         version = self.dataset.version
-        store, pins = self.dataset.store, self.dataset.pins
-        last = store.last_known_ds(pins, as_of=self.as_of, end=to_datetime(self.limit))
-        if last is None or last <= version.first_ds:
+        known = times_of(self.panel().target[DS])
+        known = known[known <= self.limit]
+        if len(known) == 0 or known.max() <= to_datetime64(version.first_ds):
             raise InvalidInput(
                 f"nothing of dataset {version.dataset!r} was known at {self.as_of:%Y-%m-%dT%H:%MZ}; "
                 f"it begins at {version.first_ds:%Y-%m-%dT%H:%MZ}, take a later as_of"
             )
-        return to_datetime64(last)
+        last: np.datetime64 = known.max()
+        return last

@@ -175,13 +175,6 @@ class PanelStore:
         summary = pa.concat_tables([_COUNTED.empty_table(), *counted]).rename_columns(_SUMMARY)
         return summary.join(static, ID, join_type="left outer").sort_by(ID)
 
-    def last_known_ds(self, pins: VersionPins, *, as_of: datetime, end: datetime) -> datetime | None:
-        """Return the last `ds` up to `end` of a value known at `as_of`; None when there is none."""
-        where = RecordFilter(Bounds(end=end), known_to=as_of, excluded=self.deleted_series(pins, as_of))
-        columns = [ID, DS, KNOWN_AT, RECORDED_AT]
-        chunks = self.chunks("target", pins, where, columns)
-        return max((pc.max(chunk[DS]).as_py() for chunk in chunks), default=None)
-
     def revisions(self, pins: VersionPins, series: str) -> list[dict[str, Any]]:
         """Return the corrections of a series: `known_at, group, values, first_ds, last_ds`, in order."""
         revisions: list[dict[str, Any]] = []
