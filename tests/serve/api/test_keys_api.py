@@ -86,7 +86,7 @@ def test_when_a_key_is_revoked_or_has_ended_then_it_opens_nothing_within_a_secon
     with world.database.write() as session:
         past = datetime.now(UTC) - timedelta(seconds=1)
         session.execute(update(ApiKeyRow).where(ApiKeyRow.id == ending["id"]).values(expires_at=past))
-    monkeypatch.setattr(authentication, "HELD_SECONDS", 0.0)
+    monkeypatch.setattr(authentication, "PRINCIPAL_SECONDS", 0.0)
     problem(two.get("/v1/datasets"), 401, "unauthenticated")
     shown = {one["id"]: one for one in world.client("ml_engineer").get("/v1/api-keys").json()["items"]}
     assert shown[made["id"]]["revoked_at"]

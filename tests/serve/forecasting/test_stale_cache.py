@@ -21,7 +21,7 @@ BODY = {"series": [{"unique_id": "JFK/B6"}], "as_of": "2024-01-20T00:00:00Z"}
 @pytest.fixture
 def lasting(world, monkeypatch):
     """The platform as it serves: with an engine that goes on for a minute."""
-    monkeypatch.setattr(authentication, "HELD_SECONDS", 0.0)
+    monkeypatch.setattr(authentication, "PRINCIPAL_SECONDS", 0.0)
     monkeypatch.setattr("serve.forecasting.routing.ALIAS_SECONDS", 0.0)  # before the engine is made
     services = world.services
     services.vintages._waiting = world.settings.data_layout.waiting

@@ -69,7 +69,7 @@ def test_when_an_authenticated_forecast_is_asked_for_then_knowing_the_caller_cos
 def test_when_the_database_is_out_of_reach_then_reads_and_forecasts_go_on_and_changes_do_not(
     world, flaky, problem, monkeypatch
 ):
-    monkeypatch.setattr(authentication, "HELD_SECONDS", 0.0)
+    monkeypatch.setattr(authentication, "PRINCIPAL_SECONDS", 0.0)
     monkeypatch.setattr(authentication, "RETRY_SECONDS", 0.2)
     client, _ = signed_in(world, "ml_engineer")
     stranger, _ = signed_in(world, "analyst")
@@ -91,7 +91,7 @@ def test_when_no_server_listens_where_the_database_was_then_known_callers_read_o
     world, problem, monkeypatch
 ):
     """A real connection that fails, instead of a stand-in."""
-    monkeypatch.setattr(authentication, "HELD_SECONDS", 0.0)
+    monkeypatch.setattr(authentication, "PRINCIPAL_SECONDS", 0.0)
     client, _ = signed_in(world, "ml_engineer")
     assert client.get("/v1/models").status_code == 200
     gone = Database("postgresql+psycopg://quantis@127.0.0.1:1/gone")
@@ -103,7 +103,7 @@ def test_when_no_server_listens_where_the_database_was_then_known_callers_read_o
 
 
 def test_when_the_outage_lasts_longer_than_the_stated_time_then_nobody_is_believed(world, monkeypatch):
-    monkeypatch.setattr(authentication, "HELD_SECONDS", 0.0)
+    monkeypatch.setattr(authentication, "PRINCIPAL_SECONDS", 0.0)
     monkeypatch.setattr(authentication, "RETRY_SECONDS", 0.0)
     answer = signed_in(world)[1]
     flaky = Flaky(world.services.authenticator._principals)
@@ -119,7 +119,7 @@ def test_when_the_outage_lasts_longer_than_the_stated_time_then_nobody_is_believ
 def test_when_an_account_was_gone_before_the_outage_then_the_outage_does_not_bring_it_back(
     world, monkeypatch
 ):
-    monkeypatch.setattr(authentication, "HELD_SECONDS", 0.0)
+    monkeypatch.setattr(authentication, "PRINCIPAL_SECONDS", 0.0)
     client, answer = signed_in(world)
     assert client.get("/v1/users/me").status_code == 200
     world.client("admin").patch(f"/v1/users/{world.user_id('viewer')}", json={"disabled": True})
