@@ -25,6 +25,14 @@ from quantis.types.teams import Quota
 
 MINIMUM_SECRET = 32
 MINIMUM_DISTINCT = 10
+_EXAMPLE_SECRET = re.compile(
+    "change(me|this|it)|replace(me|this|with|it)|example|placeholder|insert(your|secret|key|here)"
+    "|(your|my|our|super|top|very|jwt|token|the|not|some|default|dev|test|this|is|a)secret|secret(key|token|here|jwt)"
+    "|yourkey|signingkey|encryptionkey|your256bit|opensslrand|donotuse|keepthissecret|atleast32"
+    "|abcdefghijkl|qwertyuiop"
+)
+"""Words of documentation, of lower case and without punctuation, that no random secret holds."""
+
 DEFAULT_PORT = 8000
 DEFAULT_TLS_PORT = 8443
 SERIES_BYTES = 8 * 1024 * 1024
@@ -91,10 +99,12 @@ class Settings(BaseSettings):
         default=30.0, gt=0, description="Until an answer begins; uploads and forecasts may take longer."
     )
     web_dist: Path = Field(default_factory=lambda: application_root() / "web" / "dist")
-    access_token_seconds: int = Field(default=600, ge=1)
-    refresh_token_days: int = Field(default=14, ge=1, description="Until a session that nobody uses ends.")
+    access_token_seconds: int = Field(default=600, ge=1, le=3600)
+    refresh_token_days: int = Field(
+        default=14, ge=1, le=90, description="Until a session that nobody uses ends."
+    )
     session_days: int = Field(
-        default=30, ge=1, description="Until any session ends, however much it is used."
+        default=30, ge=1, le=365, description="Until any session ends, however much it is used."
     )
     require_second_factor: bool = Field(
         default=False, description="Whoever signs in by password may do nothing before they have one."
@@ -214,6 +224,8 @@ def _check_strength(text: str, name: str) -> bytes:
     )
     if len(text) < MINIMUM_SECRET:
         raise InvalidInput(f"the {label} has {len(text)} characters and needs {MINIMUM_SECRET}; {remedy}")
+    if _EXAMPLE_SECRET.search(re.sub(r"[\W_]", "", text.lower())):
+        raise InvalidInput(f"the {label} is one of an example, known to all; {remedy}")
     if len(set(text)) < MINIMUM_DISTINCT:
         raise InvalidInput(
             f"the {label} has only {len(set(text))} different characters and could be guessed; {remedy}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 from datetime import UTC, datetime
+from typing import NamedTuple
 from uuid import uuid4
 
 from sqlalchemy import select
@@ -11,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from cluster.database.engine import Database
 from cluster.database.tables import ClientRow, UserRow
-from cluster.repositories.hashing import digest, new_secret
+from cluster.repositories.hashing import digest, new_secret, secret_id
 from quantis.errors import Conflict, NotFound, Unauthenticated
 from quantis.types.accounts import Role
 from quantis.types.keys import (
@@ -23,6 +24,14 @@ from quantis.types.keys import (
 )
 
 PREFIX = "qs_"
+
+
+class AuthenticatedClient(NamedTuple):
+    """A service account that showed its secret; tokens carry `secret_id` and end with that secret."""
+
+    team: str
+    account: ServiceAccount
+    secret_id: str
 
 
 class Clients:
@@ -80,15 +89,15 @@ class Clients:
         with self._database.read() as session:
             return _account(_find(session, team, client_id))
 
-    def authenticate(self, client_id: str, secret: str) -> tuple[str, ServiceAccount]:
-        """Return (team, account) of an id and its secret."""
+    def authenticate(self, client_id: str, secret: str) -> AuthenticatedClient:
+        """Return the account of an id and its secret; Unauthenticated if they do not belong together."""
         with self._database.read() as session:
             row = session.scalar(select(ClientRow).where(ClientRow.id == client_id[:36]))
             expected = row.secret_hash if row else digest("")
             right = hmac.compare_digest(expected, digest(secret))
             if row is None or not right or row.disabled:
                 raise Unauthenticated("client id or client secret is wrong")
-            return row.team_id, _account(row)
+            return AuthenticatedClient(row.team_id, _account(row), secret_id(row.secret_hash))
 
 
 def _find(session: Session, team: str, client_id: str) -> ClientRow:

@@ -39,6 +39,11 @@ def digest(secret: str) -> str:
     return hashlib.sha256(secret.encode(errors="replace")).hexdigest()
 
 
+def secret_id(secret_hash: str) -> str:
+    """Return a name for a secret by its hash, which reveals neither; another secret has another name."""
+    return hashlib.sha256(b"quantis secret id" + secret_hash.encode()).hexdigest()[:32]
+
+
 def new_secret(prefix: str = "") -> str:
     return prefix + secrets.token_urlsafe(32)
 

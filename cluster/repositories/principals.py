@@ -11,6 +11,7 @@ from sqlalchemy import select, update
 
 from cluster.database.engine import Database
 from cluster.database.tables import ApiKeyRow, ClientRow, SessionRow, TeamRow, UserRow
+from cluster.repositories.hashing import secret_id
 from quantis.errors import QuantisError
 from quantis.types.accounts import Role
 from quantis.types.keys import Scope
@@ -63,11 +64,17 @@ class Principals:
             missing = self._misses_factor(row[0])
             return _principal(row[0], row.quota, credential=session_id, factor_missing=missing)
 
-    def client(self, client_id: str) -> Principal | None:
+    def client(self, client_id: str, token_secret: str = "") -> Principal | None:
+        """Return a service account, as long as `token_secret` names the secret that it has now.
+
+        Tokens of earlier versions name none; they end within the hour.
+        """
         with self._database.read() as session:
             query = select(ClientRow, TeamRow.quota).join(TeamRow, TeamRow.id == ClientRow.team_id)
             row = session.execute(query.where(ClientRow.id == client_id)).first()
             if row is None or row[0].disabled:
+                return None
+            if token_secret and token_secret != secret_id(row[0].secret_hash):
                 return None
             client, scopes = row[0], frozenset(Scope(scope) for scope in row[0].scopes)
             quota = Quota.model_validate(row.quota)

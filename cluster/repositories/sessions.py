@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 from uuid import uuid4
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session as Transaction
 
 from cluster.database.engine import Database
 from cluster.database.tables import RefreshTokenRow, SessionRow, UserRow
 from cluster.repositories.hashing import digest, new_secret
-from quantis.errors import NotFound, Unauthenticated
+from quantis.errors import NotFound, TooManyRequests, Unauthenticated
 from quantis.types.accounts import Role, Session, User
 
 RETENTION = timedelta(days=30)
@@ -21,6 +21,10 @@ RETENTION = timedelta(days=30)
 
 MAX_SESSIONS = 50
 """Sessions of one user; a further sign-in ends the least recently used one."""
+
+
+REFRESHES, REFRESH_WINDOW = 60, timedelta(minutes=5)
+"""Refresh tokens that one session gets within the window; each is a row until long after the session's end."""
 
 
 class SessionLifetime(NamedTuple):
@@ -82,6 +86,7 @@ class Sessions:
             elif min(link.expires_at, lifetime.end(row.created_at, now)) <= now:
                 raise Unauthenticated("the refresh token is not valid any more; sign in again")
             else:
+                _check_refreshes(session, row, now)
                 link.used_at = row.used_at = now
                 row.expires_at = lifetime.end(row.created_at, now)
                 rotation = TokenRotation(user_of(user), _new_token(session, row), row.id, row.expires_at)
@@ -109,6 +114,18 @@ class Sessions:
                 .limit(500)
             )
             return [_session(row, current) for row in session.scalars(query)]
+
+    def is_familiar(self, user_name: str, address: str) -> bool:
+        """Return True if the user signed in from this address within the last month."""
+        since = datetime.now(UTC) - RETENTION
+        with self._database.read() as session:
+            query = (
+                select(SessionRow.id)
+                .join(UserRow, UserRow.id == SessionRow.user_id)
+                .where(UserRow.user_name == user_name, SessionRow.address == address[:64])
+                .where(SessionRow.used_at > since)
+            )
+            return session.scalar(query.limit(1)) is not None
 
     def end(self, user_id: str, session_id: str) -> None:
         """End a session of a user; NotFound when it is not one of theirs."""
@@ -155,6 +172,17 @@ def _make_room(session: Transaction, user: User) -> None:
         .order_by(SessionRow.used_at.desc(), SessionRow.id)
     )
     _end(session, SessionRow.id.in_(session.scalars(living.offset(MAX_SESSIONS - 1)).all()))
+
+
+def _check_refreshes(session: Transaction, row: SessionRow, now: datetime) -> None:
+    recent = (RefreshTokenRow.family == row.id, RefreshTokenRow.created_at > now - REFRESH_WINDOW)
+    if (session.scalar(select(func.count()).select_from(RefreshTokenRow).where(*recent)) or 0) >= REFRESHES:
+        minutes = int(REFRESH_WINDOW.total_seconds() // 60)
+        raise TooManyRequests(
+            f"this session was refreshed {REFRESHES} times within {minutes} minutes; use the access token "
+            "until it ends",
+            retry_after=60,
+        )
 
 
 def _end(session: Transaction, condition: object) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Literal
-from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
@@ -13,7 +12,7 @@ from quantis.errors import InvalidInput
 from quantis.frequency import Frequency
 from quantis.types.base import MAX_COLUMN_NAME, MAX_COLUMNS, Duration, Frozen, Name, RequestBody, Timestamp
 from quantis.types.findings import Finding
-from quantis.types.reading import ReadOptions
+from quantis.types.reading import ReadOptions, TimeZone
 
 FREQUENCY = "^([1-9][0-9]{0,8}|([1-9][0-9]{0,3})?((s|min|h|D|B|MS|ME)|(W|QS|QE|YS|YE)(-[A-Z]{3})?))$"
 RESERVED_COLUMNS = frozenset({"unique_id", "ds", "y", "known_at", "recorded_at", "cutoff"})
@@ -30,13 +29,6 @@ def _check_frequency(alias: str) -> str:
         return Frequency.parse(alias).alias
     except InvalidInput as error:
         raise ValueError("the frequency is not known; use h, D, W, MS and the like, or 15min") from error
-
-
-def _check_time_zone(name: str) -> str:
-    try:
-        return ZoneInfo(name).key
-    except (ValueError, KeyError, OSError) as error:
-        raise ValueError("the time zone is not known; use a name such as Europe/Paris") from error
 
 
 Column = Annotated[
@@ -87,9 +79,7 @@ class DatasetSpec(RequestBody):
         le=timedelta(days=3660),
         description="How long after `ds` a value without `known_at` counts as known.",
     )
-    time_zone: Annotated[str, StringConstraints(max_length=64), AfterValidator(_check_time_zone)] = Field(
-        default="UTC", description="The zone in which the panel's calendar is meant."
-    )
+    time_zone: TimeZone = Field(default="UTC", description="The zone in which the panel's calendar is meant.")
     holidays: str | None = Field(
         default=None, pattern="^[A-Z]{2}$", description="Country code of the holiday calendar, such as US."
     )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+from functools import cache
 from typing import Annotated, Literal
+from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
@@ -13,6 +16,32 @@ Encoding = Literal["utf-8", "utf-16", "utf-16-le", "utf-16-be", "cp1252", "latin
 DateOrder = Literal["ymd", "dmy", "mdy"]
 Heading = Annotated[str, StringConstraints(max_length=1000)]
 """The name of a column as it stands in a file."""
+
+
+_MACHINE_ZONES = frozenset({"localtime", "Factory", "posixrules"})
+"""Files of a time zone database that mean whatever the machine is set to, or no zone at all."""
+
+
+@cache
+def _zone_names() -> frozenset[str]:
+    return frozenset(available_timezones()) - _MACHINE_ZONES
+
+
+def _check_time_zone(name: str) -> str:
+    """Return a zone's name of the IANA database; `right/...` counts leap seconds, `localtime` differs by machine."""
+    if name in _zone_names():
+        return name
+    # Of Berlin and europe/berlin, too, the zone is close.
+    by_short_name = {zone.rpartition("/")[2].casefold(): zone for zone in sorted(_zone_names())}
+    by_name = {zone.casefold(): zone for zone in _zone_names()}
+    candidates = by_short_name | by_name
+    close = get_close_matches(name.casefold(), candidates, n=1, cutoff=0.75)
+    remedy = f"did you mean {candidates[close[0]]}?" if close else "use a name such as Europe/Paris"
+    raise ValueError(f"the time zone {name[:64]!r} is not known; {remedy}")
+
+
+TimeZone = Annotated[str, StringConstraints(max_length=64), AfterValidator(_check_time_zone)]
+"""A zone of the IANA database."""
 
 
 def _check_unique_targets(names: dict[str, str]) -> dict[str, str]:
@@ -31,7 +60,7 @@ class ReadOptions(RequestBody):
         default=None, description="What quotes a cell; '' for nothing."
     )
     dates: DateOrder | None = Field(default=None, description="The order of day, month and year in ds.")
-    time_zone: str | None = Field(default=None, max_length=64, description="The zone of times without one.")
+    time_zone: TimeZone | None = Field(default=None, description="The zone of times without one.")
     columns: Annotated[
         dict[Heading, Heading], Field(max_length=MAX_COLUMNS), AfterValidator(_check_unique_targets)
     ] = Field(default={}, description="Column of the file to the name it is to have, such as date: ds.")

@@ -154,7 +154,10 @@ async def _admit_anonymous(request: Request, services: Services) -> None:
 
 
 async def _authenticate(request: Request, services: Services) -> AuthenticatedCaller:
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    values = request.headers.getlist("Authorization")
+    if len(values) > 1:  # a proxy and this process could each believe another one
+        raise Unauthenticated(f"the request has {len(values)} Authorization headers; send exactly one")
+    scheme, _, token = "".join(values).partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise Unauthenticated("the access token is missing; sign in")
     return await services.authenticator.authenticate(token)

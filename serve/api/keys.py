@@ -82,8 +82,10 @@ def change_service_account(
 def renew_client_secret(
     client_id: Id, principal: CurrentUser, services: AppServices
 ) -> CreatedServiceAccount:
-    """Make a new secret, shown this once; the previous one stops working at once."""
-    return services.clients.new_secret(principal.team, client_id)
+    """Make a new secret, shown this once; the previous one and its tokens stop working at once."""
+    account = services.clients.new_secret(principal.team, client_id)
+    services.authenticator.forget()
+    return account
 
 
 @router.delete("/clients/{client_id}", status_code=204)

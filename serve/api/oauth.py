@@ -140,7 +140,9 @@ def _sign_in(
     if team is not None:  # what else is typed there may be a password
         call.team, call.actor = team, username
     try:
-        with services.rate_limits.sign_in(username, address_of(request)):
+        address = address_of(request)
+        familiar = services.sessions.is_familiar(username, address)
+        with services.rate_limits.sign_in(username, address, familiar=familiar):
             user = services.accounts.authenticate(username, password)
             if user.second_factor and otp:
                 services.second_factors.check(user.id, otp)
@@ -160,11 +162,12 @@ def _client_credentials(
     if not client_id or not client_secret:
         raise InvalidInput("the client_credentials grant needs client_id and client_secret")
     with services.rate_limits.sign_in(f"{CLIENT}{client_id}", address_of(request)):
-        team, account = services.clients.authenticate(client_id, client_secret)
+        team, account, secret_id = services.clients.authenticate(client_id, client_secret)
     call.team, call.actor_kind, call.actor_id, call.actor = team, "client", account.id, account.name
     seconds = services.settings.access_token_seconds
     return TokenResponse(
-        access_token=tokens.issue(CLIENT + account.id, services.token_keys[0], seconds), expires_in=seconds
+        access_token=tokens.issue(CLIENT + account.id, services.token_keys[0], seconds, secret_id),
+        expires_in=seconds,
     )
 
 

@@ -40,7 +40,7 @@ class StrictRoute(APIRoute):
                 deadlines.allow(incoming.scope, limits[MAX_SECONDS])
             request = _StrictRequest(incoming.scope, incoming.receive)
             request.max_bytes = limits.get(MAX_BYTES, JSON_BYTES)
-            if request.headers.get("content-type", "").startswith(_FORMS):
+            if _is_form(request):
                 request.max_bytes = FORM_BYTES
                 await request.body()  # whose limit FastAPI's form parser does not know
             try:
@@ -51,6 +51,12 @@ class StrictRoute(APIRoute):
                 raise
 
         return strict
+
+
+def _is_form(request: Request) -> bool:
+    """Return True for a form's media type, whose letters may be of either case (RFC 9110, 8.3.1)."""
+    values = request.headers.getlist("content-type")
+    return any(value.partition(";")[0].strip().lower() in _FORMS for value in values)
 
 
 class _StrictRequest(Request):

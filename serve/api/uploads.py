@@ -103,4 +103,4 @@ async def receive_upload(request: Request, services: Services) -> AsyncIterator[
 
 
 def _media(request: Request) -> str | None:
-    return request.headers.get("content-type", "").partition(";")[0].strip() or None
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower() or None

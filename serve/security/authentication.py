@@ -71,9 +71,10 @@ class Authenticator:
             hashed = digest(token[:100])
             return hashed, partial(self._principals.key, hashed)
         claims = tokens.read(token, *self._keys)
-        if claims.subject.startswith(CLIENT):
-            return claims.subject, partial(self._principals.client, claims.subject.removeprefix(CLIENT))
         name = f"{claims.subject} {claims.session}"
+        if claims.subject.startswith(CLIENT):
+            client_id = claims.subject.removeprefix(CLIENT)
+            return name, partial(self._principals.client, client_id, claims.session)
         return name, partial(self._principals.user, claims.subject, claims.session)
 
     async def _confirm(self, name: str, lookup: Callable[[], Principal | None]) -> AuthenticatedCaller:

@@ -64,18 +64,21 @@ class RateLimits:
         return self._counters.take(f"team {team}", 1, MINUTE, cost=0)
 
     @contextmanager
-    def sign_in(self, account: str, address: str) -> Iterator[None]:
+    def sign_in(self, account: str, address: str, *, familiar: bool = False) -> Iterator[None]:
         """Count an attempt to sign in unless it succeeds.
 
         An account is never locked: it takes some attempts in five minutes from each address and some more from all,
-        whoever makes them.
+        whoever makes them. An address that is `familiar` is not held to the latter, so that others' wrong
+        passwords do not shut the owner out.
         """
-        spent: list[tuple[str, int]] = []
-        for key, limit in (
+        limits = [
             (f"sign-in from {address}", WRONG_PER_ADDRESS),
             (f"sign-in to {account} from {address}", WRONG_PER_PAIR),
-            (f"sign-in to {account}", WRONG_PER_ACCOUNT),
-        ):
+        ]
+        if not familiar:
+            limits.append((f"sign-in to {account}", WRONG_PER_ACCOUNT))
+        spent: list[tuple[str, int]] = []
+        for key, limit in limits:
             count = self._counters.take(key, limit, SIGN_IN_SECONDS)
             if not count.admitted:
                 self._give_back(spent)

@@ -33,7 +33,7 @@ _FAMILIES = {"RS256": "RSA", "ES256": "EC"}
 
 @dataclass(frozen=True)
 class Claims:
-    """`session` is the id of the sign-in that a user's token came from; empty for service accounts."""
+    """`session` is the id of the sign-in that a user's token came from, or of a service account's secret."""
 
     subject: str
     token_id: str

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import os
+import secrets
 import stat
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
+from cluster import settings as settings_module
 from cluster.data_layout import DataLayout
 from cluster.settings import (
     MINIMUM_SECRET,
@@ -213,3 +215,34 @@ def test_when_a_link_stands_where_the_secret_goes_then_its_target_is_not_written
     write_atomic(tmp_path / "secret", "new")
     assert target.read_text() == "untouched"
     assert not (tmp_path / "secret").is_symlink()
+
+
+@pytest.mark.parametrize(
+    "secret",
+    ["change-me-change-me-change-me-12345678", "CHANGEME_0123456789abcdefghijklmnop",
+     "your-256-bit-secret-0123456789abcd", "replace-this-with-a-long-random-text-42",
+     "example-token-key-0123456789-abcdefgh", "$(openssl rand -hex 32) $(openssl)",
+     "super-secret-key-for-signing-tokens-01", "abcdefghijklmnopqrstuvwxyz0123456789"],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["jwt_secret", "encryption_key"])
+def test_when_a_secret_is_one_of_an_example_then_it_is_refused_with_the_remedy(tmp_path, name, secret):
+    settings = Settings(data_dir=tmp_path, **{name: SecretStr(secret)})
+    with pytest.raises(InvalidInput, match=r"known to all; set QUANTIS_.*openssl rand -hex 32"):
+        settings.token_secrets() if name == "jwt_secret" else settings.encryption_keys()
+
+
+def test_when_secrets_are_random_then_none_is_taken_for_an_example():
+    for _ in range(2000):
+        for text in (secrets.token_hex(32), secrets.token_urlsafe(32)):
+            assert settings_module._check_strength(text, "jwt_secret") == text.encode()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("access_token_seconds", 3601), ("access_token_seconds", 10**9), ("refresh_token_days", 91),
+     ("session_days", 366)],
+)  # fmt: skip
+def test_when_tokens_would_live_for_ever_then_the_setting_is_refused_by_name(monkeypatch, name, value):
+    monkeypatch.setenv(f"QUANTIS_{name.upper()}", str(value))
+    with pytest.raises(ValidationError, match=name):
+        Settings()

@@ -182,3 +182,23 @@ def test_when_names_of_people_and_machines_would_collide_then_the_second_is_refu
     new = {"user_name": "etl", "password": PASSWORD, "role": "viewer"}
     problem(world.client("admin").post("/v1/users", json=new), 409, "conflict")
     problem(world.client("admin").post("/v1/clients", json={"name": "etl"}), 409, "conflict")
+
+
+def test_when_a_secret_is_renewed_then_the_tokens_of_the_one_before_end_at_once(world, problem):
+    account = new_client(world)
+    machine = bearer(world, client_token(world, account).json()["access_token"])
+    assert machine.get("/v1/datasets").status_code == 200
+    renewed = world.client("admin").post(f"/v1/clients/{account['id']}/secret").json()
+    problem(machine.get("/v1/datasets"), 401, "unauthenticated")
+    again = bearer(world, client_token(world, renewed).json()["access_token"])
+    assert again.get("/v1/datasets").status_code == 200
+
+
+@pytest.mark.parametrize("second", ["good", "bad", "Basic abc", ""])
+@pytest.mark.parametrize("good_first", [True, False])
+def test_when_a_request_has_two_authorization_headers_then_neither_counts(world, problem, second, good_first):
+    good = f"Bearer {world.token('viewer')}"
+    pair = [good, good if second == "good" else second]
+    headers = [("Authorization", value) for value in (pair if good_first else pair[::-1])]
+    body = problem(world.client().get("/v1/datasets", headers=headers), 401, "unauthenticated")
+    assert body["detail"] == "the request has 2 Authorization headers; send exactly one"

@@ -7,12 +7,14 @@ import time
 
 import pyotp
 import pytest
+from fastapi.testclient import TestClient
 from sqlalchemy import select, update
 
 from cluster.database.tables import UserRow
+from cluster.repositories import sessions
 from quantis.errors import InvalidInput
 from quantis.types.job_specs import FeaturizeSpec
-from serve.security import authentication
+from serve.security import authentication, rate_limits
 from tests.serve.api.test_accounts_api import refresh, sign_in
 from tests.serve.api_under_test import PASSWORD
 
@@ -283,3 +285,43 @@ def test_when_a_session_is_short_then_its_cookie_is_no_longer(world):
     cookie = world.client().post("/v1/oauth/token", data=form).headers["set-cookie"]
     (seconds,) = map(int, re.findall(r"Max-Age=(\d+)", cookie))
     assert 2 * 86400 - 60 < seconds <= 2 * 86400
+
+
+@pytest.mark.parametrize(
+    "media_type",
+    ["application/x-www-form-urlencoded", "Application/X-Www-Form-Urlencoded", "APPLICATION/X-WWW-FORM-URLENCODED",
+     " application/x-www-form-urlencoded ; charset=utf-8", "Multipart/Form-Data; boundary=x"],
+)  # fmt: skip
+def test_when_a_form_is_large_then_it_is_refused_however_its_media_type_is_written(
+    world, problem, media_type
+):
+    body = b"grant_type=password&username=viewer&password=" + b"x" * 20_000
+    answer = world.client().post("/v1/oauth/token", content=body, headers={"Content-Type": media_type})
+    problem(answer, 413, "too_large")
+
+
+def test_when_a_session_is_refreshed_without_end_then_it_has_to_wait(world, problem, monkeypatch):
+    monkeypatch.setattr(sessions, "REFRESHES", 4)
+    _, answer = signed_in(world)
+    token = answer["refresh_token"]
+    for _ in range(3):
+        token = refresh(world.client(), token).json()["refresh_token"]
+    refused = refresh(world.client(), token)
+    assert "refreshed 4 times within 5 minutes" in problem(refused, 429, "too_many_requests")["detail"]
+    assert int(refused.headers["retry-after"]) >= 1
+
+
+def test_when_others_guess_a_password_from_everywhere_then_the_owner_signs_in_from_where_they_did(
+    world, problem, monkeypatch
+):
+    monkeypatch.setattr(rate_limits, "WRONG_PER_ACCOUNT", 6)
+    assert sign_in(world.client()).status_code == 200
+    for number in range(8):
+        stranger = TestClient(world.app, base_url="https://quantis.test", client=(f"10.1.1.{number}", 1))
+        sign_in(stranger, password="a wrong password")
+    elsewhere = TestClient(world.app, base_url="https://quantis.test", client=("10.2.2.2", 1))
+    problem(sign_in(elsewhere), 429, "too_many_requests")
+    assert sign_in(world.client()).status_code == 200
+    for _ in range(rate_limits.WRONG_PER_PAIR):  # a familiar address guesses no more than others
+        sign_in(world.client(), password="a wrong password")
+    problem(sign_in(world.client()), 429, "too_many_requests")

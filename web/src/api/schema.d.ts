@@ -361,7 +361,7 @@ export interface paths {
         put?: never;
         /**
          * Renew Client Secret
-         * @description Make a new secret, shown this once; the previous one stops working at once.
+         * @description Make a new secret, shown this once; the previous one and its tokens stop working at once.
          */
         post: operations["renew_client_secret"];
         delete?: never;
