@@ -226,7 +226,7 @@ def test_when_a_link_stands_where_the_secret_goes_then_its_target_is_not_written
 )  # fmt: skip
 @pytest.mark.parametrize("name", ["jwt_secret", "encryption_key"])
 def test_when_a_secret_is_one_of_an_example_then_it_is_refused_with_the_remedy(tmp_path, name, secret):
-    settings = Settings(data_dir=tmp_path, **{name: SecretStr(secret)})
+    settings = Settings.model_validate({"data_dir": tmp_path, name: SecretStr(secret)})
     with pytest.raises(InvalidInput, match=r"known to all; set QUANTIS_.*openssl rand -hex 32"):
         settings.token_secrets() if name == "jwt_secret" else settings.encryption_keys()
 
