@@ -27,6 +27,14 @@ _MONTHS = {"MS": 1, "QS": 3, "YS": 12, "ME": 1, "QE": 3, "YE": 12}
 _ENDS = frozenset({"ME", "QE", "YE"})
 _BUSINESS, INTEGER = "B", "i"
 _DAY = np.timedelta64(1, "D")
+_INTRADAY = frozenset({"s", "min", "h", INTEGER})
+_WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
+_MONTH_NAMES = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+_QUARTERLY, _YEARLY = ("QS", "QE"), ("YS", "YE")
+_PLAIN_MONTHS = {"QS": 1, "QE": 3, "YS": 1, "YE": 12}
+"""Months of the first step of a plain alias, from 1, as pandas has it."""
+ANCHORS = f"-({'|'.join(_WEEKDAYS)})", f"-({'|'.join(_MONTH_NAMES)})"
+"""Patterns of the anchors of weeks, and of quarters and years."""
 _SEASONS = {
     "s": (60,),
     "min": (60, 1440),
@@ -46,31 +54,74 @@ _SEASONS = {
 
 @dataclass(frozen=True)
 class Frequency:
-    """A number of units: 1 h, 15 min, 3 MS; unit `i` for integer steps."""
+    """A number of units: 1 h, 15 min, 3 MS; unit `i` for integer steps. An anchor is a weekday or month."""
 
     count: int
     unit: str
+    anchor: str | None = None
 
     @classmethod
     def parse(cls, alias: str) -> Frequency:
         """Read `h`, `15min`, `MS`, `W-SUN`, `1`; InvalidInput for anything else."""
         if re.fullmatch(r"[1-9]\d{0,8}", alias):
             return cls(int(alias), INTEGER)
-        match = re.fullmatch(r"(\d{0,4})(s|min|h|D|B|W|MS|ME|QS|QE|YS|YE)(-[A-Z]{3})?", alias)
-        anchored = match is not None and match[3] and match[2] not in ("W", "QS", "QE", "YS", "YE")
-        if not match or match[1] == "0" or anchored:
+        week, month = ANCHORS
+        match = re.fullmatch(
+            rf"(\d{{0,4}})(?:(s|min|h|D|B|MS|ME)|(W)(?:{week})?|(QS|QE|YS|YE)(?:{month})?)", alias
+        )
+        if not match or match[1] == "0":
             aliases = ", ".join([*_MICROSECONDS, _BUSINESS, *_MONTHS])
             raise InvalidInput(
                 f"frequency {alias!r} is not one of {aliases}, with an optional count such as 15min,"
+                " a weekday behind W such as W-MON, a month behind QS, QE, YS or YE such as QE-NOV,"
                 " or an integer for counted steps"
             )
-        return cls(int(match[1] or 1), match[2])
+        return cls(int(match[1] or 1), match[2] or match[3] or match[5], match[4] or match[6])
 
     @property
     def alias(self) -> str:
         if self.unit == INTEGER:
             return str(self.count)
-        return self.unit if self.count == 1 else f"{self.count}{self.unit}"
+        anchor = f"-{self.anchor}" if self.anchor else ""
+        return f"{self.unit if self.count == 1 else f'{self.count}{self.unit}'}{anchor}"
+
+    @property
+    def is_intraday(self) -> bool:
+        """True for steps of hours and shorter, and for counts; longer ones follow the wall clock."""
+        return self.unit in _INTRADAY
+
+    @property
+    def unanchored(self) -> Frequency:
+        return Frequency(self.count, self.unit)
+
+    def is_anchored(self, times: Times) -> npt.NDArray[np.bool_]:
+        """Return True for each time on the weekday or in a month of the anchor, if there is one. Shape as `times`."""
+        if self.anchor is None:
+            return np.ones(times.shape, dtype=bool)
+        if self.unit == "W":
+            is_weekday: npt.NDArray[np.bool_] = _weekdays(times) == _WEEKDAYS.index(self.anchor)
+            return is_weekday
+        cycle = 3 if self.unit in _QUARTERLY else 12
+        is_month: npt.NDArray[np.bool_] = (
+            _month_numbers(times) - _MONTH_NAMES.index(self.anchor)
+        ) % cycle == 0
+        return is_month
+
+    def anchored(self, times: Times) -> Frequency:
+        """Return the frequency with the weekday or month of all times; as it is, where they differ or are pandas'."""
+        if self.anchor is not None or len(times) == 0 or self.unit not in ("W", *_QUARTERLY, *_YEARLY):
+            return self
+        if self.unit == "W":
+            days = np.unique(_weekdays(times))
+            return Frequency(self.count, "W", _WEEKDAYS[int(days[0])]) if len(days) == 1 else self
+        cycle = 3 if self.unit in _QUARTERLY else 12
+        months = np.unique(_month_numbers(times) % cycle)
+        plain = (_PLAIN_MONTHS[self.unit] - 1) % cycle
+        if len(months) > 1 or int(months[0]) == plain:
+            return self
+        # The last months of a year end quarters, its first ones begin them.
+        month = int(months[0]) + (9 if self.unit == "QE" else 0)
+        return Frequency(self.count, self.unit, _MONTH_NAMES[month])
 
     @property
     def _step_us(self) -> int | None:
@@ -129,6 +180,15 @@ class Frequency:
         months = (times.astype("datetime64[M]") - first.astype("datetime64[M]")).astype(np.int64)
         return months, _MONTHS[self.unit] * self.count
 
+    def is_on_grid(self, first: np.datetime64 | Times, times: Times) -> npt.NDArray[np.bool_]:
+        """Return True for each time a whole number of steps before or after `first`. Shape as `times`."""
+        if self._step_us is not None:
+            elapsed_us = (times - first).astype("timedelta64[us]").astype(np.int64)
+            return np.asarray(elapsed_us % self._step_us == 0)
+        units, units_per_step = self._units_between(first, times)
+        shifted = self.shift(np.broadcast_to(first, times.shape), units // units_per_step)
+        return np.asarray((units % units_per_step == 0) & (shifted == times))
+
     def grid(self, first: np.datetime64, last: np.datetime64) -> Times:
         """Return the times from `first` to `last`, both included when on the grid."""
         if self._step_us is not None:
@@ -156,6 +216,18 @@ class Frequency:
         return moved
 
 
+def _weekdays(times: Times) -> npt.NDArray[np.int64]:
+    """Return the days of the week, Monday 0. Shape as `times`."""
+    days: npt.NDArray[np.int64] = (times.astype("datetime64[D]").astype(np.int64) + 3) % 7
+    return days  # 1970-01-01 was a Thursday
+
+
+def _month_numbers(times: Times) -> npt.NDArray[np.int64]:
+    """Return the months of the year from 0. Shape as `times`."""
+    months: npt.NDArray[np.int64] = times.astype("datetime64[M]").astype(np.int64) % 12
+    return months
+
+
 def to_datetime64(time: datetime) -> np.datetime64:
     """Return an aware datetime as panels hold times: `datetime64[us]` in UTC, without a zone."""
     return np.datetime64(time.astimezone(UTC).replace(tzinfo=None), "us")
@@ -174,8 +246,11 @@ def to_datetimes(times: Times) -> list[datetime]:
 
 def infer(times: Times) -> Frequency | None:
     """Return the frequency whose grid holds most steps of one sorted series; None when no step repeats."""
-    if len(times) < 3:
-        return None
+    frequency = _infer_steps(times) if len(times) >= 3 else None
+    return frequency and frequency.anchored(times)
+
+
+def _infer_steps(times: Times) -> Frequency | None:
     steps = np.diff(times).astype("timedelta64[us]").astype(np.int64)
     values, counts = np.unique(steps, return_counts=True)
     commonest = int(values[np.argmax(counts)])

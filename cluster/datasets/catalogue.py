@@ -96,7 +96,7 @@ class Catalogue:
             raise RejectedPanel(f"{report.file} was rejected; nothing was stored", report.findings)
         spec = self.declared_spec(team, name)
         change = _panel_writer(panel, spec, live=False)
-        freq = spec.freq or report.freq or "D"
+        freq = report.freq or spec.freq or "D"  # the report knows the anchor, too
         stored_report = report.model_copy(update={"findings": report.findings[:_FINDINGS]}).model_dump(
             mode="json"
         )

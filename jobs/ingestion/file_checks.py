@@ -95,7 +95,7 @@ def _check(path: str, *, staged: str, spec: dict[str, Any], options: dict[str, A
 
 def common_frequency(checked: Sequence[CheckedFile], declared: str | None) -> str:
     """Return the frequency of all files; InvalidInput names those that differ."""
-    if declared:
+    if declared and not {file.report.freq for file in checked if file.report} - {declared, None}:
         return declared
     first_file: dict[str, str] = {}
     for file in checked:

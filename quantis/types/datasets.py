@@ -9,12 +9,15 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from quantis.errors import InvalidInput
-from quantis.frequency import Frequency
+from quantis.frequency import ANCHORS, Frequency
 from quantis.types.base import MAX_COLUMN_NAME, MAX_COLUMNS, Duration, Frozen, Name, RequestBody, Timestamp
 from quantis.types.findings import Finding
 from quantis.types.reading import ReadOptions, TimeZone
 
-FREQUENCY = "^([1-9][0-9]{0,8}|([1-9][0-9]{0,3})?((s|min|h|D|B|MS|ME)|(W|QS|QE|YS|YE)(-[A-Z]{3})?))$"
+FREQUENCY = (
+    "^([1-9][0-9]{0,8}|([1-9][0-9]{0,3})?"
+    f"((s|min|h|D|B|MS|ME)|W({ANCHORS[0]})?|(QS|QE|YS|YE)({ANCHORS[1]})?))$"
+)
 RESERVED_COLUMNS = frozenset({"unique_id", "ds", "y", "known_at", "recorded_at", "cutoff"})
 
 
@@ -28,7 +31,7 @@ def _check_frequency(alias: str) -> str:
     try:
         return Frequency.parse(alias).alias
     except InvalidInput as error:
-        raise ValueError("the frequency is not known; use h, D, W, MS and the like, or 15min") from error
+        raise ValueError("the frequency is not known; use h, D, W-MON, MS and the like, or 15min") from error
 
 
 Column = Annotated[

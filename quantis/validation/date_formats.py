@@ -50,6 +50,7 @@ class ParsedDate(NamedTuple):
     clock: bool = False  # has a time of day
     zone: bool = False
     undecided: dict[str, str | None] | None = None  # the parts of a date of two possible orders
+    wall: datetime | None = None  # without its zone, as written
 
     @property
     def unclear(self) -> bool:
@@ -84,7 +85,7 @@ def _build_date(form: str, part: dict[str, str | None]) -> ParsedDate:
     timestamp = _to_utc_datetime(
         int(part["y"] or 0), month, int(part.get("d") or 1), {k: part.get(k) for k in "HMSfpz"}
     )
-    return ParsedDate(timestamp, form, clock, bool(part.get("z")))
+    return ParsedDate(timestamp, form, clock, bool(part.get("z")), wall=_wall_time(timestamp, part.get("z")))
 
 
 def _to_utc_datetime(year: int, month: int, day: int, clock: dict[str, str | None]) -> datetime | None:
@@ -101,6 +102,11 @@ def _to_utc_datetime(year: int, month: int, day: int, clock: dict[str, str | Non
         return local.replace(tzinfo=_parse_offset(clock["z"])).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
+
+
+def _wall_time(timestamp: datetime | None, offset: str | None) -> datetime | None:
+    """Return a time as it was written, without its offset."""
+    return timestamp and timestamp.astimezone(_parse_offset(offset)).replace(tzinfo=None)
 
 
 def _parse_offset(text: str | None) -> timezone:
@@ -136,7 +142,8 @@ def _apply_order(part: dict[str, str | None], order: DateOrder | None) -> Parsed
     first, second, year = (int(part[key] or 0) for key in ("a", "b", "y"))
     day, month = (first, second) if order == "dmy" else (second, first)
     timestamp = _to_utc_datetime(year, month, day, {key: part[key] for key in "HMSfpz"})
-    return ParsedDate(timestamp, _ORDERS[order], bool(part["H"]), bool(part["z"]))
+    wall = _wall_time(timestamp, part["z"])
+    return ParsedDate(timestamp, _ORDERS[order], bool(part["H"]), bool(part["z"]), wall=wall)
 
 
 def _reject_lone_years(parsed: list[ParsedDate]) -> list[ParsedDate]:

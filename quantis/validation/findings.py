@@ -76,12 +76,22 @@ RULES: dict[str, CheckRule] = {
         _WARNING, "dates not in ISO 8601", "write ISO 8601, or say the order, when it is another"
     ),
     "D034": CheckRule(
-        _WARNING, "days given as local midnights", "they are kept as dates; give UTC for moments"
+        _WARNING,
+        "days given by a local clock",
+        "they are kept as that clock showed them; declare steps of hours, such as 24h, for points in time",
     ),
     "D035": CheckRule(
         _WARNING, "counted steps", "they are kept as seconds from 1970; give times when they are"
     ),
     "D036": CheckRule(_ERROR, "decimal mark unclear", "say whether it is a comma or a point"),
+    "D037": CheckRule(
+        _ERROR,
+        "integers that are no times for sure",
+        "write ISO 8601, such as 2024-01-31, or counts below 100 million",
+    ),
+    "D038": CheckRule(
+        _INFO, "times of several offsets", "declare time_zone, so that the calendar is local, too"
+    ),
     "D040": CheckRule(_ERROR, "no frequency found", "declare freq, or give a series of three rows or more"),
     "D041": CheckRule(_ERROR, "series of several frequencies", "upload one dataset per frequency"),
     "D042": CheckRule(_ERROR, "times off the grid", "round ds to the frequency, or declare another one"),

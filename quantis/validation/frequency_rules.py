@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 
 from quantis.frequency import Frequency, infer, infer_counts
+from quantis.types.arrays import Mask
 from quantis.validation.findings import SHOWN_PER_CODE, Findings, SeriesMessage
 from quantis.validation.rows import PanelRows
 
@@ -21,14 +22,14 @@ def check_frequency(rows: PanelRows, declared: str | None, findings: Findings) -
     if frequency is None:
         findings.add("D040", "no step repeats in any series")
         return None
-    other_frequencies = _find_other_frequencies(rows, inferred, frequency)
+    other_frequencies = _find_other_frequencies(rows, inferred, frequency.unanchored)
     messages = []
     for index, alias in other_frequencies.items():
         name = rows.name(int(rows.starts[index]))
         messages.append(SeriesMessage(name, f"{name} has steps of {alias}, the panel {frequency.alias}"))
     findings.add_series("D041", messages)
     _check_steps(rows, frequency, list(other_frequencies), findings)
-    return frequency
+    return frequency.anchored(rows.ds)
 
 
 def _infer_frequencies(rows: PanelRows) -> dict[int, Frequency]:
@@ -37,7 +38,7 @@ def _infer_frequencies(rows: PanelRows) -> dict[int, Frequency]:
     spans = list(zip(rows.starts.tolist(), ends.tolist(), strict=True))[:_MAX_INFERRED_SERIES]
     infer_frequency = infer_counts if rows.counted else infer
     frequencies = {index: infer_frequency(rows.ds[start:end]) for index, (start, end) in enumerate(spans)}
-    return {index: frequency for index, frequency in frequencies.items() if frequency is not None}
+    return {index: frequency.unanchored for index, frequency in frequencies.items() if frequency is not None}
 
 
 def _most_common(inferred: dict[int, Frequency]) -> Frequency | None:
@@ -60,11 +61,33 @@ def _find_other_frequencies(
     return other_frequencies
 
 
+def _check_anchor(rows: PanelRows, frequency: Frequency, regular: Mask, findings: Findings) -> None:
+    """Report times on another weekday or in another month than the declared anchor."""
+    off = np.flatnonzero(~frequency.is_anchored(rows.ds) & regular)
+    if len(off) == 0:
+        return
+    fitting = frequency.unanchored.anchored(rows.ds[regular])
+    proposal = f"; the times are those of {fitting.alias}" if len(off) == regular.sum() else ""
+    by_row = {int(rows.row[index]): int(index) for index in off}
+    findings.add_rows(
+        "D042",
+        sorted(by_row),
+        lambda row: f"{_format_day(rows.ds[by_row[row]])} is not a step of {frequency.alias}{proposal}",
+        column="ds",
+        series=lambda row: rows.name(by_row[row]),
+    )
+
+
+def _format_day(time: np.datetime64) -> str:
+    return f"{time.astype('datetime64[us]').item():%A, %Y-%m-%d}"
+
+
 def _check_steps(rows: PanelRows, frequency: Frequency, irregular: list[int], findings: Findings) -> None:
     """Report times off the grid of their series, and missing steps."""
     lengths = np.diff(rows.starts, append=len(rows.series))
     steps = frequency.steps_between(np.repeat(rows.ds[rows.starts], lengths), rows.ds)
     regular = np.repeat(~np.isin(np.arange(len(lengths)), irregular), lengths)
+    _check_anchor(rows, frequency, regular, findings)
     off = np.flatnonzero((steps < 0) & regular)
     by_row = {int(rows.row[index]): int(index) for index in off}
     findings.add_rows(

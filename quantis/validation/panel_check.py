@@ -103,7 +103,7 @@ def _parse(table: pa.Table, spec: DatasetSpec, options: ReadOptions, findings: F
         findings.add("D005", "the file has a header only")
     if findings.rejected:
         return None
-    time_options = TimeOptions(options.time_zone or spec.time_zone, options.dates)
+    time_options = TimeOptions(options.time_zone or spec.time_zone, options.dates, spec.freq)
     return parse_rows(table, spec.roles, time_options, findings)
 
 

@@ -13,11 +13,11 @@ import pyarrow.compute as pc
 from quantis.errors import InvalidInput
 from quantis.frequency import Frequency, infer, infer_counts
 from quantis.panel import DS, ID, KNOWN_AT, Y, times_of, timestamps
-from quantis.types.arrays import Mask
+from quantis.types.arrays import Integers, Mask, Times
 from quantis.types.datasets import Roles
 from quantis.types.reading import ReadOptions
 from quantis.validation.column_mapping import is_reserved, map_columns
-from quantis.validation.time_zones import to_utc
+from quantis.validation.time_zones import WallClock, has_daily_steps, keep_wall_clock, to_utc
 from quantis.validation.timestamps import parse_timestamps
 from quantis.validation.value_parsing import parse_numbers, to_strings
 from quantis.validation.value_rules import leading_zeros
@@ -94,14 +94,23 @@ def _normalize_timestamps(state: _State) -> _State:
     """Write `ds` as UTC timestamps or dates; from other forms, local times and local midnights."""
     _require_columns(state, ID, DS)
     parsed = parse_timestamps(state.table[DS].combine_chunks(), state.options.dates)
-    if parsed.counted or not (parsed.forms or parsed.naive.any()):
+    is_plain = not (parsed.forms or parsed.naive.any()) and (
+        parsed.wall is None
+        or parsed.wall.equals(parsed.values.cast(pa.timestamp("us", "UTC")).cast(pa.timestamp("us")))
+    )
+    if parsed.counted or is_plain:
         return state
     if parsed.invalid.any() or parsed.unclear.any() or (parsed.zoned and parsed.naive.any()):
         raise InvalidInput("ds has times that cannot be read for sure; `quantis data check` names their rows")
     ds, zone = times_of(parsed.values), state.options.time_zone or "UTC"
-    if parsed.naive.any() and zone != "UTC":
-        series = to_strings(state.table[ID].combine_chunks()).dictionary_encode().indices
-        codes = series.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    codes = _dictionary_codes(to_strings(state.table[ID].combine_chunks()))
+    written = ds if parsed.wall is None else parsed.wall.to_numpy(zero_copy_only=False)
+    days = None if parsed.naive.any() else _wall_days(state, ds, written, codes)
+    if days is not None:
+        moved = int(days.moved.sum())
+        state = state.record("D034", state.table, "kept days as the local clock showed them", moved)
+        ds = days.times
+    elif parsed.naive.any() and zone != "UTC":
         local = to_utc(ds, codes, zone, in_order=KNOWN_AT not in state.table.column_names)
         if (local.skipped | local.ambiguous).any():
             raise InvalidInput(
@@ -110,12 +119,18 @@ def _normalize_timestamps(state: _State) -> _State:
         ds = local.times
     repaired = state
     for form, example in parsed.forms.items():
-        repaired = repaired.record(
-            "D034" if "midnights" in form else "D033", state.table, f"{example} was {form}", len(ds)
-        )
+        repaired = repaired.record("D033", state.table, f"{example} was {form}", len(ds))
     naive = int(parsed.naive.sum())
     repaired = repaired.record("D021", state.table, f"took times without a zone as {zone}", naive)
     return replace(repaired, table=_replace_column(state.table, DS, timestamps(ds)))
+
+
+def _wall_days(state: _State, ds: Times, written: Times, codes: Integers) -> WallClock | None:
+    """Return the times of days and longer steps as the check keeps them; None for shorter steps."""
+    is_daily = not Frequency.parse(state.freq).is_intraday if state.freq else has_daily_steps(written, codes)
+    if not is_daily or len(codes) == 0 or codes.min() < 0:
+        return None
+    return keep_wall_clock(ds, written, codes, state.options.time_zone or "UTC")
 
 
 def _empty_infinities(state: _State) -> _State:

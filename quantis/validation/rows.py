@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from quantis.frequency import to_datetime64
+from quantis.frequency import Frequency, to_datetime64
 from quantis.panel import DS, ID, KNOWN_AT, TIMESTAMP, Y, times_of
 from quantis.reading import printable
 from quantis.types.arrays import Integers, Mask, Times
@@ -18,7 +18,7 @@ from quantis.types.base import END_TIMESTAMP, MAX_SERIES_ID, MIN_TIMESTAMP
 from quantis.types.datasets import Roles
 from quantis.types.reading import DateOrder
 from quantis.validation.findings import Findings
-from quantis.validation.time_zones import to_utc
+from quantis.validation.time_zones import has_daily_steps, keep_wall_clock, to_utc
 from quantis.validation.timestamps import ParsedTimestamps, parse_timestamps
 from quantis.validation.value_parsing import ParsedNumbers, parse_numbers, to_strings
 
@@ -26,10 +26,11 @@ _MIN_TIMESTAMP, _END_TIMESTAMP = to_datetime64(MIN_TIMESTAMP), to_datetime64(END
 
 
 class TimeOptions(NamedTuple):
-    """The time zone and date order of times that do not state them."""
+    """The time zone and date order of times that do not state them, and the declared frequency."""
 
     time_zone: str = "UTC"
     dates: DateOrder | None = None
+    freq: str | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def parse_rows(
         columns[KNOWN_AT] = _parse_known_at(arrays[KNOWN_AT], time_options, findings)
     names = pc.unique(ids).sort()
     series = pc.index_in(ids, names).to_numpy().astype(np.int64)
-    ds = _localize(parsed, series, names, findings, zone=time_options.time_zone, in_order=not corrected)
+    ds = _localize(parsed, series, names, findings, time_options=time_options, in_order=not corrected)
     if ds is None:
         return None
     in_file_order = PanelRows(names, series, ds, np.arange(len(series)), columns, parsed.counted)
@@ -124,12 +125,14 @@ def _parse_ids(column: pa.Array, findings: Findings) -> pa.Array | None:
 def _parse_ds(column: pa.Array, time_options: TimeOptions, findings: Findings) -> ParsedTimestamps | None:
     """Parse ds without its zone yet; None when a time is absent, invalid, unclear or out of range."""
     parsed = parse_timestamps(column, time_options.dates)
+    if parsed.question:
+        findings.add("D037", f"the integers might be {parsed.question}", column=DS)
+        return None
     absent = _to_mask(pc.is_null(parsed.values)) & ~parsed.unclear
     findings.add_rows("D020", _true_indices(absent), lambda row: _quote_cell(column, row), column=DS)
     findings.add_rows("D029", _true_indices(parsed.unclear), lambda row: _quote_cell(column, row), column=DS)
     for form, example in parsed.forms.items():
-        code = "D034" if form.startswith("local midnights") else "D033"
-        findings.add(code, f"times such as {printable(example)!r} are read as {form}", column=DS)
+        findings.add("D033", f"times such as {printable(example)!r} are read as {form}", column=DS)
     if parsed.counted:
         findings.add("D035", "ds holds counts, not times", column=DS)
     if absent.any() or parsed.unclear.any():
@@ -158,17 +161,25 @@ def _localize(
     names: pa.Array,
     findings: Findings,
     *,
-    zone: str,
+    time_options: TimeOptions,
     in_order: bool,
 ) -> Times | None:
-    """Convert ds to UTC; None when a local time is skipped or ambiguous."""
-    ds = times_of(parsed.values)
+    """Convert ds to UTC, days and longer steps to the wall clock; None when a local time is skipped or ambiguous."""
+    ds, zone = times_of(parsed.values), time_options.time_zone
+    written = ds if parsed.wall is None else parsed.wall.to_numpy(zero_copy_only=False)
+    is_daily = not parsed.counted and _is_daily(written, series, time_options.freq)
     if not parsed.naive.any():
-        return ds
+        return (
+            _keep_days(ds, written, series, zone, findings)
+            if is_daily
+            else _report_offsets(ds, written, findings)
+        )
     if zone == "UTC":
         findings.add("D021", "times in ds carry no zone: they are taken as UTC", column=DS)
         return ds
     findings.add("D021", f"times in ds carry no zone: they are taken as local times of {zone}", column=DS)
+    if is_daily:
+        return ds  # the clock that was written is the one that is kept
     local = to_utc(ds, series, zone, in_order=in_order)
 
     def describe(row: int) -> str:
@@ -182,6 +193,34 @@ def _localize(
     if pairs:
         findings.add("D027", f"{pairs:,} local times of {zone} that came twice are given twice", column=DS)
     return None if (local.skipped | local.ambiguous).any() else local.times
+
+
+def _is_daily(wall: Times, series: Integers, freq: str | None) -> bool:
+    """Return True if the steps are days or longer: as declared, or as the times of each series lie."""
+    return not Frequency.parse(freq).is_intraday if freq else has_daily_steps(wall, series)
+
+
+def _keep_days(ds: Times, written: Times, series: Integers, zone: str, findings: Findings) -> Times:
+    """Return days and longer steps as the clock showed them; times that move by it are a finding."""
+    days = keep_wall_clock(ds, written, series, zone)
+    moved = np.flatnonzero(days.moved)
+    if len(moved):
+        example, shown = ds[moved[0]].astype("datetime64[m]"), days.times[moved[0]].astype("datetime64[m]")
+        findings.add(
+            "D034", f"{len(moved):,} times such as {example}Z are kept as the local {shown}", column=DS
+        )
+    return days.times
+
+
+def _report_offsets(ds: Times, written: Times, findings: Findings) -> Times:
+    """Return the times; several offsets in one file are a finding."""
+    offsets = np.unique(written - ds).astype("timedelta64[m]").astype(np.int64)
+    if len(offsets) > 1:
+        listed = ", ".join(f"{offset // 60:+03d}:{offset % 60:02d}" for offset in offsets[:3].tolist())
+        findings.add(
+            "D038", f"times carry {len(offsets)} offsets ({listed}): all are converted to UTC", column=DS
+        )
+    return ds
 
 
 def _parse_known_at(column: pa.Array, time_options: TimeOptions, findings: Findings) -> pa.Array:

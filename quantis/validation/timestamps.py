@@ -12,20 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from quantis.panel import TIMESTAMP
-from quantis.types.arrays import Mask
+from quantis.types.arrays import Integers, Mask
 from quantis.types.reading import DateOrder
 from quantis.validation.date_formats import ISO, parse_dates
+from quantis.validation.integer_times import read_integers
 from quantis.validation.value_parsing import to_strings
 
 _DAY = 86_400_000_000  # microseconds
-
-_EPOCHS = (
-    (10**9, 4 * 10**9, 1_000_000, "seconds"),
-    (10**12, 4 * 10**12, 1000, "milliseconds"),
-    (10**15, 4 * 10**15, 1, "microseconds"),
-)
-"""Counts since 1970 by their size: from, below, microseconds of one, unit."""
-_MAX_COUNT = 10**9 - 1
 
 
 class ParsedTimestamps(NamedTuple):
@@ -38,6 +31,10 @@ class ParsedTimestamps(NamedTuple):
     zoned: bool  # some time carries a zone
     forms: dict[str, str]  # forms other than ISO 8601 that were read, with an example
     counted: bool = False  # plain counts, kept as seconds from 1970
+    wall: pa.Array | None = (
+        None  # timestamp[us], as the clock showed it where the time was written; None as `values`
+    )
+    question: str | None = None  # what integers might be that are not read
 
 
 def parse_timestamps(column: pa.Array, order: DateOrder | None = None) -> ParsedTimestamps:
@@ -62,24 +59,9 @@ def _from_timestamps(column: pa.Array) -> ParsedTimestamps:
     zoned = kind.tz is not None
     column_utc = column.cast(pa.timestamp(kind.unit, tz="UTC")) if zoned else column
     utc = column_utc.cast(pa.timestamp("us", tz="UTC" if zoned else None), safe=False).cast(TIMESTAMP)
-    forms: dict[str, str] = {}
-    if zoned and kind.tz != "UTC":
-        utc, forms = _dates_from_midnights(
-            utc, pc.local_timestamp(column).cast(pa.timestamp("us"), safe=False)
-        )
+    wall = pc.local_timestamp(column).cast(pa.timestamp("us"), safe=False) if zoned else None
     naive = no_rows if zoned else _rows_with_clock(utc)
-    return ParsedTimestamps(utc, no_rows, no_rows, naive, zoned, forms)
-
-
-def _dates_from_midnights(utc: pa.Array, wall: pa.Array) -> tuple[pa.Array, dict[str, str]]:
-    """Return local midnights at changing offsets as dates: they stand for days, not for timestamps."""
-    wall_us, offset_us = wall.cast(pa.int64()), pc.subtract(wall.cast(pa.int64()), utc.cast(pa.int64()))
-    at_midnight = pc.all(
-        pc.equal(pc.subtract(wall_us, pc.multiply(pc.divide(wall_us, _DAY), _DAY)), 0)
-    ).as_py()
-    if not at_midnight or len(pc.unique(offset_us.drop_null())) < 2:
-        return utc, {}
-    return wall.cast(TIMESTAMP), {"local midnights as dates": str(wall.drop_null()[0])}
+    return ParsedTimestamps(utc, no_rows, no_rows, naive, zoned, {}, wall=wall)
 
 
 def _rows_with_clock(utc: pa.Array) -> Mask:
@@ -90,45 +72,56 @@ def _rows_with_clock(utc: pa.Array) -> Mask:
 
 def _from_numbers(column: pa.Array) -> ParsedTimestamps:
     no_rows = np.zeros(len(column), dtype=bool)
-    values = column.cast(pa.float64(), safe=False).fill_null(np.nan).to_numpy(zero_copy_only=False)
-    is_finite = np.isfinite(values)
-    is_integer = is_finite & (values == np.floor(values)) & (np.abs(values) < 2**62)
-    if not is_finite.any() or not is_integer[is_finite].all():
-        return ParsedTimestamps(
-            pa.nulls(len(column), TIMESTAMP), _valid_mask(column) & ~is_integer, no_rows, no_rows, False, {}
-        )
-    counts = np.where(is_integer, values, 0).astype(np.int64)
-    low, high = int(counts[is_integer].min()), int(counts[is_integer].max())
-    if (low >= 19000101 and high <= 22611231) or (low >= 1700 and high < 2262):
-        digits = pa.array([str(value) for value in counts.tolist()], mask=~is_integer)
-        parsed = _from_strings(digits, None)
-        if not parsed.invalid.any():
-            return parsed
-    for minimum, maximum, microseconds, unit in _EPOCHS:
-        if minimum <= low and high < maximum:
-            timestamps = (
-                pa.array(counts * microseconds, mask=~is_integer).cast(pa.timestamp("us")).cast(TIMESTAMP)
-            )
-            return ParsedTimestamps(
-                timestamps, no_rows, no_rows, no_rows, True, {f"{unit} since 1970": str(low)}
-            )
-    if max(abs(low), abs(high)) > _MAX_COUNT:
-        return ParsedTimestamps(pa.nulls(len(column), TIMESTAMP), is_integer, no_rows, no_rows, False, {})
-    timestamps = pa.array(counts * 1_000_000, mask=~is_integer).cast(pa.timestamp("us")).cast(TIMESTAMP)
+    integers, is_integer = _to_integers(column)
+    present = _valid_mask(column) & ~_nan_mask(column)
+    if not is_integer.any() or not is_integer[present].all():
+        invalid = _valid_mask(column) & ~is_integer
+        return ParsedTimestamps(pa.nulls(len(column), TIMESTAMP), invalid, no_rows, no_rows, False, {})
+    read = read_integers(integers[is_integer])
+    epoch_us, invalid = np.zeros(len(column), np.int64), no_rows.copy()
+    epoch_us[is_integer], invalid[is_integer] = read.epoch_us, read.invalid
+    timestamps = pa.array(epoch_us, mask=~is_integer | invalid).cast(pa.timestamp("us")).cast(TIMESTAMP)
+    forms = {read.form: str(int(integers[is_integer].min()))} if read.form else {}
+    if read.counted:
+        invalid = _valid_mask(column) & ~is_integer
+    naive = is_integer & ~invalid & read.clock
+    zoned = read.form is not None and read.form.endswith("since 1970")
     return ParsedTimestamps(
-        timestamps, _valid_mask(column) & ~is_integer, no_rows, no_rows, False, {}, counted=True
+        timestamps, invalid, no_rows, naive, zoned, forms, counted=read.counted, question=read.question
     )
+
+
+def _to_integers(column: pa.Array) -> tuple[Integers, Mask]:
+    """Return the integers of a column of numbers, exact beyond 2^53, and the rows that hold one."""
+    if pa.types.is_integer(column.type):
+        if pa.types.is_uint64(column.type):  # beyond an int64 there is no time
+            inside = pc.less(column, pa.scalar(2**63 - 1, pa.uint64())).fill_null(False)
+            column = pc.if_else(inside, column, pa.scalar(None, pa.uint64()))
+        return column.cast(pa.int64()).fill_null(0).to_numpy(), _valid_mask(column)
+    values = column.cast(pa.float64(), safe=False).fill_null(np.nan).to_numpy(zero_copy_only=False)
+    is_integer = np.isfinite(values) & (values == np.floor(values)) & (np.abs(values) < 2**62)
+    return np.where(is_integer, values, 0).astype(np.int64), is_integer
+
+
+def _nan_mask(column: pa.Array) -> Mask:
+    if not pa.types.is_floating(column.type):
+        return np.zeros(len(column), dtype=bool)
+    mask: Mask = np.isnan(column.cast(pa.float64()).fill_null(0.0).to_numpy(zero_copy_only=False))
+    return mask
 
 
 def _from_strings(strings: pa.Array, order: DateOrder | None) -> ParsedTimestamps:
     coded = pc.utf8_trim_whitespace(strings).dictionary_encode()
     distinct = coded.dictionary
     is_count = pc.match_substring_regex(distinct, r"^[+-]?\d{1,19}$")
-    is_date = pc.match_substring_regex(distinct, r"^(\d{4}|\d{8})$")
-    if len(distinct) and pc.all(is_count).as_py() and not pc.all(is_date).as_py():
-        return _from_numbers(strings.cast(pa.int64()))
-    if _are_changing_midnights(distinct):
-        return _parse_midnight_dates(coded)
+    if len(distinct) and pc.all(is_count).as_py():
+        try:
+            return _from_numbers(strings.cast(pa.int64()))
+        except pa.ArrowInvalid:  # beyond an int64
+            no_rows = np.zeros(len(strings), dtype=bool)
+            return ParsedTimestamps(
+                pa.nulls(len(strings), TIMESTAMP), _valid_mask(strings), no_rows, no_rows, False, {}
+            )
     iso = _parse_iso(distinct)
     if iso is not None:
         return _expand_to_rows(coded, iso, {})
@@ -145,6 +138,7 @@ def _from_strings(strings: pa.Array, order: DateOrder | None) -> ParsedTimestamp
         unclear=unclear,
         clock=pa.array([date.clock for date in dates], pa.bool_()),
         zone=pa.array([date.zone for date in dates], pa.bool_()),
+        wall=pa.array([date.wall for date in dates], pa.timestamp("us")),
     )
     return _expand_to_rows(coded, parsed, forms)
 
@@ -157,6 +151,7 @@ class _DistinctTimes(NamedTuple):
     unclear: pa.Array
     clock: pa.Array  # has a time of day
     zone: pa.Array  # has a zone
+    wall: pa.Array  # timestamp[us], as written
 
 
 def _expand_to_rows(coded: pa.Array, parsed: _DistinctTimes, forms: dict[str, str]) -> ParsedTimestamps:
@@ -178,6 +173,7 @@ def _expand_to_rows(coded: pa.Array, parsed: _DistinctTimes, forms: dict[str, st
         naive=np.zeros(len(coded), dtype=bool) if dates_only else expand(naive),
         zoned=bool(pc.any(parsed.zone).as_py()),
         forms=forms,
+        wall=parsed.wall.take(coded.indices),
     )
 
 
@@ -188,10 +184,12 @@ def _parse_iso(distinct: pa.Array) -> _DistinctTimes | None:
         return None
     clock = pc.greater(pc.binary_length(distinct), 10)
     zone = pc.match_substring_regex(distinct, r"[T ].*(?:Z|[+-]\d{2}:?\d{2})$")
+    local = pc.replace_substring_regex(distinct, r"([T ].*?)(?:Z|[+-]\d{2}:?\d{2})$", r"\1")
     null = pa.scalar(None, pa.string())
     try:
         zoned = pc.if_else(zone, distinct, null).cast(TIMESTAMP)
         naive = pc.if_else(zone, null, distinct).cast(pa.timestamp("us")).cast(TIMESTAMP)
+        wall = local.cast(pa.timestamp("us"))
     except pa.ArrowInvalid:  # such as 30 February: one by one
         return None
     timestamps = pc.coalesce(zoned, naive)
@@ -201,21 +199,8 @@ def _parse_iso(distinct: pa.Array) -> _DistinctTimes | None:
         unclear=pa.repeat(pa.scalar(False), len(distinct)),
         clock=clock,
         zone=zone,
+        wall=wall,
     )
-
-
-def _are_changing_midnights(distinct: pa.Array) -> bool:
-    """Return True if every text is a midnight with an offset, and the offsets change, as with summer time."""
-    pattern = r"^\d{4}-\d{2}-\d{2}[T ]00:00(?::00(?:\.0+)?)?[+-]\d{2}:?\d{2}$"
-    if len(distinct) < 2 or not pc.all(pc.match_substring_regex(distinct, pattern)).as_py():
-        return False
-    return len(pc.unique(pc.utf8_slice_codeunits(distinct, -5))) > 1
-
-
-def _parse_midnight_dates(coded: pa.Array) -> ParsedTimestamps:
-    days = pa.DictionaryArray.from_arrays(coded.indices, pc.utf8_slice_codeunits(coded.dictionary, 0, 10))
-    parsed = _from_strings(days.cast(pa.string()), None)
-    return parsed._replace(forms={"local midnights as dates": str(coded.dictionary[0])})
 
 
 def _valid_mask(column: pa.Array) -> Mask:

@@ -195,7 +195,7 @@ def test_when_the_panel_comes_as_csv_or_as_parquet_then_its_content_hash_is_one(
 def test_when_co2_is_uploaded_then_it_is_an_ordinary_weekly_csv_with_gaps_in_its_values() -> None:
     table = read_table(demo_data.co2_csv(), name="co2.csv")
     report, panel = check_panel(table, detect_spec(table, "co2"), file="co2.csv")
-    assert (report.outcome, report.freq, report.rows, report.series) == ("accept", "W", 2284, 1)
+    assert (report.outcome, report.freq, report.rows, report.series) == ("accept", "W-SAT", 2284, 1)
     assert panel is not None
     assert panel.target["y"].null_count == 59
 

@@ -189,5 +189,5 @@ def test_when_a_frequency_is_of_another_kind_then_it_is_inferred(freq: str) -> N
 
     ds = pd.date_range("2019-06-05", periods=40, freq=freq, tz="UTC")
     report, _ = checked(pa.array(ds.to_pydatetime().tolist(), pa.timestamp("us", "UTC")))
-    assert report.freq == freq.partition("-")[0]
+    assert report.freq == freq
     assert report.outcome != "reject"
