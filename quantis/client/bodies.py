@@ -46,9 +46,9 @@ def to_upload_body(data: Any, *, name: str | None = None) -> UploadBody:
 
 
 def arrow_table(data: Any) -> pa.Table:
-    """Any dataframe as an Arrow table; InvalidInput for what is none."""
+    """Any dataframe as an Arrow table, periods as their starts; InvalidInput for what is none."""
     if isinstance(data, pa.Table):
-        return data
+        return _periods_to_starts(data)
     import narwhals as nw
 
     try:
@@ -56,7 +56,18 @@ def arrow_table(data: Any) -> pa.Table:
     except TypeError:
         kind = type(data).__name__
         raise InvalidInput(f"{kind} is neither bytes, a path nor a dataframe; give one of these") from None
-    return (frame.collect() if isinstance(frame, nw.LazyFrame) else frame).to_arrow()
+    return _periods_to_starts((frame.collect() if isinstance(frame, nw.LazyFrame) else frame).to_arrow())
+
+
+def _periods_to_starts(table: pa.Table) -> pa.Table:
+    """Return pandas' periods as the times at which they start; their storage counts months, weeks, quarters ..."""
+    for index, field in enumerate(table.schema):
+        if not isinstance(field.type, pa.BaseExtensionType) or field.type.extension_name != "pandas.period":
+            continue
+        starts = table[field.name].to_pandas().dt.to_timestamp().to_numpy()  # NaT where a period is missing
+        times = pa.array(starts.astype("datetime64[us]"), pa.timestamp("us"))
+        table = table.set_column(index, field.name, times)
+    return table
 
 
 def _file_body(path: Path, name: str | None) -> UploadBody:

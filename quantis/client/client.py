@@ -25,7 +25,7 @@ from quantis.client.frames import series_requests
 from quantis.client.governance import GovernanceMixin
 from quantis.client.problems import validate
 from quantis.client.references import parse_reference
-from quantis.errors import NotFound
+from quantis.errors import InvalidInput, NotFound
 from quantis.types.base import Page
 from quantis.types.datasets import (
     CheckReport,
@@ -240,7 +240,7 @@ class Client(AccountsMixin, AdministrationMixin, GovernanceMixin):
         model
             `name` (its champion), `name@alias` or `name:7`.
         series
-            An id, ids, `SeriesRequest`s, or a dataframe `unique_id, ds, y` and covariates.
+            An id, ids, `SeriesRequest`s, or a dataframe `unique_id, ds, y` and covariates, read as an upload is.
         h
             Steps; the model's own horizon when absent, and at most that.
         level, quantiles
@@ -248,7 +248,7 @@ class Client(AccountsMixin, AdministrationMixin, GovernanceMixin):
         as_of
             Forecast with what was known then; now when absent.
         future
-            The known-future covariates of a dataframe, over the horizon.
+            The known-future covariates of a dataframe, over the horizon, matched by time.
         roles
             The roles of a dataframe's columns; those of the model's dataset when absent.
         """
@@ -257,7 +257,7 @@ class Client(AccountsMixin, AdministrationMixin, GovernanceMixin):
             h=h,
             level=None if level is None else list(level),
             quantiles=None if quantiles is None else list(quantiles),
-            series=self._build_series(model, series, future, roles),
+            series=self._build_series(model, series, future, roles, h),
             as_of=as_of,
         )
         path = f"/models/{quote(model, safe='@:')}/forecasts"
@@ -273,18 +273,32 @@ class Client(AccountsMixin, AdministrationMixin, GovernanceMixin):
         return dict(document)
 
     def _build_series(
-        self, model: str, series: Any, future: Any | None, roles: Roles | None
+        self, model: str, series: Any, future: Any | None, roles: Roles | None, h: int | None
     ) -> list[SeriesRequest]:
         if isinstance(series, str | SeriesRequest):
             series = [series]
         if isinstance(series, list | tuple | set | frozenset):
+            if future is not None:
+                raise InvalidInput(
+                    "future goes with a dataframe of histories; for a stored series send "
+                    "SeriesRequest(unique_id=..., futr_exog={...})"
+                )
             return [
                 validate(SeriesRequest, unique_id=item) if isinstance(item, str) else item for item in series
             ]
+        version = self.resolve(model)
+        dataset = self.dataset(version.dataset) if version.dataset else None
         if roles is None:
-            dataset = self.resolve(model).dataset
-            roles = self.dataset(dataset).roles if dataset else Roles()
-        return series_requests(series, future, roles)
+            roles = dataset.roles if dataset else Roles()
+        return series_requests(
+            series,
+            future,
+            roles,
+            freq=version.freq,
+            h=h or version.h,
+            horizon=version.h,
+            time_zone=dataset.time_zone if dataset else "UTC",
+        )
 
     def _get(self, kind: type[T], path: str, /, *, signed: bool = True, **params: Any) -> T:
         return self._connection.read(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
@@ -9,10 +10,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from quantis.client.bodies import arrow_table
+from quantis.client.frame_rows import FrameRows, SeriesRows, read_frames
 from quantis.client.problems import validate
 from quantis.errors import InvalidInput
-from quantis.panel import DS, ID, TIMESTAMP, Y, series_slices
+from quantis.frequency import Frequency, infer, to_datetimes
+from quantis.panel import DS, ID, TIMESTAMP, Y
+from quantis.types.arrays import Times
+from quantis.types.base import MAX_HORIZON
 from quantis.types.datasets import Roles
 from quantis.types.forecasts import ForecastResponse, SeriesRequest
 
@@ -50,77 +54,136 @@ def intervals(quantiles: set[str]) -> list[tuple[str, str, str]]:
     return [(f"{level:g}", low, high) for level, low, high in sorted(pairs)]
 
 
-def series_requests(history: Any, future: Any | None, roles: Roles) -> list[SeriesRequest]:
+def series_requests(
+    history: Any,
+    future: Any | None,
+    roles: Roles,
+    *,
+    freq: str | None = None,
+    h: int | None = None,
+    horizon: int | None = None,
+    time_zone: str = "UTC",
+) -> list[SeriesRequest]:
     """Build the series of a forecast request from histories with their covariates.
 
-    `history` holds `unique_id, ds, y` and the covariates; `future` holds `unique_id, ds` and the
-    known-future covariates of the steps to forecast. Times without a zone are UTC.
+    Both frames are read as an upload would be. The future is matched by time: rows up to the end of a series' history
+    are ignored, and InvalidInput names a step without a row, a time twice, and a time off the grid.
+
+    Parameters
+    ----------
+    history
+        `unique_id, ds, y` and the covariates.
+    future
+        `unique_id, ds` and the known-future covariates of the steps to forecast. A series without a row in it has
+        no values known in advance.
+    roles
+        The roles of the columns.
+    freq
+        The frequency of the model; inferred from the times when absent.
+    h
+        The steps to forecast; as many as `future` has when absent.
+    horizon
+        The steps of the model, where `h` is fewer.
+    time_zone
+        The zone of times that do not say theirs.
     """
-    history_table = _sort_frame(history, (ID, DS, Y))
-    future_table = _sort_frame(future, (ID, DS, *roles.futr_exog)) if future is not None else None
-    future_rows = dict(series_slices(future_table[ID])) if future_table is not None else {}
-    requests = []
-    for unique_id, rows in series_slices(history_table[ID]):
-        series_history = history_table.slice(rows.start, rows.stop - rows.start)
-        span = future_rows.get(unique_id)
-        series_future = (
-            future_table.slice(span.start, span.stop - span.start)
-            if future_table is not None and span
-            else None
+    frequency = Frequency.parse(freq) if freq else None
+    histories, futures = read_frames(history, future, roles, frequency=frequency, time_zone=time_zone)
+    strangers = [unique_id for unique_id in futures if unique_id not in histories]
+    if strangers:
+        raise InvalidInput(
+            f"future holds series {', '.join(map(repr, strangers[:3]))}, which the history lacks; "
+            "give their history, or leave them out"
         )
-        requests.append(_build_request(unique_id, series_history, series_future, roles))
+    frequency = frequency or _infer_frequency(histories, futures)
+    requests = []
+    for unique_id, observed in histories.items():
+        future_rows = futures.get(unique_id)
+        rows = (
+            None
+            if future_rows is None
+            else _match_horizon(unique_id, observed.ds[-1], future_rows.ds, frequency, h)
+        )
+        futr_exog: dict[str, list[Any]] = {}
+        for column in roles.futr_exog:
+            history_values = observed.values(column) if column in observed.columns else []
+            if rows is not None and future_rows is not None:
+                values = future_rows.values(column)
+                futr_exog[column] = history_values + [values[row] for row in rows]
+            elif history_values:
+                # As many values as the horizon has steps would be taken for the horizon's.
+                unknown = [None] * (h or 0) if len(history_values) in (h, horizon) else []
+                futr_exog[column] = history_values + unknown
+        requests.append(_build_request(unique_id, observed, futr_exog, roles))
     return requests
 
 
-def _build_request(unique_id: str, history: pa.Table, future: pa.Table | None, roles: Roles) -> SeriesRequest:
-    future_columns = [
-        column for column in roles.futr_exog if column in history.column_names or future is not None
-    ]
+def _build_request(
+    unique_id: str, history: SeriesRows, futr_exog: dict[str, list[Any]], roles: Roles
+) -> SeriesRequest:
     return validate(
         SeriesRequest,
         unique_id=unique_id,
-        ds=history[DS].to_pylist(),
-        y=_to_list(history[Y]),
-        hist_exog={c: _to_list(history[c]) for c in roles.hist_exog if c in history.column_names},
-        futr_exog={c: _known_future(c, history, future) for c in future_columns},
-        stat_exog={c: _to_list(history[c])[-1] for c in roles.stat_exog if c in history.column_names},
+        ds=to_datetimes(history.ds),
+        y=history.values(Y),
+        hist_exog={c: history.values(c) for c in roles.hist_exog if c in history.columns},
+        futr_exog=futr_exog,
+        stat_exog={c: _only_value(unique_id, history, c) for c in roles.stat_exog if c in history.columns},
     )
 
 
-def _known_future(column: str, history: pa.Table, future: pa.Table | None) -> list[Any]:
-    """Return values over history and horizon, or over the horizon alone where the history has none."""
-    observed = _to_list(history[column]) if column in history.column_names else []
-    return observed + (_to_list(future[column]) if future is not None else [])
+def _only_value(unique_id: str, history: SeriesRows, column: str) -> Any:
+    """Return the value of a static column; InvalidInput where it varies."""
+    values = pc.unique(history.columns[column].drop_null()).to_pylist()
+    if len(values) > 1:
+        raise InvalidInput(
+            f"series {unique_id!r}: {column} is static and has the values {values[0]!r} and {values[1]!r}; give one"
+        )
+    return values[0] if values else None
 
 
-def _to_list(column: pa.ChunkedArray) -> list[Any]:
-    """Numbers as floats, with NaN as missing; everything else as text."""
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if not (
-        pa.types.is_integer(column.type)
-        or pa.types.is_floating(column.type)
-        or pa.types.is_boolean(column.type)
-    ):
-        return list(column.cast(pa.string()).to_pylist())
-    numbers = column.cast(pa.uint8()) if pa.types.is_boolean(column.type) else column
-    values = np.asarray(numbers.cast(pa.float64()).to_numpy(), "float64")
-    return [float(v) if np.isfinite(v) else None for v in values]
+def _infer_frequency(histories: FrameRows, futures: FrameRows) -> Frequency | None:
+    """Return the frequency of the longest history; of the longest future where the histories are too short."""
+    for frames in (histories, futures):
+        times = max((rows.ds for rows in frames.values()), key=len, default=np.zeros(0, "datetime64[us]"))
+        frequency = infer(times)
+        if frequency is not None:
+            return frequency
+    return None
 
 
-def _sort_frame(frame: Any, needed: tuple[str, ...]) -> pa.Table:
-    table = arrow_table(frame)
-    missing = [column for column in needed if column not in table.column_names]
-    if missing:
-        raise InvalidInput(f"the frame has no column {', '.join(missing)}; it needs {', '.join(needed)}")
-    try:
-        table = table.set_column(table.column_names.index(ID), ID, table[ID].cast(pa.string()))
-        table = table.set_column(table.column_names.index(DS), DS, _to_utc(table[DS]))
-    except pa.ArrowInvalid as error:
-        raise InvalidInput(f"column {DS} does not hold times ({error}); give timestamps") from None
-    return table.take(pc.sort_indices(table, [(ID, "ascending"), (DS, "ascending")]))
+def _match_horizon(
+    unique_id: str, last: np.datetime64, ds: Times, frequency: Frequency | None, h: int | None
+) -> list[int]:
+    """Return the rows of the steps that follow `last`, in their order; InvalidInput where they are not all there."""
+    rows = np.flatnonzero(ds > last)
+    times = ds[rows]
+    if frequency is None:  # too few rows to tell a hole
+        if h is not None and len(rows) < h:
+            raise InvalidInput(
+                f"series {unique_id!r}: future has {len(rows)} rows after {_quote_times([last])}; {h} are needed"
+            )
+        return [int(row) for row in rows[:h]]
+    steps = frequency.steps_between(last, times)
+    furthest = min(max(int(steps.max(initial=1)), 1), MAX_HORIZON)
+    expected = frequency.after(last, furthest if h is None else h)
+    missing = expected[~np.isin(expected, times)]
+    if len(missing):
+        remedy = ", or ask for a smaller h" if expected[0] in times else ""
+        raise InvalidInput(
+            f"series {unique_id!r}: its history ends at {_quote_times([last])}, and future has no row for "
+            f"{_quote_times(missing)}; give a row for each step of {frequency.alias}{remedy}"
+        )
+    off_grid = times[(steps < 1) & (times < expected[-1])]
+    if len(off_grid):
+        raise InvalidInput(
+            f"series {unique_id!r}: future has {_quote_times(off_grid)}, off the grid of {frequency.alias} after "
+            f"{_quote_times([last])}; leave it out"
+        )
+    return [int(row) for row in rows[np.isin(times, expected)]]
 
 
-def _to_utc(times: pa.ChunkedArray) -> pa.ChunkedArray:
-    zoned = pa.types.is_timestamp(times.type) and times.type.tz is not None
-    return times.cast(TIMESTAMP) if zoned else times.cast(pa.timestamp("us")).cast(TIMESTAMP)
+def _quote_times(times: Sequence[np.datetime64] | Times) -> str:
+    """Return the first of some times, and the number of the others."""
+    texts = [str(time).removesuffix("T00:00:00.000000").removesuffix(".000000") for time in times[:3]]
+    return ", ".join(texts) + (f" and {len(times) - 3:,} more" if len(times) > 3 else "")

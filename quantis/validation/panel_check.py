@@ -59,7 +59,7 @@ def check_panel(
     columns = {field.name: str(field.type) for field in table.schema}
     rows = _parse(table, spec, options, findings)
     if rows is not None:
-        rows = _without_duplicates(rows, findings)
+        rows = drop_duplicates(rows, findings)
         is_future = _find_future_rows(rows, spec.roles)
         freq = _check_rows(rows, is_future, spec, findings)
         panel = None if findings.rejected else _build_panel(rows, is_future, spec)
@@ -107,7 +107,7 @@ def _parse(table: pa.Table, spec: DatasetSpec, options: ReadOptions, findings: F
     return parse_rows(table, spec.roles, time_options, findings)
 
 
-def _without_duplicates(rows: PanelRows, findings: Findings) -> PanelRows:
+def drop_duplicates(rows: PanelRows, findings: Findings) -> PanelRows:
     """Keep one row per series, time and known_at; identical ones are counted, others are findings."""
     repeated = np.flatnonzero(rows.same_time())
     if KNOWN_AT in rows.columns:

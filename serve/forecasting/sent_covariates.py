@@ -50,8 +50,8 @@ def check_lengths(series: SeriesRequest, task: Task, steps: int) -> None:
         lengths |= {observed, observed + steps, observed + task.h}
     for name, values in series.futr_exog.items():
         if len(values) not in lengths:
-            others = f", or {observed + steps} with its history" if observed else ", one for each step"
-            raise _covariate_error(series, name, f"has {len(values)} values and needs {steps}{others}")
+            alternative = f", or {observed + steps} with its history" if observed else ", one for each step"
+            raise _covariate_error(series, name, f"has {len(values)} values and needs {steps}{alternative}")
 
 
 def _covariate_error(series: SeriesRequest, column: str, problem: str) -> InvalidInput:
@@ -113,9 +113,9 @@ def _check_name(series: SeriesRequest, role: str, name: str, task: Task) -> None
     columns = getattr(task.roles, role)
     if name in columns:
         return
-    elsewhere = [other for other in _ROLES if name in getattr(task.roles, other)]
-    if elsewhere:
-        remedy = f"send it as {elsewhere[0]}, as the dataset declares it"
+    declared = [key for key in _ROLES if name in getattr(task.roles, key)]
+    if declared:
+        remedy = f"send it as {declared[0]}, as the dataset declares it"
     elif columns:
         close = difflib.get_close_matches(name, columns, n=1)
         listed = ", ".join(columns[:_MAX_NAMES]) + (" ..." if len(columns) > _MAX_NAMES else "")

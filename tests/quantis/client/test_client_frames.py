@@ -201,3 +201,21 @@ def test_when_level_and_quantiles_are_both_given_then_invalid_input_before_anyth
 ) -> None:
     with pytest.raises(InvalidInput, match="give one"):
         client.forecast("m", "stored", level=[80], quantiles=[0.5])
+
+
+def test_when_a_future_is_given_beside_ids_then_it_is_not_ignored(client: Client) -> None:
+    with pytest.raises(InvalidInput, match="future goes with a dataframe of histories"):
+        client.forecast("m", ["stored"], future=pd.DataFrame({"unique_id": ["stored"]}))
+
+
+def test_when_a_future_is_shorter_than_the_model_s_horizon_then_its_missing_step_is_named(
+    client: Client,
+) -> None:
+    roles = Roles(futr_exog=("promo",))
+    frame = pd.DataFrame({"unique_id": "a", "ds": pd.to_datetime(DAYS), "y": 1.0, "promo": 0.0})
+    ahead = pd.DataFrame({"unique_id": "a", "ds": [DAYS[-1] + timedelta(days=1)], "promo": 1.0})
+    with pytest.raises(InvalidInput, match=r"no row for 2024-01-05; .* a smaller h"):
+        client.forecast("m", frame, future=ahead, roles=roles)
+    assert (
+        client.forecast("m", frame, future=ahead, roles=roles, h=1).forecasts[0].ds == ahead["ds"].to_list()
+    )
