@@ -19,7 +19,6 @@ from sqlalchemy.orm import Session
 from cluster.database.engine import Database
 from cluster.database.tables import AuditEventRow
 from cluster.repositories import paging
-from quantis.errors import InvalidInput
 from quantis.types.audit import AuditEvent, AuditVerdict, Outcome
 from quantis.types.base import Page
 
@@ -190,9 +189,7 @@ def _misfit(row: AuditEventRow, seq: int, previous: str) -> str:
 
 def _seq_of(cursor: str) -> int:
     (text,) = paging.decode(cursor, 1)
-    if not text.isdecimal() or len(text) > 18:
-        raise InvalidInput("the cursor is not one that this service gave out; leave it away")
-    return int(text)
+    return paging.integer(text)
 
 
 def _event(row: AuditEventRow) -> AuditEvent:

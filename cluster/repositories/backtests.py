@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from cluster.data_layout import DataLayout
 from cluster.repositories import paging
-from quantis.errors import InvalidInput, NotFound
+from quantis.errors import NotFound
 from quantis.files import sync_folder
 from quantis.types.base import Page
 from quantis.types.registry import Dimension, Figures
@@ -66,10 +66,7 @@ class Backtests:
 
 def _offset(cursor: str | None) -> int:
     """Return the row at which a page begins; the tables do not change, so a row number is a good cursor."""
-    text = paging.decode(cursor, 1)[0] if cursor else "0"
-    if not text.isdecimal():
-        raise InvalidInput("the cursor is not one that this service gave out; leave it away")
-    return int(text)
+    return paging.integer(paging.decode(cursor, 1)[0]) if cursor else 0
 
 
 def _figures(row: dict[str, object]) -> Figures:

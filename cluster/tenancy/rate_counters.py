@@ -11,6 +11,7 @@ import logging
 import math
 import mmap
 import os
+import secrets
 import struct
 import threading
 import time
@@ -20,9 +21,14 @@ from typing import Any, Protocol
 
 import redis
 
+from quantis.files import write_atomic
+
 BUCKETS, WAYS = 16_384, 8
 _SLOT = struct.Struct("16sdII")
 _BUCKET = _SLOT.size * WAYS
+_KEY_BYTES = 32
+_MAX_COUNT = 2**32 - 1
+_LONGEST_SECONDS = 3600.0
 _SCRIPT = """
 local count, rest = tonumber(redis.call('GET', KEYS[1]) or '0'), redis.call('PTTL', KEYS[1])
 local cost, limit = tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -63,7 +69,9 @@ class FileCounters:
     """A table in a file that every process of a node maps; a file lock makes each take atomic.
 
     A window that ended is a free slot. When a bucket of eight living windows meets a ninth key (in a flood of
-    keys), the one that ends first is forgotten.
+    keys), the one that is furthest from its limit is forgotten, never one that has reached it: where all eight
+    have, the ninth key is refused until one ends. Buckets are chosen by a hash with a secret key beside the file, so
+    that nobody can choose names that share the bucket of another.
     """
 
     blocking = False
@@ -75,12 +83,13 @@ class FileCounters:
         os.posix_fallocate(self._file, 0, BUCKETS * _BUCKET)
         self._map = mmap.mmap(self._file, BUCKETS * _BUCKET)
         self._lock = threading.Lock()
+        self._key = self._read_or_make_key(path.with_name(f"{path.name}.key"))
 
     def take(self, key: str, limit: int, seconds: float, cost: int = 1) -> RateCount:
         with self._lock:
             fcntl.flock(self._file, fcntl.LOCK_EX)
             try:
-                return self._count(_digest(key), limit, seconds, cost)
+                return self._count(_digest(key, self._key), limit, seconds, cost)
             finally:
                 fcntl.flock(self._file, fcntl.LOCK_UN)
 
@@ -91,25 +100,49 @@ class FileCounters:
     def _count(self, digest: bytes, limit: int, seconds: float, cost: int) -> RateCount:
         now = time.time()
         slot, ends, used = self._find(digest, now)
+        if slot is None:  # every window of the bucket is at its limit
+            return RateCount(cost <= 0, 0, min(seconds, max(0.0, ends - now)))
         if not now < ends <= now + seconds:  # over, or from before the clock was set back
             ends, used = now + seconds, 0
         admitted = used + cost <= limit
         if admitted:
             used = max(0, used + cost)
             if cost:
-                _SLOT.pack_into(self._map, slot, digest, ends, used, 0)
+                _SLOT.pack_into(self._map, slot, digest, ends, used, min(limit, _MAX_COUNT))
         return RateCount(admitted, used, ends - now)
 
-    def _find(self, digest: bytes, now: float) -> tuple[int, float, int]:
-        """Return (slot, end, takes) of a key; a free slot when it is new."""
+    def _find(self, digest: bytes, now: float) -> tuple[int | None, float, int]:
+        """Return (slot, end, takes) of a key; for a new key a slot that may be overwritten.
+
+        Without such a slot it is None, with the end of the window that ends first.
+        """
         start = int.from_bytes(digest[:4], "big") % BUCKETS * _BUCKET
-        slots = []
+        evictable, full_ends = [], []
         for slot in range(start, start + _BUCKET, _SLOT.size):
-            stored, ends, used, _ = _SLOT.unpack_from(self._map, slot)
+            stored, ends, used, limit = _SLOT.unpack_from(self._map, slot)
             if stored == digest:
                 return slot, ends, used
-            slots.append((max(ends, now), slot))
-        return min(slots)[1], 0.0, 0
+            if not now < ends <= now + _LONGEST_SECONDS:  # over, or from before the clock was set back
+                evictable.append((-1.0, ends, slot))
+            elif limit and used >= limit:
+                full_ends.append(ends)
+            else:  # a limit of 0 was written by an earlier version
+                evictable.append((used / max(limit, 1), ends, slot))
+        if not evictable:
+            return None, min(full_ends), 0
+        return min(evictable)[2], 0.0, 0
+
+    def _read_or_make_key(self, path: Path) -> bytes:
+        """Return the secret key of the table, made by the first process that opens it."""
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        try:
+            key = path.read_text() if path.exists() else ""
+            if len(key) != 2 * _KEY_BYTES:
+                key = secrets.token_hex(_KEY_BYTES)
+                write_atomic(path, key)
+            return bytes.fromhex(key)
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
 
 
 class RedisCounters:
@@ -132,8 +165,8 @@ class RedisCounters:
         return RateCount(bool(admitted), int(used), int(remaining_ms) / 1000)
 
 
-def _digest(key: str) -> bytes:
-    return hashlib.blake2b(key.encode(errors="replace"), digest_size=16).digest()
+def _digest(key: str, secret: bytes = b"") -> bytes:
+    return hashlib.blake2b(key.encode(errors="surrogatepass"), digest_size=16, key=secret).digest()
 
 
 def open_counters(folder: Path, redis_url: str | None) -> RateCounters:

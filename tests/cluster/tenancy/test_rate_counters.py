@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import os
 import shutil
 import subprocess
@@ -14,8 +16,11 @@ from pathlib import Path
 
 import pytest
 import redis
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cluster.local.processes import free_ports
+from cluster.tenancy import rate_counters
 from cluster.tenancy.rate_counters import _BUCKET, BUCKETS, WAYS, FileCounters, RedisCounters, open_counters
 
 ROOT = Path(__file__).parents[3]
@@ -165,3 +170,73 @@ def test_when_the_file_is_made_then_the_disk_has_given_all_its_room(tmp_path):
     made = (tmp_path / "counters").stat()
     assert made.st_size == BUCKETS * _BUCKET
     assert made.st_blocks * 512 >= made.st_size
+
+
+def unkeyed_bucket(key):
+    """The bucket that somebody would compute who knows the program, but no secret."""
+    digest = hashlib.blake2b(key.encode(), digest_size=16).digest()
+    return int.from_bytes(digest[:4], "big") % BUCKETS
+
+
+def test_when_names_are_chosen_to_share_a_bucket_then_the_counter_there_stays(tmp_path):
+    counters = FileCounters(tmp_path / "limits")
+    victim = "sign-in to ann from 10.0.0.1"
+    for _ in range(9):  # one below its limit, so that it may be evicted
+        counters.take(victim, 10, 300)
+    chosen = (f"name {n}" for n in range(10**7))
+    colliding = [
+        name for name in itertools.islice(chosen, 400_000) if unkeyed_bucket(name) == unkeyed_bucket(victim)
+    ]
+    assert len(colliding) > WAYS
+    for name in colliding:
+        counters.take(name, 10, 300)
+    assert counters.take(victim, 10, 300, cost=0).used == 9
+
+
+def test_when_two_tables_are_made_then_their_keys_differ_and_processes_of_one_share_it(tmp_path):
+    one, other = FileCounters(tmp_path / "one"), FileCounters(tmp_path / "other")
+    assert FileCounters(tmp_path / "one")._key == one._key != other._key
+    assert len(one._key) == 32
+    assert (tmp_path / "one.key").stat().st_mode & 0o077 == 0
+
+
+def test_when_a_bucket_is_full_of_counters_at_their_limit_then_a_new_key_is_refused_and_none_is_forgotten(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(rate_counters, "BUCKETS", 1)
+    counters = FileCounters(tmp_path / "limits")
+    full = [f"account {number}" for number in range(WAYS)]
+    for key in full:
+        while counters.take(key, 3, 60).admitted:
+            pass
+    for number in range(50):
+        refused = counters.take(f"other {number}", 3, 60)
+        assert not refused.admitted
+        assert 0 < refused.resets_in <= 60
+        assert counters.take(f"other {number}", 3, 60, cost=0).admitted  # who only reads takes nothing
+    assert not any(counters.take(key, 3, 60).admitted for key in full)
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(1, 4)), min_size=20, max_size=200))
+def test_when_keys_come_in_any_order_then_one_at_its_limit_is_refused_until_its_window_ends(takes):
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+        patch.setattr(rate_counters, "BUCKETS", 2)
+        counters = FileCounters(Path(folder) / "limits")
+        exhausted = set()
+        for number, times in takes:
+            for _ in range(times):
+                count = counters.take(f"key {number}", 4, 60)
+                assert not (count.admitted and number in exhausted)
+                if count.admitted and count.used == 4:
+                    exhausted.add(number)
+        counters.close()
+
+
+def test_when_a_bucket_is_full_then_the_counter_furthest_from_its_limit_is_forgotten(tmp_path, monkeypatch):
+    monkeypatch.setattr(rate_counters, "BUCKETS", 1)
+    counters = FileCounters(tmp_path / "limits")
+    for _ in range(9):
+        counters.take("guessed", 10, 300)
+    for number in range(100):
+        counters.take(f"flood {number}", 10, 600)
+    assert counters.take("guessed", 10, 300, cost=0).used == 9

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import json
+
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sqlalchemy import update
 
 from cluster.database.tables import AuditEventRow
@@ -136,3 +141,31 @@ def test_when_the_event_cannot_be_begun_then_nothing_is_changed(world, problem, 
         "unavailable",
     )
     assert world.client("viewer").get("/v1/datasets/sales").status_code == 404
+
+
+LISTS = ["/v1/jobs", "/v1/audit-events", "/v1/approvals", "/v1/datasets/flights/series"]
+FORGED = [["0001-01-01T00:00:00+23:59", "a"], ["2024-01-01T00:00:00", "a"], ["2024-01-01T00:00:00+00:00", "a\x00"],
+          ["2024-01-01T00:00:00+00:00", "\ud800"], ["9" * 40], ["٣"], [[[[]]]], {}, None]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", LISTS)
+@pytest.mark.parametrize("key", FORGED, ids=str)
+def test_when_a_cursor_is_forged_then_the_list_is_not_500(world, path, key):
+    cursor = base64.urlsafe_b64encode(json.dumps(key).encode()).decode().rstrip("=")
+    for text in (cursor, cursor + "\x00", "é" + cursor):
+        answer = world.client("admin").get(path, params={"cursor": text})
+        assert answer.status_code in ((200, 422) if path.endswith("series") else (422,)), answer.text
+
+
+@given(st.text(st.sampled_from("abP/%_*?[]\\'- v1"), min_size=1, max_size=6))
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_when_actions_are_searched_then_wildcards_of_sql_are_ordinary_letters(world, part):
+    client = world.client("admin")
+    if not client.get("/v1/audit-events").json()["items"]:
+        client.post("/v1/datasets", json={"name": "sales", "freq": "D"})
+        client.post("/v1/datasets", json={})
+    actions = [one["action"] for one in client.get("/v1/audit-events").json()["items"]]
+    found = client.get("/v1/audit-events", params={"action": part}).json()["items"]
+    assert [one["action"] for one in found] == [
+        action for action in actions if part.lower() in action.lower()
+    ]
