@@ -29,6 +29,12 @@ class Series:
         """Return the number of values that are not missing."""
         return int(np.isfinite(self.y).sum())
 
+    @property
+    def observed_span(self) -> int:
+        """Return the steps from the first observed value to the end of the history."""
+        observed = np.isfinite(self.y)
+        return int(len(observed) - np.argmax(observed)) if observed.any() else 0
+
 
 def each_series(snapshot: Snapshot) -> Iterator[Series]:
     """Yield every series of `snapshot.future`, in its order; an empty `y` where the history has none."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -79,11 +80,15 @@ def forecast(
     """
     steps = task.h if steps is None else steps
     snapshot = _extend_covariates(snapshot, task, steps)
-    series = {each.unique_id: each for each in each_series(snapshot)}
-    ids = list(series) if requested is None else list(requested)
-    chain = _Chain(forecaster, snapshot, task)
-    observed = [series[name] for name in dict.fromkeys(ids) if name in series and series[name].observed]
-    chain.run(observed, frozenset(unknown), steps)
+    ids = list(snapshot.future_index.rows) if requested is None else list(requested)
+    requested_ids = frozenset(ids)
+    observed = [each for each in each_series(snapshot) if each.unique_id in requested_ids and each.observed]
+    chain = _Chain(forecaster, snapshot, task, frozenset(unknown), steps)
+    for series in observed:
+        if cause := chain.exclusion(series):
+            chain.causes[series.unique_id] = cause
+    chain.ask_model([series.unique_id for series in observed if series.unique_id not in chain.causes])
+    chain.ask_naive([series for series in observed if series.unique_id in chain.causes])
     entries = [chain.entries.get(name) or _refuse(name, name in unknown) for name in ids]
     return [entry.head(steps) for entry in entries] if steps < task.h else entries
 
@@ -114,54 +119,56 @@ class _Chain:
     forecaster: Forecaster | None
     snapshot: Snapshot
     task: Task
+    unknown: frozenset[str]
+    steps: int
     entries: dict[str, ForecastEntry] = field(default_factory=dict)
     causes: dict[str, _Cause] = field(default_factory=dict)
 
-    def run(self, observed: Sequence[Series], unknown: Collection[str], steps: int) -> None:
-        """Forecast every one of the observed series by the first method that can."""
-        missing = _missing_covariates(self.snapshot, self.task)
-        eligible = []
-        for series in observed:
-            cause = self._exclusion(series, unknown)
-            if cause is None and (names := missing.get(series.unique_id)):
-                detail = f"no value for {', '.join(names)} in some of the {steps} steps ahead"
-                cause = _Cause(Reason.missing_future, detail)
-            if cause is None:
-                eligible.append(series.unique_id)
-            else:
-                self.causes[series.unique_id] = cause
-        if self.forecaster is not None and eligible:
-            self._ask_model(self.forecaster, eligible)
-        self._ask_naive([series for series in observed if series.unique_id in self.causes])
+    @cached_property
+    def covariate_gaps(self) -> dict[str, Mask]:
+        """True where a known-future covariate has no value. Shapes [future rows]; columns that are absent first."""
+        future = self.snapshot.future
+        absent = [name for name in self.task.roles.futr_exog if name not in future.column_names]
+        gaps: dict[str, Mask] = {name: np.ones(future.num_rows, bool) for name in absent}
+        for name in self.task.roles.futr_exog:
+            if name not in absent:
+                gaps[name] = pc.is_null(future[name], nan_is_null=True).to_numpy()
+        return gaps
 
-    def _exclusion(self, series: Series, unknown: Collection[str]) -> _Cause | None:
-        """Return why the model is not asked for a series; None where its history suffices."""
-        if series.unique_id in unknown:
+    def exclusion(self, series: Series) -> _Cause | None:
+        """Return why the model is not asked for a series; None where its data suffice."""
+        if series.unique_id in self.unknown:
             return _Cause(Reason.unknown_series, "the model has not been trained on this series")
         if self.forecaster is None:
             return _Cause(Reason.model_failed, "no model is loaded")
-        length, needed = _observed_span(series), self.forecaster.min_history
+        length, needed = series.observed_span, self.forecaster.min_history
         if length < needed:
             return _Cause(Reason.short_history, f"{length} steps of history; the model needs {needed}")
         context = self.forecaster.context_length
         if not np.isfinite(series.y[-context:]).any():
             return _Cause(Reason.short_history, f"no observed value in the last {context} steps")
+        rows = self.snapshot.future_index.rows[series.unique_id]
+        if missing := [name for name, gaps in self.covariate_gaps.items() if gaps[rows].any()]:
+            detail = f"no value for {', '.join(missing)} in some of the {self.steps} steps ahead"
+            return _Cause(Reason.missing_future, detail)
         return None
 
-    def _ask_model(self, forecaster: Forecaster, ids: list[str]) -> None:
+    def ask_model(self, ids: list[str]) -> None:
         """Ask for all series at once, then for those without a forecast by halves, down to each alone.
 
         Halving finds the series that spoils a call for the others in few calls. A model that fails on all
         of the first series that are tried alone is given up.
         """
-        failed = self._call_model(forecaster, ids, logging.WARNING)
+        if self.forecaster is None or not ids:
+            return
+        failed = self._call_model(self.forecaster, ids, logging.WARNING)
         pending = [failed] if failed and len(ids) > 1 else []
         single_calls = 0
         while pending and (self.entries or single_calls < _MAX_SINGLE_CALLS):
             group = pending.pop()
             middle = len(group) // 2
             for half in filter(None, (group[:middle], group[middle:])):
-                failed = self._call_model(forecaster, half, logging.DEBUG)
+                failed = self._call_model(self.forecaster, half, logging.DEBUG)
                 if len(half) == 1:
                     single_calls += 1
                 elif failed:
@@ -188,12 +195,12 @@ class _Chain:
                 failed.append(name)
         return failed
 
-    def _ask_naive(self, series: Sequence[Series]) -> None:
+    def ask_naive(self, series: Sequence[Series]) -> None:
         """Forecast by seasonal naive where a season was observed, by the last value elsewhere."""
         seasons = [length for length in self.task.season_lengths if length > 1]
         by_method: dict[ForecastMethod, list[str]] = {}
         for each in series:
-            seasonal = seasons and _observed_span(each) >= min(seasons)
+            seasonal = seasons and each.observed_span >= min(seasons)
             method = ForecastMethod.seasonal_naive if seasonal else ForecastMethod.last_value
             by_method.setdefault(method, []).append(each.unique_id)
         for method, ids in by_method.items():
@@ -219,30 +226,6 @@ def _extend_covariates(snapshot: Snapshot, task: Task, steps: int) -> Snapshot:
         column = pc.coalesce(future[name], future[name].take(last_required))
         future = future.set_column(future.column_names.index(name), name, column)
     return replace(snapshot, future=future)
-
-
-def _observed_span(series: Series) -> int:
-    """Return the steps from the first observed value to the end of the history."""
-    observed = np.isfinite(series.y)
-    return int(len(observed) - np.argmax(observed)) if observed.any() else 0
-
-
-def _missing_covariates(snapshot: Snapshot, task: Task) -> dict[str, list[str]]:
-    """Return the known-future covariates of which each series lacks a value."""
-    absent = [name for name in task.roles.futr_exog if name not in snapshot.future.column_names]
-    gaps = {name: _is_null(snapshot.future[name]) for name in task.roles.futr_exog if name not in absent}
-    gaps = {name: null for name, null in gaps.items() if null.any()}
-    if not absent and not gaps:
-        return {}
-    return {
-        unique_id: absent + [name for name, null in gaps.items() if null[rows].any()]
-        for unique_id, rows in snapshot.future_index.rows.items()
-    }
-
-
-def _is_null(column: pa.ChunkedArray) -> Mask:
-    null: Mask = pc.is_null(column, nan_is_null=True).to_numpy()
-    return null
 
 
 def _read_entries(table: pa.Table, method: ForecastMethod) -> list[ForecastEntry]:
