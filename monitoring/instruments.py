@@ -134,7 +134,7 @@ def _ray_version() -> str:
 
 
 def render() -> tuple[bytes, str]:
-    """The node's metrics as text, and its content type; gauges of ended processes are left out."""
+    """Return the node's metrics as text and its content type; gauges of ended processes are left out."""
     if _process.folder is None:
         return generate_latest(_process.get().registry), CONTENT_TYPE_PLAIN_0_0_4
     sweep(_process.folder)

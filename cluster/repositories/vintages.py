@@ -23,7 +23,7 @@ log = logging.getLogger("quantis.forecaster")
 
 class Vintages:
     def __init__(self, database: Database, waiting: Path | None = None) -> None:
-        """`waiting` is the folder for forecasts that the database cannot take now; without one that is an error."""
+        """Take the folder for forecasts that the database cannot take now; without one they are refused."""
         self._database = database
         self._waiting = waiting
 

@@ -93,12 +93,12 @@ def _operations(app: FastAPI) -> APIRouter:
 
     @router.get("/healthz", tags=["operations"])
     def healthz() -> Health:
-        """The process lives."""
+        """Say that the process lives."""
         return Health(status="ok")
 
     @router.get("/readyz", tags=["operations"])
     def readyz(services: AppServices) -> Health:
-        """The process can serve: its database answers and has the newest schema."""
+        """Say that the process can serve: its database answers and has the newest schema."""
         services.database.ping()
         if not services.database.is_current():
             raise Unavailable("the database has an older schema; `quantis up` migrates it")

@@ -1155,7 +1155,7 @@ export interface paths {
         };
         /**
          * Healthz
-         * @description The process lives.
+         * @description Say that the process lives.
          */
         get: operations["healthz"];
         put?: never;
@@ -1175,7 +1175,7 @@ export interface paths {
         };
         /**
          * Readyz
-         * @description The process can serve: its database answers and has the newest schema.
+         * @description Say that the process can serve: its database answers and has the newest schema.
          */
         get: operations["readyz"];
         put?: never;
