@@ -82,6 +82,10 @@ class _Instruments:
         ):
             for outcome in outcomes:  # a rate needs a zero to rise from
                 metric.labels(outcome)
+        for kind in KINDS:
+            for state in JobState:
+                if state.final:
+                    self.job_seconds.labels(kind, state.value)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(PREFIX + name, text, labels, registry=self.registry)
@@ -182,11 +186,23 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def observe_request(route: str, method: str, status: int, seconds: float) -> None:
-    """Count one HTTP answer. `route` is the template, such as /v1/jobs/{id}, or "unknown"."""
+def declare_routes(routes: Iterable[tuple[str, str]], statuses: Iterable[int]) -> None:
+    """Start the counters of errors at zero, by (method, route): the first error is a rise, too."""
+    instruments = _process.get()
+    for method, route in routes:
+        for status in statuses:
+            instruments.http_requests.labels(route, method, str(status))
+
+
+def observe_request(route: str, method: str, status: int, seconds: float | None) -> None:
+    """Count one HTTP answer. `route` is the template, such as /v1/jobs/{id}, or "unknown".
+
+    `seconds` is None for a stream of events: it lasts as long as its reader likes, which is no latency.
+    """
     instruments = _process.get()
     instruments.http_requests.labels(route, method if method in _METHODS else "OTHER", str(status)).inc()
-    instruments.http_seconds.labels(route).observe(seconds)
+    if seconds is not None:
+        instruments.http_seconds.labels(route).observe(seconds)
 
 
 def count_entry(model: str, method: str, reason: str | None, entries: int = 1) -> None:
@@ -203,6 +219,12 @@ def observe_forecast(model: str, series: int, seconds: float) -> None:
 
 def count_vintages(forecasts: int = 1) -> None:
     _process.get().vintages.inc(forecasts)
+
+
+def declare_model(model: str) -> None:
+    """Start the counters of a model's loads at zero."""
+    for outcome in get_args(Load):
+        _process.get().model_loads.labels(model, outcome)
 
 
 def count_model_load(model: str, outcome: Load) -> None:

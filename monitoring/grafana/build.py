@@ -48,7 +48,7 @@ def rate(metric: str, *by: str, where: str = "") -> str:
 REQUESTS = "quantis_http_requests_total"
 ENTRIES = "quantis_forecast_entries_total"
 FAILING = "({} or vector(0)) / {}".format(rate(REQUESTS, where='{status=~"5.."}'), rate(REQUESTS))
-FROM_MODEL = "{} / {}".format(rate(ENTRIES, where='{method="model"}'), rate(ENTRIES))
+FROM_MODEL = "({} or vector(0)) / {}".format(rate(ENTRIES, where='{method="model"}'), rate(ENTRIES))
 
 ROWS = (
     GrafanaRow(

@@ -31,7 +31,7 @@ from serve.http import cors, openapi_document, problems
 from serve.http.connection_close import ConnectionCloseMiddleware
 from serve.http.observability import ObservabilityMiddleware
 from serve.security.audit_middleware import AuditMiddleware
-from serve.security.policy import methods_at
+from serve.security.policy import POLICY, methods_at
 from serve.services import Services
 
 ROUTES = (
@@ -67,6 +67,7 @@ def create_app(services: Services) -> FastAPI:
         separate_input_output_schemas=False,
     )
     app.state.services = services
+    instruments.declare_routes(POLICY, problems.SERVER_ERRORS)
     problems.install(app)
     for router in (*(module.router for module in ROUTES), _operations(app)):
         app.include_router(router, dependencies=[Depends(authorise)])

@@ -51,6 +51,7 @@ class ModelCache:
             if key in self._models:
                 self._models.move_to_end(key)
                 return self._models[key]
+        instruments.declare_model(version.model)
         # Outside of the lock: a bundle takes seconds, and other models answer meanwhile.
         try:
             forecaster = read_bundle(self._registry(team).download(version), self._families)

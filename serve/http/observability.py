@@ -44,12 +44,14 @@ class ObservabilityMiddleware:
         scope.setdefault("state", {})["request_id"] = request_id
         started = time.perf_counter()
         status: int | None = None
+        is_stream = False
 
         async def send_with_headers(message: Message) -> None:
-            nonlocal status
+            nonlocal status, is_stream
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
+                is_stream = headers.get("Content-Type", "").startswith("text/event-stream")
                 headers["X-Request-Id"] = request_id
                 for name, value in (HEADERS | scope["state"].get("headers", {})).items():
                     headers[name] = value
@@ -68,7 +70,7 @@ class ObservabilityMiddleware:
                     await problems.unexpected(Request(scope), error)(scope, receive, send_with_headers)
         finally:
             route = getattr(scope.get("route"), "path", "unknown")
-            seconds = time.perf_counter() - started
+            seconds = None if is_stream else time.perf_counter() - started
             instruments.observe_request(route, scope["method"], status or 500, seconds)
 
 

@@ -14,11 +14,24 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from cluster.data_layout import disk_error
-from quantis.errors import NotFound, QuantisError, RejectedPanel, TooManyRequests, Unavailable
+from quantis.errors import (
+    InsufficientStorage,
+    NotFound,
+    QuantisError,
+    RejectedPanel,
+    TimedOut,
+    TooManyRequests,
+    Unavailable,
+)
 from quantis.types.base import Problem
 from serve.security.policy import methods_at
 
 MEDIA_TYPE = "application/problem+json"
+SERVER_ERRORS = tuple(
+    sorted({error.status for error in (QuantisError, Unavailable, TimedOut, InsufficientStorage)})
+)
+"""Statuses of answers that are the server's fault."""
+
 _MAX_DETAILS = 20
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 log = logging.getLogger("quantis.api")

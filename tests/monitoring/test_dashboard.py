@@ -151,3 +151,30 @@ def test_when_promtool_is_here_then_it_accepts_the_configuration() -> None:
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_when_the_first_failures_come_at_once_then_the_rules_alert(tmp_path: Path) -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed (Debian package prometheus)")
+    scenarios = Path(__file__).with_name("first_failures.yml").read_text()
+    (tmp_path / "scenarios.yml").write_text(scenarios.replace("RULES", str(queries.RULES)))
+    done = subprocess.run(
+        [promtool, "test", "rules", str(tmp_path / "scenarios.yml")], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_when_no_answer_came_from_the_model_then_the_panel_shows_zero_and_not_nothing() -> None:
+    expression = queries.queries()["panel Answers from the model A"]
+    assert expression.startswith(
+        '(sum(rate(quantis_forecast_entries_total{method="model"}[5m])) or vector(0)) /'
+    )
+
+
+def test_when_an_alert_asks_for_an_increase_then_a_new_series_counts_or_is_born_at_zero() -> None:
+    born_at_zero = {"quantis_sign_ins_total", "quantis_uploads_total", "quantis_reconciler_ticks_total"}
+    for where, query in queries.queries().items():
+        if where.startswith("rule ") and "increase(" in query:
+            (metric,) = queries.metrics(query)
+            assert metric in born_at_zero or f"unless last_over_time({metric}" in query, where

@@ -13,6 +13,7 @@ import pytest
 from monitoring import instruments
 from quantis import __version__
 from quantis.errors import Unavailable
+from quantis.types.jobs import JOB_KINDS
 
 ROOT = Path(__file__).parents[2]
 HEADER = """
@@ -207,3 +208,33 @@ def _rows(text: str) -> float:
     found = re.search(r"^quantis_rows_ingested_total (\S+)$", text, re.M)
     assert found
     return float(found[1])
+
+
+def test_when_nothing_failed_yet_then_the_counters_of_failures_are_there_at_zero(tmp_path: Path) -> None:
+    body = """
+i.declare_routes([("GET", "/v1/jobs/{id}")], (500, 503))
+i.declare_model("demand")
+print(i.render()[0].decode())
+"""
+    text = finish(start(tmp_path, body))
+    for line in (
+        'quantis_http_requests_total{method="GET",route="/v1/jobs/{id}",status="500"} 0.0',
+        'quantis_http_requests_total{method="GET",route="/v1/jobs/{id}",status="503"} 0.0',
+        'quantis_model_loads_total{model="demand",outcome="failed"} 0.0',
+        'quantis_model_loads_total{model="demand",outcome="ok"} 0.0',
+        *(f'quantis_job_seconds_count{{kind="{kind}",state="FAILED"}} 0.0' for kind in JOB_KINDS),
+    ):
+        assert f"\n{line}\n" in text, line
+
+
+def test_when_a_stream_of_events_ends_then_it_is_counted_but_is_no_latency(tmp_path: Path) -> None:
+    body = """
+i.observe_request("/v1/jobs/{id}/events", "GET", 200, None)
+i.observe_request("/v1/jobs/{id}", "GET", 200, 0.1)
+print(i.render()[0].decode())
+"""
+    text = finish(start(tmp_path, body))
+    assert 'quantis_http_requests_total{method="GET",route="/v1/jobs/{id}/events",status="200"} 1.0' in text
+    assert re.findall(r"^quantis_http_request_seconds_count(.*)$", text, re.M) == [
+        '{route="/v1/jobs/{id}"} 1.0'
+    ]

@@ -10,6 +10,7 @@ import pytest
 from cluster.ray.reconciler import Reconciler
 from quantis.types.jobs import JobState
 from quantis.types.registry import LeaderboardRow
+from serve.security.policy import POLICY
 from tests.serve.api_under_test import train_result
 
 SPEC = {"kind": "train", "dataset": "flights", "model": "demand", "families": ["seasonal_naive"]}
@@ -243,3 +244,26 @@ def test_when_a_train_job_succeeded_then_its_leaderboard_is_there(world, client,
 def test_when_a_job_is_unknown_then_it_is_404(client, problem, path):
     problem(client.get(f"/v1/jobs/unknown{path}"), 404, "not_found")
     problem(client.post("/v1/jobs/unknown/stop"), 404, "not_found")
+
+
+def test_when_a_stream_was_followed_then_it_is_counted_and_is_not_in_the_latencies(client, world, job):
+    route = "/v1/jobs/{job_id}/events"
+    requests = f'quantis_http_requests_total{{method="GET",route="{route}",status="200"}}'
+    latencies = f'quantis_http_request_seconds_count{{route="{route}"}}'
+
+    def count(sample):
+        lines = [line for line in client.get("/metrics").text.split("\n") if line.startswith(sample)]
+        return float(lines[0].rpartition(" ")[2]) if lines else 0.0
+
+    tell_a_story(world, job)
+    before = count(requests), count(latencies)
+    assert read_events(client, job)
+    assert (count(requests), count(latencies)) == (before[0] + 1, before[1])
+
+
+def test_when_the_api_has_started_then_every_route_counts_its_server_errors_from_zero(client):
+    text = client.get("/metrics").text
+    for method, route in POLICY:
+        for status in (500, 503, 504, 507):
+            line = f'quantis_http_requests_total{{method="{method}",route="{route}",status="{status}"}} '
+            assert line in text, line
