@@ -35,10 +35,9 @@ _PLAIN_MONTHS = {"QS": 1, "QE": 3, "YS": 1, "YE": 12}
 """Months of the first step of a plain alias, from 1, as pandas has it."""
 ANCHORS = f"-({'|'.join(_WEEKDAYS)})", f"-({'|'.join(_MONTH_NAMES)})"
 """Patterns of the anchors of weeks, and of quarters and years."""
+_MAX_SEASON = 10_080
+"""Steps of the longest season that is counted: a week of minutes."""
 _SEASONS = {
-    "s": (60,),
-    "min": (60, 1440),
-    "h": (24, 168),
     "D": (7,),
     "W": (52,),
     "MS": (12,),
@@ -131,7 +130,13 @@ class Frequency:
 
     @property
     def season_lengths(self) -> tuple[int, ...]:
-        """Usual seasons in steps, shortest first; (1,) when there is none."""
+        """Usual seasons in steps, shortest first; (1,) when there is none.
+
+        Steps shorter than a day have the day and the week, however their length is written; a minute alone
+        where a day of steps is longer than `_MAX_SEASON`.
+        """
+        if self.unit in ("s", "min", "h"):
+            return _clock_seasons(_MICROSECONDS[self.unit] * self.count) or (1,)
         seasons = tuple(
             s // self.count for s in _SEASONS[self.unit] if s % self.count == 0 and s >= 2 * self.count
         )
@@ -226,6 +231,17 @@ def _month_numbers(times: Times) -> npt.NDArray[np.int64]:
     """Return the months of the year from 0. Shape as `times`."""
     months: npt.NDArray[np.int64] = times.astype("datetime64[M]").astype(np.int64) % 12
     return months
+
+
+def _clock_seasons(step_us: int) -> tuple[int, ...]:
+    """Return the seasons, in steps of so many microseconds, that fit a clock: the day and the week, or the minute."""
+    lengths = [_MICROSECONDS[unit] for unit in ("D", "W")]
+    seasons = [us // step_us for us in lengths if us % step_us == 0 and us >= 2 * step_us]
+    counted = tuple(season for season in seasons if season <= _MAX_SEASON)
+    if counted or not seasons:
+        return counted
+    minute = _MICROSECONDS["min"]
+    return (minute // step_us,) if minute % step_us == 0 and minute >= 2 * step_us else ()
 
 
 def to_datetime64(time: datetime) -> np.datetime64:

@@ -32,6 +32,9 @@ _NEWEST = 4
 _YEARLY = frozenset({"day", "month", "day_of_year"})
 _YEAR = {"D": 364, "B": 260, "W": 52, "h": 8736, "MS": 12, "ME": 12, "QS": 4, "QE": 4}
 _MIN_SCALE_WINDOW = 8
+_FLAT = 0.05  # share of a series' range that is the unit of its flat windows, at most
+_ROUNDING = 1e-12  # share of a series' size below which its range is the rounding of a constant
+_SMALL_SERIES = 1e-3  # a series none of whose values is larger has its own measure of next to nothing
 
 
 class Season(Frozen):
@@ -58,6 +61,9 @@ class DirectSpec(Frozen):
         alias="level", ge=2, description="Steps of the window of local_mean and local_std."
     )
     windows: tuple[int, ...]
+    own_spread: bool = Field(
+        default=False, description="Scale series far from zero by their spread; older models do not."
+    )
 
     @property
     def season_length(self) -> int:
@@ -97,13 +103,20 @@ class DirectSpec(Frozen):
         return [f"futr_{column}", *(f"futr_{column}_{suffix}" for suffix in suffixes)]
 
     @property
-    def categorical(self) -> tuple[str, ...]:
-        """The feature columns that hold codes, not quantities."""
-        categories = self.state.categories
-        return (
-            *(f"futr_{column}" for column in self.state.futr if column in categories),
-            *(f"stat_{column}" for column in self.state.static if column in categories),
-        )
+    def categorical(self) -> tuple[int, ...]:
+        """The positions in `names` of the features that hold codes, not quantities.
+
+        Positions, since people's columns may make two features of one name: `a`, and another called `a_by1`.
+        """
+        categories, state = self.state.categories, self.state
+        sizes = [len(self._future_names(column)) for column in state.futr]
+        first_static = len(self.names) - len(state.static)
+        first_future = first_static - 2 * len(state.hist) - sum(sizes)
+        starts = first_future + np.cumsum([0, *sizes])
+        codes = [
+            int(start) for start, column in zip(starts, state.futr, strict=False) if column in categories
+        ]
+        return (*codes, *(first_static + i for i, column in enumerate(state.static) if column in categories))
 
 
 def direct_spec(task: Task, snapshot: Snapshot, covariates: bool = True) -> DirectSpec:
@@ -145,7 +158,12 @@ def direct_spec(task: Task, snapshot: Snapshot, covariates: bool = True) -> Dire
         categories=base.categories,
     )
     return DirectSpec(
-        state=state, h=task.h, seasons=tuple(season_features), scale_window=scale_window, windows=windows
+        state=state,
+        h=task.h,
+        seasons=tuple(season_features),
+        scale_window=scale_window,
+        windows=windows,
+        own_spread=True,
     )
 
 
@@ -182,6 +200,7 @@ class DirectFrame:
         self.columns = {name: _floats(frame, name) for name in spec.state.names}
         self.y = _floats(frame, Y)
         self.seasonal_abs_error = self._seasonal_abs_error(layout.times(snapshot), task)
+        self.tiny, self.flat = self._smallest_spreads()
 
     @classmethod
     def horizon(cls, snapshot: Snapshot, task: Task, spec: DirectSpec) -> Samples:
@@ -192,6 +211,22 @@ class DirectFrame:
         series = np.repeat(np.array(future_series, np.int64), spec.h)
         steps = np.tile(np.arange(1, spec.h + 1), len(future_series))
         return frame.take(series, frame.ends[series] - 1, steps)
+
+    def _smallest_spreads(self) -> tuple[Floats, Floats]:
+        """Return what is next to nothing for each series, and what is little beside its range. Shapes [series].
+
+        Next to nothing is less for a series of small values. The latter bounds the unit of windows without
+        variation where the level is far larger than the range; it is infinite for a constant series.
+        """
+        series = len(self.ends)
+        if not len(self.y):
+            return np.full(series, 1e-9), np.full(series, np.inf)
+        first = self.starts[:-1]
+        sizes = np.fmax.reduceat(np.abs(self.y), first)
+        ranges = np.fmax.reduceat(self.y, first) - np.fmin.reduceat(self.y, first)
+        small = (sizes > 0) & (sizes < _SMALL_SERIES)
+        varies = (ranges > _ROUNDING * sizes) & self.spec.own_spread
+        return np.where(small, sizes, 1.0) * 1e-9, np.where(varies, _FLAT * ranges, np.inf)
 
     def _seasonal_abs_error(self, times: Times, task: Task) -> Floats:
         """Return the mean absolute seasonal difference over the scale window that ends at the row. Shape [rows]."""
@@ -217,7 +252,10 @@ class DirectFrame:
         state = origin + 1  # the row whose features are as of the origin
         local_mean, local_std = self._local_scale({spec.scale_window, *spec.windows}, state)
         # A constant series gets a thousandth of its size as its unit, so that nothing is divided by zero.
-        smallest_std = np.maximum(np.abs(np.nan_to_num(local_mean)) * 1e-3, 1e-9)
+        tiny = self.tiny[series]
+        smallest_std = np.maximum(
+            np.minimum(np.abs(np.nan_to_num(local_mean)) * 1e-3, self.flat[series]), tiny
+        )
         local_std = np.maximum(np.nan_to_num(local_std), smallest_std)
         phases = self._phases(series, origin, step)  # [_PHASES, samples]
         local_mean = np.where(np.isfinite(local_mean), local_mean, np.nan_to_num(_mean(phases)))
@@ -236,7 +274,7 @@ class DirectFrame:
         error = self.seasonal_abs_error[origin]
         error = np.where(np.isfinite(error), np.maximum(error, 1e-2 * local_std), local_std)
         size = np.abs(local_mean)
-        features += [np.log1p(size), local_std / np.maximum(size, 1e-9), error / local_std]
+        features += [np.log1p(size), local_std / np.maximum(size, tiny), error / local_std]
         features += list(self._covariates(series, origin, step))
         matrix = np.column_stack([column.astype(np.float32) for column in features])
         return Samples(matrix, local_mean, local_std, seasonal_naive, error, self.y[origin + step])

@@ -12,12 +12,14 @@ from statsforecast.models import IMAPA, MSTL, AutoCES, AutoETS, DynamicOptimized
 
 from models.arrays import Series, each_series, interpolate_gaps, predictions, require_observed
 from models.families.naive import repeat_with_intervals
+from models.families.normalisation import Normalisation
 from models.forecaster import Parts
 from quantis.panel import Snapshot, Task
 from quantis.types.arrays import Floats
 
 _CONTEXT_SEASONS = 6
 _MIN_CONTEXT = 200
+_LONG_SEASON, _LONG_CONTEXT_SEASONS = 336, 3  # of longer seasons fewer are enough, or a series takes minutes
 _MIN_VALUES = 12  # fewer values do not determine a model; the last ones are repeated
 _MAX_ETS_SEASON = 24  # exponential smoothing with longer seasons is slow and badly determined
 _INTERMITTENT_SHARE = 0.3  # share of zeros from which a series counts as intermittent
@@ -36,11 +38,24 @@ class Statistical:
 
     family: ClassVar[str] = "statistical"
 
-    def __init__(self, task: Task, deadline: float | None = None, combined: bool = True) -> None:
-        """`combined` is false for the models of older bundles, which had the first method alone."""
+    def __init__(
+        self,
+        task: Task,
+        deadline: float | None = None,
+        combined: bool = True,
+        season_lengths: tuple[int, ...] | None = None,
+    ) -> None:
+        """`combined` is false for the models of older bundles, which had the first method alone.
+
+        `season_lengths` are those that it models: when absent, the task's but for long ones after the first.
+        """
         self.task = task
         self.deadline = deadline
         self.combined = combined
+        # Loess over a season of many steps takes longer than it is worth; the first season is always taken out.
+        first, *later = task.season_lengths
+        modelled = (first, *(season for season in later if season <= _LONG_SEASON))
+        self.season_lengths = season_lengths or modelled
 
     @classmethod
     def fit(cls, snapshot: Snapshot, task: Task, deadline: float | None = None) -> Self:
@@ -50,11 +65,13 @@ class Statistical:
     @property
     def min_history(self) -> int:
         """Two of the shortest seasons and one step more."""
-        return max(2 * self.task.season_lengths[0] + 1, _MIN_VALUES)
+        return max(2 * self.season_lengths[0] + 1, _MIN_VALUES)
 
     @property
     def context_length(self) -> int:
-        return max(_CONTEXT_SEASONS * self.task.season_lengths[-1], _MIN_CONTEXT)
+        first, longest = self.season_lengths[0], self.season_lengths[-1]
+        seasons = _CONTEXT_SEASONS if first <= _LONG_SEASON else _LONG_CONTEXT_SEASONS
+        return max(seasons * longest, _MIN_CONTEXT)
 
     def predict(self, snapshot: Snapshot) -> pa.Table:
         """InvalidInput when a series has no observed value at all."""
@@ -70,25 +87,29 @@ class Statistical:
         """Return the mean, then each quantile. Shape [h, 1 + quantiles]."""
         require_observed(series)
         y = interpolate_gaps(series.y[-self.context_length :])
-        h, quantiles, season_lengths = len(series.ds), self.task.quantiles, self.task.season_lengths
+        h, quantiles, season_lengths = len(series.ds), self.task.quantiles, self.season_lengths
         if len(y) < _MIN_VALUES:
             return repeat_with_intervals(series, 1, quantiles)
-        if self.combined and len(season_lengths) == 1 and _is_intermittent(y, season_lengths[0]):
-            return _forecast_intermittent(y, h, quantiles)
+        normalisation = Normalisation.from_values(y)
+        y = normalisation.apply(y)
+        if self.combined and len(self.task.season_lengths) == 1 and _is_intermittent(y, season_lengths[0]):
+            return normalisation.restore(_forecast_intermittent(y, h, quantiles))
         models = _models(len(y), season_lengths)
         forecasts = [_forecast(model, y, h, quantiles) for model in (models if self.combined else models[:1])]
         usable = [forecast for forecast in forecasts if forecast is not None]
         if not usable:
             return repeat_with_intervals(series, season_lengths[0], quantiles)
-        values: Floats = np.mean(usable, axis=0)
+        values = normalisation.restore(np.mean(usable, axis=0))
         return values if np.any(series.y < 0) else np.maximum(values, 0.0)
 
     def parts(self) -> Parts:
-        return Parts({"combined": self.combined})
+        return Parts({"combined": self.combined, "season_lengths": list(self.season_lengths)})
 
     @classmethod
     def from_parts(cls, task: Task, parts: Parts) -> Self:
-        return cls(task, combined=bool(parts.config.get("combined", False)))
+        # Older bundles modelled all seasons of their task.
+        season_lengths = tuple(parts.config.get("season_lengths", task.season_lengths))
+        return cls(task, combined=bool(parts.config.get("combined", False)), season_lengths=season_lengths)
 
 
 def _models(length: int, season_lengths: tuple[int, ...]) -> list[Any]:

@@ -10,19 +10,24 @@ from statsforecast.models import Theta as ThetaModel
 
 from models.arrays import Series, each_series, interpolate_gaps, predictions, require_observed
 from models.families.naive import repeat_with_intervals
+from models.families.normalisation import Normalisation
 from models.forecaster import Parts
 from quantis.panel import Snapshot, Task
 from quantis.types.arrays import Floats
 
 _MIN_VALUES = 12
 _MIN_CONTEXT, _CONTEXT_SEASONS = 200, 6
+_LONG_SEASON, _LONG_CONTEXT_SEASONS = (
+    336,
+    3,
+)  # of longer seasons fewer are enough; its time grows with their square
 
 
 class Theta:
     """The Theta method: half a straight line, half exponential smoothing, after the season is taken out.
 
     Assimakopoulos and Nikolopoulos (2000), as statsforecast has it. Local: fitted when it predicts, on the
-    last six seasons, so it has no state and forecasts series outside the training data.
+    last six seasons (three of long ones), so it has no state and forecasts series outside the training data.
     """
 
     family: ClassVar[str] = "theta"
@@ -42,7 +47,8 @@ class Theta:
 
     @property
     def context_length(self) -> int:
-        return max(_CONTEXT_SEASONS * self.season, _MIN_CONTEXT)
+        seasons = _CONTEXT_SEASONS if self.season <= _LONG_SEASON else _LONG_CONTEXT_SEASONS
+        return max(seasons * self.season, _MIN_CONTEXT)
 
     def predict(self, snapshot: Snapshot) -> pa.Table:
         """InvalidInput when a series has no observed value at all."""
@@ -60,9 +66,11 @@ class Theta:
         sides = {q: ("lo" if q < 0.5 else "hi", round(abs(2 * q - 1) * 100, 6)) for q in self.task.quantiles}
         levels = sorted({level for _, level in sides.values() if level})
         model: Any = ThetaModel(season_length=self.season)
-        result = model.forecast(y=y, h=len(series.ds), level=levels or None)
+        # Its intervals are computed in single precision.
+        normalisation = Normalisation.from_values(y)
+        result = model.forecast(y=normalisation.apply(y), h=len(series.ds), level=levels or None)
         columns = [result[f"{side}-{level}"] if level else result["mean"] for side, level in sides.values()]
-        values = np.column_stack([result["mean"], *columns])
+        values = normalisation.restore(np.column_stack([result["mean"], *columns]))
         return values if np.any(series.y < 0) else np.maximum(values, 0.0)
 
     def parts(self) -> Parts:

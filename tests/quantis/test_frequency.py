@@ -79,3 +79,17 @@ def test_when_times_are_shifted_then_shifting_back_returns_them(alias: str, step
     assert np.array_equal(frequency.shift(frequency.shift(start, steps), -steps), start)
     if steps >= 0:
         assert frequency.steps_between(start[0], frequency.shift(start, steps)).tolist() == [steps]
+
+
+@pytest.mark.parametrize(
+    ("alias", "seasons"),
+    [
+        ("30min", (48, 336)), ("1800s", (48, 336)), ("15min", (96, 672)), ("5min", (288, 2016)),
+        ("min", (1440, 10080)), ("60s", (1440, 10080)), ("10s", (8640,)), ("s", (60,)), ("60min", (24, 168)),
+        ("h", (24, 168)), ("12h", (2, 14)), ("24h", (7,)), ("1440min", (7,)), ("7min", (1440,)), ("D", (7,)),
+    ],
+)  # fmt: skip
+def test_when_steps_are_shorter_than_a_day_then_the_day_comes_first(
+    alias: str, seasons: tuple[int, ...]
+) -> None:
+    assert Frequency.parse(alias).season_lengths == seasons

@@ -161,13 +161,13 @@ class Training:
         return standardised
 
     def _dataset(self, reference: str) -> lgb.Dataset:
-        categorical = [name for name in self.spec.names if name in self.spec.categorical]
         dataset = lgb.Dataset(
             self.samples.matrix,
             self._standardise(reference),
             weight=self.weight,
-            feature_name=list(self.spec.names),
-            categorical_feature=categorical,
+            # LightGBM takes no name with a comma, colon or bracket, and not two alike: people's columns have both.
+            feature_name=[f"feature_{number}" for number in range(len(self.spec.names))],
+            categorical_feature=list(self.spec.categorical),
             params=_COMMON,
             free_raw_data=False,
         )

@@ -30,7 +30,8 @@ _CYCLES: dict[str, tuple[CalendarField, ...]] = {
     "i": (),
 }
 _SIZES = {"minute": 60, "hour": 24, "weekday": 7, "month": 12}
-_TINY = 1e-8
+_TINY = 1e-8  # a spread of logarithms below which they are the same
+_ROUNDING = 1e-12  # share of a column's size below which its spread is the rounding of a constant
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ class InputEncoding(Frozen):
             hist_codes=tuple(c for c in roles.hist_exog if c in categorical),
             calendar=_CYCLES[task.frequency.unit],
             holiday=task.holidays is not None and task.frequency.unit in ("min", "h", "D"),
-            lags=tuple(sorted({m * -(-task.h // m) for m in task.season_lengths if m > 1})),
+            lags=_seasonal_lags(snapshot, task),
             categories=categories,
         )
 
@@ -129,7 +130,9 @@ class SeriesScales:
         )
         log_spread = np.log(series[:, 0, 1])
         static = [_mean_and_spread(floats(snapshot.static[name]), unit) for name in encoding.stat_numbers]
-        return cls(tuple(slices), series, overall, np.array([*static, _mean_and_spread(log_spread, unit)]))
+        return cls(
+            tuple(slices), series, overall, np.array([*static, _mean_and_spread(log_spread, unit, _TINY)])
+        )
 
     def extended(self, snapshot: Snapshot, encoding: InputEncoding) -> SeriesScales:
         """Return these scales with those of the series that are new in the snapshot."""
@@ -164,13 +167,27 @@ def _column_scales(columns: list[Floats], fallbacks: Floats) -> list[Floats]:
     return [_mean_and_spread(column, fallback) for column, fallback in zip(columns, fallbacks, strict=True)]
 
 
-def _mean_and_spread(values: Floats, fallback: Floats) -> Floats:
-    """Return mean and standard deviation of the finite values; the fallback's without any, or without spread."""
+def _mean_and_spread(values: Floats, fallback: Floats, least: float = 0.0) -> Floats:
+    """Return mean and standard deviation of the finite values; the fallback's without any, or without spread.
+
+    A spread is one that is above `least` and above the rounding of the values, however small these are.
+    """
     finite = values[np.isfinite(values)]
     if not len(finite):
         return fallback
     mean, spread = finite.mean(), finite.std()
-    return np.array([mean, spread if spread > _TINY * max(1.0, abs(mean)) else fallback[1]])
+    return np.array([mean, spread if spread > max(least, _ROUNDING * np.abs(finite).max()) else fallback[1]])
+
+
+def _seasonal_lags(snapshot: Snapshot, task: Task) -> tuple[int, ...]:
+    """Return the lags of whole seasons that reach back beyond the horizon.
+
+    A season after the first counts where half of the histories hold its lag: a forecast needs every lag.
+    """
+    lengths = [rows.stop - rows.start for _, rows in series_slices(snapshot.history[ID])]
+    median_length = np.median(lengths) if lengths else 0
+    lags = [m * -(-task.h // m) for m in task.season_lengths if m > 1]
+    return tuple(sorted({*lags[:1], *(lag for lag in lags[1:] if lag < median_length)}))
 
 
 def _distinct(name: str, tables: tuple[pa.Table, ...]) -> tuple[str, ...]:
