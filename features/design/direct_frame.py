@@ -18,6 +18,7 @@ from pydantic import ConfigDict, Field
 
 from features.design.design_frame import FeatureSpec, default_spec, design
 from features.design.row_layout import RowLayout, step_indices
+from features.design.series_spread import smallest_spreads
 from features.rolling.numpy_kernel import rolling
 from features.rolling.terms import Statistic, Term, TrailingWindow
 from quantis.panel import Snapshot, Task, Y
@@ -32,9 +33,6 @@ _NEWEST = 4
 _YEARLY = frozenset({"day", "month", "day_of_year"})
 _YEAR = {"D": 364, "B": 260, "W": 52, "h": 8736, "MS": 12, "ME": 12, "QS": 4, "QE": 4}
 _MIN_SCALE_WINDOW = 8
-_FLAT = 0.05  # share of a series' range that is the unit of its flat windows, at most
-_ROUNDING = 1e-12  # share of a series' size below which its range is the rounding of a constant
-_SMALL_SERIES = 1e-3  # a series none of whose values is larger has its own measure of next to nothing
 
 
 class Season(Frozen):
@@ -200,7 +198,7 @@ class DirectFrame:
         self.columns = {name: _floats(frame, name) for name in spec.state.names}
         self.y = _floats(frame, Y)
         self.seasonal_abs_error = self._seasonal_abs_error(layout.times(snapshot), task)
-        self.tiny, self.flat = self._smallest_spreads()
+        self.tiny, self.flat = smallest_spreads(self.y, self.starts[:-1], spec.own_spread)
 
     @classmethod
     def horizon(cls, snapshot: Snapshot, task: Task, spec: DirectSpec) -> Samples:
@@ -211,22 +209,6 @@ class DirectFrame:
         series = np.repeat(np.array(future_series, np.int64), spec.h)
         steps = np.tile(np.arange(1, spec.h + 1), len(future_series))
         return frame.take(series, frame.ends[series] - 1, steps)
-
-    def _smallest_spreads(self) -> tuple[Floats, Floats]:
-        """Return what is next to nothing for each series, and what is little beside its range. Shapes [series].
-
-        Next to nothing is less for a series of small values. The latter bounds the unit of windows without
-        variation where the level is far larger than the range; it is infinite for a constant series.
-        """
-        series = len(self.ends)
-        if not len(self.y):
-            return np.full(series, 1e-9), np.full(series, np.inf)
-        first = self.starts[:-1]
-        sizes = np.fmax.reduceat(np.abs(self.y), first)
-        ranges = np.fmax.reduceat(self.y, first) - np.fmin.reduceat(self.y, first)
-        small = (sizes > 0) & (sizes < _SMALL_SERIES)
-        varies = (ranges > _ROUNDING * sizes) & self.spec.own_spread
-        return np.where(small, sizes, 1.0) * 1e-9, np.where(varies, _FLAT * ranges, np.inf)
 
     def _seasonal_abs_error(self, times: Times, task: Task) -> Floats:
         """Return the mean absolute seasonal difference over the scale window that ends at the row. Shape [rows]."""
