@@ -102,10 +102,7 @@ class DirectSpec(Frozen):
 
     @property
     def categorical(self) -> tuple[int, ...]:
-        """The positions in `names` of the features that hold codes, not quantities.
-
-        Positions, since people's columns may make two features of one name: `a`, and another called `a_by1`.
-        """
+        """The positions of codes in `names`, of which two may be alike: of a column `a`, and of one called `a_by1`."""
         categories, state = self.state.categories, self.state
         sizes = [len(self._future_names(column)) for column in state.futr]
         first_static = len(self.names) - len(state.static)
