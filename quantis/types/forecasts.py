@@ -43,6 +43,9 @@ class Reason(StrEnum):
     no_history = "no_history"
     missing_future = "missing_future"
     model_failed = "model_failed"
+    off_grid = "off_grid"
+    out_of_range = "out_of_range"
+    beyond_model = "beyond_model"
 
 
 class SeriesRequest(RequestBody):
@@ -128,13 +131,18 @@ class DatasetRef(Frozen):
 
 
 class SeriesForecast(Frozen):
-    """The entry of one requested series; `status` is refused only where there is nothing to forecast from."""
+    """The entry of one requested series; `status` is refused where there is nothing usable to forecast from."""
 
     unique_id: str
     status: str = Field(pattern="^(ok|fallback|refused)$")
     method: ForecastMethod
     reason: Reason | None = None
     detail: str | None = None
+    version: int | None = Field(
+        default=None,
+        exclude_if=lambda version: version is None,
+        description="The version that answered, where shares divide the series of a request between versions.",
+    )
     ds: list[Timestamp]
     mean: list[float]
     quantiles: dict[str, list[float]]

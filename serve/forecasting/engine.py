@@ -22,24 +22,35 @@ from models.prediction.fallback import ForecastEntry
 from models.prediction.response import resolve_horizon, to_series_forecast
 from models.registry.mlflow_registry import Registry
 from monitoring import instruments
-from quantis.errors import NotFound
+from quantis.errors import InvalidInput, NotFound
 from quantis.frequency import to_datetime, to_datetime64
 from quantis.panel import DS, ID, Panel, Snapshot, Task, series_slices, times_of, timestamps
-from quantis.types.forecasts import ForecastRequest, ForecastResponse, ModelRef, SeriesRequest
+from quantis.types.forecasts import (
+    ForecastMethod,
+    ForecastRequest,
+    ForecastResponse,
+    ModelRef,
+    Reason,
+    SeriesForecast,
+    SeriesRequest,
+)
 from quantis.types.registry import ModelVersion
 from serve.forecasting.model_cache import LoadedModel, ModelCache
 from serve.forecasting.request_history import (
     RequestHistory,
+    UnusableHistoryError,
     concat_snapshots,
     empty_snapshot,
     forecast_start,
     requested_quantiles,
     select_series,
 )
-from serve.forecasting.routing import ModelRouter
+from serve.forecasting.routing import ModelRouter, RoutedSeries
 from serve.forecasting.sent_covariates import check_covariates, sends_scenario, with_scenarios
 from serve.forecasting.stale_cache import StaleCache
 
+_UNUSABLE = frozenset({Reason.off_grid, Reason.out_of_range, Reason.beyond_model})
+"""Reasons that lie in what was sent."""
 _EARLIEST = np.datetime64("1700-01-01", "us")
 
 
@@ -75,32 +86,50 @@ class Engine:
         self._datasets: StaleCache[OpenDataset | None] = StaleCache(outage_seconds)
 
     def forecast(self, team: str, ref: str, request: ForecastRequest) -> ForecastResponse:
-        """Return one entry per requested series, in order; the ledger has it before it is returned."""
+        """Return one entry per requested series, in order; the ledger has it before it is returned.
+
+        Each series is answered by the version that its share leads to. InvalidInput where nothing that was sent can
+        be used.
+        """
         started = time.perf_counter()
-        route = self.router.route(team, ref, request.series[0].unique_id)
-        version = route.version
-        model = self._models.load(team, version)
-        task = model.task
-        quantiles = requested_quantiles(request, task)
-        steps = resolve_horizon(request.h, task)
-        check_covariates(request.series, task, steps)
+        parts = self.router.divide(team, ref, [series.unique_id for series in request.series])
         as_of = request.as_of or datetime.now(UTC)
-        inputs = _Inputs(model, self._open(team, task.dataset), as_of, steps)
-        entries = _forecast_new_series(inputs, request.series, _forecast_series(inputs, request.series))
+        forecasts: dict[int, SeriesForecast] = {}
+        inputs_of_parts = []
+        for part in parts:
+            inputs = self._read_inputs(team, part.version, request, as_of)
+            inputs_of_parts.append(inputs)
+            number = part.version.version if len(parts) > 1 else None
+            answers = _answer(inputs, request, [request.series[position] for position in part.positions])
+            for position, answer in zip(part.positions, answers, strict=True):
+                forecasts[position] = answer.model_copy(update={"version": number})
+        first, inputs = parts[0], inputs_of_parts[0]
         response = ForecastResponse(
             forecast_id=str(uuid.uuid4()),
             model=ModelRef(
-                name=version.model, version=version.version, alias=route.alias, family=version.family
+                name=first.version.model,
+                version=first.version.version,
+                alias=first.alias,
+                family=first.version.family,
             ),
             dataset=inputs.dataset.ref if inputs.dataset else None,
-            freq=task.freq,
+            freq=inputs.model.task.freq,
             as_of=as_of,
             issued_at=datetime.now(UTC),
-            forecasts=[to_series_forecast(entry, quantiles, steps) for entry in entries],
+            forecasts=[forecasts[position] for position in range(len(request.series))],
+            warnings=_describe_shares(parts) if len(parts) > 1 else [],
         )
+        _require_usable(response.forecasts)
         self._vintages.append(team, request, response)
-        _measure(version, response, time.perf_counter() - started)
+        _measure(first.version, response, time.perf_counter() - started)
         return response
+
+    def _read_inputs(
+        self, team: str, version: ModelVersion, request: ForecastRequest, as_of: datetime
+    ) -> _Inputs:
+        model = self._models.load(team, version)
+        steps = min(request.h or model.task.h, model.task.h)
+        return _Inputs(model, self._open(team, model.task.dataset), as_of, steps)
 
     def _open(self, team: str, name: str) -> OpenDataset | None:
         def load() -> OpenDataset | None:
@@ -112,6 +141,45 @@ class Engine:
         return self._datasets.get((team, name), load)
 
 
+def _answer(
+    inputs: _Inputs, request: ForecastRequest, requested: Sequence[SeriesRequest]
+) -> list[SeriesForecast]:
+    """Answer the series of one version; all are refused where it was not trained for what is asked."""
+    task = inputs.model.task
+    try:
+        quantiles, steps = requested_quantiles(request, task), resolve_horizon(request.h, task)
+    except InvalidInput as error:
+        refused = [_refuse(series.unique_id, Reason.beyond_model, error.message) for series in requested]
+        return [to_series_forecast(entry, (), 0) for entry in refused]
+    check_covariates(requested, task, steps)
+    entries = _forecast_new_series(inputs, requested, _forecast_series(inputs, requested))
+    return [to_series_forecast(entry, quantiles, steps) for entry in entries]
+
+
+def _refuse(unique_id: str, reason: Reason, detail: str) -> ForecastEntry:
+    return ForecastEntry(unique_id, "refused", ForecastMethod.none, reason, detail)
+
+
+def _require_usable(forecasts: Sequence[SeriesForecast]) -> None:
+    """Raise InvalidInput where no series of a request can be used for what was sent with it."""
+    if any(entry.reason not in _UNUSABLE for entry in forecasts):
+        return
+    errors = [
+        {"pointer": f"/series/{position}", "message": entry.detail or ""}
+        for position, entry in enumerate(forecasts)
+    ]
+    raise InvalidInput(forecasts[0].detail or "nothing that was sent can be used", errors=errors)
+
+
+def _describe_shares(parts: Sequence[RoutedSeries]) -> list[str]:
+    total = sum(len(part.positions) for part in parts)
+    return [
+        f"{len(part.positions)} of {total} series are answered by version {part.version.version}, "
+        "as the model's shares divide them"
+        for part in parts
+    ]
+
+
 def _forecast_series(inputs: _Inputs, requested: Sequence[SeriesRequest]) -> list[ForecastEntry]:
     """Forecast the requested series, in their order, in as many rounds as one of them has histories."""
     dataset, forecaster = inputs.dataset, inputs.model.forecaster
@@ -120,7 +188,8 @@ def _forecast_series(inputs: _Inputs, requested: Sequence[SeriesRequest]) -> lis
     entries: dict[int, ForecastEntry] = {}
     for positions in _rounds(requested):
         batch = [requested[position] for position in positions]
-        snapshots = _stored_snapshots(inputs, batch) + _sent_snapshots(inputs, batch, panel)
+        sent_snapshots, refused = _sent_snapshots(inputs, batch, panel)
+        snapshots = _stored_snapshots(inputs, batch) + sent_snapshots
         ids = [series.unique_id for series in batch]
         batch_entries = fallback.forecast(
             forecaster,
@@ -130,7 +199,8 @@ def _forecast_series(inputs: _Inputs, requested: Sequence[SeriesRequest]) -> lis
             unknown=set(ids) - inputs.model.training_ids,
             steps=inputs.steps,
         )
-        entries |= dict(zip(positions, batch_entries, strict=True))
+        for position, entry in zip(positions, batch_entries, strict=True):
+            entries[position] = refused.get(entry.unique_id, entry)
     return [entries[position] for position in range(len(requested))]
 
 
@@ -149,8 +219,13 @@ def _forecast_new_series(
     snapshots = _stored_snapshots(inputs, peers)
     for position in new if snapshots else ():
         series = requested[position]
-        start = forecast_start(series, task)
-        entry = cold_start.typical_forecast(snapshots[0], task, series.unique_id, start, series.stat_exog)
+        try:
+            start = forecast_start(series, task)
+            entry = cold_start.typical_forecast(snapshots[0], task, series.unique_id, start, series.stat_exog)
+        except UnusableHistoryError as error:
+            entry = _refuse(series.unique_id, error.reason, error.detail)
+        except InvalidInput as error:  # its start is not a step of the panel
+            entry = _refuse(series.unique_id, Reason.off_grid, error.message)
         entries[position] = entry or entries[position]
     return entries
 
@@ -203,17 +278,25 @@ def _last_times(panel: Panel, limit: np.datetime64) -> dict[str, np.datetime64]:
 
 def _sent_snapshots(
     inputs: _Inputs, requested: Sequence[SeriesRequest], panel: Panel | None
-) -> list[Snapshot]:
-    """Build snapshots of the series that bring their history; `panel` fills in covariates that they lack."""
+) -> tuple[list[Snapshot], dict[str, ForecastEntry]]:
+    """Build snapshots of the series that bring their history, and entries of those whose history is unusable.
+
+    `panel` fills in covariates that they lack.
+    """
     snapshots = []
+    refused: dict[str, ForecastEntry] = {}
     for series in requested:
         if series.y is None:
             continue
         stored = select_series(panel, {series.unique_id}) if panel else None
-        snapshot = RequestHistory(series, inputs.model.task, stored, inputs.steps).snapshot()
+        try:
+            snapshot = RequestHistory(series, inputs.model.task, stored, inputs.steps).snapshot()
+        except UnusableHistoryError as error:
+            refused[series.unique_id] = _refuse(series.unique_id, error.reason, error.detail)
+            continue
         if snapshot is not None:
             snapshots.append(snapshot)
-    return snapshots
+    return snapshots, refused
 
 
 def _rounds(requested: Sequence[SeriesRequest]) -> list[list[int]]:

@@ -15,7 +15,7 @@ from quantis.frequency import to_datetime64
 from quantis.panel import DS, ID, TIMESTAMP, Panel, Snapshot, Task, Y, times_of, timestamps
 from quantis.types.arrays import Times
 from quantis.types.base import END_TIMESTAMP, MAX_HISTORY
-from quantis.types.forecasts import ForecastRequest, SeriesRequest
+from quantis.types.forecasts import ForecastRequest, Reason, SeriesRequest
 from serve.forecasting.sent_covariates import check_lengths, typed_values
 
 _END = to_datetime64(END_TIMESTAMP)
@@ -38,14 +38,24 @@ def requested_quantiles(request: ForecastRequest, task: Task) -> tuple[float, ..
     return tuple(quantiles)
 
 
+class UnusableHistoryError(Exception):
+    """A history that no method can forecast; the other series of its request are answered."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
 def forecast_start(series: SeriesRequest, task: Task) -> np.datetime64 | None:
-    """Return the first step of a forecast for a series without values; InvalidInput past the year 2261."""
+    """Return the first step of a forecast for a series without values; UnusableHistoryError past the year 2261."""
     if series.start is None:
         return None
     start = to_datetime64(series.start)
     if task.frequency.after(start, task.h)[-1] >= _END:
-        raise InvalidInput(
-            f"series {series.unique_id!r}: a forecast from {start} would pass the year 2261; start earlier"
+        raise UnusableHistoryError(
+            Reason.out_of_range,
+            f"series {series.unique_id!r}: a forecast from {start} would pass the year 2261; start earlier",
         )
     return start
 
@@ -68,22 +78,24 @@ class RequestHistory:
     steps: int
 
     def snapshot(self) -> Snapshot | None:
-        """Return its snapshot, None without a row; InvalidInput when its times do not fit the frequency."""
+        """Return its snapshot, None without a row; UnusableHistoryError when its times do not fit the frequency."""
         times = self._times()
         if len(times) == 0:
             return None
         frequency = self.task.frequency
         positions = frequency.steps_between(times[0], times)
         if np.any(positions < 0) or np.any(np.diff(positions) <= 0):
-            raise InvalidInput(
+            raise UnusableHistoryError(
+                Reason.off_grid,
                 f"series {self.request.unique_id!r}: its times do not rise in steps of {frequency.alias}; "
-                "send them sorted, once each, on the grid"
+                "send them sorted, once each, on the grid",
             )
         horizon = frequency.after(times[-1], self.task.h)
         if positions[-1] >= MAX_HISTORY or horizon[-1] >= _END:
-            raise InvalidInput(
+            raise UnusableHistoryError(
+                Reason.out_of_range,
                 f"series {self.request.unique_id!r}: its times span {positions[-1] + 1} steps up to {times[-1]}; "
-                f"send at most {MAX_HISTORY}, and none whose forecast would pass the year 2261"
+                f"send at most {MAX_HISTORY}, and none whose forecast would pass the year 2261",
             )
         grid = frequency.grid(times[0], times[-1])
         check_lengths(self.request, self.task, self.steps)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from models.registry.mlflow_registry import CHAMPION, Registry
@@ -15,11 +15,12 @@ ALIAS_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
-class Route:
-    """The version that answers, and the alias by which it was reached, if any."""
+class RoutedSeries:
+    """The version that answers, the alias by which it was reached, if any, and the positions of its series."""
 
     version: ModelVersion
     alias: str | None
+    positions: list[int]
 
 
 class ModelRouter:
@@ -29,12 +30,23 @@ class ModelRouter:
         self._versions: StaleCache[ModelVersion] = StaleCache(outage_seconds, ALIAS_SECONDS)
         self._traffic: StaleCache[Traffic] = StaleCache(outage_seconds, ALIAS_SECONDS)
 
-    def route(self, team: str, reference: str, series_id: str) -> Route:
-        """Resolve `name`, `name@alias` or `name:7`; a name alone is divided by the id of the first series."""
-        if "@" not in reference and ":" not in reference:
-            reference = self._share(team, reference, series_id)
-        version = self._versions.get((team, reference), lambda: self._registry(team).resolve(reference))
-        return Route(version, _alias(reference))
+    def divide(self, team: str, reference: str, series_ids: Sequence[str]) -> list[RoutedSeries]:
+        """Resolve `name`, `name@alias` or `name:7`; a name alone is divided by the id of each series.
+
+        The parts come in the order of their first series, so that a series has its version whoever it is sent with.
+        """
+        positions: dict[str, list[int]] = {}
+        is_divided = "@" not in reference and ":" not in reference
+        for position, series_id in enumerate(series_ids):
+            target = self._share(team, reference, series_id) if is_divided else reference
+            positions.setdefault(target, []).append(position)
+        return [
+            RoutedSeries(self._resolve(team, target), _alias(target), indices)
+            for target, indices in positions.items()
+        ]
+
+    def _resolve(self, team: str, reference: str) -> ModelVersion:
+        return self._versions.get((team, reference), lambda: self._registry(team).resolve(reference))
 
     def _share(self, team: str, name: str, series_id: str) -> str:
         traffic = self._traffic.get((team, name), lambda: self._registry(team).traffic(name))

@@ -2920,7 +2920,7 @@ export interface components {
          * @description The reason why an entry does not come from the model.
          * @enum {string}
          */
-        Reason: "unknown_series" | "short_history" | "no_history" | "missing_future" | "model_failed";
+        Reason: "unknown_series" | "short_history" | "no_history" | "missing_future" | "model_failed" | "off_grid" | "out_of_range" | "beyond_model";
         /**
          * Revision
          * @description Values of a series that were corrected at one time; those that came first are no revisions.
@@ -3011,7 +3011,7 @@ export interface components {
         };
         /**
          * SeriesForecast
-         * @description The entry of one requested series; `status` is refused only where there is nothing to forecast from.
+         * @description The entry of one requested series; `status` is refused where there is nothing usable to forecast from.
          */
         SeriesForecast: {
             /** Unique Id */
@@ -3022,6 +3022,11 @@ export interface components {
             reason?: components["schemas"]["Reason"] | null;
             /** Detail */
             detail?: string | null;
+            /**
+             * Version
+             * @description The version that answered, where shares divide the series of a request between versions.
+             */
+            version?: number | null;
             /** Ds */
             ds: string[];
             /** Mean */

@@ -16,6 +16,9 @@ const REASONS: Record<string, string> = {
   no_history: "There is no history to forecast from.",
   missing_future: "Values that the model needs in advance are missing.",
   model_failed: "The model failed on this series.",
+  off_grid: "The times that were sent are not on the model's grid.",
+  out_of_range: "The times that were sent are too many, or too late.",
+  beyond_model: "The model was not trained for these steps or quantiles.",
 };
 
 export const methodName = (method: ForecastMethod): string => METHODS[method] ?? method;
