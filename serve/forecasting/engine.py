@@ -100,9 +100,11 @@ class Engine:
             inputs = self._read_inputs(team, part.version, request, as_of)
             inputs_of_parts.append(inputs)
             number = part.version.version if len(parts) > 1 else None
-            answers = _answer(inputs, request, [request.series[position] for position in part.positions])
-            for position, answer in zip(part.positions, answers, strict=True):
-                forecasts[position] = answer.model_copy(update={"version": number})
+            part_entries = _forecast_part(
+                inputs, request, [request.series[position] for position in part.positions]
+            )
+            for position, entry in zip(part.positions, part_entries, strict=True):
+                forecasts[position] = entry.model_copy(update={"version": number})
         first, inputs = parts[0], inputs_of_parts[0]
         response = ForecastResponse(
             forecast_id=str(uuid.uuid4()),
@@ -141,7 +143,7 @@ class Engine:
         return self._datasets.get((team, name), load)
 
 
-def _answer(
+def _forecast_part(
     inputs: _Inputs, request: ForecastRequest, requested: Sequence[SeriesRequest]
 ) -> list[SeriesForecast]:
     """Answer the series of one version; all are refused where it was not trained for what is asked."""

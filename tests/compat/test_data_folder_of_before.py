@@ -65,11 +65,16 @@ NEW_NAMES = {"rung": "method", "rungs": "methods"}
 def in_todays_words(answer: Any) -> Any:
     """The answer as it is worded since `rung` is called `method`, and a job's counts `rungs` are its `methods`.
 
+    Since shares hold for each series, an entry may name its version, and a warning says so; both are left out.
     Applied to both sides, it takes an answer of before and one of today alike. Of a model card it leaves what is
     of the model: the headings and the tables, since the sentences around them are the code's.
     """
     if isinstance(answer, dict):
         named = {NEW_NAMES.get(name, name): in_todays_words(value) for name, value in answer.items()}
+        if "forecasts" in named and named.get("warnings"):
+            warnings = [text for text in named["warnings"] if "as the model's shares divide them" not in text]
+            entries = [{key: entry[key] for key in entry if key != "version"} for entry in named["forecasts"]]
+            named |= {"warnings": warnings, "forecasts": entries}
         if "markdown" in named:
             named["markdown"] = [
                 line for line in named["markdown"].splitlines() if line.startswith(("#", "|"))
