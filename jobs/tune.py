@@ -26,6 +26,7 @@ from jobs.evaluation.candidates import EvaluationSetup
 from jobs.runtime import Context, run
 from jobs.tft.trial_ledger import TrialLedger, TrialResult
 from models.evaluation.metrics import evaluate
+from models.evaluation.rolling_origin import require_windows
 from models.families.tft.checkpoint import CheckpointFolder, fingerprint
 from models.families.tft.sampling_order import mixed_seed
 from models.families.tft.training import Checkpointer
@@ -46,9 +47,9 @@ def work(context: Context[TuneSpec]) -> TuneResult:
     with reporter.step("read the panel", 0.05):
         task = context.dataset.task(spec.h, spec.quantiles)
         snapshots, last = context.dataset.snapshots(task), context.dataset.last_cutoff(task)
-        setup = EvaluationSetup(
-            task, snapshots, snapshots(last).history, tuple(cutoffs(last, task, 1, task.h))
-        )
+        latest = snapshots(last)
+        require_windows(max(map(latest.history_index.length, latest.history_index.rows), default=0), task.h)
+        setup = EvaluationSetup(task, snapshots, latest.history, tuple(cutoffs(last, task, 1, task.h)))
 
     def report_trial(count: int, result: TrialResult) -> None:
         outcome = f"WQL {result.wql:.4f}" if result.wql is not None else result.state
@@ -131,9 +132,10 @@ class Search:
         return sampler
 
     def _space(self) -> dict[str, Any]:
-        encoder_length = self.params.encoder_length
+        encoder_length, heads = self.params.encoder_length, self.params.attention_heads
+        sizes = [size for size in (8, 16, 32) if size % heads == 0]
         return {
-            "hidden_size": tune.choice([8, 16, 32]),
+            "hidden_size": tune.choice(sizes or [self.params.hidden_size]),
             "learning_rate": tune.loguniform(1e-3, 2e-2),
             "encoder_length": tune.choice(sorted({max(2, encoder_length // 2), encoder_length})),
         }

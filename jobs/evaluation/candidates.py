@@ -17,7 +17,7 @@ import pyarrow as pa
 from models.evaluation.evaluated import EvaluatedRows
 from models.evaluation.metrics import Partition, metrics_by_part
 from models.evaluation.promotion_gate import Score, errors_by_pair
-from models.evaluation.rolling_origin import backtest
+from models.evaluation.rolling_origin import backtest, require_windows
 from models.families.catalogue import FAMILIES, family_class, require_families
 from models.families.naive import ColumnForecast, SeasonalNaive
 from models.forecaster import Forecaster, measures_intervals
@@ -110,12 +110,15 @@ class EvaluationResult:
 def count_windows(spec: EvaluationSpec, task: Task, history: pa.Table) -> int:
     """Return the number of rolling origins: as requested, or enough for about a hundred (series, window) pairs.
 
-    Three at least and twelve at most, and never over more than a quarter of the median history.
+    Three at least and twelve at most, and never over more than a quarter of the median history. InvalidInput where
+    no history holds them.
     """
+    lengths = [rows.stop - rows.start for _, rows in series_slices(history[ID])]
+    require_windows(max(lengths, default=0), task.h, spec.n_windows or 1, spec.step_size)
     if spec.n_windows is not None:
         return spec.n_windows
-    lengths = [rows.stop - rows.start for _, rows in series_slices(history[ID])]
-    affordable = int(np.median(lengths)) // (4 * task.h) if lengths else 1
+    stride = max(task.h, spec.step_size or task.h)
+    affordable = int(np.median(lengths)) // (4 * stride) if lengths else 1
     return max(1, min(affordable, max(3, -(-TARGET_PAIRS // max(len(lengths), 1))), MAX_WINDOWS))
 
 

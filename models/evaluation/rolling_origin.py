@@ -19,6 +19,35 @@ Predict = Callable[[Forecaster, Snapshot, np.datetime64], pa.Table]
 """Returns the forecaster contract's table for a snapshot with this cutoff."""
 
 
+def require_windows(steps: int, h: int, n_windows: int = 1, step_size: int | None = None) -> None:
+    """Raise InvalidInput, with what fits, unless a history of so many steps holds the windows and a step before.
+
+    Parameters
+    ----------
+    steps
+        Of the longest history.
+    step_size
+        Steps between windows; h when absent.
+    """
+    if h >= steps:
+        fits = f"take h={steps - 1} at most" if steps > 1 else "bring more values"
+        raise InvalidInput(
+            f"h={h} is too long: the longest history has {steps} steps, of which one at least comes before the "
+            f"steps to forecast; {fits}"
+        )
+    stride = step_size or h
+    if stride >= steps:
+        raise InvalidInput(
+            f"step_size={stride} is more than the {steps} steps of the longest history; take {steps - 1} at most"
+        )
+    most = (steps - 1 - h) // stride + 1
+    if n_windows > most:
+        raise InvalidInput(
+            f"n_windows={n_windows} windows of h={h}, {stride} steps apart, need {h + stride * (n_windows - 1) + 1} "
+            f"steps; the longest history has {steps}: take n_windows={most} at most, or a shorter h or step_size"
+        )
+
+
 def predict_with_model(forecaster: Forecaster, snapshot: Snapshot, cutoff: np.datetime64) -> pa.Table:
     return forecaster.predict(snapshot)
 

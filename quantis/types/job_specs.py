@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
+from quantis.errors import InvalidInput
 from quantis.types.base import MAX_HORIZON, Duration, Name, Number, RequestBody, Timestamp
 from quantis.types.datasets import Column
 from quantis.types.reading import ReadOptions
@@ -101,6 +102,20 @@ class TftParams(RequestBody):
         default=True,
         description="Take the first four fifths of the steps on a short past, where the encoder is long.",
     )
+
+
+def require_heads(params: TftParams) -> None:
+    """Raise InvalidInput unless the attention heads share the hidden size evenly.
+
+    Not a rule of `TftParams` itself: models and jobs of before, which were not checked, are still read.
+    """
+    size, heads = params.hidden_size, params.attention_heads
+    if size % heads:
+        fits = max(count for count in range(1, heads + 1) if size % count == 0)
+        raise InvalidInput(
+            f"attention_heads={heads} does not divide hidden_size={size}, so that a part of it would be lost; take "
+            f"attention_heads={fits}, or hidden_size={-(-size // heads) * heads}"
+        )
 
 
 class WorkSpec(RequestBody):

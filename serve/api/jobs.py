@@ -11,9 +11,20 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
+from models.evaluation.rolling_origin import require_windows
 from models.families.catalogue import known_families, require_families
+from quantis.frequency import Frequency, to_datetime64
 from quantis.types.base import MAX_INTEGER, Id, Page
-from quantis.types.job_specs import EvaluationSpec, IngestSpec, JobKind
+from quantis.types.datasets import DatasetVersion
+from quantis.types.job_specs import (
+    BacktestSpec,
+    EvaluationSpec,
+    IngestSpec,
+    JobKind,
+    JobSpec,
+    TuneSpec,
+    require_heads,
+)
 from quantis.types.jobs import Job, JobEvent, JobRequest, JobState, LogText
 from serve.api.dependencies import AppServices, CurrentUser, check_job, still_admitted
 from serve.api.strict_route import StrictRoute
@@ -38,10 +49,27 @@ def submit(
     if isinstance(body.spec, IngestSpec):  # what it adds may be the first version
         services.catalogue.declared_spec(principal.team, body.spec.dataset)
     else:
-        services.catalogue.datasets.version(principal.team, body.spec.dataset, body.spec.version)
+        pinned = services.catalogue.datasets.version(principal.team, body.spec.dataset, body.spec.version)
+        _require_fit(body.spec, pinned.version)
     job = services.jobs.request(principal.team, principal.user_name, body.spec, idempotency_key)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return job
+
+
+def _require_fit(spec: JobSpec, version: DatasetVersion) -> None:
+    """Raise InvalidInput for windows that no history of the version can hold, and for heads that have no width."""
+    if not isinstance(spec, EvaluationSpec | TuneSpec):
+        return
+    require_heads(spec.tft)
+    end = to_datetime64(min(version.last_ds, spec.as_of or version.last_ds))
+    begin = to_datetime64(version.first_ds)
+    if end < begin or (isinstance(spec, BacktestSpec) and spec.model is not None):
+        return  # the job says what of the dataset was known then; a model has its own horizon
+    steps = len(Frequency.parse(version.freq).grid(begin, end))
+    if isinstance(spec, TuneSpec):
+        require_windows(steps, spec.h)
+    else:
+        require_windows(steps, spec.h, spec.n_windows or 1, spec.step_size)
 
 
 @router.get("")

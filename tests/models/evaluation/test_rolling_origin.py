@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from models.arrays import floats
-from models.evaluation.rolling_origin import backtest
+from models.evaluation.rolling_origin import backtest, require_windows
 from models.families.naive import LastValue, SeasonalNaive
 from quantis.errors import InvalidInput
 from quantis.panel import Snapshot, times_of, timestamps
@@ -90,3 +94,23 @@ def test_when_there_is_no_cutoff_then_it_says_so(case):
     task, provider, actuals, _ = case
     with pytest.raises(InvalidInput, match="without cutoffs"):
         backtest(lambda s: LastValue.fit(s, task), provider, actuals, [])
+
+
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(1, 50), st.integers(1, 400) | st.just(10**12))
+def test_when_windows_do_not_fit_then_what_the_message_proposes_does(
+    steps: int, h: int, n_windows: int, step_size: int
+) -> None:
+    try:
+        require_windows(steps, h, n_windows, step_size)
+    except InvalidInput as error:
+        proposal = re.search(r"take (?:(h|n_windows)=)?(\d+)", error.message)
+        if proposal is None:
+            assert steps == 1
+        elif proposal[1] == "n_windows":
+            require_windows(steps, h, int(proposal[2]), step_size)
+        elif proposal[1] == "h":
+            require_windows(steps, int(proposal[2]))
+        else:
+            require_windows(steps, h, 1, int(proposal[2]))
+    else:
+        assert h + step_size * (n_windows - 1) < steps

@@ -58,6 +58,11 @@ def test_when_work_is_asked_for_then_it_is_202_with_its_address_and_the_job_read
         ({"model": "demand; reboot"}, 422, "invalid_input"),
         ({"families": ["oracle"]}, 422, "invalid_input"),
         ({"h": 0}, 422, "invalid_input"),
+        ({"h": 5000}, 422, "invalid_input"),
+        ({"h": 1, "n_windows": 50, "step_size": 1000}, 422, "invalid_input"),
+        ({"h": 1, "step_size": 10**12}, 422, "invalid_input"),
+        ({"tft": {"hidden_size": 8, "attention_heads": 16}}, 422, "invalid_input"),
+        ({"tft": {"hidden_size": 10, "attention_heads": 3}}, 422, "invalid_input"),
     ],
 )
 def test_when_work_cannot_be_done_then_it_is_refused_and_not_recorded(
