@@ -11,7 +11,9 @@ width and position around it: means add up, quantiles do not (and those of a sum
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -26,6 +28,8 @@ from quantis.panel import DS, ID, Snapshot, SnapshotProvider, Task, Y, series_sl
 from quantis.types.arrays import Floats
 from quantis.types.job_specs import Reconciliation
 
+NodeKey = tuple[tuple[str, str], ...]
+"""The columns of a node and their values."""
 TOTAL = "total"
 MIXED = "mixed"
 """The category of a node whose series differ in it."""
@@ -50,9 +54,10 @@ class Hierarchy:
     ) -> Hierarchy:
         """Build the hierarchy of a panel's static table. InvalidInput for a column that is not in it."""
         ids = static[ID].to_pylist()
-        groups = {TOTAL: np.ones(len(ids))}
+        levels: dict[NodeKey, Floats] = {}
         for columns in hierarchy:
-            groups |= _level(static, columns)
+            levels |= _level(static, columns)
+        groups = {TOTAL: np.ones(len(ids))} | dict(zip(_node_names(levels), levels.values(), strict=True))
         nodes = {name: row for name, row in groups.items() if row.sum() > 1 or name == TOTAL}
         if clashes := sorted(nodes.keys() & set(ids)):
             raise InvalidInput(
@@ -151,20 +156,32 @@ class HierarchySnapshots:
         return self.hierarchy.add_nodes(self.provider(cutoff))
 
 
-def _level(static: pa.Table, columns: Sequence[str]) -> dict[str, Floats]:
-    """Return the nodes of one level by name: `state=ACT` or `state=ACT, region=Canberra`."""
+def _node_names(keys: Iterable[NodeKey]) -> list[str]:
+    """Return `state=ACT` or `state=ACT, region=Canberra`; quoted where two nodes would have one name."""
+    plain = {key: ", ".join(f"{column}={value}" for column, value in key) for key in keys}
+    counts = Counter([TOTAL, *plain.values()])
+    # A text with quotes and escapes cannot be read as two: what it holds decides no name of another node.
+    quoted = {key: ", ".join(f"{json.dumps(c)}={json.dumps(v)}" for c, v in key) for key in plain}
+    names = [quoted[key] if counts[name] > 1 else name for key, name in plain.items()]
+    if clashes := [name for name, count in Counter([TOTAL, *names]).items() if count > 1]:
+        raise InvalidInput(f"two nodes of the hierarchy would be named {clashes[0]!r}; rename a category")
+    return names
+
+
+def _level(static: pa.Table, columns: Sequence[str]) -> dict[NodeKey, Floats]:
+    """Return the nodes of one level by their columns and values."""
     for name in columns:
         if name not in static.column_names:
             choices = ", ".join(column for column in static.column_names if column != ID) or "none"
             raise InvalidInput(f"{name!r} is not a static column of the dataset; it has {choices}")
-    nodes: dict[str, Floats] = {}
+    nodes: dict[NodeKey, Floats] = {}
     for number, row in enumerate(static.select(list(columns)).to_pylist()):
         if any(value is None for value in row.values()):
             raise InvalidInput(
                 f"series {static[ID][number].as_py()!r} has no {', '.join(columns)}; a hierarchy needs all"
             )
-        name = ", ".join(f"{column}={value}" for column, value in row.items())
-        nodes.setdefault(name, np.zeros(static.num_rows))[number] = 1.0
+        key = tuple((column, str(value)) for column, value in row.items())
+        nodes.setdefault(key, np.zeros(static.num_rows))[number] = 1.0
     return nodes
 
 

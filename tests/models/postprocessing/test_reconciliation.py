@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from models.arrays import floats, keep_series
 from models.evaluation.metrics import evaluate
@@ -215,3 +217,21 @@ def test_when_tourism_is_reconciled_then_five_levels_add_up_and_the_series_are_n
     assert ours is not None
     assert theirs is not None
     assert ours < 1.05 * theirs
+
+
+CATEGORIES = st.text(st.sampled_from('ab,= "'), max_size=8)
+
+
+@given(st.lists(st.tuples(CATEGORIES, CATEGORIES), min_size=2, max_size=6))
+def test_when_categories_hold_any_text_then_each_group_of_two_has_its_node(pairs: list[tuple[str, str]]):
+    pairs = pairs * 2  # each group has two series at least
+    ids = [f"series {number}" for number in range(len(pairs))]
+    static = pa.table({"unique_id": ids, "p": [p for p, _ in pairs], "q": [q for _, q in pairs]})
+    hierarchy = Hierarchy.from_static(static, [["p"], ["p", "q"]])
+    assert len(set(hierarchy.nodes)) == len(hierarchy.nodes)
+    assert len(hierarchy.nodes) == 1 + len({p for p, _ in pairs}) + len(set(pairs))
+
+
+def test_when_names_of_nodes_are_clear_then_they_are_not_quoted():
+    static = pa.table({"unique_id": ["1", "2"], "p": ["x", "x"], "q": ["a, b", "a, b"]})
+    assert Hierarchy.from_static(static, [["p"], ["p", "q"]]).nodes == ("total", "p=x", "p=x, q=a, b")
