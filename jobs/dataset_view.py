@@ -49,12 +49,12 @@ class DatasetView:
     def last_cutoff(self, task: Task) -> np.datetime64:
         """Return the last `ds` whose value is known at `as_of`; InvalidInput when no value is."""
         version = self.dataset.version
-        known = times_of(self.panel().target[DS])
-        known = known[known <= self.limit]
-        if len(known) == 0 or known.max() <= to_datetime64(version.first_ds):
+        times = times_of(self.panel().target[DS])
+        times = times[times <= self.limit]
+        if len(times) == 0 or times.max() <= to_datetime64(version.first_ds):
             raise InvalidInput(
                 f"nothing of dataset {version.dataset!r} was known at {self.as_of:%Y-%m-%dT%H:%MZ}; "
                 f"it begins at {version.first_ds:%Y-%m-%dT%H:%MZ}, take a later as_of"
             )
-        last: np.datetime64 = known.max()
+        last: np.datetime64 = times.max()
         return last

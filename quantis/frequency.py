@@ -115,8 +115,8 @@ class Frequency:
             return Frequency(self.count, "W", _WEEKDAYS[int(days[0])]) if len(days) == 1 else self
         cycle = 3 if self.unit in _QUARTERLY else 12
         months = np.unique(_month_numbers(times) % cycle)
-        plain = (_PLAIN_MONTHS[self.unit] - 1) % cycle
-        if len(months) > 1 or int(months[0]) == plain:
+        default_month = (_PLAIN_MONTHS[self.unit] - 1) % cycle
+        if len(months) > 1 or int(months[0]) == default_month:
             return self
         # The last months of a year end quarters, its first ones begin them.
         month = int(months[0]) + (9 if self.unit == "QE" else 0)

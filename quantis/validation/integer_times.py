@@ -75,9 +75,9 @@ def _read_epochs(distinct: Integers, largest: int) -> IntegerTimes:
     below = _EPOCH_UNITS[[row[4] for row in _EPOCH_UNITS].index(unit)][0]
     # Beside times of one unit, smaller integers may be zeros and dates before it, but not times of another.
     magnitude = np.abs(distinct)
-    other = (magnitude >= _MIN_EPOCH) & (magnitude < below)
-    if unit != "seconds" and other.any():
-        question = f"times in several units: {int(distinct[other][0])} beside {unit}"
+    of_other_unit = (magnitude >= _MIN_EPOCH) & (magnitude < below)
+    if unit != "seconds" and of_other_unit.any():
+        question = f"times in several units: {int(distinct[of_other_unit][0])} beside {unit}"
         return IntegerTimes(np.zeros_like(distinct), ~none, question=question)
     return IntegerTimes(distinct * factor // divisor, none, form=f"{unit} since 1970")
 

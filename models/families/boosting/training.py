@@ -124,14 +124,14 @@ class Training:
             return None
         if self.observed > MAX_SAMPLES:
             return 1.0
-        drawn = np.arange(0, count, -(-count // _FOLD_SAMPLES))
-        edges = np.quantile(self.age[drawn], np.arange(1, _FOLDS) / _FOLDS)
-        block = np.searchsorted(edges, self.age[drawn])  # of time, [drawn]
+        sampled = np.arange(0, count, -(-count // _FOLD_SAMPLES))
+        edges = np.quantile(self.age[sampled], np.arange(1, _FOLDS) / _FOLDS)
+        block = np.searchsorted(edges, self.age[sampled])  # of time, [sampled]
         blocks = np.unique(block)
         if len(blocks) < 2:
             return None
         scores = self._map_in_threads(
-            lambda left_out: self._scores(low, high, drawn[block != left_out], drawn[block == left_out]),
+            lambda left_out: self._scores(low, high, sampled[block != left_out], sampled[block == left_out]),
             blocks,
         )
         all_scores = np.nan_to_num(np.concatenate(scores), nan=_MAX_WIDENING)
