@@ -205,7 +205,10 @@ def _keep_days(ds: Times, written: Times, series: Integers, zone: str, findings:
     days = keep_wall_clock(ds, written, series, zone)
     moved = np.flatnonzero(days.moved)
     if len(moved):
-        example, local_time = ds[moved[0]].astype("datetime64[m]"), days.times[moved[0]].astype("datetime64[m]")
+        example, local_time = (
+            ds[moved[0]].astype("datetime64[m]"),
+            days.times[moved[0]].astype("datetime64[m]"),
+        )
         findings.add(
             "D034", f"{len(moved):,} times such as {example}Z are kept as the local {local_time}", column=DS
         )
