@@ -62,7 +62,8 @@ def main(login_file: str) -> None:
     with Client.from_login_file(login_file) as client:
         upload(client)
         response = client.forecast(train(client), "mauna-loa", level=[80])
-    print(forecast_frame(response, name=response.model.family).to_pandas().round(2).to_string(index=False))
+    frame = forecast_frame(response, name=response.model.family, origins=False)
+    print(frame.to_pandas().round(2).to_string(index=False))
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def forecast(
 def _print_forecast(response: ForecastResponse) -> None:
     from quantis.client import forecast_frame
 
-    table = forecast_frame(response, name="mean")
+    table = forecast_frame(response, name="mean", origins=False)
     if not table.num_rows:
         return
     numbers = [name for name in table.column_names if name not in ("unique_id", "ds")]

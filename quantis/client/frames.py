@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any
 
@@ -21,25 +21,46 @@ from quantis.types.datasets import Roles
 from quantis.types.forecasts import ForecastResponse, SeriesRequest
 
 
-def forecast_frame(response: ForecastResponse, *, name: str = "Model") -> pa.Table:
+def forecast_frame(response: ForecastResponse, *, name: str = "Model", origins: bool = True) -> pa.Table:
     """Return the forecasts in Nixtla's long form: `unique_id, ds, Model, Model-lo-80, Model-hi-80 ...`.
 
-    `Model` is the mean; each pair of quantiles q and 1 - q is one interval. One row per series and
-    step; a refused series has none. Intervals that only some series have are null in the others.
+    `Model` is the mean; each pair of quantiles q and 1 - q is one interval. One row per series and step. Intervals
+    that only some series have are null in the others.
+
+    With `origins` a refused series has one row, without time and value, and the columns `status`, `method`, `reason`,
+    `detail` and `version` say of each row where it comes from. Without, there are the forecasts alone, as Nixtla's
+    tools take them.
     """
-    entries = [entry for entry in response.forecasts if entry.ds]
+    entries = [entry for entry in response.forecasts if entry.ds or origins]
+    lengths = [max(len(entry.ds), int(origins)) for entry in entries]  # rows of each entry
     quantiles = set(chain.from_iterable(entry.quantiles for entry in entries))
+
+    def column(cells: Iterable[Sequence[Any]], kind: pa.DataType) -> pa.Array:
+        """Return the cells of each entry one after the other, null where an entry has none."""
+        padded = (values or [None] * length for values, length in zip(cells, lengths, strict=True))
+        return pa.array(chain.from_iterable(padded), kind)
+
+    def repeat(values: Iterable[Any], kind: pa.DataType) -> pa.Array:
+        """Return a value of each entry in all of its rows."""
+        return column(([value] * length for value, length in zip(values, lengths, strict=True)), kind)
+
     columns: dict[str, Any] = {
-        ID: pa.array(
-            chain.from_iterable([entry.unique_id] * len(entry.ds) for entry in entries), pa.string()
-        ),
-        DS: pa.array(chain.from_iterable(entry.ds for entry in entries), TIMESTAMP),
-        name: pa.array(chain.from_iterable(entry.mean for entry in entries), pa.float64()),
+        ID: repeat((entry.unique_id for entry in entries), pa.string()),
+        DS: column((entry.ds for entry in entries), TIMESTAMP),
+        name: column((entry.mean for entry in entries), pa.float64()),
     }
     for level, low, high in intervals(quantiles):
         for side, q in (("lo", low), ("hi", high)):
-            per_series = (entry.quantiles.get(q, [None] * len(entry.ds)) for entry in entries)
-            columns[f"{name}-{side}-{level}"] = pa.array(chain.from_iterable(per_series), pa.float64())
+            cells = (entry.quantiles.get(q, []) for entry in entries)
+            columns[f"{name}-{side}-{level}"] = column(cells, pa.float64())
+    if origins:
+        columns["status"] = repeat((entry.status for entry in entries), pa.string())
+        columns["method"] = repeat((entry.method.value for entry in entries), pa.string())
+        reasons = (entry.reason.value if entry.reason else None for entry in entries)
+        columns["reason"] = repeat(reasons, pa.string())
+        columns["detail"] = repeat((entry.detail for entry in entries), pa.string())
+        versions = (entry.version or response.model.version for entry in entries)
+        columns["version"] = repeat(versions, pa.int64())
     return pa.table(columns)
 
 

@@ -19,7 +19,14 @@ from quantis.errors import InvalidInput
 from quantis.testing import FakeApi
 from quantis.types.accounts import Role
 from quantis.types.datasets import DatasetSpec, Roles
-from quantis.types.forecasts import ForecastMethod, ForecastResponse, ModelRef, SeriesForecast, SeriesRequest
+from quantis.types.forecasts import (
+    ForecastMethod,
+    ForecastResponse,
+    ModelRef,
+    Reason,
+    SeriesForecast,
+    SeriesRequest,
+)
 from quantis.types.registry import ModelVersion
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -55,7 +62,9 @@ REFUSED = SeriesForecast(
 
 def test_when_quantiles_pair_up_then_they_become_nixtlas_columns() -> None:
     wide = {"0_025": -3.0, "0_1": -2.0, "0_5": 0.0, "0_9": 2.0, "0_975": 3.0, "0_7": 1.0}
-    table = forecast_frame(response(entry("b", 10.0, **wide), REFUSED, entry("a", 20.0, **wide)))
+    table = forecast_frame(
+        response(entry("b", 10.0, **wide), REFUSED, entry("a", 20.0, **wide)), origins=False
+    )
     assert table.column_names == [
         "unique_id",
         "ds",
@@ -76,8 +85,25 @@ def test_when_one_series_lacks_an_interval_then_it_is_null_there() -> None:
 
 
 def test_when_nothing_was_answered_then_the_frame_is_empty_with_its_columns() -> None:
-    table = forecast_frame(response(REFUSED))
+    table = forecast_frame(response(REFUSED), origins=False)
     assert (table.num_rows, table.column_names) == (0, ["unique_id", "ds", "Model"])
+
+
+def test_when_series_are_refused_or_fall_back_then_the_frame_says_so() -> None:
+    refused = REFUSED.model_copy(update={"reason": Reason.off_grid, "detail": "its times do not rise"})
+    naive = entry("b", 2.0).model_copy(
+        update={"status": "fallback", "method": ForecastMethod.seasonal_naive, "reason": Reason.short_history}
+    )
+    shared = entry("a", 1.0, **{"0_1": -1.0, "0_9": 1.0}).model_copy(update={"version": 7})
+    rows = forecast_frame(response(shared, refused, naive)).to_pylist()
+    assert [row["unique_id"] for row in rows] == ["a"] * 3 + ["z"] + ["b"] * 3
+    assert [row["method"] for row in rows] == ["model"] * 3 + ["none"] + ["seasonal_naive"] * 3
+    assert [row["reason"] for row in rows] == [None] * 3 + ["off_grid"] + ["short_history"] * 3
+    assert [row["status"] for row in rows] == ["ok"] * 3 + ["refused"] + ["fallback"] * 3
+    assert [row["version"] for row in rows] == [7] * 3 + [1] * 4
+    assert (rows[3]["ds"], rows[3]["Model"], rows[3]["Model-lo-80"]) == (None, None, None)
+    assert rows[3]["detail"] == "its times do not rise"
+    assert [row["Model-lo-80"] for row in rows] == [0.0] * 3 + [None] * 4
 
 
 @pytest.mark.parametrize("level", [50, 80, 90, 95, 99, 99.9, 37.5])
@@ -87,7 +113,7 @@ def test_when_a_level_was_asked_for_then_its_column_bears_its_name(level: float)
 
 
 def test_when_handed_to_utilsforecast_then_it_scores_and_draws_them() -> None:
-    frame = forecast_frame(response(entry("a", 1.0, **{"0_1": -1.0, "0_9": 1.0}))).to_pandas()
+    frame = forecast_frame(response(entry("a", 1.0, **{"0_1": -1.0, "0_9": 1.0})), origins=False).to_pandas()
     actuals = frame[["unique_id", "ds"]].assign(y=[1.5, 1.0, 3.0])
     scores = evaluate(frame.merge(actuals, on=["unique_id", "ds"]), metrics=[mae, coverage], level=[80])
     assert scores.set_index("metric")["Model"].to_dict() == pytest.approx(
@@ -184,7 +210,7 @@ def test_when_ids_are_given_then_entries_come_in_their_order_and_none_is_dropped
         ("unknown", "refused"),
     ]
     assert answer.forecasts[1].ds == [START + timedelta(days=3), START + timedelta(days=4)]
-    assert forecast_frame(answer).column_names[-2:] == ["Model-lo-80", "Model-hi-80"]
+    assert forecast_frame(answer, origins=False).column_names[-2:] == ["Model-lo-80", "Model-hi-80"]
     assert client.get_forecast(answer.forecast_id) == answer
 
 

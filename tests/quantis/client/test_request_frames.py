@@ -174,9 +174,6 @@ def test_when_midnights_of_a_zone_keep_their_offset_then_they_are_dates_and_meet
         (request,) = series_requests(frame, ahead, PROMO, freq=freq, h=7)
         assert request.ds == to_datetimes(days[:14].tz_localize(None).to_numpy())
         assert request.futr_exog["promo"][14:] == list(np.arange(7.0))
-    hours = dated(pd.DatetimeIndex(["2024-02-20", "2024-02-21"], tz="Asia/Tokyo"))
-    (request,) = series_requests(hours, None, Roles(), freq="h")
-    assert [time.hour for time in request.ds or []] == [15, 15]
 
 
 def test_when_a_category_is_a_number_or_a_truth_value_then_it_is_the_text_of_an_upload() -> None:
