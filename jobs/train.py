@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import shutil
 import sys
-from dataclasses import asdict
 from functools import partial
 
 from cluster.model_ops.lineage import lineage
 from cluster.settings import application_root
 from jobs.evaluation.candidates import EvaluationSetup, failure_reason, fit_candidate
+from jobs.evaluation.incumbent import Incumbent, decide_succession, evaluate_incumbent
 from jobs.evaluation.runner import EvaluationReport, Evaluator
 from jobs.evaluation.setup import build_setup
 from jobs.evaluation.time_budget import REFIT_SHARE, TimeBudget
@@ -29,7 +29,7 @@ from quantis.panel import Snapshot
 from quantis.types.approvals import Approval
 from quantis.types.job_results import GateResult, TrainResult
 from quantis.types.job_specs import TrainSpec
-from quantis.types.registry import Leaderboard, LeaderboardRow
+from quantis.types.registry import Leaderboard, LeaderboardRow, ModelVersion
 
 
 def work(context: Context[TrainSpec]) -> TrainResult:
@@ -39,12 +39,14 @@ def work(context: Context[TrainSpec]) -> TrainResult:
     with reporter.step("read the panel", 0.05):
         task = context.dataset.task(spec.h, spec.quantiles)
         setup, latest = build_setup(context.dataset, spec, task, context.backend.families)
+    incumbent = evaluate_incumbent(context, setup, budget)
     evaluator = Evaluator(setup, spec, _tft_trainer(context), budget, reporter)
     report = evaluator.evaluate()
     board = _leaderboard(context.job_id, spec.model, setup, leaderboard(report.scores))
     decision = decide_promotion(report.scores)
     with reporter.step(f"refit {decision.chosen} on all that is known", 0.92):
         decision, forecaster = _refit(evaluator, report, decision, latest)
+    decision = _check_incumbent(context, decide_succession(decision, report, incumbent, setup), incumbent)
     with reporter.step("publish", 0.99):
         code = lineage(application_root()).model_copy(update={"parent": parent_version(forecaster)})
         bundle = write_bundle(context.folder / "bundle", forecaster, latest, code)
@@ -56,15 +58,35 @@ def work(context: Context[TrainSpec]) -> TrainResult:
             gate=decision,
             experiment=context.job_id,
         )
-        promotion = context.backend.promotion(context.team)
-        promoted = promotion.request_alias(context.user, spec.model, version.version)
-        if isinstance(promoted, Approval):
-            reporter.event(f"version {version.version} waits for a second person to approve it as champion")
-        else:
-            version = promoted
+        gate = GateResult.model_validate(version.gate)
+        if gate.replaces:
+            version = _request_promotion(context, version)
     shutil.rmtree(context.folder, ignore_errors=True)
-    reporter.event(decision.reason)
-    return TrainResult(leaderboard=board, model=version, gate=GateResult(**asdict(decision)))
+    reporter.event(gate.reason)
+    return TrainResult(leaderboard=board, model=version, gate=gate)
+
+
+def _check_incumbent(
+    context: Context[TrainSpec], decision: GateDecision, incumbent: Incumbent | None
+) -> GateDecision:
+    """Hold a version back that was compared with another champion than the one of now."""
+    champion = context.registry.champion(context.spec.model)
+    compared = incumbent.version.version if incumbent else None
+    if not decision.replaces or champion is None or champion.version == compared:
+        return decision
+    return decision.held_back(
+        f"v{champion.version} became champion while this was trained; train again to compare with it"
+    )
+
+
+def _request_promotion(context: Context[TrainSpec], version: ModelVersion) -> ModelVersion:
+    """Make a version the champion, or ask a second person to; return it as it is then."""
+    promotion = context.backend.promotion(context.team)
+    promoted = promotion.request_alias(context.user, version.model, version.version)
+    if not isinstance(promoted, Approval):
+        return promoted
+    context.reporter.event(f"version {version.version} waits for a second person to approve it as champion")
+    return version
 
 
 def _tft_trainer(context: Context[TrainSpec]) -> TftTrainer:

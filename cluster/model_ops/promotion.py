@@ -16,7 +16,16 @@ from quantis.types.approvals import (
     PolicyChange,
     TrafficChange,
 )
-from quantis.types.registry import ModelVersion, Traffic
+from quantis.types.registry import HeadToHead, ModelVersion, Traffic
+
+
+def find_head_to_head(version: ModelVersion, other: ModelVersion) -> HeadToHead | None:
+    """Return the comparison of two versions that one of their gates holds; None where they were never compared."""
+    for each in (version, other):
+        row = each.gate.get("head_to_head")
+        if row and {row["challenger"], row["incumbent"]} == {version.version, other.version}:
+            return HeadToHead.model_validate(row)
+    return None
 
 
 class Promotion:
@@ -34,11 +43,14 @@ class Promotion:
     ) -> ModelVersion | Approval:
         """Point an alias at a version, or ask for approval; Conflict when the gate refuses."""
         target = self._registry.check_promotion(model, version, alias)
+        current = self._current_version(model, alias)
+        row = find_head_to_head(target, self._registry.get(model, current)) if current else None
         if self.policy(model) == Policy.gate:
-            return self._registry.promote(model, version, alias)
+            promoted = self._registry.promote(model, version, alias)
+            return promoted.model_copy(update={"head_to_head": row})
         if alias in target.aliases:
             return target
-        change = AliasChange(alias=alias, version=version, instead_of=self._current_version(model, alias))
+        change = AliasChange(alias=alias, version=version, instead_of=current, head_to_head=row)
         return self._approvals.request(self._team, model, user, change)
 
     def request_traffic(self, user: str, model: str, traffic: Traffic) -> Traffic | Approval:

@@ -270,7 +270,7 @@ def evaluate_block(setup: EvaluationSetup, block: CandidateBlock, seconds: float
     def fit(snapshot: Snapshot) -> Forecaster:
         return fit_candidate(block.candidate, snapshot, setup.task, setup.families, deadline)
 
-    return evaluate_on_origins(_restrict(setup, block), fit, baseline=block.candidate.family == BASELINE)
+    return evaluate_on_origins(restrict(setup, block), fit, baseline=block.candidate.family == BASELINE)
 
 
 def fit_on_shared_snapshot(
@@ -333,7 +333,7 @@ def without_tft(candidates: Sequence[Candidate]) -> list[Candidate]:
     return [candidate for candidate in candidates if candidate.family != Family.tft]
 
 
-def _restrict(setup: EvaluationSetup, block: CandidateBlock) -> EvaluationSetup:
+def restrict(setup: EvaluationSetup, block: CandidateBlock) -> EvaluationSetup:
     """Restrict the snapshots to the series of a block."""
     if block.parts == 1:
         return setup

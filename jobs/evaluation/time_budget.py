@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from jobs.evaluation.candidates import CandidateBlock
 from quantis.types.job_specs import EvaluationSpec
 
-EVALUATION_SHARE, REFIT_SHARE = 0.7, 0.95
-"""Shares of a time limit by whose end the evaluation and the refit are to be done."""
+INCUMBENT_SHARE, EVALUATION_SHARE, REFIT_SHARE = 0.2, 0.7, 0.95
+"""Shares of a time limit by whose end the incumbent, the evaluation and the refit are to be done."""
 
 
 @dataclass

@@ -10,7 +10,8 @@ model must then be better in every pair, and by a twentieth on the whole.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -20,13 +21,16 @@ from models.evaluation.metrics import pair_errors
 from quantis.errors import InvalidInput
 from quantis.panel import ID, times_of
 from quantis.types.arrays import Floats, Integers
-from quantis.types.registry import LeaderboardRow
+from quantis.types.registry import HeadToHead, LeaderboardRow
 
 NAIVE = "seasonal_naive"
 NOT_SERVED = frozenset({"baseline", "last_value"})  # scored for comparison, never chosen
 SIGNIFICANCE = 0.05
 FEWEST_BLOCKS = 6
 CLEAR_MARGIN = 0.05
+THIS_VERSION = "this version"  # in reasons, until the registry has given the version its number
+_MAX_CAUSE = 120
+_BECOMES_CHAMPION = ", which is the champion"
 
 Pair = tuple[str, np.datetime64]
 
@@ -59,11 +63,47 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class PairedErrors:
+    """Errors of two models on the pairs that both forecast, by block of the test.
+
+    `differences` [blocks] are the reference's errors less the model's; `model` and `reference` their means
+    over the pairs.
+    """
+
+    model: float
+    reference: float
+    differences: Floats
+    unit: str
+    pairs: int
+
+    @classmethod
+    def from_scores(cls, score: Score, reference: Score) -> Self | None:
+        """Return the errors in blocks: series, or the pairs themselves where series are few; None without any."""
+        shared = sorted(score.errors.keys() & reference.errors.keys())
+        if not shared:
+            return None
+        errors = np.array([score.errors[pair] for pair in shared])  # [pairs]
+        reference_errors = np.array([reference.errors[pair] for pair in shared])
+        series = np.unique([name for name, _ in shared], return_inverse=True)[1]
+        # Windows of one series depend on each other, so a series is one block of the test.
+        blocks, unit = _means(reference_errors - errors, series), "series"
+        if len(blocks) < FEWEST_BLOCKS:
+            blocks, unit = reference_errors - errors, "pairs of series and window"
+        return cls(float(errors.mean()), float(reference_errors.mean()), blocks, unit, len(shared))
+
+    @property
+    def testable(self) -> bool:
+        """True if the blocks are enough for a test at 5 %."""
+        return len(self.differences) >= FEWEST_BLOCKS
+
+
+@dataclass(frozen=True)
 class GateDecision:
     """Model chosen to serve. Both naive metrics are the best of any season.
 
     `passed` is true for a model that may become the champion: one that beats seasonal naive, or seasonal
-    naive itself where none does; `beats_naive` tells these apart.
+    naive itself where none does; `beats_naive` tells these apart. `replaces` is true for one that becomes
+    the champion by itself: there was none, or it is not worse than the champion of before (`head_to_head`).
     """
 
     chosen: str
@@ -76,6 +116,34 @@ class GateDecision:
     beats_naive: bool = False
     p_value: float | None = None
     blocks: int = 0
+    replaces: bool = True
+    head_to_head: HeadToHead | None = None
+
+    def against_incumbent(self, head_to_head: HeadToHead, replaces: bool) -> GateDecision:
+        """Return the decision with the comparison with the incumbent, and its reason."""
+        decision = replace(self, head_to_head=head_to_head)
+        if not replaces:
+            return decision.held_back(head_to_head.reason)
+        return replace(decision, reason=f"{self.reason}; {head_to_head.reason}")
+
+    def held_back(self, reason: str) -> GateDecision:
+        """Return the decision for a version that stays candidate for this reason."""
+        choice = self.reason.replace(_BECOMES_CHAMPION, "")
+        return replace(self, replaces=False, reason=f"{THIS_VERSION} stays candidate: {reason}; {choice}")
+
+    def with_version(self, version: int) -> GateDecision:
+        """Return the decision with the version's number in its reasons."""
+        named = self.reason.replace(THIS_VERSION, f"v{version}")
+        row = self.head_to_head
+        if row is not None:
+            words = row.reason.replace(THIS_VERSION, f"v{version}")
+            row = row.model_copy(update={"challenger": version, "reason": words})
+        return replace(self, reason=named, head_to_head=row)
+
+    def to_json(self) -> dict[str, Any]:
+        row = self.head_to_head
+        fields = asdict(replace(self, head_to_head=None))
+        return fields | {"head_to_head": row.model_dump(mode="json") if row else None}
 
 
 def errors_by_pair(predictions: pa.Table, rows: EvaluatedRows) -> dict[Pair, float]:
@@ -110,23 +178,25 @@ def decide_promotion(scores: Sequence[Score]) -> GateDecision:
     for score in sorted(_competitors(scores), key=_by_error):
         comparison = compare_to_naive(score, naive)
         if comparison.better and _is_less(score.metrics.get("wql"), naive_wql):
-            reason = f"{score.model}: {comparison.verdict}"
+            reason = f"{score.model}: {comparison.verdict}{_without_result(scores)}"
             decision = _decision(score, naive, naive_wql, reason)
             return replace(decision, beats_naive=True, p_value=comparison.p_value, blocks=comparison.blocks)
         best = best or (score, comparison)
-    reason = f"no model is better than {naive.model}, which is the champion"
+    reason = f"no model is better than {naive.model}{_BECOMES_CHAMPION}"
     if best is not None:
         score, comparison = best
         reason += f"; the best, {score.model}: {comparison.verdict}"
         reason += ", but not in WQL" if comparison.better else ""
-    return _decision(naive, naive, naive_wql, reason)
+    return _decision(naive, naive, naive_wql, reason + _without_result(scores))
 
 
 def choose_naive(scores: Sequence[Score], reason: str) -> GateDecision:
     """Choose the best seasonal naive, for the reason that the chosen model could not be fitted."""
     naive = best_naive(scores)
     assert naive is not None
-    return _decision(naive, naive, naive.metrics.get("wql"), f"{naive.model}: {reason}")
+    return _decision(
+        naive, naive, naive.metrics.get("wql"), f"{naive.model}: {reason}{_without_result(scores)}"
+    )
 
 
 def best_naive(scores: Sequence[Score]) -> Score | None:
@@ -137,32 +207,26 @@ def best_naive(scores: Sequence[Score]) -> Score | None:
 
 def compare_to_naive(score: Score, naive: Score) -> Comparison:
     """Test by this module's rule whether a model's scaled errors are less than the naive's."""
-    shared = sorted(score.errors.keys() & naive.errors.keys())
-    if not shared:
+    paired = PairedErrors.from_scores(score, naive)
+    if paired is None:
         return Comparison(False, None, 0, "no series has a scale, so nothing could be compared")
-    model_errors = np.array([score.errors[pair] for pair in shared])  # [pairs]
-    naive_errors = np.array([naive.errors[pair] for pair in shared])
-    gain = 1 - model_errors.mean() / naive_errors.mean() if naive_errors.mean() else 0.0
+    gain = 1 - paired.model / paired.reference if paired.reference else 0.0
     summary = f"MASE {abs(gain):.1%} {'below' if gain > 0 else 'above'} {naive.model}"
-    series = np.unique([name for name, _ in shared], return_inverse=True)[1]
-    # Windows of one series depend on each other, so a series is one block of the test.
-    blocks, unit = _means(naive_errors - model_errors, series), "series"
-    if len(blocks) < FEWEST_BLOCKS:
-        blocks, unit = naive_errors - model_errors, "pairs of series and window"
-    if len(blocks) < FEWEST_BLOCKS:
+    blocks, unit = paired.differences, paired.unit
+    if not paired.testable:
         better = bool(np.all(blocks > 0) and gain >= CLEAR_MARGIN)
         rule = (
             f"{len(blocks)} {unit} are too few to test: it must be better in each, and by {CLEAR_MARGIN:.0%}"
         )
         return Comparison(better, None, len(blocks), f"{summary}; {rule}")
-    p_value = _signed_rank(blocks)
+    p_value = signed_rank(blocks)
     better = bool(p_value < SIGNIFICANCE and gain > 0)
     return Comparison(
         better, p_value, len(blocks), f"{summary} (p = {p_value:.2g} over {len(blocks)} {unit})"
     )
 
 
-def _signed_rank(differences: Floats) -> float:
+def signed_rank(differences: Floats) -> float:
     """Return the p of the hypothesis that the differences are not above zero; 1 where all are zero."""
     from scipy.stats import wilcoxon
 
@@ -174,6 +238,16 @@ def _signed_rank(differences: Floats) -> float:
 def _means(values: Floats, codes: Integers) -> Floats:
     """Return the mean of the values of each code. Shape [codes]."""
     return np.asarray(np.bincount(codes, weights=values) / np.bincount(codes), np.float64)
+
+
+def _without_result(scores: Sequence[Score]) -> str:
+    """Name the models that the comparison lacks, with the cause of each: the choice could be another with them."""
+    causes = [
+        f"{score.model} ({score.failed[:_MAX_CAUSE]})"
+        for score in scores
+        if score.failed is not None and score.family not in NOT_SERVED
+    ]
+    return f"; not compared: {', '.join(causes)}" if causes else ""
 
 
 def _competitors(scores: Sequence[Score]) -> list[Score]:

@@ -6,7 +6,6 @@ import json
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,6 +31,7 @@ _ALIAS = re.compile(r"(?!v\d+$|latest$)[a-z][a-z0-9_-]{0,62}")
 _PAGE = 1000
 _BUNDLE = "bundle"
 _TRAFFIC = "quantis.traffic"
+_GATE = "gate"
 
 Entity = TypeVar("Entity")
 
@@ -117,7 +117,7 @@ class Registry:
             "experiment": experiment or "",
             "as_of": task.as_of.isoformat(),
             "metrics": json.dumps(finite_metrics),
-            "gate": json.dumps(asdict(gate)),
+            _GATE: json.dumps(gate.to_json()),
         }
         if lineage := read_lineage(bundle):
             tags["lineage"] = lineage.model_dump_json()
@@ -129,8 +129,18 @@ class Registry:
         version = self._client.create_model_version(
             self._full(model), source, run_id=run_id, tags=tags
         ).version
+        numbered = json.dumps(gate.with_version(int(version)).to_json())
+        if numbered != tags[_GATE]:
+            self._client.set_model_version_tag(self._full(model), str(version), _GATE, numbered)
         self._client.set_registered_model_alias(self._full(model), CANDIDATE, str(version))
         return self.get(model, int(version))
+
+    def champion(self, model: str) -> ModelVersion | None:
+        """Return the version that serves the model's name; None without one."""
+        try:
+            return self.resolve(f"{model}@{CHAMPION}")
+        except NotFound:
+            return None
 
     def promote(self, model: str, version: int, alias: str = CHAMPION) -> ModelVersion:
         """Point an alias at a version. Conflict when it is the champion's and the gate rejected the version."""

@@ -44,6 +44,9 @@ def list_approvals(
             for approval in approvals
         ]
         output.print_table(("id", "model", "change", "asked by", "state", "decided by"), rows)
+        for approval in approvals:
+            if comparison := describe_comparison(approval):
+                output.report(f"{approval.id}: {comparison}")
 
 
 @app.command()
@@ -54,6 +57,8 @@ def approve(request: Id, url: Url = None, as_json: Json = False) -> None:
     output.print_json(approval) if as_json else output.report(
         f"approved: {approval.model}, {describe_change(approval)}"
     )
+    if not as_json and (comparison := describe_comparison(approval)):
+        output.report(comparison)
 
 
 @app.command()
@@ -73,6 +78,13 @@ def describe_change(approval: Approval) -> str:
     if isinstance(change, TrafficChange):
         return f"traffic: {describe_traffic(change.instead_of)} to {describe_traffic(change.traffic)}"
     return f"policy {change.policy}"
+
+
+def describe_comparison(approval: Approval) -> str:
+    """Return the head-to-head of the two versions of a change in words; empty where they were never compared."""
+    change = approval.change
+    row = change.head_to_head if isinstance(change, AliasChange) else None
+    return row.reason if row else ""
 
 
 def describe_traffic(traffic: Traffic) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from quantis.cli import output
-from quantis.cli.approvals import describe_traffic
+from quantis.cli.approvals import describe_comparison, describe_traffic
 from quantis.cli.options import Json, Url, open_client
 from quantis.errors import InvalidInput, NotFound
 from quantis.types.approvals import Approval
@@ -115,6 +115,8 @@ def promote(
         _report_pending(f"{model}@{alias}", promoted)
     else:
         output.report(f"{model}@{alias} is now version {promoted.version} ({promoted.family})")
+        if promoted.head_to_head:
+            output.report(promoted.head_to_head.reason)
 
 
 @app.command()
@@ -144,6 +146,8 @@ def _report_pending(change: str, approval: Approval) -> None:
     output.report(
         f"asked for: {change} waits for a second person, who runs `quantis approvals approve {approval.id}`"
     )
+    if comparison := describe_comparison(approval):
+        output.report(comparison)
 
 
 def _parse_shares(texts: Sequence[str]) -> dict[int, int]:
@@ -228,6 +232,11 @@ def _show_version(version: ModelVersion) -> None:
             ("created", f"{output.format_timestamp(version.created_at)} UTC"),
             ("content", version.content_hash),
             *((name, f"{value:.4g}") for name, value in version.metrics.items()),
-            *((f"gate: {name}", value) for name, value in version.gate.items()),
+            *((f"gate: {name}", _format_gate(value)) for name, value in version.gate.items()),
         ]
     )
+
+
+def _format_gate(value: Any) -> Any:
+    """Return a value of the gate as a field's text; a head-to-head row is its reason."""
+    return value.get("reason", "") if isinstance(value, dict) else value

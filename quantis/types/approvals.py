@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from quantis.types.base import Frozen, Number, RequestBody, Timestamp
-from quantis.types.registry import Traffic
+from quantis.types.base import Frozen, Number, RequestBody, Timestamp, is_none
+from quantis.types.registry import HeadToHead, Traffic
 
 
 class Policy(StrEnum):
@@ -27,6 +27,11 @@ class AliasChange(Frozen):
     alias: str
     version: Number
     instead_of: int | None = Field(default=None, description="What the alias meant when it was asked for.")
+    head_to_head: HeadToHead | None = Field(
+        default=None,
+        exclude_if=is_none,
+        description="Of the two versions, where one was compared with the other.",
+    )
 
 
 class PolicyChange(Frozen):

@@ -57,6 +57,11 @@ def rename_keys(**names: str) -> Callable[[Any], Any]:
     return rename
 
 
+def is_none(value: Any) -> bool:
+    """Return True for None: `exclude_if` of a field that older readers and stored results do not have."""
+    return value is None
+
+
 Timestamp = Annotated[AwareDatetime, BeforeValidator(_reject_number), AfterValidator(_as_utc)]
 """A point in time with its offset; converted to UTC."""
 

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from quantis.types.base import Frozen, Timestamp, rename_keys
+from quantis.types.base import Frozen, Timestamp, is_none, rename_keys
 from quantis.types.job_specs import TftParams
-from quantis.types.registry import Backtest, Leaderboard, ModelVersion
+from quantis.types.registry import Backtest, HeadToHead, Leaderboard, ModelVersion
 
 
 def _finite_or_none(value: Any) -> Any:
@@ -36,6 +36,14 @@ class GateResult(Frozen):
     )
     blocks: int = Field(
         default=0, description="Series, or pairs of series and window, that the test compared."
+    )
+    replaces: bool | None = Field(
+        default=None,
+        exclude_if=is_none,
+        description="It became the champion by itself, or was proposed; null in results of earlier releases.",
+    )
+    head_to_head: HeadToHead | None = Field(
+        default=None, exclude_if=is_none, description="With the champion of before, where there was one."
     )
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from quantis.types.base import Frozen, Number, RequestBody, Timestamp, rename_keys
+from quantis.types.base import Frozen, Number, RequestBody, Timestamp, is_none, rename_keys
 
 
 class LeaderboardRow(Frozen):
@@ -82,6 +82,37 @@ class Backtest(Frozen):
     reconciliation: str | None = Field(default=None, description="How a hierarchy was made to add up.")
 
 
+class HeadToHead(Frozen):
+    """A version and the one that served when it was trained, on the same windows and series.
+
+    The metrics are those of the windows that were compared, null where nothing could be.
+    """
+
+    challenger: int | None = Field(default=None, description="The version that was trained.")
+    incumbent: int = Field(description="The version that served, the champion.")
+    incumbent_family: str
+    challenger_mase: float | None = None
+    incumbent_mase: float | None = None
+    challenger_wql: float | None = None
+    incumbent_wql: float | None = None
+    ratio: float | None = Field(
+        default=None, description="MASE of the challenger in multiples of the incumbent's."
+    )
+    p_value: float | None = Field(
+        default=None,
+        description="Of the test that the challenger is no worse, or no better where it must be; null if not tested.",
+    )
+    blocks: int = Field(
+        default=0, description="Series, or pairs of series and window, that the test compared."
+    )
+    windows: int = 0
+    in_sample: bool = Field(
+        default=False, description="The incumbent learned from these windows, which flatters it."
+    )
+    verdict: Literal["better", "not worse", "worse", "not better", "not compared"]
+    reason: str
+
+
 class ModelVersion(Frozen):
     model: str
     version: int
@@ -96,6 +127,11 @@ class ModelVersion(Frozen):
     freq: str
     metrics: dict[str, float] = {}
     gate: dict[str, Any] = Field(default={}, description="What the gate compared and what it decided.")
+    head_to_head: HeadToHead | None = Field(
+        default=None,
+        exclude_if=is_none,
+        description="Of this version and the one that the alias meant before; in answers to a promotion.",
+    )
     as_of: Timestamp | None = None
     lineage: Lineage | None = None
 

@@ -80,6 +80,7 @@ def test_when_families_fail_and_overrun_then_the_rest_is_judged_and_the_best_ser
     assert (rows["boosting"]["verdict"], rows["boosting"]["chosen"]) == ("better", True)
     assert rows["boosting"]["size_bytes"] > rows["seasonal_naive_24"]["size_bytes"] > 0
     assert result["gate"]["p_value"] < 0.05
+    assert "; not compared: endless (timed out after" in result["gate"]["reason"]
     champion = context.registry.resolve("demand@champion")
     assert (champion.family, champion.version) == ("boosting", result["model"]["version"])
     assert champion.as_of == spec.as_of
@@ -210,3 +211,49 @@ def test_when_a_family_or_column_is_unknown_then_the_job_says_which_there_are(
         InvalidInput, match="'city' is no column of the dataset to cut by; it has region, promo"
     ):
         work(context_for(settings, BacktestSpec.model_validate(spec_of(["boosting"], segments=("city",)))))
+
+
+@pytest.mark.ray
+def test_when_a_later_training_is_worse_then_the_champion_stays_and_the_reason_is_in_figures(
+    settings: Settings, on_ray: None
+) -> None:
+    from jobs.train import work
+
+    def trained(families: list[str], day: int, **more: Any) -> tuple[dict[str, Any], int]:
+        spec = spec_of(families, model="heads", as_of=datetime(2024, 1, day, tzinfo=UTC), **more)
+        context = context_for(settings, TrainSpec.model_validate(spec))
+        result = work(context).model_dump(mode="json")
+        return result, context.registry.resolve("heads@champion").version
+
+    first, champion = trained(["boosting"], 22)
+    assert (first["model"]["family"], champion, first["gate"].get("head_to_head")) == ("boosting", 1, None)
+    worse, champion = trained(["seasonal_naive"], 29)
+    assert (champion, worse["model"]["aliases"]) == (1, ["candidate"])
+    gate, row = worse["gate"], worse["gate"]["head_to_head"]
+    assert (gate["passed"], gate["replaces"]) == (True, False)
+    assert gate["reason"].startswith(
+        f"v2 stays candidate: v2 has {row['ratio']:.1f} times the error of v1 (MASE "
+    )
+    assert (row["challenger"], row["incumbent"], row["verdict"]) == (2, 1, "not better")
+    assert (row["windows"], row["in_sample"]) == (2, False)
+    assert row["ratio"] == pytest.approx(row["challenger_mase"] / row["incumbent_mase"])
+    assert row["ratio"] > 2
+    other, champion = trained(["seasonal_naive"], 29, h=6)
+    assert champion == 1
+    assert "v1 could not be compared: it has h 12, this training has h 6" in other["gate"]["reason"]
+
+
+@pytest.mark.ray
+def test_when_a_later_training_is_as_good_then_it_replaces_the_champion_and_the_reason_has_the_figures(
+    settings: Settings, on_ray: None
+) -> None:
+    from jobs.train import work
+
+    for day in (22, 29):
+        spec = spec_of(["seasonal_naive"], model="fresh", as_of=datetime(2024, 1, day, tzinfo=UTC))
+        result = work(context_for(settings, TrainSpec.model_validate(spec))).model_dump(mode="json")
+    gate = result["gate"]
+    assert (gate["replaces"], gate["head_to_head"]["verdict"]) == (True, "not worse")
+    assert gate["head_to_head"]["ratio"] == pytest.approx(1)
+    assert result["model"]["aliases"] == ["candidate", "champion"]
+    assert "v2 has 1.000 times the error of v1 (MASE " in gate["reason"]

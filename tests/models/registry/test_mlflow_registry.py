@@ -11,7 +11,7 @@ from models.families.naive import SeasonalNaive
 from models.registry.bundle import read_bundle, write_bundle
 from models.registry.mlflow_registry import Registry
 from quantis.errors import Conflict, InvalidInput, NotFound
-from quantis.types.registry import Leaderboard, LeaderboardRow
+from quantis.types.registry import HeadToHead, Leaderboard, LeaderboardRow
 
 YES = GateDecision("Naive24", True, 0.5, 0.1, 1.0, 0.3, "Naive24: beats the floor")
 NO = GateDecision("Naive24", False, 1.0, 0.3, 1.0, 0.3, "Naive24: no model beats the floor")
@@ -66,6 +66,27 @@ def test_when_versions_are_named_in_any_form_then_each_is_found(registry, bundle
     assert registry.resolve("demand") == registry.versions("demand")[1]
     (model,) = registry.models()
     assert (model.name, model.champion, model.latest, model.versions) == ("demand", 1, 2, 2)
+
+
+def test_when_a_version_lost_against_the_champion_then_its_gate_names_both_and_a_person_may_promote_it(
+    registry, bundle
+):
+    assert registry.champion("demand") is None
+    _publish(registry, bundle)
+    registry.promote("demand", 1)
+    row = HeadToHead(
+        incumbent=1,
+        incumbent_family="boosting",
+        ratio=2.4,
+        verdict="worse",
+        reason="this version has 2.4 times the error of v1",
+    )
+    version = _publish(registry, bundle, YES.against_incumbent(row, replaces=False))
+    assert version.gate["reason"].startswith("v2 stays candidate: v2 has 2.4 times the error of v1; ")
+    assert version.gate["head_to_head"]["challenger"] == 2
+    assert registry.versions("demand")[0].gate == version.gate
+    assert registry.champion("demand").version == 1
+    assert registry.promote("demand", 2).aliases == ["candidate", "champion"]
 
 
 def test_when_the_gate_said_no_then_the_version_cannot_become_champion_but_may_challenge(registry, bundle):

@@ -19,7 +19,7 @@ from cluster.settings import Settings
 from quantis.client import Client
 from quantis.types.accounts import Role
 from quantis.types.approvals import AliasChange, Policy
-from quantis.types.registry import Traffic
+from quantis.types.registry import HeadToHead, Traffic
 from serve.api.application import create_app
 from serve.services import Services
 
@@ -161,6 +161,18 @@ def test_when_somebody_asked_for_a_change_then_the_list_shows_it_and_one_can_ref
     assert (done.code, "another person must approve" in done.err) == (3, True)
     assert "withdrawn" in quantis("approvals", "refuse", own.id).err
     assert quantis("approvals", "ls", "--all").out.count("demand") == 2
+
+
+def test_when_the_two_versions_were_compared_then_the_list_of_requests_says_how_they_did(platform, quantis):
+    row = HeadToHead(
+        challenger=2, incumbent=1, incumbent_family="theta", verdict="worse",
+        reason="v2 has 2.4 times the error of v1",
+    )  # fmt: skip
+    change = AliasChange(alias="champion", version=2, instead_of=1, head_to_head=row)
+    platform.approvals.request("default", "demand", "ann", change)
+    assert "v2 has 2.4 times the error of v1" in quantis("approvals", "ls").err
+    listed = quantis("approvals", "ls", "--json").json["items"]
+    assert listed[0]["change"]["head_to_head"]["reason"] == row.reason
 
 
 def test_when_the_client_administers_then_service_accounts_teams_and_usage_answer(platform):

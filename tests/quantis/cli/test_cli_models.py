@@ -9,6 +9,7 @@ import pytest
 
 from quantis.plot import SHADES
 from quantis.testing import FakeApi
+from quantis.types.registry import HeadToHead
 from tests.quantis.cli.conftest import leaderboard, model_version
 
 
@@ -47,6 +48,22 @@ def test_when_a_version_is_promoted_then_the_alias_moves(quantis: Any) -> None:
     assert quantis("models", "ls", "--json").json["items"][0]["champion"] == 2
     assert quantis("models", "show", "demand:1", "--json").json["aliases"] == []
     assert quantis("models", "promote", "demand", "9").code == 4
+
+
+def test_when_a_promoted_version_was_compared_then_its_figures_against_the_other_are_shown(
+    quantis: Any, api: FakeApi
+) -> None:
+    reason = "v2 has 2.4 times the error of v1"
+    row = HeadToHead(challenger=2, incumbent=1, incumbent_family="theta", verdict="worse", reason=reason)
+    gate = {"passed": True, "replaces": False, "head_to_head": row.model_dump(mode="json")}
+    api.models = [
+        version.model_copy(update={"head_to_head": row, "gate": gate}) if version.version == 2 else version
+        for version in api.models
+    ]
+    assert reason in quantis("models", "promote", "demand", "2").err
+    shown = quantis("models", "show", "demand:2").out
+    assert reason in shown
+    assert "incumbent_family" not in shown
 
 
 def test_when_a_forecast_is_asked_for_then_the_table_holds_the_numbers_of_the_answer(quantis: Any) -> None:

@@ -1229,6 +1229,8 @@ export interface components {
              * @description What the alias meant when it was asked for.
              */
             instead_of?: number | null;
+            /** @description Of the two versions, where one was compared with the other. */
+            head_to_head?: components["schemas"]["HeadToHead"] | null;
         };
         /** AliasRequest */
         AliasRequest: {
@@ -2197,6 +2199,75 @@ export interface components {
              * @default 0
              */
             blocks?: number;
+            /**
+             * Replaces
+             * @description It became the champion by itself, or was proposed; null in results of earlier releases.
+             */
+            replaces?: boolean | null;
+            /** @description With the champion of before, where there was one. */
+            head_to_head?: components["schemas"]["HeadToHead"] | null;
+        };
+        /**
+         * HeadToHead
+         * @description A version and the one that served when it was trained, on the same windows and series.
+         *
+         *     The metrics are those of the windows that were compared, null where nothing could be.
+         */
+        HeadToHead: {
+            /**
+             * Challenger
+             * @description The version that was trained.
+             */
+            challenger?: number | null;
+            /**
+             * Incumbent
+             * @description The version that served, the champion.
+             */
+            incumbent: number;
+            /** Incumbent Family */
+            incumbent_family: string;
+            /** Challenger Mase */
+            challenger_mase?: number | null;
+            /** Incumbent Mase */
+            incumbent_mase?: number | null;
+            /** Challenger Wql */
+            challenger_wql?: number | null;
+            /** Incumbent Wql */
+            incumbent_wql?: number | null;
+            /**
+             * Ratio
+             * @description MASE of the challenger in multiples of the incumbent's.
+             */
+            ratio?: number | null;
+            /**
+             * P Value
+             * @description Of the test that the challenger is no worse, or no better where it must be; null if not tested.
+             */
+            p_value?: number | null;
+            /**
+             * Blocks
+             * @description Series, or pairs of series and window, that the test compared.
+             * @default 0
+             */
+            blocks?: number;
+            /**
+             * Windows
+             * @default 0
+             */
+            windows?: number;
+            /**
+             * In Sample
+             * @description The incumbent learned from these windows, which flatters it.
+             * @default false
+             */
+            in_sample?: boolean;
+            /**
+             * Verdict
+             * @enum {string}
+             */
+            verdict: "better" | "not worse" | "worse" | "not better" | "not compared";
+            /** Reason */
+            reason: string;
         };
         /** Health */
         Health: {
@@ -2548,6 +2619,8 @@ export interface components {
             gate?: {
                 [key: string]: unknown;
             };
+            /** @description Of this version and the one that the alias meant before; in answers to a promotion. */
+            head_to_head?: components["schemas"]["HeadToHead"] | null;
             /** As Of */
             as_of?: string | null;
             lineage?: components["schemas"]["Lineage"] | null;

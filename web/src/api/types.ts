@@ -64,6 +64,7 @@ export type Leaderboard = ResponseBody<paths["/v1/experiments/{job_id}/leaderboa
 export type Backtest = components["schemas"]["Backtest"];
 export type LeaderboardRow = Leaderboard["rows"][number];
 export type Model = ResponseBody<paths["/v1/models"]["get"]>["items"][number];
+export type HeadToHead = components["schemas"]["HeadToHead"];
 export type ModelVersion = ResponseBody<paths["/v1/models/{name}/versions/{version}"]["get"]>;
 
 export type ForecastRequest = RequestBody<paths["/v1/models/{ref}/forecasts"]["post"]>;

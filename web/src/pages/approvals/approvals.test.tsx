@@ -56,6 +56,18 @@ test("when somebody else asked, then one may approve; one's own request can only
   await expect.poll(() => screen.queryByRole("row", { name: /version 3/ })).toBeNull();
 });
 
+test("when the two versions were compared, then the request says by how much they differ", async () => {
+  await signIn({ role: "ml_engineer" });
+  const head_to_head = { reason: "v3 has 2.4 times the error of v2" };
+  waiting = [
+    request("a4", "grace", { kind: "alias", alias: "champion", version: 3, instead_of: 2, head_to_head }),
+  ];
+  open();
+  await screen.findByRole("row", {
+    name: /version 3 as champion, instead of 2 v3 has 2\.4 times the error of v2/,
+  });
+});
+
 test("when a change of traffic is asked for, then the list says who would get how much", async () => {
   await signIn({ role: "ml_engineer" });
   const shares = [{ version: 4, percent: 10 }];

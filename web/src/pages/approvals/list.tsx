@@ -75,7 +75,12 @@ function RequestRow({ request }: { request: Approval }) {
       <th scope="row">
         <Link to={`/models/${request.model}`}>{request.model}</Link>
       </th>
-      <td>{changeText(request.change)}</td>
+      <td>
+        {changeText(request.change)}
+        {request.change.kind === "alias" && request.change.head_to_head && (
+          <div className="hint">{request.change.head_to_head.reason}</div>
+        )}
+      </td>
       <td title={request.requested_at}>
         {isOwn ? "you" : request.requested_by}{" "}
         <span className="muted">{formatAge(request.requested_at)}</span>

@@ -61,11 +61,16 @@ function flat(row: Row): Row {
   );
 }
 
+function gateTitle(gate: TrainResult["gate"]): string {
+  if (gate.replaces === false) return "The champion stays";
+  if (gate.beats_naive ?? gate.passed) return "The gate passed";
+  return gate.passed ? "Nothing beat seasonal naive" : "The gate refused";
+}
+
 function Gate({ gate, model }: { gate: TrainResult["gate"]; model: string | null }) {
-  const passed = gate.beats_naive ?? gate.passed;
-  const title = passed ? "The gate passed" : gate.passed ? "Nothing beat seasonal naive" : "The gate refused";
+  const passed = (gate.beats_naive ?? gate.passed) && gate.replaces !== false;
   return (
-    <Notice tone={passed ? "good" : "warn"} title={title}>
+    <Notice tone={passed ? "good" : "warn"} title={gateTitle(gate)}>
       <p>{gate.reason}</p>
       {model && (
         <p>

@@ -53,6 +53,23 @@ test("when the gate refuses a promotion, then its reason is shown and the champi
   expect(screen.getByText("Version 1 serves as champion.")).toBeInTheDocument();
 });
 
+test.each([
+  ["Promote to champion", 1],
+  ["Roll back to this", 2],
+])("when two versions were compared, then '%s' shows the figures of both", async (button, champion) => {
+  const reason = "v2 has 2.4 times the error of v1 (MASE 1.20 against 0.50)";
+  const head_to_head = { challenger: 2, incumbent: 1, challenger_mase: 1.2, incumbent_mase: 0.5, reason };
+  const aliases = (number: number) => (number === champion ? ["champion"] : []);
+  const compared = { ...version(2, aliases(2)), gate: { passed: true, replaces: false, head_to_head } };
+  server.use(get("/v1/models/demand/versions", page([version(1, aliases(1)), compared])));
+  const { user } = renderPage(Component, "/models/:name", "/models/demand");
+  await user.click(await screen.findByRole("button", { name: button }));
+  const dialog = screen.getByRole("dialog");
+  expect(within(dialog).getByRole("row", { name: /v2 1\.2/ })).toBeInTheDocument();
+  expect(within(dialog).getByRole("row", { name: /v1 0\.5/ })).toBeInTheDocument();
+  expect(dialog).toHaveTextContent("v2 has 2.4 times the error of v1");
+});
+
 test("when a version is shown, then its figures are named and written as people write them", async () => {
   renderPage(Component, "/models/:name", "/models/demand");
   expect((await screen.findAllByText("80 % covers"))[0]?.nextSibling).toHaveTextContent("81.0 %");

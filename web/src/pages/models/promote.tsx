@@ -7,6 +7,7 @@ import type { ModelVersion } from "../../api/types";
 import { Button } from "../../components/basics";
 import { Dialog, ProblemView } from "../../components/feedback";
 import { ApprovalNotice } from "./approval-notice";
+import { findHeadToHead, HeadToHeadRow } from "./head-to-head";
 
 interface PromoteProps {
   version: ModelVersion;
@@ -32,11 +33,13 @@ export function Promote({ version, champion }: PromoteProps) {
 }
 
 function PromoteForm({
-  version: { model, version },
+  version: target,
   champion,
   verb,
   onClose,
 }: PromoteProps & { verb: string; onClose: () => void }) {
+  const { model, version } = target;
+  const headToHead = champion && findHeadToHead(target, champion);
   const twoPersons = useQuery(modelPolicy(model)).data === "two_person";
   const promote = usePromote(model, version, onClose);
   if (promote.data && "state" in promote.data) {
@@ -59,6 +62,7 @@ function PromoteForm({
         The gate checks first that it beats seasonal naive.
         {twoPersons && " Two people decide about this model: your request waits for another person."}
       </p>
+      {headToHead && <HeadToHeadRow row={headToHead} />}
       {promote.error && <ProblemView error={promote.error} />}
       <footer>
         <Button onClick={onClose}>Cancel</Button>
