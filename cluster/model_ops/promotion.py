@@ -19,11 +19,11 @@ from quantis.types.approvals import (
 from quantis.types.registry import HeadToHead, ModelVersion, Traffic
 
 
-def find_head_to_head(version: ModelVersion, other: ModelVersion) -> HeadToHead | None:
+def find_head_to_head(version: ModelVersion, reference: ModelVersion) -> HeadToHead | None:
     """Return the comparison of two versions that one of their gates holds; None where they were never compared."""
-    for each in (version, other):
+    for each in (version, reference):
         row = each.gate.get("head_to_head")
-        if row and {row["challenger"], row["incumbent"]} == {version.version, other.version}:
+        if row and {row["challenger"], row["incumbent"]} == {version.version, reference.version}:
             return HeadToHead.model_validate(row)
     return None
 

@@ -133,12 +133,12 @@ class GateDecision:
 
     def with_version(self, version: int) -> GateDecision:
         """Return the decision with the version's number in its reasons."""
-        named = self.reason.replace(THIS_VERSION, f"v{version}")
+        reason = self.reason.replace(THIS_VERSION, f"v{version}")
         row = self.head_to_head
         if row is not None:
             words = row.reason.replace(THIS_VERSION, f"v{version}")
             row = row.model_copy(update={"challenger": version, "reason": words})
-        return replace(self, reason=named, head_to_head=row)
+        return replace(self, reason=reason, head_to_head=row)
 
     def to_json(self) -> dict[str, Any]:
         row = self.head_to_head
