@@ -69,7 +69,7 @@ class Incumbent:
 
 @dataclass(frozen=True)
 class _LoadedIncumbent:
-    """What a Ray task needs to forecast as the incumbent would be served."""
+    """An incumbent with the setup and the series of its training: all that a Ray task needs."""
 
     setup: EvaluationSetup
     forecaster: Forecaster
