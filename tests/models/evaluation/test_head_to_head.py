@@ -19,7 +19,7 @@ WINDOWS = [np.datetime64("2024-01-01", "us"), np.datetime64("2024-01-02", "us")]
 
 def scored(model: str, errors: np.ndarray, family: str = "boosting", wql: float | None = None) -> Score:
     """A score with these errors [series, window]."""
-    pairs = {
+    pairs: dict[tuple[str, np.datetime64], float] = {
         (f"s{series}", WINDOWS[window]): float(error) for (series, window), error in np.ndenumerate(errors)
     }
     return Score(model, family, 1.0, {"mase": float(np.mean(errors)), "wql": wql}, errors=pairs)
