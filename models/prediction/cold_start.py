@@ -39,14 +39,17 @@ def typical_forecast(
     """
     season = max(task.season_lengths)
     similar = _similar_series(peers, static)
-    series = [each for each in each_series(peers) if each.unique_id in similar and each.observed]
+    panel = list(each_series(peers))
+    series = [each for each in panel if each.unique_id in similar and each.observed]
     if not series:
         return None
-    after = series[0].ds[0]
+    after = max(each.ds[0] for each in panel)
     offset = 0 if start is None else _steps_to(start, after, task, unique_id)
     times = task.frequency.range(after if start is None else start, task.h)
     phases = np.mod(offset + np.arange(task.h), season)  # [h]
-    pooled = np.concatenate([_latest_seasons(each.y, season) for each in series])  # [seasons, season]
+    late = [task.frequency.steps_between(each.ds[0], np.array([after]))[0] for each in series]
+    seasons = [_latest_seasons(each.y, int(steps), season) for each, steps in zip(series, late, strict=True)]
+    pooled = np.concatenate(seasons)  # [seasons, season]
     values = [_observed_values(pooled[:, phase], pooled) for phase in phases]
     mean = np.array([column.mean() for column in values])
     quantiles = {q: np.array([np.quantile(column, q) for column in values]) for q in task.quantiles}
@@ -88,9 +91,13 @@ def _similar_series(peers: Snapshot, static: Mapping[str, Cell]) -> set[str]:
     return set(names)
 
 
-def _latest_seasons(y: Floats, season: int) -> Floats:
-    """Return the latest seasons by phase, from the phase of the step after the end. Shape [seasons, season]."""
-    tail = y[-_SEASONS * season :]
+def _latest_seasons(y: Floats, late: int, season: int) -> Floats:
+    """Return the latest seasons by phase, from the phase of the step after the peers' end. Shape [seasons, season].
+
+    `late` is the number of steps by which the series ended before its peers: they count as missing.
+    """
+    gap = np.full(np.clip(late, 0, _SEASONS * season), np.nan)
+    tail = np.concatenate([y, gap])[-_SEASONS * season :]
     missing = np.full(-len(tail) % season, np.nan)
     return np.concatenate([missing, tail]).reshape(-1, season)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.compat.invented import OLD
 from tests.compat.opening import ARCHIVE, EXPECTED, Opened, Question, opened, unpacked
 
 KNOWN = json.loads(EXPECTED.read_text())
@@ -35,6 +36,9 @@ def test_when_a_folder_of_before_is_asked_then_it_answers_as_it_did(world: Opene
         world.ask(QUESTIONS[question["after"]])
     found, expected = in_todays_words(world.ask(question)), in_todays_words(question["answer"])
     _leave_out_other_shares(found["body"], expected["body"])
+    if name.startswith("forecast by") or name == "forecast of before the correction":
+        for answer in (found["body"], expected["body"]):
+            _leave_out_ended_series(answer)
     assert list(differences(found, expected, question.get("tolerance", 0.0))) == []
 
 
@@ -80,6 +84,12 @@ def in_todays_words(answer: Any) -> Any:
         return [in_todays_words(value) for value in answer]
     # The origins of a forecast job were stored as `+00:00`; typed, they are written with a Z like all times.
     return answer.removesuffix("+00:00") + "Z" if isinstance(answer, str) and UTC.search(answer) else answer
+
+
+def _leave_out_ended_series(answer: Any) -> None:
+    """Leave out the series that ended long before the others: its forecast begins at its own end since then."""
+    if isinstance(answer, dict) and "forecasts" in answer:
+        answer["forecasts"] = [entry for entry in answer["forecasts"] if entry["unique_id"] != OLD]
 
 
 def _leave_out_other_shares(found: Any, expected: Any) -> None:
