@@ -249,14 +249,8 @@ def evaluate_on_origins(
         table = forecast_table(entries, setup.task.quantiles)
         return setup.hierarchy.reconcile(table, snapshot, setup.task) if setup.hierarchy else table
 
-    predictions = backtest(
-        fit_and_remember,
-        setup.snapshots,
-        setup.history,
-        setup.cutoffs,
-        refit=setup.refit,
-        predict=predict,
-    )
+    origins = (setup.snapshots, setup.history, setup.cutoffs)
+    predictions = backtest(fit_and_remember, *origins, refit=setup.refit, predict=predict)
     seconds, forecaster = time.perf_counter() - started, forecasters[0]
     return EvaluationResult(
         predictions, seconds, model_bytes(forecaster), tuple(fallbacks), measures_intervals(forecaster)
