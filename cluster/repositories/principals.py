@@ -64,7 +64,7 @@ class Principals:
             missing = self._misses_factor(row[0])
             return _principal(row[0], row.quota, credential=session_id, factor_missing=missing)
 
-    def client(self, client_id: str, token_secret: str = "") -> Principal | None:
+    def client(self, client_id: str, token_secret: str | None = None) -> Principal | None:
         """Return a service account, as long as `token_secret` names the secret that it has now.
 
         Tokens of earlier versions name none; they end within the hour.

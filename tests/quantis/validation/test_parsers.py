@@ -32,7 +32,7 @@ options = st.builds(
     encoding=st.sampled_from([None, *get_args(Encoding)]),
     quote=st.sampled_from([None, '"', "'", ""]),
     dates=orders,
-    time_zone=st.sampled_from([None, "UTC", "Europe/Berlin", "nowhere/x"]),
+    time_zone=st.sampled_from([None, "UTC", "Europe/Berlin", "Asia/Tokyo"]),
 )
 cells = st.one_of(
     texts, datelike, st.sampled_from(["unique_id", "ds", "y", "1,5", "1.5", "", "NaN", '"', "=1+1"])
@@ -93,7 +93,11 @@ def test_when_a_duration_is_written_then_it_is_as_rfc_3339_has_it_and_read_back(
     assert TypeAdapter(Duration).validate_python(written) == value
 
 
-@given(st.lists(texts, min_size=1, max_size=3))
+@given(
+    st.lists(
+        st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=100), min_size=1, max_size=3
+    )
+)
 def test_when_a_cursor_is_given_out_then_it_is_taken_back(key: list[str]) -> None:
     assert paging.decode(paging.encode(key), len(key)) == key
 
