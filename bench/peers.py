@@ -33,7 +33,7 @@ def stock_run(
     seconds = time.process_time() - started
     held = frame[(frame["t"] >= weeks.first - PAST) & (frame["t"] < weeks.end)]
     windows = type(dataset).from_dataset(dataset, held, stop_randomization=True)
-    found: dict[tuple[int, int], Floats] = {}
+    predictions: dict[tuple[int, int], Floats] = {}
     with torch.inference_mode():
         for x, _ in windows.to_dataloader(train=False, batch_size=256, num_workers=0):
             first = x["decoder_time_idx"][:, 0]
@@ -41,8 +41,8 @@ def stock_run(
             if len(wanted):
                 rows = model.eval()(x)["prediction"][wanted].double().numpy()
                 keys = zip(first[wanted].tolist(), x["groups"][wanted, 0].tolist(), strict=True)
-                found |= dict(zip(keys, rows, strict=True))
-    ordered = np.stack([found[key] for key in sorted(found)])  # [origins x zones, h, quantiles]
+                predictions |= dict(zip(keys, rows, strict=True))
+    ordered = np.stack([predictions[key] for key in sorted(predictions)])  # [origins x zones, h, quantiles]
     return seconds, np.sort(ordered, -1).reshape(len(weeks.origins), -1, len(QUANTILES))
 
 
@@ -67,9 +67,9 @@ def neuralforecast(
         accelerator="cpu", logger=False, enable_progress_bar=False, enable_checkpointing=False,
         enable_model_summary=False,
     )  # fmt: skip
-    found = NeuralForecast([model], freq="h")
-    found.fit(long, static_df=static)
-    return found, static
+    forecaster = NeuralForecast([model], freq="h")
+    forecaster.fit(long, static_df=static)
+    return forecaster, static
 
 
 def neuralforecast_frame(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
@@ -89,7 +89,7 @@ def neuralforecast_run(
     started = time.process_time()
     model, static = neuralforecast(train, params, steps, seed, ("temp",))
     seconds = time.process_time() - started
-    found = []
+    forecasts = []
     for origin in weeks.origins:
         past = neuralforecast_frame(frame[(frame["t"] < origin) & (frame["t"] >= origin - PAST)], ["temp"])
         ahead = frame[(frame["t"] >= origin) & (frame["t"] < origin + H)]
@@ -97,5 +97,5 @@ def neuralforecast_run(
         answer = model.predict(df=past, static_df=static, futr_df=future)
         answer = answer.sort_values(["unique_id", "ds"])
         quantiles = answer[[c for c in answer.columns if c.startswith("TFT")]].to_numpy(np.float64)
-        found.append(np.sort(quantiles, -1))
-    return seconds, np.stack(found)
+        forecasts.append(np.sort(quantiles, -1))
+    return seconds, np.stack(forecasts)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 FAILURES = ("FAILED ", "ERROR ")
-"""How pytest's summary names a test that failed, or that could not be set up."""
+"""Openings of the lines by which pytest's summary names a failed test."""
 
 
 @dataclass(frozen=True)

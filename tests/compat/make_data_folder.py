@@ -239,7 +239,7 @@ class Maker:
         self.forecasts["waiting"] = waits.forecast_id
 
     def last_audited(self) -> None:
-        """Where the trail is read from, so that what a later reader does is not in it."""
+        """Remember the end of the trail, so that the events of later readers are left out."""
         self.audited = self.send("ann", "GET", "/v1/audit-events?limit=1")["next_cursor"]
 
 

@@ -32,7 +32,7 @@ from tests.serve.api_under_test import InThisProcess
 FIXTURES = Path(__file__).with_name("fixtures")
 ARCHIVE, EXPECTED = FIXTURES / "data_folder.tar.xz", FIXTURES / "expected.json"
 ROOT = Path("/srv/quantis/data")
-"""Where the packed folder says that it lay; models are found by absolute paths."""
+"""The folder's place when it was packed: the registry holds absolute paths."""
 TEAM = "default"
 Question = dict[str, Any]
 
@@ -112,7 +112,7 @@ def without(body: Any, names: set[str]) -> Any:
 
 
 def code_of(secret: str) -> str:
-    """What an authenticator app shows now (RFC 6238)."""
+    """Return the code of an authenticator app now (RFC 6238)."""
     mac = hmac.digest(base64.b32decode(secret), struct.pack(">Q", int(time.time()) // 30), "sha1")
     number = struct.unpack(">I", mac[mac[-1] & 15 :][:4])[0] & 0x7FFFFFFF
     return f"{number % 10**6:06}"

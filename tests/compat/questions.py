@@ -1,4 +1,4 @@
-"""What is asked of the folder, over HTTP."""
+"""Questions to the folder, over HTTP."""
 
 from __future__ import annotations
 

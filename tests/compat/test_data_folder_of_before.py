@@ -107,7 +107,7 @@ def _leave_out_other_shares(found: Any, expected: Any) -> None:
 
 
 def differences(found: Any, expected: Any, tolerance: float, place: str = "") -> Iterator[str]:
-    """Where two answers differ, numbers by more than the tolerance."""
+    """Yield the paths at which two answers differ, numbers by more than the tolerance."""
     if isinstance(found, dict) and isinstance(expected, dict) and found.keys() == expected.keys():
         for name in expected:
             yield from differences(found[name], expected[name], tolerance, f"{place}/{name}")
