@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from cluster.data_layout import DataLayout
 from cluster.database.engine import Database
@@ -19,8 +20,10 @@ from cluster.repositories.vintages import Vintages
 from cluster.settings import Settings
 from cluster.tenancy.quotas import Quotas
 from models.families.catalogue import known_families
-from models.registry.mlflow_registry import Registry
 from quantis.types.approvals import Policy
+
+if TYPE_CHECKING:
+    from models.registry.mlflow_registry import Registry  # brings MLflow, which a worker has no use for
 
 
 @dataclass

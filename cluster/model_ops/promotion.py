@@ -5,8 +5,9 @@ They take effect at once under the policy `gate`, and need a second person under
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from cluster.repositories.approvals import Approvals
-from models.registry.mlflow_registry import CHAMPION, Registry
 from quantis.errors import Conflict, NotFound, QuantisError
 from quantis.types.approvals import (
     AliasChange,
@@ -16,7 +17,10 @@ from quantis.types.approvals import (
     PolicyChange,
     TrafficChange,
 )
-from quantis.types.registry import HeadToHead, ModelVersion, Traffic
+from quantis.types.registry import CHAMPION, HeadToHead, ModelVersion, Traffic
+
+if TYPE_CHECKING:
+    from models.registry.mlflow_registry import Registry  # brings MLflow, which takes seconds
 
 
 def find_head_to_head(version: ModelVersion, reference: ModelVersion) -> HeadToHead | None:

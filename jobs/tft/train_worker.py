@@ -47,15 +47,13 @@ class TrainingProgress:
     def __call__(self, step: int, loss: float) -> None:
         if self.until is not None and time.time() > self.until:
             raise TimedOut(f"timed out at step {step} of {self.steps}")
-        from cluster.database.engine import Database
-        from cluster.repositories.jobs import Jobs
-        from cluster.settings import Settings
+        from cluster.backend import Backend
 
-        database = Database(Settings().sql_url)
+        backend = Backend.from_settings()
         text = f"tft ({self.stage}): step {step} of {self.steps}, loss {loss:.4f}"
         data = {"step": step, "loss": round(loss, 5)}
-        Jobs(database).add_event(self.team, self.job, "progress", text, data=data)
-        database.close()
+        backend.jobs.add_event(self.team, self.job, "progress", text, data=data)
+        backend.database.close()
 
 
 def train(config: dict[str, Any]) -> None:

@@ -21,9 +21,8 @@ from models.evaluation.promotion_gate import GateDecision
 from models.registry.bundle import read_lineage, read_manifest
 from quantis.errors import Conflict, InvalidInput, NotFound
 from quantis.panel import Task
-from quantis.types.registry import Leaderboard, Lineage, Model, ModelVersion, Traffic
+from quantis.types.registry import CANDIDATE, CHAMPION, Leaderboard, Lineage, Model, ModelVersion, Traffic
 
-CHAMPION, CANDIDATE = "champion", "candidate"
 _REFERENCE = re.compile(
     r"(?P<name>[a-z][a-z0-9_-]{0,62})(@(?P<alias>[a-z][a-z0-9_-]{0,62})|:(?P<version>\d{1,9}))?"
 )

@@ -8,6 +8,9 @@ from pydantic import Field, model_validator
 
 from quantis.types.base import Frozen, Number, RequestBody, Timestamp, is_none, rename_keys
 
+CHAMPION, CANDIDATE = "champion", "candidate"
+"""Aliases that the registry keeps: the version that answers for the model's name, and the latest one."""
+
 
 class LeaderboardRow(Frozen):
     """A family on the backtest. `skill` is 1 - MASE / MASE of the best seasonal naive."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from models.registry.mlflow_registry import CHAMPION, Registry
-from quantis.types.registry import ModelVersion, Traffic
+from models.registry.mlflow_registry import Registry
+from quantis.types.registry import CHAMPION, ModelVersion, Traffic
 from serve.forecasting.stale_cache import StaleCache
 from serve.forecasting.traffic_split import version_for
 

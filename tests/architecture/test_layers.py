@@ -104,3 +104,8 @@ def test_when_a_heavy_library_is_imported_then_the_probe_sees_it() -> None:
 def test_when_a_ray_task_begins_then_its_worker_imports_little(module: str) -> None:
     seen = imported(REPORT.format(body=f"import {module}"))
     assert not seen & {"torch", "mlflow", "ray", "sqlalchemy", "statsforecast"}
+
+
+def test_when_a_training_worker_opens_the_backend_then_neither_mlflow_nor_torch_is_imported() -> None:
+    body = "from cluster.backend import Backend\nBackend.from_settings().jobs"
+    assert not imported(REPORT.format(body=body)) & {"mlflow", "torch", "ray", "lightgbm", "statsforecast"}
