@@ -36,8 +36,13 @@ class ReadLimits:
     memory: int = 2048 * MIB  # bytes of the table once decoded
     ratio: int = 200  # of unpacked or decoded bytes to those of the file
     ratio_from: int = 64 * MIB  # below this, any ratio is harmless
-    seconds: float = 10.0  # of a reader
+    seconds: float = 10.0  # of a processor, by a reader
     working_memory: int = 1024 * MIB  # of a reader, beyond what its interpreter takes
+
+    @property
+    def elapsed_seconds(self) -> float:
+        """Seconds by the clock after which a reader is given up: a busy machine alone refuses no file."""
+        return 6 * self.seconds
 
 
 def printable(text: str, length: int = 80) -> str:

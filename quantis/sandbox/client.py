@@ -229,9 +229,9 @@ def _build_request(
 def _request_result(request: dict[str, Any], limits: ReadLimits) -> dict[str, Any]:
     display_name = printable(request["name"])
     try:
-        response = _POOL.request(json.dumps(request).encode(), limits.seconds)
+        response = _POOL.request(json.dumps(request).encode(), limits.elapsed_seconds)
     except TimeoutError:
-        raise _reader_timed_out(display_name, limits) from None
+        raise _reader_timed_out(display_name, f"{limits.elapsed_seconds:g} s") from None
     if not response.endswith(DONE):
         _, died, code = response.rpartition(DIED)
         raise _reader_ended(int(code) if died else -signal.SIGKILL, display_name, limits)
@@ -274,15 +274,13 @@ def _sandbox_environment() -> dict[str, str]:
     }
 
 
-def _reader_timed_out(display_name: str, limits: ReadLimits) -> QuantisError:
-    return TooLarge(
-        f"{display_name} takes more than {limits.seconds:g} s to read; it was given up: split it by series"
-    )
+def _reader_timed_out(display_name: str, time: str) -> QuantisError:
+    return TooLarge(f"{display_name} takes more than {time} to read; it was given up: split it by series")
 
 
 def _reader_ended(code: int, display_name: str, limits: ReadLimits) -> QuantisError:
-    if code in (-signal.SIGXCPU, -signal.SIGALRM):
-        return _reader_timed_out(display_name, limits)
+    if code in (-signal.SIGXCPU, -signal.SIGPROF):
+        return _reader_timed_out(display_name, f"{limits.seconds:g} s of a processor")
     return TooLarge(
         f"{display_name} could not be read within {limits.working_memory:,} bytes of memory, and its reader ended:"
         " split it by series, or write the file anew if it is broken"

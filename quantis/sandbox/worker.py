@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import resource
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -64,10 +66,11 @@ def apply_limits(limits: ReadLimits) -> None:
     )
     bounds = {
         resource.RLIMIT_AS: current + limits.working_memory,
-        resource.RLIMIT_CPU: max(1, int(limits.seconds)),
+        resource.RLIMIT_CPU: math.ceil(limits.seconds) + 1,
         resource.RLIMIT_FSIZE: max(limits.unpacked, limits.memory) * 2,
         resource.RLIMIT_CORE: 0,
     }
+    signal.setitimer(signal.ITIMER_PROF, limits.seconds)  # exact, where RLIMIT_CPU counts whole seconds
     for limit, maximum in bounds.items():
         hard = resource.getrlimit(limit)[1]
         maximum = maximum if hard == resource.RLIM_INFINITY else min(maximum, hard)

@@ -179,7 +179,7 @@ def test_when_an_archive_names_a_file_outside_itself_then_nothing_is_written_the
     assert not (tmp_path / "outside").exists()
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(600)
 def test_when_a_writer_runs_then_ten_of_ten_backups_restore_into_a_consistent_state(tmp_path: Path) -> None:
     book = CrashLedger(tmp_path / "data", seed=1)
     settings = Settings(data_dir=tmp_path / "data")

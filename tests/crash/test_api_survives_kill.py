@@ -31,7 +31,7 @@ class Uploader(threading.Thread):
         super().__init__(daemon=True)
         self._book, self._lock = book, lock
         headers = {"Authorization": f"Bearer {token}"}
-        self._client = httpx.Client(base_url=url, headers=headers, timeout=30)
+        self._client = httpx.Client(base_url=url, headers=headers, timeout=120)
         self.done = threading.Event()
         self.surprises: list[str] = []
 
@@ -87,7 +87,7 @@ def _usual_seconds(book: CrashLedger) -> float:
     """How long an upload takes on this machine now."""
     started = time.monotonic()
     while book.acknowledged < 4:
-        assert time.monotonic() - started < 60, "no upload gets an answer"
+        assert time.monotonic() - started < 240, "no upload gets an answer"
         time.sleep(0.02)
     return (time.monotonic() - started) / 2
 
@@ -120,7 +120,7 @@ def _kills(folder: Path, *, kills: int, acknowledged: int, clients: int, lives: 
     book.database.close()
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(600)
 def test_when_the_api_is_killed_then_every_answered_upload_is_there_once_and_whole(tmp_path: Path) -> None:
     _kills(tmp_path, kills=6, acknowledged=0, clients=2, lives=2.0, seed=3)
 

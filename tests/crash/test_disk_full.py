@@ -136,7 +136,7 @@ def test_when_each_page_of_a_write_in_turn_finds_no_room_then_nothing_half_is_se
     assert OrphanSweeper(database, settings.data_layout, grace=timedelta(0)).find() == []
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(600)
 def test_when_the_disk_is_full_then_the_api_says_507_and_serves_again_when_there_is_room(
     disk: Disk, database: Database, settings: Settings, catalogue: Catalogue
 ) -> None:

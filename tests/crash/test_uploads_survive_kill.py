@@ -45,7 +45,7 @@ def _kills(book: CrashLedger, *, kills: int, acknowledged: int, longest: float) 
     return counts
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(600)
 def test_when_writers_are_killed_then_every_acknowledged_upload_is_there_once_and_whole(
     tmp_path: Path,
 ) -> None:

@@ -104,7 +104,7 @@ def test_when_haproxy_runs_the_ingress_s_rules_then_serve_s_own_is_hidden_and_th
             assert httpx.post(f"{url}/v1/jobs", content=iter([b"{}"])).status_code == 411
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(60)
 
 
 @contextmanager
@@ -129,7 +129,7 @@ def said_back() -> Iterator[int]:
 
 
 def wait_for(port: int) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return

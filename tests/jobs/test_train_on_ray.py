@@ -68,7 +68,7 @@ def test_when_families_fail_and_overrun_then_the_rest_is_judged_and_the_best_ser
     from jobs.train import work
 
     families = ["boosting", "endless", "picky", "broken"]
-    spec = TrainSpec.model_validate(spec_of(families, model="demand", time_limit="PT90S"))
+    spec = TrainSpec.model_validate(spec_of(families, model="demand", time_limit="PT3M"))
     context = context_for(settings, spec)
     result = work(context).model_dump(mode="json")
     rows = {row["model"]: row for row in result["leaderboard"]["rows"]}

@@ -18,6 +18,9 @@ from cluster.local.processes import free_ports
 from cluster.settings import Settings
 from tests.serve import fuzz
 
+LAST = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+"""A request after which the connection is closed, so that nobody waits for more."""
+
 
 @dataclass(frozen=True)
 class Open:
@@ -47,7 +50,7 @@ class Open:
 
     def answers(self) -> bool:
         """Whether others are served."""
-        return b" 200 " in self.say(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        return b" 200 " in self.say(LAST, wait=60)
 
 
 def heard(raw: socket.socket) -> bytes:
@@ -75,4 +78,4 @@ def opened(
             yield Open(port, tls_port if cert else None, process.pid)
         finally:
             process.terminate()
-            process.wait(timeout=10)
+            process.wait(timeout=60)

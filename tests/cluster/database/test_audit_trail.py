@@ -105,7 +105,7 @@ def test_when_writers_are_killed_then_every_call_that_was_begun_has_one_event_an
     with database.read() as session:
         rows = session.execute(select(AuditEventRow.id, AuditEventRow.seq, AuditEventRow.outcome)).all()
     database.close()
-    assert len(begun) > 6
+    assert len(begun) >= 6
     assert begun <= {row.id for row in rows}
     assert sorted(row.seq for row in rows) == list(range(1, len(rows) + 1))
     verdict = trail.verify()

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from threading import Barrier
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,6 +14,7 @@ from quantis.errors import Conflict, InvalidInput, NotFound
 from quantis.types.job_results import CompactResult
 from quantis.types.job_specs import CompactSpec, FeaturizeSpec, ForecastSpec, TrainSpec
 from quantis.types.jobs import JobState
+from tests.cluster.concurrency import at_once
 
 TEAM, USER = "default", "ada"
 SPEC = TrainSpec(dataset="flights", model="demand")
@@ -31,21 +30,6 @@ def jobs(database):
 def rows(database, *tables):
     with database.read() as session:
         return [session.scalar(select(func.count()).select_from(table)) for table in tables]
-
-
-def at_once(count, call):
-    """The results, or errors, of calls that start together."""
-    barrier = Barrier(count)
-
-    def attempt(number):
-        barrier.wait()
-        try:
-            return call(number)
-        except Exception as error:
-            return error
-
-    with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(attempt, range(count)))
 
 
 # Asking

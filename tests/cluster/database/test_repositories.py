@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from threading import Barrier
 
 import pytest
 
@@ -14,7 +12,7 @@ from cluster.repositories.accounts import UserAccounts
 from cluster.repositories.datasets import Datasets, NewVersion
 from cluster.repositories.leases import Leases
 from cluster.repositories.vintages import Vintages
-from quantis.errors import Conflict, InvalidInput, NotFound, QuantisError, Unauthenticated
+from quantis.errors import Conflict, InvalidInput, NotFound, Unauthenticated
 from quantis.types.accounts import Role
 from quantis.types.datasets import DatasetSpec, Roles, VersionAction
 from quantis.types.forecasts import (
@@ -25,24 +23,10 @@ from quantis.types.forecasts import (
     Reason,
     SeriesForecast,
 )
+from tests.cluster.concurrency import at_once
 
 PASSWORD = "correct horse battery"
 NOW = datetime(2024, 5, 1, 12, 30, 15, 123456, tzinfo=UTC)
-
-
-def at_once(count, call):
-    """The results, or errors, of calls that start together."""
-    barrier = Barrier(count)
-
-    def attempt(number):
-        barrier.wait()
-        try:
-            return call(number)
-        except QuantisError as error:
-            return error
-
-    with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(attempt, range(count)))
 
 
 # Accounts

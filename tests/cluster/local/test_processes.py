@@ -67,7 +67,7 @@ def test_when_an_instance_is_stopped_then_its_children_go_too_and_nobody_else(sp
     assert len(processes.marked_pids(mark)) == 2
     assert processes.stop(mark) == 2
     assert processes.marked_pids(mark) == []
-    assert parent.wait(5) == -signal.SIGTERM
+    assert parent.wait(60) == -signal.SIGTERM
     assert other.poll() is None
     assert plain.poll() is None
     assert processes.stop(mark) == 0
@@ -77,8 +77,8 @@ def test_when_a_process_does_not_listen_then_it_is_killed_after_some_patience(sp
     process = spawn(mark, STUBBORN)
     started = time.monotonic()
     assert processes.stop(mark, patience=0.4) == 1
-    assert process.wait(5) == -signal.SIGKILL
-    assert 0.4 <= time.monotonic() - started < 5
+    assert process.wait(60) == -signal.SIGKILL
+    assert time.monotonic() - started >= 0.4
 
 
 def test_when_this_process_carries_the_mark_then_it_is_left_out(mark):
@@ -130,10 +130,11 @@ def test_when_memory_is_watched_then_the_peak_is_about_what_the_processes_took(s
     code = f"x = bytearray(50_000_000); x[::4096] = b'1' * len(x[::4096]); {SLEEP}"
     with MemoryWatch(mark, every=0.05) as watch:
         process = spawn(mark, code)
-        time.sleep(0.3)
+        deadline = time.monotonic() + 60
+        while watch.peak < 50_000_000 and time.monotonic() < deadline:
+            time.sleep(0.05)
         process.kill()
         process.wait()
-        time.sleep(0.1)
     assert 50_000_000 < watch.peak < 200_000_000
     assert processes.memory(mark) == 0
 

@@ -324,9 +324,9 @@ def test_when_it_runs_as_a_thread_then_an_error_does_not_end_it(jobs, server, re
     job = jobs.request(TEAM, "ada", SPEC)
     thread = threading.Thread(target=reconciler.run, args=(0.01,))
     thread.start()
-    assert ticked.wait(10)
+    assert ticked.wait(60)
     reconciler.close()
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive()
     assert server.mark_submitted == [f"quantis-{job.id}"]
 

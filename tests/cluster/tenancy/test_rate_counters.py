@@ -55,7 +55,7 @@ def redis_server() -> Iterator[str]:
         yield f"redis://127.0.0.1:{port}/0"
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -72,14 +72,14 @@ def counters(request, tmp_path):
 
 
 def test_when_takes_are_counted_then_exactly_the_limit_succeeds_and_the_window_ends(counters):
-    found = [counters.take("a", 3, 1.5) for _ in range(5)]
+    found = [counters.take("a", 3, 5) for _ in range(5)]
     assert [one.admitted for one in found] == [True, True, True, False, False]
     assert [one.used for one in found] == [1, 2, 3, 3, 3]
-    assert 0 < found[-1].resets_in <= 1.5
-    assert found[-1].retry_after in (1, 2)
-    assert counters.take("b", 3, 1.5).used == 1
-    time.sleep(1.55)
-    assert counters.take("a", 3, 1.5).used == 1
+    assert 0 < found[-1].resets_in <= 5
+    assert 1 <= found[-1].retry_after <= 5
+    assert counters.take("b", 3, 5).used == 1
+    time.sleep(found[-1].resets_in + 0.05)
+    assert counters.take("a", 3, 5).used == 1
 
 
 def test_when_one_only_looks_or_gives_back_then_the_count_says_so(counters):

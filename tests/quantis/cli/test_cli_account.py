@@ -77,7 +77,7 @@ def test_when_the_password_is_wrong_then_code_3_and_it_is_not_repeated(
 
 
 def test_when_there_is_no_terminal_then_no_question_is_asked(server: str) -> None:
-    done = finished(start("login", "--user", USER, stdin=-3), timeout=20)
+    done = finished(start("login", "--user", USER, stdin=-3), timeout=120)
     assert done.code == 2
     assert "--password-file" in done.err
 

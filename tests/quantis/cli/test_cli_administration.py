@@ -56,7 +56,7 @@ def platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Servic
         client.login("root", PASSWORD, save=True)
     yield services
     server.should_exit = True
-    thread.join(10)
+    thread.join(60)
     database.close()
 
 

@@ -29,7 +29,6 @@ from quantis.sandbox import client
 client.check_untrusted_file(Path(sys.argv[1]), name="good")
 slow = lambda: client.check_untrusted_file(Path(sys.argv[2]), name="slow")
 threading.Thread(target=slow, daemon=True).start()
-time.sleep(0.3)
 print(client._POOL._host.process.pid, flush=True)
 time.sleep(60)
 """
@@ -60,7 +59,7 @@ def readers(of: int) -> list[int]:
     return [int(pid) for pid in Path(f"/proc/{of}/task/{of}/children").read_text().split()]
 
 
-def eventually(holds: Callable[[], bool], seconds: float = 20) -> bool:
+def eventually(holds: Callable[[], bool], seconds: float = 60) -> bool:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         if holds():
@@ -97,6 +96,19 @@ def test_when_a_file_takes_too_long_then_its_reader_is_killed_and_the_next_file_
     with pytest.raises(TooLarge, match="takes more than"):
         read_untrusted_file(slow, name="slow.csv", limits=ReadLimits(seconds=0.2))
     assert eventually(lambda: readers(before) == [])
+    assert (rows(good), host()) == (28, before)
+
+
+def test_when_a_reader_stands_still_then_the_clock_gives_it_up(good: Path, slow: Path) -> None:
+    before = host()
+    assert eventually(lambda: readers(before) == [])
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(read_untrusted_file, slow, name="slow.csv", limits=ReadLimits(seconds=0.5))
+        while not (working := readers(before)):
+            pass
+        os.kill(working[0], signal.SIGSTOP)
+        with pytest.raises(TooLarge, match="takes more than 3 s to read"):
+            reading.result()
     assert (rows(good), host()) == (28, before)
 
 
@@ -169,8 +181,8 @@ def test_when_the_caller_is_killed_then_its_host_and_its_readers_are_gone(good: 
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as caller:
         assert caller.stdout is not None
         theirs = int(caller.stdout.readline())
+        assert eventually(lambda: readers(theirs) != [], 60)
         working = readers(theirs)
-        assert working
         caller.kill()
     assert eventually(lambda: not any(_runs(pid) for pid in (theirs, *working)))
 

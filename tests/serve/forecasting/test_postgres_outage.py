@@ -25,7 +25,7 @@ from tests.serve import api_under_test as worlds
 from tests.serve import fuzz
 from tests.serve.api_under_test import PASSWORD, InThisProcess, World
 
-UP, DOWN = 1.5, 5.0
+UP, DOWN, AGAIN = 1.5, 5.0, 5.0  # seconds; who was known is looked up again after one
 FORECAST = "/v1/models/demand/forecasts"
 BODY = {"series": [{"unique_id": "JFK/B6"}], "as_of": "2024-01-20T00:00:00Z"}
 
@@ -77,7 +77,7 @@ class Caller(threading.Thread):
     __hash__ = threading.Thread.__hash__
 
     def run(self) -> None:
-        with httpx.Client(base_url=self.url, timeout=15) as http:
+        with httpx.Client(base_url=self.url, timeout=60) as http:
             http.headers["Authorization"] = f"Bearer {self.token}"
             number = 0
             while not self.over.wait(0.02):
@@ -97,7 +97,7 @@ class Caller(threading.Thread):
         )
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 def test_when_the_database_crashes_under_load_then_known_callers_read_and_forecast_and_changes_wait(
     server, on_postgres, problem
 ):
@@ -121,12 +121,12 @@ def test_when_the_database_crashes_under_load_then_known_callers_read_and_foreca
         time.sleep(DOWN)
         starting = time.monotonic()
         server.start()
-        back = time.monotonic() + 1.5  # who was known is looked up again after a second
-        time.sleep(1.5 + UP)
+        back = time.monotonic() + AGAIN
+        time.sleep(AGAIN + UP)
         for caller in callers:
             caller.over.set()
         for caller in callers:
-            caller.join(30)
+            caller.join(90)
         for caller in callers:
             phases = [(0, crashed), (gone, starting), (back, float("inf"))]
             shown = ", ".join(str(dict(caller.statuses(*phase))) for phase in phases)

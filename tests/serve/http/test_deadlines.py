@@ -66,12 +66,10 @@ def test_when_the_body_passes_the_limit_then_the_rest_is_not_read(world):
 
 def test_when_the_body_never_ends_then_it_is_504_and_the_waiting_is_over(world):
     settings = world.settings.model_copy(update={"request_seconds": 0.2})
-    began = time.monotonic()
     app = replace(world, settings=settings).app
     found, headers, read = asked(app, scope_of(token=world.token("admin")), [b"{"], ends=False)
     assert (found, read <= 1) == (504, True)
     assert headers[b"connection"] == b"close"
-    assert time.monotonic() - began < 5
 
 
 class Stuck(InThisProcess):
@@ -83,7 +81,7 @@ class Stuck(InThisProcess):
     async def forecast(self, team, ref, request):
         from starlette.concurrency import run_in_threadpool
 
-        await run_in_threadpool(self.free.wait, 20)
+        await run_in_threadpool(self.free.wait)
         raise AssertionError("nobody waits any more")
 
 
@@ -91,7 +89,6 @@ def test_when_the_work_hangs_then_the_caller_has_a_504_that_says_for_how_long_an
     stuck = Stuck()
     client = replace(world, forecaster=stuck).client("admin")
     body = {"series": [{"unique_id": "JFK/B6"}], "deadline_ms": 1}
-    began = time.monotonic()
     try:
         from serve.api import forecasts
 
@@ -104,7 +101,6 @@ def test_when_the_work_hangs_then_the_caller_has_a_504_that_says_for_how_long_an
                 stuck.free.set()
     finally:
         stuck.free.set()
-    assert time.monotonic() - began < 10
 
 
 def run(seconds, app):
@@ -134,7 +130,7 @@ def test_when_an_answer_has_begun_then_it_may_take_its_time_and_a_late_one_is_no
 
     async def late(scope, receive, send):
         try:
-            await asyncio.sleep(3)
+            await asyncio.sleep(600)
         finally:
             await send({"type": "too late"})
 
@@ -155,5 +151,5 @@ def test_when_a_stream_gets_long_then_it_ends_and_goes_on_after_the_last_event(w
         began = time.monotonic()
         first = client.get(f"/v1/jobs/{job}/events").text
         assert "id: 1" in first
-        assert 0.4 < time.monotonic() - began < 5
+        assert time.monotonic() - began > 0.4
         assert "id: 1" not in client.get(f"/v1/jobs/{job}/events", headers={"Last-Event-ID": "1"}).text

@@ -21,6 +21,7 @@ import pytest
 from cluster.database.engine import Database
 from cluster.repositories.accounts import DEFAULT_TEAM, UserAccounts
 from quantis.panel import timestamps
+from quantis.reading import ReadLimits
 from quantis.types.accounts import Role
 from serve.security import tokens
 from tests.quantis.sandbox.test_hostile_files import HOSTILE
@@ -28,7 +29,7 @@ from tests.serve.api_under_test import SECRET, settings_for
 
 ROOT = Path(__file__).resolve().parents[3]
 GROWTH_MB = 100
-SECONDS = 10
+SECONDS = ReadLimits().elapsed_seconds + 10  # the reader's own bound is in processor time
 SERIES, HOURS = 1_250, 4_000
 
 
@@ -87,7 +88,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
         process.kill()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", HOSTILE)
 def test_when_a_hostile_file_is_uploaded_then_the_api_answers_in_time_and_does_not_grow(
     api: Api, name: str, tmp_path: Path

@@ -107,11 +107,11 @@ def test_when_the_outage_lasts_longer_than_the_stated_time_then_nobody_is_believ
     monkeypatch.setattr(authentication, "RETRY_SECONDS", 0.0)
     answer = signed_in(world)[1]
     flaky = Flaky(world.services.authenticator._principals)
-    known = Authenticator(cast(Principals, flaky), world.services.token_keys, outage_seconds=1.5)
+    known = Authenticator(cast(Principals, flaky), world.services.token_keys, outage_seconds=5)
     assert not asyncio.run(known.authenticate(answer["access_token"])).unconfirmed
     flaky.down = True
     assert asyncio.run(known.authenticate(answer["access_token"])).unconfirmed
-    time.sleep(1.55)
+    time.sleep(5.05)
     with pytest.raises(Unavailable):
         asyncio.run(known.authenticate(answer["access_token"]))
 
