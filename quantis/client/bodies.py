@@ -56,7 +56,29 @@ def arrow_table(data: Any) -> pa.Table:
     except TypeError:
         kind = type(data).__name__
         raise InvalidInput(f"{kind} is neither bytes, a path nor a dataframe; give one of these") from None
-    return _periods_to_starts((frame.collect() if isinstance(frame, nw.LazyFrame) else frame).to_arrow())
+    eager = frame.collect() if isinstance(frame, nw.LazyFrame) else frame
+    try:
+        table = eager.to_arrow()
+    except (pa.ArrowException, OverflowError):
+        # Cells of several kinds, or integers beyond 64 bits: column by column.
+        columns = {name: _mixed_to_arrow(name, eager.get_column(name)) for name in eager.columns}
+        table = pa.table(columns)
+    return _periods_to_starts(table)
+
+
+def _mixed_to_arrow(name: str, column: Any) -> pa.Array:
+    """Return a column of a frame; integers beyond 64 bits, and among texts, as the texts of their digits."""
+    try:
+        return column.to_arrow()
+    except (pa.ArrowException, OverflowError) as error:
+        absent = column.is_null().to_list()
+        cells = [None if missing else cell for cell, missing in zip(column.to_list(), absent, strict=True)]
+        if not all(isinstance(cell, int | str | None) and not isinstance(cell, bool) for cell in cells):
+            reason = str(error.args[0] if error.args else error)[:120]
+            raise InvalidInput(
+                f"column {name!r} of the frame has cells of several kinds ({reason}); give it one kind"
+            ) from None
+        return pa.array([cell if cell is None else str(cell) for cell in cells], pa.string())
 
 
 def _periods_to_starts(table: pa.Table) -> pa.Table:

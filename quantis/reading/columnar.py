@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import pyarrow as pa
@@ -11,6 +13,7 @@ import pyarrow.parquet as pq
 
 from quantis.errors import InvalidInput, TooLarge
 from quantis.reading.batches import Batches
+from quantis.reading.exact_numbers import MAX_EXACT
 from quantis.reading.limits import (
     MIB,
     ReadLimits,
@@ -23,6 +26,7 @@ from quantis.reading.limits import (
 from quantis.reading.sources import Source
 
 _ROWS = 8192  # of Parquet or JSON decoded at a time
+_FLOAT_DIGITS, _MOST_DIGITS = 400, 4300  # of integers that may fit a float, and that are read at all
 
 
 def parquet_batches(source: Source, name: str, limits: ReadLimits) -> Batches:
@@ -76,7 +80,13 @@ def json_batches(source: Source, name: str, limits: ReadLimits) -> Batches:
 def _parse_object(raw: bytes, name: str) -> dict[str, list[Any]]:
     try:
         text = raw.decode("utf-8-sig")
-        value = json.loads(text, parse_constant=_reject_constant, object_pairs_hook=_unique_keys)
+        value = json.loads(
+            text,
+            parse_int=_parse_integer,
+            parse_float=_parse_float,
+            parse_constant=_reject_constant,
+            object_pairs_hook=_unique_keys,
+        )
     except RecursionError:
         raise InvalidInput(f"{name} cannot be read as json: it is nested too deep") from None
     except UnicodeDecodeError as error:
@@ -103,17 +113,53 @@ def _to_array(key: str, values: list[Any], name: str) -> pa.Array:
             raise InvalidInput(
                 f"{name} has a nested value in {printable(key)!r} at row {row + 1:,}; use plain ones"
             )
-    if kinds <= {int, float} and kinds:
-        return pa.array([None if value is None else float(value) for value in values], pa.float64())
     if kinds <= {bool}:
         return pa.array(values, pa.bool_() if kinds else pa.null())
-    texts = [value if value is None or isinstance(value, str) else json.dumps(value) for value in values]
+    numbers = _to_numbers(values, kinds)
+    if numbers is not None:
+        return numbers
+    texts = [None if value is None else _to_text(value) for value in values]
     try:
         return pa.array(texts, pa.string())
     except UnicodeEncodeError as error:
         raise InvalidInput(
             f"{name} has half a surrogate pair in {printable(key)!r}; write whole characters"
         ) from error
+
+
+def _to_numbers(values: list[Any], kinds: set[type]) -> pa.Array | None:
+    """Return integers or floats, exactly as they were written; None where no type holds them so."""
+    if kinds == {int}:
+        for kind in (pa.int64(), pa.uint64()):
+            with suppress(OverflowError):
+                return pa.array(values, kind)
+        return None
+    if not kinds <= {int, float}:
+        return None
+    if any(isinstance(value, int) and abs(value) > MAX_EXACT for value in values):
+        return None
+    return pa.array(values, pa.float64())
+
+
+def _to_text(value: Any) -> str:
+    if isinstance(value, float) and value.is_integer() and abs(value) <= MAX_EXACT:
+        return str(int(value))  # as in a column of numbers
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _parse_integer(digits: str) -> int | str:
+    """Return an integer; one beyond every float stays text, for the check to name it."""
+    if len(digits) > _MOST_DIGITS:
+        raise ValueError(
+            f"an integer has {len(digits):,} digits ({digits[:20]}...); a 64-bit float goes to 309"
+        )
+    return int(digits) if len(digits) <= _FLOAT_DIGITS else digits
+
+
+def _parse_float(text: str) -> float | str:
+    """Return a finite float; one beyond the largest stays text, for the check to name it."""
+    value = float(text)
+    return value if math.isfinite(value) else text
 
 
 def _reject_constant(constant: str) -> NoReturn:

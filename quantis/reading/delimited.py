@@ -13,6 +13,7 @@ from quantis.errors import InvalidInput, TooLarge
 from quantis.reading.batches import Batches
 from quantis.reading.column_aliases import is_key
 from quantis.reading.dialect import Dialect, detect_dialect
+from quantis.reading.exact_numbers import MAX_EXACT, find_inexact
 from quantis.reading.limits import MIB, ReadLimits, check_names
 from quantis.reading.sources import Source
 from quantis.types.reading import ReadOptions
@@ -56,13 +57,14 @@ class _CsvStream:
                 yield self._normalize_decimals(batch) if self._dialect.decimal == "," else batch
 
     def _kinds_fit(self) -> bool:
-        """Return True if every cell is of its column's kind; a single batch is not read again."""
+        """Return True if every cell is sure to be of its column's kind; a single batch is not read again."""
         if self._source.size <= _MAX_ROW_BYTES:
             return True
         with _translate_errors(self._name, self._source.size):
             try:
-                for _ in _open_csv(self._source, self._dialect, self._infer_kinds):
-                    pass
+                for batch in _open_csv(self._source, self._dialect, self._infer_kinds):
+                    if _may_lose_digits(batch):
+                        return False
             except pa.ArrowInvalid as error:
                 if "conversion error" in str(error):
                     return False
@@ -150,10 +152,22 @@ def _infer_kind(column: pa.Array, dialect: Dialect) -> pa.DataType | None:
             return _TEXT
         trimmed = pc.replace_substring(trimmed, ",", ".")
     try:
-        trimmed.cast(_NUMBER)
+        numbers = trimmed.cast(_NUMBER)
     except pa.ArrowInvalid:
         return _TEXT
-    return _NUMBER
+    return _TEXT if _loses_digits(trimmed, numbers) else _NUMBER
+
+
+def _loses_digits(texts: pa.Array, numbers: pa.Array) -> bool:
+    """Return True where numbers are others than their texts say, which the check is to name."""
+    too_large = pc.and_(pc.is_inf(numbers), pc.match_substring_regex(texts, r"\d"))
+    return bool(pc.any(too_large).as_py()) or find_inexact(texts, numbers) is not None
+
+
+def _may_lose_digits(batch: pa.RecordBatch) -> bool:
+    """Return True if a number of the batch may not be the one that was written."""
+    columns = [column for column in batch.columns if column.type == _NUMBER]
+    return any((pc.max(pc.abs(column)).as_py() or 0.0) >= MAX_EXACT for column in columns)
 
 
 @contextmanager

@@ -47,6 +47,14 @@ RULES: dict[str, CheckRule] = {
     "D014": CheckRule(
         _WARNING, "unique_id with spaces around it", "trim it, lest it be taken for another one"
     ),
+    "D017": CheckRule(
+        _ERROR, "unique_id whose digits were lost", "give ids as integers or as text, not as floats"
+    ),
+    "D018": CheckRule(
+        _WARNING,
+        "unique_id given as a large float",
+        "give ids as integers or as text, when it stands for another integer",
+    ),
     "D020": CheckRule(_ERROR, "ds is not a time", "write ISO 8601, such as 2013-01-31 or 2013-01-31T05:00Z"),
     "D021": CheckRule(
         _WARNING, "ds without a zone", "add Z or an offset, or declare time_zone, when it is another"
@@ -101,6 +109,16 @@ RULES: dict[str, CheckRule] = {
     "D044": CheckRule(_WARNING, "rows not sorted", "they were sorted by unique_id and ds"),
     "D045": CheckRule(
         _INFO, "value dated later than now", "check ds; until then it is stored, and moves no forecast"
+    ),
+    "D046": CheckRule(
+        _WARNING,
+        "integer that a 64-bit float does not hold exactly",
+        "give it in a larger unit, or declare it categorical when it is a code",
+    ),
+    "D047": CheckRule(
+        _ERROR,
+        "number too large for a 64-bit float",
+        "give it in a larger unit; the largest is about 1.8e308",
     ),
     "D050": CheckRule(
         _WARNING, "series too short", "give two seasons or more; until then a simpler method answers"

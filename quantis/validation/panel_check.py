@@ -186,7 +186,8 @@ def _check_rows(rows: PanelRows, is_future: Mask, spec: DatasetSpec, findings: F
             findings.add("D024", f"known_at is before ds in {count:,} rows", column=KNOWN_AT)
     valued = np.isin(np.arange(len(rows.names)), rows.series[any_valid(rows, (Y,))])
     if not valued.any():
-        findings.add("D053", "y is empty in every row", column=Y)
+        if not findings.rejected:  # or values that are no numbers were named already
+            findings.add("D053", "y is empty in every row", column=Y)
         return None
     empty = rows.names.filter(pa.array(~valued)).to_pylist()
     messages = [SeriesMessage(name, f"{name} has no value in y") for name in empty]

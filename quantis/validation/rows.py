@@ -13,14 +13,16 @@ import pyarrow.compute as pc
 from quantis.frequency import Frequency, to_datetime64
 from quantis.panel import DS, ID, KNOWN_AT, TIMESTAMP, Y, times_of
 from quantis.reading import printable
+from quantis.reading.exact_numbers import find_inexact
 from quantis.types.arrays import Integers, Mask, Times
-from quantis.types.base import END_TIMESTAMP, MAX_SERIES_ID, MIN_TIMESTAMP
+from quantis.types.base import END_TIMESTAMP, MIN_TIMESTAMP
 from quantis.types.datasets import Roles
 from quantis.types.reading import DateOrder
 from quantis.validation.findings import Findings
+from quantis.validation.id_rules import parse_ids
 from quantis.validation.time_zones import has_daily_steps, keep_wall_clock, to_utc
 from quantis.validation.timestamps import ParsedTimestamps, parse_timestamps
-from quantis.validation.value_parsing import ParsedNumbers, parse_numbers, to_strings
+from quantis.validation.value_parsing import ParsedNumbers, parse_numbers, quote_cell, to_strings
 
 _MIN_TIMESTAMP, _END_TIMESTAMP = to_datetime64(MIN_TIMESTAMP), to_datetime64(END_TIMESTAMP)
 
@@ -70,7 +72,7 @@ def parse_rows(
 ) -> PanelRows | None:
     """Parse the columns; None when ids or times do not allow a further check."""
     arrays = {name: table[name].combine_chunks() for name in table.column_names}
-    ids = _parse_ids(arrays[ID], findings)
+    ids = parse_ids(arrays[ID], findings)
     parsed = _parse_ds(arrays[DS], time_options, findings)
     if ids is None or parsed is None:
         return None
@@ -92,36 +94,6 @@ def parse_rows(
     return _sort_rows(in_file_order, findings)
 
 
-def _parse_ids(column: pa.Array, findings: Findings) -> pa.Array | None:
-    ids = to_strings(column)
-    coded = ids.dictionary_encode()
-    distinct = coded.dictionary
-    checks = {
-        "D011": pc.greater(pc.utf8_length(distinct), MAX_SERIES_ID),
-        "D012": pc.and_(
-            pc.match_substring_regex(distinct, r"^[=+@\-\t\r]"),
-            pc.invert(pc.match_substring_regex(distinct, r"^[+-]?[\d .,:/-]+$")),
-        ),
-        "D013": pc.match_substring_regex(distinct, r"[\x00-\x1f\x7f]"),
-        "D014": pc.match_substring_regex(distinct, r"^\s|\s$"),
-    }
-    findings.add_rows(
-        "D010", _true_indices(_to_mask(pc.is_null(ids))), lambda row: "the row has no unique_id", column=ID
-    )
-    for code, matches in checks.items():
-        # Once per series, at its first row.
-        first = pc.index_in(distinct.filter(matches), ids).to_pylist()
-        findings.add_rows(
-            code,
-            sorted(first),
-            lambda row: _quote_cell(ids, row),
-            column=ID,
-            series=lambda row: ids[row].as_py()[:MAX_SERIES_ID],
-        )
-    fatal = ids.null_count > 0 or any(pc.any(checks[c]).as_py() for c in ("D011", "D013"))
-    return None if fatal else ids
-
-
 def _parse_ds(column: pa.Array, time_options: TimeOptions, findings: Findings) -> ParsedTimestamps | None:
     """Parse ds without its zone yet; None when a time is absent, invalid, unclear or out of range."""
     parsed = parse_timestamps(column, time_options.dates)
@@ -129,8 +101,8 @@ def _parse_ds(column: pa.Array, time_options: TimeOptions, findings: Findings) -
         findings.add("D037", f"the integers might be {parsed.question}", column=DS)
         return None
     absent = _to_mask(pc.is_null(parsed.values)) & ~parsed.unclear
-    findings.add_rows("D020", _true_indices(absent), lambda row: _quote_cell(column, row), column=DS)
-    findings.add_rows("D029", _true_indices(parsed.unclear), lambda row: _quote_cell(column, row), column=DS)
+    findings.add_rows("D020", _true_indices(absent), lambda row: quote_cell(column, row), column=DS)
+    findings.add_rows("D029", _true_indices(parsed.unclear), lambda row: quote_cell(column, row), column=DS)
     for form, example in parsed.forms.items():
         findings.add("D033", f"times such as {printable(example)!r} are read as {form}", column=DS)
     if parsed.counted:
@@ -141,12 +113,12 @@ def _parse_ds(column: pa.Array, time_options: TimeOptions, findings: Findings) -
         findings.add_rows(
             "D028",
             _true_indices(parsed.naive),
-            lambda row: f"{_quote_cell(column, row)} has no zone",
+            lambda row: f"{quote_cell(column, row)} has no zone",
             column=DS,
         )
         return None
     outside = _is_out_of_range(times_of(parsed.values))
-    findings.add_rows("D022", _true_indices(outside), lambda row: _quote_cell(column, row), column=DS)
+    findings.add_rows("D022", _true_indices(outside), lambda row: quote_cell(column, row), column=DS)
     return None if outside.any() else parsed
 
 
@@ -229,7 +201,7 @@ def _report_offsets(ds: Times, written: Times, findings: Findings) -> Times:
 def _parse_known_at(column: pa.Array, time_options: TimeOptions, findings: Findings) -> pa.Array:
     parsed = parse_timestamps(column, time_options.dates)
     invalid = parsed.invalid | parsed.unclear
-    findings.add_rows("D023", _true_indices(invalid), lambda row: _quote_cell(column, row), column=KNOWN_AT)
+    findings.add_rows("D023", _true_indices(invalid), lambda row: quote_cell(column, row), column=KNOWN_AT)
     if not parsed.naive.any() or time_options.time_zone == "UTC" or invalid.any():
         return parsed.values
     filled = times_of(parsed.values.fill_null(0))
@@ -242,9 +214,23 @@ def _parse_known_at(column: pa.Array, time_options: TimeOptions, findings: Findi
 
 def _parse_quantity(column: pa.Array, name: str, code: str, findings: Findings) -> pa.Array:
     parsed: ParsedNumbers = parse_numbers(column)
-    findings.add_rows(code, _true_indices(parsed.invalid), lambda row: _quote_cell(column, row), column=name)
+    findings.add_rows(code, _true_indices(parsed.invalid), lambda row: quote_cell(column, row), column=name)
     infinite = _to_mask(pc.is_inf(parsed.values).fill_null(False))
-    findings.add_rows("D031", _true_indices(infinite), lambda row: _quote_cell(column, row), column=name)
+    infinite_rows, too_large_rows = infinite & ~parsed.too_large, _true_indices(parsed.too_large)
+    findings.add_rows("D031", _true_indices(infinite_rows), lambda row: quote_cell(column, row), column=name)
+    findings.add_rows(
+        "D047",
+        too_large_rows,
+        lambda row: f"{quote_cell(column, row)} is beyond the largest 64-bit float",
+        column=name,
+    )
+    inexact = find_inexact(column, parsed.values)
+    if inexact is not None:
+        kept = int(parsed.values[inexact].as_py())
+        text = (
+            f"{quote_cell(column, inexact)} is not exactly representable as a 64-bit float and kept as {kept}"
+        )
+        findings.add("D046", text, row=inexact + 1, column=name)
     if not (infinite.any() or parsed.invalid.any()):
         return parsed.values
     # The panel is rejected; a value reported here is not to be reported as missing or as an outlier as well.
@@ -277,11 +263,6 @@ def _is_sorted(series: Integers, ds: Times) -> bool:
     steps = np.diff(series)
     later = np.diff(ds.astype(np.int64)) >= 0
     return bool(np.all((steps > 0) | ((steps == 0) & later)))
-
-
-def _quote_cell(column: pa.Array, row: int) -> str:
-    value = to_strings(column.slice(row, 1))[0].as_py()
-    return "the cell is empty" if value is None else f"{printable(value)!r}"
 
 
 def _true_indices(mask: Mask) -> list[int]:

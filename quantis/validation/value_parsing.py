@@ -11,35 +11,54 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from quantis.reading import printable
 from quantis.types.arrays import Mask
 
 
 class ParsedNumbers(NamedTuple):
-    values: pa.Array  # float64, null where absent or bad
+    values: pa.Array  # float64, null where absent or bad; infinite where too large
     invalid: Mask
+    too_large: Mask  # beyond the largest 64-bit float
 
 
 def to_strings(column: pa.Array) -> pa.Array:
-    """Return any plain column as strings, empty ones null."""
+    """Return any plain column as strings, empty ones null; of whole numbers the digits, without point or exponent."""
     if pa.types.is_null(column.type):
         return pa.nulls(len(column), pa.string())
+    if pa.types.is_floating(column.type):
+        return _floats_to_strings(column)
     strings = column.cast(pa.string())
+    if pa.types.is_decimal(column.type):
+        strings = pc.replace_substring_regex(strings, r"^(-?\d+)\.0+$", r"\1")
     return pc.if_else(pc.equal(strings, ""), pa.scalar(None, pa.string()), strings)
+
+
+def _floats_to_strings(column: pa.Array) -> pa.Array:
+    if pa.types.is_float16(column.type):
+        column = column.cast(pa.float32())
+    coded = column.dictionary_encode()
+    texts = coded.dictionary.cast(pa.string()).to_pylist()
+    for index, value in enumerate(coded.dictionary.cast(pa.float64()).to_pylist()):
+        if value != value:
+            texts[index] = None
+        elif value.is_integer():
+            texts[index] = str(int(value))
+    return pa.array(texts, pa.string()).take(coded.indices)
 
 
 def parse_numbers(column: pa.Array) -> ParsedNumbers:
     """Return a column as float64, NaN null; texts are parsed as numbers."""
     kind, no_rows = column.type, np.zeros(len(column), dtype=bool)
     if pa.types.is_null(kind):
-        return ParsedNumbers(pa.nulls(len(column), pa.float64()), no_rows)
+        return ParsedNumbers(pa.nulls(len(column), pa.float64()), no_rows, no_rows)
     if pa.types.is_temporal(kind):
         invalid = pc.is_valid(column).to_numpy(zero_copy_only=False)
-        return ParsedNumbers(pa.nulls(len(column), pa.float64()), invalid)
+        return ParsedNumbers(pa.nulls(len(column), pa.float64()), invalid, no_rows)
     if pa.types.is_string(kind):
         return _parse_number_strings(to_strings(column))
     if pa.types.is_boolean(kind):
         column = column.cast(pa.int8())
-    return ParsedNumbers(_nan_to_null(column.cast(pa.float64(), safe=False)), no_rows)
+    return ParsedNumbers(_nan_to_null(column.cast(pa.float64(), safe=False)), no_rows, no_rows)
 
 
 def _parse_number_strings(strings: pa.Array) -> ParsedNumbers:
@@ -50,8 +69,20 @@ def _parse_number_strings(strings: pa.Array) -> ParsedNumbers:
     readable = pc.if_else(pc.or_(is_plain, is_infinite), coded.dictionary, pa.scalar(None, pa.string()))
     values = pc.replace_substring_regex(readable, r"^\+", "").cast(pa.float64()).take(coded.indices)
     invalid = pc.invert(pc.or_(pc.or_(is_plain, is_infinite), is_missing)).take(coded.indices)
-    return ParsedNumbers(_nan_to_null(values), invalid.fill_null(False).to_numpy(zero_copy_only=False))
+    too_large = pc.and_(pc.is_inf(values), is_plain.take(coded.indices))
+    return ParsedNumbers(_nan_to_null(values), _to_mask(invalid), _to_mask(too_large))
+
+
+def _to_mask(flags: pa.Array) -> Mask:
+    mask: Mask = flags.fill_null(False).to_numpy(zero_copy_only=False)
+    return mask
 
 
 def _nan_to_null(values: pa.Array) -> pa.Array:
     return pc.if_else(pc.is_nan(values), pa.scalar(None, pa.float64()), values)
+
+
+def quote_cell(column: pa.Array, row: int) -> str:
+    """Return a cell as a finding names it."""
+    value = to_strings(column.slice(row, 1))[0].as_py()
+    return "the cell is empty" if value is None else f"{printable(value)!r}"
