@@ -9,7 +9,7 @@ import typer
 
 from quantis.cli import file_options, output
 from quantis.cli.options import AsOf, Json, Url, open_client, parse_duration, split_names
-from quantis.errors import NotFound
+from quantis.errors import InvalidInput, NotFound, TooLarge, UnsupportedMedia
 
 if TYPE_CHECKING:
     from quantis.client import Client
@@ -45,12 +45,16 @@ def check(
     encoding: file_options.Encoding = None,
     as_json: Json = False,
 ) -> None:
-    """Show what an upload of FILE would find; works without a server."""
+    """Show what an upload of FILE would find; works without a server. Ends with 1 when FILE would be rejected."""
     from quantis.sandbox.client import check_untrusted_file
+    from quantis.validation.panel_check import report_unreadable
 
     options = file_options.read_options(delimiter, decimal, encoding, dates, mapping, time_zone)
     spec = file_options.spec_from_options(futr, hist, static, categorical, freq)
-    report, _, _ = check_untrusted_file(file, name=file.name, spec=spec, freq=freq, options=options)
+    try:
+        report, _, _ = check_untrusted_file(file, name=file.name, spec=spec, freq=freq, options=options)
+    except (InvalidInput, TooLarge, UnsupportedMedia) as error:
+        report = report_unreadable(file.name, error.message)
     if as_json:
         output.print_json(report.model_dump(mode="json", exclude={"columns"}))
     else:

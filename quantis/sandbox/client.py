@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+import uuid
 from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -279,17 +280,32 @@ def _reader_timed_out(display_name: str, time: str) -> QuantisError:
 
 
 def _reader_ended(code: int, display_name: str, limits: ReadLimits) -> QuantisError:
+    """Return the error of a reader that gave no response, by its exit code; negative ones are signals."""
     if code in (-signal.SIGXCPU, -signal.SIGPROF):
         return _reader_timed_out(display_name, f"{limits.seconds:g} s of a processor")
+    if code >= 0:
+        return QuantisError(
+            f"{display_name} could not be read: its reader ended with exit code {code}, an internal error of Quantis;"
+            f" report it with the id {uuid.uuid4().hex}"
+        )
+    name = signal.Signals(-code).name
+    if code == -signal.SIGKILL:
+        return TooLarge(
+            f"{display_name} could not be read: its reader ended by {name}, as when the machine runs out of memory;"
+            " send it again, or split it by series"
+        )
     return TooLarge(
-        f"{display_name} could not be read within {limits.working_memory:,} bytes of memory, and its reader ended:"
-        " split it by series, or write the file anew if it is broken"
+        f"{display_name} could not be read: its reader ended by {name}, as a broken file may cause, or one that needs"
+        f" more than {limits.working_memory:,} bytes of memory; write the file anew, or split it by series"
     )
 
 
 def _to_error(payload: dict[str, Any]) -> QuantisError:
     kind = next((kind for kind in all_errors() if kind.__name__ == payload["kind"]), InvalidInput)
-    return kind(payload["message"])
+    error = kind(payload["message"])
+    if payload.get("trace"):
+        error.add_note(payload["trace"])
+    return error
 
 
 def _map_table(path: Path) -> pa.Table:

@@ -13,6 +13,8 @@ import resource
 import signal
 import sys
 import tempfile
+import traceback
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -37,24 +39,50 @@ _DISK_ERRORS = {
 def handle_request(raw_request: bytes) -> bytes:
     """Read or check the file of a request; its errors are part of the response."""
     request = json.loads(raw_request)
-    limits = ReadLimits(**request["limits"])
-    apply_limits(limits)
-    os.chdir(request["folder"])
-    tempfile.tempdir = request["folder"]
+    name = printable(request["name"])
     try:
+        limits = ReadLimits(**request["limits"])
+        apply_limits(limits)
+        os.chdir(request["folder"])
+        tempfile.tempdir = request["folder"]
         response = _execute(request, limits)
     except QuantisError as error:
-        response = {"error": {"kind": type(error).__name__, "message": error.message}}
+        response = _error_response(type(error), error.message)
     except MemoryError:
-        text = f"{printable(request['name'])} needs more memory than is allowed; split it by series"
-        response = {"error": {"kind": TooLarge.__name__, "message": text}}
-    except OSError as error:  # of the disk, not of the file that was sent
-        kind = _DISK_ERRORS.get(error.errno or 0)
-        if kind is None:
-            raise
-        text = "the disk of the platform is full or fails, nothing was kept; try again when there is room"
-        response = {"error": {"kind": kind.__name__, "message": text}}
+        response = _error_response(TooLarge, _describe_memory(name))
+    except OSError as error:
+        response = _os_error_response(error, name)
+    except Exception as error:
+        response = _internal_error_response(error, name)
     return json.dumps(response).encode()
+
+
+def _error_response(kind: type[QuantisError], message: str, trace: str | None = None) -> dict[str, Any]:
+    return {"error": {"kind": kind.__name__, "message": message, "trace": trace}}
+
+
+def _describe_memory(name: str) -> str:
+    return f"{name} needs more memory than is allowed; split it by series"
+
+
+def _os_error_response(error: OSError, name: str) -> dict[str, Any]:
+    """Return the response to an error of the machine, not of the file that was sent."""
+    if error.errno == errno.ENOMEM:
+        return _error_response(TooLarge, _describe_memory(name))
+    kind = _DISK_ERRORS.get(error.errno or 0)
+    if kind is None:
+        return _internal_error_response(error, name)
+    text = "the disk of the platform is full or fails, nothing was kept; try again when there is room"
+    return _error_response(kind, text)
+
+
+def _internal_error_response(error: Exception, name: str) -> dict[str, Any]:
+    """Return the response to an error that nobody foresaw; its trace goes to the caller's log."""
+    text = (
+        f"{name} could not be read: an internal error of Quantis ({type(error).__name__}), no fault of the file's"
+        f" size; report it with the id {uuid.uuid4().hex}"
+    )
+    return _error_response(QuantisError, text, traceback.format_exc())
 
 
 def apply_limits(limits: ReadLimits) -> None:

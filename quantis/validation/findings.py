@@ -23,6 +23,7 @@ class CheckRule(NamedTuple):
 
 
 RULES: dict[str, CheckRule] = {
+    "D000": CheckRule(_ERROR, "file that cannot be read", ""),  # the reader's message says the remedy
     "D001": CheckRule(
         _ERROR, "duplicate key with other values", "keep the row that is right, or give known_at"
     ),
@@ -177,7 +178,7 @@ class Findings:
     ) -> None:
         """Add one finding; its message is `text` and the remedy of the code."""
         rule = RULES[code]
-        message = f"{text}; {rule.remedy}"
+        message = f"{text}; {rule.remedy}" if rule.remedy else text
         self._findings.append(
             Finding(code=code, severity=rule.severity, series=series, row=row, column=column, message=message)
         )

@@ -75,6 +75,15 @@ def check_panel(
     return report, panel
 
 
+def report_unreadable(file: str, reason: str) -> CheckReport:
+    """Return the report of a file that cannot be read as a table at all; `reason` says why, and the remedy."""
+    findings = Findings()
+    findings.add("D000", reason)
+    return CheckReport(
+        file=file, outcome=findings.outcome, findings=findings.to_list(), series=0, rows=0, freq=None
+    )
+
+
 def detect_spec(table: pa.Table, name: str, options: ReadOptions | None = None) -> DatasetSpec:
     """Return the roles that a table suggests: numbers are observed, texts constant per series are static.
 

@@ -69,7 +69,7 @@ def to_response(request: Request, error: QuantisError) -> Response:
 async def _on_quantis_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, QuantisError)
     if error.status >= 500:
-        log.warning("%s: %s", error.code, error.message)
+        log.warning("%s: %s", error.code, "\n".join([error.message, *getattr(error, "__notes__", ())]))
     return to_response(request, error)
 
 

@@ -38,13 +38,35 @@ def test_when_a_file_is_bad_then_check_says_where_and_ends_with_1(quantis: Any, 
     assert "row 3" in people.err
 
 
-def test_when_a_file_is_no_table_then_one_message(quantis: Any, tmp_path: Path) -> None:
-    path = tmp_path / "photo.parquet"
-    path.write_bytes(b"PAR1" + b"\x00" * 50)
-    done = quantis("data", "check", str(path))
-    assert done.code == 2
-    assert "photo.parquet" in done.err
-    assert "Traceback" not in done.err
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("photo.parquet", b"PAR1" + b"\x00" * 50),
+        ("empty.csv", b""),
+        ("book.xlsx", b"PK\x03\x04" + b"\x00" * 50),
+        ("ragged.csv", b"unique_id,ds,y\na,2024-01-01,1\na,2024-01-02,2,3\n"),
+        ("broken.json", b'{"unique_id": ["a"'),
+        ("broken.arrow", b"ARROW1" + b"\x00" * 50),
+        ("wide.csv", b",".join(b"s%d" % column for column in range(600)) + b"\n"),
+    ],
+)
+def test_when_a_file_cannot_be_read_then_the_report_rejects_it_with_a_finding(
+    quantis: Any, tmp_path: Path, name: str, content: bytes
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    done = quantis("data", "check", str(path), "--json")
+    assert done.code == 1
+    assert set(done.json) == KEYS
+    assert (done.json["outcome"], done.json["file"], done.json["rows"]) == ("reject", name, 0)
+    (finding,) = done.json["findings"]
+    assert (finding["code"], finding["severity"]) == ("D000", "error")
+    assert name in finding["message"]
+    people = quantis("data", "check", str(path))
+    assert people.code == 1
+    assert "D000" in people.err
+    assert f"{name}: rejected" in people.err
+    assert "Traceback" not in people.err
 
 
 def test_when_checked_in_a_process_of_its_own_then_stdout_is_one_object_and_nothing_heavy_is_needed(

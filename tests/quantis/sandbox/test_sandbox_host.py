@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from quantis.errors import TooLarge
+from quantis.errors import QuantisError, TooLarge
 from quantis.reading import ReadLimits
 from quantis.sandbox import client
 from quantis.sandbox.client import check_untrusted_file, read_untrusted_file
@@ -166,6 +167,40 @@ def test_when_a_reader_is_killed_before_it_was_sent_its_file_then_it_is_said_and
     with pytest.raises(TooLarge, match="its reader ended"):
         read_untrusted_file(slow, name="slow.csv", limits=ReadLimits(seconds=60))
     assert host() == before
+
+
+def test_when_a_reader_fails_unforeseen_then_it_is_an_internal_error_with_an_id_and_not_of_memory(
+    good: Path, tmp_path: Path
+) -> None:
+    request = client._build_request(
+        "read", good, str(tmp_path), name="good.csv", media_type=None, limits=None, options=None
+    )
+    request["options"] = {"delimiter": "no such option"}  # as no caller sends it
+    with pytest.raises(QuantisError) as caught:
+        client._request_result(request, ReadLimits())
+    error = caught.value
+    assert (error.status, error.code) == (500, "internal")
+    assert re.search(
+        r"good.csv .* internal error of Quantis \(ValidationError\).* id [0-9a-f]{32}$", error.message
+    )
+    assert "memory" not in error.message
+    assert "Traceback" in error.__notes__[0]
+    assert rows(good) == 28
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "expected"),
+    [
+        (-signal.SIGKILL, 413, "ended by SIGKILL, as when the machine runs out of memory"),
+        (-signal.SIGSEGV, 413, "ended by SIGSEGV, as a broken file may cause, or one that needs more than"),
+        (1, 500, "ended with exit code 1, an internal error of Quantis; report it with the id"),
+    ],
+)
+def test_when_a_reader_ends_without_a_response_then_the_message_says_how(
+    code: int, status: int, expected: str
+) -> None:
+    error = client._reader_ended(code, "x.csv", ReadLimits())
+    assert (error.status, expected in error.message) == (status, True)
 
 
 def test_when_the_host_is_killed_then_the_next_file_gets_another(good: Path) -> None:
