@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -80,10 +79,9 @@ FRAME = {"unique_id": IDS, "ds": DAYS * 2, "y": list(range(6))}
         as_parquet(**FRAME | {"unique_id": pa.array(IDS, pa.uint64())}),
         as_parquet(**FRAME | {"unique_id": pa.array(map(Decimal, IDS), pa.decimal128(24, 2))}),
         to_upload_body(pd.DataFrame(FRAME)).open(),
-        to_upload_body(pl.DataFrame(FRAME)).open(),
         to_upload_body(pd.DataFrame(FRAME).astype({"unique_id": object})).open(),
     ],
-    ids=["json", "csv", "arrow", "parquet", "unsigned", "decimal", "pandas", "polars", "objects"],
+    ids=["json", "csv", "arrow", "parquet", "unsigned", "decimal", "pandas", "objects"],
 )
 def test_when_ids_are_large_integers_then_their_digits_are_kept_and_none_are_merged(data: bytes) -> None:
     report, panel = check(data)
