@@ -101,15 +101,16 @@ def _polars(snapshot: Snapshot) -> Callable[[], Any]:
     """Return the fastest of the ways tried: expressions in groups whose keys are known to be sorted."""
     os.environ["POLARS_MAX_THREADS"] = "1"
     import polars as pl
+    from polars import selectors
 
-    frame = pl.from_arrow(snapshot.history).with_columns(pl.col(ID).set_sorted())
+    frame = pl.DataFrame(snapshot.history).with_columns(pl.col(ID).set_sorted())
     y, ds = pl.col(Y), pl.col(DS).dt
     columns = [y.shift(lag).alias(f"y_lag{lag}") for lag in LAGS]
     for window in WINDOWS:
         columns.append(y.shift(H).rolling_mean(window).alias(f"y_mean{window}"))
         columns.append(y.shift(H).rolling_std(window).alias(f"y_std{window}"))
     columns += [ds.hour().alias("cal_hour"), ds.weekday().alias("cal_weekday"), ds.month().alias("cal_month")]
-    return lambda: frame.group_by(ID, maintain_order=True).agg(*columns).explode(pl.exclude(ID))
+    return lambda: frame.group_by(ID, maintain_order=True).agg(*columns).explode(selectors.exclude(ID))
 
 
 def _calendar(ds: pd.Series) -> dict[str, np.ndarray]:
