@@ -113,11 +113,10 @@ def _check_names(model_class: type[Any], needs_fit: bool) -> None:
         _require(hasattr(model_class, name), f"{name} is missing")
 
 
-def _check_intervals_measured(forecaster: Forecaster, snapshot: Snapshot) -> None:
-    measured = getattr(forecaster, "intervals_measured", False)
-    _require(
-        isinstance(measured, bool), f"intervals_measured is {measured!r}; it is True or False, or left out"
-    )
+def _check_flags(forecaster: Forecaster, snapshot: Snapshot) -> None:
+    for name in ("intervals_measured", "univariate"):
+        value = getattr(forecaster, name, False)
+        _require(isinstance(value, bool), f"{name} is {value!r}; it is True or False, or left out")
 
 
 def _check_rows(forecaster: Forecaster, snapshot: Snapshot) -> None:
@@ -180,7 +179,7 @@ _PROMISES: dict[str, Callable[[Forecaster, Snapshot], None]] = {
     "a series' forecast does not depend on the other series": _check_independence,
     "it looks no further back than context_length": _check_context_length,
     "min_history is enough": _check_min_history,
-    "intervals_measured is True or False": _check_intervals_measured,
+    "intervals_measured and univariate are True or False": _check_flags,
 }
 
 

@@ -4,7 +4,8 @@ A forecaster is fitted on a snapshot, predicts from a snapshot, and turns into p
 texts) that a bundle keeps. Predictions are an Arrow table `unique_id, ds, mean` and one column per
 quantile named by `quantile_column`, `h` rows per series, in the order of `snapshot.future`.
 Quantiles are finite and never cross. A forecaster that has measured its intervals on values outside its
-fit may have a property `intervals_measured`: a backtest then moves them less, and only wider.
+fit may have a property `intervals_measured`: a backtest then moves them less, and only wider. One that looks
+at `y` alone may have `univariate`: who sends it covariates is told that they change nothing.
 """
 
 from __future__ import annotations
@@ -55,6 +56,11 @@ class Forecaster(Protocol):
 def measures_intervals(forecaster: Forecaster) -> bool:
     """Return True if its property `intervals_measured` is true: intervals measured on values outside the fit."""
     return bool(getattr(forecaster, "intervals_measured", False))
+
+
+def is_univariate(forecaster: Forecaster) -> bool:
+    """Return True if its property `univariate` is true: no covariate changes its predictions."""
+    return bool(getattr(forecaster, "univariate", False))
 
 
 def quantile_column(quantile: float) -> str:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from models.arrays import floats, keep_series, predictions
-from models.forecaster import Forecaster, Parts, quantile_column
+from models.forecaster import Forecaster, Parts, is_univariate, quantile_column
 from quantis.errors import InvalidInput
 from quantis.panel import Snapshot, Task
 
@@ -41,6 +41,10 @@ class Ensemble:
     @property
     def context_length(self) -> int:
         return max(member.context_length for _, member in self.members)
+
+    @property
+    def univariate(self) -> bool:
+        return all(is_univariate(member) for _, member in self.members)
 
     def predict(self, snapshot: Snapshot) -> pa.Table:
         names = list(snapshot.future_index.rows)

@@ -26,6 +26,7 @@ class SeasonalNaive:
     """
 
     family: ClassVar[str] = "seasonal_naive"
+    univariate: ClassVar[bool] = True
 
     def __init__(self, task: Task, season_length: int) -> None:
         self.task = task

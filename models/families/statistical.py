@@ -37,6 +37,7 @@ class Statistical:
     """
 
     family: ClassVar[str] = "statistical"
+    univariate: ClassVar[bool] = True
 
     def __init__(
         self,

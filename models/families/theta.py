@@ -31,6 +31,7 @@ class Theta:
     """
 
     family: ClassVar[str] = "theta"
+    univariate: ClassVar[bool] = True
 
     def __init__(self, task: Task) -> None:
         self.task = task

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from models.arrays import floats, quantile_columns
 from models.evaluation.evaluated import EvaluatedRows
-from models.forecaster import Forecaster, Parts, quantile_column
+from models.forecaster import Forecaster, Parts, is_univariate, quantile_column
 from quantis.panel import ID, Snapshot, Task, series_slices
 from quantis.types.arrays import Floats
 from quantis.types.base import Frozen
@@ -111,6 +111,10 @@ class Calibrated:
     @property
     def context_length(self) -> int:
         return self.base.context_length
+
+    @property
+    def univariate(self) -> bool:
+        return is_univariate(self.base)
 
     def predict(self, snapshot: Snapshot) -> pa.Table:
         return self.calibration.apply(self.base.predict(snapshot))

@@ -17,6 +17,7 @@ from cluster.repositories.vintages import Vintages
 from features.store.record_filter import Bounds
 from features.store.snapshots import latest_known_ds, snapshot_of_latest
 from models.families.catalogue import FAMILIES
+from models.forecaster import is_univariate
 from models.prediction import cold_start, fallback
 from models.prediction.fallback import ForecastEntry
 from models.prediction.response import resolve_horizon, to_series_forecast
@@ -46,7 +47,12 @@ from serve.forecasting.request_history import (
     select_series,
 )
 from serve.forecasting.routing import ModelRouter, RoutedSeries
-from serve.forecasting.sent_covariates import check_covariates, sends_scenario, with_scenarios
+from serve.forecasting.sent_covariates import (
+    check_covariates,
+    describe_unused,
+    sends_scenario,
+    with_scenarios,
+)
 from serve.forecasting.stale_cache import StaleCache
 
 _UNUSABLE = frozenset({Reason.off_grid, Reason.out_of_range, Reason.beyond_model})
@@ -95,6 +101,7 @@ class Engine:
         parts = self.router.divide(team, ref, [series.unique_id for series in request.series])
         as_of = request.as_of or datetime.now(UTC)
         forecasts: dict[int, SeriesForecast] = {}
+        univariate: set[int] = set()
         inputs_of_parts = []
         for part in parts:
             inputs = self._read_inputs(team, part.version, request, as_of)
@@ -105,6 +112,9 @@ class Engine:
             )
             for position, entry in zip(part.positions, part_entries, strict=True):
                 forecasts[position] = entry.model_copy(update={"version": number})
+            if is_univariate(inputs.model.forecaster):
+                univariate.update(part.positions)
+        answers = [forecasts[position] for position in range(len(request.series))]
         first, inputs = parts[0], inputs_of_parts[0]
         response = ForecastResponse(
             forecast_id=str(uuid.uuid4()),
@@ -118,8 +128,8 @@ class Engine:
             freq=inputs.model.task.freq,
             as_of=as_of,
             issued_at=datetime.now(UTC),
-            forecasts=[forecasts[position] for position in range(len(request.series))],
-            warnings=_describe_shares(parts) if len(parts) > 1 else [],
+            forecasts=answers,
+            warnings=[*_describe_shares(parts), *describe_unused(request.series, answers, univariate)],
         )
         _require_usable(response.forecasts)
         self._vintages.append(team, request, response)
@@ -174,6 +184,8 @@ def _require_usable(forecasts: Sequence[SeriesForecast]) -> None:
 
 
 def _describe_shares(parts: Sequence[RoutedSeries]) -> list[str]:
+    if len(parts) == 1:
+        return []
     total = sum(len(part.positions) for part in parts)
     return [
         f"{len(part.positions)} of {total} series are answered by version {part.version.version}, "

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
 from quantis.errors import InvalidInput
 from quantis.panel import SeriesIndex, Snapshot, Task
-from quantis.types.forecasts import SeriesRequest
+from quantis.types.forecasts import ForecastMethod, SeriesForecast, SeriesRequest
 
 _ROLES = ("futr_exog", "hist_exog", "stat_exog")
 _MAX_NAMES = 20  # in a message
+_UNIVARIATE_METHODS = frozenset({ForecastMethod.seasonal_naive, ForecastMethod.last_value})
 
 
 def check_covariates(requested: Sequence[SeriesRequest], task: Task, steps: int) -> None:
@@ -83,6 +84,30 @@ def with_scenarios(snapshot: Snapshot, requested: Sequence[SeriesRequest], task:
     future = _replace_values(snapshot.future, snapshot.future_index, futr_values, task)
     static = _replace_values(snapshot.static, SeriesIndex(snapshot.static), stat_values, task)
     return Snapshot(snapshot.history, future, static)
+
+
+def describe_unused(
+    requested: Sequence[SeriesRequest], forecasts: Sequence[SeriesForecast], univariate: Collection[int]
+) -> list[str]:
+    """Return a warning for each method that looked at `y` alone though covariates were sent.
+
+    `univariate` are the positions of series whose model is such a method.
+    """
+    unused: dict[str, list[str]] = {}
+    for position, (series, forecast) in enumerate(zip(requested, forecasts, strict=True)):
+        by_model = forecast.method == ForecastMethod.model
+        if not (series.futr_exog or series.stat_exog or series.hist_exog):
+            continue
+        if position in univariate if by_model else forecast.method in _UNIVARIATE_METHODS:
+            unused.setdefault("the model" if by_model else forecast.method, []).append(series.unique_id)
+    return [
+        f"the covariates sent for {_listed(names)} change nothing: {method} looks at y alone"
+        for method, names in unused.items()
+    ]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return repr(names[0]) if len(names) == 1 else f"{names[0]!r} and {len(names) - 1:,} more"
 
 
 def typed_values(unique_id: str, name: str, values: Sequence[Any], task: Task) -> pa.Array:

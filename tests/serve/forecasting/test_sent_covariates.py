@@ -157,3 +157,22 @@ def test_when_known_values_are_of_the_history_alone_then_those_ahead_come_from_t
     assert ask(asking, [sent])["forecasts"][0]["mean"] == [2000 + value for value in STORED]
     sent["unique_id"], sent["start"] = GOOD, moment(HOURS)
     assert told(ask(asking, [sent])["forecasts"][0]) == (GOOD, "fallback", "seasonal_naive", "missing_future")
+
+
+def test_when_nothing_looks_at_the_covariates_then_a_warning_says_so(client, asking):
+    sent = {"futr_exog": {"scheduled": [5.0] * 24}}
+    used = ask(asking, [scenario(**sent)])
+    assert (told(used["forecasts"][0])[2], used["warnings"]) == ("model", [])
+    short = scenario("NEW/N1", start=moment(0), y=[5.0], **sent)
+    (warning,) = ask(asking, [scenario(**sent), short, scenario(OTHER)])["warnings"]
+    assert warning == "the covariates sent for 'NEW/N1' change nothing: last_value looks at y alone"
+
+
+def test_when_the_champion_looks_at_y_alone_then_a_what_if_is_answered_with_a_warning(client):
+    assert ask(client, [GOOD, OTHER])["warnings"] == []
+    requested = [
+        scenario(futr_exog={"scheduled": [5.0] * 24}),
+        scenario(OTHER, stat_exog={"carrier": "ABCD"}),
+    ]
+    (warning,) = ask(client, requested)["warnings"]
+    assert warning == "the covariates sent for 'JFK/B6' and 1 more change nothing: the model looks at y alone"
