@@ -15,6 +15,7 @@
     |-- Unavailable             503 unavailable
     |   `-- NotInstalled        503 not_installed       (a part of the platform is missing)
     |-- TimedOut                504 timed_out           (no answer, or no end, within the time allowed)
+    |   `-- TooSlow             408 too_slow            (the request itself came too slowly)
     `-- InsufficientStorage     507 insufficient_storage (the disk is full; nothing was kept)
 
 A message names the value, the rule and the remedy. `status` and `code` are what an HTTP answer
@@ -117,6 +118,12 @@ class NotInstalled(Unavailable):
 
 class TimedOut(QuantisError):
     status, code, title, exit_code = 504, "timed_out", "Timed out", 6
+
+
+class TooSlow(TimedOut):
+    """The request did not arrive in time."""
+
+    status, code, title = 408, "too_slow", "The request came too slowly"
 
 
 class InsufficientStorage(QuantisError):

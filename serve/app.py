@@ -27,6 +27,9 @@ from serve.forecasting.deployment import RemoteForecaster
 from serve.services import Services
 
 APPLICATION = "quantis"
+MAX_ONGOING_REQUESTS = 1000
+"""Of an API replica: several times what callers can leave open in it (`serve/security/concurrency_limits.py`), for
+waiting costs an event loop next to nothing; work is bounded by the threads that do it."""
 
 
 class Ingress:
@@ -57,7 +60,7 @@ def app(args: dict[str, str]) -> Application:
         name="Api",
         num_replicas=settings.api_replicas,
         ray_actor_options={"num_cpus": 0.1},
-        max_ongoing_requests=100,
+        max_ongoing_requests=MAX_ONGOING_REQUESTS,
         health_check_period_s=5,
     )(serve.ingress()(Ingress))
     bound: Application = ingress.bind(deployment.deployment(settings).bind())

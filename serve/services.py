@@ -24,6 +24,7 @@ from cluster.tenancy.rate_counters import open_counters
 from quantis.errors import InvalidInput
 from quantis.types.forecasts import ForecastRequest, ForecastResponse
 from serve.security.authentication import Authenticator
+from serve.security.concurrency_limits import BODIES, READS_AT_ONCE, STREAMS, ConcurrencyLimit, FairReads
 from serve.security.oidc import OidcProvider
 from serve.security.rate_limits import RateLimits
 
@@ -78,6 +79,22 @@ class Services(Backend):
     @cached_property
     def rate_limits(self) -> RateLimits:
         return RateLimits(open_counters(self.settings.data_layout.run, self.settings.secret("redis_url")))
+
+    @cached_property
+    def open_bodies(self) -> ConcurrencyLimit:
+        return ConcurrencyLimit(
+            "request bodies that have not arrived", BODIES, "send one after the other, or at once"
+        )
+
+    @cached_property
+    def fair_reads(self) -> FairReads:
+        return FairReads(READS_AT_ONCE)
+
+    @cached_property
+    def open_streams(self) -> ConcurrencyLimit:
+        return ConcurrencyLimit(
+            "streams of events", STREAMS, "close one, or ask for the job itself now and then"
+        )
 
     @cached_property
     def authenticator(self) -> Authenticator:

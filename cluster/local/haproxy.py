@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import ssl
 import subprocess
 import sysconfig
@@ -26,6 +27,12 @@ from quantis.files import write_atomic
 MAX_REQUEST_SECONDS = 660
 """More than any request may take behind it."""
 
+MAX_CONNECTIONS = 4000
+"""Of all callers together, so that many addresses have to join to take them all; fewer where files are short."""
+
+RETRY_AFTER = {503: 2, 502: 2}
+"""Seconds after which to try again; a replica or a proxy of Serve is back within a few of them."""
+
 HSTS = '"max-age=31536000; includeSubDomains"'
 START_SECONDS = 10.0
 
@@ -41,6 +48,11 @@ _SERVES_OWN = (
     "upgrade",
 )
 
+_UNAVAILABLE = (
+    "unavailable",
+    "Unavailable",
+    "the API is not there, or broke off its answer; try again in a moment, with the same Idempotency-Key if any",
+)
 _PROBLEMS = {
     400: (
         "bad_request",
@@ -58,8 +70,8 @@ _PROBLEMS = {
         "the body is larger than this address takes; send less, or upload a file",
     ),
     500: ("internal", "Internal error", "something went wrong here"),
-    502: ("unavailable", "Unavailable", "the API broke off its answer; try again"),
-    503: ("unavailable", "Unavailable", "the API is not there, or has too much to do; try again in a moment"),
+    502: _UNAVAILABLE,
+    503: _UNAVAILABLE,
     504: ("timed_out", "Timed out", "the API did not answer in time"),
 }
 
@@ -77,8 +89,9 @@ class HAProxyConfig:
     def configuration(self, pem: Path | None) -> str:
         """Render the configuration; `pem` is the certificate, with the key beside it in `.key`."""
         public = self.port if pem is None else self.tls_port
-        returns = {f"r{status}": _reply(status) for status in (404, 405, 411, 413)}
+        returns = {f"r{status}": _reply(status) for status in (404, 405, 411, 413, 503)}
         return _template("haproxy.cfg").substitute(
+            connections=_max_connections(),
             longest=MAX_REQUEST_SECONDS,
             problems="\n".join(
                 f"    http-error status {status} {_reply(status)}" for status in _PROBLEMS if status != 411
@@ -178,14 +191,21 @@ def _reply(status: int, instead: str = "") -> str:
     problem = {
         "type": "about:blank",
         "title": title,
-        "status": status,
+        "status": 503 if status == 502 else status,
         "detail": detail,
         "code": code,
         "request_id": "%[unique-id]",
         "errors": [],
     }
     text = json.dumps(problem).replace('"', '\\"')
-    return f'content-type application/problem+json lf-string "{text}" hdr Cache-Control no-store'
+    reply = f'content-type application/problem+json lf-string "{text}" hdr Cache-Control no-store'
+    return f"{reply} hdr Retry-After {RETRY_AFTER[status]}" if status in RETRY_AFTER else reply
+
+
+def _max_connections() -> int:
+    """Return as many as the open files of a process allow: two each, and some for itself."""
+    _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MAX_CONNECTIONS if files == resource.RLIM_INFINITY else min(MAX_CONNECTIONS, (files - 200) // 2)
 
 
 def _quote(text: str) -> str:

@@ -30,6 +30,9 @@ from serve.api.dependencies import AppServices, CurrentUser, check_job, still_ad
 from serve.api.strict_route import StrictRoute
 
 POLL_SECONDS = 0.5
+MAX_POLLS = 40
+"""Looks for news a second, of all streams of the process; with more than twenty streams each looks less often."""
+
 MAX_LOG = 1_000_000
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictRoute)
 
@@ -95,6 +98,14 @@ def _existing_job(job_id: Id, principal: CurrentUser, services: AppServices) -> 
     return services.jobs.get(principal.team, job_id).id
 
 
+async def _open_stream(
+    _: Annotated[str, Depends(_existing_job)], request: Request, services: AppServices
+) -> AsyncIterator[None]:
+    """Count the stream until its answer ends; TooManyRequests before it begins."""
+    with services.open_streams.hold(request):
+        yield
+
+
 @router.get(
     "/{job_id}/events",
     response_class=EventSourceResponse,
@@ -104,6 +115,7 @@ def _existing_job(job_id: Id, principal: CurrentUser, services: AppServices) -> 
 )
 async def events(
     job_id: Annotated[str, Depends(_existing_job)],
+    _: Annotated[None, Depends(_open_stream)],
     request: Request,
     principal: CurrentUser,
     services: AppServices,
@@ -124,7 +136,7 @@ async def events(
             yield ServerSentEvent(id=str(event.seq), event=event.kind, raw_data=event.model_dump_json())
         if state.final and not news:
             return
-        await asyncio.sleep(0 if news else POLL_SECONDS)
+        await asyncio.sleep(0 if news else max(POLL_SECONDS, services.open_streams.total / MAX_POLLS))
 
 
 @router.get("/{job_id}/logs")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from fastapi import Request, Response
@@ -13,7 +14,9 @@ from cluster.settings import SERIES_BYTES
 from quantis.errors import QuantisError, TooLarge
 from serve.api.dependencies import admit
 from serve.http import deadlines
+from serve.http.body_arrival import BodyArrival
 from serve.http.strict_json import parse
+from serve.services import services_of
 
 JSON_BYTES = 1024 * 1024
 FORM_BYTES = 16 * 1024
@@ -21,6 +24,8 @@ MAX_BYTES, MAX_SECONDS = "x-max-bytes", "x-max-seconds"
 SERIES = {MAX_BYTES: SERIES_BYTES}
 """The `openapi_extra` of a route whose JSON carries whole series."""
 
+_READS = ("GET", "HEAD")
+_Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
@@ -30,7 +35,7 @@ class StrictRoute(APIRoute):
     The limits are in the document: `x-max-bytes` and `x-max-seconds` of `openapi_extra`.
     """
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    def get_route_handler(self) -> _Handler:
         handle = super().get_route_handler()
         limits = self.openapi_extra or {}
 
@@ -38,19 +43,28 @@ class StrictRoute(APIRoute):
             await admit(incoming)
             if MAX_SECONDS in limits:
                 deadlines.allow(incoming.scope, limits[MAX_SECONDS])
-            request = _StrictRequest(incoming.scope, incoming.receive)
-            request.max_bytes = limits.get(MAX_BYTES, JSON_BYTES)
-            if _is_form(request):
-                request.max_bytes = FORM_BYTES
-                await request.body()  # whose limit FastAPI's form parser does not know
-            try:
-                return await handle(request)
-            except HTTPException as error:  # FastAPI hides what is wrong with a body behind a 400 of its own
-                if isinstance(error.__cause__, QuantisError):
-                    raise error.__cause__ from None
-                raise
+            services = services_of(incoming)
+            if incoming.method in _READS:
+                async with services.fair_reads.turn(incoming):
+                    return await handle(incoming)
+            with BodyArrival(incoming.receive, partial(services.open_bodies.hold, incoming)) as body:
+                request = _StrictRequest(incoming.scope, body.receive)
+                request.max_bytes = limits.get(MAX_BYTES, JSON_BYTES)
+                return await _answer(handle, request)
 
         return strict
+
+
+async def _answer(handle: _Handler, request: _StrictRequest) -> Response:
+    if _is_form(request):
+        request.max_bytes = FORM_BYTES
+        await request.body()  # whose limit FastAPI's form parser does not know
+    try:
+        return await handle(request)
+    except HTTPException as error:  # FastAPI hides what is wrong with a body behind a 400 of its own
+        if isinstance(error.__cause__, QuantisError):
+            raise error.__cause__ from None
+        raise
 
 
 def _is_form(request: Request) -> bool:

@@ -26,6 +26,7 @@ from cluster.local import haproxy
 from cluster.local.haproxy import HAProxyConfig
 from cluster.local.processes import free_ports
 from cluster.settings import DEFAULT_PORT
+from serve.security.policy import POLICY
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "kuberay" / "README.md").read_text()
@@ -50,6 +51,17 @@ def test_when_the_ingress_is_judged_then_it_ends_tls_for_the_host_that_it_serves
     assert (notes["haproxy.org/ssl-redirect"], notes["haproxy.org/ssl-redirect-port"]) == ("true", "443")
     assert haproxy.HSTS in notes["haproxy.org/response-set-header"]
     assert notes["haproxy.org/timeout-server"] == f"{haproxy.MAX_REQUEST_SECONDS}s"
+
+
+def test_when_the_front_waits_or_speaks_for_the_api_then_so_does_the_ingress() -> None:
+    ours = HAProxyConfig("127.0.0.1", 1, 2, 256).configuration(None)
+    theirs = ingress()["metadata"]["annotations"][SNIPPET]
+    for rule in (r"wait-for-body .*", r" if \{ status 404 .*", r"set-status .*", r"option abortonclose"):
+        assert re.findall(rule, ours) == re.findall(rule, theirs) != []
+    anonymous = {path for (method, path), rule in POLICY.items() if rule is None and method == "POST"}
+    waits = re.findall(r"path -m beg (.*) }", ours)[0].split()
+    assert anonymous
+    assert all(any(path.startswith(beginning) for beginning in waits) for path in anonymous)
 
 
 def test_when_the_front_keeps_a_header_out_then_so_does_the_ingress() -> None:
@@ -102,6 +114,16 @@ def test_when_haproxy_runs_the_ingress_s_rules_then_serve_s_own_is_hidden_and_th
             assert httpx.get(f"{url}/-/routes").status_code == 404
             assert httpx.get(f"{url}/%2D/routes").status_code == 404
             assert httpx.post(f"{url}/v1/jobs", content=iter([b"{}"])).status_code == 411
+            for path in ("bare", "hang-up"):
+                refused = httpx.get(f"{url}/v1/{path}")
+                assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
+                assert refused.headers["content-type"] == "application/problem+json"
+                assert refused.headers["retry-after"] == "2"
+            own = httpx.get(f"{url}/v1/own")
+            assert (own.status_code, own.json()) == (404, {"code": "own"})
+            with socket.create_connection(("127.0.0.1", port), 15) as slow:
+                slow.sendall(b"POST /v1/oauth/token HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\na=")
+                assert b" 408 " in slow.recv(4096)
         finally:
             process.terminate()
             process.wait(60)
@@ -113,6 +135,16 @@ def said_back() -> Iterator[int]:
 
     class Echo(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            if self.path == "/v1/hang-up":
+                return
+            if self.path in ("/v1/bare", "/v1/own"):
+                kind = "text/plain" if self.path == "/v1/bare" else "application/problem+json"
+                self.send_response(404)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", "15")
+                self.end_headers()
+                self.wfile.write(b'{"code": "own"}')
+                return
             body = json.dumps({name.lower(): value for name, value in self.headers.items()}).encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
