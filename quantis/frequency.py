@@ -16,16 +16,16 @@ import numpy.typing as npt
 from quantis.errors import InvalidInput
 from quantis.types.arrays import Times
 
-_MICROSECONDS = {
+MICROSECONDS = {
     "s": 1_000_000,
     "min": 60_000_000,
     "h": 3_600_000_000,
     "D": 86_400_000_000,
     "W": 604_800_000_000,
 }
-_MONTHS = {"MS": 1, "QS": 3, "YS": 12, "ME": 1, "QE": 3, "YE": 12}
+MONTHS = {"MS": 1, "QS": 3, "YS": 12, "ME": 1, "QE": 3, "YE": 12}
 _ENDS = frozenset({"ME", "QE", "YE"})
-_BUSINESS, INTEGER = "B", "i"
+BUSINESS, INTEGER = "B", "i"
 _DAY = np.timedelta64(1, "D")
 _INTRADAY = frozenset({"s", "min", "h", INTEGER})
 _WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
@@ -69,7 +69,7 @@ class Frequency:
             rf"(\d{{0,4}})(?:(s|min|h|D|B|MS|ME)|(W)(?:{week})?|(QS|QE|YS|YE)(?:{month})?)", alias
         )
         if not match or match[1] == "0":
-            aliases = ", ".join([*_MICROSECONDS, _BUSINESS, *_MONTHS])
+            aliases = ", ".join([*MICROSECONDS, BUSINESS, *MONTHS])
             raise InvalidInput(
                 f"frequency {alias!r} is not one of {aliases}, with an optional count such as 15min,"
                 " a weekday behind W such as W-MON, a month behind QS, QE, YS or YE such as QE-NOV,"
@@ -125,7 +125,7 @@ class Frequency:
     @property
     def _step_us(self) -> int | None:
         """Microseconds of a step; None where steps differ in length."""
-        size = _MICROSECONDS.get("s" if self.unit == INTEGER else self.unit)
+        size = MICROSECONDS.get("s" if self.unit == INTEGER else self.unit)
         return None if size is None else size * self.count
 
     @property
@@ -136,7 +136,7 @@ class Frequency:
         where a day of steps is longer than `_MAX_SEASON`.
         """
         if self.unit in ("s", "min", "h"):
-            return _clock_seasons(_MICROSECONDS[self.unit] * self.count) or (1,)
+            return _clock_seasons(MICROSECONDS[self.unit] * self.count) or (1,)
         seasons = tuple(
             s // self.count for s in _SEASONS[self.unit] if s % self.count == 0 and s >= 2 * self.count
         )
@@ -146,10 +146,10 @@ class Frequency:
         """Move times by whole steps."""
         if self._step_us is not None:
             return times + np.asarray(steps) * np.timedelta64(self._step_us, "us")
-        if self.unit == _BUSINESS:
+        if self.unit == BUSINESS:
             return _shift_business_days(times, np.asarray(steps) * self.count)
         months = times.astype("datetime64[M]")
-        moved = months + np.asarray(steps) * np.timedelta64(_MONTHS[self.unit] * self.count, "M")
+        moved = months + np.asarray(steps) * np.timedelta64(MONTHS[self.unit] * self.count, "M")
         if self.unit in _ENDS:
             last = (moved + np.timedelta64(1, "M")).astype("datetime64[D]") - _DAY
             ends: Times = last.astype("datetime64[us]") + (times - times.astype("datetime64[D]"))
@@ -179,11 +179,11 @@ class Frequency:
 
     def _units_between(self, first: np.datetime64 | Times, times: Times) -> tuple[npt.NDArray[np.int64], int]:
         """Return business days or months between `first` and each time, and their number per step."""
-        if self.unit == _BUSINESS:
+        if self.unit == BUSINESS:
             days = np.busday_count(first.astype("datetime64[D]"), times.astype("datetime64[D]"))
             return np.asarray(days, dtype=np.int64), self.count
         months = (times.astype("datetime64[M]") - first.astype("datetime64[M]")).astype(np.int64)
-        return months, _MONTHS[self.unit] * self.count
+        return months, MONTHS[self.unit] * self.count
 
     def is_on_grid(self, first: np.datetime64 | Times, times: Times) -> npt.NDArray[np.bool_]:
         """Return True for each time a whole number of steps before or after `first`. Shape as `times`."""
@@ -196,12 +196,18 @@ class Frequency:
 
     def grid(self, first: np.datetime64, last: np.datetime64) -> Times:
         """Return the times from `first` to `last`, both included when on the grid."""
+        return self.range(first, int(self.grid_lengths(np.array([first]), np.array([last]))[0]))
+
+    def grid_lengths(self, first: Times, last: Times) -> npt.NDArray[np.int64]:
+        """Return the number of times of each grid from `first` to `last`, which is not made. Shape as `first`."""
         if self._step_us is not None:
-            count = int((last - first).astype("timedelta64[us]").astype(np.int64)) // self._step_us
+            elapsed_us = (last - first).astype("timedelta64[us]").astype(np.int64)
+            lengths = elapsed_us // self._step_us + 1
         else:
-            units, units_per_step = self._units_between(first, np.array([last]))
-            count = int(units[0]) // units_per_step
-        return self.range(first, count + 1)
+            units, units_per_step = self._units_between(first, last)
+            steps = units // units_per_step
+            lengths = steps + (self.shift(first, steps) <= last)
+        return np.maximum(lengths, 0)
 
     def floor(self, time: np.datetime64, end: np.datetime64) -> np.datetime64:
         """Return the latest time not after `time` on the grid that ends at `end`."""
@@ -235,12 +241,12 @@ def _month_numbers(times: Times) -> npt.NDArray[np.int64]:
 
 def _clock_seasons(step_us: int) -> tuple[int, ...]:
     """Return the seasons, in steps of so many microseconds, that fit a clock: the day and the week, or the minute."""
-    lengths = [_MICROSECONDS[unit] for unit in ("D", "W")]
+    lengths = [MICROSECONDS[unit] for unit in ("D", "W")]
     seasons = [us // step_us for us in lengths if us % step_us == 0 and us >= 2 * step_us]
     counted = tuple(season for season in seasons if season <= _MAX_SEASON)
     if counted or not seasons:
         return counted
-    minute = _MICROSECONDS["min"]
+    minute = MICROSECONDS["min"]
     return (minute // step_us,) if minute % step_us == 0 and minute >= 2 * step_us else ()
 
 
@@ -258,62 +264,6 @@ def to_datetime(time: np.datetime64) -> datetime:
 def to_datetimes(times: Times) -> list[datetime]:
     """Return the aware datetimes, in UTC, of an array of times. Shape [times]."""
     return [naive.replace(tzinfo=UTC) for naive in times.astype("datetime64[us]").tolist()]
-
-
-def infer(times: Times) -> Frequency | None:
-    """Return the frequency whose grid holds most steps of one sorted series; None when no step repeats."""
-    frequency = _infer_steps(times) if len(times) >= 3 else None
-    return frequency and frequency.anchored(times)
-
-
-def _infer_steps(times: Times) -> Frequency | None:
-    steps = np.diff(times).astype("timedelta64[us]").astype(np.int64)
-    values, counts = np.unique(steps, return_counts=True)
-    commonest = int(values[np.argmax(counts)])
-    if commonest <= 0:
-        return None
-    if commonest >= 28 * _MICROSECONDS["D"] and (monthly := _infer_months(times)):
-        return monthly
-    if commonest == _MICROSECONDS["D"] and _skips_weekends(times, steps):
-        return Frequency(1, _BUSINESS)
-    for unit in reversed(_MICROSECONDS):
-        if commonest % _MICROSECONDS[unit] == 0:
-            return Frequency(commonest // _MICROSECONDS[unit], unit)
-    return None
-
-
-def infer_counts(times: Times) -> Frequency | None:
-    """Return the frequency of one sorted series whose `ds` are counts."""
-    if len(times) < 2:
-        return None
-    values, counts = np.unique(np.diff(times).astype("timedelta64[s]").astype(np.int64), return_counts=True)
-    commonest = int(values[np.argmax(counts)])
-    return Frequency(commonest, INTEGER) if commonest > 0 else None
-
-
-def _infer_months(times: Times) -> Frequency | None:
-    """Return steps of months from times that are all on one day of the month, or all on its last."""
-    months, days = times.astype("datetime64[M]"), times.astype("datetime64[D]")
-    if len(np.unique(times - days)) > 1:
-        return None
-    months_per_step = int(np.gcd.reduce(np.diff(months).astype(np.int64)))
-    if months_per_step <= 0:
-        return None
-    day = np.unique((days - months.astype("datetime64[D]")).astype(np.int64))
-    if np.all((days + _DAY).astype("datetime64[M]") > months):
-        units: tuple[str, ...] = ("YE", "QE", "ME")
-    elif len(day) == 1 and day[0] < 28:
-        units = ("YS", "QS", "MS")
-    else:
-        return None
-    unit = next(unit for unit in units if months_per_step % _MONTHS[unit] == 0)
-    return Frequency(months_per_step // _MONTHS[unit], unit)
-
-
-def _skips_weekends(times: Times, steps: npt.NDArray[np.int64]) -> bool:
-    """Return True if no time is on a weekend though the series runs over one."""
-    over = bool(np.any(steps == 3 * _MICROSECONDS["D"]))
-    return over and bool(np.all(np.is_busday(times.astype("datetime64[D]"))))
 
 
 def _shift_business_days(times: Times, days: npt.NDArray[np.int64]) -> Times:

@@ -24,6 +24,9 @@ from quantis.types.job_specs import DEFAULT_QUANTILES, Horizon, Quantile
 ID, DS, Y = "unique_id", "ds", "y"
 KNOWN_AT, RECORDED_AT = "known_at", "recorded_at"
 TIMESTAMP = pa.timestamp("us", tz="UTC")
+MAX_GAP = 10_000_000
+"""Steps that may be missing between two rows of a series: beyond, a time is wrong and no store can fill the gap."""
+_MAX_SPARSE_GRID, _MAX_STEPS_PER_ROW = 200_000_000, 10
 
 
 class Task(Frozen):
@@ -126,6 +129,11 @@ class SnapshotProvider(Protocol):
     def __call__(self, cutoff: np.datetime64) -> Snapshot:
         """Return the snapshot whose histories end at `cutoff` (the last known `ds`)."""
         ...
+
+
+def max_grid_steps(rows: int) -> int:
+    """Return the most steps that the grids of a panel of so many rows may have together."""
+    return max(_MAX_SPARSE_GRID, _MAX_STEPS_PER_ROW * rows)
 
 
 def series_slices(ids: pa.Array | pa.ChunkedArray) -> Iterator[tuple[str, slice]]:

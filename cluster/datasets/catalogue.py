@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from cluster.data_layout import DataLayout
 from cluster.database.engine import Database
@@ -16,12 +17,18 @@ from features.store.append import AppendedRecords
 from features.store.content_hash import ContentSums
 from features.store.panel_store import PanelStore, VersionPins, WriteResult
 from features.store.record_filter import UNBOUNDED, Bounds
+from features.store.stored_grid import stored_spans
 from quantis.errors import Conflict, InvalidInput, NotFound, RejectedPanel
 from quantis.frequency import INTEGER, Frequency
-from quantis.panel import Panel, Task
+from quantis.panel import DS, ID, Panel, Task, times_of
+from quantis.types.base import END_TIMESTAMP
 from quantis.types.datasets import CheckReport, DatasetSpec, DatasetVersion, UploadResult, VersionAction
+from quantis.types.findings import Finding
 from quantis.types.forecasts import DatasetRef
 from quantis.types.observations import AppendResult
+from quantis.validation.covariate_rules import RowsAhead, check_steps_ahead
+from quantis.validation.findings import Findings
+from quantis.validation.frequency_rules import check_grid_of_stored
 from quantis.validation.panel_check import check_panel
 from quantis.validation.time_rules import check_appended
 
@@ -95,8 +102,8 @@ class Catalogue:
         if panel is None:
             raise RejectedPanel(f"{report.file} was rejected; nothing was stored", report.findings)
         spec = self.declared_spec(team, name)
-        change = _panel_writer(panel, spec, live=False)
         freq = report.freq or spec.freq or "D"  # the report knows the anchor, too
+        change = _panel_writer(panel, spec, report.file, live=False, freq=freq)
         stored_report = report.model_copy(update={"findings": report.findings[:_FINDINGS]}).model_dump(
             mode="json"
         )
@@ -118,7 +125,7 @@ class Catalogue:
         def change(store: PanelStore, after: VersionPins | None, now: datetime) -> WriteResult:
             added: dict[str, AppendedRecords] = {}
             for panel in panels():
-                written = _panel_writer(panel, spec, live=False)(store, after, now)
+                written = _panel_writer(panel, spec, "a file", live=False, freq=freq)(store, after, now)
                 after = written.pins
                 for group, records in written.added.items():
                     added[group] = added[group].merge(records) if group in added else records
@@ -135,11 +142,43 @@ class Catalogue:
             raise InvalidInput(
                 f"the frequency of dataset {name!r} is not known yet; declare it, or upload a file first"
             )
-        change = _panel_writer(panel, spec, live=True)
+        change = _panel_writer(panel, spec, "the observations", live=True)
         created, version = self._commit(team, user, name, VersionAction.append, change, freq=spec.freq)
         is_dated = Frequency.parse(spec.freq).unit != INTEGER
-        findings = check_appended(panel.target, datetime.now(UTC)).to_list() if is_dated else []
-        return AppendResult(created=created, version=version, findings=findings)
+        findings = check_appended(panel.target, datetime.now(UTC)) if is_dated else Findings()
+        self._check_future(team, name, panel, findings)
+        return AppendResult(created=created, version=version, findings=findings.to_list())
+
+    def check_grid(self, team: str, name: str, report: CheckReport, panel: Panel | None) -> CheckReport:
+        """Return the report of a file with the findings against the stored series, as an upload would have them."""
+        pinned = self.datasets.latest_version(team, name)
+        if pinned is None or panel is None:
+            return report
+        pins = VersionPins.from_json(pinned.pins)
+        findings = _grid_findings(self.store(team, name), pins, panel, pinned.version.freq)
+        if not findings:
+            return report
+        return report.model_copy(update={"outcome": "reject", "findings": [*findings, *report.findings]})
+
+    def _check_future(self, team: str, name: str, panel: Panel, findings: Findings) -> None:
+        """Report steps known in advance that have no row between the last observed one and those of a panel."""
+        if panel.future.num_rows == 0:
+            return
+        dataset = self.open(team, name)
+        spans = stored_spans(
+            dataset.store, dataset.pins, Panel(panel.future, panel.future.slice(0, 0), panel.static)
+        )
+        if spans.num_rows == 0:
+            return
+        bounds = Bounds(series=spans[ID].to_pylist(), start=pc.min(spans["last_ds"]).as_py())
+        future = dataset.panel(END_TIMESTAMP, bounds).future
+        future_rows = RowsAhead(
+            names=spans[ID].combine_chunks(),
+            last_observed=times_of(spans["last_ds"]),
+            series=pc.index_in(future[ID], value_set=spans[ID].combine_chunks()).to_numpy(),
+            times=times_of(future[DS]),
+        )
+        check_steps_ahead(future_rows, Frequency.parse(dataset.version.freq), findings)
 
     def delete_series(self, team: str, user: str, name: str, series: str) -> DatasetVersion:
         """Delete a series from now on; reads as of before still see it, until it is purged."""
@@ -200,12 +239,24 @@ class Catalogue:
         raise AssertionError("the last attempt raises or returns")
 
 
-def _panel_writer(panel: Panel, spec: DatasetSpec, live: bool) -> Change:
+def _panel_writer(panel: Panel, spec: DatasetSpec, source: str, *, live: bool, freq: str = "D") -> Change:
+    """Return a change that writes a panel; RejectedPanel when it is not on the grid of the stored series."""
+
     def change(store: PanelStore, after: VersionPins | None, now: datetime) -> WriteResult:
         lag = spec.publication_lag
+        if findings := _grid_findings(store, after, panel, spec.freq or freq):
+            message = f"{source} was rejected; nothing was stored: {findings[0].message}"
+            raise RejectedPanel(message, findings)
         return store.write(panel, after=after, recorded_at=now, publication_lag=lag, live=live)
 
     return change
+
+
+def _grid_findings(store: PanelStore, pins: VersionPins | None, panel: Panel, freq: str) -> list[Finding]:
+    """Return the findings of a panel's times against the grid of the stored series."""
+    findings = Findings()
+    check_grid_of_stored(panel, stored_spans(store, pins, panel), Frequency.parse(freq), findings)
+    return findings.to_list()
 
 
 def _version_record(

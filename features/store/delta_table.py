@@ -86,8 +86,10 @@ class GroupTable:
         """Return the number of records that pass the filter; far cheaper than reading them."""
         return int(self._dataset(version).count_rows(filter=where.expression(self.key)))
 
-    def batches(self, version: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
-        yield from self._dataset(version).to_batches(columns=columns)
+    def batches(
+        self, version: int, columns: list[str], where: RecordFilter = ALL_RECORDS
+    ) -> Iterator[pa.RecordBatch]:
+        yield from self._dataset(version).to_batches(columns=columns, filter=where.expression(self.key))
 
     def schema(self, version: int) -> pa.Schema:
         write = self._latest_write

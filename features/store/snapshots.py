@@ -12,8 +12,9 @@ import pyarrow.compute as pc
 
 from features.store.panel_store import PanelStore, VersionPins
 from features.store.record_filter import Bounds
+from quantis.errors import InvalidInput
 from quantis.frequency import Frequency, to_datetime, to_datetime64
-from quantis.panel import DS, ID, Panel, Snapshot, Task, Y, times_of, timestamps
+from quantis.panel import DS, ID, Panel, Snapshot, Task, Y, max_grid_steps, times_of, timestamps
 from quantis.types.arrays import Integers, Mask, Times
 
 
@@ -128,8 +129,8 @@ class _Grid:
         own_last = times_in_target[np.append(starts[1:], len(indices)) - 1] if len(starts) else first
         last = own_last if cutoff is None else np.full(len(starts), cutoff, "datetime64[us]")
         frequency = task.frequency
-        bounds = zip(first, last, strict=True)
-        lengths = np.array([len(frequency.grid(start, end)) for start, end in bounds], dtype=np.int64)
+        lengths = frequency.grid_lengths(first, last)
+        _require_room(codes, first, lengths, task.freq)
         totals = lengths + task.h
         series = np.repeat(np.arange(len(first)), totals)
         # The step of each row within its series: a running number, less the rows of earlier series.
@@ -150,6 +151,19 @@ class _Grid:
         offsets = np.cumsum(totals) - totals
         rows[(offsets[codes] + steps)[inside]] = np.flatnonzero(in_grid)[inside]
         return rows
+
+
+def _require_room(ids: pa.DictionaryArray, first: Times, lengths: Integers, freq: str) -> None:
+    """Raise InvalidInput for a grid that memory cannot hold, as data of before may ask for."""
+    steps, limit = int(lengths.sum()), max_grid_steps(len(ids))
+    if steps > limit:
+        longest = int(np.argmax(lengths))
+        begin = first[longest].astype("datetime64[s]")
+        raise InvalidInput(
+            f"the series span {steps:,} steps of {freq}, more than the {limit:,} that so few rows may; "
+            f"{ids.dictionary[longest]} alone spans {lengths[longest]:,} from {begin}Z on: delete it, or bring it anew "
+            "without the time that stands apart"
+        )
 
 
 def _rows_up_to(target: pa.Table, cutoff: np.datetime64) -> pa.Table:

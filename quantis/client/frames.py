@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 from quantis.client.frame_rows import FrameRows, SeriesRows, read_frames
 from quantis.client.problems import validate
 from quantis.errors import InvalidInput
-from quantis.frequency import Frequency, infer, to_datetimes
+from quantis.frequency import Frequency, to_datetimes
+from quantis.frequency_inference import infer
 from quantis.panel import DS, ID, TIMESTAMP, Y
 from quantis.types.arrays import Times
 from quantis.types.base import MAX_HORIZON

@@ -33,10 +33,14 @@ MIN_TIMESTAMP, END_TIMESTAMP = datetime(1700, 1, 1, tzinfo=UTC), datetime(2262, 
 """The range of timestamps, its end excluded: datetime64[ns] ends in 2262."""
 
 
-def _as_utc(timestamp: datetime) -> datetime:
+def _check_range(timestamp: datetime) -> datetime:
     if not MIN_TIMESTAMP <= timestamp < END_TIMESTAMP:
         raise ValueError("the time is out of range; use years from 1700 to 2261")
-    return timestamp.astimezone(UTC)
+    return timestamp
+
+
+def _as_utc(timestamp: datetime) -> datetime:
+    return _check_range(timestamp).astimezone(UTC)
 
 
 def _reject_number(value: Any) -> Any:
@@ -64,6 +68,9 @@ def is_none(value: Any) -> bool:
 
 Timestamp = Annotated[AwareDatetime, BeforeValidator(_reject_number), AfterValidator(_as_utc)]
 """A point in time with its offset; converted to UTC."""
+
+WrittenTimestamp = Annotated[AwareDatetime, BeforeValidator(_reject_number), AfterValidator(_check_range)]
+"""A point in time with its offset, which is kept: the clock that it shows."""
 
 
 def _format_iso(value: timedelta) -> str:

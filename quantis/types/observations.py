@@ -6,7 +6,16 @@ from typing import Annotated
 
 from pydantic import Field
 
-from quantis.types.base import MAX_COLUMNS, MAX_HISTORY, Cell, Frozen, RequestBody, SeriesId, Timestamp
+from quantis.types.base import (
+    MAX_COLUMNS,
+    MAX_HISTORY,
+    Cell,
+    Frozen,
+    RequestBody,
+    SeriesId,
+    Timestamp,
+    WrittenTimestamp,
+)
 from quantis.types.datasets import Column, DatasetVersion
 from quantis.types.findings import Finding
 
@@ -21,7 +30,11 @@ class ObservedSeries(RequestBody):
     """
 
     unique_id: SeriesId
-    ds: list[Timestamp] = Field(min_length=1, max_length=MAX_HISTORY)
+    ds: list[WrittenTimestamp] = Field(
+        min_length=1,
+        max_length=MAX_HISTORY,
+        description="Days and longer steps are kept as the clock shows them, as in a file.",
+    )
     y: list[float | None] | None = Field(default=None, max_length=MAX_HISTORY)
     hist_exog: dict[Column, Cells] = Field(default={}, max_length=MAX_COLUMNS)
     futr_exog: dict[Column, Cells] = Field(default={}, max_length=MAX_COLUMNS)

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
 import pyarrow as pa
 
 from quantis.frequency import Frequency
-from quantis.panel import Y
-from quantis.types.arrays import Floats, Integers, Mask
+from quantis.panel import DS, Y
+from quantis.types.arrays import Floats, Integers, Mask, Times
 from quantis.types.datasets import Roles
-from quantis.validation.findings import Findings, SeriesMessage
+from quantis.validation.findings import SHOWN_PER_CODE, Findings, SeriesMessage
+from quantis.validation.frequency_rules import format_time
 from quantis.validation.rows import PanelRows
 
 _MAX_SHIFT = 3  # steps up to which a shifted y is looked for, and once more around each season
 _MIN_COMPARED = 8  # changing values of y from which equality is no chance
 _MIN_EQUAL_SHARE = 0.99  # share of them that is equal
 _RELATIVE_TOLERANCE = 1e-9  # relative
+_MAX_NAMED_TIMES = 3  # in a message
+
+
+@dataclass(frozen=True)
+class RowsAhead:
+    """Rows about the future only, and the last observed time of their series."""
+
+    names: pa.Array  # [series]
+    last_observed: Times  # [series]
+    series: Integers  # [rows]
+    times: Times  # [rows]
 
 
 def any_valid(rows: PanelRows, columns: tuple[str, ...]) -> Mask:
@@ -61,6 +74,61 @@ def check_known_future(rows: PanelRows, is_future: Mask, roles: Roles, findings:
             for name, count in zip(names, missing_counts.tolist(), strict=True)
         ]
         findings.add_series("D062", messages, column=column)
+
+
+def check_future_rows(rows: PanelRows, is_future: Mask, frequency: Frequency, findings: Findings) -> None:
+    """Report rows about the future only that are off the grid of their series, and steps before them without a row."""
+    if not is_future.any():
+        return
+    lengths = np.diff(rows.starts, append=len(rows.series))
+    epoch_us = rows.ds.astype("datetime64[us]").astype(np.int64)
+    # Observed times of each series, its own first and none where it has no observed row, [series].
+    first = np.minimum.reduceat(np.where(is_future, np.iinfo(np.int64).max, epoch_us), rows.starts)
+    last = np.maximum.reduceat(np.where(is_future, np.iinfo(np.int64).min, epoch_us), rows.starts)
+    first = np.minimum(first, np.where(last < first, epoch_us[rows.starts], first)).astype("datetime64[us]")
+    on_grid = frequency.is_on_grid(np.repeat(first, lengths), rows.ds)
+    off = np.flatnonzero(is_future & ~on_grid)
+    by_row = {int(rows.row[index]): int(index) for index in off}
+
+    def describe(row: int) -> str:
+        index = by_row[row]
+        begin = format_time(first[np.searchsorted(rows.starts, index, side="right") - 1], frequency)
+        time = format_time(rows.ds[index], frequency)
+        return f"{time} holds values known in advance and is not a whole number of {frequency.alias} after {begin}"
+
+    findings.add_rows("D042", sorted(by_row), describe, column=DS, series=lambda row: rows.name(by_row[row]))
+    if len(off) == 0:
+        begin = np.where(last < epoch_us[rows.starts], epoch_us[rows.starts], last).astype("datetime64[us]")
+        series = np.repeat(np.arange(len(lengths)), lengths)[is_future]
+        names = rows.names.take(pa.array(rows.series[rows.starts]))
+        check_steps_ahead(RowsAhead(names, begin, series, rows.ds[is_future]), frequency, findings)
+
+
+def check_steps_ahead(rows: RowsAhead, frequency: Frequency, findings: Findings) -> None:
+    """Report steps without a row between the last observed one of a series and its last row about the future."""
+    pairs = np.unique(np.stack([rows.series, rows.times.astype("datetime64[us]").astype(np.int64)]), axis=1)
+    series, times = pairs[0], pairs[1].astype("datetime64[us]")
+    later = times > rows.last_observed[series]
+    series, times = series[later], times[later]
+    starts = np.flatnonzero(np.diff(series, prepend=-1))
+    if len(starts) == 0:
+        return
+    ends = np.append(starts[1:], len(series)) - 1
+    first, last = rows.last_observed[series[starts]], times[ends]
+    steps = frequency.grid_lengths(first, last) - 1
+    missing = steps - (ends - starts + 1)
+    gaps = np.flatnonzero(missing > 0)
+    messages = []
+    for gap in gaps[:SHOWN_PER_CODE].tolist():
+        name = str(rows.names[int(series[starts[gap]])])
+        present = times[starts[gap] : ends[gap] + 1]
+        expected = frequency.after(first[gap], min(int(steps[gap]), len(present) + _MAX_NAMED_TIMES))
+        absent = expected[~np.isin(expected, present)][:_MAX_NAMED_TIMES]
+        listed = ", ".join(format_time(time, frequency) for time in absent)
+        listed += f" and {missing[gap] - len(absent):,} more" if missing[gap] > len(absent) else ""
+        text = f"{name} has no row for {missing[gap]:,} of its {steps[gap]:,} steps ahead: {listed}"
+        messages.append(SeriesMessage(name, text))
+    findings.add_series("D061", messages, column=DS, total=len(gaps))
 
 
 def check_leaks(rows: PanelRows, frequency: Frequency, roles: Roles, findings: Findings) -> None:

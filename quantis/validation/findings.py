@@ -103,7 +103,9 @@ RULES: dict[str, CheckRule] = {
     ),
     "D040": CheckRule(_ERROR, "no frequency found", "declare freq, or give a series of three rows or more"),
     "D041": CheckRule(_ERROR, "series of several frequencies", "upload one dataset per frequency"),
-    "D042": CheckRule(_ERROR, "times off the grid", "round ds to the frequency, or declare another one"),
+    "D042": CheckRule(
+        _ERROR, "times off the grid", "round ds to the steps of the frequency, or declare another frequency"
+    ),
     "D043": CheckRule(
         _WARNING, "gaps", "missing steps count as missing values; fill them when they are zeros"
     ),
@@ -120,6 +122,16 @@ RULES: dict[str, CheckRule] = {
         _ERROR,
         "number too large for a 64-bit float",
         "give it in a larger unit; the largest is about 1.8e308",
+    ),
+    "D049": CheckRule(
+        _ERROR,
+        "gap too wide to fill",
+        "correct the time that stands apart (1970 is an empty one), or leave its row out",
+    ),
+    "D048": CheckRule(
+        _ERROR,
+        "steps of fractions of a second",
+        "the shortest step is a second: aggregate to seconds or more, or give ds as counts (0, 1, 2 ...) with freq 1",
     ),
     "D050": CheckRule(
         _WARNING, "series too short", "give two seasons or more; until then a simpler method answers"

@@ -6,13 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from quantis.errors import InvalidInput
+from quantis.frequency import Frequency, to_datetime64, to_datetimes
 from quantis.panel import DS, ID, KNOWN_AT, TIMESTAMP, Panel, Y
 from quantis.types.datasets import DatasetSpec
 from quantis.types.observations import ObservedSeries
+from quantis.validation.time_zones import keep_wall_clock
 
 
 def panel_from_observations(series: Sequence[ObservedSeries], spec: DatasetSpec) -> Panel:
@@ -27,6 +30,7 @@ def panel_from_observations(series: Sequence[ObservedSeries], spec: DatasetSpec)
         raise InvalidInput(
             f"{len(errors)} parts of the observations are wrong; see the errors", errors=errors
         )
+    series = _keep_days(series, spec)
     panel = Panel(
         target=_concat_columns([_observed_columns(item) for item in series], spec),
         future=_concat_columns([_future_columns(item) for item in series], spec),
@@ -35,6 +39,26 @@ def panel_from_observations(series: Sequence[ObservedSeries], spec: DatasetSpec)
     for table, key in ((panel.target, [ID, DS]), (panel.future, [ID, DS])):
         _check_distinct(table, [*key, KNOWN_AT])
     return panel
+
+
+def _keep_days(series: Sequence[ObservedSeries], spec: DatasetSpec) -> Sequence[ObservedSeries]:
+    """Return the series with days and longer steps as the clock showed them, as a file's are kept."""
+    if spec.freq is None or Frequency.parse(spec.freq).is_intraday:
+        return series
+    lengths = [len(item.ds) for item in series]
+    numbers = {unique_id: number for number, unique_id in enumerate({item.unique_id for item in series})}
+    codes = np.repeat([numbers[item.unique_id] for item in series], lengths)
+    written = list(chain.from_iterable(item.ds for item in series))
+    wall = np.array([time.replace(tzinfo=None) for time in written], "datetime64[us]")
+    utc = np.array([to_datetime64(time) for time in written], "datetime64[us]")
+    days = keep_wall_clock(utc, wall, codes, spec.time_zone)
+    if not days.moved.any():
+        return series
+    days_by_series = np.split(days.times, np.cumsum(lengths)[:-1])
+    return [
+        item.model_copy(update={"ds": to_datetimes(ds)})
+        for item, ds in zip(series, days_by_series, strict=True)
+    ]
 
 
 def _find_errors(index: int, observed: ObservedSeries, spec: DatasetSpec) -> Iterator[dict[str, str]]:

@@ -18,7 +18,13 @@ from quantis.types.arrays import Integers, Mask
 from quantis.types.datasets import CheckReport, DatasetSpec, Roles
 from quantis.types.reading import ReadOptions
 from quantis.validation.column_mapping import check_names, is_reserved, map_columns
-from quantis.validation.covariate_rules import any_valid, check_known_future, check_leaks, check_static
+from quantis.validation.covariate_rules import (
+    any_valid,
+    check_future_rows,
+    check_known_future,
+    check_leaks,
+    check_static,
+)
 from quantis.validation.findings import Findings, SeriesMessage
 from quantis.validation.frequency_rules import check_frequency
 from quantis.validation.rows import PanelRows, TimeOptions, parse_rows
@@ -208,6 +214,7 @@ def _check_rows(rows: PanelRows, is_future: Mask, spec: DatasetSpec, findings: F
         _check_now(rows, is_future, spec.roles, findings)
     frequency = check_frequency(checked, spec.freq, findings)
     if frequency is not None:
+        check_future_rows(rows, is_future, frequency, findings)
         check_values(checked, frequency, findings)
         check_leaks(checked, frequency, spec.roles, findings)
     return frequency

@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from quantis.errors import InvalidInput
-from quantis.frequency import Frequency, infer, infer_counts
-from quantis.panel import DS, ID, KNOWN_AT, Y, times_of, timestamps
+from quantis.frequency import Frequency
+from quantis.frequency_inference import infer, infer_counts
+from quantis.panel import DS, ID, KNOWN_AT, MAX_GAP, Y, times_of, timestamps
 from quantis.types.arrays import Integers, Mask, Times
 from quantis.types.datasets import Roles
 from quantis.types.reading import ReadOptions
@@ -205,11 +206,7 @@ def _fill_gaps(state: _State) -> _State:
         series_ds = ds[start:end]
         inferred = infer_counts(series_ds) if parsed.counted else infer(series_ds)
         frequency = Frequency.parse(state.freq) if state.freq else inferred
-        missing = (
-            np.setdiff1d(frequency.grid(series_ds[0], series_ds[-1]), series_ds)
-            if frequency
-            else series_ds[:0]
-        )
+        missing = _missing_steps(str(ids[start]), series_ds, frequency) if frequency else series_ds[:0]
         parts.append(pa.table({ID: pa.repeat(ids[start], len(missing)), DS: timestamps(missing)}))
     rows = pa.concat_tables(parts) if parts else pa.table({ID: ids[:0], DS: timestamps(ds[:0])})
     if not rows.num_rows:
@@ -220,6 +217,17 @@ def _fill_gaps(state: _State) -> _State:
     repaired = state.record("D043", full, "filled gaps with empty rows", rows.num_rows)
     order = _sort_order(repaired)
     return repaired if order is None else replace(repaired, table=full.take(pa.array(order)))
+
+
+def _missing_steps(name: str, ds: Times, frequency: Frequency) -> Times:
+    """Return the steps of the grid that are not among the times of a series; InvalidInput for too many."""
+    number = int(frequency.grid_lengths(ds[:1], ds[-1:])[0]) - len(ds)
+    if number > MAX_GAP:
+        raise InvalidInput(
+            f"{name} lacks {number:,} steps of {frequency.alias}, more than the {MAX_GAP:,} that are filled; leave out "
+            "the row whose time stands apart, which `quantis data check` names"
+        )
+    return np.setdiff1d(frequency.grid(ds[0], ds[-1]), ds)
 
 
 def _require_order(state: _State, code: str) -> _State:

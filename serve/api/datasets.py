@@ -194,16 +194,17 @@ def _summary(row: dict[str, object]) -> SeriesSummary:
 def _check(
     services: Services, principal: Principal, name: str, path: Path, file: str, read: ReadRequest
 ) -> CheckReport:
-    declared = services.catalogue.datasets.find(principal.team, name)
-    report, _, _ = check_untrusted_file(
+    catalogue, team = services.catalogue, principal.team
+    is_declared = catalogue.datasets.find(team, name) is not None
+    report, panel, _ = check_untrusted_file(
         path,
         name=file,
-        spec=declared,
+        spec=catalogue.declared_spec(team, name) if is_declared else None,
         media_type=read.media_type,
         options=read.options,
         output_dir=path.parent,
     )
-    return report
+    return catalogue.check_grid(team, name, report, panel) if is_declared else report
 
 
 def _ingest(

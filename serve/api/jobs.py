@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import Annotated
 
+import numpy as np
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
@@ -68,7 +69,7 @@ def _require_fit(spec: JobSpec, version: DatasetVersion) -> None:
     begin = to_datetime64(version.first_ds)
     if end < begin or (isinstance(spec, BacktestSpec) and spec.model is not None):
         return  # the job says what of the dataset was known then; a model has its own horizon
-    steps = len(Frequency.parse(version.freq).grid(begin, end))
+    steps = int(Frequency.parse(version.freq).grid_lengths(np.array([begin]), np.array([end]))[0])
     if isinstance(spec, TuneSpec):
         require_windows(steps, spec.h)
     else:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantis.errors import InvalidInput
-from quantis.frequency import Frequency, infer, infer_counts
+from quantis.frequency import Frequency
+from quantis.frequency_inference import infer, infer_counts
 from quantis.types.arrays import Times
 
 PANDAS = ["s", "min", "15min", "h", "6h", "D", "2D", "B", "W-WED", "MS", "2MS", "ME", "QS", "QE", "YS", "YE"]
@@ -93,3 +94,17 @@ def test_when_steps_are_shorter_than_a_day_then_the_day_comes_first(
     alias: str, seasons: tuple[int, ...]
 ) -> None:
     assert Frequency.parse(alias).season_lengths == seasons
+
+
+@settings(deadline=None)
+@given(st.sampled_from(PANDAS[2:]), st.integers(0, 99), st.integers(-3, 60), st.integers(0, 40))
+def test_when_the_length_of_a_grid_is_asked_for_then_no_time_of_it_is_after_the_last(
+    alias: str, begin: int, steps: int, days: int
+) -> None:
+    """The last time need not be on the grid."""
+    frequency = Frequency.parse(alias)
+    start = np.datetime64(str(pd.date_range("2021-01-01", periods=begin + 1, freq=alias)[-1].date()), "us")
+    last = frequency.shift(np.array([start]), np.array([steps]))[0] + np.timedelta64(days, "D")
+    grid = frequency.grid(start, last)
+    assert np.all(grid <= last)
+    assert len(grid) == 0 or frequency.after(grid[-1], 1)[0] > last

@@ -19,7 +19,9 @@ from features.store.snapshots import (
     snapshot_at,
     snapshot_of_latest,
 )
+from quantis.errors import InvalidInput
 from quantis.panel import Panel, Snapshot, Task, times_of, timestamps
+from quantis.types.datasets import Roles
 
 FIRST = np.datetime64("2013-03-01T05:00", "us")
 HOUR = np.timedelta64(1, "h")
@@ -190,3 +192,15 @@ def test_when_a_value_was_corrected_later_then_the_vintage_snapshot_shows_what_w
     assert vintage(before).history["y"][2].as_py() == row["y"][0].as_py()
     assert plain(before).history["y"][2].as_py() == 99.0
     assert vintage(before + HOUR).history["y"][2].as_py() == 99.0
+
+
+def test_when_stored_rows_ask_for_more_steps_than_memory_holds_then_the_snapshot_says_which(
+    task: Task,
+) -> None:
+    """Rows of before the check refused them."""
+    stray = np.array(["1970-01-01", "2024-01-01", "2024-01-02"], "datetime64[us]")
+    target = pa.table({"unique_id": ["s"] * 3, "ds": timestamps(stray), "y": [1.0, 2.0, 3.0]})
+    panel = Panel(target, target.select(["unique_id", "ds"]).slice(0, 0), pa.table({"unique_id": ["s"]}))
+    seconds = task.model_copy(update={"freq": "s", "roles": Roles()})
+    with pytest.raises(InvalidInput, match=r"s alone spans 1,704,153,601 from 1970-01-01T00:00:00Z"):
+        snapshot_of_latest(panel, np.datetime64("2100-01-01", "us"), seconds)

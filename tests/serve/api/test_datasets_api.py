@@ -329,3 +329,20 @@ def test_when_uploads_end_then_their_outcomes_and_rows_are_counted(declared):
     upload(declared, as_csv(sales()))
     upload(declared, b"unique_id,ds\n")
     assert [counted(name) - old for name, old in zip(names, before, strict=True)] == [1, 1, 1, 100]
+
+
+def test_when_a_file_is_off_the_stored_grid_then_check_and_upload_name_it(declared):
+    """The check of a file sees what is stored, as its upload does."""
+    rows = "".join(f"g,2024-02-{day:02}T00:00Z,{day}\n" for day in range(1, 20))
+    late = "".join(f"g,2024-03-{day:02}T06:00Z,{day}\n" for day in range(1, 20))
+    assert declared.post("/v1/datasets", json={"name": "grid"}).status_code == 201
+    for body, outcome, status in ((rows, "accept", 201), (late, "reject", 422)):
+        content = f"unique_id,ds,y\n{body}".encode()
+        report = declared.post(
+            "/v1/datasets/grid/check", content=content, headers={"Content-Type": CSV}
+        ).json()
+        assert report["outcome"] == outcome
+        answer = declared.post("/v1/datasets/grid/versions", content=content, headers={"Content-Type": CSV})
+        assert answer.status_code == status
+    assert [finding["code"] for finding in answer.json()["findings"]] == ["D042"]
+    assert "g has 19 times off the grid, the first 2024-03-01T06:00:00Z" in answer.json()["detail"]

@@ -161,3 +161,23 @@ def test_when_a_role_is_too_low_then_it_may_not(filled, world, role, appends, de
     assert client.post(URL, json=body).status_code == appends
     assert client.delete("/v1/datasets/shop/series/a").status_code == deletes
     assert client.post("/v1/datasets/shop/series/a/restore").status_code == deletes
+
+
+def test_when_a_live_value_is_off_the_stored_grid_then_it_is_refused_with_a_finding(filled, problem):
+    late = (START + timedelta(hours=3, minutes=30)).isoformat()
+    answer = filled.post(URL, json={"series": [{"unique_id": "a", "ds": [late], "y": [1]}]})
+    body = problem(answer, 422, "rejected_panel")
+    assert [(finding["code"], finding["series"]) for finding in body["findings"]] == [("D042", "a")]
+    assert f"steps of h up to {moment(2)}" in body["detail"]
+    assert len(filled.get("/v1/datasets/shop/versions").json()["items"]) == 1
+
+
+def test_when_local_midnights_are_appended_to_days_then_each_keeps_the_day_that_was_written(client):
+    assert client.post("/v1/datasets", json={"name": "shop", "freq": "D"}).status_code == 201
+    days = [f"2024-03-{day}T00:00:00+0{1 + (day > 31)}:00" for day in range(28, 32)] + [
+        "2024-04-01T00:00:00+02:00"
+    ]
+    for day in days:
+        answer = client.post(URL, json={"series": [{"unique_id": "a", "ds": [day], "y": [1]}]})
+        assert answer.status_code == 201, answer.text
+    assert read(client)["ds"] == [f"{day[:10]}T00:00:00Z" for day in days]

@@ -2704,7 +2704,10 @@ export interface components {
         ObservedSeries: {
             /** Unique Id */
             unique_id: string;
-            /** Ds */
+            /**
+             * Ds
+             * @description Days and longer steps are kept as the clock shows them, as in a file.
+             */
             ds: string[];
             /** Y */
             y?: (number | null)[] | null;
