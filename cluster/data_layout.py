@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import re
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -85,6 +86,13 @@ class DataLayout:
 
     def features(self, team: str, name: str) -> Path:
         return self.root / "teams" / team / "features" / name
+
+    @contextmanager
+    def arriving(self) -> Iterator[Path]:
+        """Make a private folder for one upload, on an empty volume too; it is removed afterwards."""
+        self.incoming.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.incoming) as folder:
+            yield Path(folder)
 
     @contextmanager
     def keeping_files(self) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""`python -m cluster.migrate`: bring the database to the newest schema, before anything else starts."""
+"""`python -m cluster.migrate`: make the data folder and the newest schema, before anything else starts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from cluster.settings import Settings
 
 
 def main() -> None:
-    database = Database(Settings().sql_url)
+    settings = Settings()
+    settings.data_layout.prepare()
+    database = Database(settings.sql_url)
     database.migrate()
     database.close()
 

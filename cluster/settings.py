@@ -19,7 +19,7 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cluster.data_layout import DataLayout
-from quantis.errors import InvalidInput
+from quantis.errors import InvalidInput, Unavailable
 from quantis.files import write_atomic
 from quantis.types.teams import Quota
 
@@ -202,18 +202,40 @@ class Settings(BaseSettings):
         return (self.secrets_dir or self.data_layout.secrets) / name
 
     def make_secret(self, name: str) -> str:
-        """Read a secret of the data folder, making it first if it is not there."""
+        """Read a secret, making its file first if there is none; Unavailable where none can be made."""
+        value: SecretStr | None = getattr(self, name.replace("-", "_"), None)
+        if value is not None:
+            return value.get_secret_value()
         path = self.secret_path(name)
         if not path.exists():
-            write_atomic(path, secrets.token_hex(32))
-        return path.read_text().strip()
+            try:
+                write_atomic(path, secrets.token_hex(32))
+            except OSError as error:
+                raise Unavailable(
+                    f"there is no secret {name}, and {path.parent} takes no new file ({error.strerror}); "
+                    f"put one there: `openssl rand -hex 32 > {name}`"
+                ) from error
+        return self.read_secret(name)
 
     def _secret(self, name: str) -> str:
         value: SecretStr | None = getattr(self, name)
-        path = self.secret_path(name.replace("_", "-"))
         if value is not None:
             return value.get_secret_value()
-        return path.read_text().strip() if path.exists() else ""
+        return self.read_secret(name.replace("_", "-"))
+
+    def read_secret(self, name: str) -> str:
+        """Return the text of a secret's file, empty when there is none; Unavailable when it cannot be read."""
+        path = self.secret_path(name)
+        try:
+            return path.read_text().strip()
+        except (FileNotFoundError, NotADirectoryError):
+            return ""
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is no text"
+            raise Unavailable(
+                f"the secret {name} is there and user {os.getuid()} cannot read it ({reason}); "
+                "give that user or its group the right to read the file"
+            ) from error
 
 
 def _check_strength(text: str, name: str) -> bytes:

@@ -37,6 +37,7 @@ class Ingress:
 
     def __init__(self, handle: DeploymentHandle[Any]) -> None:
         settings = Settings()
+        settings.data_layout.prepare()
         instruments.configure(settings.data_layout.metrics)
         logs.configure("api", file=settings.data_layout.logs / "api.log")
         database = Database(settings.sql_url)

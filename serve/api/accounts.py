@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from contextlib import suppress
 
 from fastapi import APIRouter, Request
 
@@ -40,14 +41,15 @@ def set_up(body: SetupRequest, request: Request, services: AppServices, call: Au
     if services.accounts.any_user():
         raise Conflict("the first admin exists already; sign in, or ask an admin for an account")
     with services.rate_limits.sign_in("setup", address_of(request)):
-        expected = path.read_text().strip() if path.exists() else ""
+        expected = services.settings.read_secret(path.name)
         secret = body.secret.get_secret_value().strip()
         if not expected or not hmac.compare_digest(expected.encode(), secret.encode()):
             raise Forbidden(f"the setup secret is wrong; `quantis up` wrote it to a file named {path.name}")
     user = services.accounts.create(
         DEFAULT_TEAM, body.user_name, body.password.get_secret_value(), Role.admin, first=True
     )
-    path.unlink(missing_ok=True)
+    with suppress(OSError):  # mounted read-only on a cluster, where it opens nothing any more
+        path.unlink(missing_ok=True)
     call.team, call.actor_kind, call.actor_id, call.actor = user.team, "user", user.id, user.user_name
     return user
 

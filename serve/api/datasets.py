@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -91,8 +90,8 @@ def import_file(
     """Add a version from a file of the configured object store or a mounted folder; otherwise like an upload."""
     catalogue, settings = services.catalogue, services.settings
     catalogue.declared_spec(principal.team, name)
-    with tempfile.TemporaryDirectory(dir=settings.data_layout.incoming) as folder:
-        path = Path(folder) / "body"
+    with settings.data_layout.arriving() as folder:
+        path = folder / "body"
         services.imports.fetch(principal.team, body.url, path, settings.max_upload_mb * 1024 * 1024)
         file = body.url.rpartition("/")[2]
         result = _ingest(services, principal, name, path, file, ReadRequest(None, body.options))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -87,8 +86,8 @@ UploadOptions = Annotated[ReadRequest, Depends(parse_read_options)]
 async def receive_upload(request: Request, services: Services) -> AsyncIterator[Path]:
     """Receive the body into a file of a private folder that is removed afterwards; TooLarge beyond the limit."""
     max_bytes = services.settings.max_upload_mb * 1024 * 1024
-    with tempfile.TemporaryDirectory(dir=services.settings.data_layout.incoming) as folder:
-        path, size = Path(folder) / "body", 0
+    with services.data_layout.arriving() as folder:
+        path, size = folder / "body", 0
         with path.open("wb") as file:
             async for chunk in request.stream():
                 size += len(chunk)

@@ -7,10 +7,11 @@ import copy
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
+from pydantic import SecretStr
 
 from cluster.settings import DEFAULT_PORT, Settings, ray_environment
 
@@ -197,6 +198,34 @@ def test_when_secrets_are_used_then_none_is_in_the_files_and_the_readme_makes_ea
             for volume in pod["volumes"]:
                 for item in volume.get("secret", {}).get("items", []):
                     assert f"--from-literal={item['key']}=" in README
+
+
+def secret_settings() -> set[str]:
+    """Every setting that is a secret, and the one-time secret, by the name of its file."""
+    fields = {
+        name.replace("_", "-")
+        for name, field in Settings.model_fields.items()
+        if SecretStr in get_args(field.annotation) or field.annotation is SecretStr
+    }
+    return {*fields, "setup-secret"}
+
+
+def test_when_a_setting_is_a_secret_then_every_pod_can_have_it_and_the_readme_says_how(
+    base: list[Thing], containers: Any
+) -> None:
+    assert {"encryption-key", "redis-url", "oidc-client-secret"} <= secret_settings()
+    for thing in ray_things(base):
+        for pod, container in containers(thing):
+            if "env" not in container:  # the submitter, which only asks Ray
+                continue
+            (volume,) = [volume["secret"] for volume in pod["volumes"] if "secret" in volume]
+            assert {item["key"]: item["path"] for item in volume["items"]} == {
+                name: name for name in secret_settings()
+            }
+            assert volume["optional"] is True  # a key that is not there must not keep the pod from starting
+            assert {m["name"]: m.get("readOnly") for m in container["volumeMounts"]}["secrets"] is True
+    for name in secret_settings():
+        assert f"--from-literal={name}=" in README, name
 
 
 def test_when_the_nodes_metrics_are_merged_then_their_folder_is_of_the_node_alone(

@@ -13,6 +13,8 @@ from typing import Any
 import hcl2
 import pytest
 
+from tests.infra.test_kuberay import secret_settings
+
 ROOT = Path(__file__).parents[2]
 MODULE = ROOT / "terraform" / "modules" / "kuberay"
 FILES = ("main.tf", "outputs.tf", "variables.tf", "versions.tf")
@@ -98,7 +100,7 @@ def test_when_a_variable_is_declared_then_it_is_described_and_typed_and_used() -
         assert len(str(body["description"])) > 20, name
         assert body["type"], name
         assert f"var.{name}" in main, name
-        if re.search(r"secret|password|token|_url$", name):
+        if re.search(r"secret|password|token|_key|_url$", name):
             assert body.get("sensitive") is True, name
 
 
@@ -122,6 +124,17 @@ def test_when_secrets_are_made_then_they_have_the_names_and_keys_that_the_pods_a
                     keys += [item["key"] for item in secret["items"]]
             for key in keys:
                 assert re.search(rf"^\s+{re.escape(key)}\s+= var\.", main, re.M), key
+
+
+def test_when_a_setting_is_a_secret_then_the_module_can_bring_it() -> None:
+    variables = blocks("variable", "variables.tf")
+    main = (MODULE / "main.tf").read_text()
+    for name in secret_settings():
+        variable = name.replace("-", "_")
+        assert variable in variables, name
+        assert re.search(rf"^\s+{re.escape(name)}\s+= var\.{variable}$", main, re.M), name
+    for variable in ("encryption_key", "jwt_secret_previous", "redis_url", "oidc_client_secret"):
+        assert variable in (MODULE / "README.md").read_text()
 
 
 def run(*words: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -165,6 +178,7 @@ def test_when_kustomize_has_rendered_then_terraform_reads_every_object(
     ("name", "value"),
     [
         ("jwt_secret", "short"),
+        ("encryption_key", "short"),
         ("ray_token", "short"),
         ("database_url", "sqlite:///quantis.db"),
         ("operator_version", "1.4.2"),

@@ -10,14 +10,21 @@ locals {
     for object in local.documents : "${object.kind}/${object.metadata.name}" => object if object.kind != "Namespace"
   }
 
+  platform_secrets = {
+    jwt-secret              = var.jwt_secret
+    jwt-secret-previous     = var.jwt_secret_previous
+    encryption-key          = var.encryption_key
+    encryption-key-previous = var.encryption_key_previous
+    setup-secret            = var.setup_secret
+    database-url            = var.database_url
+    mlflow-url              = var.mlflow_url
+    redis-url               = var.redis_url
+    oidc-client-secret      = var.oidc_client_secret
+  }
+
   secrets = {
     quantis-ray-token = { auth_token = var.ray_token }
-    quantis-secrets = {
-      jwt-secret   = var.jwt_secret
-      setup-secret = var.setup_secret
-      database-url = var.database_url
-      mlflow-url   = var.mlflow_url
-    }
+    quantis-secrets   = { for key, value in local.platform_secrets : key => value if nonsensitive(value != null) }
   }
 }
 

@@ -71,9 +71,50 @@ variable "jwt_secret" {
   }
 }
 
-variable "setup_secret" {
-  description = "One-time secret with which the first administrator is made."
+variable "jwt_secret_previous" {
+  description = "Key that signed access tokens before; still read while the key is replaced, null otherwise."
   type        = string
+  default     = null
+  sensitive   = true
+}
+
+variable "encryption_key" {
+  description = "Key that seals second factors in the database, at least 32 characters; null leaves second factors off."
+  type        = string
+  default     = null
+  sensitive   = true
+
+  validation {
+    condition     = var.encryption_key == null ? true : length(var.encryption_key) >= 32
+    error_message = "The key that seals second factors has at least 32 characters."
+  }
+}
+
+variable "encryption_key_previous" {
+  description = "Key that sealed second factors before; the next start seals them anew with encryption_key, null otherwise."
+  type        = string
+  default     = null
+  sensitive   = true
+}
+
+variable "redis_url" {
+  description = "Redis at which the nodes count requests together; null where each node counts alone."
+  type        = string
+  default     = null
+  sensitive   = true
+}
+
+variable "oidc_client_secret" {
+  description = "Client secret at the OpenID provider that people sign in at; null where the provider wants none, or there is none."
+  type        = string
+  default     = null
+  sensitive   = true
+}
+
+variable "setup_secret" {
+  description = "One-time secret with which the first administrator is made; null once there is one."
+  type        = string
+  default     = null
   sensitive   = true
 }
 
