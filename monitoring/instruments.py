@@ -5,23 +5,26 @@ route's template, a registered model), never from a client's text.
 
 prometheus_client decides when it is imported whether a process shares its values: the process must have been
 started with PROMETHEUS_MULTIPROC_DIR (`cluster/settings` sees to that). Then every process of a node writes to that
-folder and any of them answers the node's scrape with `render`. Without it the process counts for itself, as in a
-unit test.
+folder, and `render` answers the node's scrape, in one of them or in a process of its own (`monitoring/exporter.py`).
+Without it the process counts for itself, as in a unit test.
 """
 
 from __future__ import annotations
 
+import fcntl
+import math
 import os
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal, get_args
+from typing import IO, Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
 
 from quantis import __version__
 from quantis.errors import Unavailable
@@ -98,12 +101,14 @@ class _Instruments:
 
 
 class _Process:
-    """State of this process: its instruments, made at first use, and the node's folder."""
+    """State of this process: its instruments, made at first use, and its claim on a place in the node's folder."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.instruments: _Instruments | None = None
         self.folder: Path | None = None
+        self.claim: IO[str] | None = None
+        self.leads = False
 
     def get(self) -> _Instruments:
         with self.lock:
@@ -126,6 +131,8 @@ def configure(folder: Path) -> None:
             f"PROMETHEUS_MULTIPROC_DIR was set; start the process with PROMETHEUS_MULTIPROC_DIR={folder}"
         )
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if _process.claim is None:
+        _process.claim = _claim(folder)
     _process.folder = folder
     _process.get().build.labels(__version__, _ray_version()).set(1)
 
@@ -137,19 +144,40 @@ def _ray_version() -> str:
         return "none"
 
 
-def render() -> tuple[bytes, str]:
-    """Return the node's metrics as text and its content type; gauges of ended processes are left out."""
-    if _process.folder is None:
-        return generate_latest(_process.get().registry), CONTENT_TYPE_PLAIN_0_0_4
-    sweep(_process.folder)
+def _claim(folder: Path) -> IO[str]:
+    """Lock a file by this process's id for as long as it lives, and drop gauges of one that had the id before.
+
+    A lock tells life across the process namespaces of a pod's containers, and of an id that was given anew.
+    """
+    claim = _claim_file(folder, os.getpid()).open("w")
+    fcntl.lockf(claim, fcntl.LOCK_EX)
+    if _process.instruments is None:
+        mark_process_dead(os.getpid(), str(folder))  # type: ignore[no-untyped-call]
+    return claim
+
+
+def _claim_file(folder: Path, pid: int) -> Path:
+    return folder / f"{pid}.alive"
+
+
+def render(folder: Path | None = None) -> tuple[bytes, str]:
+    """Return the node's metrics as text and its content type; gauges of ended processes are left out.
+
+    The node's folder is the one of `configure`, unless it is given: an exporter writes no metrics of its own.
+    """
+    folder = folder or _process.folder
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_DeclaredMetrics(_process.folder))
+    if folder is None:
+        registry.register(_ShownMetrics(_process.get().registry))
+    else:
+        sweep(folder)
+        registry.register(_ShownMetrics(_DeclaredMetrics(folder)))
     return generate_latest(registry), CONTENT_TYPE_PLAIN_0_0_4
 
 
 def sweep(folder: Path) -> list[int]:
     """Drop the gauges of processes that have ended; their counters stay, because counters only rise."""
-    dead = [pid for pid in _writers(folder.glob("gauge_live*.db")) if not _alive(pid)]
+    dead = [pid for pid in _writers(folder.glob("gauge_live*.db")) if not _alive(folder, pid)]
     for pid in dead:
         mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
     return dead
@@ -157,8 +185,9 @@ def sweep(folder: Path) -> list[int]:
 
 def clear(folder: Path) -> None:
     """Start from zero. Only while no process of the node writes there."""
-    for file in folder.glob("*.db"):
-        file.unlink(missing_ok=True)
+    for pattern in ("*.db", "*.alive"):
+        for file in folder.glob(pattern):
+            file.unlink(missing_ok=True)
 
 
 class _DeclaredMetrics(MultiProcessCollector):
@@ -172,11 +201,34 @@ class _DeclaredMetrics(MultiProcessCollector):
         return [metric for metric in merged if metric.name.startswith(PREFIX)]
 
 
+class _ShownMetrics(Collector):
+    """The metrics of a collector without the values that a process has taken back by setting them to NaN."""
+
+    def __init__(self, source: Collector | CollectorRegistry) -> None:
+        self._source = source
+
+    def collect(self) -> Iterator[Metric]:
+        for metric in self._source.collect():
+            metric.samples = [sample for sample in metric.samples if not math.isnan(sample.value)]
+            yield metric
+
+
 def _writers(files: Iterable[Path]) -> set[int]:
     return {int(pid) for file in files if (pid := file.stem.rpartition("_")[2]).isdigit()}
 
 
-def _alive(pid: int) -> bool:
+def _alive(folder: Path, pid: int) -> bool:
+    """Return True if the process holds its claim; one without a claim is looked for by its id."""
+    if pid == os.getpid() and _process.claim is not None:
+        return True  # to open the file here and close it would drop the lock
+    try:
+        with _claim_file(folder, pid).open("r+") as claim:
+            fcntl.lockf(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return False
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        pass
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -233,10 +285,9 @@ def count_model_load(model: str, outcome: Load) -> None:
 
 def set_jobs(counts: Mapping[tuple[str, str], int]) -> None:
     """Set the number of jobs by (state, kind); absent combinations are zero."""
-    instruments = _process.get()
     for state in JobState:
         for kind in KINDS:
-            instruments.jobs.labels(state.value, kind).set(counts.get((state.value, kind), 0))
+            _process.get().jobs.labels(state.value, kind).set(counts.get((state.value, kind), 0))
 
 
 def observe_job(kind: str, state: str, seconds: float) -> None:
@@ -249,7 +300,15 @@ def set_outbox(pending: int) -> None:
 
 
 def set_lease(holds: bool) -> None:
-    _process.get().lease.set(int(holds))
+    """Record who leads; one that leads no more takes back what only a leader knows, or it would stay for good."""
+    instruments = _process.get()
+    instruments.lease.set(int(holds))
+    if _process.leads and not holds:
+        instruments.outbox.set(math.nan)
+        for state in JobState:
+            for kind in KINDS:
+                instruments.jobs.labels(state.value, kind).set(math.nan)
+    _process.leads = holds
 
 
 def count_tick(outcome: Tick) -> None:

@@ -53,14 +53,14 @@ class Reconciler:
         """Tick until `close`; an error is logged and the next tick tries again."""
         while not self._stop.wait(every):
             try:
-                self.tick()
-                instruments.count_tick("ok")
+                instruments.count_tick("ok" if self.tick() else "not_leader")
             except Exception:
                 instruments.count_tick("failed")
                 log.exception("the reconciler's tick failed; it goes on")
 
     def close(self) -> None:
         self._stop.set()
+        instruments.set_lease(False)
         self._leases.release(LEASE, self._holder)
 
     def tick(self) -> bool:
@@ -82,8 +82,11 @@ class Reconciler:
         return True
 
     def _holds_lease(self) -> bool:
-        holds = self._leases.take(LEASE, self._holder, LEASE_TIME)
-        instruments.set_lease(holds)
+        holds = False  # also when the database does not answer: then somebody else may have it
+        try:
+            holds = self._leases.take(LEASE, self._holder, LEASE_TIME)
+        finally:
+            instruments.set_lease(holds)
         return holds
 
     def _process(self, item: OutboxItem) -> None:

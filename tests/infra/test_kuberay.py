@@ -14,6 +14,7 @@ import yaml
 from pydantic import SecretStr
 
 from cluster.settings import DEFAULT_PORT, Settings, ray_environment
+from monitoring import exporter
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "kuberay" / "README.md").read_text()
@@ -120,9 +121,10 @@ def defined(tree: ast.Module) -> set[str]:
 def test_when_a_module_is_run_then_it_exists_and_takes_these_arguments(
     base: list[Thing], containers: Any
 ) -> None:
-    commands = [" ".join(c["command"]) for t in ray_things(base) for _, c in containers(t) if "command" in c]
+    lines = [c.get("command", c.get("args", [])) for t in ray_things(base) for _, c in containers(t)]
+    commands = [" ".join(line) for line in lines if line]
     commands.append(pick(base, "RayJob")["spec"]["entrypoint"])
-    assert len(commands) == 2
+    assert len(commands) == 4
     for command in commands:
         words = command.split()
         assert words[:2] == ["python", "-m"]
@@ -130,7 +132,7 @@ def test_when_a_module_is_run_then_it_exists_and_takes_these_arguments(
         assert '__name__ == "__main__"' in source
         for word in words[3:]:
             if word.startswith("--"):
-                assert f'"{word}"' in package_text(words[2]), word
+                assert f'"{word.partition("=")[0]}"' in package_text(words[2]), word
             else:
                 assert (ROOT / word).is_file(), word
 
@@ -149,13 +151,19 @@ def test_when_ports_are_named_then_they_are_the_ones_the_code_listens_on(
         for _, container in containers(thing)
         for port in container.get("ports", [])
     }
-    assert ports == {"gcs-server": 6379, "dashboard": 8265, "client": 10001, "serve": DEFAULT_PORT}
+    assert ports == {
+        "gcs-server": 6379,
+        "dashboard": 8265,
+        "client": 10001,
+        "serve": DEFAULT_PORT,
+        "metrics": exporter.PORT,
+    }
     assert serve_config(base)["http_options"]["port"] == int(settings_env["QUANTIS_PORT"]) == DEFAULT_PORT
     assert settings_env["QUANTIS_RAY_DASHBOARD"].endswith(f"-head-svc:{ports['dashboard']}")
     scraped = re.findall(
         r"prometheus\.io/port: \"(\d+)\"", (ROOT / "kuberay/base/rayservice.yaml").read_text()
     )
-    assert scraped == [str(DEFAULT_PORT)]
+    assert scraped == [str(exporter.PORT)]
 
 
 def test_when_a_probe_names_a_port_then_its_container_has_it_or_ray_opens_it(
@@ -170,7 +178,7 @@ def test_when_a_probe_names_a_port_then_its_container_has_it_or_ray_opens_it(
                     port = probe["httpGet"]["port"]
                     assert port in named or port == 52365
                     probes += 1
-    assert probes == 8
+    assert probes == 10
 
 
 def test_when_settings_are_given_then_the_code_reads_each_of_them(
@@ -238,6 +246,60 @@ def test_when_the_nodes_metrics_are_merged_then_their_folder_is_of_the_node_alon
                 volume = mounts[settings_env["PROMETHEUS_MULTIPROC_DIR"]]
                 (found,) = [v for v in pod["volumes"] if v["name"] == volume]
                 assert "emptyDir" in found
+
+
+def test_when_prometheus_scrapes_then_each_node_of_serving_answers_for_itself_and_for_nobody_else(
+    base: list[Thing], settings_env: dict[str, str], cluster: Any
+) -> None:
+    """Behind port 8000 any node answers: two targets there told one node's counters twice."""
+    service = cluster(pick(base, "RayService"))
+    for group in (service["headGroupSpec"], *service["workerGroupSpecs"]):
+        template = group["template"]
+        notes = template["metadata"]["annotations"]
+        assert notes["prometheus.io/port"] == str(exporter.PORT)
+        (own,) = [c for c in template["spec"]["containers"] if c["name"] == "metrics"]
+        assert template["spec"]["containers"][0] is not own  # the first one is Ray's
+        folder = settings_env["PROMETHEUS_MULTIPROC_DIR"]
+        assert f"--folder={folder}" in own["args"]
+        assert f"--port={exporter.PORT}" in own["args"]
+        mounts = {mount["name"]: mount["mountPath"] for mount in own["volumeMounts"]}
+        assert mounts == {"metrics": folder, "scratch": "/tmp"}  # neither data nor secrets
+        assert "env" not in own
+        assert "envFrom" not in own
+
+
+def test_when_somebody_else_than_prometheus_asks_an_exporter_then_the_network_keeps_them_out(
+    base: list[Thing],
+) -> None:
+    policies = [thing for thing in base if thing["kind"] == "NetworkPolicy"]
+    opened = [
+        (policy["metadata"]["name"], rule)
+        for policy in policies
+        for rule in policy["spec"]["ingress"]
+        if exporter.PORT in [port["port"] for port in rule.get("ports", [])]
+    ]
+    ((name, rule),) = opened
+    assert name == "quantis-metrics"
+    (source,) = rule["from"]
+    assert source["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "monitoring"}
+    assert source["podSelector"]["matchLabels"]
+    for policy in policies:
+        for rule in policy["spec"]["ingress"]:
+            everybody = "from" not in rule or {"namespaceSelector": {}} in rule["from"]
+            assert not everybody or rule.get("ports"), "nobody outside gets every port"
+    ingress = (ROOT / "kuberay/overlays/production/ingress.yaml").read_text()
+    assert "return status 404" in next(line for line in ingress.splitlines() if "/metrics" in line)
+
+
+def test_when_the_scrape_file_for_kubernetes_finds_targets_then_they_are_the_exporters(
+    base: list[Thing],
+) -> None:
+    (job,) = yaml.safe_load((ROOT / "monitoring/prometheus/kubernetes.yml").read_text())["scrape_configs"]
+    assert job["job_name"] == "quantis"
+    (namespaces,) = [sd["namespaces"]["names"] for sd in job["kubernetes_sd_configs"]]
+    assert namespaces == [pick(base, "Namespace")["metadata"]["name"]]
+    kept = {rule["source_labels"][0]: rule["regex"] for rule in job["relabel_configs"] if "regex" in rule}
+    assert kept["__meta_kubernetes_pod_container_port_name"] == "metrics"
 
 
 def test_when_pods_run_then_they_are_restricted_and_bounded(base: list[Thing], containers: Any) -> None:

@@ -16,6 +16,9 @@ MONITORING = Path(__file__).parents[2] / "monitoring"
 DASHBOARD = MONITORING / "grafana" / "quantis.json"
 RULES = MONITORING / "prometheus" / "rules.yml"
 
+PROMETHEUS_OWN = ("up",)
+"""Series that Prometheus writes of each target, and no scrape shows."""
+
 _METRIC = re.compile(rf"\b{PREFIX}[a-z0-9_]+\b")
 _SAMPLE = re.compile(rf"^({PREFIX}[a-z0-9_]+)(?:\{{| )", re.MULTILINE)
 

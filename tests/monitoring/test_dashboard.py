@@ -81,14 +81,19 @@ def test_when_queries_are_parsed_then_the_parser_finds_the_same_metrics() -> Non
     found = queries.queries()
     assert len(found) > 25
     for where, query in found.items():
-        parsed = {selector.name for selector in selectors(promql.parse(query))}
+        parsed = {selector.name for selector in selectors(promql.parse(query))} - {*queries.PROMETHEUS_OWN}
         assert parsed == queries.metrics(query), where
         assert parsed, where
 
 
 def test_when_a_query_filters_or_groups_by_a_label_then_the_metric_has_it(scrape: str) -> None:
     for where, query in queries.queries().items():
-        names = {matcher.name for s in selectors(promql.parse(query)) for matcher in s.matchers.matchers}
+        names = {
+            matcher.name
+            for selector in selectors(promql.parse(query))
+            if selector.name not in queries.PROMETHEUS_OWN
+            for matcher in selector.matchers.matchers
+        }
         names |= {name for group in re.findall(r"by \(([^)]*)\)", query) for name in re.split(r",\s*", group)}
         for metric in queries.metrics(query):
             assert names <= labels_of(scrape, metric), f"{where}: {metric}"
@@ -153,11 +158,14 @@ def test_when_promtool_is_here_then_it_accepts_the_configuration() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_when_the_first_failures_come_at_once_then_the_rules_alert(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["first_failures.yml", "nodes_and_leases.yml"])
+def test_when_the_first_failures_come_at_once_or_a_node_or_a_lease_is_gone_then_the_rules_alert(
+    tmp_path: Path, name: str
+) -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is not installed (Debian package prometheus)")
-    scenarios = Path(__file__).with_name("first_failures.yml").read_text()
+    scenarios = Path(__file__).with_name(name).read_text()
     (tmp_path / "scenarios.yml").write_text(scenarios.replace("RULES", str(queries.RULES)))
     done = subprocess.run(
         [promtool, "test", "rules", str(tmp_path / "scenarios.yml")], capture_output=True, text=True

@@ -47,12 +47,12 @@ NAMES = {
 }  # fmt: skip
 
 
-def start(folder: Path, body: str, *, shared: bool = True) -> subprocess.Popen[str]:
+def start(folder: Path, body: str, *, shared: bool = True, header: str = HEADER) -> subprocess.Popen[str]:
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
     if shared:
         environment["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
     return subprocess.Popen(
-        [sys.executable, "-c", HEADER + body, str(folder)],
+        [sys.executable, "-c", header + body, str(folder)],
         env=environment, cwd=folder, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )  # fmt: skip
@@ -238,3 +238,84 @@ print(i.render()[0].decode())
     assert re.findall(r"^quantis_http_request_seconds_count(.*)$", text, re.M) == [
         '{route="/v1/jobs/{id}"} 1.0'
     ]
+
+
+LEADER = (
+    "i.set_lease(True); i.set_jobs({('RUNNING', 'train'): 3}); i.set_outbox(5); print('ready', flush=True);"
+)
+
+
+def leaders(seen: dict[str, float]) -> dict[str, float]:
+    """The gauges that only a leader knows, and that it leads."""
+    return {
+        name.partition("{")[0]: value
+        for name, value in seen.items()
+        if name.startswith(("quantis_jobs{", "quantis_outbox", "quantis_reconciler_lease")) and value
+    }
+
+
+def test_when_a_leader_loses_its_lease_then_its_gauges_go(tmp_path: Path) -> None:
+    worker = start(
+        tmp_path,
+        LEADER + "sys.stdin.readline(); i.set_lease(False); i.set_lease(False);"
+        "print('ready', flush=True); sys.stdin.read()",
+    )
+    wait_ready(worker)
+    assert leaders(scrape(tmp_path)) == {
+        "quantis_jobs": 3, "quantis_outbox_pending": 5, "quantis_reconciler_lease_held": 1,
+    }  # fmt: skip
+    assert worker.stdin is not None
+    worker.stdin.write("\n")
+    worker.stdin.flush()
+    wait_ready(worker)
+    after = scrape(tmp_path)
+    assert leaders(after) == {}
+    assert not [name for name in after if name.startswith(("quantis_jobs{", "quantis_outbox"))]
+    finish(worker)
+
+
+def test_when_a_process_counts_for_itself_then_gauges_of_a_lost_lease_go_too(tmp_path: Path) -> None:
+    body = LEADER + "i.set_lease(False); print(i.render()[0].decode()); "
+    code = body.replace("i.", "instruments.") + "\n"
+    done = subprocess.run(
+        [sys.executable, "-c", "from monitoring import instruments\n" + code],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "\nquantis_jobs{" not in done.stdout
+    assert "\nquantis_outbox_pending " not in done.stdout
+    assert "\nquantis_reconciler_lease_held 0.0\n" in done.stdout
+
+
+def test_when_the_lease_goes_to_another_process_of_the_node_then_that_ones_gauges_are_shown(
+    tmp_path: Path,
+) -> None:
+    first = start(tmp_path, LEADER + "i.set_lease(False); print('ready', flush=True); sys.stdin.read()")
+    wait_ready(first)
+    wait_ready(first)
+    second = start(tmp_path, LEADER.replace("5", "2") + "sys.stdin.read()")
+    wait_ready(second)
+    assert leaders(scrape(tmp_path)) == {
+        "quantis_jobs": 3, "quantis_outbox_pending": 2, "quantis_reconciler_lease_held": 1,
+    }  # fmt: skip
+    finish(first)
+    finish(second)
+
+
+def test_when_a_pid_is_given_anew_then_the_gauges_of_its_former_owner_are_not_revived(tmp_path: Path) -> None:
+    """A container that restarts counts its pids from the same numbers; its volume of metrics stays."""
+    worker = start(tmp_path, "i.count_rows(7);" + LEADER + "sys.stdin.read()")
+    wait_ready(worker)
+    worker.kill()
+    worker.communicate(timeout=60)
+    own = f"f.name.replace('_{worker.pid}.', '_' + str(os.getpid()) + '.')"
+    inherit = f"[f.rename(f.with_name({own})) for f in Path(sys.argv[1]).glob('*.db')]\n"
+    heir = start(
+        tmp_path,
+        "print('ready', flush=True); sys.stdin.read()",
+        header=HEADER.replace("i.configure", inherit + "i.configure"),
+    )
+    wait_ready(heir)
+    seen = scrape(tmp_path)
+    assert leaders(seen) == {}
+    assert seen["quantis_rows_ingested_total"] == 7
+    finish(heir)
