@@ -11,11 +11,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 
-import httpx
-
 from cluster.database.engine import Database
 from cluster.datasets.orphan_sweeper import OrphanSweeper
-from cluster.local import processes
+from cluster.local import health, processes
 from cluster.settings import Settings, application_root
 from quantis.errors import QuantisError
 
@@ -42,9 +40,8 @@ def diagnose(settings: Settings) -> list[DoctorCheck]:
         _secrets,
         _database,
         _orphans,
-        _platform,
     ]
-    return [check(settings) for check in checks]
+    return [*(check(settings) for check in checks), *_platform(settings)]
 
 
 def _python(settings: Settings) -> DoctorCheck:
@@ -148,29 +145,42 @@ def _orphans(settings: Settings) -> DoctorCheck:
     return DoctorCheck("left-over files", "ok", "none")
 
 
-def _platform(settings: Settings) -> DoctorCheck:
+def _platform(settings: Settings) -> list[DoctorCheck]:
+    """Check each part of the platform that runs here; a port or a pid alone proves nothing."""
     platform = processes.load(settings.data_layout)
     if platform is None:
-        if not processes.port_is_free(settings.host, settings.port):
-            return DoctorCheck(
-                "platform", "warning", f"not up, and port {settings.port} is taken", "quantis up --port N"
-            )
-        return DoctorCheck("platform", "ok", "not up")
+        return [_no_platform(settings)]
     if not platform.alive:
+        reason = "it was up and all its processes are gone"
+        return [DoctorCheck("platform", "error", reason, "`quantis up` starts it again")]
+    faults = {fault.part: fault for fault in health.faults(settings, platform)}
+    if not faults:
+        return [DoctorCheck("platform", "ok", f"up and ready at {platform.url}")]
+    checks = []
+    for part in health.PARTS:
+        if part in faults:
+            remedy = f"`quantis up` repairs it and keeps the data; logs are in {settings.data_layout.logs}"
+            checks.append(DoctorCheck(part, "error", faults[part].reason, remedy))
+        elif "Ray head" in faults and part != "front":
+            checks.append(DoctorCheck(part, "error", "it needs the Ray head", "see the Ray head above"))
+        else:
+            checks.append(DoctorCheck(part, "ok", "answers"))
+    return checks
+
+
+def _no_platform(settings: Settings) -> DoctorCheck:
+    if processes.strays(settings.data_layout):
         return DoctorCheck(
-            "platform", "error", "it was up and all its processes are gone", "quantis down; quantis up"
+            "platform",
+            "error",
+            f"processes of it run, and their state file in {settings.data_layout.run} is lost or unreadable",
+            "`quantis up` starts it again, `quantis down` ends them",
         )
-    try:
-        status = httpx.get(f"{platform.url}/readyz", timeout=5).status_code
-    except httpx.HTTPError as error:
-        status, reason = 0, str(error)
-    else:
-        reason = f"/readyz says {status}"
-    if status == 200:
-        return DoctorCheck("platform", "ok", f"up and ready at {platform.url}")
-    return DoctorCheck(
-        "platform", "error", reason, f"see {settings.data_layout.logs}; quantis down; quantis up"
-    )
+    if not processes.port_is_free(settings.host, settings.port):
+        return DoctorCheck(
+            "platform", "warning", f"not up, and port {settings.port} is taken", "quantis up --port N"
+        )
+    return DoctorCheck("platform", "ok", "not up")
 
 
 def main() -> int:

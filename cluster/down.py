@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import sys
-from pathlib import Path
 
-from cluster.local import processes
+from cluster.local import head, processes
 from cluster.settings import Settings
 from quantis.progress import StepReporter
 
@@ -16,12 +14,10 @@ from quantis.progress import StepReporter
 def down(settings: Settings) -> int:
     """Stop the platform of this data folder and return the number of its processes."""
     platform = processes.load(settings.data_layout)
-    if platform is None:
-        return 0
-    count = processes.stop(platform.instance)
-    temporary = Path(platform.ray_temp)
-    if temporary.name.startswith("quantis-"):
-        shutil.rmtree(temporary, ignore_errors=True)
+    count = processes.stop(platform.instance) if platform else 0
+    count += sum(processes.stop(instance) for instance in processes.strays(settings.data_layout))
+    if platform:
+        head.forget(platform)
     processes.forget(settings.data_layout)
     return count
 

@@ -1,21 +1,23 @@
-"""`python -m cluster.up`: start the platform on embedded defaults and leave it running."""
+"""`python -m cluster.up`: start the platform on embedded defaults, or what is dead of it, and leave it running."""
 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import shlex
 import subprocess
 import sys
 import time
 import uuid
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
 
 from cluster.database.engine import Database
 from cluster.encryption import Cipher
-from cluster.local import haproxy, processes
+from cluster.local import haproxy, head, health, processes
 from cluster.local.haproxy import HAProxyConfig
 from cluster.local.processes import Platform
 from cluster.repositories.accounts import UserAccounts
@@ -26,58 +28,125 @@ from quantis.errors import Conflict, QuantisError, Unavailable
 from quantis.files import write_atomic
 from quantis.progress import StepReporter
 
-READY_SECONDS = 120.0
+DEPLOY_SECONDS = 240.0
+APPLICATION_MODULE = "serve.app"
 
 
-def up(settings: Settings, steps: StepReporter) -> Platform:
-    """Start Ray, the database and the API; returns at once when they run already."""
+@dataclass(frozen=True)
+class Started:
+    """A platform that runs, and the parts of it that were dead before."""
+
+    platform: Platform
+    repaired: tuple[str, ...] = ()
+
+
+def up(settings: Settings, steps: StepReporter) -> Started:
+    """Start Ray, the database and the API, or what is dead of them; what is alive goes on."""
     data_layout = settings.data_layout
-    running = processes.load(data_layout)
-    if running and running.alive:
-        if (running.host, running.port, running.tls_port) != (
-            settings.host,
-            settings.port,
-            _tls_port(settings),
-        ):
-            raise Conflict(
-                f"the platform of {data_layout.root} runs on {running.url}; `quantis down` stops it"
-            )
-        with steps.step("already up") as step:
-            _wait_until_ready(running.serve_url, data_layout.logs)
-            if processes.port_is_free(settings.host, settings.port):
-                _open_proxy(settings, running)
-            step.note = running.url
-        return running
-    for port in filter(None, (settings.port, _tls_port(settings))):
-        if not processes.port_is_free(settings.host, port):
-            raise Conflict(f"port {port} is taken by another program; choose one with --port or --tls-port")
+    data_layout.prepare()
+    with (data_layout.run / ".up.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        running = processes.load(data_layout)
+        if running and running.alive:
+            return _repair(settings, running, steps)
+        _clear_away(settings, running, steps)
+        return Started(_start(settings, steps))
+
+
+def _clear_away(settings: Settings, ended: Platform | None, steps: StepReporter) -> None:
+    """Remove what an earlier start left: a state file, Ray's folder, processes that no state file names."""
+    data_layout = settings.data_layout
+    for instance in processes.strays(data_layout):
+        count = processes.stop(instance)
+        steps.report(f"  stopped {count} processes of an earlier start, whose state file is lost")
+    if ended:
+        steps.report("  the platform that ran here has ended without `quantis down`; it is started anew")
+        head.forget(ended)
+        processes.forget(data_layout)
+
+
+def _start(settings: Settings, steps: StepReporter) -> Platform:
+    data_layout = settings.data_layout
+    _refuse_taken_ports(settings)
     with steps.step("database"):
-        data_layout.prepare()
         instruments.clear(data_layout.metrics)
-        settings.make_secret("jwt-secret")
-        settings.make_secret("ray-token")
         _prepare_database(settings)
     platform = _plan(settings)
     processes.save(data_layout, platform)
     try:
         with steps.step("Ray head"):
             environment = _environment(settings, platform)
-            _start_ray(settings, platform, environment)
+            head.start(settings, platform, environment)
         with steps.step("API and dashboard") as step:
-            _deploy(environment, data_layout.logs)
-            _wait_until_ready(platform.serve_url, data_layout.logs)
+            _deploy(settings, platform)
             _open_proxy(settings, platform)
             step.note = platform.url
     except BaseException:
         processes.stop(platform.instance)
+        head.forget(platform)
         processes.forget(data_layout)
         raise
     write_atomic(data_layout.run / "env", _shell_lines(settings, platform))
     return platform
 
 
+def _repair(settings: Settings, running: Platform, steps: StepReporter) -> Started:
+    """Start again what is dead of a platform; data, and what is alive, stay."""
+    if (running.host, running.port, running.tls_port) != (settings.host, settings.port, _tls_port(settings)):
+        raise Conflict(
+            f"the platform of {settings.data_layout.root} runs on {running.url}; `quantis down` stops it"
+        )
+    with steps.step("what runs already") as step:
+        _prepare_database(settings)  # one that does not answer is not mended by a restart
+        faults = {fault.part: fault for fault in health.lasting_faults(settings, running)}
+        step.note = (
+            "dead: " + "; ".join(map(str, faults.values())) if faults else f"already up: {running.url}"
+        )
+    platform = running
+    if faults.keys() & {"Ray head", "Serve"}:  # nothing is deployed by a controller that hangs
+        platform = _restart_head(settings, running, steps)
+    elif "API" in faults or "jobs" in faults:
+        try:
+            with steps.step("API and dashboard"):
+                _deploy(settings, running)
+        except Unavailable:
+            platform = _restart_head(settings, running, steps)
+    if platform.serve_port != running.serve_port or "front" in faults:
+        with steps.step("front"):
+            for pid in processes.end(health.fronts(platform)):
+                steps.report(f"  ended the front's process {pid}")
+            _refuse_taken_ports(settings)
+            _open_proxy(settings, platform)
+    write_atomic(settings.data_layout.run / "env", _shell_lines(settings, platform))
+    return Started(platform, tuple(faults))
+
+
+def _restart_head(settings: Settings, running: Platform, steps: StepReporter) -> Platform:
+    """Start Ray and what runs on it anew, on the same ports where they are still free."""
+    with steps.step("Ray head"):
+        processes.stop(running.instance, spare=health.fronts(running))
+        head.forget(running)
+        platform = replace(_plan(settings), instance=running.instance, ray_temp=running.ray_temp)
+        if processes.port_is_free("127.0.0.1", running.serve_port):
+            platform = replace(platform, serve_port=running.serve_port)
+        processes.save(settings.data_layout, platform)
+        head.start(settings, platform, _environment(settings, platform))
+    with steps.step("API and dashboard"):
+        _deploy(settings, platform)
+    return platform
+
+
+def _refuse_taken_ports(settings: Settings) -> None:
+    for port in filter(None, (settings.port, _tls_port(settings))):
+        if not processes.port_is_free(settings.host, port):
+            raise Conflict(f"port {port} is taken by another program; choose one with --port or --tls-port")
+
+
 def _prepare_database(settings: Settings) -> None:
+    settings.make_secret("jwt-secret")
+    settings.make_secret("ray-token")
     database = Database(settings.sql_url)
+    database.ping()
     database.migrate()
     if not UserAccounts(database).any_user():
         settings.make_secret("setup-secret")
@@ -89,7 +158,7 @@ def _prepare_database(settings: Settings) -> None:
 
 
 def _plan(settings: Settings) -> Platform:
-    gcs, dashboard, serve_port = processes.free_ports(3)
+    gcs, dashboard, agent, serve_port = processes.free_ports(4)
     instance = uuid.uuid4().hex
     return Platform(
         instance=instance,
@@ -101,6 +170,7 @@ def _plan(settings: Settings) -> Platform:
         ray_temp=f"/tmp/quantis-{instance[:12]}",  # noqa: S108 - socket paths must be short  # nosec B108
         serve_port=serve_port,
         tls_port=_tls_port(settings),
+        agent_port=agent,
     )
 
 
@@ -131,83 +201,46 @@ def _environment(settings: Settings, platform: Platform) -> dict[str, str]:
     )
 
 
-def _start_ray(settings: Settings, platform: Platform, environment: dict[str, str]) -> None:
-    client, agent, runtime_env = processes.free_ports(3)
-    command = [
-        str(Path(sys.executable).with_name("ray")),
-        "start",
-        "--head",
-        "--block",
-        "--disable-usage-stats",
-        f"--port={platform.ray_address.rpartition(':')[2]}",
-        f"--dashboard-port={platform.ray_dashboard.rpartition(':')[2]}",
-        "--include-dashboard=true",
-        "--dashboard-host=127.0.0.1",
-        f"--ray-client-server-port={client}",
-        f"--dashboard-agent-listen-port={agent}",
-        f"--runtime-env-agent-port={runtime_env}",
-        f"--num-cpus={settings.ray_cpus}",
-        f"--object-store-memory={settings.object_store_mb * 1024 * 1024}",
-        f"--temp-dir={platform.ray_temp}",
-    ]
-    with (settings.data_layout.logs / "ray.log").open("wb") as log:
-        process = subprocess.Popen(
-            command,
-            env=environment,
-            stdout=log,
-            stderr=log,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-            cwd=application_root(),
-        )
-    token = settings.secret_path("ray-token").read_text().strip()
-    _wait_for_ray(platform, token, process, settings.data_layout.logs / "ray.log")
-
-
-def _wait_for_ray(platform: Platform, token: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + READY_SECONDS
-    headers = {"Authorization": f"Bearer {token}"}
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise Unavailable(f"Ray ended with code {process.returncode}; its log {log} ends:\n{_tail(log)}")
-        try:
-            if (
-                httpx.get(f"{platform.ray_dashboard}/api/version", headers=headers, timeout=2).status_code
-                == 200
-            ):
-                return
-        except httpx.HTTPError:
-            pass
-        time.sleep(0.2)
-    raise Unavailable(f"Ray did not answer within {READY_SECONDS:.0f} s; see {log}")
-
-
-def _deploy(environment: dict[str, str], logs: Path) -> None:
-    log = logs / "deploy.log"
+def _deploy(settings: Settings, platform: Platform) -> None:
+    """Deploy the API and wait until it is ready; Unavailable, with the end of the log, otherwise."""
+    processes.end(
+        processes.with_argument(platform.instance, APPLICATION_MODULE)
+    )  # of an `up` that was killed
+    log = settings.data_layout.logs / "deploy.log"
     with log.open("wb") as file:
-        process = subprocess.run(
-            [sys.executable, "-m", "serve.app"],
-            env=environment,
+        process = subprocess.Popen(
+            [sys.executable, "-m", APPLICATION_MODULE],
+            env=_environment(settings, platform),
             stdout=file,
             stderr=file,
             stdin=subprocess.DEVNULL,
             cwd=application_root(),
-            check=False,
         )
-    if process.returncode:
-        raise Unavailable(f"the API could not be deployed; {log} ends:\n{_tail(log)}")
+        try:
+            code = process.wait(DEPLOY_SECONDS)
+        except BaseException as error:
+            process.kill()
+            process.wait()
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
+            raise Unavailable(
+                f"the API was not deployed within {DEPLOY_SECONDS:.0f} s; {log} ends:\n{head.tail(log)}"
+            ) from None
+    if code:
+        raise Unavailable(f"the API could not be deployed; {log} ends:\n{head.tail(log)}")
+    _wait_until_ready(platform.serve_url, settings.data_layout.logs)
 
 
 def _wait_until_ready(url: str, logs: Path) -> None:
-    deadline = time.monotonic() + READY_SECONDS
+    deadline = time.monotonic() + head.READY_SECONDS
     while time.monotonic() < deadline:
         try:
-            if httpx.get(f"{url}/readyz", timeout=5).status_code == 200:
+            if httpx.get(f"{url}/readyz", timeout=5, trust_env=False).status_code == 200:
                 return
         except httpx.HTTPError:
             pass
         time.sleep(0.3)
-    raise Unavailable(f"{url} did not become ready within {READY_SECONDS:.0f} s; see {logs}")
+    raise Unavailable(f"{url} did not become ready within {head.READY_SECONDS:.0f} s; see {logs}")
 
 
 def _shell_lines(settings: Settings, platform: Platform) -> str:
@@ -220,10 +253,6 @@ def _shell_lines(settings: Settings, platform: Platform) -> str:
         "QUANTIS_DATA_DIR": str(settings.data_layout.root),
     }
     return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in values.items())
-
-
-def _tail(path: Path, lines: int = 15) -> str:
-    return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
 
 
 def main() -> int:
@@ -240,14 +269,21 @@ def main() -> int:
     settings = Settings(**{name: value for name in names if (value := getattr(arguments, name)) is not None})
     steps = StepReporter()
     try:
-        platform = up(settings, steps)
+        started = up(settings, steps)
     except QuantisError as error:
         return fail(error, arguments.json)
-    setup = settings.secret_path("setup-secret")
+    platform, setup = started.platform, settings.secret_path("setup-secret")
     if arguments.json:
-        document = {"url": platform.url, "seconds": steps.seconds, "setup_open": setup.exists()}
+        document = {
+            "url": platform.url,
+            "seconds": steps.seconds,
+            "setup_open": setup.exists(),
+            "repaired": started.repaired,
+        }
         sys.stdout.write(json.dumps(document) + "\n")
         return 0
+    if started.repaired:
+        steps.report(f"\nRepaired: {', '.join(started.repaired)}")
     steps.report(f"\nQuantis is up: {platform.url}")
     if platform.tls_port is None and platform.host not in ("127.0.0.1", "::1", "localhost"):
         steps.report(

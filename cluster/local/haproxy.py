@@ -140,7 +140,7 @@ def start(settings: Settings, front: HAProxyConfig, environment: dict[str, str])
             start_new_session=True,
         )
     deadline = time.monotonic() + START_SECONDS
-    while processes.port_is_free(front.host, front.tls_port or front.port):
+    while not processes.listens([process.pid], front.tls_port or front.port):
         if process.poll() is not None or time.monotonic() > deadline:
             raise Unavailable(f"the front does not listen; its log {log} ends:\n{log.read_text()[-1000:]}")
         time.sleep(0.05)

@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Collection, Iterable
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from cluster.data_layout import DataLayout
 from quantis.files import write_atomic
 
 MARK = "QUANTIS_INSTANCE"
+_LISTEN = "0A"
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Platform:
     ray_temp: str
     serve_port: int
     tls_port: int | None = None
+    agent_port: int | None = None
 
     @property
     def url(self) -> str:
@@ -69,15 +72,25 @@ def marked_pids(instance: str) -> list[int]:
     if not instance:
         return []
     needle = f"{MARK}={instance}".encode()
-    pids = []
+    return [pid for pid, environment in _environments() if needle in environment]
+
+
+def strays(data_layout: DataLayout) -> set[str]:
+    """Return the instances that run on this data folder, also those whose state file is lost."""
+    ours = f"QUANTIS_DATA_DIR={data_layout.root}".encode()
+    mark = f"{MARK}=".encode()
+    entries = {entry for _, environment in _environments() if ours in environment for entry in environment}
+    return {entry.removeprefix(mark).decode() for entry in entries if entry.startswith(mark)} - {""}
+
+
+def _environments() -> Iterable[tuple[int, list[bytes]]]:
+    """Yield pid and environment of each living process that may be read, except this one."""
     for folder in Path("/proc").glob("[0-9]*"):
+        pid = int(folder.name)
         with suppress(OSError):
-            ancestors = (
-                needle in (folder / "environ").read_bytes().split(b"\0") and int(folder.name) != os.getpid()
-            )
-            if ancestors and " Z " not in (folder / "stat").read_text():
-                pids.append(int(folder.name))
-    return pids
+            environment = (folder / "environ").read_bytes().split(b"\0")
+            if pid != os.getpid() and _stat(pid):
+                yield pid, environment
 
 
 def family(instance: str) -> dict[int, int]:
@@ -109,18 +122,70 @@ def living(processes: dict[int, int]) -> list[int]:
     return [pid for pid, start in processes.items() if (stat := _stat(pid)) and stat[1] == start]
 
 
-def stop(instance: str, patience: float = 5.0) -> int:
-    """End every process of the instance, politely first; return their number."""
-    processes = family(instance)
+def with_argument(instance: str, argument: str) -> dict[int, int]:
+    """Return the processes that were started with an argument, or a path of that name: pid to start time."""
+    matches = {}
+    for pid, start in family(instance).items():
+        with suppress(OSError):
+            words = Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0")
+            if any(word.rpartition("/")[2] == argument for word in words):
+                matches[pid] = start
+    return matches
+
+
+def has_dead_child(pids: Collection[int]) -> bool:
+    """Return True if a child of one of these processes has ended and its parent has not yet noticed."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            if fields[0] == "Z" and int(fields[1]) in pids:
+                return True
+    return False
+
+
+def stop(instance: str, patience: float = 5.0, spare: Collection[int] = ()) -> int:
+    """End every process of the instance but the spared ones, politely first; return their number."""
+    processes: dict[int, int] = {}
     for sign in (signal.SIGTERM, signal.SIGKILL):
-        processes |= family(instance)
-        for pid in living(processes):
-            with suppress(ProcessLookupError):
-                os.kill(pid, sign)
-        deadline = time.monotonic() + patience
-        while living(processes) and time.monotonic() < deadline:
-            time.sleep(0.1)
+        processes |= {pid: start for pid, start in family(instance).items() if pid not in spare}
+        _signal(processes, sign, patience)
     return len(processes)
+
+
+def end(processes: dict[int, int], patience: float = 5.0) -> list[int]:
+    """End these processes, politely first; return those that were there."""
+    pids = living(processes)
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        _signal(processes, sign, patience)
+    return pids
+
+
+def _signal(processes: dict[int, int], sign: signal.Signals, patience: float) -> None:
+    """Signal the living ones of these processes and give them time to end."""
+    for pid in living(processes):
+        with suppress(ProcessLookupError):
+            os.kill(pid, sign)
+    deadline = time.monotonic() + patience
+    while living(processes) and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
+def listens(pids: Iterable[int], port: int) -> bool:
+    """Return True if one of these processes, and not merely anybody, listens on the TCP port."""
+    sockets = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with suppress(OSError):
+            for row in Path(table).read_text().splitlines()[1:]:
+                fields = row.split()
+                if fields[3] == _LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
+                    sockets.add(f"socket:[{fields[9]}]")
+    for pid in pids:
+        with suppress(OSError):
+            for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+                with suppress(OSError):
+                    if str(descriptor.readlink()) in sockets:
+                        return True
+    return False
 
 
 def port_is_free(host: str, port: int) -> bool:

@@ -17,14 +17,14 @@ from cluster.database.engine import Database
 from cluster.ray.submission import JobServer
 from cluster.repositories.audit import AuditTrail
 from cluster.repositories.jobs import STOP, SUBMIT, Jobs, OutboxItem
-from cluster.repositories.leases import Leases
+from cluster.repositories.leases import RECONCILER, Leases
 from cluster.repositories.sessions import Sessions
 from cluster.tenancy.quotas import Quotas
 from monitoring import instruments
 from quantis.errors import QuantisError
 from quantis.types.jobs import Job, JobState
 
-LEASE = "reconciler"
+LEASE = RECONCILER
 LEASE_TIME = timedelta(seconds=10)
 MAX_SUBMISSIONS = 8
 HOLD_TIME = timedelta(seconds=2)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import or_, update
+from sqlalchemy import or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from cluster.database.engine import Database
 from cluster.database.tables import LeaseRow
+
+RECONCILER = "reconciler"
 
 
 class Leases:
@@ -32,6 +34,11 @@ class Leases:
                 return result is not None
         except IntegrityError:
             return False
+
+    def end(self, name: str) -> datetime | None:
+        """Return when a lease ends, or ended; None for one that nobody ever took."""
+        with self._database.read() as session:
+            return session.scalar(select(LeaseRow.expires_at).where(LeaseRow.name == name))
 
     def release(self, name: str, holder: str) -> None:
         with self._database.write() as session:

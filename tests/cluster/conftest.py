@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import uuid
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -14,6 +15,7 @@ from sqlalchemy import create_engine, text
 from cluster.database.engine import Database
 from cluster.database.tables import Base
 from tests.cluster.postgres import running
+from tests.cluster.spawned import Spawn, spawning
 
 _NUMBERS = count(1)
 NewDatabase = Callable[[], str]
@@ -24,6 +26,17 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
         if name.startswith(("QUANTIS_", "RAY_")):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def spawn() -> Iterator[Spawn]:
+    with spawning() as start:
+        yield start
+
+
+@pytest.fixture
+def mark() -> str:
+    return uuid.uuid4().hex
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from typing import Any
 import hcl2
 import pytest
 
-from tests.infra.test_kuberay import secret_settings
+from tests.infra.test_kuberay_nodes import secret_settings
 
 ROOT = Path(__file__).parents[2]
 MODULE = ROOT / "terraform" / "modules" / "kuberay"

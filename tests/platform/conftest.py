@@ -11,7 +11,7 @@ import pytest
 
 from cluster.data_layout import DataLayout
 from cluster.local import processes
-from cluster.local.processes import free_ports
+from cluster.local.processes import Platform, free_ports
 from quantis.client import Client
 from quantis.types.datasets import DatasetSpec
 from quantis.types.job_specs import FeaturizeSpec
@@ -33,7 +33,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         "QUANTIS_CONFIG_DIR": str(folder.parent / "config"),
     }
     new = Live(folder, port, {}, environment)
-    instance = ""
+    platform: Platform | None = None
     try:
         done = new.quantis("demo", "--quick", "--port", str(port), "--json")
         if done.returncode:
@@ -41,10 +41,10 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
             pytest.fail(f"quantis demo ended with {done.returncode}\n{done.stderr}\n{done.stdout}\n{logs}")
         platform = processes.load(DataLayout(folder))
         assert platform is not None
-        instance = platform.instance
         yield Live(folder, port, json.loads(done.stdout), environment)
     finally:
-        family = processes.family(instance)
+        platform = processes.load(DataLayout(folder)) or platform
+        family = processes.family(platform.instance if platform else "")
         down = new.quantis("down", timeout=120)
     assert down.returncode == 0, down.stderr
     assert len(family) > 10

@@ -7,48 +7,14 @@ import subprocess
 import sys
 import time
 import uuid
-from contextlib import suppress
-
-import pytest
 
 from cluster.data_layout import DataLayout
 from cluster.local import processes
 from cluster.local.processes import MARK, MemoryWatch, Platform, family, living, marked_pids, stop
+from tests.cluster.spawned import SLEEP
 
-SLEEP = "import time; print('ready', flush=True); time.sleep(60)"
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + SLEEP
 PARENT = f"import subprocess, sys; c = subprocess.Popen([sys.executable, '-c', {SLEEP!r}]); c.wait()"
-
-
-@pytest.fixture
-def spawn():
-    """Start a Python process with a mark, or without; ended afterwards, whatever the test did."""
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start(mark, code=SLEEP):
-        environment = {key: value for key, value in os.environ.items() if key != MARK}
-        if mark is not None:
-            environment[MARK] = mark
-        process = subprocess.Popen(
-            [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, start_new_session=True
-        )
-        assert process.stdout
-        assert process.stdout.readline() == b"ready\n"
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        assert process.stdout
-        process.stdout.close()
-
-
-@pytest.fixture
-def mark():
-    return uuid.uuid4().hex
 
 
 def test_when_processes_are_looked_for_then_only_those_with_the_whole_mark_are_found(spawn, mark):
@@ -154,3 +120,50 @@ def test_when_a_child_hides_its_environment_then_it_still_ends_with_its_parent(m
     assert stop(mark) == 2
     parent.wait()
     assert living(ours) == []
+
+
+def test_when_a_port_is_asked_for_then_only_the_process_that_listens_there_counts(spawn, mark):
+    """A port that answers may belong to anybody, after a restart of the machine for one."""
+    other = spawn(mark)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        assert not processes.listens([os.getpid()], port)
+        taken.listen()
+        assert processes.listens([other.pid, os.getpid()], port)
+        assert not processes.listens([other.pid], port)
+    assert not processes.listens([os.getpid()], port)
+
+
+def test_when_the_state_file_is_lost_then_the_instances_of_the_folder_are_found(spawn, mark, tmp_path):
+    data_layout = DataLayout(tmp_path)
+    spawn(mark, SLEEP, QUANTIS_DATA_DIR=str(tmp_path))
+    spawn(uuid.uuid4().hex, SLEEP, QUANTIS_DATA_DIR=str(tmp_path / "another"))
+    spawn(None, SLEEP, QUANTIS_DATA_DIR=str(tmp_path))
+    assert processes.strays(data_layout) == {mark}
+    assert processes.strays(DataLayout(tmp_path / "nothing")) == set()
+
+
+def test_when_some_processes_are_spared_then_the_others_end(spawn, mark):
+    front, other = spawn(mark, SLEEP, "/somewhere/front.cfg"), spawn(mark)
+    fronts = processes.with_argument(mark, "front.cfg")
+    assert list(fronts) == [front.pid]
+    assert processes.stop(mark, spare=fronts) == 1
+    assert other.wait(5) == -signal.SIGTERM
+    assert front.poll() is None
+    assert processes.end(fronts) == [front.pid]
+    assert front.wait(5) == -signal.SIGTERM
+    assert processes.end(fronts) == []
+
+
+def test_when_a_child_has_ended_unnoticed_then_its_parent_is_not_whole(spawn, mark):
+    code = (
+        "import subprocess, sys, time; c = subprocess.Popen([sys.executable, '-c', ''], stdout=subprocess.PIPE); "
+        "c.stdout.read(); print('ready', flush=True); time.sleep(60)"
+    )
+    parent, other = spawn(mark, code), spawn(mark)
+    deadline = time.monotonic() + 20
+    while not processes.has_dead_child([parent.pid]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert processes.has_dead_child([parent.pid])
+    assert not processes.has_dead_child([other.pid])

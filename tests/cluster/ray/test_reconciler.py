@@ -4,7 +4,6 @@ import threading
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import text
 
 from cluster.ray import reconciler as module
 from cluster.ray.reconciler import LEASE, LEASE_TIME, MAX_SUBMISSIONS, Reconciler
@@ -342,63 +341,3 @@ def test_when_it_ticks_then_the_gauges_say_what_the_database_holds(jobs, server,
     assert "quantis_outbox_pending 0.0" in text
     assert "quantis_reconciler_lease_held 1.0" in text
     assert module.log.name == "quantis.reconciler"
-
-
-def leader_gauges():
-    from monitoring import instruments
-
-    names = ("quantis_jobs{", "quantis_outbox_pending ", "quantis_reconciler_lease_held 1")
-    return [line for line in instruments.render()[0].decode().splitlines() if line.startswith(names)]
-
-
-def test_when_somebody_else_takes_the_lease_then_the_gauges_of_the_leader_go(database, reconciler, clock):
-    assert reconciler.tick()
-    assert leader_gauges()
-    clock.ahead += LEASE_TIME * 2
-    assert Leases(database).take(LEASE, "somebody else", LEASE_TIME)
-    assert not reconciler.tick()
-    assert leader_gauges() == []
-    clock.ahead += LEASE_TIME * 2
-    assert reconciler.tick()
-    assert leader_gauges()
-
-
-def test_when_the_database_goes_away_then_the_leader_no_more_says_that_it_leads(database, reconciler):
-    assert reconciler.tick()
-    with database.write() as session:
-        session.execute(text("ALTER TABLE leases RENAME TO gone"))
-    with pytest.raises(Exception, match="leases"):
-        reconciler.tick()
-    with database.write() as session:
-        session.execute(text("ALTER TABLE gone RENAME TO leases"))
-    assert leader_gauges() == []
-    assert reconciler.tick()
-    assert leader_gauges()
-
-
-def test_when_a_reconciler_ends_then_it_leaves_no_gauges_of_a_leader(reconciler):
-    assert reconciler.tick()
-    reconciler.close()
-    assert leader_gauges() == []
-
-
-def test_when_a_round_is_another_replicas_then_it_does_not_count_as_done(
-    database, server, reconciler, monkeypatch
-):
-    """A leader that hangs would else be hidden by the rounds of those that wait for its lease."""
-    from monitoring import instruments
-
-    counted, ticked = [], threading.Event()
-
-    def count(outcome):
-        counted.append(outcome)
-        ticked.set()
-
-    monkeypatch.setattr(instruments, "count_tick", count)
-    assert Leases(database).take(LEASE, "somebody else", LEASE_TIME)
-    thread = threading.Thread(target=reconciler.run, args=(0.01,))
-    thread.start()
-    assert ticked.wait(10)
-    reconciler.close()
-    thread.join(10)
-    assert set(counted) == {"not_leader"}
