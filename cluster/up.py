@@ -53,15 +53,15 @@ def up(settings: Settings, steps: StepReporter) -> Started:
         return Started(_start(settings, steps))
 
 
-def _clear_away(settings: Settings, ended: Platform | None, steps: StepReporter) -> None:
+def _clear_away(settings: Settings, former: Platform | None, steps: StepReporter) -> None:
     """Remove what an earlier start left: a state file, Ray's folder, processes that no state file names."""
     data_layout = settings.data_layout
     for instance in processes.strays(data_layout):
         count = processes.stop(instance)
         steps.report(f"  stopped {count} processes of an earlier start, whose state file is lost")
-    if ended:
+    if former:
         steps.report("  the platform that ran here has ended without `quantis down`; it is started anew")
-        head.forget(ended)
+        head.forget(former)
         processes.forget(data_layout)
 
 

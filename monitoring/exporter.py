@@ -33,13 +33,13 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
         if path == "/metrics":
-            self._answer(HTTPStatus.OK, *instruments.render(self.server.folder))
+            self._respond(HTTPStatus.OK, *instruments.render(self.server.folder))
         elif path == "/healthz":
-            self._answer(HTTPStatus.OK, b"ok\n")
+            self._respond(HTTPStatus.OK, b"ok\n")
         else:
-            self._answer(HTTPStatus.NOT_FOUND, b"there is /metrics here, and /healthz\n")
+            self._respond(HTTPStatus.NOT_FOUND, b"there is /metrics here, and /healthz\n")
 
-    def _answer(self, status: HTTPStatus, body: bytes, content_type: str = "text/plain") -> None:
+    def _respond(self, status: HTTPStatus, body: bytes, content_type: str = "text/plain") -> None:
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))

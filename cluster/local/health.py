@@ -96,14 +96,14 @@ def _api(settings: Settings, platform: Platform, pids: dict[int, int]) -> Fault 
         return Fault("API", f"/readyz {reason}")
     states: list[str] = []
     address = f"{platform.ray_dashboard}/api/serve/applications/"
-    if reason := _ask(address, head.token(settings), lambda answer: states.extend(_unwell(answer))):
+    if reason := _ask(address, head.token(settings), lambda status: states.extend(_unwell(status))):
         return Fault("Serve", f"its controller {reason}")
     return Fault("API", "; ".join(states)) if states else None
 
 
-def _unwell(answer: Any) -> Iterator[str]:
+def _unwell(status: Any) -> Iterator[str]:
     """Yield what Serve says of an application that does not run, deployment by deployment."""
-    application = answer.get("applications", {}).get(APPLICATION)
+    application = status.get("applications", {}).get(APPLICATION)
     if application is None:
         yield "nothing is deployed"
     elif application["status"] != "RUNNING":

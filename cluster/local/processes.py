@@ -77,9 +77,11 @@ def marked_pids(instance: str) -> list[int]:
 
 def strays(data_layout: DataLayout) -> set[str]:
     """Return the instances that run on this data folder, also those whose state file is lost."""
-    ours = f"QUANTIS_DATA_DIR={data_layout.root}".encode()
+    data_dir = f"QUANTIS_DATA_DIR={data_layout.root}".encode()
     mark = f"{MARK}=".encode()
-    entries = {entry for _, environment in _environments() if ours in environment for entry in environment}
+    entries = {
+        entry for _, environment in _environments() if data_dir in environment for entry in environment
+    }
     return {entry.removeprefix(mark).decode() for entry in entries if entry.startswith(mark)} - {""}
 
 
