@@ -6,7 +6,8 @@
     |-- Unauthenticated         401 unauthenticated
     |   `-- SecondFactorRequired 401 second_factor_required (the password is right, a code is missing)
     |-- Forbidden               403 forbidden
-    |   `-- QuotaExceeded       403 quota_exceeded      (the team used up what it may)
+    |   |-- QuotaExceeded       403 quota_exceeded      (the team used up what it may)
+    |   `-- ReauthenticationRequired 403 reauthentication_required (the password is asked for again)
     |-- NotFound                404 not_found
     |-- Conflict                409 conflict
     |-- TooLarge                413 too_large
@@ -81,6 +82,12 @@ class QuotaExceeded(Forbidden):
     """The team has used up what it may use."""
 
     code, title = "quota_exceeded", "The team's quota is used up"
+
+
+class ReauthenticationRequired(Forbidden):
+    """The caller is signed in; this call needs the password again."""
+
+    code, title = "reauthentication_required", "Your password is needed again"
 
 
 class NotFound(QuantisError):

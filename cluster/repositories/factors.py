@@ -44,10 +44,11 @@ class SecondFactors:
         """Accept a code once; Unauthenticated for a wrong one, an old one, or one that was used before."""
         self._accept_code(user_id, code, turn_on=False)
 
-    def remove(self, user_id: str, code: str) -> None:
-        self._accept_code(user_id, code, turn_on=False)
+    def remove(self, user_id: str) -> None:
         with self._database.write() as session:
             row = session.get_one(UserRow, user_id)
+            if not row.totp_on:
+                raise NotFound("there is no second factor to take away")
             row.totp, row.totp_on, row.totp_step = None, False, 0
 
     def count_encrypted(self) -> int:

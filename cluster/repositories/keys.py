@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from uuid import uuid4
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
 
 from cluster.database.engine import Database
 from cluster.database.tables import ApiKeyRow, UserRow
@@ -66,6 +67,12 @@ class ApiKeys:
             row.revoked_at = row.revoked_at or datetime.now(UTC)
             owner = select(UserRow.user_name).where(UserRow.team_id == team, UserRow.id == row.user_id)
             return _key(row, session.execute(owner).scalar_one())
+
+
+def revoke_all(session: Session, user_id: str) -> None:
+    """End every key of a user, within the caller's transaction."""
+    alive = (ApiKeyRow.user_id == user_id, ApiKeyRow.revoked_at.is_(None))
+    session.execute(update(ApiKeyRow).where(*alive).values(revoked_at=datetime.now(UTC)))
 
 
 def _key(row: ApiKeyRow, owner: str) -> ApiKey:

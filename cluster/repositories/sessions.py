@@ -127,6 +127,14 @@ class Sessions:
             )
             return session.scalar(query.limit(1)) is not None
 
+    def started_at(self, user_id: str, session_id: str) -> datetime | None:
+        """Return the time of the sign-in that began a session of a user; None when it is not one of theirs."""
+        with self._database.read() as session:
+            query = select(SessionRow.created_at).where(
+                SessionRow.user_id == user_id, SessionRow.id == session_id
+            )
+            return session.scalar(query)
+
     def end(self, user_id: str, session_id: str) -> None:
         """End a session of a user; NotFound when it is not one of theirs."""
         with self._database.write() as session:

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from quantis.cli import output
 from quantis.cli.options import Json, Url, open_client
-from quantis.errors import InvalidInput, SecondFactorRequired
+from quantis.errors import InvalidInput, ReauthenticationRequired, SecondFactorRequired
 
 if TYPE_CHECKING:
+    from quantis.client import Client
     from quantis.types.accounts import User
 
+T = TypeVar("T")
 _PANEL = "Account"
+MyPasswordFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--my-password-file",
+        help="A file with your own password, - for stdin; asked when absent and needed.",
+        show_default=False,
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -89,6 +100,25 @@ def whoami(url: Url = None, as_json: Json = False) -> None:
         output.print_fields(
             [("user", me.user_name), ("role", me.role.value), ("team", me.team), ("server", api.url)]
         )
+
+
+def run_reauthenticated(api: Client, call: Callable[[], T], password_file: Path | None) -> T:
+    """Return the result of a call that asks for the user's password again, read from a file or the terminal."""
+    try:
+        return call()
+    except ReauthenticationRequired:
+        option = "--my-password-file"
+        password = (
+            read_password(password_file)
+            if password_file
+            else _prompt("Your password, again", hidden=True, option=option)
+        )
+    try:
+        api.reauthenticate(password)
+    except SecondFactorRequired:
+        code = _prompt("Code of your second factor", hidden=False, option="a terminal")
+        api.reauthenticate(password, otp=code)
+    return call()
 
 
 def _report_login(me: User, url: str, as_json: bool) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from quantis.cli import output
+from quantis.cli.account import MyPasswordFile, run_reauthenticated
 from quantis.cli.options import Json, Url, open_client, parse_duration
 
 app = typer.Typer(no_args_is_help=True)
@@ -22,12 +23,21 @@ def create(
         ),
     ] = None,
     days: Annotated[int, typer.Option(min=1, max=366, help="Days until it ends.")] = 90,
+    my_password_file: MyPasswordFile = None,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
-    """Make an API key; it is shown this once. It reads and forecasts where no scope is named."""
+    """Make an API key; it is shown this once. It reads and forecasts where no scope is named.
+
+    Your password is asked for again, so that a stolen login makes no keys.
+    """
     with open_client(url) as api:
-        key = api.create_api_key(name, scopes or ("read", "forecast"), expires_in=parse_duration(f"{days}d"))
+        lifetime = parse_duration(f"{days}d")
+        key = run_reauthenticated(
+            api,
+            lambda: api.create_api_key(name, scopes or ("read", "forecast"), expires_in=lifetime),
+            my_password_file,
+        )
     if as_json:
         output.print_json(key)
         return

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from quantis.cli import output
-from quantis.cli.account import read_password
+from quantis.cli.account import MyPasswordFile, read_password, run_reauthenticated
 from quantis.cli.options import Json, Url, open_client
 from quantis.errors import NotFound
 from quantis.types.accounts import Role, UserChange
@@ -49,13 +49,14 @@ def create(
     name: Annotated[str, typer.Argument(help="The user name.")],
     password_file: PasswordFile,
     role: Annotated[Role, typer.Option(help="What they may do.")] = Role.viewer,
+    my_password_file: MyPasswordFile = None,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
     """Add somebody to your team."""
     password = read_password(password_file)
     with open_client(url) as api:
-        user = api.create_user(name, password, role)
+        user = run_reauthenticated(api, lambda: api.create_user(name, password, role), my_password_file)
     output.print_json(user) if as_json else output.report(f"{user.user_name} can sign in as {user.role}")
 
 
@@ -69,6 +70,7 @@ def change(
     reset_second_factor: Annotated[
         bool, typer.Option("--reset-second-factor", help="Take a lost second factor away.")
     ] = False,
+    my_password_file: MyPasswordFile = None,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
@@ -79,7 +81,8 @@ def change(
             "say what is to change: --role, --disable, --enable or --reset-second-factor"
         )
     with open_client(url) as api:
-        user = api.change_user(_user_id(api, name), update)
+        user_id = _user_id(api, name)
+        user = run_reauthenticated(api, lambda: api.change_user(user_id, update), my_password_file)
     output.print_json(user) if as_json else output.report(
         f"{user.user_name}: {user.role}, {_describe_state(user)}"
     )

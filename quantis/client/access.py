@@ -35,6 +35,11 @@ class Access:
         self._lock = threading.Lock()
         self.login = store.get(url) if store else None
 
+    @property
+    def password(self) -> str | None:
+        """The password that the client was given, if any."""
+        return self._password
+
     def bearer(self, grant: Grant) -> str | None:
         """Return the token to send; signs in or renews first where that is known to be needed."""
         if self._token:

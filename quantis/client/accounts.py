@@ -49,6 +49,13 @@ class AccountsMixin:
             self._connection.access = _store_login(self.url, Login.from_api_key(key, me.user_name))
         return me
 
+    def reauthenticate(self: ApiCaller, password: str, *, otp: str | None = None) -> None:
+        """Give one's password again, which calls that hand out or change credentials ask for; holds five minutes.
+
+        They raise ReauthenticationRequired without it. A client that was made with a password gives it by itself.
+        """
+        self._connection.reauthenticate(password, otp)
+
     def logout(self: ApiCaller) -> None:
         """Make the refresh token void and forget the login."""
         login = self._connection.access.login

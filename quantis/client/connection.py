@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import ssl
 import time
@@ -17,8 +18,8 @@ from quantis import settings
 from quantis.client.access import Access
 from quantis.client.bodies import UploadBody
 from quantis.client.problems import error_from_response
-from quantis.errors import InvalidInput, TimedOut, Unavailable
-from quantis.types.accounts import TokenResponse
+from quantis.errors import InvalidInput, ReauthenticationRequired, SecondFactorRequired, TimedOut, Unavailable
+from quantis.types.accounts import REAUTHENTICATION_HEADER, ReauthenticationToken, TokenResponse
 from quantis.version import __version__
 
 T = TypeVar("T")
@@ -53,6 +54,7 @@ class Connection:
         retries: int = 3,
     ) -> None:
         self.url, self.access = url, access
+        self._reauthentication, self._reauthenticated_until = "", 0.0
         self._retries = retries
         self._http = httpx.Client(
             base_url=_parse_url(url),
@@ -95,6 +97,14 @@ class Connection:
             return response
         raise AssertionError("the last attempt returns or raises")
 
+    def reauthenticate(self, password: str, otp: str | None = None) -> None:
+        """Give the password again; calls that hand out credentials are let through for some minutes."""
+        body = json.dumps({"password": password} | ({"otp": otp} if otp else {}))
+        path = "/v1/users/me/reauthentication"
+        answer = self.read(ReauthenticationToken, Request("POST", path, json=body))
+        self._reauthentication = answer.token
+        self._reauthenticated_until = time.monotonic() + answer.expires_in
+
     @contextmanager
     def stream(self, request: Request, *, read_timeout: float) -> Iterator[httpx.Response]:
         """Yield an answer that is read as it comes; one attempt."""
@@ -123,9 +133,23 @@ class Connection:
     def _send_with_token(self, request: Request) -> httpx.Response:
         token = self._bearer(request)
         response = self._send_attempt(request, token)
-        if response.status_code == 401 and request.signed and self.access.renew(token, self._request_token):
+        if request.signed and _is_token_refused(response) and self.access.renew(token, self._request_token):
+            response = self._send_attempt(request, self._bearer(request))
+        if (
+            request.signed
+            and _asks_for_password(response)
+            and self._reauthenticate_by_known_password(request)
+        ):
             response = self._send_attempt(request, self._bearer(request))
         return response
+
+    def _reauthenticate_by_known_password(self, request: Request) -> bool:
+        """Give the password again that this client signed in with; False where there is none."""
+        password = self.access.password
+        if password is None or request.path.endswith("/reauthentication"):
+            return False
+        self.reauthenticate(password)
+        return True
 
     def _send_attempt(self, request: Request, token: str | None) -> httpx.Response:
         content = request.body.open() if request.body else request.json
@@ -147,6 +171,8 @@ class Connection:
         headers = dict(request.headers)
         if token:
             headers["Authorization"] = f"Bearer {token}"
+            if request.method != "GET" and time.monotonic() < self._reauthenticated_until:
+                headers[REAUTHENTICATION_HEADER] = self._reauthentication
         if request.json is not None:
             headers["Content-Type"] = "application/json"
         if request.body is not None:
@@ -174,6 +200,15 @@ class Connection:
             f"cannot reach Quantis at {self.url} ({reason}); start it with `quantis up`, "
             "or set QUANTIS_URL to where it runs"
         )
+
+
+def _is_token_refused(response: httpx.Response) -> bool:
+    """Return True for a 401 that another access token may cure; a missing code of a second factor is none."""
+    return response.status_code == 401 and not isinstance(error_from_response(response), SecondFactorRequired)
+
+
+def _asks_for_password(response: httpx.Response) -> bool:
+    return response.status_code == 403 and isinstance(error_from_response(response), ReauthenticationRequired)
 
 
 def _load_ca_file(ca_file: str | None) -> ssl.SSLContext | bool:

@@ -8,9 +8,20 @@ from urllib.parse import parse_qs
 
 import httpx
 
-from quantis.errors import Conflict, Forbidden, NotFound, Unauthenticated
+from quantis.errors import Conflict, Forbidden, NotFound, ReauthenticationRequired, Unauthenticated
 from quantis.testing.responses import json_response, page_response
-from quantis.types.accounts import NewUser, Role, SetupRequest, SetupState, TokenResponse, User, UserChange
+from quantis.types.accounts import (
+    REAUTHENTICATION_HEADER,
+    NewUser,
+    Reauthentication,
+    ReauthenticationToken,
+    Role,
+    SetupRequest,
+    SetupState,
+    TokenResponse,
+    User,
+    UserChange,
+)
 
 _ORDER = list(Role)
 
@@ -23,6 +34,7 @@ class FakeAccounts:
         self.token_seconds = token_seconds
         self.access: dict[str, str] = {}
         self.refresh: dict[str, str] = {}
+        self.reauthentications: dict[str, str] = {}
         self._users: dict[str, tuple[str, User]] = {}
 
     def add_user(self, user_name: str, password: str, role: Role = Role.viewer) -> User:
@@ -42,6 +54,15 @@ class FakeAccounts:
         if name is None:
             raise Unauthenticated("the access token is missing, unknown or has ended")
         return self._users[name][1]
+
+    def post_reauthentication(self, request: httpx.Request) -> httpx.Response:
+        body = Reauthentication.model_validate_json(request.content)
+        name = self.user(request).user_name
+        if body.password is None or body.password.get_secret_value() != self._users[name][0]:
+            raise ReauthenticationRequired("the password or the code is wrong")
+        token = secrets.token_hex(16)
+        self.reauthentications[token] = name
+        return json_response(ReauthenticationToken(token=token, expires_in=300), 201)
 
     def get_setup(self, request: httpx.Request) -> httpx.Response:
         return json_response(SetupState(open=not self._users))
@@ -81,12 +102,14 @@ class FakeAccounts:
         return page_response(request, [user for _, user in self._users.values()])
 
     def post_users(self, request: httpx.Request) -> httpx.Response:
+        self._require_reauthentication(request)
         body = NewUser.model_validate_json(request.content)
         if body.user_name in self._users:
             raise Conflict(f"user {body.user_name!r} exists; choose another name")
         return json_response(self.add_user(body.user_name, body.password.get_secret_value(), body.role), 201)
 
     def patch_user(self, request: httpx.Request, user_id: str) -> httpx.Response:
+        self._require_reauthentication(request)
         change = UserChange.model_validate_json(request.content)
         for name, (password, user) in self._users.items():
             if user.id == user_id:
@@ -95,6 +118,11 @@ class FakeAccounts:
                 self._users[name] = (new_password, user.model_copy(update=values))
                 return json_response(self._users[name][1])
         raise NotFound(f"there is no user {user_id!r}")
+
+    def _require_reauthentication(self, request: httpx.Request) -> None:
+        name = self.reauthentications.get(request.headers.get(REAUTHENTICATION_HEADER, ""))
+        if name != self.user(request).user_name:
+            raise ReauthenticationRequired("this asks for your password again")
 
 
 def require_role(user: User, needed: Role) -> None:

@@ -210,6 +210,7 @@ ROUTES: list[tuple[str, str, Role | None, Handler]] = [
     ("POST", "/v1/oauth/token", None, lambda api: api.accounts.post_token),
     ("POST", "/v1/oauth/revoke", None, lambda api: api.accounts.post_revoke),
     ("GET", "/v1/users/me", _V, lambda api: api.accounts.get_me),
+    ("POST", "/v1/users/me/reauthentication", _V, lambda api: api.accounts.post_reauthentication),
     ("GET", "/v1/users", _ADMIN, lambda api: api.accounts.get_users),
     ("POST", "/v1/users", _ADMIN, lambda api: api.accounts.post_users),
     ("PATCH", f"/v1/users/{_NAME}", _ADMIN, lambda api: api.accounts.patch_user),

@@ -9,6 +9,9 @@ from pydantic import Field, SecretStr
 
 from quantis.types.base import Frozen, Name, RequestBody, Timestamp
 
+REAUTHENTICATION_HEADER = "Quantis-Reauthentication"
+"""Carries the token of a reauthentication."""
+
 
 class Role(StrEnum):
     viewer = "viewer"
@@ -18,6 +21,7 @@ class Role(StrEnum):
 
 
 Password = SecretStr
+Otp = Annotated[SecretStr, Field(min_length=6, max_length=12, description="A code of the second factor.")]
 NewPassword = Annotated[SecretStr, Field(min_length=12, max_length=256)]
 """A password that is to be set; 12 characters or more."""
 
@@ -81,10 +85,25 @@ class Session(Frozen):
 
 
 class PasswordChange(RequestBody):
-    """A new password of one's own."""
+    """A new password of one's own; `otp` where the second factor is on."""
 
     current: Password = Field(min_length=1, max_length=256)
     new: NewPassword
+    otp: Otp | None = None
+
+
+class Reauthentication(RequestBody):
+    """Proof that the caller is the user: the password, or nothing after a recent sign-in at an identity provider."""
+
+    password: Annotated[SecretStr, Field(min_length=1, max_length=256)] | None = None
+    otp: Otp | None = None
+
+
+class ReauthenticationToken(Frozen):
+    """Goes with calls that hand out or change credentials, beside the access token of the same session."""
+
+    token: str = Field(description="Send it as `Quantis-Reauthentication`.")
+    expires_in: int
 
 
 class SecondFactorSecret(Frozen):

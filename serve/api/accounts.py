@@ -12,6 +12,8 @@ from quantis.errors import Conflict, Forbidden, Unauthenticated
 from quantis.types.accounts import (
     NewUser,
     PasswordChange,
+    Reauthentication,
+    ReauthenticationToken,
     Role,
     SecondFactorCode,
     SecondFactorSecret,
@@ -23,7 +25,9 @@ from quantis.types.accounts import (
 from quantis.types.base import Id, Page
 from serve.api.dependencies import AppServices, Audited, CurrentUser
 from serve.api.strict_route import StrictRoute
+from serve.security import reauthentication
 from serve.security.rate_limits import address_of
+from serve.security.reauthentication import check_password
 
 router = APIRouter(prefix="/v1", tags=["accounts"], route_class=StrictRoute)
 
@@ -77,15 +81,23 @@ def me(principal: CurrentUser, services: AppServices) -> User:
 def change_password(
     body: PasswordChange, request: Request, principal: CurrentUser, services: AppServices
 ) -> None:
-    """Change one's own password; every other session ends."""
-    with services.rate_limits.sign_in(principal.user_name, address_of(request)):
-        services.accounts.change_password(
-            principal.user_id,
-            body.current.get_secret_value(),
-            body.new.get_secret_value(),
-            except_session=principal.credential,
-        )
+    """Change one's own password; every other session ends, API keys go on."""
+    otp = body.otp.get_secret_value() if body.otp else None
+    check_password(services, request, principal.user_name, body.current.get_secret_value(), otp)
+    new = body.new.get_secret_value()
+    services.accounts.change_password(principal.user_id, new, except_session=principal.credential)
     services.authenticator.forget()
+
+
+@router.post("/users/me/reauthentication", status_code=201)
+def reauthenticate(
+    body: Reauthentication, request: Request, principal: CurrentUser, services: AppServices
+) -> ReauthenticationToken:
+    """Give one's password again, for calls that hand out or change credentials; the answer holds five minutes.
+
+    Who signs in at an identity provider sends no password: a sign-in there of the last five minutes counts.
+    """
+    return reauthentication.reauthenticate(services, request, principal, body)
 
 
 @router.post("/users/me/second-factor", status_code=201)
@@ -104,12 +116,9 @@ def confirm_second_factor(
 
 
 @router.delete("/users/me/second-factor", status_code=204)
-def remove_second_factor(
-    body: SecondFactorCode, request: Request, principal: CurrentUser, services: AppServices
-) -> None:
-    """Take one's second factor away, with a code of it. Who lost it asks an admin."""
-    with services.rate_limits.sign_in(principal.user_name, address_of(request)):
-        services.second_factors.remove(principal.user_id, body.code.get_secret_value())
+def remove_second_factor(principal: CurrentUser, services: AppServices) -> None:
+    """Take one's second factor away; the reauthentication had a code of it. Who lost it asks an admin."""
+    services.second_factors.remove(principal.user_id)
 
 
 @router.get("/users")
@@ -128,7 +137,10 @@ def create_user(new: NewUser, principal: CurrentUser, services: AppServices, cal
 def change_user(
     user_id: Id, change: UserChange, principal: CurrentUser, services: AppServices, call: Audited
 ) -> User:
-    """Change role, password, or whether the account is disabled; take a lost second factor away."""
+    """Change role, password, or whether the account is disabled; take a lost second factor away.
+
+    A new password ends every session and API key of the user.
+    """
     call.detail = change.model_dump(mode="json", exclude={"password"}, exclude_none=True)
     call.detail |= {"password": "changed"} if change.password else {}  # nosec B105
     user = services.accounts.change(

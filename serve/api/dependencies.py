@@ -16,6 +16,7 @@ from quantis.errors import Forbidden, NotFound, TooManyRequests, Unauthenticated
 from quantis.types.job_specs import JobSpec
 from quantis.types.jobs import JOB_KINDS
 from quantis.types.keys import Scope
+from serve.security import reauthentication
 from serve.security.authentication import AuthenticatedCaller
 from serve.security.policy import ANY, CHANGING_READS, PERSON, POLICY, AccessRule
 from serve.security.rate_limits import address_of
@@ -66,6 +67,8 @@ async def admit(request: Request) -> None:
             "this platform asks for a second factor; set one up under Account, "
             "or with POST /v1/users/me/second-factor"
         )
+    if rule.reauthenticate:
+        reauthentication.require(services, request, caller.principal)
     if caller.unconfirmed and not (request.method in _READS or rule.scope == Scope.forecast):
         raise Unavailable("the database does not answer; until it does, only reads and forecasts are served")
     if rule.quota is not None:

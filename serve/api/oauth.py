@@ -19,6 +19,7 @@ from serve.security import tokens
 from serve.security.authentication import CLIENT
 from serve.security.oidc import AuthorizationRequest, OidcProvider
 from serve.security.rate_limits import address_of
+from serve.security.reauthentication import check_password
 from serve.services import Services
 
 COOKIE = "__Host-quantis-refresh"
@@ -91,9 +92,14 @@ def revoke(
 
 
 @router.get("/oidc/start", status_code=302, response_class=RedirectResponse)
-def oidc_start(services: AppServices) -> Response:
+def oidc_start(
+    services: AppServices,
+    prompt: Annotated[
+        Literal["login"] | None, Query(description="`login`: the provider asks for the password in any case.")
+    ] = None,
+) -> Response:
     """Redirect to the identity provider."""
-    address, login = _provider(services).begin()
+    address, login = _provider(services).begin(prompt)
     response = RedirectResponse(address, 302)
     response.set_cookie(
         OIDC_COOKIE, login.text(), max_age=OIDC_SECONDS, path="/", secure=True, httponly=True, samesite="lax"
@@ -140,17 +146,12 @@ def _sign_in(
     if team is not None:  # what else is typed there may be a password
         call.team, call.actor = team, username
     try:
-        address = address_of(request)
-        familiar = services.sessions.is_familiar(username, address)
-        with services.rate_limits.sign_in(username, address, familiar=familiar):
-            user = services.accounts.authenticate(username, password)
-            if user.second_factor and otp:
-                services.second_factors.check(user.id, otp)
+        user = check_password(services, request, username, password, otp)
+    except SecondFactorRequired:
+        raise
     except Unauthenticated:
         instruments.count_sign_in("refused")
         raise
-    if user.second_factor and not otp:
-        raise SecondFactorRequired("the password is right; send the code of your second factor as `otp` too")
     instruments.count_sign_in("success")
     _record_actor(call, user)
     return user

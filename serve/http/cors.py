@@ -8,11 +8,15 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from quantis.errors import Forbidden, InvalidInput
+from quantis.types.accounts import REAUTHENTICATION_HEADER
 from serve.http import problems
 
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _TRUSTED_SITES = ("same-origin", "none")
-_ALLOWED_HEADERS = ["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "X-Request-Id"]
+_ALLOWED_HEADERS = [
+    *("Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "X-Request-Id"),
+    REAUTHENTICATION_HEADER,
+]
 _EXPOSED_HEADERS = ["Location", "Retry-After", "RateLimit", "X-Request-Id"]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from quantis.types.accounts import REAUTHENTICATION_HEADER
 from quantis.types.jobs import JobEvent
 from serve.http import problems
 from serve.security.policy import POLICY
@@ -14,6 +15,13 @@ from serve.security.policy import POLICY
 STREAM = "text/event-stream"
 _PROBLEM = {"$ref": "#/components/schemas/Problem"}
 Json = dict[str, Any]
+_REAUTHENTICATION: Json = {
+    "name": REAUTHENTICATION_HEADER,
+    "in": "header",
+    "required": False,  # a client may send it after the refusal that asks for it
+    "schema": {"type": "string", "maxLength": 4096, "pattern": "^[!-~]*$"},
+    "description": "Needed: what `POST /v1/users/me/reauthentication` answered to this session.",
+}
 
 
 def install(app: FastAPI) -> None:
@@ -35,8 +43,11 @@ def _complete(document: Json) -> None:
     public = {
         (method, path.replace(":path}", "}")) for (method, path), rule in POLICY.items() if rule is None
     }
+    reauthenticated = {key for key, rule in POLICY.items() if rule is not None and rule.reauthenticate}
     for path, item in document["paths"].items():
         for method, operation in item.items():
+            if (method.upper(), path) in reauthenticated:
+                operation.setdefault("parameters", []).append(_REAUTHENTICATION)
             if (method.upper(), path) in public:
                 operation.pop("security", None)
             for status, response in operation["responses"].items():

@@ -73,8 +73,11 @@ class OidcProvider:
         secret = settings.secret("oidc_client_secret")
         return cls(settings.oidc_issuer, settings.oidc_client_id, secret, settings.public_url)
 
-    def begin(self) -> tuple[str, AuthorizationRequest]:
-        """Return the address to send the browser to, and the request that it keeps meanwhile."""
+    def begin(self, prompt: str | None = None) -> tuple[str, AuthorizationRequest]:
+        """Return the address to send the browser to, and the request that it keeps meanwhile.
+
+        `prompt="login"` has the provider authenticate somebody anew who is signed in there already.
+        """
         login = AuthorizationRequest(*(secrets.token_urlsafe(32) for _ in range(3)))
         challenge = base64.urlsafe_b64encode(hashlib.sha256(login.verifier.encode()).digest()).rstrip(b"=")
         parameters = {
@@ -86,7 +89,7 @@ class OidcProvider:
             "nonce": login.nonce,
             "code_challenge": challenge.decode(),
             "code_challenge_method": "S256",
-        }
+        } | ({"prompt": prompt} if prompt else {})
         address = str(self._discover()["authorization_endpoint"])
         return f"{address}{'&' if '?' in address else '?'}{urlencode(parameters)}", login
 

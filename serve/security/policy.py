@@ -27,18 +27,24 @@ CHANGING_READS = frozenset({("GET", "/v1/oauth/oidc/callback")})
 
 @dataclass(frozen=True)
 class AccessRule:
-    """`operator`: only admins of the team that runs the platform. `read_only`: a POST that changes nothing."""
+    """`operator`: only admins of the team that runs the platform. `read_only`: a POST that changes nothing.
+
+    `reauthenticate`: the caller gives the password again, because the call hands out or changes credentials.
+    """
 
     minimum_role: Role
     scope: Scope | Literal["person", "any"]
     operator: bool = False
     read_only: bool = False
     quota: Literal["storage", "compute"] | None = None
+    reauthenticate: bool = False
 
 
 _READ = AccessRule(Role.viewer, Scope.read)
 _SELF = AccessRule(Role.viewer, PERSON)
 _ADMIN = AccessRule(Role.admin, PERSON)
+_SELF_AGAIN = AccessRule(Role.viewer, PERSON, reauthenticate=True)
+_ADMIN_AGAIN = AccessRule(Role.admin, PERSON, reauthenticate=True)
 _AUDIT = AccessRule(Role.admin, Scope.audit)
 _OPERATOR = AccessRule(Role.admin, PERSON, operator=True)
 _DATA = AccessRule(Role.analyst, Scope.data)
@@ -63,22 +69,23 @@ POLICY: dict[tuple[str, str], AccessRule | None] = {
     ("GET", "/v1/users/me/sessions"): _SELF,
     ("DELETE", "/v1/users/me/sessions"): _SELF,
     ("DELETE", "/v1/users/me/sessions/{session_id}"): _SELF,
-    ("POST", "/v1/users/me/second-factor"): _SELF,
+    ("POST", "/v1/users/me/reauthentication"): _SELF,
+    ("POST", "/v1/users/me/second-factor"): _SELF_AGAIN,
     ("PUT", "/v1/users/me/second-factor"): _SELF,
-    ("DELETE", "/v1/users/me/second-factor"): _SELF,
+    ("DELETE", "/v1/users/me/second-factor"): _SELF_AGAIN,
     ("GET", "/v1/users"): _ADMIN,
-    ("POST", "/v1/users"): _ADMIN,
-    ("PATCH", "/v1/users/{user_id}"): _ADMIN,
+    ("POST", "/v1/users"): _ADMIN_AGAIN,
+    ("PATCH", "/v1/users/{user_id}"): _ADMIN_AGAIN,
     ("GET", "/v1/api-keys"): _SELF,
-    ("POST", "/v1/api-keys"): _SELF,
+    ("POST", "/v1/api-keys"): _SELF_AGAIN,
     ("DELETE", "/v1/api-keys/{key_id}"): _SELF,
     ("GET", "/v1/clients"): _ADMIN,
-    ("POST", "/v1/clients"): _ADMIN,
-    ("PATCH", "/v1/clients/{client_id}"): _ADMIN,
+    ("POST", "/v1/clients"): _ADMIN_AGAIN,
+    ("PATCH", "/v1/clients/{client_id}"): _ADMIN_AGAIN,
     ("DELETE", "/v1/clients/{client_id}"): _ADMIN,
-    ("POST", "/v1/clients/{client_id}/secret"): _ADMIN,
+    ("POST", "/v1/clients/{client_id}/secret"): _ADMIN_AGAIN,
     ("GET", "/v1/teams"): _OPERATOR,
-    ("POST", "/v1/teams"): _OPERATOR,
+    ("POST", "/v1/teams"): AccessRule(Role.admin, PERSON, operator=True, reauthenticate=True),
     ("PATCH", "/v1/teams/{team}"): _OPERATOR,
     ("GET", "/v1/usage"): _READ,
     ("GET", "/v1/usage/teams"): _OPERATOR,

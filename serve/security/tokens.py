@@ -41,13 +41,13 @@ class Claims:
     session: str = ""
 
 
-def issue(subject: str, key: bytes, seconds: int, session: str = "") -> str:
-    """Return a signed access token for a user id; the key has at least 32 bytes."""
+def issue(subject: str, key: bytes, seconds: int, session: str = "", *, audience: str = AUDIENCE) -> str:
+    """Return a signed token for a user id, an access token by default; the key has at least 32 bytes."""
     _check_key(key)
     now = int(time.time())
     claims = {
         "iss": ISSUER,
-        "aud": AUDIENCE,
+        "aud": audience,
         "sub": subject,
         "jti": secrets.token_hex(16),
         "iat": now,
@@ -59,7 +59,7 @@ def issue(subject: str, key: bytes, seconds: int, session: str = "") -> str:
     return token
 
 
-def read(token: str, *keys: bytes) -> Claims:
+def read(token: str, *keys: bytes, audience: str = AUDIENCE) -> Claims:
     """Return the claims of a token that we issued and that is valid now; Unauthenticated for any other."""
     for key in keys:
         _check_key(key)
@@ -70,7 +70,7 @@ def read(token: str, *keys: bytes) -> Claims:
             raise ValueError("header not ours")
         options = {"leeway": LEEWAY_SECONDS}
         claims = jwt.decode(
-            token, key, algorithms=[ALGORITHM], audience=AUDIENCE, issuer=ISSUER, options=options
+            token, key, algorithms=[ALGORITHM], audience=audience, issuer=ISSUER, options=options
         )
         return _check_claims(claims)
     except Exception as error:

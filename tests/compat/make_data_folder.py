@@ -53,6 +53,7 @@ from models.forecaster import Forecaster
 from models.postprocessing.calibration import Calibration, with_calibration
 from models.registry.bundle import write_bundle
 from quantis.panel import Snapshot, Task
+from quantis.types.accounts import REAUTHENTICATION_HEADER
 from quantis.types.forecasts import ForecastRequest, ForecastResponse
 from quantis.types.job_specs import TftParams
 from quantis.types.jobs import JobState
@@ -81,6 +82,11 @@ class Maker:
         assert answer.is_success, (path, answer.text)
         return answer.json() if answer.content else None
 
+    def send_reauthenticated(self, who: str, method: str, path: str, **more: Any) -> Any:
+        """Send what hands out or changes credentials, for which the password is given again."""
+        again = self.send(who, "POST", "/v1/users/me/reauthentication", json={"password": PASSWORD})
+        return self.send(who, method, path, headers={REAUTHENTICATION_HEADER: again["token"]}, **more)
+
     def people(self) -> None:
         services, known = self.world.services, self.world.people
         secret = services.settings.make_secret("setup-secret")
@@ -88,12 +94,15 @@ class Maker:
         assert self.world.client.post("/v1/setup", json=setup).status_code == 201
         for name, role in ROLES.items():
             new = {"user_name": name, "password": PASSWORD, "role": role}
-            self.send("ann", "POST", "/v1/users", json=new)
-        self.send("ann", "PATCH", f"/v1/users/{self._user('eve')}", json={"disabled": True})
+            self.send_reauthenticated("ann", "POST", "/v1/users", json=new)
+        eve = self._user("eve")
+        self.send_reauthenticated("ann", "PATCH", f"/v1/users/{eve}", json={"disabled": True})
         known["dora"]["totp"] = self._second_factor("dora")
-        key = self.send("bob", "POST", "/v1/api-keys", json={"name": "desk", "scopes": ["read", "forecast"]})
+        wanted = {"name": "desk", "scopes": ["read", "forecast"]}
+        key = self.send_reauthenticated("bob", "POST", "/v1/api-keys", json=wanted)
         known["bob's key"] = {"key": key["key"]}
-        account = self.send("ann", "POST", "/v1/clients", json={"name": "till", "role": "analyst"})
+        wanted = {"name": "till", "role": "analyst"}
+        account = self.send_reauthenticated("ann", "POST", "/v1/clients", json=wanted)
         known["till"] = {
             "grant_type": "client_credentials", "client_id": account["id"], "client_secret": account["client_secret"],
         }  # fmt: skip
@@ -107,7 +116,7 @@ class Maker:
 
     def _second_factor(self, who: str) -> str:
         """Turned on; to sign in with it takes a later code, which there is by the time that somebody asks."""
-        secret = str(self.send(who, "POST", "/v1/users/me/second-factor")["secret"])
+        secret = str(self.send_reauthenticated(who, "POST", "/v1/users/me/second-factor")["secret"])
         self.send(who, "PUT", "/v1/users/me/second-factor", json={"code": code_of(secret)})
         return secret
 

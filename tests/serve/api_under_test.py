@@ -28,6 +28,7 @@ from models.families.naive import SeasonalNaive
 from models.registry.bundle import write_bundle
 from models.registry.mlflow_registry import Registry
 from quantis.panel import timestamps
+from quantis.types.accounts import REAUTHENTICATION_HEADER
 from quantis.types.datasets import Roles
 from quantis.types.forecasts import ForecastRequest, ForecastResponse
 from quantis.types.job_results import GateResult, TrainResult
@@ -154,13 +155,26 @@ class World:
         client = TestClient(self.app, base_url="https://quantis.test", raise_server_exceptions=False)
         if role:
             client.headers["Authorization"] = f"Bearer {self.token(role)}"
+            client.headers[REAUTHENTICATION_HEADER] = self.reauthentication(self.user_id(role))
         return client
 
     def user_id(self, name: str) -> str:
         return next(user.id for user in self.services.accounts.all(DEFAULT_TEAM) if user.user_name == name)
 
+    def reauthentication(self, user_id: str, session: str = "") -> str:
+        """What a user gets for their password, for calls that ask for it again."""
+        key = self.services.token_keys[0]
+        return tokens.issue(user_id, key, 12 * 3600, session, audience="quantis-reauthentication")
+
     def token(self, name: str) -> str:
         return tokens.issue(self.user_id(name), self.services.token_keys[0], 600)
+
+
+def reauthenticate(client: TestClient, password: str = PASSWORD, **fields: str) -> None:
+    """Give the password again, so that the client may hand out credentials."""
+    answer = client.post("/v1/users/me/reauthentication", json={"password": password, **fields})
+    assert answer.status_code == 201, answer.text
+    client.headers[REAUTHENTICATION_HEADER] = answer.json()["token"]
 
 
 def settings_for(folder: Path) -> Settings:

@@ -19,6 +19,8 @@ from schemathesis.engine.events import FatalError, NonFatalError, ScenarioFinish
 from schemathesis.engine.run import PhaseName
 from starlette.types import ASGIApp
 
+from quantis.types.accounts import REAUTHENTICATION_HEADER
+
 SERIES = "unique_id,ds,y\nlamps,2024-02-{day:02},{y}\nchairs,2024-02-{day:02},7\n"
 CSV = st.builds(SERIES.format, day=st.integers(1, 28), y=st.integers(0, 99)).map(str.encode)
 """Files that a dataset of days takes."""
@@ -47,6 +49,7 @@ BEYOND_THE_SCHEMA = {
     "/v1/users": _PASSWORDS,
     "/v1/users/{user_id}": _PASSWORDS,
     "/v1/teams": _PASSWORDS,
+    "/v1/users/me/reauthentication": "the password",
     "/v1/users/me/password": f"the old password; {_PASSWORDS}",
     "/v1/users/me/second-factor": "a code of this half-minute",
 }
@@ -108,6 +111,7 @@ class Known:
 
     mostly: dict[str, list[Any]]
     always: dict[str, str]
+    reauthentication: str = ""
 
 
 def configuration(examples: int, seed: int, token: str | None, known: Known, mode: str) -> dict[str, Any]:
@@ -130,6 +134,7 @@ def configuration(examples: int, seed: int, token: str | None, known: Known, mod
         | {"new": {"values": [f"new-{number}" for number in range(50_000)]},
            "secret": {"values": ["green lamps of march", "seven quiet rivers"]}},
         "parameters": named | {f"path.{name}": value for name, value in known.always.items()} | {
+            f"header.{REAUTHENTICATION_HEADER}": known.reauthentication or "none",
             **{name: binding("new", 0.9) for name in new},
             **{name: binding("secret", 0.9) for name in secret},
             "query.version": binding("version"), "body.version": binding("version"), "query.as_of": binding("as_of"),

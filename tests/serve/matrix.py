@@ -47,6 +47,7 @@ class Caller:
     role: Role | None
     scopes: frozenset[Scope] | None = None
     person: bool = True
+    reauthentication: str = ""
 
 
 @dataclass
@@ -59,11 +60,10 @@ class Makers:
     def callers(self) -> list[Caller]:
         everything = frozenset(Scope)
         found = [Caller("anonymous", "default", None, None)]
-        found.append(Caller("disabled", "default", self._token(self._user("disabled", "default")), None))
+        found.append(self._person("disabled", self._user("disabled", "default"), None))
         for role in Role:
-            found.append(Caller(role.value, "default", self._token(self._user(role.value, "default")), role))
-        rival = self._user("rival", "rivals", Role.admin)
-        found.append(Caller("rival", "rivals", self._token(rival), Role.admin))
+            found.append(self._person(role.value, self._user(role.value, "default"), role))
+        found.append(self._person("rival", self._user("rival", "rivals", Role.admin), Role.admin))
         for owner, scopes in (
             ("admin", frozenset({Scope.read})),
             ("ml_engineer", everything),
@@ -86,9 +86,12 @@ class Makers:
         self.users[name] = known.get(name) or self.services.accounts.create(team, name, PASSWORD, role)
         return self.users[name]
 
-    def _token(self, user: User) -> str:
-        session = self.services.sessions.start(user, LIFETIME).session_id
-        return f"Bearer {tokens.issue(user.id, self.services.token_keys[0], 600, session)}"
+    def _person(self, name: str, user: User, role: Role | None) -> Caller:
+        """Somebody with a session, who gave the password again in it."""
+        key, session = self.services.token_keys[0], self.services.sessions.start(user, LIFETIME).session_id
+        again = tokens.issue(user.id, key, 600, session, audience="quantis-reauthentication")
+        header = f"Bearer {tokens.issue(user.id, key, 600, session)}"
+        return Caller(name, user.team, header, role, reauthentication=again)
 
     # One of each kind
 
@@ -194,7 +197,8 @@ BODIES: dict[tuple[str, str], Body] = {
     ("PATCH", "/v1/users/{user_id}"): {"json": {"disabled": False}},
     ("POST", "/v1/users/me/password"): {"json": {"current": PASSWORD, "new": PASSWORD}},
     ("PUT", "/v1/users/me/second-factor"): lambda makers, caller: {"json": makers.code(caller, on=False)},
-    ("DELETE", "/v1/users/me/second-factor"): lambda makers, caller: {"json": makers.code(caller, on=True)},
+    ("DELETE", "/v1/users/me/second-factor"): lambda makers, caller: makers.code(caller, on=True) and {},
+    ("POST", "/v1/users/me/reauthentication"): {"json": {"password": PASSWORD}},
     ("POST", "/v1/api-keys"): {"json": {"name": "made", "expires_in": "PT1H"}},
     ("POST", "/v1/clients"): lambda makers, caller: {"json": {"name": fresh("client")}},
     ("PATCH", "/v1/clients/{client_id}"): {"json": {"disabled": False}},

@@ -56,6 +56,7 @@ def seeded(world) -> Known:
             "client_id": clients, "key_id": keys,
             "forecast_id": [forecast["forecast_id"]], "as_of": ["2024-03-01T00:00:00Z", "2025-01-02T12:00:00+01:00"],
         },
+        reauthentication=world.reauthentication(world.user_id("admin")),
         always={"user_id": guest["id"], "session_id": "ended", "team": "rivals"},
     )  # fmt: skip
 

@@ -1,5 +1,6 @@
 import { Suspense } from "react";
 import { NavLink, Outlet, ScrollRestoration, useLocation } from "react-router";
+import { PasswordAgain } from "./auth/password-again";
 import { session } from "./auth/session";
 import { Gate } from "./auth/sign-in";
 import { useMay, useSessionStatus, useUser } from "./auth/use-session";
@@ -51,6 +52,7 @@ function Frame() {
           <Outlet />
         </Suspense>
       </main>
+      <PasswordAgain />
       <ScrollRestoration />
     </div>
   );

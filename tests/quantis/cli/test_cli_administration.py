@@ -10,13 +10,16 @@ from pathlib import Path
 import pyotp
 import pytest
 import uvicorn
+from sqlalchemy import update
 
 from cluster.database.engine import Database
+from cluster.database.tables import AuditEventRow, UserRow
 from cluster.local.processes import free_ports
 from cluster.ray.submission import FakeJobs
 from cluster.repositories.accounts import UserAccounts
 from cluster.settings import Settings
 from quantis.client import Client
+from quantis.errors import ReauthenticationRequired, SecondFactorRequired
 from quantis.types.accounts import Role
 from quantis.types.approvals import AliasChange, Policy
 from quantis.types.registry import HeadToHead, Traffic
@@ -24,6 +27,13 @@ from serve.api.application import create_app
 from serve.services import Services
 
 PASSWORD = "correct horse battery"
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> tuple[str, str]:
+    """The option with the admin's own password."""
+    (tmp_path / "mine").write_text(PASSWORD)
+    return "--my-password-file", str(tmp_path / "mine")
 
 
 class Nobody:
@@ -61,9 +71,9 @@ def platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Servic
 
 
 def test_when_a_key_is_made_then_it_works_from_the_environment_until_it_is_revoked(
-    platform, quantis, monkeypatch, tmp_path
+    platform, quantis, monkeypatch, tmp_path, mine
 ):
-    made = quantis("keys", "create", "nightly", "--scope", "read", "--days", "7", "--json").json
+    made = quantis("keys", "create", "nightly", "--scope", "read", "--days", "7", "--json", *mine).json
     monkeypatch.setenv("QUANTIS_CONFIG_DIR", str(tmp_path / "elsewhere"))
     assert quantis("whoami").code == 3
     monkeypatch.setenv("QUANTIS_API_KEY", made["key"])
@@ -81,8 +91,10 @@ def test_when_a_key_is_made_then_it_works_from_the_environment_until_it_is_revok
     assert quantis("whoami").code == 3
 
 
-def test_when_one_signs_in_with_a_key_then_later_commands_use_it(platform, quantis, tmp_path, monkeypatch):
-    key = quantis("keys", "create", "laptop", "--json").json["key"]
+def test_when_one_signs_in_with_a_key_then_later_commands_use_it(
+    platform, quantis, tmp_path, monkeypatch, mine
+):
+    key = quantis("keys", "create", "laptop", "--json", *mine).json["key"]
     monkeypatch.setenv("QUANTIS_CONFIG_DIR", str(tmp_path / "another"))
     (tmp_path / "key").write_text(key + "\n")
     done = quantis("login", "--api-key-file", str(tmp_path / "key"))
@@ -119,27 +131,60 @@ def test_when_sessions_are_listed_then_the_others_can_be_ended(platform, quantis
     assert quantis("sessions", "end", "unknown").code == 4
 
 
-def test_when_users_are_managed_then_the_list_says_so(platform, quantis, tmp_path):
+def test_when_users_are_managed_then_the_list_says_so(platform, quantis, tmp_path, mine):
     (tmp_path / "password").write_text("another long password")
     made = quantis(
-        "users", "create", "ann", "--password-file", str(tmp_path / "password"), "--role", "analyst"
+        "users", "create", "ann", "--password-file", str(tmp_path / "password"), "--role", "analyst", *mine
     )
     assert "ann can sign in as analyst" in made.err
-    assert "ml_engineer, active" in quantis("users", "change", "ann", "--role", "ml_engineer").err
-    assert "disabled" in quantis("users", "change", "ann", "--disable").err
+    assert "ml_engineer, active" in quantis("users", "change", "ann", "--role", "ml_engineer", *mine).err
+    assert "disabled" in quantis("users", "change", "ann", "--disable", *mine).err
     assert "disabled" in quantis("users", "ls").out
     assert quantis("users", "change", "ann").code == 2
     assert quantis("users", "change", "nobody", "--enable").code == 4
 
 
-def test_when_the_trail_is_whole_then_verify_says_so_and_names_what_was_altered(platform, quantis):
-    from sqlalchemy import update
+def test_when_only_the_stored_login_is_there_then_it_makes_no_credentials(
+    platform, quantis, monkeypatch, tmp_path, mine
+):
+    done = quantis("keys", "create", "nightly")
+    assert (done.code, "--my-password-file" in done.err) == (2, True)
+    (tmp_path / "wrong").write_text("wrong password")
+    done = quantis("keys", "create", "nightly", "--my-password-file", str(tmp_path / "wrong"))
+    assert (done.code, "the password or the code is wrong" in done.err) == (3, True)
+    assert quantis("keys", "ls", "--json").json["items"] == []
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("typer.prompt", lambda label, **options: PASSWORD)
+    assert quantis("keys", "create", "nightly").code == 0
 
-    from cluster.database.tables import AuditEventRow
 
-    quantis("keys", "create", "one")
+def test_when_the_client_has_the_password_then_it_gives_it_again_by_itself(platform):
+    with Client(user="root", password=PASSWORD) as client:
+        assert client.create_api_key("nightly").name == "nightly"
+    with Client() as client:  # from the stored login
+        with pytest.raises(ReauthenticationRequired, match="reauthentication"):
+            client.create_api_key("weekly")
+        with pytest.raises(ReauthenticationRequired, match="wrong"):
+            client.reauthenticate("wrong password")
+        client.reauthenticate(PASSWORD)
+        assert client.create_api_key("weekly").name == "weekly"
+        user = client.me()
+    secret = platform.second_factors.begin(user.id).secret
+    platform.second_factors.confirm(user.id, pyotp.TOTP(secret).now())
+    with platform.database.write() as session:  # as if half a minute had passed: a code works once
+        session.execute(update(UserRow).values(totp_step=0))
+    with Client() as client:
+        with pytest.raises(SecondFactorRequired):
+            client.reauthenticate(PASSWORD)
+        client.reauthenticate(PASSWORD, otp=pyotp.TOTP(secret).now())
+        assert client.create_api_key("monthly").name == "monthly"
+
+
+def test_when_the_trail_is_whole_then_verify_says_so_and_names_what_was_altered(platform, quantis, mine):
+    quantis("keys", "create", "one", *mine)
     listed = quantis("audit", "ls", "--action", "api-keys", "--json").json["items"]
-    assert [(one["actor"], one["outcome"], one["status"]) for one in listed] == [("root", "done", 201)]
+    made = [(one["actor"], one["outcome"], one["status"]) for one in listed]
+    assert made == [("root", "done", 201), ("root", "refused", 403)]
     assert "POST" in quantis("audit", "ls").out
     done = quantis("audit", "verify")
     assert (done.code, "none altered" in done.err, done.out.startswith("head")) == (0, True, True)
@@ -177,6 +222,7 @@ def test_when_the_two_versions_were_compared_then_the_list_of_requests_says_how_
 
 def test_when_the_client_administers_then_service_accounts_teams_and_usage_answer(platform):
     with Client() as client:
+        client.reauthenticate(PASSWORD)
         account = client.create_service_account("etl", "analyst", ["read", "data"])
         assert account.client_secret.startswith("qs_")
         assert client.renew_client_secret(account.id).client_secret != account.client_secret

@@ -4,7 +4,7 @@ import pytest
 from fastapi import Depends, FastAPI
 from fastapi.routing import iter_route_contexts
 
-from quantis.types.accounts import Role
+from quantis.types.accounts import REAUTHENTICATION_HEADER, Role
 from quantis.types.jobs import JOB_KINDS
 from serve.api.dependencies import authorise
 from serve.security.policy import POLICY
@@ -158,6 +158,7 @@ def test_when_another_team_asks_then_it_sees_nothing_of_ours(world, problem):
     from serve.security import tokens
 
     spy.headers["Authorization"] = f"Bearer {tokens.issue(user.id, world.services.token_keys[0], 60)}"
+    spy.headers[REAUTHENTICATION_HEADER] = world.reauthentication(user.id)
     job = (
         world.client("admin")
         .post("/v1/jobs", json={"spec": {"kind": "featurize", "dataset": "flights"}})

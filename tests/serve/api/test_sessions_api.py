@@ -16,7 +16,7 @@ from quantis.errors import InvalidInput
 from quantis.types.job_specs import FeaturizeSpec
 from serve.security import authentication, rate_limits
 from tests.serve.api.test_accounts_api import refresh, sign_in
-from tests.serve.api_under_test import PASSWORD
+from tests.serve.api_under_test import PASSWORD, reauthenticate
 
 
 def signed_in(world, name="viewer", **headers):
@@ -163,6 +163,7 @@ def test_when_an_unknown_account_is_guessed_then_it_is_throttled_just_the_same(w
 def guarded(world):
     """(client, secret) of the viewer, with a second factor that counts."""
     client, _ = signed_in(world)
+    reauthenticate(client)
     shown = client.post("/v1/users/me/second-factor").json()
     secret = shown["secret"]
     assert shown["uri"].startswith("otpauth://totp/Quantis:viewer?secret=")
@@ -204,27 +205,23 @@ def signed_in_with(world, secret):
 
 def test_when_the_factor_was_not_confirmed_then_it_does_not_count(world):
     client, _ = signed_in(world)
-    client.post("/v1/users/me/second-factor")
+    reauthenticate(client)
+    assert client.post("/v1/users/me/second-factor").status_code == 201
     assert sign_in(world.client()).status_code == 200
 
 
 def test_when_it_is_taken_away_then_with_a_code_or_by_an_admin(world, problem, guarded):
     client, secret = guarded
-    problem(
-        client.request("DELETE", "/v1/users/me/second-factor", json={"code": "000000"}),
-        401,
-        "unauthenticated",
-    )
     problem(client.post("/v1/users/me/second-factor"), 409, "conflict")
-    code = {"code": pyotp.TOTP(secret).now()}
-    assert client.request("DELETE", "/v1/users/me/second-factor", json=code).status_code == 204
+    reauthenticate(client, otp=pyotp.TOTP(secret).now())
+    assert client.delete("/v1/users/me/second-factor").status_code == 204
     assert sign_in(world.client()).status_code == 200
     client.post("/v1/users/me/second-factor")
     address = f"/v1/users/{world.user_id('viewer')}"
     assert (
         world.client("admin").patch(address, json={"second_factor": False}).json()["second_factor"] is False
     )
-    problem(client.request("DELETE", "/v1/users/me/second-factor", json=code), 404, "not_found")
+    problem(client.delete("/v1/users/me/second-factor"), 404, "not_found")
     problem(world.client("admin").patch(address, json={"second_factor": True}), 422, "invalid_input")
 
 
@@ -262,6 +259,7 @@ def test_when_a_second_factor_is_required_then_a_password_alone_opens_nothing_bu
 ):
     world.settings = world.settings.model_copy(update={"require_second_factor": True})
     client, _ = signed_in(world, "admin")
+    reauthenticate(client)
     for method, path in (("GET", "/v1/datasets"), ("GET", "/v1/users"), ("POST", "/v1/api-keys")):
         body = problem(client.request(method, path, json={"name": "key"}), 403, "forbidden")
         assert "second factor" in body["detail"]

@@ -14,9 +14,10 @@ from cluster.database.engine import Database
 from cluster.ray.submission import FakeJobs
 from cluster.settings import Settings
 from monitoring import logs
+from quantis.types.accounts import REAUTHENTICATION_HEADER
 from serve.api.application import create_app
 from serve.services import Services
-from tests.serve.api_under_test import Failing
+from tests.serve.api_under_test import Failing, reauthenticate
 
 PASSWORD, NEXT, WRONG = "canary-password-4711", "canary-next-password-4712", "canary-wrong-password-4713"
 TOKENS = ("access_token", "refresh_token")
@@ -96,11 +97,14 @@ def _use(client: TestClient, setup: str) -> list[str]:
     assert client.get("/v1/users/me", headers={"Authorization": f"Bearer {MISPLACED}"}).status_code == 401
     client.headers["Authorization"] = f"Bearer {access}"
     user = client.get("/v1/users/me", params={"token": access}).json()
+    reauthenticate(client, PASSWORD)
+    reauthentication = client.headers[REAUTHENTICATION_HEADER]
     made = client.post("/v1/users", json={"user_name": "ann", "password": NEXT, "role": "viewer"})
     assert made.status_code == 201
     assert client.patch(f"/v1/users/{user['id']}", json={"password": NEXT}).status_code == 200
     again = client.post("/v1/oauth/token", data={**sign_in, "password": NEXT}).json()
     client.headers["Authorization"] = f"Bearer {again['access_token']}"
+    reauthenticate(client, NEXT)
     machines = _use_machines(client)
     assert client.post("/v1/datasets", json={"name": "sales", "freq": "D"}).status_code == 201
     upload = client.post("/v1/datasets/sales/versions", content=CSV, headers={"Content-Type": "text/csv"})
@@ -109,7 +113,13 @@ def _use(client: TestClient, setup: str) -> list[str]:
         client.post("/v1/models/demand/forecasts", json={"series": [{"unique_id": "a"}]}).status_code == 500
     )
     assert client.post("/v1/oauth/revoke", data={"token": again["refresh_token"]}).status_code == 204
-    return [access, refresh, *machines, *(one[name] for one in (rotated, again) for name in TOKENS)]
+    return [
+        access,
+        refresh,
+        reauthentication,
+        *machines,
+        *(one[name] for one in (rotated, again) for name in TOKENS),
+    ]
 
 
 def _use_machines(client: TestClient) -> list[str]:

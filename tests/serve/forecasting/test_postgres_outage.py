@@ -17,7 +17,7 @@ from cluster.datasets.catalogue import Catalogue
 from cluster.ray.submission import FakeJobs
 from cluster.repositories.accounts import DEFAULT_TEAM
 from cluster.repositories.vintages import Vintages
-from quantis.types.accounts import Role
+from quantis.types.accounts import REAUTHENTICATION_HEADER, Role
 from quantis.types.datasets import DatasetSpec
 from serve.forecasting.engine import Engine
 from tests.cluster import postgres
@@ -65,6 +65,7 @@ class Caller(threading.Thread):
 
     url: str
     token: str
+    reauthentication: str
     method: str
     path: str
     answers: list[tuple[float, float, httpx.Response]] = field(default_factory=list)
@@ -79,6 +80,7 @@ class Caller(threading.Thread):
     def run(self) -> None:
         with httpx.Client(base_url=self.url, timeout=60) as http:
             http.headers["Authorization"] = f"Bearer {self.token}"
+            http.headers[REAUTHENTICATION_HEADER] = self.reauthentication
             number = 0
             while not self.over.wait(0.02):
                 number += 1
@@ -109,7 +111,10 @@ def test_when_the_database_crashes_under_load_then_known_callers_read_and_foreca
             ("GET", "/v1/datasets"),
             ("POST", "/v1/api-keys"),
         ]
-        forecasts, models, datasets, changes = callers = [Caller(url, token, *route) for route in routes]
+        again = on_postgres.reauthentication(on_postgres.user_id("admin"))
+        forecasts, models, datasets, changes = callers = [
+            Caller(url, token, again, *route) for route in routes
+        ]
         for caller in callers:
             caller.start()
         while not all(caller.answers for caller in callers):

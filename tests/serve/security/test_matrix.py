@@ -18,7 +18,7 @@ from cluster.datasets.catalogue import Catalogue
 from cluster.ray.submission import FakeJobs
 from cluster.repositories.vintages import Vintages
 from models.registry.mlflow_registry import Registry
-from quantis.types.accounts import Role
+from quantis.types.accounts import REAUTHENTICATION_HEADER, Role
 from quantis.types.approvals import Policy
 from quantis.types.datasets import DatasetSpec
 from serve.api.application import create_app
@@ -159,6 +159,8 @@ async def walk(makers: Makers) -> tuple[Counter[str], dict[str, object], dict[st
     for number, caller in enumerate(makers.callers()):
         transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=(f"10.0.0.{number}", 1))
         headers = {"Authorization": caller.header} if caller.header else {}
+        if caller.reauthentication:
+            headers[REAUTHENTICATION_HEADER] = caller.reauthentication
         async with httpx.AsyncClient(
             transport=transport, base_url="https://quantis.test", headers=headers
         ) as http:

@@ -201,3 +201,11 @@ def test_when_the_settings_are_not_complete_or_not_https_then_the_platform_does_
         OidcProvider.from_settings(Settings(data_dir=tmp_path, **(right | wrong)))
     assert OidcProvider.from_settings(Settings(data_dir=tmp_path, **right))
     assert OidcProvider.from_settings(Settings(data_dir=tmp_path)) is None
+
+
+def test_when_the_password_is_needed_again_then_the_provider_is_told_to_ask_for_it(federated, issuer):
+    client = federated.client()
+    asked = client.get("/v1/oauth/oidc/start?prompt=login", follow_redirects=False)
+    assert parse_qs(urlsplit(asked.headers["location"]).query)["prompt"] == ["login"]
+    assert "prompt" not in parse_qs(urlsplit(begin(client).headers["location"]).query)
+    assert client.get("/v1/oauth/oidc/start?prompt=none", follow_redirects=False).status_code == 422

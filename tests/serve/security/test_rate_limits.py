@@ -14,7 +14,7 @@ from quantis.types.job_specs import FeaturizeSpec
 from quantis.types.jobs import JobState
 from quantis.types.teams import Quota
 from serve.security import rate_limits, tokens
-from tests.serve.api_under_test import PASSWORD
+from tests.serve.api_under_test import PASSWORD, reauthenticate
 
 
 def quota(world, team="default", **limits):
@@ -185,6 +185,7 @@ def test_when_an_operator_makes_a_team_then_its_admin_runs_it_and_sees_nothing_o
     boss = world.client()
     boss.headers["Authorization"] = f"Bearer {boss.post('/v1/oauth/token', data=form).json()['access_token']}"
     assert boss.get("/v1/users/me").json()["team"] == "rivals"
+    reauthenticate(boss)
     assert boss.get("/v1/datasets").json()["items"] == []
     assert boss.post("/v1/users", json={"user_name": "ann", "password": PASSWORD}).json()["team"] == "rivals"
     for method, path in (("GET", "/v1/teams"), ("POST", "/v1/teams"), ("PATCH", "/v1/teams/rivals"),

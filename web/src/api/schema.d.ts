@@ -59,9 +59,31 @@ export interface paths {
         put?: never;
         /**
          * Change Password
-         * @description Change one's own password; every other session ends.
+         * @description Change one's own password; every other session ends, API keys go on.
          */
         post: operations["change_password"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/users/me/reauthentication": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Reauthenticate
+         * @description Give one's password again, for calls that hand out or change credentials; the answer holds five minutes.
+         *
+         *     Who signs in at an identity provider sends no password: a sign-in there of the last five minutes counts.
+         */
+        post: operations["reauthenticate"];
         delete?: never;
         options?: never;
         head?: never;
@@ -88,7 +110,7 @@ export interface paths {
         post: operations["begin_second_factor"];
         /**
          * Remove Second Factor
-         * @description Take one's second factor away, with a code of it. Who lost it asks an admin.
+         * @description Take one's second factor away; the reauthentication had a code of it. Who lost it asks an admin.
          */
         delete: operations["remove_second_factor"];
         options?: never;
@@ -133,6 +155,8 @@ export interface paths {
         /**
          * Change User
          * @description Change role, password, or whether the account is disabled; take a lost second factor away.
+         *
+         *     A new password ends every session and API key of the user.
          */
         patch: operations["change_user"];
         trace?: never;
@@ -2857,7 +2881,7 @@ export interface components {
         };
         /**
          * PasswordChange
-         * @description A new password of one's own.
+         * @description A new password of one's own; `otp` where the second factor is on.
          */
         PasswordChange: {
             /**
@@ -2870,6 +2894,8 @@ export interface components {
              * Format: password
              */
             new: string;
+            /** Otp */
+            otp?: string | null;
         };
         /**
          * Policy
@@ -2997,6 +3023,29 @@ export interface components {
          * @enum {string}
          */
         Reason: "unknown_series" | "short_history" | "no_history" | "missing_future" | "model_failed" | "off_grid" | "out_of_range" | "beyond_model";
+        /**
+         * Reauthentication
+         * @description Proof that the caller is the user: the password, or nothing after a recent sign-in at an identity provider.
+         */
+        Reauthentication: {
+            /** Password */
+            password?: string | null;
+            /** Otp */
+            otp?: string | null;
+        };
+        /**
+         * ReauthenticationToken
+         * @description Goes with calls that hand out or change credentials, beside the access token of the same session.
+         */
+        ReauthenticationToken: {
+            /**
+             * Token
+             * @description Send it as `Quantis-Reauthentication`.
+             */
+            token: string;
+            /** Expires In */
+            expires_in: number;
+        };
         /**
          * Revision
          * @description Values of a series that were corrected at one time; those that came first are no revisions.
@@ -3917,6 +3966,48 @@ export interface operations {
             };
         };
     };
+    reauthenticate: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Reauthentication"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReauthenticationToken"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     confirm_second_factor: {
         parameters: {
             query?: never;
@@ -3960,7 +4051,10 @@ export interface operations {
     begin_second_factor: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Needed: what `POST /v1/users/me/reauthentication` answered to this session. */
+                "Quantis-Reauthentication"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3998,15 +4092,14 @@ export interface operations {
     remove_second_factor: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Needed: what `POST /v1/users/me/reauthentication` answered to this session. */
+                "Quantis-Reauthentication"?: string;
+            };
             path?: never;
             cookie?: never;
         };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["SecondFactorCode"];
-            };
-        };
+        requestBody?: never;
         responses: {
             /** @description Successful Response */
             204: {
@@ -4076,7 +4169,10 @@ export interface operations {
     create_user: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Needed: what `POST /v1/users/me/reauthentication` answered to this session. */
+                "Quantis-Reauthentication"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -4118,7 +4214,10 @@ export interface operations {
     change_user: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Needed: what `POST /v1/users/me/reauthentication` answered to this session. */
+                "Quantis-Reauthentication"?: string;
+            };
             path: {
                 user_id: string;
             };
@@ -4243,7 +4342,10 @@ export interface operations {
     };
     oidc_start: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `login`: the provider asks for the password in any case. */
+                prompt?: "login" | null;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -4472,7 +4574,10 @@ export interface operations {
     create_api_key: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Needed: what `POST /v1/users/me/reauthentication` answered to this session. */
+                "Quantis-Reauthentication"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -4592,7 +4697,10 @@ export interface operations {
     create_service_account: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Needed: what `POST /v1/users/me/reauthentication` answered to this session. */
+                "Quantis-Reauthentication"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -4672,7 +4780,10 @@ export interface operations {
     change_service_account: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Needed: what `POST /v1/users/me/reauthentication` answered to this session. */
+                "Quantis-Reauthentication"?: string;
+            };
             path: {
                 client_id: string;
             };
@@ -4716,7 +4827,10 @@ export interface operations {
     renew_client_secret: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Needed: what `POST /v1/users/me/reauthentication` answered to this session. */
+                "Quantis-Reauthentication"?: string;
+            };
             path: {
                 client_id: string;
             };
@@ -4794,7 +4908,10 @@ export interface operations {
     create_team: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Needed: what `POST /v1/users/me/reauthentication` answered to this session. */
+                "Quantis-Reauthentication"?: string;
+            };
             path?: never;
             cookie?: never;
         };

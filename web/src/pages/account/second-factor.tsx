@@ -37,7 +37,7 @@ export function EnrolFactor({ onDone }: DoneProps) {
     <CodeForm
       action="Turn it on"
       onDone={onDone}
-      send={(code) => api.PUT("/v1/users/me/second-factor", body(code))}
+      send={(code) => api.PUT("/v1/users/me/second-factor", { body: { code } })}
     >
       <p>Add an account to your app by this secret, or by the address on the device that has the app.</p>
       <div className="secret">
@@ -53,29 +53,41 @@ export function EnrolFactor({ onDone }: DoneProps) {
 }
 
 export function RemoveFactor({ onDone }: DoneProps) {
+  const client = useQueryClient();
+  const remove = useMutation({
+    mutationFn: () => unwrap(api.DELETE("/v1/users/me/second-factor")),
+    onSuccess: async () => {
+      await client.invalidateQueries({ queryKey: me.queryKey });
+      onDone();
+    },
+  });
+  const submit = (event: FormEvent<HTMLFormElement>) => {
+    event.preventDefault();
+    remove.mutate();
+  };
   return (
-    <CodeForm
-      action="Turn it off"
-      danger
-      onDone={onDone}
-      send={(code) => api.DELETE("/v1/users/me/second-factor", body(code))}
-    >
+    <form className="stack plain" onSubmit={submit}>
       <p>Then the password alone is enough to sign in as you. If the app is lost, ask an admin instead.</p>
-    </CodeForm>
+      {remove.error && <ProblemView error={remove.error} />}
+      <footer>
+        <Button onClick={onDone}>Cancel</Button>
+        <Button type="submit" variant="danger" disabled={remove.isPending}>
+          Turn it off
+        </Button>
+      </footer>
+    </form>
   );
 }
 
-const body = (code: string) => ({ body: { code } });
 const groupByFour = (secret: string) => secret.replace(/(.{4})(?=.)/g, "$1 ");
 
 interface CodeFormProps extends DoneProps {
   action: string;
-  danger?: boolean;
   send: (code: string) => Promise<{ response: Response; error?: unknown }>;
   children: ReactNode;
 }
 
-function CodeForm({ action, danger, send, onDone, children }: CodeFormProps) {
+function CodeForm({ action, send, onDone, children }: CodeFormProps) {
   const client = useQueryClient();
   const change = useMutation({
     mutationFn: (code: string) => unwrap(send(code)),
@@ -95,7 +107,7 @@ function CodeForm({ action, danger, send, onDone, children }: CodeFormProps) {
       {change.error && <ProblemView error={change.error} />}
       <footer>
         <Button onClick={onDone}>Cancel</Button>
-        <Button type="submit" variant={danger ? "danger" : "primary"} disabled={change.isPending}>
+        <Button type="submit" variant="primary" disabled={change.isPending}>
           {action}
         </Button>
       </footer>

@@ -4,6 +4,7 @@ const ACTIONS: Record<string, string> = {
   "POST /v1/oauth/token": "Sign in, or stay signed in",
   "POST /v1/oauth/revoke": "Sign out",
   "POST /v1/users/me/password": "Change the own password",
+  "POST /v1/users/me/reauthentication": "Give the password again",
   "POST /v1/users/me/second-factor": "Begin a second factor",
   "PUT /v1/users/me/second-factor": "Turn a second factor on",
   "DELETE /v1/users/me/second-factor": "Turn a second factor off",
