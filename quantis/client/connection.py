@@ -101,9 +101,9 @@ class Connection:
         """Give the password again; calls that hand out credentials are let through for some minutes."""
         body = json.dumps({"password": password} | ({"otp": otp} if otp else {}))
         path = "/v1/users/me/reauthentication"
-        answer = self.read(ReauthenticationToken, Request("POST", path, json=body))
-        self._reauthentication = answer.token
-        self._reauthenticated_until = time.monotonic() + answer.expires_in
+        reauthentication = self.read(ReauthenticationToken, Request("POST", path, json=body))
+        self._reauthentication = reauthentication.token
+        self._reauthenticated_until = time.monotonic() + reauthentication.expires_in
 
     @contextmanager
     def stream(self, request: Request, *, read_timeout: float) -> Iterator[httpx.Response]:
