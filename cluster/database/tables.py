@@ -141,6 +141,8 @@ class ClientRow(Base):
     disabled: Mapped[bool]
     created_at: Mapped[datetime]
     created_by: Mapped[str] = mapped_column(String(63))
+    holders: Mapped[list[str] | None] = mapped_column(JSON)
+    """Users who were shown a secret of it; None in rows of before, whose holder is `created_by`."""
     __mapper_args__ = {"primary_key": [team_id, id]}
 
 
@@ -300,6 +302,18 @@ class ForecastRow(Base):
     issued_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
     request: Mapped[bytes] = mapped_column(LargeBinary)
     response: Mapped[bytes] = mapped_column(LargeBinary)
+    __mapper_args__ = {"primary_key": [team_id, id]}
+
+
+class StorageReservationRow(Base):
+    """Bytes that a write may add to a team's storage; they count until a measurement has seen its end."""
+
+    __tablename__ = "storage_reservations"
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    team_id: Mapped[str] = mapped_column(TeamId, index=True)
+    size: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
     __mapper_args__ = {"primary_key": [team_id, id]}
 
 

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 from pydantic import TypeAdapter
-from sqlalchemy import or_, select
+from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
 from cluster.database.engine import Database
-from cluster.database.tables import ApprovalRow, ModelPolicyRow
+from cluster.database.tables import ApprovalRow, ClientRow, ModelPolicyRow, UserRow
 from cluster.repositories import paging
 from quantis.errors import Conflict, Forbidden, NotFound
 from quantis.types.approvals import AliasChange, Approval, ApprovalState, Change, Policy
@@ -70,11 +70,10 @@ class Approvals:
             row = _find(session, team, approval_id)
             if row.state != ApprovalState.pending:
                 raise Conflict(f"this request was {row.state} by {row.decided_by} already; ask again")
-            is_requester = row.requested_by == user
-            if approve and is_requester:
-                raise Forbidden(
-                    "you asked for this change yourself, so another person must approve it (policy two_person)"
-                )
+            requesters = _people_behind(session, team, row.requested_by)
+            is_requester = user in requesters
+            if approve:
+                _check_second_person(row.requested_by, requesters, user)
             refused = ApprovalState.withdrawn if is_requester else ApprovalState.refused
             row.state = ApprovalState.approved if approve else refused
             row.decided_at, row.decided_by = datetime.now(UTC), user
@@ -109,6 +108,48 @@ class Approvals:
         with self._database.read() as session:
             rows = session.scalars(query.limit(limit + 1)).all()
             return paging.page(rows, limit, _approval, lambda row: (row.requested_at.isoformat(), row.id))
+
+
+def holders_of(row: ClientRow) -> list[str]:
+    """Return the users who were shown a secret of a service account, and so can act as it."""
+    return row.holders or [row.created_by]
+
+
+def withdraw_all(session: Session, team: str, requester: str) -> None:
+    """Withdraw what an account asked for that is about to go, within the caller's transaction."""
+    pending = (ApprovalRow.team_id == team, ApprovalRow.state == ApprovalState.pending)
+    session.execute(
+        update(ApprovalRow)
+        .where(*pending, ApprovalRow.requested_by == requester)
+        .values(state=ApprovalState.withdrawn, decided_at=datetime.now(UTC), decided_by=requester)
+    )
+
+
+def _people_behind(session: Session, team: str, requester: str) -> list[str]:
+    """Return the people who may have made a request: the user, or whoever can act as the service account."""
+    client = session.scalar(select(ClientRow).where(ClientRow.team_id == team, ClientRow.name == requester))
+    if client is not None:
+        return holders_of(client)
+    user = session.scalar(select(UserRow.user_name).where(UserRow.user_name == requester))
+    return [] if user is None else [user]
+
+
+def _check_second_person(requester: str, user_names: list[str], user: str) -> None:
+    """Raise Forbidden unless `user` is certainly somebody else than whoever asked."""
+    if not user_names:
+        raise Forbidden(
+            f"the account {requester!r} that asked for this is gone, so nobody can tell who asked; "
+            "refuse it and ask again (policy two_person)"
+        )
+    if user in user_names and requester == user:
+        raise Forbidden(
+            "you asked for this change yourself, so another person must approve it (policy two_person)"
+        )
+    if user in user_names:
+        raise Forbidden(
+            f"the service account {requester!r} asked for this change and you were shown its secret, "
+            "so another person must approve it (policy two_person)"
+        )
 
 
 def _pending(session: Session, team: str, model: str) -> list[ApprovalRow]:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from cluster.database.engine import Database
 from cluster.database.tables import ClientRow, UserRow
+from cluster.repositories.approvals import holders_of, withdraw_all
 from cluster.repositories.hashing import digest, new_secret, secret_id
 from quantis.errors import Conflict, NotFound, Unauthenticated
 from quantis.types.accounts import Role
@@ -56,6 +57,7 @@ class Clients:
                 disabled=False,
                 created_at=datetime.now(UTC),
                 created_by=user,
+                holders=[user],
             )
             session.add(row)
             return CreatedServiceAccount(**_account(row).model_dump(), client_secret=secret)
@@ -73,17 +75,20 @@ class Clients:
             row.disabled = row.disabled if change.disabled is None else change.disabled
             return _account(row)
 
-    def new_secret(self, team: str, client_id: str) -> CreatedServiceAccount:
-        """Replace the secret; the previous one stops working at once."""
+    def new_secret(self, team: str, client_id: str, user: str) -> CreatedServiceAccount:
+        """Replace the secret, for a user who becomes one of its holders; the previous one stops working at once."""
         secret = new_secret(PREFIX)
         with self._database.write() as session:
             row = _find(session, team, client_id)
             row.secret_hash = digest(secret)
+            row.holders = sorted({*holders_of(row), user})
             return CreatedServiceAccount(**_account(row).model_dump(), client_secret=secret)
 
     def delete(self, team: str, client_id: str) -> None:
         with self._database.write() as session:
-            session.delete(_find(session, team, client_id))
+            row = _find(session, team, client_id)
+            withdraw_all(session, team, row.name)
+            session.delete(row)
 
     def get(self, team: str, client_id: str) -> ServiceAccount:
         with self._database.read() as session:

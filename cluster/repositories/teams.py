@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
+from uuid import uuid4
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from cluster.database.engine import Database
-from cluster.database.tables import JobRow, TeamRow, UserRow
+from cluster.database.tables import ForecastRow, JobRow, StorageReservationRow, TeamRow, UserRow
 from quantis.errors import NotFound
 from quantis.types.jobs import JobState
 from quantis.types.teams import Quota, Team
+
+RESERVED_FOR = timedelta(hours=6)
+"""Age at which a reservation counts no more, whose writer must have been killed."""
+
+CLOCK_SKEW = timedelta(seconds=5)
+"""Most that the clocks of two nodes are apart."""
 
 
 class TeamUsage(NamedTuple):
@@ -60,6 +67,47 @@ class Teams:
             )
             cpu, gpu = session.execute(seconds).one()
             return TeamUsage(session.scalar(running) or 0, cpu or 0.0, gpu or 0.0)
+
+    def forecast_bytes(self, name: str) -> int:
+        """Return the bytes of a team's forecasts in the ledger."""
+        size = func.sum(func.length(ForecastRow.request) + func.length(ForecastRow.response))
+        with self._database.read() as session:
+            return int(session.scalar(select(size).where(ForecastRow.team_id == name)) or 0)
+
+    def reserved_bytes(self, name: str, measured_at: datetime) -> int:
+        """Return the bytes of the writes that a measurement of that time cannot have seen whole."""
+        with self._database.read() as session:
+            return _reserved(session, name, measured_at)
+
+    def reserve_storage(self, name: str, size: int, free: int, measured_at: datetime) -> str | None:
+        """Reserve bytes of the `free` ones of a measurement; None when other writes have taken them.
+
+        Writes are one at a time, so that two that come together cannot both take the last bytes.
+        """
+        now = datetime.now(UTC)
+        with self._database.write() as session:
+            session.execute(
+                delete(StorageReservationRow).where(StorageReservationRow.created_at < now - RESERVED_FOR)
+            )
+            if _reserved(session, name, measured_at) + size > free:
+                return None
+            row = StorageReservationRow(id=str(uuid4()), team_id=name, size=size, created_at=now)
+            session.add(row)
+            return row.id
+
+    def end_reservation(self, name: str, reservation_id: str) -> None:
+        """Mark a write as ended; its bytes count until the files are measured again."""
+        with self._database.write() as session:
+            row = session.get(StorageReservationRow, (name, reservation_id))
+            if row is not None:
+                row.ended_at = datetime.now(UTC)
+
+
+def _reserved(session: Session, name: str, measured_at: datetime) -> int:
+    rows = StorageReservationRow
+    unseen = or_(rows.ended_at.is_(None), rows.ended_at > measured_at - CLOCK_SKEW)
+    alive = rows.created_at > datetime.now(UTC) - RESERVED_FOR
+    return int(session.scalar(select(func.sum(rows.size)).where(rows.team_id == name, unseen, alive)) or 0)
 
 
 def month_start() -> datetime:

@@ -220,7 +220,8 @@ def _ingest(
             options=read.options,
             output_dir=path.parent,
         )
-        result = catalogue.add(team, principal.user_name, name, report, panel)
+        with services.quotas.reserved(team, principal.quota, path.stat().st_size):
+            result = catalogue.add(team, principal.user_name, name, report, panel)
     except InvalidInput:
         instruments.count_upload("rejected")
         raise

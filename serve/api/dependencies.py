@@ -72,7 +72,7 @@ async def admit(request: Request) -> None:
     if caller.unconfirmed and not (request.method in _READS or rule.scope == Scope.forecast):
         raise Unavailable("the database does not answer; until it does, only reads and forecasts are served")
     if rule.quota is not None:
-        await run_in_threadpool(_check_quota, rule, services, caller.principal)
+        await run_in_threadpool(_check_quota, rule, services, caller.principal, _content_length(request))
 
 
 async def authorise(request: Request, _: Annotated[str | None, Depends(bearer)]) -> Principal | None:
@@ -180,7 +180,12 @@ async def _count(request: Request, services: Services, principal: Principal) -> 
         )
 
 
-def _check_quota(rule: AccessRule, services: Services, principal: Principal) -> None:
+def _content_length(request: Request) -> int:
+    text = request.headers.get("content-length", "")
+    return int(text) if text.isascii() and text.isdecimal() else 0
+
+
+def _check_quota(rule: AccessRule, services: Services, principal: Principal, incoming: int) -> None:
     if rule.quota == "compute":
         services.quotas.check_compute(principal.team, principal.quota)
-    services.quotas.check_storage(principal.team, principal.quota)
+    services.quotas.check_storage(principal.team, principal.quota, incoming)

@@ -83,7 +83,7 @@ def renew_client_secret(
     client_id: Id, principal: CurrentUser, services: AppServices
 ) -> CreatedServiceAccount:
     """Make a new secret, shown this once; the previous one and its tokens stop working at once."""
-    account = services.clients.new_secret(principal.team, client_id)
+    account = services.clients.new_secret(principal.team, client_id, principal.user_name)
     services.authenticator.forget()
     return account
 

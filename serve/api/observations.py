@@ -23,7 +23,9 @@ def append(
     """Append live values or corrections: known from now on, or from their `known_at`. 200 when nothing is new."""
     catalogue = services.catalogue
     panel = panel_from_observations(body.series, catalogue.declared_spec(principal.team, name))
-    result = catalogue.append(principal.team, principal.user_name, name, panel)
+    size = sum(table.nbytes for table in (panel.target, panel.future, panel.static))
+    with services.quotas.reserved(principal.team, principal.quota, size):
+        result = catalogue.append(principal.team, principal.user_name, name, panel)
     response.status_code = 201 if result.created else 200
     instruments.count_rows(panel.target.num_rows if result.created else 0)
     return result

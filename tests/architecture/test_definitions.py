@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.architecture.conftest import ROOT
+
 ALIASES = "quantis/types/arrays.py"
 SIZE_LIMIT = re.compile(r"(MAX|MOST|LARGEST|LONGEST)_\w+|\w+_(LIMIT|BYTES)")
 Definitions = Iterator[tuple[str, str]]
@@ -96,3 +98,13 @@ def test_when_a_name_is_private_or_refers_to_another_then_the_check_is_silent(
     parse: Any, definitions: Callable[[Any], Definitions], text: str
 ) -> None:
     assert repeated([parse("models/a.py", text), parse("serve/b.py", text)], definitions) == {}
+
+
+def test_when_migrations_are_listed_then_each_follows_the_one_before() -> None:
+    """Two that were written side by side would leave the database with two newest schemas, and no upgrade."""
+    previous = "None"
+    for path in sorted((ROOT / "cluster" / "database" / "migrations" / "versions").glob("*.py")):
+        source = path.read_text()
+        assert f"\ndown_revision = {previous}\n" in source, path.name
+        previous = f'"{path.name.partition("_")[0]}"'
+        assert f"\nrevision = {previous}\n" in source, path.name

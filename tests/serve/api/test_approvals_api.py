@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import null, update
 
+from cluster.database.tables import ClientRow
 from quantis.types.accounts import Role
+from quantis.types.approvals import AliasChange
 from tests.serve.api_under_test import PASSWORD
 
 ADDRESS = "/v1/models/demand/aliases/"
@@ -131,3 +134,115 @@ def test_when_the_platform_is_embedded_then_the_gate_decides_and_a_model_can_be_
         == 200
     )
     assert ask(world, version=2).status_code == 202
+
+
+# One person behind a service account
+
+
+def machine(world, maker="admin", name="robot"):
+    """(id, client): a service account that its maker can act as."""
+    account = (
+        world.client(maker)
+        .post("/v1/clients", json={"name": name, "role": "admin", "scopes": ["models", "read"]})
+        .json()
+    )
+    return account["id"], signed_in_as(world, account)
+
+
+def signed_in_as(world, account):
+    form = {
+        "grant_type": "client_credentials",
+        "client_id": account["id"],
+        "client_secret": account["client_secret"],
+    }
+    client = world.client()
+    token = client.post("/v1/oauth/token", data=form).json()["access_token"]
+    client.headers["Authorization"] = f"Bearer {token}"
+    return client
+
+
+def other_version(world):
+    return 2 if meaning(world, "canary") == 1 else 1
+
+
+def approve(world, who, request):
+    return world.client(who).post(f"/v1/approvals/{request}/approve")
+
+
+@pytest.mark.parametrize("what", ["alias", "traffic"])
+def test_when_ones_own_service_account_asks_then_one_does_not_approve_and_somebody_else_does(
+    strict, problem, what
+):
+    _, robot = machine(strict)
+    path, body = {
+        "alias": (f"{ADDRESS}canary", {"version": other_version(strict)}),
+        "traffic": ("/v1/models/demand/traffic", {"shares": [{"version": 1, "percent": 10}]}),
+    }[what]
+    answer = robot.put(path, json=body)
+    if what == "traffic" and answer.status_code != 202:
+        pytest.skip("the champion takes no share of its own traffic")
+    request = answer.json()["id"]
+    detail = problem(approve(strict, "admin", request), 403, "forbidden")["detail"]
+    assert "'robot'" in detail
+    assert "you were shown its secret" in detail
+    assert approve(strict, "second", request).json()["state"] == "approved"
+
+
+def test_when_somebody_renewed_the_secret_then_neither_holder_approves_what_it_asked_for(strict, problem):
+    strict.services.accounts.create("default", "boss", PASSWORD, Role.admin)
+    account, _ = machine(strict)
+    renewed = signed_in_as(strict, strict.client("boss").post(f"/v1/clients/{account}/secret").json())
+    request = renewed.put(f"{ADDRESS}canary", json={"version": other_version(strict)}).json()["id"]
+    for holder in ("admin", "boss"):  # the first might have asked before the secret was renewed
+        problem(approve(strict, holder, request), 403, "forbidden")
+    assert approve(strict, "second", request).json()["state"] == "approved"
+
+
+def test_when_the_service_account_of_another_asks_then_one_may_approve(strict):
+    _, robot = machine(strict)
+    request = robot.put(f"{ADDRESS}canary", json={"version": other_version(strict)}).json()["id"]
+    assert approve(strict, "ml_engineer", request).json()["decided_by"] == "ml_engineer"
+
+
+def test_when_the_service_account_goes_then_what_it_asked_for_goes_with_it(strict, problem):
+    account, robot = machine(strict)
+    request = robot.put(f"{ADDRESS}canary", json={"version": other_version(strict)}).json()["id"]
+    assert strict.client("admin").delete(f"/v1/clients/{account}").status_code == 204
+    problem(approve(strict, "admin", request), 409, "conflict")
+    shown = strict.client("viewer").get(f"/v1/approvals/{request}").json()
+    assert (shown["state"], shown["decided_by"]) == ("withdrawn", "robot")
+
+
+def test_when_nobody_can_tell_who_asked_then_nobody_approves(strict, problem):
+    """As for a job whose service account was deleted before it ended."""
+    change = AliasChange(alias="canary", version=other_version(strict), instead_of=meaning(strict, "canary"))
+    request = strict.services.approvals.request("default", "demand", "gone", change).id
+    for anybody in ("admin", "ml_engineer", "second"):
+        detail = problem(approve(strict, anybody, request), 403, "forbidden")["detail"]
+        assert "'gone'" in detail
+    refused = strict.client("second").post(f"/v1/approvals/{request}/refuse")
+    assert refused.json()["state"] == "refused"
+
+
+def test_when_the_holder_refuses_what_its_service_account_asked_for_then_it_is_withdrawn(strict):
+    _, robot = machine(strict)
+    request = robot.put(f"{ADDRESS}canary", json={"version": other_version(strict)}).json()["id"]
+    refused = strict.client("admin").post(f"/v1/approvals/{request}/refuse").json()
+    assert refused["state"] == "withdrawn"
+
+
+def test_when_the_row_of_a_service_account_is_from_before_then_its_maker_counts(strict, problem):
+    _, robot = machine(strict)
+    with strict.database.write() as session:
+        session.execute(update(ClientRow).values(holders=null()))
+    request = robot.put(f"{ADDRESS}canary", json={"version": other_version(strict)}).json()["id"]
+    problem(approve(strict, "admin", request), 403, "forbidden")
+
+
+def test_when_a_key_asks_then_its_owner_does_not_approve(strict, problem):
+    made = strict.client("ml_engineer").post("/v1/api-keys", json={"name": "k", "scopes": ["models"]}).json()
+    by_key = strict.client()
+    by_key.headers["Authorization"] = f"Bearer {made['key']}"
+    request = by_key.put(f"{ADDRESS}canary", json={"version": other_version(strict)}).json()["id"]
+    problem(approve(strict, "ml_engineer", request), 403, "forbidden")
+    assert approve(strict, "admin", request).json()["state"] == "approved"
