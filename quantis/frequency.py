@@ -35,6 +35,8 @@ _PLAIN_MONTHS = {"QS": 1, "QE": 3, "YS": 1, "YE": 12}
 """Months of the first step of a plain alias, from 1, as pandas has it."""
 ANCHORS = f"-({'|'.join(_WEEKDAYS)})", f"-({'|'.join(_MONTH_NAMES)})"
 """Patterns of the anchors of weeks, and of quarters and years."""
+_SHORTEST_MONTH, _DAYS_AROUND = 28, 367
+"""The last day that every month has, and the days within which each calendar has a step."""
 _MAX_SEASON = 10_080
 """Steps of the longest season that is counted: a week of minutes."""
 _SEASONS = {
@@ -105,6 +107,33 @@ class Frequency:
             _month_numbers(times) - _MONTH_NAMES.index(self.anchor)
         ) % cycle == 0
         return is_month
+
+    def is_on_calendar(self, times: Times) -> npt.NDArray[np.bool_]:
+        """Return True for each time that may be a step: a month's end, a business day, a day of the anchor.
+
+        Steps that begin months may be on any day that every month has. Shape as `times`.
+        """
+        days = times.astype("datetime64[D]")
+        if self.unit == BUSINESS:
+            return np.asarray(np.is_busday(days), dtype=bool)
+        on_calendar = self.is_anchored(times)
+        if self.unit in _ENDS:
+            on_calendar &= (days + _DAY).astype("datetime64[M]") > times.astype("datetime64[M]")
+        elif self.unit in MONTHS:
+            on_calendar &= _days_of_month(days) <= _SHORTEST_MONTH
+        return on_calendar
+
+    def calendar_neighbours(self, time: np.datetime64) -> tuple[np.datetime64, np.datetime64]:
+        """Return the nearest times of the calendar before and after one; months begin on their first day."""
+        times = time + np.arange(-_DAYS_AROUND, _DAYS_AROUND + 1) * _DAY
+        fits = self.is_on_calendar(times)
+        if self.unit in MONTHS and self.unit not in _ENDS:
+            fits &= _days_of_month(times.astype("datetime64[D]")) == 1
+        earlier, later = (
+            times[:_DAYS_AROUND][fits[:_DAYS_AROUND]],
+            times[_DAYS_AROUND + 1 :][fits[_DAYS_AROUND + 1 :]],
+        )
+        return earlier[-1], later[0]
 
     def anchored(self, times: Times) -> Frequency:
         """Return the frequency with the weekday or month of all times; as it is, where they differ or are pandas'."""
@@ -225,6 +254,14 @@ class Frequency:
     def _back(self, end: np.datetime64, steps: int) -> np.datetime64:
         moved: np.datetime64 = self.shift(np.array([end]), np.array([-steps]))[0]
         return moved
+
+
+def _days_of_month(days: Times) -> npt.NDArray[np.int64]:
+    """Return the days of the month from 1. Shape as `days`, which are of unit D."""
+    numbers: npt.NDArray[np.int64] = (days - days.astype("datetime64[M]").astype("datetime64[D]")).astype(
+        np.int64
+    ) + 1
+    return numbers
 
 
 def _weekdays(times: Times) -> npt.NDArray[np.int64]:

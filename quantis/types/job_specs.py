@@ -10,7 +10,16 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from quantis.errors import InvalidInput
-from quantis.types.base import MAX_HORIZON, Duration, Name, Number, RequestBody, Timestamp
+from quantis.types.base import (
+    MAX_HISTORY,
+    MAX_HORIZON,
+    MAX_INTEGER,
+    Duration,
+    Name,
+    Number,
+    RequestBody,
+    Timestamp,
+)
 from quantis.types.datasets import Column
 from quantis.types.reading import ReadOptions
 
@@ -90,7 +99,7 @@ class TftParams(RequestBody):
         default=None, gt=0, le=1, description="0.25 over the hidden size, at most 0.01, when absent."
     )
     steps: int = Field(default=400, ge=1, le=1_000_000, description="Gradient steps; the budget.")
-    seed: int = 7
+    seed: int = Field(default=7, json_schema_extra={"minimum": 0, "maximum": MAX_INTEGER})
     workers: int = Field(default=2, ge=1, le=64, description="Ray Train workers.")
     precision: Literal["float32", "bfloat16"] = Field(
         default="float32", description="Of matrix products while training; weights are float32 either way."
@@ -116,6 +125,20 @@ def require_heads(params: TftParams) -> None:
             f"attention_heads={heads} does not divide hidden_size={size}, so that a part of it would be lost; take "
             f"attention_heads={fits}, or hidden_size={-(-size // heads) * heads}"
         )
+
+
+def require_bounded(spec: WorkSpec) -> WorkSpec:
+    """Return the specification; ValueError for a number that no job can do with.
+
+    Not rules of the specifications themselves: jobs of before, which were not checked, are still read.
+    """
+    step_size = getattr(spec, "step_size", None) or 1
+    if step_size > MAX_HISTORY:
+        raise ValueError(f"step_size {step_size} is too large; take {MAX_HISTORY} steps at most")
+    params = getattr(spec, "tft", None) or TftParams()
+    if not 0 <= params.seed <= MAX_INTEGER:
+        raise ValueError(f"tft.seed {params.seed} is out of range; take 0 to {MAX_INTEGER}")
+    return spec
 
 
 class WorkSpec(RequestBody):
@@ -156,7 +179,12 @@ class EvaluationSpec(WorkSpec):
         le=50,
         description="Rolling origins; as many as give a reliable comparison, when absent.",
     )
-    step_size: int | None = Field(default=None, ge=1, description="Steps between windows; h when absent.")
+    step_size: int | None = Field(
+        default=None,
+        ge=1,
+        description="Steps between windows; h when absent.",
+        json_schema_extra={"maximum": MAX_HISTORY},
+    )
     refit: bool = Field(default=False, description="Fit at each window, not at the first alone.")
     backtest_mode: Literal["plain", "vintage"] = Field(
         default="plain",

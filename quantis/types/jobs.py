@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from quantis.types.accounts import Role
 from quantis.types.base import Frozen, RequestBody, Timestamp
@@ -32,6 +32,7 @@ from quantis.types.job_specs import (
     TrainSpec,
     TuneSpec,
     WorkSpec,
+    require_bounded,
 )
 
 
@@ -76,7 +77,7 @@ class JobState(StrEnum):
 
 
 class JobRequest(RequestBody):
-    spec: JobSpec
+    spec: Annotated[JobSpec, AfterValidator(require_bounded)]
 
 
 class Job(Frozen):

@@ -79,12 +79,13 @@ def _has_other_frequency(rows: PanelRows, inferred: InferredFrequencies, frequen
 
 
 def _check_anchor(rows: PanelRows, frequency: Frequency, regular: Mask, findings: Findings) -> None:
-    """Report times on another weekday or in another month than the declared anchor."""
-    off = np.flatnonzero(~frequency.is_anchored(rows.ds) & regular)
+    """Report times that the calendar of the frequency does not have, such as another weekday than the anchor's."""
+    off = np.flatnonzero(~frequency.is_on_calendar(rows.ds) & regular)
     if len(off) == 0:
         return
     fitting = frequency.unanchored.anchored(rows.ds[regular])
-    proposal = f"; the times are those of {fitting.alias}" if len(off) == regular.sum() else ""
+    fits = len(off) == regular.sum() and fitting != frequency and fitting.is_on_calendar(rows.ds[off]).all()
+    proposal = f"; the times are those of {fitting.alias}" if fits else ""
     by_row = {int(rows.row[index]): int(index) for index in off}
     findings.add_rows(
         "D042",
@@ -105,7 +106,7 @@ def _check_steps(rows: PanelRows, frequency: Frequency, irregular: Mask, finding
     steps = frequency.steps_between(np.repeat(rows.ds[rows.starts], lengths), rows.ds)
     regular = np.repeat(~irregular, lengths)
     _check_anchor(rows, frequency, regular, findings)
-    off = np.flatnonzero((steps < 0) & regular)
+    off = np.flatnonzero((steps < 0) & regular & frequency.is_on_calendar(rows.ds))
     by_row = {int(rows.row[index]): int(index) for index in off}
     findings.add_rows(
         "D042",
@@ -182,7 +183,7 @@ def check_grid_of_stored(panel: Panel, stored: pa.Table, frequency: Frequency, f
     for table in (panel.target, panel.future):
         series, times = spans.index(table), times_of(table[DS])
         on_grid = frequency.is_on_grid(spans.anchor[series], times)
-        on_grid &= spans.is_stored[series] | frequency.is_anchored(times)
+        on_grid &= spans.is_stored[series] | frequency.is_on_calendar(times)
         off = np.maximum(off, np.bincount(series[~on_grid], minlength=len(off)))
         np.minimum.at(first_off, series[~on_grid], times[~on_grid])
     messages = []

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from quantis.errors import InvalidInput
-from quantis.frequency import to_datetime64
+from quantis.frequency import Frequency, to_datetime64
 from quantis.panel import DS, ID, TIMESTAMP, Panel, Snapshot, Task, Y, times_of, timestamps
 from quantis.types.arrays import Times
 from quantis.types.base import END_TIMESTAMP, MAX_HISTORY
@@ -52,12 +52,24 @@ def forecast_start(series: SeriesRequest, task: Task) -> np.datetime64 | None:
     if series.start is None:
         return None
     start = to_datetime64(series.start)
+    _require_calendar(series.unique_id, "start", start, task.frequency)
     if task.frequency.after(start, task.h)[-1] >= _END:
         raise UnusableHistoryError(
             Reason.out_of_range,
             f"series {series.unique_id!r}: a forecast from {start} would pass the year 2261; start earlier",
         )
     return start
+
+
+def _require_calendar(unique_id: str, field: str, time: np.datetime64, frequency: Frequency) -> None:
+    """Raise UnusableHistoryError for a time that is no step of the calendar: a 31st of months, a Sunday of Mondays."""
+    if not frequency.is_on_calendar(np.array([time]))[0]:
+        before, after = (nearest.astype("datetime64[s]") for nearest in frequency.calendar_neighbours(time))
+        raise UnusableHistoryError(
+            Reason.off_grid,
+            f"series {unique_id!r}: {field} {time.astype('datetime64[s]')}Z is no step of {frequency.alias}; the "
+            f"nearest are {before}Z and {after}Z",
+        )
 
 
 def _tails(level: float) -> tuple[float, float]:
@@ -83,6 +95,9 @@ class RequestHistory:
         if len(times) == 0:
             return None
         frequency = self.task.frequency
+        _require_calendar(
+            self.request.unique_id, "start" if self.request.start else "ds", times[0], frequency
+        )
         positions = frequency.steps_between(times[0], times)
         if np.any(positions < 0) or np.any(np.diff(positions) <= 0):
             raise UnusableHistoryError(
@@ -125,6 +140,7 @@ class RequestHistory:
             return np.array([to_datetime64(timestamp) for timestamp in request.ds], "datetime64[us]")
         assert request.start is not None
         start = to_datetime64(request.start)
+        _require_calendar(request.unique_id, "start", start, self.task.frequency)
         return self.task.frequency.range(start, len(request.y))
 
     def _known_future(

@@ -147,3 +147,22 @@ def test_when_steps_ahead_have_no_row_then_they_are_named(kept: tuple[int, ...],
 
 def test_when_every_step_ahead_has_a_row_then_nothing_is_said() -> None:
     assert checked(with_future(days(7, START + timedelta(days=20))), AHEAD)[0].findings == []
+
+
+@pytest.mark.parametrize(
+    ("freq", "ds"),
+    [
+        ("MS", ["2024-01-31"]),
+        ("ME", ["2024-01-15", "2024-02-15"]),
+        ("B", ["2024-01-06"]),
+        ("QE-NOV", ["2024-03-31"]),
+    ],
+)
+def test_when_times_are_off_the_calendar_of_the_declared_frequency_then_each_is_named_once(
+    freq: str, ds: list[str]
+) -> None:
+    columns = {"unique_id": ["s"] * len(ds), "ds": ds, "y": [float(n) for n in range(len(ds))]}
+    report, _ = checked(columns, DatasetSpec(name="a", freq=freq))
+    found = [finding for finding in report.findings if finding.code == "D042"]
+    assert [finding.row for finding in found] == list(range(1, len(ds) + 1))
+    assert all(f"{day} is not a step of {freq};" in f.message for day, f in zip(ds, found, strict=True))
