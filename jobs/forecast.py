@@ -17,7 +17,7 @@ from jobs import batch_forecast
 from jobs.runtime import Context, run
 from models.arrays import keep_series
 from models.evaluation.metrics import evaluate
-from models.evaluation.rolling_origin import join_actuals
+from models.evaluation.rolling_origin import join_actuals, require_windows
 from models.families.naive import ColumnForecast, SeasonalNaive
 from models.forecaster import Forecaster
 from models.postprocessing.reconciliation import Hierarchy
@@ -27,7 +27,7 @@ from models.prediction.response import forecast_table, resolve_horizon, to_serie
 from models.registry.bundle import read_bundle
 from quantis.errors import InvalidInput
 from quantis.frequency import to_datetime
-from quantis.panel import Panel, Snapshot, Task
+from quantis.panel import Panel, Snapshot, Task, longest_history
 from quantis.types.arrays import Times
 from quantis.types.forecasts import ForecastRequest, ForecastResponse, ModelRef, SeriesRequest
 from quantis.types.job_results import ForecastResult
@@ -104,9 +104,10 @@ def _plan(context: Context[ForecastSpec]) -> ForecastPlan:
     if spec.dataset != task.dataset:
         raise InvalidInput(f"model {spec.model!r} was trained on {task.dataset!r}, not on {spec.dataset!r}")
     h = resolve_horizon(spec.h, task)
-    last = context.dataset.last_cutoff(task)
+    dataset, last = context.dataset.dataset, context.dataset.last_cutoff(task)
     origins = np.array([last])
     if spec.score:
+        require_windows(longest_history(dataset.version, spec.as_of), h, spec.origins, name="origins")
         origins = cutoffs(last, task.model_copy(update={"h": h}), spec.origins, h)
     return ForecastPlan(version, forecaster, h, last, origins)
 

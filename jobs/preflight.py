@@ -15,6 +15,7 @@ from cluster.settings import Settings
 from jobs.runtime import Context
 from models.families.tft.preflight import RULES, PreflightReport, preflight
 from quantis.errors import QuantisError
+from quantis.panel import max_windows
 from quantis.types.job_specs import TftParams, TrainSpec
 
 _SHOWN = 10
@@ -26,15 +27,22 @@ _RULES = {
 
 
 def examine(settings: Settings, team: str, spec: TrainSpec) -> PreflightReport:
-    """Count the training windows of the latest snapshot."""
+    """Count the training windows of the latest snapshot; of the transformer, which other families do not need."""
     dataset = Context(Backend.from_settings(settings), team, "", spec).dataset
     task = dataset.task(spec.h, spec.quantiles)
     return preflight(dataset.latest_snapshot(task), task, spec.tft)
 
 
+def evaluation_fits(report: PreflightReport) -> dict[str, int]:
+    """Return the longest h, and the backtest windows of the requested one, that the longest history holds."""
+    steps = int(report.by_series["steps"].to_numpy().max(initial=0))
+    return {"longest_h": max(0, steps - 1), "backtest_windows": max_windows(steps, report.requested.h)}
+
+
 def as_json(report: PreflightReport) -> dict[str, Any]:
     return {
         "windows": report.totals,
+        **evaluation_fits(report),
         "proposal": {"encoder_length": report.proposal.encoder_length, "h": report.proposal.h},
         "series": report.by_series.to_pylist(),
     }
@@ -48,6 +56,11 @@ def as_text(report: PreflightReport) -> str:
     removed = sum(report.by_series[rule].to_numpy() for rule in RULES)
     share = removed / np.maximum(1, removed + report.by_series["kept"].to_numpy())
     worst = [int(row) for row in np.argsort(-share, kind="stable")[:_SHOWN]]
+    fits = evaluation_fits(report)
+    lines += [
+        f"{fits['backtest_windows']:>12,} windows of h={report.requested.h} fit a backtest; the longest h is "
+        f"{fits['longest_h']:,}"
+    ]
     lines += ["", "most removed:"]
     for row in worst:
         series = report.by_series.slice(row, 1).to_pylist()[0]

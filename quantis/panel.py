@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Protocol
 
@@ -15,11 +16,11 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from quantis.frequency import Frequency
+from quantis.frequency import Frequency, to_datetime64
 from quantis.types.arrays import Floats, Times
-from quantis.types.base import Frozen, Timestamp
-from quantis.types.datasets import Roles
-from quantis.types.job_specs import DEFAULT_QUANTILES, Horizon, Quantile
+from quantis.types.base import MAX_HORIZON, Frozen, Timestamp
+from quantis.types.datasets import DatasetVersion, FittingWindows, Roles
+from quantis.types.job_specs import DEFAULT_QUANTILES, MAX_N_WINDOWS, Horizon, Quantile
 
 ID, DS, Y = "unique_id", "ds", "y"
 KNOWN_AT, RECORDED_AT = "known_at", "recorded_at"
@@ -134,6 +135,36 @@ class SnapshotProvider(Protocol):
 def max_grid_steps(rows: int) -> int:
     """Return the most steps that the grids of a panel of so many rows may have together."""
     return max(_MAX_SPARSE_GRID, _MAX_STEPS_PER_ROW * rows)
+
+
+def longest_history(version: DatasetVersion, as_of: datetime | None = None) -> int:
+    """Return the steps from a version's first value to its last one at `as_of`, now when absent; 0 before the first."""
+    last = min(version.last_ds, as_of or datetime.now(UTC))
+    ends = (np.array([to_datetime64(time)]) for time in (version.first_ds, last))
+    return int(Frequency.parse(version.freq).grid_lengths(*ends)[0])
+
+
+def max_windows(steps: int, h: int, step_size: int | None = None) -> int:
+    """Return the number of windows that a history of so many steps holds, with a step before the first."""
+    stride = step_size or h
+    return 0 if h >= steps or stride >= steps else (steps - 1 - h) // stride + 1
+
+
+def fitting_windows(
+    version: DatasetVersion, h: int, step_size: int | None = None, as_of: datetime | None = None
+) -> FittingWindows:
+    """Return the longest horizon and the number of windows that a job on a version may ask for."""
+    steps = longest_history(version, as_of)
+    return FittingWindows(
+        dataset=version.dataset,
+        version=version.number,
+        freq=version.freq,
+        steps=steps,
+        max_h=max(0, min(steps - 1, MAX_HORIZON)),
+        h=h,
+        step_size=step_size or h,
+        max_windows=min(max_windows(steps, h, step_size), MAX_N_WINDOWS),
+    )
 
 
 def series_slices(ids: pa.Array | pa.ChunkedArray) -> Iterator[tuple[str, slice]]:

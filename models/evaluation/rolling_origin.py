@@ -12,14 +12,16 @@ from models.arrays import each_series, keep_series
 from models.evaluation.evaluated import CUTOFF
 from models.forecaster import Forecaster
 from quantis.errors import InvalidInput
-from quantis.panel import DS, ID, Snapshot, SnapshotProvider, Y, timestamps
+from quantis.panel import DS, ID, Snapshot, SnapshotProvider, Y, max_windows, timestamps
 
 Fit = Callable[[Snapshot], Forecaster]
 Predict = Callable[[Forecaster, Snapshot, np.datetime64], pa.Table]
 """Returns the forecaster contract's table for a snapshot with this cutoff."""
 
 
-def require_windows(steps: int, h: int, n_windows: int = 1, step_size: int | None = None) -> None:
+def require_windows(
+    steps: int, h: int, n_windows: int = 1, step_size: int | None = None, *, name: str = "n_windows"
+) -> None:
     """Raise InvalidInput, with what fits, unless a history of so many steps holds the windows and a step before.
 
     Parameters
@@ -28,6 +30,8 @@ def require_windows(steps: int, h: int, n_windows: int = 1, step_size: int | Non
         Of the longest history.
     step_size
         Steps between windows; h when absent.
+    name
+        The word for the number of windows where the request has another one.
     """
     if h >= steps:
         fits = f"take h={steps - 1} at most" if steps > 1 else "bring more values"
@@ -40,11 +44,11 @@ def require_windows(steps: int, h: int, n_windows: int = 1, step_size: int | Non
         raise InvalidInput(
             f"step_size={stride} is more than the {steps} steps of the longest history; take {steps - 1} at most"
         )
-    most = (steps - 1 - h) // stride + 1
+    most = max_windows(steps, h, step_size)
     if n_windows > most:
         raise InvalidInput(
-            f"n_windows={n_windows} windows of h={h}, {stride} steps apart, need {h + stride * (n_windows - 1) + 1} "
-            f"steps; the longest history has {steps}: take n_windows={most} at most, or a shorter h or step_size"
+            f"{name}={n_windows} windows of h={h}, {stride} steps apart, need {h + stride * (n_windows - 1) + 1} "
+            f"steps; the longest history has {steps}: take {name}={most} at most, or a shorter h or step_size"
         )
 
 

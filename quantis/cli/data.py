@@ -209,6 +209,34 @@ def show(
             _show_dataset(api, name, as_json)
 
 
+@app.command("windows")
+def fitting_windows(
+    name: Annotated[str, typer.Argument(help="The dataset.")],
+    h: Annotated[int, typer.Option("--h", min=1, help="Steps to forecast.")] = 24,
+    step_size: Annotated[
+        int | None, typer.Option(min=1, help="Steps between windows; h when absent.")
+    ] = None,
+    version: Annotated[int | None, typer.Option(min=1, help="Its version; the latest when absent.")] = None,
+    as_of: AsOf = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """How long a horizon and how many windows a train or backtest of a dataset may have."""
+    with open_client(url) as api:
+        fitting = api.fitting_windows(name, h=h, step_size=step_size, version=version, as_of=as_of)
+    if as_json:
+        output.print_json(fitting)
+        return
+    output.print_fields(
+        [
+            ("dataset", f"{fitting.dataset} version {fitting.version}, {fitting.freq}"),
+            ("longest history", f"{fitting.steps:,} steps"),
+            ("longest h", f"{fitting.max_h:,}"),
+            ("windows", f"{fitting.max_windows} of h={fitting.h}, {fitting.step_size} steps apart"),
+        ]
+    )
+
+
 def _ensure_dataset(
     api: Client, name: str, file: Path | str, declared: dict[str, Any], options: ReadOptions
 ) -> None:

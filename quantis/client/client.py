@@ -32,6 +32,7 @@ from quantis.types.datasets import (
     Dataset,
     DatasetSpec,
     DatasetVersion,
+    FittingWindows,
     ImportRequest,
     Roles,
     SeriesSummary,
@@ -148,6 +149,24 @@ class Client(AccountsMixin, AdministrationMixin, GovernanceMixin):
         bounds = {"as_of": as_of, "start": start, "end": end}
         times: dict[str, Any] = {key: format_query_time(value) for key, value in bounds.items()}
         return self._get(StoredSeries, path, version=version, **times)
+
+    def fitting_windows(
+        self,
+        name: str,
+        *,
+        h: int = 24,
+        step_size: int | None = None,
+        version: int | None = None,
+        as_of: datetime | None = None,
+    ) -> FittingWindows:
+        """Return how long a horizon and how many windows of `h` steps a job on this dataset may have."""
+        params: dict[str, Any] = {
+            "h": h,
+            "step_size": step_size,
+            "version": version,
+            "as_of": format_query_time(as_of),
+        }
+        return self._get(FittingWindows, f"/datasets/{quote_segment(name)}/windows", **params)
 
     def append(self, name: str, series: Sequence[ObservedSeries]) -> AppendResult:
         """Append live values or corrections; the same again changes nothing."""

@@ -108,6 +108,9 @@ class FakeApi:
     def get_versions(self, request: httpx.Request, name: str) -> httpx.Response:
         return page_response(request, self.datasets.versions(name))
 
+    def get_windows(self, request: httpx.Request, name: str) -> httpx.Response:
+        return json_response(self.datasets.windows(name, dict(request.url.params)))
+
     def get_series(self, request: httpx.Request, name: str) -> httpx.Response:
         return page_response(request, self.datasets.series(name, request.url.params.get("search", "")))
 
@@ -220,6 +223,7 @@ ROUTES: list[tuple[str, str, Role | None, Handler]] = [
     ("POST", f"/v1/datasets/{_NAME}/check", _A, lambda api: api.post_check),
     ("POST", f"/v1/datasets/{_NAME}/versions", _A, lambda api: api.post_versions),
     ("GET", f"/v1/datasets/{_NAME}/versions", _V, lambda api: api.get_versions),
+    ("GET", f"/v1/datasets/{_NAME}/windows", _V, lambda api: api.get_windows),
     ("GET", f"/v1/datasets/{_NAME}/series", _V, lambda api: api.get_series),
     ("GET", f"/v1/datasets/{_NAME}/series/(.+)", _V, lambda api: api.get_one_series),
     ("POST", "/v1/jobs", _A, lambda api: api.jobs.post_jobs),

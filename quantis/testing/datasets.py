@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -11,13 +12,14 @@ import httpx
 import pyarrow as pa
 
 from quantis.errors import Conflict, NotFound, RejectedPanel
-from quantis.panel import DS, ID, KNOWN_AT, Panel, Y
+from quantis.panel import DS, ID, KNOWN_AT, Panel, Y, fitting_windows
 from quantis.reading import read_table
 from quantis.types.datasets import (
     CheckReport,
     Dataset,
     DatasetSpec,
     DatasetVersion,
+    FittingWindows,
     SeriesSummary,
     StoredSeries,
     UploadResult,
@@ -96,6 +98,16 @@ class FakeDatasets:
 
     def versions(self, name: str) -> list[DatasetVersion]:
         return [version for version, _ in reversed(self._get_stored(name).versions)]
+
+    def windows(self, name: str, query: Mapping[str, str]) -> FittingWindows:
+        number = int(query["version"]) if "version" in query else None
+        versions = [v for v in self.versions(name) if number in (None, v.number)]
+        if not versions:
+            raise NotFound(f"dataset {name!r} has no version {number or 1}; upload one")
+        step_size = int(query["step_size"]) if "step_size" in query else None
+        return fitting_windows(
+            versions[0], int(query.get("h", 24)), step_size, _parse_time(query.get("as_of"))
+        )
 
     def series(self, name: str, search: str) -> list[SeriesSummary]:
         content = self._content(name, None)

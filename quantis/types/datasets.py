@@ -140,6 +140,21 @@ class DatasetVersion(Frozen):
     )
 
 
+class FittingWindows(Frozen):
+    """Horizon and windows that an evaluation of a version may have; a job that asks for more is refused."""
+
+    dataset: Name
+    version: int
+    freq: str
+    steps: int = Field(description="Steps of the longest history.")
+    max_h: int = Field(description="Steps of the longest horizon that one window may have.")
+    h: int
+    step_size: int
+    max_windows: int = Field(
+        description="Windows of `h` steps, `step_size` apart, that fit; 0 when `h` is too long."
+    )
+
+
 class UploadResult(Frozen):
     """`created` is false when the same content was there already: then `version` is the old one."""
 

@@ -24,6 +24,8 @@ from quantis.types.datasets import Column
 from quantis.types.reading import ReadOptions
 
 _LONGEST = timedelta(days=36_600)
+MAX_N_WINDOWS = 50
+"""Rolling origins of an evaluation."""
 DEFAULT_QUANTILES = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
 
 Quantile = Annotated[float, Field(gt=0, lt=1)]
@@ -176,7 +178,7 @@ class EvaluationSpec(WorkSpec):
     n_windows: int | None = Field(
         default=None,
         ge=1,
-        le=50,
+        le=MAX_N_WINDOWS,
         description="Rolling origins; as many as give a reliable comparison, when absent.",
     )
     step_size: int | None = Field(

@@ -12,14 +12,24 @@ from starlette.concurrency import run_in_threadpool
 from features.store.record_filter import Bounds
 from monitoring import instruments
 from quantis.errors import InvalidInput, NotFound
-from quantis.panel import DS, ID, Y
+from quantis.panel import DS, ID, Y, fitting_windows
 from quantis.sandbox.client import check_untrusted_file
-from quantis.types.base import MAX_SERIES_ID, Name, Number, Page, SeriesId, Timestamp
+from quantis.types.base import (
+    MAX_HISTORY,
+    MAX_HORIZON,
+    MAX_SERIES_ID,
+    Name,
+    Number,
+    Page,
+    SeriesId,
+    Timestamp,
+)
 from quantis.types.datasets import (
     CheckReport,
     Dataset,
     DatasetSpec,
     DatasetVersion,
+    FittingWindows,
     ImportRequest,
     Revision,
     SeriesSummary,
@@ -123,6 +133,21 @@ def revisions(
 def versions(name: Name, principal: CurrentUser, services: AppServices) -> Page[DatasetVersion]:
     """List the versions, newest first."""
     return Page(items=list(services.catalogue.datasets.versions(principal.team, name)))
+
+
+@router.get("/{name}/windows")
+def windows(
+    name: Name,
+    principal: CurrentUser,
+    services: AppServices,
+    h: Annotated[int, Query(ge=1, le=MAX_HORIZON)] = 24,
+    step_size: Annotated[int | None, Query(ge=1, le=MAX_HISTORY)] = None,
+    version: Number | None = None,
+    as_of: Timestamp | None = None,
+) -> FittingWindows:
+    """Return how long a horizon and how many windows a job may have; `step_size` is h when absent."""
+    pinned = services.catalogue.datasets.version(principal.team, name, version)
+    return fitting_windows(pinned.version, h, step_size, as_of)
 
 
 @router.get("/{name}/series")

@@ -7,19 +7,19 @@ import time
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-import numpy as np
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
 from models.evaluation.rolling_origin import require_windows
 from models.families.catalogue import known_families, require_families
-from quantis.frequency import Frequency, to_datetime64
+from quantis.panel import longest_history
 from quantis.types.base import MAX_INTEGER, Id, Page
 from quantis.types.datasets import DatasetVersion
 from quantis.types.job_specs import (
     BacktestSpec,
     EvaluationSpec,
+    ForecastSpec,
     IngestSpec,
     JobKind,
     JobSpec,
@@ -62,18 +62,17 @@ def submit(
 
 def _require_fit(spec: JobSpec, version: DatasetVersion) -> None:
     """Raise InvalidInput for windows that no history of the version can hold, and for heads that have no width."""
-    if not isinstance(spec, EvaluationSpec | TuneSpec):
-        return
-    require_heads(spec.tft)
-    end = to_datetime64(min(version.last_ds, spec.as_of or version.last_ds))
-    begin = to_datetime64(version.first_ds)
-    if end < begin or (isinstance(spec, BacktestSpec) and spec.model is not None):
+    if isinstance(spec, EvaluationSpec | TuneSpec):
+        require_heads(spec.tft)
+    steps = longest_history(version, spec.as_of)
+    if steps == 0 or (isinstance(spec, BacktestSpec) and spec.model is not None):
         return  # the job says what of the dataset was known then; a model has its own horizon
-    steps = int(Frequency.parse(version.freq).grid_lengths(np.array([begin]), np.array([end]))[0])
     if isinstance(spec, TuneSpec):
         require_windows(steps, spec.h)
-    else:
+    elif isinstance(spec, EvaluationSpec):
         require_windows(steps, spec.h, spec.n_windows or 1, spec.step_size)
+    elif isinstance(spec, ForecastSpec) and spec.score and spec.h is not None:
+        require_windows(steps, spec.h, spec.origins, name="origins")
 
 
 @router.get("")

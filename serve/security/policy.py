@@ -100,6 +100,7 @@ POLICY: dict[tuple[str, str], AccessRule | None] = {
     ("POST", "/v1/datasets/{name}/imports"): _UPLOAD,
     ("GET", "/v1/datasets/{name}/versions/{number}/report"): _READ,
     ("GET", "/v1/datasets/{name}/revisions"): _READ,
+    ("GET", "/v1/datasets/{name}/windows"): _READ,
     ("GET", "/v1/datasets/{name}/series"): _READ,
     ("GET", "/v1/datasets/{name}/series/{unique_id:path}"): _READ,
     ("POST", "/v1/datasets/{name}/observations"): _UPLOAD,

@@ -53,8 +53,10 @@ def test_when_a_dataset_is_examined_then_rules_series_and_a_proposal_are_told(sh
     assert "22 removed: they begin before half an encoder has passed" in text
     assert "short: 0 of 10 kept" in text
     assert "try encoder_length=" in text
+    assert "5 windows of h=12 fit a backtest; the longest h is 71" in text
     code, text, _ = _run(monkeypatch, capsys, "shops", "--h", "12", "--encoder-length", "24", "--json")
-    assert json.loads(text)["windows"]["kept"] == 49
+    told = json.loads(text)
+    assert (told["windows"]["kept"], told["longest_h"], told["backtest_windows"]) == (49, 71, 5)
 
 
 def test_when_no_window_fits_then_it_exits_with_1_and_says_what_would(shops, monkeypatch, capsys):

@@ -35,6 +35,7 @@ BEYOND_THE_SCHEMA = {
     "/v1/datasets/{name}/imports": "addresses that the operator allows",
     "/v1/datasets/{name}/observations": "lists of equal length, columns of the dataset, times on the grid",
     "/v1/datasets/{name}/revisions": _MOMENTS,
+    "/v1/datasets/{name}/windows": _MOMENTS,
     "/v1/datasets/{name}/series": _MOMENTS,
     "/v1/datasets/{name}/series/{unique_id}": _MOMENTS,
     "/v1/jobs": "a job on every version takes no version; columns must be those of the dataset; " + _CURSORS,

@@ -142,6 +142,15 @@ def test_when_listed_and_shown_then_tables_are_on_stdout(quantis: Any, server: s
     assert len(values["y"]) == 72
 
 
+def test_when_windows_are_asked_for_then_what_fits_is_told(quantis: Any, server: str, csv: Path) -> None:
+    quantis("data", "push", "hourly", str(csv), "--url", server)
+    told = quantis("data", "windows", "hourly", "--h", "12", "--url", server, "--json")
+    assert (told.code, told.json["steps"], told.json["max_h"], told.json["max_windows"]) == (0, 72, 71, 5)
+    people = quantis("data", "windows", "hourly", "--h", "80", "--url", server)
+    assert "0 of h=80" in people.out
+    assert "71" in people.out
+
+
 def test_when_there_is_no_such_dataset_then_code_4(quantis: Any, server: str) -> None:
     assert quantis("data", "show", "nothing").code == 4
     assert quantis("data", "show", "nothing", "--json").json["error"]["code"] == "not_found"

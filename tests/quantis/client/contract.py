@@ -155,6 +155,22 @@ def test_when_an_id_holds_marks_of_an_address_then_its_series_is_still_read(
     assert series.ds[0] == START
 
 
+def test_when_windows_are_asked_for_then_the_longest_horizon_and_their_number_are_told(
+    client: Client,
+) -> None:
+    declared(client)
+    with pytest.raises(NotFound):
+        client.fitting_windows("hourly")
+    client.upload("hourly", panel())
+    fitting = client.fitting_windows("hourly", h=12)
+    assert (fitting.version, fitting.freq, fitting.steps, fitting.max_h) == (1, "h", HOURS, HOURS - 1)
+    assert (fitting.h, fitting.step_size, fitting.max_windows) == (12, 12, (HOURS - 13) // 12 + 1)
+    assert client.fitting_windows("hourly", h=12, step_size=1, version=1).max_windows == min(50, HOURS - 12)
+    assert client.fitting_windows("hourly", h=HOURS).max_windows == 0
+    begun = panel()["ds"][0].as_py() + timedelta(hours=9)
+    assert client.fitting_windows("hourly", h=2, as_of=begun).max_windows == 4
+
+
 def test_when_read_as_of_a_time_then_values_published_later_are_absent(client: Client) -> None:
     declared(client, publication_lag=timedelta(hours=1))
     client.upload("hourly", panel())

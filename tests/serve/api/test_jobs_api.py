@@ -60,6 +60,7 @@ def test_when_work_is_asked_for_then_it_is_202_with_its_address_and_the_job_read
         ({"h": 0}, 422, "invalid_input"),
         ({"h": 5000}, 422, "invalid_input"),
         ({"h": 1, "n_windows": 50, "step_size": 1000}, 422, "invalid_input"),
+        ({"kind": "forecast", "h": 24, "origins": 1000, "score": True}, 422, "invalid_input"),
         ({"h": 1, "step_size": 10**12}, 422, "invalid_input"),
         ({"kind": "backtest", "model": "demand@champion", "step_size": 10**12}, 422, "invalid_input"),
         ({"tft": {"seed": -1}}, 422, "invalid_input"),
