@@ -200,6 +200,14 @@ def _check_reach(panel: Panel, spans: _SeriesSpans, frequency: Frequency, findin
     """Report the series whose new and stored values are too far apart for one grid."""
     codes, times = spans.index(panel.target), times_of(panel.target[DS])
     stored = np.flatnonzero(spans.is_stored)
+    last = np.where(spans.is_stored, spans.last, spans.anchor)
+    first, last = spans.anchor.astype(np.int64), last.astype(np.int64)
+    np.minimum.at(first, codes, times.astype(np.int64))
+    np.maximum.at(last, codes, times.astype(np.int64))
+    is_long = frequency.grid_lengths(first.astype("datetime64[us]"), last.astype("datetime64[us]")) > MAX_GAP
+    if not is_long.any():
+        return
+    codes, times, stored = codes[is_long[codes]], times[is_long[codes]], stored[is_long[stored]]
     codes = np.concatenate([codes, stored, stored])
     times = np.concatenate([times, spans.anchor[stored], spans.last[stored]])
     order = np.lexsort((times, codes))
