@@ -221,7 +221,7 @@ def fitting_windows(
     url: Url = None,
     as_json: Json = False,
 ) -> None:
-    """How long a horizon and how many windows a train or backtest of a dataset may have."""
+    """The longest horizon and the number of windows that a train or backtest of a dataset may have."""
     with open_client(url) as api:
         fitting = api.fitting_windows(name, h=h, step_size=step_size, version=version, as_of=as_of)
     if as_json:

@@ -660,6 +660,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/datasets/{name}/windows": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Windows
+         * @description Return how long a horizon and how many windows a job may have; `step_size` is h when absent.
+         */
+        get: operations["windows"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/datasets/{name}/series": {
         parameters: {
             query?: never;
@@ -2031,6 +2051,37 @@ export interface components {
             column?: string | null;
             /** Message */
             message: string;
+        };
+        /**
+         * FittingWindows
+         * @description Horizon and windows that an evaluation of a version may have; a job that asks for more is refused.
+         */
+        FittingWindows: {
+            /** Dataset */
+            dataset: string;
+            /** Version */
+            version: number;
+            /** Freq */
+            freq: string;
+            /**
+             * Steps
+             * @description Steps of the longest history.
+             */
+            steps: number;
+            /**
+             * Max H
+             * @description Steps of the longest horizon that one window may have.
+             */
+            max_h: number;
+            /** H */
+            h: number;
+            /** Step Size */
+            step_size: number;
+            /**
+             * Max Windows
+             * @description Windows of `h` steps, `step_size` apart, that fit; 0 when `h` is too long.
+             */
+            max_windows: number;
         };
         /**
          * ForecastMethod
@@ -5555,6 +5606,51 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Page_Revision_"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    windows: {
+        parameters: {
+            query?: {
+                h?: number;
+                step_size?: number | null;
+                version?: number | null;
+                as_of?: string | null;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FittingWindows"];
                 };
             };
             /** @description The request cannot be served; `code` says why. */
