@@ -40,7 +40,12 @@ class Started:
     repaired: tuple[str, ...] = ()
 
 
-def up(settings: Settings, steps: StepReporter) -> Started:
+def up(settings: Settings, steps: StepReporter) -> Platform:
+    """Start Ray, the database and the API, or what is dead of them, and return where they are."""
+    return start_or_repair(settings, steps).platform
+
+
+def start_or_repair(settings: Settings, steps: StepReporter) -> Started:
     """Start Ray, the database and the API, or what is dead of them; what is alive goes on."""
     data_layout = settings.data_layout
     data_layout.prepare()
@@ -269,7 +274,7 @@ def main() -> int:
     settings = Settings(**{name: value for name in names if (value := getattr(arguments, name)) is not None})
     steps = StepReporter()
     try:
-        started = up(settings, steps)
+        started = start_or_repair(settings, steps)
     except QuantisError as error:
         return fail(error, arguments.json)
     platform, setup = started.platform, settings.secret_path("setup-secret")

@@ -77,7 +77,7 @@ class Demo:
 
     def run(self) -> Report:
         started = time.monotonic()
-        platform = up(self.settings, self.steps).platform
+        platform = up(self.settings, self.steps)
         self.report.url = platform.url
         with MemoryWatch(platform.instance) as watch, self._client(platform) as client:
             self._ingest(client)
