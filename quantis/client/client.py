@@ -54,8 +54,9 @@ class Client(AccountsMixin, AdministrationMixin, GovernanceMixin):
     """A connection to one Quantis platform, to be used as a context manager.
 
     Signs in with, in this order: `token`; `user` and `password`; QUANTIS_API_KEY or QUANTIS_TOKEN; what `quantis login`
-    left. Reads are repeated after a failed connection or a 503, work is sent with an idempotency key
-    so that it may be. Raises the errors of `quantis.errors`.
+    left. What is safe to repeat (reads, deletions, work with its idempotency key) is sent again after a failed
+    connection, a 503 and a failure that is not the API's word: `retries` times, or for a minute while a server is away
+    that was there or says when to try again. Raises the errors of `quantis.errors`.
     """
 
     def __init__(

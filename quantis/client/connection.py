@@ -17,20 +17,33 @@ from pydantic import TypeAdapter, ValidationError
 from quantis import settings
 from quantis.client.access import Access
 from quantis.client.bodies import UploadBody
-from quantis.client.problems import error_from_response
-from quantis.errors import InvalidInput, ReauthenticationRequired, SecondFactorRequired, TimedOut, Unavailable
+from quantis.client.problems import error_from_response, is_foreign_failure, is_problem
+from quantis.errors import (
+    InvalidInput,
+    NotFound,
+    QuantisError,
+    ReauthenticationRequired,
+    SecondFactorRequired,
+    TimedOut,
+    Unavailable,
+)
 from quantis.types.accounts import REAUTHENTICATION_HEADER, ReauthenticationToken, TokenResponse
 from quantis.version import __version__
 
 T = TypeVar("T")
 
 RETRY_STATUS = frozenset({429, 502, 503, 504})
-MAX_RETRY_DELAY = 20.0  # s
+MAX_RETRY_DELAY, MAX_BACKOFF = 20.0, 5.0  # s, as the server asks for it and by ourselves
+OUTAGE_SECONDS = 60.0
+"""Seconds of pauses for which a server that was there may be away, as while it restarts."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """A call. `repeatable`: sending it twice does no more than sending it once."""
+    """A call.
+
+    `repeatable`: a POST that does no more when it is sent twice. `single_attempt`: the caller makes the next attempt.
+    """
 
     method: str
     path: str
@@ -41,6 +54,12 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     repeatable: bool = False
     signed: bool = True
+    single_attempt: bool = False
+
+    @property
+    def may_repeat(self) -> bool:
+        """True where sending it again after a failure does no more than sending it once (RFC 9110, 9.2.2)."""
+        return (self.repeatable or self.method in ("GET", "PUT", "DELETE")) and not self.single_attempt
 
 
 class Connection:
@@ -55,7 +74,7 @@ class Connection:
     ) -> None:
         self.url, self.access = url, access
         self._reauthentication, self._reauthenticated_until = "", 0.0
-        self._retries = retries
+        self._retries, self._has_answered = retries, False
         self._http = httpx.Client(
             base_url=_parse_url(url),
             transport=transport,
@@ -79,23 +98,38 @@ class Connection:
             ) from error
 
     def send(self, request: Request) -> httpx.Response:
-        """Send a request and return the whole answer; raises the error that it stands for."""
-        for attempt in range(self._retries + 1):
-            last = attempt == self._retries
+        """Send a request and return the whole answer; raises the error that it stands for.
+
+        What is safe to repeat is sent again after a lost connection and an answer that may be another one next
+        time: some times, or for as long as a server may be away that was there or says when to try again.
+        """
+        attempts = _Attempts(0 if request.single_attempt else self._retries)
+        while True:
             try:
                 response = self._send_with_token(request)
             except httpx.TransportError as error:
-                if last or not (request.repeatable or isinstance(error, httpx.ConnectError)):
-                    raise self._transport_error(error) from error
-                time.sleep(_retry_delay(attempt))
+                is_safe = request.may_repeat or isinstance(error, httpx.ConnectError)
+                is_outage = self._has_answered and not isinstance(error, httpx.TimeoutException)
+                if is_safe and attempts.pause(is_outage=is_outage):
+                    continue
+                raise self._transport_error(error) from error
+            if request.may_repeat and self._pause_after(response, attempts):
                 continue
-            if response.status_code in RETRY_STATUS and request.repeatable and not last:
-                time.sleep(_retry_delay(attempt, response.headers.get("Retry-After")))
-                continue
-            if not response.is_success:
-                raise error_from_response(response)
-            return response
-        raise AssertionError("the last attempt returns or raises")
+            self._has_answered = self._has_answered or response.is_success or is_problem(response)
+            if response.is_success:
+                return response
+            raise _final_error(request, response, attempts.made)
+
+    def _pause_after(self, response: httpx.Response, attempts: _Attempts) -> bool:
+        """Pause if the answer may be another one next time; False if not, or where no attempt is left."""
+        if response.is_success:
+            return False
+        retry_after = response.headers.get("Retry-After")
+        if is_foreign_failure(response):
+            return attempts.pause(retry_after, is_outage=self._has_answered)
+        if response.status_code not in RETRY_STATUS:
+            return False
+        return attempts.pause(retry_after, is_outage=response.status_code == 503 and retry_after is not None)
 
     def reauthenticate(self, password: str, otp: str | None = None) -> None:
         """Give the password again; calls that hand out credentials are let through for some minutes."""
@@ -163,7 +197,9 @@ class Connection:
         return self.access.bearer(self._request_token) if request.signed else None
 
     def _request_token(self, form: dict[str, str]) -> TokenResponse:
-        return self.read(TokenResponse, Request("POST", "/v1/oauth/token", form=form, signed=False))
+        is_password = form["grant_type"] == "password" and "otp" not in form  # the others work once
+        request = Request("POST", "/v1/oauth/token", form=form, signed=False, repeatable=is_password)
+        return self.read(TokenResponse, request)
 
     def _build_request(
         self, request: Request, token: str | None, content: bytes | str | IO[bytes] | None, **extra: Any
@@ -231,8 +267,34 @@ def _parse_url(url: str) -> httpx.URL:
     return parsed
 
 
+def _final_error(request: Request, response: httpx.Response, attempts_before: int) -> QuantisError:
+    error = error_from_response(response)
+    if request.method == "DELETE" and isinstance(error, NotFound) and attempts_before:
+        error.add_note("an attempt before, whose answer was lost, may have deleted it")
+    return error
+
+
+class _Attempts:
+    """Attempts at one request: so many more, and further ones while an outage lasts."""
+
+    def __init__(self, retries: int) -> None:
+        self._retries, self._slept = retries, 0.0
+        self.made = 0
+        """Number of attempts that failed."""
+
+    def pause(self, retry_after: str | None = None, *, is_outage: bool) -> bool:
+        """Sleep until the next attempt; False at once where none is left."""
+        delay = _retry_delay(self.made, retry_after)
+        waits_on = is_outage and self._retries > 0 and self._slept + delay <= OUTAGE_SECONDS
+        if self.made >= self._retries and not waits_on:
+            return False
+        time.sleep(delay)
+        self.made, self._slept = self.made + 1, self._slept + delay
+        return True
+
+
 def _retry_delay(attempt: int, retry_after: str | None = None) -> float:
     """Return the seconds before the next attempt: as the server asks for, else random up to 0.25, 0.5, 1 ... s."""
     if retry_after is not None and retry_after.isdecimal():
         return min(float(retry_after), MAX_RETRY_DELAY)
-    return random.uniform(0.05, 0.25 * 2**attempt)  # noqa: S311  # nosec B311
+    return random.uniform(0.05, min(MAX_BACKOFF, 0.25 * 2**attempt))  # noqa: S311  # nosec B311

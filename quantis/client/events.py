@@ -9,15 +9,18 @@ from httpx_sse import EventSource, ServerSentEvent
 from pydantic import ValidationError
 
 from quantis.client.connection import Connection, Request
-from quantis.errors import QuantisError, TimedOut, Unavailable
+from quantis.errors import QuantisError, TimedOut, TooManyRequests, Unavailable
 from quantis.types.jobs import Job, JobEvent
 
 OnEvent = Callable[[JobEvent], None]
 
 STREAM_TIMEOUT = 30.0  # s without a byte, after which a stream counts as broken
 FINAL_STREAM_TIMEOUT = 5.0  # the same once the job is known to have ended
-MAX_OUTAGE = 60.0  # s for which a server may be away
+MAX_OUTAGE = 300.0  # s for which a server may be away: the job goes on meanwhile
 MIN_POLL_INTERVAL, MAX_POLL_INTERVAL = 0.2, 5.0  # s between two requests for the job
+
+
+_PASSING = (Unavailable, TimedOut, TooManyRequests)
 
 
 class JobFollower:
@@ -41,7 +44,7 @@ class JobFollower:
             try:
                 job = self._get_job()
                 outage_started = None
-            except Unavailable:
+            except _PASSING:
                 outage_started = outage_started or time.monotonic()
                 if time.monotonic() - outage_started > MAX_OUTAGE:
                     raise
@@ -55,7 +58,8 @@ class JobFollower:
             time.sleep(min(interval, self._seconds_left()))
 
     def _get_job(self) -> Job:
-        return self._connection.read(Job, Request("GET", f"/v1/jobs/{self._job_id}", repeatable=True))
+        """Return the job; one attempt, for `wait` makes the next."""
+        return self._connection.read(Job, Request("GET", f"/v1/jobs/{self._job_id}", single_attempt=True))
 
     def _read_events(self, timeout: float) -> None:
         """Hand on the events of the stream until it ends or breaks; a cut may look like an end."""
@@ -73,8 +77,8 @@ class JobFollower:
                     self._emit(event)
                     if self._seconds_left() <= 0:
                         return
-        except (Unavailable, TimedOut):
-            return
+        except _PASSING:
+            return  # one stream too many is an answer, too: another may end
         except QuantisError as error:
             if error.status in (401, 403):
                 raise

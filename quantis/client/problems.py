@@ -49,12 +49,26 @@ def error_from_response(response: httpx.Response) -> QuantisError:
         return InvalidInput(f"this address sends to {target}; use that one (QUANTIS_URL, or --url)")
     problem = _parse_body(response)
     kind = {kind.code: kind for kind in all_errors()}.get(str(problem.get("code")))
+    kind = kind or (Unavailable if is_foreign_failure(response) and response.status_code != 504 else None)
     kind = kind or _BY_STATUS.get(response.status_code, QuantisError)
     message = str(problem.get("detail") or problem.get("title") or _describe_response(response))
     error = _build_error(kind, message, problem)
     if request_id := problem.get("request_id"):
         error.add_note(f"request {request_id}")
     return error
+
+
+def is_problem(response: httpx.Response) -> bool:
+    """Return True for an error that Quantis itself answered; its body must have been read."""
+    return "code" in _parse_body(response)
+
+
+def is_foreign_failure(response: httpx.Response) -> bool:
+    """Return True for a failure that is not the word of Quantis, such as one of a proxy before it.
+
+    That there is nothing at an address (404) is believed from Quantis alone: a proxy says it while Quantis restarts.
+    """
+    return (response.status_code == 404 or response.status_code >= 500) and not is_problem(response)
 
 
 def validate(kind: type[T], /, **values: Any) -> T:

@@ -143,6 +143,23 @@ def test_when_the_server_restarts_meanwhile_then_the_wait_goes_on() -> None:
     assert server.follow() == (JobState.succeeded, [1])
 
 
+def test_when_serve_restarts_then_the_wait_goes_on_whatever_is_heard_and_asks_again_by_itself() -> None:
+    bare = httpx.Response(500, text="Internal Server Error")
+    no_route = httpx.Response(404, text="Path '/v1/jobs/j' not found.")
+    away = httpx.Response(503, json={"code": "unavailable", "detail": "away"}, headers={"Retry-After": "2"})
+    late = httpx.Response(504, json={"code": "timed_out", "detail": "late"})
+    outage = [bare, no_route, away, late, httpx.ReadError("cut")]
+    server = JobServer(["RUNNING", *outage, "RUNNING", "SUCCEEDED"], [stream(wire(event(1))), *outage, bare])
+    assert server.follow() == (JobState.succeeded, [1])
+
+
+def test_when_there_are_too_many_streams_then_the_job_is_asked_for_and_the_stream_later() -> None:
+    full = httpx.Response(429, json={"code": "too_many_requests", "detail": "10 streams"})
+    server = JobServer(["RUNNING", "RUNNING", "SUCCEEDED"], [full, stream(wire(event(1)))])
+    assert server.follow() == (JobState.succeeded, [1])
+    assert len(server.last_ids) > 2
+
+
 def test_when_the_server_stays_away_then_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("quantis.client.events.MAX_OUTAGE", -1.0)
     gone = httpx.ConnectError("refused")

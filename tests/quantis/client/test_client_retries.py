@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from quantis.client import Client
-from quantis.errors import QuantisError, TimedOut, Unavailable
+from quantis.client import Client, connection
+from quantis.errors import NotFound, QuantisError, TimedOut, Unavailable
 from quantis.types.job_specs import TrainSpec
 
 NOW = "2024-01-01T00:00:00Z"
@@ -194,3 +194,118 @@ def test_when_pages_follow_then_the_cursor_is_handed_on_until_there_is_none() ->
     script = Script(*[httpx.Response(200, content=json.dumps(page)) for page in pages])
     assert [dataset.name for dataset in script.client().datasets()] == ["d", "e"]
     assert [request.url.params.get("cursor") for request in script.requests] == [None, "two"]
+
+
+def bare(status: int) -> httpx.Response:
+    """A failure as Serve's proxy says it while replicas come and go."""
+    text = "Path '/v1/jobs' not found. Ping http://.../-/routes" if status == 404 else "Internal Server Error"
+    return httpx.Response(status, text=text)
+
+
+def away() -> httpx.Response:
+    """The front's word while the API is away."""
+    return busy(**{"Retry-After": "2"})
+
+
+@pytest.mark.parametrize("fault", [bare(404), bare(500), bare(502), bare(503), httpx.ReadError("cut")])
+@pytest.mark.parametrize(
+    ("act", "answer"),
+    [
+        (lambda client: client.me(), httpx.Response(200, json=USER)),
+        (lambda client: client.submit(SPEC), httpx.Response(202, json=JOB)),
+        (lambda client: client.delete_service_account("c"), httpx.Response(204)),
+        (lambda client: client.end_session("s"), httpx.Response(204)),
+    ],
+    ids=["read", "work with its key", "deletion", "end of a session"],
+)
+def test_when_a_failure_is_not_the_api_s_word_then_what_is_safe_is_sent_again(
+    pauses: list[float], fault: Step, act: Callable[[Client], object], answer: httpx.Response
+) -> None:
+    script = Script(fault, fault, answer)
+    act(script.client())
+    assert len(script.requests) == 3
+    assert len({request.headers.get("Idempotency-Key") for request in script.requests}) == 1
+
+
+@pytest.mark.parametrize("fault", [bare(404), bare(500), bare(503)])
+def test_when_a_failure_is_not_the_api_s_word_then_what_is_unsafe_is_sent_once(
+    pauses: list[float], fault: Step
+) -> None:
+    script = Script(fault)
+    with pytest.raises(Unavailable):
+        script.client().create_user("ann", "correct horse battery")
+    assert len(script.requests) == 1
+
+
+def test_when_the_front_says_when_to_try_again_then_a_restart_is_waited_out(pauses: list[float]) -> None:
+    script = Script(*[away() for _ in range(20)], httpx.Response(200, json=USER))
+    assert script.client().me().user_name == "ann"
+    assert pauses == [2.0] * 20
+
+
+def test_when_a_server_was_there_then_its_restart_is_waited_out_whatever_is_heard_meanwhile(
+    pauses: list[float],
+) -> None:
+    outage: list[Step] = [httpx.ReadError("cut"), bare(500), httpx.ConnectError("refused"), bare(404), away()]
+    script = Script(httpx.Response(200, json=USER), *outage, *outage, httpx.Response(200, json=USER))
+    client = script.client()
+    client.me()
+    assert client.me().user_name == "ann"
+    assert len(pauses) == 10
+    assert max(pauses) <= connection.MAX_BACKOFF
+
+
+def test_when_a_server_that_was_there_is_silent_then_it_is_asked_as_often_as_the_retries_say(
+    pauses: list[float],
+) -> None:
+    script = Script(httpx.Response(200, json=USER), *[httpx.ReadTimeout("silence") for _ in range(4)])
+    client = script.client()
+    client.me()
+    with pytest.raises(TimedOut):
+        client.me()
+    assert len(script.requests) == 5
+
+
+def test_when_the_outage_lasts_then_it_is_given_up_after_its_time_as_unavailable(pauses: list[float]) -> None:
+    script = Script(*[away() for _ in range(100)])
+    with pytest.raises(Unavailable) as caught:
+        script.client().me()
+    assert caught.value.exit_code == 5
+    assert sum(pauses) == connection.OUTAGE_SECONDS
+
+
+@pytest.mark.parametrize("fault", [bare(404), bare(500), bare(502), bare(503)])
+def test_when_another_server_answers_then_it_is_unavailable_after_the_retries_and_never_not_found(
+    pauses: list[float], fault: httpx.Response
+) -> None:
+    script = Script(*[fault] * 4)
+    with pytest.raises(Unavailable, match="not an answer of Quantis") as caught:
+        script.client().me()
+    assert (caught.value.exit_code, len(script.requests)) == (5, 4)
+
+
+@pytest.mark.parametrize(("status", "code"), [(404, "not_found"), (500, "internal"), (409, "conflict")])
+def test_when_the_api_itself_refuses_then_it_is_final(pauses: list[float], status: int, code: str) -> None:
+    script = Script(httpx.Response(status, json={"code": code, "detail": "so it is"}))
+    with pytest.raises(QuantisError, match="so it is"):
+        script.client().me()
+    assert pauses == []
+
+
+def test_when_a_deletion_s_answer_was_lost_then_not_found_says_that_it_may_be_done(
+    pauses: list[float],
+) -> None:
+    gone = httpx.Response(404, json={"code": "not_found", "detail": "there is none"})
+    with pytest.raises(NotFound) as caught:
+        Script(httpx.ReadError("cut"), gone).client().delete_service_account("c")
+    assert "may have deleted it" in caught.value.__notes__[0]
+
+
+def test_when_signing_in_meets_a_restart_then_it_is_repeated_unless_it_works_once(
+    pauses: list[float],
+) -> None:
+    token = {"access_token": "a", "token_type": "bearer", "expires_in": 600}
+    script = Script(bare(500), away(), httpx.Response(200, json=token), httpx.Response(200, json=USER))
+    with Client("http://test", user="ann", password="p", transport=httpx.MockTransport(script)) as client:
+        assert client.me().user_name == "ann"
+    assert [request.url.path for request in script.requests] == ["/v1/oauth/token"] * 3 + ["/v1/users/me"]
