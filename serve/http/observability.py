@@ -78,6 +78,8 @@ def _caching(path: str) -> str:
     """Return the Cache-Control of a path: the API's answers are private, hashed assets never change."""
     if path.startswith("/v1/"):
         return "no-store"
+    if path == "/openapi.json":
+        return "public, max-age=60"
     return "public, max-age=31536000, immutable" if path.startswith("/assets/") else "no-cache"
 
 

