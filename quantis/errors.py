@@ -17,6 +17,7 @@
     |   `-- NotInstalled        503 not_installed       (a part of the platform is missing)
     |-- TimedOut                504 timed_out           (no answer, or no end, within the time allowed)
     |   `-- TooSlow             408 too_slow            (the request itself came too slowly)
+    |-- Disconnected            499 disconnected        (the caller hung up; nobody hears this)
     `-- InsufficientStorage     507 insufficient_storage (the disk is full; nothing was kept)
 
 A message names the value, the rule and the remedy. `status` and `code` are what an HTTP answer
@@ -131,6 +132,12 @@ class TooSlow(TimedOut):
     """The request did not arrive in time."""
 
     status, code, title = 408, "too_slow", "The request came too slowly"
+
+
+class Disconnected(QuantisError):
+    """The caller hung up before the answer was there."""
+
+    status, code, title = 499, "disconnected", "The caller hung up"
 
 
 class InsufficientStorage(QuantisError):

@@ -23,8 +23,16 @@ from cluster.repositories.sessions import Sessions
 from cluster.tenancy.rate_counters import open_counters
 from quantis.errors import InvalidInput
 from quantis.types.forecasts import ForecastRequest, ForecastResponse
+from serve.http.shared_calls import SharedCalls
 from serve.security.authentication import Authenticator
-from serve.security.concurrency_limits import BODIES, READS_AT_ONCE, STREAMS, ConcurrencyLimit, FairReads
+from serve.security.concurrency_limits import (
+    BODIES,
+    FORECASTS_PER_REPLICA,
+    READS_AT_ONCE,
+    STREAMS,
+    ConcurrencyLimit,
+    FairTurns,
+)
 from serve.security.oidc import OidcProvider
 from serve.security.rate_limits import RateLimits
 
@@ -87,8 +95,17 @@ class Services(Backend):
         )
 
     @cached_property
-    def fair_reads(self) -> FairReads:
-        return FairReads(READS_AT_ONCE)
+    def fair_reads(self) -> FairTurns:
+        return FairTurns(READS_AT_ONCE)
+
+    @cached_property
+    def fair_forecasts(self) -> FairTurns:
+        """Forecasts of a caller that wait for the forecaster at once: as many as make it grow to its largest."""
+        return FairTurns(FORECASTS_PER_REPLICA * self.settings.forecaster_max_replicas)
+
+    @cached_property
+    def shared_forecasts(self) -> SharedCalls[ForecastResponse]:
+        return SharedCalls()
 
     @cached_property
     def open_streams(self) -> ConcurrencyLimit:

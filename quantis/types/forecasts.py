@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from enum import StrEnum
 from typing import Annotated
 
@@ -48,6 +49,10 @@ class Reason(StrEnum):
     beyond_model = "beyond_model"
 
 
+MAX_REPEATS = 32
+"""Histories or scenarios of one series in a request, each of which is forecast in a round of its own."""
+
+
 class SeriesRequest(RequestBody):
     """A series: its id, with the stored history, or with a history of its own.
 
@@ -84,6 +89,11 @@ class SeriesRequest(RequestBody):
             raise ValueError(f"ds has {len(self.ds)} times, y {len(self.y)} values; make them equal")
         return self
 
+    @property
+    def brings_data(self) -> bool:
+        """True if it is not forecast just as it is stored."""
+        return self.y is not None or bool(self.hist_exog or self.futr_exog or self.stat_exog)
+
 
 class ForecastRequest(RequestBody):
     h: Horizon | None = Field(
@@ -108,6 +118,17 @@ class ForecastRequest(RequestBody):
         for value in self.level or ():
             if not 0 < value < 100:
                 raise ValueError(f"level {value} is not between 0 and 100; 80 means an 80 % interval")
+        return self
+
+    @model_validator(mode="after")
+    def _check_repeats(self) -> ForecastRequest:
+        names = [series.unique_id for series in self.series if series.brings_data]
+        name, times = Counter(names).most_common(1)[0] if names else ("", 0)
+        if times > MAX_REPEATS:
+            raise ValueError(
+                f"series {name!r} comes {times} times with a history or covariates of its own; send at most "
+                f"{MAX_REPEATS} in one request, and the others in another"
+            )
         return self
 
     @property

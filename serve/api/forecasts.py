@@ -14,6 +14,7 @@ from serve.api.dependencies import AppServices, CurrentUser
 from serve.api.models import Reference
 from serve.api.strict_route import SERIES, StrictRoute
 from serve.http import deadlines
+from serve.http.shared_calls import while_connected
 
 GRACE_SECONDS = 5
 """Margin over a forecast's deadline, so that the forecaster can report the time-out itself."""
@@ -35,17 +36,26 @@ async def forecast(
     The same request with the same Idempotency-Key gets the forecast that was issued first.
     """
     deadlines.allow(request.scope, body.seconds + GRACE_SECONDS)
+
+    async def issue() -> ForecastResponse:
+        async with services.fair_forecasts.turn(request):
+            return await services.forecaster.forecast(principal.team, ref, body)
+
     if not idempotency_key:
-        return await services.forecaster.forecast(principal.team, ref, body)
+        return await while_connected(request, issue())
     hashed = request_hash("forecast", ref, body.model_dump_json())
     key = (principal.team, principal.user_name, idempotency_key, hashed)
-    forecast_id = await run_in_threadpool(services.idempotency.find, *key)
-    if forecast_id is None:
-        response = await services.forecaster.forecast(principal.team, ref, body)
-        forecast_id = await run_in_threadpool(services.idempotency.save, *key, response.forecast_id)
-        if forecast_id == response.forecast_id:
-            return response
-    return await run_in_threadpool(services.vintages.get, principal.team, forecast_id)
+
+    async def issue_once() -> ForecastResponse:
+        forecast_id = await run_in_threadpool(services.idempotency.find, *key)
+        if forecast_id is None:
+            response = await issue()
+            forecast_id = await run_in_threadpool(services.idempotency.save, *key, response.forecast_id)
+            if forecast_id == response.forecast_id:
+                return response
+        return await run_in_threadpool(services.vintages.get, principal.team, forecast_id)
+
+    return await while_connected(request, services.shared_forecasts.run(key, issue_once))
 
 
 @router.get("/forecasts/{forecast_id}")

@@ -50,12 +50,12 @@ class StrictRoute(APIRoute):
             with BodyArrival(incoming.receive, partial(services.open_bodies.hold, incoming)) as body:
                 request = _StrictRequest(incoming.scope, body.receive)
                 request.max_bytes = limits.get(MAX_BYTES, JSON_BYTES)
-                return await _answer(handle, request)
+                return await _respond(handle, request)
 
         return strict
 
 
-async def _answer(handle: _Handler, request: _StrictRequest) -> Response:
+async def _respond(handle: _Handler, request: _StrictRequest) -> Response:
     if _is_form(request):
         request.max_bytes = FORM_BYTES
         await request.body()  # whose limit FastAPI's form parser does not know

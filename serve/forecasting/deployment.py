@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from ray import serve
@@ -14,7 +15,9 @@ from cluster.settings import Settings
 from monitoring import instruments, logs
 from quantis.errors import QuantisError, TimedOut, all_errors
 from quantis.types.forecasts import ForecastRequest, ForecastResponse
+from serve.forecasting.cancellation import Cancellation
 from serve.forecasting.engine import Engine
+from serve.security.concurrency_limits import FORECASTS_PER_REPLICA
 
 _BY_CODE = {kind.code: kind for kind in all_errors()}
 
@@ -39,11 +42,15 @@ class ForecasterReplica:
 
     async def forecast(self, team: str, ref: str, request: str) -> dict[str, Any]:
         loop = asyncio.get_running_loop()
+        parsed = ForecastRequest.model_validate_json(request)
+        cancellation = Cancellation(parsed.seconds)
+        work = partial(self._engine.forecast, team, ref, parsed, cancellation)
         try:
-            parsed = ForecastRequest.model_validate_json(request)
-            response = await loop.run_in_executor(self._threads, self._engine.forecast, team, ref, parsed)
+            response = await loop.run_in_executor(self._threads, work)
         except QuantisError as error:
             return {"code": error.code, "message": error.message, "errors": error.errors}
+        finally:
+            cancellation.cancel()  # what waits for a thread never begins, what has begun ends at its next step
         return {"answer": response.model_dump_json()}
 
 
@@ -55,12 +62,17 @@ class RemoteForecaster:
 
     async def forecast(self, team: str, ref: str, request: ForecastRequest) -> ForecastResponse:
         call = self._handle.forecast.remote(team, ref, request.model_dump_json())
+        is_answered = False
         try:
             result: dict[str, Any] = await asyncio.wait_for(_await_result(call), request.seconds)
+            is_answered = True
         except TimeoutError:
             raise TimedOut(
                 f"no answer within {request.seconds:g} s; allow more time with deadline_ms"
             ) from None
+        finally:
+            if not is_answered:
+                _cancel(call)
         if "answer" not in result:
             raise _BY_CODE.get(result["code"], QuantisError)(result["message"], errors=result["errors"])
         return ForecastResponse.model_validate_json(result["answer"])
@@ -69,6 +81,12 @@ class RemoteForecaster:
 async def _await_result(call: Any) -> dict[str, Any]:
     result: dict[str, Any] = await call
     return result
+
+
+def _cancel(call: Any) -> None:
+    """Cancel a call of a handle, so that the replica works for nobody."""
+    if hasattr(call, "cancel"):
+        call.cancel()
 
 
 def deployment(settings: Settings) -> Any:
@@ -81,6 +99,6 @@ def deployment(settings: Settings) -> Any:
         autoscaling_config={
             "min_replicas": settings.forecaster_replicas,
             "max_replicas": settings.forecaster_max_replicas,
-            "target_ongoing_requests": 4,
+            "target_ongoing_requests": FORECASTS_PER_REPLICA,
         },
     )(ForecasterReplica)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -36,6 +35,7 @@ from quantis.types.forecasts import (
     SeriesRequest,
 )
 from quantis.types.registry import ModelVersion
+from serve.forecasting.cancellation import Cancellation
 from serve.forecasting.model_cache import LoadedModel, ModelCache
 from serve.forecasting.request_history import (
     RequestHistory,
@@ -50,7 +50,7 @@ from serve.forecasting.routing import ModelRouter, RoutedSeries
 from serve.forecasting.sent_covariates import (
     check_covariates,
     describe_unused,
-    sends_scenario,
+    split_rounds,
     with_scenarios,
 )
 from serve.forecasting.stale_cache import StaleCache
@@ -68,6 +68,7 @@ class _Inputs:
     dataset: OpenDataset | None
     as_of: datetime
     steps: int
+    cancellation: Cancellation
 
 
 class Engine:
@@ -91,12 +92,16 @@ class Engine:
         self._models = ModelCache(registry, catalogue, families)
         self._datasets: StaleCache[OpenDataset | None] = StaleCache(outage_seconds)
 
-    def forecast(self, team: str, ref: str, request: ForecastRequest) -> ForecastResponse:
+    def forecast(
+        self, team: str, ref: str, request: ForecastRequest, cancellation: Cancellation | None = None
+    ) -> ForecastResponse:
         """Return one entry per requested series, in order; the ledger has it before it is returned.
 
         Each series is answered by the version that its share leads to. InvalidInput where nothing that was sent can
-        be used.
+        be used; TimedOut, with nothing in the ledger, once it is cancelled.
         """
+        cancellation = cancellation or Cancellation()
+        cancellation.check()
         started = time.perf_counter()
         parts = self.router.divide(team, ref, [series.unique_id for series in request.series])
         as_of = request.as_of or datetime.now(UTC)
@@ -104,7 +109,7 @@ class Engine:
         univariate: set[int] = set()
         inputs_of_parts = []
         for part in parts:
-            inputs = self._read_inputs(team, part.version, request, as_of)
+            inputs = self._read_inputs(team, part.version, request, as_of, cancellation)
             inputs_of_parts.append(inputs)
             number = part.version.version if len(parts) > 1 else None
             part_entries = _forecast_part(
@@ -132,16 +137,22 @@ class Engine:
             warnings=[*_describe_shares(parts), *describe_unused(request.series, answers, univariate)],
         )
         _require_usable(response.forecasts)
+        cancellation.check()
         self._vintages.append(team, request, response)
         _measure(first.version, response, time.perf_counter() - started)
         return response
 
     def _read_inputs(
-        self, team: str, version: ModelVersion, request: ForecastRequest, as_of: datetime
+        self,
+        team: str,
+        version: ModelVersion,
+        request: ForecastRequest,
+        as_of: datetime,
+        cancellation: Cancellation,
     ) -> _Inputs:
         model = self._models.load(team, version)
         steps = min(request.h or model.task.h, model.task.h)
-        return _Inputs(model, self._open(team, model.task.dataset), as_of, steps)
+        return _Inputs(model, self._open(team, model.task.dataset), as_of, steps, cancellation)
 
     def _open(self, team: str, name: str) -> OpenDataset | None:
         def load() -> OpenDataset | None:
@@ -200,10 +211,12 @@ def _forecast_series(inputs: _Inputs, requested: Sequence[SeriesRequest]) -> lis
     sent_ids = [series.unique_id for series in requested if series.y is not None]
     panel = dataset.panel(inputs.as_of, Bounds(series=sent_ids)) if dataset and sent_ids else None
     entries: dict[int, ForecastEntry] = {}
-    for positions in _rounds(requested):
+    for positions in split_rounds(requested):
+        inputs.cancellation.check()
         batch = [requested[position] for position in positions]
         sent_snapshots, refused = _sent_snapshots(inputs, batch, panel)
         snapshots = _stored_snapshots(inputs, batch) + sent_snapshots
+        inputs.cancellation.check()
         ids = [series.unique_id for series in batch]
         batch_entries = fallback.forecast(
             forecaster,
@@ -232,6 +245,7 @@ def _forecast_new_series(
     peers = [SeriesRequest(unique_id=name) for name in cold_start.sample_peers(inputs.model.training_ids)]
     snapshots = _stored_snapshots(inputs, peers)
     for position in new if snapshots else ():
+        inputs.cancellation.check()
         series = requested[position]
         try:
             start = forecast_start(series, task)
@@ -311,25 +325,6 @@ def _sent_snapshots(
         if snapshot is not None:
             snapshots.append(snapshot)
     return snapshots, refused
-
-
-def _rounds(requested: Sequence[SeriesRequest]) -> list[list[int]]:
-    """Group the positions of a request such that no round has a series with two histories or scenarios."""
-    rounds: list[list[int]] = []
-    sent: Counter[str] = Counter()
-    stored_round: dict[str, int] = {}  # of a series just as stored, which several entries may share
-    for position, series in enumerate(requested):
-        is_stored = series.y is None and not sends_scenario(series)
-        number = stored_round.get(series.unique_id) if is_stored else None
-        if number is None:
-            number = sent[series.unique_id]
-            sent[series.unique_id] += 1
-            if is_stored:
-                stored_round[series.unique_id] = number
-        if number == len(rounds):
-            rounds.append([])
-        rounds[number].append(position)
-    return rounds
 
 
 def _measure(version: ModelVersion, response: ForecastResponse, seconds: float) -> None:

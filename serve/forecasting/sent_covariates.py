@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -62,6 +63,25 @@ def _covariate_error(series: SeriesRequest, column: str, problem: str) -> Invali
 def sends_scenario(series: SeriesRequest) -> bool:
     """Return True for a stored series with covariates of the request's own."""
     return series.y is None and bool(series.futr_exog or series.stat_exog)
+
+
+def split_rounds(requested: Sequence[SeriesRequest]) -> list[list[int]]:
+    """Group the positions of a request such that no round has a series with two histories or scenarios."""
+    rounds: list[list[int]] = []
+    sent: Counter[str] = Counter()
+    stored_round: dict[str, int] = {}  # of a series just as stored, which several entries may share
+    for position, series in enumerate(requested):
+        is_stored = series.y is None and not sends_scenario(series)
+        number = stored_round.get(series.unique_id) if is_stored else None
+        if number is None:
+            number = sent[series.unique_id]
+            sent[series.unique_id] += 1
+            if is_stored:
+                stored_round[series.unique_id] = number
+        if number == len(rounds):
+            rounds.append([])
+        rounds[number].append(position)
+    return rounds
 
 
 def with_scenarios(snapshot: Snapshot, requested: Sequence[SeriesRequest], task: Task) -> Snapshot:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Hashable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
@@ -37,12 +37,15 @@ STREAMS = ConcurrencyBounds(caller=10, team=40, process=160)
 READS_AT_ONCE = 12
 """Less than a third of the threads that answer."""
 
+FORECASTS_PER_REPLICA = 4
+"""Forecasts for which a replica of the forecaster is wanted; more of them make it grow."""
+
 
 @dataclass(frozen=True)
 class _Owner:
     key: tuple[str, ...]
     name: str
-    most: int
+    limit: int
 
 
 class ConcurrencyLimit:
@@ -61,9 +64,9 @@ class ConcurrencyLimit:
         keys = [owner.key for owner in owners]
         with self._lock:
             for owner in owners:
-                if self._open[owner.key] >= owner.most:
+                if self._open[owner.key] >= owner.limit:
                     raise TooManyRequests(
-                        f"{owner.name} has {owner.most} {self._noun} open at the same time, the most that are "
+                        f"{owner.name} has {owner.limit} {self._noun} open at the same time, the most that are "
                         f"allowed; {self._remedy}",
                         retry_after=RETRY_SECONDS,
                     )
@@ -90,17 +93,17 @@ class ConcurrencyLimit:
         return user, _Owner(("team", principal.team), f"the team {principal.team}", bounds.team), process
 
 
-class FairReads:
-    """Lets so many reads of each caller go on at once; one event loop's."""
+class FairTurns:
+    """Lets so many requests of each caller go on at once; the next wait for these, not for those of others."""
 
     def __init__(self, at_once: int) -> None:
         self._at_once = at_once
-        self._callers: dict[tuple[str, ...], _Turns] = {}
+        self._callers: dict[Hashable, _Turns] = {}
 
     @asynccontextmanager
     async def turn(self, request: Request) -> AsyncIterator[None]:
-        """Wait until fewer reads of the request's caller go on than may."""
-        caller = _caller_of(request)
+        """Wait until fewer requests of this one's caller go on than may."""
+        caller = asyncio.get_running_loop(), _caller_of(request)
         turns = self._callers.setdefault(caller, _Turns(asyncio.Semaphore(self._at_once)))
         turns.users += 1
         try:

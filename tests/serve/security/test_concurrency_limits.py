@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 from typing import Any
 
@@ -15,58 +14,9 @@ from serve.http import body_arrival
 from serve.security import concurrency_limits
 from serve.security.concurrency_limits import ConcurrencyBounds
 from tests.serve.api_under_test import PASSWORD, World
+from tests.serve.asgi_call import Call
 
 FORM = b"application/x-www-form-urlencoded"
-
-
-class Call:
-    """One request on the application; its body goes on until `finish`, or its caller hangs up."""
-
-    def __init__(self, app: Any, method: str, path: str, **options: Any) -> None:
-        token, address = options.get("token"), options.get("address", "203.0.113.1")
-        headers = [(b"content-type", options.get("kind", b"application/json")), (b"host", b"x")]
-        if method != "GET":
-            headers.append((b"content-length", b"1000"))
-        if token:
-            headers.append((b"authorization", f"Bearer {token}".encode()))
-        self.scope = {
-            "type": "http", "http_version": "1.1", "method": method, "path": path, "raw_path": path.encode(),
-            "query_string": b"", "headers": headers, "client": (address, 1), "server": ("x", 80),
-            "scheme": "http", "root_path": "", "state": {},
-        }  # fmt: skip
-        self.incoming: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self.incoming.put_nowait({"type": "http.request", "body": b"{", "more_body": method != "GET"})
-        self.status: int | None = None
-        self.headers: dict[str, str] = {}
-        self.content = b""
-        self.begun = asyncio.Event()
-        self.task = asyncio.ensure_future(app(self.scope, self.incoming.get, self.send))
-
-    async def send(self, message: dict[str, Any]) -> None:
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            self.headers = {name.decode().lower(): value.decode() for name, value in message["headers"]}
-        self.content += message.get("body", b"")
-        self.begun.set()
-
-    async def answer(self, seconds: float = 20.0) -> int:
-        """Wait until the answer has begun; 0 when it has not within the time."""
-        try:
-            await asyncio.wait_for(self.begun.wait(), seconds)
-        except TimeoutError:
-            return 0
-        assert self.status is not None
-        return self.status
-
-    async def hang_up(self) -> None:
-        self.incoming.put_nowait({"type": "http.disconnect"})
-        await asyncio.wait({self.task}, timeout=20)
-        assert self.task.done()
-
-    def problem(self) -> dict[str, Any]:
-        assert self.headers["content-type"] == "application/problem+json"
-        found: dict[str, Any] = json.loads(self.content)
-        return found
 
 
 @pytest.fixture(autouse=True)
