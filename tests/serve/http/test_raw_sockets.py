@@ -176,6 +176,25 @@ def test_when_a_caller_hangs_up_anywhere_then_others_are_served(door: Open, modu
     assert door.answers()
 
 
+@pytest.mark.parametrize("request_bytes", [GET + b"\r\n", POST + b"Content-Length: 2\r\n\r\na="])
+def test_when_a_caller_hangs_up_while_the_api_works_then_the_api_hears_it_at_once(
+    module_world, request_bytes: bytes
+) -> None:
+    begun, hung_up = threading.Event(), threading.Event()
+
+    async def working(scope, receive, send) -> None:
+        begun.set()
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        hung_up.set()
+
+    with fronted.opened(working, module_world.settings) as front:
+        with front.connection() as raw:
+            raw.sendall(request_bytes)
+            assert begun.wait(20)
+        assert hung_up.wait(20)
+
+
 @pytest.fixture(scope="module")
 def impatient(module_world):
     from dataclasses import replace
