@@ -162,6 +162,27 @@ test("when a job runs to its end, then its page shows the steps, the figures and
   expect(screen.getByRole("progressbar")).toHaveAttribute("aria-valuenow", "100");
 });
 
+test("when the platform restarts meanwhile, then the page goes on following the job", async () => {
+  const done = { ...JOB, state: "SUCCEEDED", progress: 1, message: "done", result: null };
+  let asked = 0;
+  let streams = 0;
+  server.use(
+    http.get(at("/v1/jobs/j1"), () => {
+      asked += 1;
+      if (streams === 0) return HttpResponse.json(JOB);
+      return streams === 1 ? problem(503, "Unavailable", "try again in a moment") : HttpResponse.json(done);
+    }),
+    http.get(at("/v1/jobs/j1/events"), () => {
+      streams += 1;
+      return problem(503, "Unavailable", "try again in a moment");
+    }),
+  );
+  renderPage(JobPage, "/jobs/:id", "/jobs/j1");
+  await screen.findByRole("link", { name: "Leaderboard" }, { timeout: 10_000 });
+  expect(streams).toBe(2);
+  expect(asked).toBeGreaterThan(2);
+}, 20_000);
+
 test("when there is no such job, then the page says so", async () => {
   server.use(
     http.get(at("/v1/jobs/j9"), () => problem(404, "Not found", "no job 'j9'")),

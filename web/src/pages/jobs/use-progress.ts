@@ -1,8 +1,8 @@
-import { useQueryClient } from "@tanstack/react-query";
+import { type QueryClient, useQueryClient } from "@tanstack/react-query";
 import { useEffect, useReducer, useState } from "react";
 import { api } from "../../api/client";
 import { asProblem, type ProblemError, unwrap } from "../../api/problem";
-import { isFinal, job as jobQuery } from "../../api/queries";
+import { isFinal, job as jobQuery, worthRetrying } from "../../api/queries";
 import type { JobEvent } from "../../api/types";
 import { session } from "../../auth/session";
 import { follow } from "../../lib/sse";
@@ -25,11 +25,7 @@ export function useProgress(id: string) {
         client.invalidateQueries({ queryKey: ["jobs", id], exact: true });
       },
       onState: setConnection,
-      isOver: async () => {
-        const job = await unwrap(api.GET("/v1/jobs/{job_id}", { params: { path: { job_id: id } } }));
-        client.setQueryData(jobQuery(id).queryKey, job);
-        return isFinal(job.state);
-      },
+      isOver: () => hasEnded(id, client),
     })
       .then(() => setConnection("ended"))
       .catch((thrown) => setError(asProblem(thrown)));
@@ -37,6 +33,18 @@ export function useProgress(id: string) {
   }, [id, client]);
 
   return { progress, connection, error };
+}
+
+/** Ask for the job; a server that is away for a moment has not said that it ended. */
+async function hasEnded(id: string, client: QueryClient): Promise<boolean> {
+  try {
+    const job = await unwrap(api.GET("/v1/jobs/{job_id}", { params: { path: { job_id: id } } }));
+    client.setQueryData(jobQuery(id).queryKey, job);
+    return isFinal(job.state);
+  } catch (thrown) {
+    if (worthRetrying(0, asProblem(thrown))) return false;
+    throw thrown;
+  }
 }
 
 function openEvents(id: string, lastId: string | null, signal: AbortSignal): Promise<Response> {
