@@ -35,6 +35,9 @@ _PLAIN_MONTHS = {"QS": 1, "QE": 3, "YS": 1, "YE": 12}
 """Months of the first step of a plain alias, from 1, as pandas has it."""
 ANCHORS = f"-({'|'.join(_WEEKDAYS)})", f"-({'|'.join(_MONTH_NAMES)})"
 """Patterns of the anchors of weeks, and of quarters and years."""
+_FRACTIONS = (
+    "; the shortest step is a second: aggregate to seconds or more, or give ds as counts (0, 1, 2 ...)"
+)
 _SHORTEST_MONTH, _DAYS_AROUND = 28, 367
 """The last day that every month has, and the days within which each calendar has a step."""
 _MAX_SEASON = 10_080
@@ -76,6 +79,7 @@ class Frequency:
                 f"frequency {alias!r} is not one of {aliases}, with an optional count such as 15min,"
                 " a weekday behind W such as W-MON, a month behind QS, QE, YS or YE such as QE-NOV,"
                 " or an integer for counted steps"
+                + (_FRACTIONS if re.fullmatch(r"\d*(ms|us|ns)", alias) else "")
             )
         return cls(int(match[1] or 1), match[2] or match[3] or match[5], match[4] or match[6])
 

@@ -108,3 +108,9 @@ def test_when_the_length_of_a_grid_is_asked_for_then_no_time_of_it_is_after_the_
     grid = frequency.grid(start, last)
     assert np.all(grid <= last)
     assert len(grid) == 0 or frequency.after(grid[-1], 1)[0] > last
+
+
+@pytest.mark.parametrize("alias", ["100ms", "us", "ns"])
+def test_when_an_alias_is_a_fraction_of_a_second_then_what_to_do_instead_is_said(alias: str) -> None:
+    with pytest.raises(InvalidInput, match="the shortest step is a second: aggregate to seconds or more"):
+        Frequency.parse(alias)
