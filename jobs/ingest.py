@@ -39,8 +39,8 @@ def work(context: Context[IngestSpec]) -> IngestResult:
             freq = common_frequency(checked, declared.freq)
         with reporter.step("add them as one version", 1.0):
 
-            def panels() -> Iterator[Panel]:
-                return (load_checked_panel(file.folder) for file in checked)
+            def panels() -> Iterator[tuple[str, Panel]]:
+                return ((file.file, load_checked_panel(file.folder)) for file in checked)
 
             created, version = catalogue.add_many(context.team, context.user, spec.dataset, panels, freq)
     finally:

@@ -114,18 +114,19 @@ class Catalogue:
         return UploadResult(created=created, version=version, report=report)
 
     def add_many(
-        self, team: str, user: str, name: str, panels: Callable[[], Iterator[Panel]], freq: str
+        self, team: str, user: str, name: str, panels: Callable[[], Iterator[tuple[str, Panel]]], freq: str
     ) -> tuple[bool, DatasetVersion]:
         """Add checked panels one after the other as one version; return whether it is new, and the version.
 
-        Only one of them is in memory at a time. `panels` is called again when a write is repeated.
+        Each comes with the name of its file. Only one of them is in memory at a time. `panels` is called again when a
+        write is repeated.
         """
         spec = self.declared_spec(team, name)
 
         def change(store: PanelStore, after: VersionPins | None, now: datetime) -> WriteResult:
             added: dict[str, AppendedRecords] = {}
-            for panel in panels():
-                written = _panel_writer(panel, spec, "a file", live=False, freq=freq)(store, after, now)
+            for file, panel in panels():
+                written = _panel_writer(panel, spec, file, live=False, freq=freq)(store, after, now)
                 after = written.pins
                 for group, records in written.added.items():
                     added[group] = added[group].merge(records) if group in added else records

@@ -235,8 +235,8 @@ def test_when_files_of_one_import_contradict_each_other_on_the_grid_then_nothing
     for first in (START, START + timedelta(days=30, hours=6)):
         panel = check_panel(table(times(first, 30, days=1)), DatasetSpec(name="sales"), file="a.csv")[1]
         assert panel is not None
-        panels.append(panel)
-    with pytest.raises(RejectedPanel, match="a has 30 times off the grid"):
+        panels.append((f"{first:%B}.csv", panel))
+    with pytest.raises(RejectedPanel, match=r"January\.csv was rejected.*a has 30 times off the grid"):
         catalogue.add_many("default", "ada", "sales", lambda: iter(panels), "D")
     assert catalogue.datasets.latest_version("default", "sales") is None
 
@@ -256,7 +256,7 @@ def test_when_spans_of_many_series_are_asked_for_then_they_are_those_of_all_thei
     store = catalogue.store("default", "sales")
     assert stored_spans(store, None, panel(0, names)).num_rows == 0
     for day, chosen in ((3, names), (1, names[::2]), (9, names[:7])):
-        catalogue.add_many("default", "ada", "sales", lambda p=panel(day, chosen): iter([p]), "D")  # type: ignore[misc]
+        catalogue.add_many("default", "ada", "sales", lambda p=panel(day, chosen): iter([("a", p)]), "D")  # type: ignore[misc]
     opened = catalogue.open("default", "sales")
     for asked in (names, names[100:103]):
         spans = {
