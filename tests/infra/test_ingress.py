@@ -59,7 +59,7 @@ def test_when_the_front_waits_or_speaks_for_the_api_then_so_does_the_ingress() -
     for rule in (r"wait-for-body .*", r" if \{ status 404 .*", r"set-status .*", r"option abortonclose"):
         assert re.findall(rule, ours) == re.findall(rule, theirs) != []
     anonymous = {path for (method, path), rule in POLICY.items() if rule is None and method == "POST"}
-    waits = re.findall(r"path -m beg (.*) }", ours)[0].split()
+    waits = re.findall(r"url_dec -m beg (/v1.*) }", ours)[0].split()
     assert anonymous
     assert all(any(path.startswith(beginning) for beginning in waits) for path in anonymous)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantis.client import Client
@@ -200,6 +200,7 @@ class Chunks(httpx.SyncByteStream):
         return iter(self.chunks)
 
 
+@settings(deadline=None)
 @given(st.lists(MESSAGES, max_size=5), st.sampled_from(["\n", "\r\n", "\r"]), st.data())
 def test_when_a_stream_is_cut_into_chunks_anywhere_then_the_same_events_come_out(
     messages: list[str], newline: str, data: st.DataObject
