@@ -71,8 +71,8 @@ def test_when_a_series_is_scaled_then_so_is_its_forecast(family, scale, referenc
     np.testing.assert_allclose(_forecast(family, _values() * scale) / scale, references[family], rtol=1e-3)
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(exponent=st.floats(-9, 12), family=st.sampled_from(["seasonal_naive", "theta", "statistical"]))
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(exponent=st.floats(-9, 12), family=st.sampled_from(list(FAMILIES)))
 def test_when_the_scale_is_any_then_the_forecast_has_it(exponent: float, family: str, references):
     scale = 10.0**exponent
     np.testing.assert_allclose(_forecast(family, _values() * scale) / scale, references[family], rtol=1e-3)
