@@ -55,7 +55,7 @@ class ObservabilityMiddleware:
                 headers["X-Request-Id"] = request_id
                 for name, value in (HEADERS | scope["state"].get("headers", {})).items():
                     headers[name] = value
-                headers.setdefault("Cache-Control", _caching(scope["path"]))
+                headers.setdefault("Cache-Control", _caching(scope["path"], is_error=status >= 400))
             await send(message)
 
         try:
@@ -74,10 +74,12 @@ class ObservabilityMiddleware:
             instruments.observe_request(route, scope["method"], status or 500, seconds)
 
 
-def _caching(path: str) -> str:
+def _caching(path: str, *, is_error: bool) -> str:
     """Return the Cache-Control of a path: the API's answers are private, hashed assets never change."""
     if path.startswith("/v1/"):
         return "no-store"
+    if is_error:  # what is missing now may be there after an upgrade
+        return "no-cache"
     if path == "/openapi.json":
         return "public, max-age=60"
     return "public, max-age=31536000, immutable" if path.startswith("/assets/") else "no-cache"

@@ -162,6 +162,8 @@ def test_when_the_dashboard_is_built_then_pages_need_no_token_and_the_api_still_
     script = with_pages.get("/assets/app-1234.js")
     assert script.headers["content-type"].startswith("text/javascript")
     assert script.headers["cache-control"] == "public, max-age=31536000, immutable"
+    assert problem(with_pages.get("/assets/app-5678.js"), 404, "not_found")
+    assert with_pages.get("/assets/app-5678.js").headers["cache-control"] == "no-cache"
     assert "API" in with_pages.get("/docs").text
     problem(with_pages.get("/v1/datasets"), 401, "unauthenticated")
     problem(with_pages.get("/v1/nothing", headers={"Accept": "text/html"}), 404, "not_found")
