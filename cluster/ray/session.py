@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import shutil
+import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import ray
@@ -215,19 +218,24 @@ def session(settings: Settings) -> Iterator[None]:
 
     The head's token comes with the environment: Ray's core reads it when it is loaded.
     """
+    private: Path | None = None
     if settings.ray_address:
         ray.init(
             address=settings.ray_address, namespace="quantis", log_to_driver=True, logging_level="warning"
         )
     else:
+        private = Path(tempfile.mkdtemp(prefix="quantis-", dir="/tmp"))  # nosec B108 - socket paths must be short
         ray.init(
             address="local",
             num_cpus=settings.ray_cpus,
             object_store_memory=settings.object_store_mb * 1024 * 1024,
             include_dashboard=False,
             logging_level="warning",
+            _temp_dir=str(private / "ray"),  # which Ray opens to every account of the machine
         )
     try:
         yield
     finally:
         ray.shutdown()
+        if private is not None:
+            shutil.rmtree(private, ignore_errors=True)

@@ -222,6 +222,8 @@ def test_when_a_link_stands_where_the_secret_goes_then_its_target_is_not_written
     ["change-me-change-me-change-me-12345678", "CHANGEME_0123456789abcdefghijklmnop",
      "your-256-bit-secret-0123456789abcd", "replace-this-with-a-long-random-text-42",
      "example-token-key-0123456789-abcdefgh", "$(openssl rand -hex 32) $(openssl)",
+     "09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7", "django-insecure-x7#k2(q9w!m4$v8&z1^r5*t3",
+     "Password1234567890password0987654321", "quantis-token-key-20240131-k9x2m4v7z",
      "super-secret-key-for-signing-tokens-01", "abcdefghijklmnopqrstuvwxyz0123456789"],
 )  # fmt: skip
 @pytest.mark.parametrize("name", ["jwt_secret", "encryption_key"])

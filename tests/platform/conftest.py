@@ -81,6 +81,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
             days = "".join(f"a,2024-01-{day:02},{day % 7}\n" for day in range(1, 32))
             client.upload("lamps", ("unique_id,ds,y\n" + days).encode())
             job = client.submit(FeaturizeSpec(dataset="lamps"))
+            client.reauthenticate(PASSWORD)
             key = client.create_api_key("test", [Scope.read, Scope.data, Scope.jobs, Scope.forecast])
             report = {"job": job.id, "token": key.key}
         yield Live(folder, port, report, environment)

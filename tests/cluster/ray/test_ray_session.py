@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -103,8 +104,12 @@ def test_when_no_head_is_configured_then_a_session_has_its_own_and_ends_with_it(
     ray.shutdown()
     with session(Settings(data_dir=tmp_path, cpus=2, object_store_mb=80)):
         assert ray.is_initialized()
+        private = Path(ray._private.worker._global_node.get_session_dir_path()).parents[1]
+        assert private.name.startswith("quantis-")
+        assert private.stat().st_mode & 0o077 == 0  # Ray opens its own folder to every account
         assert RayExecutor().map(work, {"numbers": [1]}, ["a"]) == [{"sum": 2, "item": "a"}]
     assert not ray.is_initialized()
+    assert not private.exists()
 
 
 def takes(shared, item, seconds):
