@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Iterator
 
-import httpx
 import pytest
 
 from cluster.data_layout import DataLayout
@@ -72,11 +71,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         secret = (folder / "secrets" / "setup-secret").read_text().strip()
         with Client(live.url) as client:
             client.create_first_admin(secret, "ann", PASSWORD)
-        tokens = httpx.post(
-            f"{live.url}/v1/oauth/token",
-            data={"grant_type": "password", "username": "ann", "password": PASSWORD},
-        ).json()
-        with Client(live.url, tokens["access_token"]) as client:
+        with Client(live.url, user="ann", password=PASSWORD) as client:  # who knows the password, for a key
             client.create_dataset(DatasetSpec(name="lamps", freq="D"))
             days = "".join(f"a,2024-01-{day:02},{day % 7}\n" for day in range(1, 32))
             client.upload("lamps", ("unique_id,ds,y\n" + days).encode())
