@@ -130,7 +130,8 @@ def _people_behind(session: Session, team: str, requester: str) -> list[str]:
     client = session.scalar(select(ClientRow).where(ClientRow.team_id == team, ClientRow.name == requester))
     if client is not None:
         return holders_of(client)
-    user = session.scalar(select(UserRow.user_name).where(UserRow.user_name == requester))
+    of_team = (UserRow.team_id == team, UserRow.user_name == requester)
+    user = session.scalar(select(UserRow.user_name).where(*of_team))
     return [] if user is None else [user]
 
 
