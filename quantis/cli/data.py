@@ -43,13 +43,16 @@ def check(
     delimiter: file_options.Delimiter = None,
     decimal: file_options.Decimal = None,
     encoding: file_options.Encoding = None,
+    target_copies: file_options.TargetCopies = None,
     as_json: Json = False,
 ) -> None:
     """Show what an upload of FILE would find; works without a server. Ends with 1 when FILE would be rejected."""
     from quantis.sandbox.client import check_untrusted_file
     from quantis.validation.panel_check import report_unreadable
 
-    options = file_options.read_options(delimiter, decimal, encoding, dates, mapping, time_zone)
+    options = file_options.read_options(
+        delimiter, decimal, encoding, dates, mapping, time_zone, target_copies=target_copies
+    )
     spec = file_options.spec_from_options(futr, hist, static, categorical, freq)
     try:
         report, _, _ = check_untrusted_file(file, name=file.name, spec=spec, freq=freq, options=options)
@@ -134,6 +137,7 @@ def push(
     delimiter: file_options.Delimiter = None,
     decimal: file_options.Decimal = None,
     encoding: file_options.Encoding = None,
+    target_copies: file_options.TargetCopies = None,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
@@ -157,7 +161,9 @@ def push(
         "description": description,
     }
     declared = {key: value for key, value in declared.items() if value is not None}
-    options = file_options.read_options(delimiter, decimal, encoding, dates, mapping)
+    options = file_options.read_options(
+        delimiter, decimal, encoding, dates, mapping, target_copies=target_copies
+    )
     with open_client(url) as api:
         _ensure_dataset(api, name, source, declared, options)
         result = api.upload(name, source, options=options)

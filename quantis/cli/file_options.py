@@ -26,6 +26,9 @@ Mapping = Annotated[
     list[str] | None,
     typer.Option("--map", metavar="date=ds", help="A column of the file and the name it is to have."),
 ]
+TargetCopies = Annotated[
+    str | None, typer.Option(help="Known-future columns that equal y on purpose, with commas.")
+]
 
 
 def read_options(
@@ -35,6 +38,8 @@ def read_options(
     dates: str | None,
     mapping: list[str] | None,
     time_zone: str | None = None,
+    *,
+    target_copies: str | None = None,
 ) -> ReadOptions:
     """Build the read options of a file; a usage error names what does not fit."""
     from quantis.client.problems import validate
@@ -51,6 +56,7 @@ def read_options(
         "dates": dates,
         "time_zone": time_zone,
         "columns": dict(pairs),
+        "target_copies": split_names(target_copies),
     }
     return validate(ReadOptions, **{key: value for key, value in values.items() if value is not None})
 

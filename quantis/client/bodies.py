@@ -15,6 +15,7 @@ import pyarrow as pa
 from pydantic import BaseModel, SecretStr
 
 from quantis.errors import InvalidInput, UnsupportedMedia
+from quantis.types.base import PATH_STEPS
 
 CSV = "text/csv"
 PARQUET = "application/vnd.apache.parquet"
@@ -139,5 +140,7 @@ def format_query_time(timestamp: datetime | None) -> str | None:
 
 
 def quote_segment(text: str) -> str:
-    """Return a text as one segment of a path."""
+    """Return a text as one segment of a path; InvalidInput for one that is resolved on its way, quoted or not."""
+    if text in PATH_STEPS:
+        raise InvalidInput(f"no address leads to {text!r}; name it otherwise")
     return quote(text, safe="")

@@ -15,7 +15,7 @@ from quantis.client.bodies import arrow_table
 from quantis.errors import InvalidInput
 from quantis.frequency import Frequency
 from quantis.panel import DS, ID, Y
-from quantis.reading.limits import is_text, value_type
+from quantis.reading.batches import plain_type, to_plain
 from quantis.types.arrays import Times
 from quantis.types.datasets import Roles
 from quantis.types.findings import Severity
@@ -102,11 +102,12 @@ def _plain_table(frame: Any, needed: Sequence[str], roles: Roles) -> pa.Table:
     if doubled:
         raise InvalidInput(f"the frame has column {', '.join(doubled)} twice; give it once")
     table = table.select([c for c in (ID, DS, Y, *roles.columns) if c in table.column_names])
-    fields = []
+    columns = {}
     for field in table.schema:
-        kind = value_type(field.type)
-        fields.append(pa.field(field.name, pa.string() if is_text(kind) else kind))
-    return table.cast(pa.schema(fields)).combine_chunks()
+        target = pa.field(field.name, plain_type(field.type))
+        chunks = [to_plain(chunk, target, "the frame") for chunk in table[field.name].chunks]
+        columns[field.name] = pa.chunked_array(chunks, target.type)
+    return pa.table(columns).combine_chunks()
 
 
 def _midnights_to_dates(tables: list[pa.Table], frequency: Frequency | None) -> list[pa.Table]:

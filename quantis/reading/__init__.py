@@ -94,7 +94,9 @@ def _open_stream(
             OverflowError,
         ) as error:
             reason = printable(str(error).partition("\n")[0], 200)
-            raise InvalidInput(f"{display_name} cannot be read as {kind}: {reason}") from error
+            raise InvalidInput(
+                f"{display_name} cannot be read as {kind}: {reason}; write the file anew, or as another kind"
+            ) from error
 
 
 def _read_batches(kind: str, source: Source, name: str, limits: ReadLimits, options: ReadOptions) -> Batches:

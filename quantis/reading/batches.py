@@ -6,9 +6,11 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from quantis.errors import InvalidInput
 from quantis.reading.limits import (
     ReadLimits,
     cell_too_long,
@@ -16,6 +18,8 @@ from quantis.reading.limits import (
     check_growth,
     check_schema,
     is_text,
+    is_view,
+    printable,
     value_type,
 )
 
@@ -44,7 +48,7 @@ class Batches:
     def to_plain_batches(self, name: str, limits: ReadLimits) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
         """Return the schema and batches of plain columns; TooLarge at the batch that breaks a limit."""
         check_schema(self.schema, name, limits)
-        fields = [pa.field(field.name, _plain_type(field.type)) for field in self.schema]
+        fields = [pa.field(field.name, plain_type(field.type)) for field in self.schema]
         schema = pa.schema(fields, metadata=notes_to_metadata(self.notes))
         return schema, self._check_batches(schema, name, limits)
 
@@ -59,7 +63,7 @@ class Batches:
             check_growth(size, limits.memory, self.packed, name, limits)
             if batch.num_rows:
                 columns = [
-                    _cast_plain(column, field_.type)
+                    to_plain(column, field_, name)
                     for field_, column in zip(schema, batch.columns, strict=True)
                 ]
                 yield pa.record_batch(columns, schema=schema)
@@ -83,19 +87,46 @@ def _plain_size(column: pa.Array, column_name: str, name: str, limits: ReadLimit
     if not is_text(value_type(kind)):
         return int(column.nbytes)
     coded = pa.types.is_dictionary(kind)
-    lengths = pc.binary_length(column.dictionary if coded else column)
+    lengths = _text_lengths(column.dictionary if coded else column)
     max_length = pc.max(lengths).as_py() or 0
     if max_length > limits.cell_bytes:
         raise cell_too_long(column_name, max_length, name, limits)
+    size = int(pc.sum(lengths).as_py() or 0) if is_view(value_type(kind)) and coded else 0  # cast as a whole
     if coded:
         lengths = lengths.take(column.indices)
-    return int(pc.sum(lengths).as_py() or 0) + 4 * len(column)
+    return size + int(pc.sum(lengths).as_py() or 0) + 4 * len(column)
 
 
-def _plain_type(kind: pa.DataType) -> pa.DataType:
+def _text_lengths(texts: pa.Array) -> pa.Array:
+    """Return the bytes of each text; of views from the views, since many may share the same bytes."""
+    if not is_view(texts.type):
+        return pc.binary_length(texts)
+    # A view is four 32-bit words, of which the first is the length.
+    words = np.frombuffer(texts.buffers()[1], np.int32)[
+        4 * texts.offset : 4 * (texts.offset + len(texts)) : 4
+    ]
+    return pa.array(words.astype(np.int64), mask=~texts.is_valid().to_numpy(zero_copy_only=False))
+
+
+def plain_type(kind: pa.DataType) -> pa.DataType:
+    """Return the type of a column once it is plain: texts of any layout are strings, dictionaries their values."""
     value = value_type(kind)
     return pa.string() if is_text(value) else value
 
 
-def _cast_plain(column: pa.Array, kind: pa.DataType) -> pa.Array:
-    return column if column.type == kind else column.cast(kind)
+def to_plain(column: pa.Array, field_: pa.Field, name: str) -> pa.Array:
+    """Return a column as its plain type; InvalidInput names one of bytes that are no text."""
+    kind = column.type
+    if kind == field_.type:
+        return column
+    if pa.types.is_dictionary(kind) and is_view(kind.value_type):  # which Arrow does not decode
+        words = to_plain(column.dictionary, field_, name)
+        return words.take(column.indices)
+    try:
+        return column.cast(field_.type)
+    except pa.ArrowInvalid as error:
+        if not is_text(value_type(kind)):
+            raise
+        raise InvalidInput(
+            f"{name} has column {printable(field_.name)!r} of bytes that are no UTF-8; write it as text"
+        ) from error

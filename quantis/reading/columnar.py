@@ -25,6 +25,7 @@ from quantis.reading.limits import (
 )
 from quantis.reading.sources import Source
 
+_PARQUET = b"PAR1"  # at both ends of a file
 _ROWS = 8192  # of Parquet or JSON decoded at a time
 _FLOAT_DIGITS, _MOST_DIGITS = 400, 4300  # of integers that may fit a float, and that are read at all
 
@@ -40,12 +41,54 @@ def parquet_batches(source: Source, name: str, limits: ReadLimits) -> Batches:
             thrift_container_size_limit=1_000_000,
         )
 
-    first = open_parquet([])
+    try:
+        first = open_parquet([])
+    except pa.ArrowMemoryError:
+        raise
+    except (pa.ArrowException, OSError) as error:
+        raise InvalidInput(_describe_footer(source, name, error)) from error
     check_schema(first.schema_arrow, name, limits)
     check_counts(first.metadata.num_rows, len(first.schema_arrow), name, limits)
     file = open_parquet([field.name for field in first.schema_arrow if is_text(field.type)])
-    stream = file.iter_batches(batch_size=_ROWS, use_threads=False)
-    return Batches(file.schema_arrow.remove_metadata(), stream, source.packed)
+    return Batches(file.schema_arrow.remove_metadata(), _iterate_parquet(file, name), source.packed)
+
+
+def _describe_footer(source: Source, name: str, error: Exception) -> str:
+    end = source.tail(len(_PARQUET))
+    if end != _PARQUET:
+        return (
+            f"{name} cannot be read as parquet: it ends with {printable(repr(end))} where such a file ends with"
+            f" {_PARQUET!r}, so it was cut off or altered on its way; send the whole file again"
+        )
+    reason = printable(str(error).partition("\n")[0], 120)
+    return f"{name} cannot be read as parquet: its list of columns is damaged ({reason}); write the file anew"
+
+
+def _iterate_parquet(file: pq.ParquetFile, name: str) -> Iterator[pa.RecordBatch]:
+    try:
+        yield from file.iter_batches(batch_size=_ROWS, use_threads=False)
+    except pa.ArrowMemoryError:
+        raise
+    except (pa.ArrowException, OSError) as error:
+        reason = printable(str(error).partition("\n")[0], 120)
+        raise InvalidInput(
+            f"{name} cannot be read as parquet: {_find_damage(file)} ({reason}); write the file anew"
+        ) from error
+
+
+def _find_damage(file: pq.ParquetFile) -> str:
+    """Return the first column that cannot be decoded, with its rows."""
+    first_row = 1
+    for group in range(file.num_row_groups):
+        rows = file.metadata.row_group(group).num_rows
+        for column in file.schema_arrow.names:
+            try:
+                for _ in file.iter_batches(_ROWS, row_groups=[group], columns=[column], use_threads=False):
+                    pass
+            except (pa.ArrowException, OSError):
+                return f"column {printable(column)!r} is damaged in rows {first_row:,} to {first_row + rows - 1:,}"
+        first_row += rows
+    return "its pages are damaged"
 
 
 def arrow_batches(source: Source, name: str, limits: ReadLimits) -> Batches:

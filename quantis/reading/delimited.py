@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
-from quantis.errors import InvalidInput, TooLarge
 from quantis.reading.batches import Batches
 from quantis.reading.column_aliases import is_key
+from quantis.reading.csv_faults import MAX_ROW_BYTES, check_end, check_header, check_quotes, translate_errors
 from quantis.reading.dialect import Dialect, detect_dialect
 from quantis.reading.exact_numbers import MAX_EXACT, find_inexact
-from quantis.reading.limits import MIB, ReadLimits, check_names
+from quantis.reading.limits import ReadLimits, check_names
 from quantis.reading.sources import Source
 from quantis.types.reading import ReadOptions
 
-_MAX_ROW_BYTES = MIB
 _NULLS = ("", "NA", "N/A", "n/a", "#N/A", "NULL", "null", "NaN", "nan", "-NaN", "-nan", "None", "none")
 _LEADING_ZERO = r"^[+-]?0\d"
 _TEXT, _FLAG, _NUMBER = pa.string(), pa.bool_(), pa.float64()
@@ -27,10 +25,11 @@ _TEXT, _FLAG, _NUMBER = pa.string(), pa.bool_(), pa.float64()
 def csv_batches(source: Source, name: str, limits: ReadLimits, options: ReadOptions) -> Batches:
     """Kinds are guessed from the first rows; a later cell that does not fit settles them for the file."""
     dialect = detect_dialect(source, name, options)
-    with _translate_errors(name, source.size):
+    with translate_errors(source, name, dialect):
         first = _open_csv(source, dialect, None)
-        check_names(first.schema.names, name, limits)
         names = first.schema.names
+        check_header(names, name)
+        check_names(names, name, limits)
         forced = {column for column in names if column in options.texts or is_key(column, names, options)}
         kinds = _infer_kinds(_first_batch(first), forced, dialect) or dict.fromkeys(names, _TEXT)
     stream = _CsvStream(source, name, dialect, kinds, forced)
@@ -47,20 +46,25 @@ class _CsvStream:
         self.forced = forced
         self._infer_kinds = kinds
         if not self._kinds_fit():
-            with _translate_errors(name, source.size):
+            with translate_errors(source, name, dialect):
                 self._infer_kinds = _infer_kinds(_open_csv(source, dialect, None), forced, dialect)
         self.schema = pa.schema([pa.field(column, kind) for column, kind in self._infer_kinds.items()])
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
-        with _translate_errors(self._name, self._source.size):
+        with translate_errors(self._source, self._name, self._dialect):
+            last = None
             for batch in _open_csv(self._source, self._dialect, self._infer_kinds):
+                check_quotes(batch, self._source, self._name, self._dialect)
+                last = batch if batch.num_rows else last
                 yield self._normalize_decimals(batch) if self._dialect.decimal == "," else batch
+            if last is not None:
+                check_end(last, self._source, self._name, self._dialect)
 
     def _kinds_fit(self) -> bool:
         """Return True if every cell is sure to be of its column's kind; a single batch is not read again."""
-        if self._source.size <= _MAX_ROW_BYTES:
+        if self._source.size <= MAX_ROW_BYTES:
             return True
-        with _translate_errors(self._name, self._source.size):
+        with translate_errors(self._source, self._name, self._dialect):
             try:
                 for batch in _open_csv(self._source, self._dialect, self._infer_kinds):
                     if _may_lose_digits(batch):
@@ -91,7 +95,7 @@ def _open_csv(
     return pacsv.open_csv(
         source.open(),
         read_options=pacsv.ReadOptions(
-            use_threads=False, block_size=_MAX_ROW_BYTES, encoding=_arrow_encoding(dialect)
+            use_threads=False, block_size=MAX_ROW_BYTES, encoding=_arrow_encoding(dialect)
         ),
         parse_options=pacsv.ParseOptions(
             delimiter=dialect.delimiter,
@@ -168,21 +172,3 @@ def _may_lose_digits(batch: pa.RecordBatch) -> bool:
     """Return True if a number of the batch may not be the one that was written."""
     columns = [column for column in batch.columns if column.type == _NUMBER]
     return any((pc.max(pc.abs(column)).as_py() or 0.0) >= MAX_EXACT for column in columns)
-
-
-@contextmanager
-def _translate_errors(name: str, size: int) -> Iterator[None]:
-    """Translate errors of the CSV reader into errors of the file."""
-    try:
-        yield
-    except pa.ArrowInvalid as error:
-        if "straddl" in str(error) or ("mpty CSV" in str(error) and size > _MAX_ROW_BYTES):
-            raise TooLarge(
-                f"{name} has a row of more than {_MAX_ROW_BYTES:,} bytes; shorten its cells, or close the quote"
-                " that runs on"
-            ) from error
-        if "mpty CSV" in str(error):
-            raise InvalidInput(f"{name} is empty; give a header and at least one row") from error
-        raise
-    except UnicodeError as error:
-        raise InvalidInput(f"{name} is not text in the encoding that was given or found; say it") from error

@@ -33,8 +33,8 @@ def find_rounded_ids(column: pa.Array) -> RoundedIds:
         return RoundedIds(no_rows, no_rows)
     max_exact, digits = _EXACT_FLOATS[str(column.type)]
     values = column.cast(pa.float64()).fill_null(0.0).to_numpy(zero_copy_only=False)
-    beyond = np.isfinite(values) & (np.abs(values) >= max_exact)
-    rows = np.flatnonzero(beyond)
+    is_large = np.isfinite(values) & (np.abs(values) >= max_exact)
+    rows = np.flatnonzero(is_large)
     distinct, inverse = np.unique(values[rows], return_inverse=True)
     # A number of at most so many digits is the only one of them that is this float. [distinct]
     is_short = np.array(
@@ -42,7 +42,7 @@ def find_rounded_ids(column: pa.Array) -> RoundedIds:
     )
     lost = no_rows.copy()
     lost[rows] = ~is_short[inverse]
-    return RoundedIds(lost, beyond & ~lost)
+    return RoundedIds(lost, is_large & ~lost)
 
 
 def find_inexact(column: pa.Array, values: pa.Array) -> int | None:

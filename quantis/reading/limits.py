@@ -20,6 +20,14 @@ _PLAIN = (
     pa.types.is_date,
     pa.types.is_null,
 )
+_TEXTS = (
+    pa.types.is_string,
+    pa.types.is_large_string,
+    pa.types.is_string_view,
+    pa.types.is_binary,
+    pa.types.is_large_binary,
+    pa.types.is_binary_view,
+)
 
 
 @dataclass(frozen=True)
@@ -84,15 +92,28 @@ def check_counts(rows: int, columns: int, name: str, limits: ReadLimits) -> None
 
 
 def check_names(names: list[str], name: str, limits: ReadLimits) -> None:
-    check_counts(1, len(names), name, limits)
+    if len(names) > limits.columns:
+        listed = ", ".join(printable(column, 30) for column in names[:3])
+        raise TooLarge(
+            f"{name} has {len(names):,} columns ({listed} ...); at most {limits.columns:,} are read: drop the others,"
+            " or turn a file with one column per series to the long format (unique_id, ds, y)"
+        )
     names_so_far: set[str] = set()
-    for column in names:
-        if not column or len(column) > MAX_COLUMN_NAME or not column.isprintable():
+    for number, column in enumerate(names, 1):
+        if not column:
+            before = f", after {printable(names[number - 2], 30)!r}" if number > 1 else ""
+            raise InvalidInput(
+                f"{name} has no name for column {number}{before}; use 1 to {MAX_COLUMN_NAME} printable characters,"
+                " or leave the column out"
+            )
+        if len(column) > MAX_COLUMN_NAME or not column.isprintable():
             raise InvalidInput(
                 f"{name} has a column named {printable(column)!r}; use 1 to {MAX_COLUMN_NAME} printable characters"
             )
         if column in names_so_far:
-            raise InvalidInput(f"{name} has column {column!r} twice; rename one")
+            raise InvalidInput(
+                f"{name} has column {column!r} twice, as column {names.index(column) + 1} and {number}; rename one"
+            )
         names_so_far.add(column)
 
 
@@ -118,4 +139,9 @@ def value_type(kind: pa.DataType) -> pa.DataType:
 
 
 def is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+    """Return True for strings of any layout, and for bytes, as old writers keep texts."""
+    return any(accepts(kind) for accepts in _TEXTS)
+
+
+def is_view(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string_view(kind) or pa.types.is_binary_view(kind))

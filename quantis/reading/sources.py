@@ -59,6 +59,11 @@ class Source:
         with self.open() as file:
             return bytes(file.read(length))
 
+    def tail(self, length: int) -> bytes:
+        with self.open() as file:
+            file.seek(max(0, self.size - length))
+            return bytes(file.read(length))
+
 
 class _UnclosableFile:
     """A file that its reader cannot close."""

@@ -23,6 +23,7 @@ from quantis.types.datasets import (
     SeriesSummary,
     StoredSeries,
     UploadResult,
+    check_name_clashes,
 )
 from quantis.types.reading import ReadOptions
 from quantis.validation.panel_check import check_panel, detect_spec
@@ -71,6 +72,7 @@ class FakeDatasets:
     def create(self, spec: DatasetSpec, user_name: str) -> Dataset:
         if spec.name in self._stored:
             raise Conflict(f"dataset {spec.name!r} exists; choose another name")
+        check_name_clashes(spec.roles)
         dataset = Dataset(**spec.model_dump(), created_at=datetime.now(UTC), created_by=user_name)
         self._stored[spec.name] = _Stored(dataset)
         return dataset
@@ -209,4 +211,5 @@ def _read_options(params: httpx.QueryParams) -> ReadOptions:
         key: value for key, value in params.items() if key in ReadOptions.model_fields
     }
     columns = dict(text.rpartition("=")[::2] for text in params.get_list("column"))
-    return ReadOptions.model_validate({**values, "columns": columns})
+    copies = tuple(params.get_list("target_copy"))
+    return ReadOptions.model_validate({**values, "columns": columns, "target_copies": copies})

@@ -99,7 +99,21 @@ Number = Annotated[int, Field(ge=1, le=MAX_INTEGER)]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 """The name of a dataset, model or account: lower case, at most 63 characters."""
 
-SeriesId = Annotated[str, StringConstraints(min_length=1, max_length=MAX_SERIES_ID)]
+PATH_STEPS = (".", "..")
+"""Ids that no address leads to: readers of addresses resolve them on their way, quoted or not."""
+
+
+def _reject_path_step(unique_id: str) -> str:
+    if unique_id in PATH_STEPS:
+        raise ValueError(
+            f"a series cannot be named {unique_id!r}, since no address leads to it; name it otherwise"
+        )
+    return unique_id
+
+
+SeriesId = Annotated[
+    str, StringConstraints(min_length=1, max_length=MAX_SERIES_ID), AfterValidator(_reject_path_step)
+]
 
 Id = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 """The id of an object that the platform created."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -66,6 +67,30 @@ class Roles(RequestBody):
     @property
     def columns(self) -> tuple[str, ...]:
         return self.futr_exog + self.hist_exog + self.stat_exog
+
+
+_STORED_COLUMNS = ("unique_id", "ds", "y", "known_at", "recorded_at", "given")
+
+
+def find_name_clashes(columns: Iterable[str]) -> dict[str, str]:
+    """Return the covariates that a table cannot hold beside the others, with the reason: names are one but for case."""
+    clashes: dict[str, str] = {}
+    by_folded = {column.casefold(): column for column in _STORED_COLUMNS}
+    for column in columns:
+        first = by_folded.setdefault(column.casefold(), column)
+        if first in _STORED_COLUMNS:
+            clashes[column] = (
+                f"column {column!r} has the name of the store's own {first!r}, but for case at most"
+            )
+        elif first != column:
+            clashes[column] = f"columns {first!r} and {column!r} differ only by case"
+    return clashes
+
+
+def check_name_clashes(roles: Roles) -> None:
+    """Raise InvalidInput for covariates whose names are others' but for case."""
+    for text in find_name_clashes(roles.columns).values():
+        raise InvalidInput(f"{text}; rename one")
 
 
 class DatasetSpec(RequestBody):

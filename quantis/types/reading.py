@@ -70,6 +70,13 @@ class ReadOptions(RequestBody):
         description="Columns to read as text though they look like numbers.",
     )
 
+    target_copies: tuple[Heading, ...] = Field(
+        default=(),
+        max_length=MAX_COLUMNS,
+        description="Known-future columns that equal y on purpose; of others that is an error.",
+        exclude_if=lambda columns: not columns,
+    )
+
     @model_validator(mode="after")
     def _check_marks(self) -> ReadOptions:
         if self.decimal == "," and self.delimiter == ",":
@@ -78,6 +85,7 @@ class ReadOptions(RequestBody):
 
     def query(self) -> dict[str, str | list[str]]:
         """Return the options that are set, as query parameters of an upload."""
-        params = self.model_dump(exclude_none=True, exclude={"columns", "texts"})
+        params = self.model_dump(exclude_none=True, exclude={"columns", "texts", "target_copies"})
         renames = [f"{old}={new}" for old, new in self.columns.items()]
-        return {**params, "column": renames} if renames else params
+        lists = {"column": renames, "target_copy": list(self.target_copies)}
+        return {**params, **{name: values for name, values in lists.items() if values}}

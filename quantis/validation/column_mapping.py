@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 
 import pyarrow as pa
 
 from quantis.panel import DS, ID, KNOWN_AT, Y
-from quantis.reading.column_aliases import ALIASES, normalize_name
-from quantis.types.datasets import RESERVED_COLUMNS, Roles
+from quantis.reading import printable
+from quantis.reading.column_aliases import ALIASES, describe_values_as_header, is_date, normalize_name
+from quantis.types.datasets import RESERVED_COLUMNS, Roles, find_name_clashes
 from quantis.types.reading import ReadOptions
 from quantis.validation.findings import Findings
 
 _STORE_COLUMNS = RESERVED_COLUMNS - {ID, DS, Y, KNOWN_AT} | {"given"}
-_DATE = re.compile(r"\d{4}[-/.]?\d{2}([-/.]?\d{2})?([T ].*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}")
-_NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")
-_MIN_WIDE_COLUMNS = 3  # columns of numbers beside the time
-_MAX_EXAMPLES = 3  # of them in a message
+_MIN_WIDE_COLUMNS = 2  # columns of numbers beside the time, or of times
+_MAX_EXAMPLES, _MAX_PRESENT = 3, 8  # of them in a message, and of the columns that are there
 
 
 def map_columns(table: pa.Table, roles: Roles, options: ReadOptions) -> tuple[pa.Table, dict[str, str]]:
@@ -54,13 +53,16 @@ def check_names(table: pa.Table, mapped: dict[str, str], roles: Roles, findings:
     for name, key in mapped.items():
         findings.add("D007", f"column {name!r} is taken as {key}", column=name)
     missing = [column for column in (ID, DS, Y, *roles.columns) if column not in table.column_names]
+    names_in_file = {key: name for name, key in mapped.items()}
+    present = _list_names([names_in_file.get(name, name) for name in table.column_names], _MAX_PRESENT)
     for column in missing:
+        suggestion = _suggest_column(table, column)
         findings.add(
-            "D003", f"column {column!r} is not in the file{_suggest_column(table, column)}", column=column
+            "D003", f"column {column!r} is not in the file, which has {present}{suggestion}", column=column
         )
-    wide = _describe_wide_format(table) if {ID, Y} & set(missing) else None
-    if wide:
-        findings.add("D006", wide)
+    for column, text in find_name_clashes(roles.columns).items():
+        findings.add("D015", text, column=column)
+    if {ID, Y} & set(missing) and _report_other_format(table, names_in_file, findings):
         return
     for column in table.column_names:
         if column in (ID, DS, Y, KNOWN_AT, *roles.columns):
@@ -87,21 +89,40 @@ def _suggest_column(table: pa.Table, column: str) -> str:
     return ""
 
 
-def _describe_wide_format(table: pa.Table) -> str | None:
+def _report_other_format(table: pa.Table, names_in_file: dict[str, str], findings: Findings) -> bool:
+    """Report what gives a missing header or the wide format away; False where nothing does."""
+    values = describe_values_as_header(table.column_names)
+    if values:
+        findings.add(
+            "D006", values, remedy="add a first line with the names unique_id, ds and y in their order"
+        )
+        return True
+    wide = _describe_wide_format(table, names_in_file)
+    if wide:
+        findings.add("D006", wide)
+    return wide is not None
+
+
+def _describe_wide_format(table: pa.Table, names_in_file: dict[str, str]) -> str | None:
     """Return what gives the wide format away (a column per series, or per time), or None."""
     names = table.column_names
-    dates = [name for name in names if _DATE.fullmatch(name.strip())]
+    dates = [name for name in names if is_date(name)]
     if len(dates) >= _MIN_WIDE_COLUMNS:
-        return f"the names of {len(dates):,} columns are times ({', '.join(dates[:_MAX_EXAMPLES])} ...)"
-    if len(names) >= 2 and any(_NUMBER.fullmatch(name.strip()) for name in names) and dates:
-        return "the first line holds values instead of names"
+        return f"the names of {len(dates):,} columns are times ({_list_names(dates, _MAX_EXAMPLES)})"
     numeric = [
         field.name
         for field in table.schema
         if pa.types.is_floating(field.type) or pa.types.is_integer(field.type)
     ]
-    non_numeric = [name for name in names if name not in numeric]
-    if len(numeric) >= _MIN_WIDE_COLUMNS and len(non_numeric) <= 1 and ID not in names and Y not in names:
-        examples = ", ".join(numeric[:_MAX_EXAMPLES])
-        return f"{len(numeric):,} columns of numbers ({examples} ...) look like one column per series"
-    return None
+    unnumbered = [name for name in names if name not in numeric]
+    if len(numeric) < _MIN_WIDE_COLUMNS or len(unnumbered) > 1 or ID in names or Y in names:
+        return None
+    times = f", beside the times in {names_in_file.get(unnumbered[0], unnumbered[0])}" if unnumbered else ""
+    listed = _list_names(numeric, _MAX_EXAMPLES)
+    return f"{len(numeric):,} columns of numbers ({listed}) look like one column per series{times}"
+
+
+def _list_names(names: Sequence[str], longest: int) -> str:
+    """Return the first names, and the number of the others."""
+    listed = ", ".join(printable(name, 40) for name in names[:longest])
+    return f"{listed} and {len(names) - longest:,} more" if len(names) > longest else listed

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +16,7 @@ from quantis.types.arrays import Floats, Integers, Mask, Times
 from quantis.types.datasets import Roles
 from quantis.validation.findings import SHOWN_PER_CODE, Findings, SeriesMessage
 from quantis.validation.frequency_rules import format_time
+from quantis.validation.near_copies import find_near_copy, sample_series
 from quantis.validation.rows import PanelRows
 
 _MAX_SHIFT = 3  # steps up to which a shifted y is looked for, and once more around each season
@@ -131,23 +134,51 @@ def check_steps_ahead(rows: RowsAhead, frequency: Frequency, findings: Findings)
     findings.add_series("D061", messages, column=DS, total=len(gaps))
 
 
-def check_leaks(rows: PanelRows, frequency: Frequency, roles: Roles, findings: Findings) -> None:
-    """Report covariates that equal y, or y shifted by some steps, wherever y changes."""
+def check_leaks(
+    rows: PanelRows, frequency: Frequency, roles: Roles, findings: Findings, *, declared: Sequence[str] = ()
+) -> None:
+    """Report covariates that equal y, or y shifted by some steps, wherever y changes, and those that nearly do.
+
+    A known-future column that equals y is an error: a forecast would be given its own answer. Columns that are
+    `declared` are copies on purpose.
+    """
     y = _to_floats(rows, Y)
     changing = _find_changes(rows, y)
+    sample = sample_series(rows, y)
     for column in (*roles.futr_exog, *roles.hist_exog):
-        if column in roles.categorical:
+        if column in roles.categorical or column in declared:
             continue
         values = _to_floats(rows, column)
-        shift_by_series: dict[str, int] = {}
-        for shift in _candidate_shifts(frequency):
-            for index in _find_matching_series(rows, y, values, changing, shift):
-                shift_by_series.setdefault(rows.name(int(rows.starts[index])), shift)
-        messages = [
-            SeriesMessage(name, _describe_leak(name, column, shift))
-            for name, shift in shift_by_series.items()
-        ]
+        exact = _match_series(rows, y, values, changing, 0)
+        if column in roles.futr_exog and len(exact.equal) and 2 * len(exact.equal) >= exact.comparable:
+            text = f"{column} is known in advance and equals y in {len(exact.equal):,} of {exact.comparable:,} series"
+            findings.add("D064", text, series=_first_name(rows, exact.equal), column=column)
+            continue
+        messages = _describe_leaks(rows, column, y, changing, frequency)
         findings.add_series("D063", messages, column=column)
+        near = None if messages else find_near_copy(sample, values, frequency.season_lengths[0])
+        if near is not None:
+            name = rows.name(near.row)
+            text = f"{column} is nearly a copy of y {near.describe(name)}"
+            findings.add("D063", text, series=name, column=column)
+
+
+def _first_name(rows: PanelRows, series: Integers) -> str:
+    return rows.name(int(rows.starts[series[0]]))
+
+
+def _describe_leaks(
+    rows: PanelRows, column: str, y: Floats, changing: Mask, frequency: Frequency
+) -> list[SeriesMessage]:
+    """Return a message per series whose covariate is y of some time."""
+    values = _to_floats(rows, column)
+    shift_by_series: dict[str, int] = {}
+    for shift in _candidate_shifts(frequency):
+        for index in _match_series(rows, y, values, changing, shift).equal:
+            shift_by_series.setdefault(rows.name(int(rows.starts[index])), shift)
+    return [
+        SeriesMessage(name, _describe_leak(name, column, shift)) for name, shift in shift_by_series.items()
+    ]
 
 
 def _describe_leak(name: str, column: str, shift: int) -> str:
@@ -172,11 +203,16 @@ def _find_changes(rows: PanelRows, y: Floats) -> Mask:
     return changed
 
 
-def _find_matching_series(rows: PanelRows, y: Floats, values: Floats, changing: Mask, shift: int) -> Integers:
-    """Return the indices of the series whose covariate equals the shifted y wherever that y changes."""
+class _Matches(NamedTuple):
+    equal: Integers  # indices of the series whose covariate equals y
+    comparable: int  # series whose y changes often enough to tell
+
+
+def _match_series(rows: PanelRows, y: Floats, values: Floats, changing: Mask, shift: int) -> _Matches:
+    """Compare a covariate with the shifted y of each series wherever that y changes."""
     shifted = np.full(len(y), np.nan)
     if abs(shift) >= len(y):
-        return np.zeros(0, dtype=np.int64)
+        return _Matches(np.zeros(0, dtype=np.int64), 0)
     if shift >= 0:
         source, target = slice(shift, None), slice(None, -shift or None)
     else:
@@ -190,9 +226,9 @@ def _find_matching_series(rows: PanelRows, y: Floats, values: Floats, changing: 
     compared = np.add.reduceat(np.isfinite(shifted) & np.isfinite(values), rows.starts, dtype=np.int64)
     expected = np.add.reduceat(np.isfinite(shifted), rows.starts, dtype=np.int64)
     equal = np.add.reduceat(same, rows.starts, dtype=np.int64)
-    return np.flatnonzero(
-        (compared >= _MIN_COMPARED) & (compared * 2 >= expected) & (equal >= _MIN_EQUAL_SHARE * compared)
-    )
+    is_comparable = (compared >= _MIN_COMPARED) & (compared * 2 >= expected)
+    matching = np.flatnonzero(is_comparable & (equal >= _MIN_EQUAL_SHARE * compared))
+    return _Matches(matching, int(is_comparable.sum()))
 
 
 def _to_floats(rows: PanelRows, column: str) -> Floats:

@@ -48,6 +48,10 @@ RULES: dict[str, CheckRule] = {
     "D014": CheckRule(
         _WARNING, "unique_id with spaces around it", "trim it, lest it be taken for another one"
     ),
+    "D015": CheckRule(_ERROR, "columns that differ only by case", "rename one, or leave it without a role"),
+    "D016": CheckRule(
+        _ERROR, "unique_id that is a step of a path", "name the series otherwise: no address leads to it"
+    ),
     "D017": CheckRule(
         _ERROR, "unique_id whose digits were lost", "give ids as integers or as text, not as floats"
     ),
@@ -101,6 +105,9 @@ RULES: dict[str, CheckRule] = {
     "D038": CheckRule(
         _INFO, "times of several offsets", "declare time_zone, so that the calendar is local, too"
     ),
+    "D039": CheckRule(
+        _INFO, "text taken as numbers", "write numbers as numbers, when it is a code or a name"
+    ),
     "D040": CheckRule(_ERROR, "no frequency found", "declare freq, or give a series of three rows or more"),
     "D041": CheckRule(_ERROR, "series of several frequencies", "upload one dataset per frequency"),
     "D042": CheckRule(
@@ -148,6 +155,7 @@ RULES: dict[str, CheckRule] = {
     "D058": CheckRule(
         _INFO, "level shift", "check for a change of unit or meaning; give a covariate that tells it"
     ),
+    "D059": CheckRule(_INFO, "missing values in y", "they stay missing; fill them where they are zeros"),
     "D060": CheckRule(
         _ERROR, "static column that varies", "keep one value per series, or declare another role"
     ),
@@ -161,6 +169,11 @@ RULES: dict[str, CheckRule] = {
         _WARNING,
         "covariate that repeats y",
         "leave it out, or check that it is known when the forecast is made",
+    ),
+    "D064": CheckRule(
+        _ERROR,
+        "known-future covariate that equals y",
+        "leave it out: it gives forecasts their own answer; where that is meant, name it in target_copies",
     ),
 }
 
@@ -187,10 +200,12 @@ class Findings:
         series: str | None = None,
         row: int | None = None,
         column: str | None = None,
+        remedy: str | None = None,
     ) -> None:
-        """Add one finding; its message is `text` and the remedy of the code."""
+        """Add one finding; its message is `text` and the remedy, that of the code unless another one fits better."""
         rule = RULES[code]
-        message = f"{text}; {rule.remedy}" if rule.remedy else text
+        remedy = remedy or rule.remedy
+        message = f"{text}; {remedy}" if remedy else text
         self._findings.append(
             Finding(code=code, severity=rule.severity, series=series, row=row, column=column, message=message)
         )
@@ -229,6 +244,12 @@ class Findings:
     def rejected(self) -> bool:
         """True if there is an error."""
         return any(finding.severity is Severity.error for finding in self._findings)
+
+    def rejects_column(self, column: str) -> bool:
+        """Return True if there is an error in a column."""
+        return any(
+            finding.column == column and finding.severity is Severity.error for finding in self._findings
+        )
 
     @property
     def outcome(self) -> CheckOutcome:

@@ -29,7 +29,7 @@ from quantis.validation.findings import Findings, SeriesMessage
 from quantis.validation.frequency_rules import check_frequency
 from quantis.validation.rows import PanelRows, TimeOptions, parse_rows
 from quantis.validation.time_rules import check_not_future
-from quantis.validation.value_rules import check_values
+from quantis.validation.value_rules import check_missing, check_values
 
 
 def check_panel(
@@ -67,7 +67,7 @@ def check_panel(
     if rows is not None:
         rows = drop_duplicates(rows, findings)
         is_future = _find_future_rows(rows, spec.roles)
-        freq = _check_rows(rows, is_future, spec, findings)
+        freq = _check_rows(rows, is_future, spec, options, findings)
         panel = None if findings.rejected else _build_panel(rows, is_future, spec)
     report = CheckReport(
         file=file,
@@ -192,7 +192,9 @@ def _find_latest_rows(rows: PanelRows, is_future: Mask) -> Mask:
     return is_last
 
 
-def _check_rows(rows: PanelRows, is_future: Mask, spec: DatasetSpec, findings: Findings) -> Frequency | None:
+def _check_rows(
+    rows: PanelRows, is_future: Mask, spec: DatasetSpec, options: ReadOptions, findings: Findings
+) -> Frequency | None:
     check_static(rows, spec.roles, findings)
     check_known_future(rows, is_future, spec.roles, findings)
     if KNOWN_AT in rows.columns:
@@ -201,7 +203,7 @@ def _check_rows(rows: PanelRows, is_future: Mask, spec: DatasetSpec, findings: F
             findings.add("D024", f"known_at is before ds in {count:,} rows", column=KNOWN_AT)
     valued = np.isin(np.arange(len(rows.names)), rows.series[any_valid(rows, (Y,))])
     if not valued.any():
-        if not findings.rejected:  # or values that are no numbers were named already
+        if not findings.rejects_column(Y):  # which names what is no value
             findings.add("D053", "y is empty in every row", column=Y)
         return None
     empty = rows.names.filter(pa.array(~valued)).to_pylist()
@@ -210,13 +212,15 @@ def _check_rows(rows: PanelRows, is_future: Mask, spec: DatasetSpec, findings: F
     # The checks see the latest of several values known at different times.
     latest = _find_latest_rows(rows, is_future)
     checked = rows if latest.all() else rows.take(latest)
+    if not findings.rejects_column(Y):  # whose errors are left out of y
+        check_missing(checked, findings)
     if not rows.counted:
         _check_now(rows, is_future, spec.roles, findings)
     frequency = check_frequency(checked, spec.freq, findings)
     if frequency is not None:
         check_future_rows(rows, is_future, frequency, findings)
         check_values(checked, frequency, findings)
-        check_leaks(checked, frequency, spec.roles, findings)
+        check_leaks(checked, frequency, spec.roles, findings, declared=options.target_copies)
     return frequency
 
 

@@ -19,11 +19,11 @@ from quantis.types.base import END_TIMESTAMP, MIN_TIMESTAMP
 from quantis.types.datasets import Roles
 from quantis.types.reading import DateOrder
 from quantis.validation.findings import Findings
-from quantis.validation.id_rules import parse_ids
 from quantis.validation.time_zones import has_daily_steps, keep_wall_clock, to_utc
 from quantis.validation.timestamps import ParsedTimestamps, parse_timestamps
-from quantis.validation.value_parsing import ParsedNumbers, parse_numbers, quote_cell, to_strings
+from quantis.validation.value_parsing import ParsedNumbers, parse_ids, parse_numbers, quote_cell, to_strings
 
+_EXAMPLES = 3  # of texts that were taken as numbers
 _MIN_TIMESTAMP, _END_TIMESTAMP = to_datetime64(MIN_TIMESTAMP), to_datetime64(END_TIMESTAMP)
 
 
@@ -176,14 +176,12 @@ def _keep_days(ds: Times, written: Times, series: Integers, zone: str, findings:
     """Return days and longer steps as the clock showed them; times that move by it are a finding."""
     days = keep_wall_clock(ds, written, series, zone)
     moved = np.flatnonzero(days.moved)
-    if len(moved):
-        example, local_time = (
-            ds[moved[0]].astype("datetime64[m]"),
-            days.times[moved[0]].astype("datetime64[m]"),
-        )
-        findings.add(
-            "D034", f"{len(moved):,} times such as {example}Z are kept as the local {local_time}", column=DS
-        )
+    if len(moved) == 0:
+        return _report_offsets(ds, written, findings)
+    example = ds[moved[0]].astype("datetime64[m]")
+    local_time = days.times[moved[0]].astype("datetime64[m]")
+    text = f"{len(moved):,} times such as {example}Z are kept as the local {local_time}"
+    findings.add("D034", text, column=DS)
     return days.times
 
 
@@ -225,17 +223,28 @@ def _parse_quantity(column: pa.Array, name: str, code: str, findings: Findings) 
         column=name,
     )
     inexact = find_inexact(column, parsed.values)
+    if inexact is None and not (parsed.invalid.any() or parsed.too_large.any()):
+        _report_text(column, parsed.values, name, findings)
     if inexact is not None:
-        kept = int(parsed.values[inexact].as_py())
-        text = (
-            f"{quote_cell(column, inexact)} is not exactly representable as a 64-bit float and kept as {kept}"
-        )
+        stored = int(parsed.values[inexact].as_py())
+        text = f"{quote_cell(column, inexact)} is not exactly representable as a 64-bit float and kept as {stored}"
         findings.add("D046", text, row=inexact + 1, column=name)
     if not (infinite.any() or parsed.invalid.any()):
         return parsed.values
     # The panel is rejected; a value reported here is not to be reported as missing or as an outlier as well.
     finite = pc.if_else(pa.array(infinite), pa.scalar(None, pa.float64()), parsed.values)
     return finite if name == Y else pc.if_else(pa.array(parsed.invalid | infinite), 0.0, finite)
+
+
+def _report_text(column: pa.Array, values: pa.Array, name: str, findings: Findings) -> None:
+    """Report texts and truth values that were taken as numbers, with examples."""
+    kind = {"string": "texts", "bool": "truth values"}.get(str(column.type))
+    count = len(values) - values.null_count
+    if kind is None or count == 0:
+        return
+    rows = _true_indices(_to_mask(values.is_valid()))[:_EXAMPLES]
+    examples = ", ".join(f"{quote_cell(column, row)} as {values[row].as_py():g}" for row in rows)
+    findings.add("D039", f"{name} holds {count:,} {kind}, taken as numbers: {examples}", column=name)
 
 
 def _sort_rows(rows: PanelRows, findings: Findings) -> PanelRows:

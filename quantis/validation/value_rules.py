@@ -13,6 +13,7 @@ from quantis.types.arrays import Floats, Integers, Mask
 from quantis.validation.findings import SHOWN_PER_CODE, Findings, SeriesMessage
 from quantis.validation.rows import PanelRows
 
+_NAMED_SERIES = 3  # series with missing values that are named
 _MAX_HINTED_SERIES = 20_000  # series that are looked at for hints
 _MIN_VALUES = 24  # values from which hints are given
 _INTERMITTENT_SHARE = 0.5  # share of zeros that makes a series intermittent
@@ -51,6 +52,22 @@ def check_values(rows: PanelRows, frequency: Frequency, findings: Findings) -> N
     report("D056", (counts > 2) & zero, "has a zero in all {} rows")
     candidates = np.flatnonzero((counts >= _MIN_VALUES) & ~flat)[:_MAX_HINTED_SERIES]
     _add_hints(rows, list(_iterate_series(rows, y, candidates)), frequency, findings)
+
+
+def check_missing(rows: PanelRows, findings: Findings) -> None:
+    """Report the values of y that are missing in series that have some: how many, and in which series most."""
+    is_missing = rows.columns[Y].is_null().to_numpy(zero_copy_only=False)
+    counts = np.add.reduceat(is_missing, rows.starts, dtype=np.int64)
+    lengths = np.diff(rows.starts, append=len(is_missing))
+    counts[counts == lengths] = 0  # series without a value have a finding of their own
+    series = np.flatnonzero(counts)
+    if len(series) == 0:
+        return
+    names = [rows.name(int(rows.starts[index])) for index in series[:_NAMED_SERIES]]
+    listed = ", ".join(f"{name} {counts[index]:,}" for name, index in zip(names, series, strict=False))
+    rest = f" and {len(series) - _NAMED_SERIES:,} more" if len(series) > _NAMED_SERIES else ""
+    text = f"y is missing in {counts.sum():,} of {len(is_missing):,} rows, in {len(series):,} series ({listed}{rest})"
+    findings.add("D059", text, series=names[0], column=Y)
 
 
 def _iterate_series(rows: PanelRows, y: Floats, indices: Integers) -> Iterator[_Series]:

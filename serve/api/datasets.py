@@ -35,6 +35,7 @@ from quantis.types.datasets import (
     SeriesSummary,
     StoredSeries,
     UploadResult,
+    check_name_clashes,
 )
 from serve.api.dependencies import AppServices, CurrentUser, Principal
 from serve.api.strict_route import MAX_SECONDS, StrictRoute
@@ -54,6 +55,7 @@ def datasets(principal: CurrentUser, services: AppServices) -> Page[Dataset]:
 @router.post("", status_code=201)
 def create_dataset(spec: DatasetSpec, principal: CurrentUser, services: AppServices) -> Dataset:
     """Declare a dataset: roles, frequency, publication lag."""
+    check_name_clashes(spec.roles)
     return services.catalogue.datasets.create(principal.team, principal.user_name, spec)
 
 

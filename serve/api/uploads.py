@@ -57,6 +57,10 @@ def parse_read_options(
         list[Annotated[str, StringConstraints(max_length=256)]] | None,
         Query(max_length=50, description="Renames a column of the file, such as `date=ds`; repeat it."),
     ] = None,
+    target_copy: Annotated[
+        list[Annotated[str, StringConstraints(max_length=256)]] | None,
+        Query(max_length=50, description="A known-future column that equals y on purpose; repeat it."),
+    ] = None,
 ) -> ReadRequest:
     """Parse the options in the query; the others are detected."""
     pairs = [text.rpartition("=")[::2] for text in column or ()]
@@ -70,6 +74,7 @@ def parse_read_options(
         "dates": dates,
         "time_zone": time_zone,
         "columns": dict(pairs),
+        "target_copies": target_copy or (),
     }
     try:
         options = ReadOptions.model_validate(values)

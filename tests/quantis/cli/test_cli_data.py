@@ -69,6 +69,24 @@ def test_when_a_file_cannot_be_read_then_the_report_rejects_it_with_a_finding(
     assert "Traceback" not in people.err
 
 
+def test_when_a_known_future_column_equals_y_then_check_and_push_take_it_only_when_it_is_declared(
+    quantis: Any, server: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "plan.csv"
+    lines = [
+        f"a,2024-{1 + day // 28:02}-{1 + day % 28:02},{day * day % 17},{day * day % 17}" for day in range(56)
+    ]
+    path.write_text("\n".join(["unique_id,ds,y,plan", *lines]))
+    refused = quantis("data", "check", str(path), "--futr", "plan", "--json")
+    assert refused.code == 1
+    assert "D064" in {finding["code"] for finding in refused.json["findings"]}
+    taken = quantis("data", "check", str(path), "--futr", "plan", "--target-copies", "plan", "--json")
+    assert taken.code == 0
+    assert not {"D063", "D064"} & {finding["code"] for finding in taken.json["findings"]}
+    assert quantis("data", "push", "plans", str(path), "--futr", "plan").code == 1
+    assert quantis("data", "push", "plans", str(path), "--futr", "plan", "--target-copies", "plan").code == 0
+
+
 def test_when_checked_in_a_process_of_its_own_then_stdout_is_one_object_and_nothing_heavy_is_needed(
     csv: Path,
 ) -> None:

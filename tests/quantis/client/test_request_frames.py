@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from quantis.client.bodies import arrow_table
+from quantis.client.bodies import arrow_table, quote_segment
 from quantis.client.frames import series_requests
 from quantis.errors import InvalidInput
 from quantis.frequency import Frequency, to_datetimes
@@ -232,3 +232,11 @@ def test_when_a_history_has_as_many_rows_as_the_horizon_then_its_values_stay_its
     assert request.futr_exog["promo"] == [0.0] * 10 + [None] * 10
     (request,) = series_requests(history(), None, PROMO, freq="D", h=7, horizon=14)
     assert request.futr_exog["promo"] == [0.0] * 10
+
+
+@pytest.mark.parametrize("unique_id", [".", ".."])
+def test_when_no_address_leads_to_an_id_then_neither_a_frame_nor_a_path_takes_it(unique_id: str) -> None:
+    with pytest.raises(InvalidInput, match="no address leads to it"):
+        series_requests(history(unique_id=unique_id), None, Roles())
+    with pytest.raises(InvalidInput, match="no address leads to"):
+        quote_segment(unique_id)

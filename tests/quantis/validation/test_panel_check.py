@@ -248,7 +248,9 @@ def test_when_rows_follow_the_last_y_with_known_future_values_then_they_are_futu
         columns["y"][row] = columns["temp"][row] = None
     columns["y"][39] = None  # its temperature was observed, so the row is history
     report, panel = checked(columns)
-    assert report.findings == []
+    (finding,) = report.findings
+    assert (finding.code, finding.series, report.outcome) == ("D059", "b", "accept")
+    assert finding.message.startswith("y is missing in 1 of 38 rows, in 1 series (b 1);")
     assert panel is not None
     assert panel.target.num_rows == 38
     assert panel.future.num_rows == 40
@@ -259,7 +261,7 @@ def test_when_there_is_nan_then_it_is_a_missing_value() -> None:
     columns = good()
     columns["y"][3] = float("nan")
     report, panel = checked(columns)
-    assert report.findings == []
+    assert codes(report) == {"D059"}
     assert panel is not None
     assert panel.target["y"].null_count == 1
 

@@ -70,7 +70,7 @@ def test_when_a_repair_is_named_then_its_finding_is_gone_and_its_rows_are_counte
     done, repairs = repaired(table, code, **options)
     assert repairs == {code: rows}
     assert code not in codes(done)
-    assert codes(done) <= before
+    assert codes(done) <= before | {"D059"}  # values that were emptied, or filled in as missing
 
 
 def test_when_times_are_local_then_their_moments_are_kept() -> None:

@@ -117,6 +117,13 @@ def test_when_a_part_is_wrong_then_its_place_is_named_and_nothing_is_stored(fill
     assert len(filled.get("/v1/datasets/shop/versions").json()["items"]) == 1
 
 
+@pytest.mark.parametrize("unique_id", [".", ".."])
+def test_when_no_address_leads_to_an_id_then_its_values_are_not_taken(filled, problem, unique_id):
+    answer = filled.post(URL, json={"series": [{"unique_id": unique_id, "ds": hours(0), "y": [1]}]})
+    body = problem(answer, 422, "invalid_input")
+    assert "no address leads to it; name it otherwise" in body["errors"][0]["message"]
+
+
 def test_when_a_time_occurs_twice_or_series_differ_in_columns_then_it_is_refused(filled, problem):
     twice = {"unique_id": "a", "ds": hours(0, 0), "y": [1, 2]}
     assert "twice" in problem(filled.post(URL, json={"series": [twice]}), 422, "invalid_input")["detail"]

@@ -3067,6 +3067,12 @@ export interface components {
              * @default []
              */
             texts?: string[];
+            /**
+             * Target Copies
+             * @description Known-future columns that equal y on purpose; of others that is an error.
+             * @default []
+             */
+            target_copies?: string[];
         };
         /**
          * Reason
@@ -5338,6 +5344,8 @@ export interface operations {
                 time_zone?: string | null;
                 /** @description Renames a column of the file, such as `date=ds`; repeat it. */
                 column?: string[] | null;
+                /** @description A known-future column that equals y on purpose; repeat it. */
+                target_copy?: string[] | null;
             };
             header?: never;
             path: {
@@ -5436,6 +5444,8 @@ export interface operations {
                 time_zone?: string | null;
                 /** @description Renames a column of the file, such as `date=ds`; repeat it. */
                 column?: string[] | null;
+                /** @description A known-future column that equals y on purpose; repeat it. */
+                target_copy?: string[] | null;
             };
             header?: never;
             path: {
