@@ -16,7 +16,7 @@ from cluster.repositories.approvals import Approvals
 from cluster.repositories.backtests import Backtests
 from cluster.repositories.jobs import Jobs
 from cluster.repositories.teams import Teams
-from cluster.repositories.vintages import Vintages
+from cluster.repositories.vintages import BatchForecasts, Vintages
 from cluster.settings import Settings
 from cluster.tenancy.quotas import Quotas
 from models.families.catalogue import known_families
@@ -64,6 +64,10 @@ class Backend:
     def buffered_vintages(self) -> Vintages:
         """Return the same ledger, which writes to files while the database does not answer."""
         return Vintages(self.database, self.data_layout.waiting)
+
+    @cached_property
+    def batch_forecasts(self) -> BatchForecasts:
+        return BatchForecasts(self.data_layout)
 
     @cached_property
     def backtests(self) -> Backtests:

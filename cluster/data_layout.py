@@ -81,6 +81,9 @@ class DataLayout:
     def vintages(self, team: str) -> Path:
         return self.root / "teams" / team / "vintages"
 
+    def batch_forecasts(self, team: str, job_id: str) -> Path:
+        return self.vintages(team) / f"{job_id}.parquet"
+
     def backtest(self, team: str, job_id: str) -> Path:
         return self.root / "teams" / team / "backtests" / job_id
 

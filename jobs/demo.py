@@ -194,7 +194,12 @@ class Demo:
 
     def _score(self, client: Client) -> None:
         spec = ForecastSpec(
-            dataset="flights", model=MODEL, as_of=SCORE_AS_OF, origins=ORIGINS, baselines=("scheduled",)
+            dataset="flights",
+            model=MODEL,
+            as_of=SCORE_AS_OF,
+            score=True,
+            origins=ORIGINS,
+            baselines=("scheduled",),
         )
         champion = self.report.champion["version"]
         job = self._job(client, f"score the held-out week: {ORIGINS} origins of {H} h", spec, f"v{champion}")

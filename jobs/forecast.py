@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from cluster.ray.session import RayExecutor
 from features.store.snapshots import cutoffs, snapshot_at, snapshot_of_latest
@@ -23,7 +24,13 @@ from models.forecaster import Forecaster
 from models.postprocessing.reconciliation import Hierarchy
 from models.prediction import fallback
 from models.prediction.fallback import ForecastEntry
-from models.prediction.response import forecast_table, resolve_horizon, to_series_forecast
+from models.prediction.response import (
+    forecast_table,
+    issued_schema,
+    issued_table,
+    resolve_horizon,
+    to_series_forecast,
+)
 from models.registry.bundle import read_bundle
 from quantis.errors import InvalidInput
 from quantis.frequency import to_datetime
@@ -71,10 +78,14 @@ def work(context: Context[ForecastSpec]) -> ForecastResult:
     known_at = [to_datetime(origin) + lag for origin in plan.origins]
     forecasts: dict[str, list[IssuedForecast]] = {name: [] for name in (spec.model, *baselines)}
     methods: dict[str, int] = {}
-    with reporter.step(f"forecast from {len(plan.origins)} origins, {plan.h} steps each", 0.95):
+    schema = issued_schema(f"{quantile:g}" for quantile in plan.task.quantiles)
+    with (
+        reporter.step(f"forecast from {len(plan.origins)} origins, {plan.h} steps each", 0.95),
+        context.backend.batch_forecasts.writer(context.team, context.job_id, schema) as file,
+    ):
         for count, (origin, as_of) in enumerate(zip(plan.origins, known_at, strict=True), start=1):
             snapshot, entries = _forecast(context, plan, origin, as_of)
-            _store_vintages(context, plan, entries, as_of)
+            _store_vintages(context, plan, entries, as_of, file)
             for entry in entries:
                 methods[entry.method] = methods.get(entry.method, 0) + 1
             table = forecast_table(entries, plan.task.quantiles)
@@ -162,9 +173,13 @@ def _scores(
 
 
 def _store_vintages(
-    context: Context[ForecastSpec], plan: ForecastPlan, entries: Sequence[ForecastEntry], as_of: datetime
+    context: Context[ForecastSpec],
+    plan: ForecastPlan,
+    entries: Sequence[ForecastEntry],
+    as_of: datetime,
+    file: pq.ParquetWriter,
 ) -> None:
-    """Store the forecasts of an origin as vintages, each of at most `SERIES_PER_VINTAGE` series."""
+    """Store the forecasts of an origin as vintages of at most `SERIES_PER_VINTAGE` series, and in the job's file."""
     version, quantiles = plan.version, plan.task.quantiles
     model = ModelRef(
         name=version.model, version=version.version, alias=context.spec.alias, family=version.family
@@ -183,6 +198,7 @@ def _store_vintages(
         )
         request = ForecastRequest(series=series, h=plan.h, as_of=as_of)
         context.backend.vintages.append(context.team, request, response)
+        file.write_table(issued_table(response, file.schema))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@
     |   |-- QuotaExceeded       403 quota_exceeded      (the team used up what it may)
     |   `-- ReauthenticationRequired 403 reauthentication_required (the password is asked for again)
     |-- NotFound                404 not_found
+    |-- NotAcceptable           406 not_acceptable      (none of the formats asked for)
     |-- Conflict                409 conflict
     |-- TooLarge                413 too_large
     |-- UnsupportedMedia        415 unsupported_media
@@ -93,6 +94,10 @@ class ReauthenticationRequired(Forbidden):
 
 class NotFound(QuantisError):
     status, code, title, exit_code = 404, "not_found", "Not found", 4
+
+
+class NotAcceptable(QuantisError):
+    status, code, title, exit_code = 406, "not_acceptable", "Not acceptable", 2
 
 
 class Conflict(QuantisError):

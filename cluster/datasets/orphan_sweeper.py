@@ -168,7 +168,8 @@ class OrphanSweeper:
             if _PRIVATE.fullmatch(path.name)
         ]
         partial = self._data_layout.root.glob("teams/*/features/**/*.partial")
-        return [path for path in [*private, *partial] if _newest(path) < before]
+        unfinished = self._data_layout.root.glob("teams/*/vintages/.*.parquet")
+        return [path for path in [*private, *partial, *unfinished] if _newest(path) < before]
 
 
 def _newest(path: Path) -> float:

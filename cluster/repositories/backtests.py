@@ -17,7 +17,7 @@ from quantis.types.base import Page
 from quantis.types.registry import Dimension, Figures
 
 FORECASTS = "forecasts"
-"""The table of every forecast beside its actual; for people with the files, not served."""
+"""The table of every forecast beside its actual."""
 
 
 class Backtests:
@@ -62,6 +62,13 @@ class Backtests:
             items=[_figures(row) for row in rows],
             next_cursor=paging.encode([str(start + limit)]) if has_more else None,
         )
+
+    def open_forecasts(self, team: str, job_id: str) -> pq.ParquetFile:
+        """Open every forecast of a backtest beside its actual; NotFound where they were not kept."""
+        path = self._data_layout.backtest(team, job_id) / f"{FORECASTS}.parquet"
+        if not path.is_file():
+            raise NotFound(f"backtest {job_id[:60]} kept no forecasts; run it again to have them")
+        return pq.ParquetFile(path)
 
 
 def _offset(cursor: str | None) -> int:

@@ -8,14 +8,23 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import zstandard
+from sqlalchemy import or_, select
 
+from cluster.data_layout import DataLayout
 from cluster.database.engine import Database
 from cluster.database.tables import ForecastRow
+from cluster.repositories import paging
 from quantis.errors import NotFound, Unavailable
-from quantis.files import write_atomic
+from quantis.files import sync_file, sync_folder, write_atomic
+from quantis.types.base import Page
 from quantis.types.forecasts import ForecastRequest, ForecastResponse
 
 log = logging.getLogger("quantis.forecaster")
@@ -44,6 +53,35 @@ class Vintages:
             if row is None:
                 raise NotFound(f"no forecast {forecast_id[:60]!r}")
             return ForecastResponse.model_validate_json(zstandard.decompress(row.response))
+
+    def page(
+        self,
+        team: str,
+        *,
+        model: str | None = None,
+        issued_after: datetime | None = None,
+        cursor: str | None = None,
+        limit: int = 20,
+    ) -> Page[str]:
+        """Return the ids of issued forecasts, newest first."""
+        order = (ForecastRow.issued_at, ForecastRow.id)
+        query = select(*order).where(ForecastRow.team_id == team).order_by(*(key.desc() for key in order))
+        if model:
+            query = query.where(ForecastRow.model == model)
+        if issued_after:
+            query = query.where(ForecastRow.issued_at > issued_after)
+        if cursor:
+            at, last = paging.decode(cursor, 2)
+            timestamp = paging.timestamp(at)
+            query = query.where(
+                or_(
+                    ForecastRow.issued_at < timestamp,
+                    (ForecastRow.issued_at == timestamp) & (ForecastRow.id < last),
+                )
+            )
+        with self._database.read() as session:
+            rows = session.execute(query.limit(limit + 1)).all()
+        return paging.page(rows, limit, lambda row: str(row[1]), lambda row: (row[0].isoformat(), row[1]))
 
     def _write_waiting(self, team: str, request: ForecastRequest, response: ForecastResponse) -> None:
         assert self._waiting is not None
@@ -74,6 +112,38 @@ class Vintages:
                     "a forecast that waits could not be brought into the ledger; it stays in %s", path
                 )
                 return
+
+
+class BatchForecasts:
+    """All forecasts of a job as one Parquet file in the team's folder, beside the ledger's vintages."""
+
+    def __init__(self, data_layout: DataLayout) -> None:
+        self._data_layout = data_layout
+
+    @contextmanager
+    def writer(self, team: str, job_id: str, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
+        """Yield a writer of row groups; the file is there once the block has ended well, whole or not at all."""
+        path = self._data_layout.batch_forecasts(team, job_id)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}")
+        try:
+            with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
+                yield writer
+            sync_file(partial)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+        sync_folder(path.parent)
+
+    def open(self, team: str, job_id: str) -> pq.ParquetFile:
+        """Open a job's forecasts; NotFound where the job stored none."""
+        path = self._data_layout.batch_forecasts(team, job_id)
+        if not path.is_file():
+            raise NotFound(
+                f"job {job_id[:60]} kept no file of its forecasts, as jobs of earlier releases did not; "
+                "GET /v1/forecasts?model=...&issued_after=... has them one by one"
+            )
+        return pq.ParquetFile(path)
 
 
 def _row(team: str, request: ForecastRequest, response: ForecastResponse) -> ForecastRow:

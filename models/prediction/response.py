@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Sequence
+from itertools import chain, pairwise
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,9 +13,9 @@ from models.forecaster import quantile_column
 from models.prediction.fallback import ForecastEntry
 from quantis.errors import InvalidInput
 from quantis.frequency import to_datetimes
-from quantis.panel import DS, ID, Task, timestamps
+from quantis.panel import DS, ID, TIMESTAMP, Task, timestamps
 from quantis.types.arrays import Floats
-from quantis.types.forecasts import SeriesForecast
+from quantis.types.forecasts import ForecastResponse, SeriesForecast
 
 
 def resolve_horizon(h: int | None, task: Task) -> int:
@@ -63,3 +64,52 @@ def forecast_table(entries: Sequence[ForecastEntry], quantiles: Sequence[float])
         values = np.concatenate([empty, *(_quantile(entry, quantile) for entry in forecasts)])
         columns[quantile_column(quantile)] = pa.array(values)
     return pa.table(columns)
+
+
+def issued_schema(quantiles: Iterable[str]) -> pa.Schema:
+    """Return the columns of issued forecasts whose answers have these quantiles, such as `0.1`."""
+    levels = sorted(set(quantiles), key=float)
+    values = [("mean", pa.float64()), *((f"q{level}", pa.float64()) for level in levels)]
+    texts = [(name, pa.string()) for name in ("status", "method", "reason", "detail", "model")]
+    origin = [("version", pa.int64()), ("as_of", TIMESTAMP), ("issued_at", TIMESTAMP)]
+    return pa.schema(
+        [(ID, pa.string()), (DS, TIMESTAMP), *values, *texts, *origin, ("forecast_id", pa.string())]
+    )
+
+
+def issued_table(response: ForecastResponse, schema: pa.Schema) -> pa.Table:
+    """Return a row per series and step under an `issued_schema`; a refused series has one, without time and values."""
+    lengths = [max(len(entry.ds), 1) for entry in response.forecasts]
+
+    def spread(cells: Iterable[Sequence[Any]]) -> Iterable[Any]:
+        """Return the cells of each entry one after the other, null where an entry has none."""
+        return chain.from_iterable(
+            values or [None] * length for values, length in zip(cells, lengths, strict=True)
+        )
+
+    def repeat(values: Iterable[Any]) -> Iterable[Any]:
+        """Return a value of each entry in all of its rows."""
+        return spread([value] * length for value, length in zip(values, lengths, strict=True))
+
+    model, entries = response.model, response.forecasts
+    columns: dict[str, Iterable[Any]] = {
+        ID: repeat(entry.unique_id for entry in entries),
+        DS: spread(entry.ds for entry in entries),
+        "mean": spread(entry.mean for entry in entries),
+        "status": repeat(entry.status for entry in entries),
+        "method": repeat(entry.method.value for entry in entries),
+        "reason": repeat(entry.reason.value if entry.reason else None for entry in entries),
+        "detail": repeat(entry.detail for entry in entries),
+        "model": repeat(model.name for _ in entries),
+        "version": repeat(entry.version or model.version for entry in entries),
+        "as_of": repeat(response.as_of for _ in entries),
+        "issued_at": repeat(response.issued_at for _ in entries),
+        "forecast_id": repeat(response.forecast_id for _ in entries),
+    }
+    arrays = []
+    for column in schema:
+        cells = columns.get(column.name)
+        if cells is None:  # a quantile
+            cells = spread(entry.quantiles.get(column.name[1:], []) for entry in entries)
+        arrays.append(pa.array(cells, column.type))
+    return pa.Table.from_arrays(arrays, schema=schema)

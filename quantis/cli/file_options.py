@@ -87,15 +87,20 @@ def spec_from_options(
     return validate(DatasetSpec, name="check", roles=roles, freq=freq) if any(roles.values()) else None
 
 
-def write_table(table: pa.Table, path: Path) -> None:
-    """Write a table as CSV, Parquet or Arrow, by the suffix of the path; whole or not at all."""
+def write_table(table: pa.Table, path: Path, *, for_spreadsheets: bool = False) -> None:
+    """Write a table as CSV, Parquet or Arrow, by the suffix of the path; whole or not at all.
+
+    `for_spreadsheets` keeps texts of a CSV from being run as formulas.
+    """
     import pyarrow as pa
     import pyarrow.csv as pacsv
     import pyarrow.parquet as pq
 
+    from quantis.reading.delimited import escape_formulas
+
     temporary = path.with_name(f".{path.name}.partial")
     if path.suffix == ".csv":
-        pacsv.write_csv(table, temporary)
+        pacsv.write_csv(escape_formulas(table) if for_spreadsheets else table, temporary)
     elif path.suffix == ".parquet":
         pq.write_table(table, temporary, compression="zstd")
     elif path.suffix == ".arrow":

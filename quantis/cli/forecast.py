@@ -1,17 +1,22 @@
-"""`quantis forecast`: a table, or a drawing."""
+"""`quantis forecast`: a table, or a drawing; and `quantis forecasts`, what was issued before."""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from quantis.cli import output
-from quantis.cli.options import AsOf, Json, Url, open_client
+from quantis.cli.file_options import write_table
+from quantis.cli.options import AsOf, Json, Url, open_client, parse_timestamp
 from quantis.errors import QuantisError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from quantis.client import Client
     from quantis.plot import Line, PlotCell
     from quantis.types.forecasts import ForecastResponse, SeriesForecast
@@ -19,6 +24,8 @@ if TYPE_CHECKING:
 _STYLES = {"history": "bright_white", "median": "bold cyan", "actual": "bold yellow", "axis": "bright_black"}
 _BAND_STYLES = ("blue", "bright_black", "bright_black")
 _BACKGROUNDS = ("on grey30", "on grey19", "on grey11")
+
+issued_app = typer.Typer(no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
@@ -51,6 +58,58 @@ def forecast(
         _report_model(response)
     if all(entry.status == "refused" for entry in response.forecasts):
         raise typer.Exit(1)
+
+
+@issued_app.callback()
+def _forecasts() -> None:
+    """Look at the forecasts that were issued."""
+
+
+@issued_app.command("ls")
+def list_issued(
+    model: Annotated[str | None, typer.Option(help="Only of the model of this name.")] = None,
+    series: Annotated[
+        list[str] | None, typer.Option("--series", help="Only this series; may be repeated.")
+    ] = None,
+    issued_after: Annotated[
+        datetime | None,
+        typer.Option(metavar="TIME", parser=lambda text: parse_timestamp(text), help="Only those after."),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many forecasts at most.")] = 20,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", dir_okay=False, help="Save the rows; ends in .parquet, .csv or .arrow."
+        ),
+    ] = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """The forecasts that were issued, newest first; -o saves their values."""
+    with open_client(url) as api:
+        table = api.issued_forecasts(model=model, series=series, issued_after=issued_after, limit=limit)
+    if out is not None:
+        write_table(table, out, for_spreadsheets=True)
+        output.report(f"{out}: {table.num_rows:,} rows")
+    issued = _issued(table)
+    if as_json:
+        output.print_json({"items": issued})
+    elif not issued:
+        output.report("no forecast; `quantis forecast MODEL --series ID` issues one")
+    elif out is None:
+        headings = ("forecast", "model", "version", "issued (UTC)", "as of (UTC)", "series")
+        rows = [tuple(row.values()) for row in issued]
+        output.print_table(headings, rows, right=("version", "series"))
+
+
+def _issued(table: pa.Table) -> list[dict[str, Any]]:
+    """Return each forecast of a table of their rows, with the number of its series."""
+    keys = ["forecast_id", "model", "version", "issued_at", "as_of"]
+    rows = table.group_by(keys, use_threads=False).aggregate([("unique_id", "count_distinct")])
+    issued: list[dict[str, Any]] = rows.rename_columns([*keys, "series"]).to_pylist()
+    for row in issued:
+        row |= {key: output.format_timestamp(row[key]) for key in ("issued_at", "as_of")}
+    return issued
 
 
 def _print_forecast(response: ForecastResponse) -> None:

@@ -1,4 +1,4 @@
-"""`quantis jobs`: submit, ls, status, logs, watch, stop."""
+"""`quantis jobs`: submit, ls, status, logs, forecasts, watch, stop."""
 
 from __future__ import annotations
 
@@ -93,6 +93,30 @@ def logs(job_id: JobId, url: Url = None, as_json: Json = False) -> None:
         output.print_json({"text": text})
     else:
         sys.stdout.write(output.sanitize(text))
+
+
+@app.command()
+def forecasts(
+    job_id: JobId,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", dir_okay=False, help="Ends in .parquet, .csv, .arrow, .arrows or .json."
+        ),
+    ],
+    series: Annotated[
+        list[str] | None, typer.Option("--series", help="Only this series; may be repeated.")
+    ] = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Save the forecasts of a forecast job, or of a backtest beside the actuals."""
+    with open_client(url) as api:
+        api.save_job_forecasts(job_id, out, series=series)
+    if as_json:
+        output.print_json({"path": str(out), "bytes": out.stat().st_size})
+    else:
+        output.report(f"{out}: {out.stat().st_size:,} bytes")
 
 
 @app.command()

@@ -62,6 +62,9 @@ for module in (platform, account, train, forecast, tools):
 app.add_typer(data.app, name="data", help="Check, upload and look at data.", rich_help_panel="Work")
 app.add_typer(jobs.app, name="jobs", help="Submit, follow and stop jobs.", rich_help_panel="Work")
 app.add_typer(
+    forecast.issued_app, name="forecasts", help="Fetch forecasts that were issued.", rich_help_panel="Work"
+)
+app.add_typer(
     backtest.app,
     name="backtest",
     help="Judge families on past windows, by every dimension.",

@@ -21,6 +21,8 @@ from quantis.types.base import MAX_HORIZON
 from quantis.types.datasets import Roles
 from quantis.types.forecasts import ForecastResponse, SeriesRequest
 
+CUTOFF = "cutoff"
+
 
 def forecast_frame(response: ForecastResponse, *, name: str = "Model", origins: bool = True) -> pa.Table:
     """Return the forecasts in Nixtla's long form: `unique_id, ds, Model, Model-lo-80, Model-hi-80 ...`.
@@ -63,6 +65,44 @@ def forecast_frame(response: ForecastResponse, *, name: str = "Model", origins: 
         versions = (entry.version or response.model.version for entry in entries)
         columns["version"] = repeat(versions, pa.int64())
     return pa.table(columns)
+
+
+def rename_quantiles(table: pa.Table, name: str) -> pa.Table:
+    """Return a table of the platform under Nixtla's names: the mean as `name`, quantiles as its intervals.
+
+    The median is `name-median`, and a quantile without its counterpart `name-ql0.95`.
+    """
+    levels = {column[1:] for column in table.column_names if _is_quantile(column)}
+    names = {"mean": name} | {
+        f"q{q}": f"{name}-median" if float(q) == 0.5 else f"{name}-ql{q}" for q in levels
+    }
+    for level, low, high in intervals(levels):
+        names |= {f"q{low}": f"{name}-lo-{level}", f"q{high}": f"{name}-hi-{level}"}
+    return table.rename_columns([names.get(column, column) for column in table.column_names])
+
+
+def cross_validation_frame(rows: pa.Table) -> pa.Table:
+    """Return a backtest's forecasts in Nixtla's wide form: `unique_id, ds, cutoff, y`, and the columns of each model.
+
+    A model without a forecast at a time that another one has is null there.
+    """
+    keys = [ID, DS, CUTOFF]
+    frame = rows.group_by(keys).aggregate([(Y, "max")]).rename_columns([*keys, Y])
+    for model in pc.unique(rows["model"]).to_pylist():
+        forecasts = rows.filter(pc.equal(rows["model"], model)).drop_columns(["model", Y])
+        used = [
+            name for name in forecasts.column_names if name in (*keys, "mean") or _has_values(forecasts, name)
+        ]
+        frame = frame.join(rename_quantiles(forecasts.select(used), model), keys, join_type="left outer")
+    return frame.sort_by([(ID, "ascending"), (CUTOFF, "ascending"), (DS, "ascending")])
+
+
+def _is_quantile(column: str) -> bool:
+    return column.startswith("q") and column[1:2].isdigit()
+
+
+def _has_values(table: pa.Table, column: str) -> bool:
+    return bool(table[column].null_count < table.num_rows)
 
 
 def intervals(quantiles: set[str]) -> list[tuple[str, str, str]]:

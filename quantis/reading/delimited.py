@@ -20,6 +20,8 @@ from quantis.types.reading import ReadOptions
 _NULLS = ("", "NA", "N/A", "n/a", "#N/A", "NULL", "null", "NaN", "nan", "-NaN", "-nan", "None", "none")
 _LEADING_ZERO = r"^[+-]?0\d"
 _TEXT, _FLAG, _NUMBER = pa.string(), pa.bool_(), pa.float64()
+_FORMULA = r"^([\t\r\n]|[\s\p{C}\p{Z}]*[=+\-@\x{2212}\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}\x{FE66}\x{FE62}\x{FE63}\x{FE6B}])"
+"""Text that a spreadsheet would run as a formula, also behind blanks or in full width, as the dashboard has it."""
 
 
 def csv_batches(source: Source, name: str, limits: ReadLimits, options: ReadOptions) -> Batches:
@@ -34,6 +36,15 @@ def csv_batches(source: Source, name: str, limits: ReadLimits, options: ReadOpti
         kinds = _infer_kinds(_first_batch(first), forced, dialect) or dict.fromkeys(names, _TEXT)
     stream = _CsvStream(source, name, dialect, kinds, forced)
     return Batches(stream.schema, stream, source.packed, list(dialect.notes))
+
+
+def escape_formulas(table: pa.Table) -> pa.Table:
+    """Return a table whose texts a spreadsheet shows and does not run: those that look like formulas begin with a '."""
+    for index, field in enumerate(table.schema):
+        if pa.types.is_string(field.type):
+            texts = pc.replace_substring_regex(table[field.name], _FORMULA, r"'\1")
+            table = table.set_column(index, field, texts)
+    return table
 
 
 class _CsvStream:

@@ -171,6 +171,36 @@ class SeriesForecast(Frozen):
     _old_names = model_validator(mode="before")(rename_keys(rung="method"))
 
 
+class ForecastRecord(Frozen):
+    """A step of an issued forecast; a refused series has one record, without time and values."""
+
+    unique_id: str
+    ds: Timestamp | None
+    mean: float | None
+    quantiles: dict[str, float | None]
+    status: str
+    method: ForecastMethod
+    reason: Reason | None
+    detail: str | None
+    model: str
+    version: int
+    as_of: Timestamp
+    issued_at: Timestamp
+    forecast_id: str
+
+
+class CrossValidationRecord(Frozen):
+    """A step of a backtest's forecast from `cutoff` beside the actual, which is null where nothing was observed."""
+
+    unique_id: str
+    ds: Timestamp
+    cutoff: Timestamp
+    y: float | None
+    model: str
+    mean: float | None
+    quantiles: dict[str, float | None]
+
+
 class ForecastResponse(Frozen):
     forecast_id: str
     model: ModelRef

@@ -254,8 +254,8 @@ class TuneSpec(WorkSpec):
 
 
 class ForecastSpec(WorkSpec):
-    """A batch forecast of `h` steps: `origins` of them, over the last `origins * h` steps before the end, to be
-    scored; or one that begins at the end, where nothing is to be scored.
+    """A batch forecast of the `h` steps after the last value; with `score`, of the last `origins * h` steps before
+    it instead, to be compared with their values.
     """
 
     kind: Literal["forecast"] = "forecast"
@@ -265,10 +265,30 @@ class ForecastSpec(WorkSpec):
     h: Horizon | None = Field(
         default=None, description="Steps; the model's own horizon when absent, and no more."
     )
-    score: bool = Field(default=True, description="Compare with the actuals that are stored.")
-    baselines: tuple[Column, ...] = Field(default=(), max_length=50)
+    score: bool = Field(
+        default=False,
+        description="Forecast the past from `origins` origins, and compare with the values that are stored.",
+    )
+    baselines: tuple[Column, ...] = Field(
+        default=(), max_length=50, description="Known-future columns to score beside the model, with `score`."
+    )
     hierarchy: Hierarchy = ()
     reconciliation: Reconciliation = "mint_shrink"
+
+
+def require_scoring(spec: ForecastSpec) -> None:
+    """Raise InvalidInput for origins and baselines that nothing would be compared with.
+
+    Not a rule of `ForecastSpec` itself: jobs of before, which were not checked, are still read.
+    """
+    if spec.score:
+        return
+    for name, is_set in (("origins", spec.origins > 1), ("baselines", bool(spec.baselines))):
+        if is_set:
+            raise InvalidInput(
+                f"{name} are for scoring the past, and this job forecasts the steps after the last value; "
+                f"send score=true, or leave {name} out"
+            )
 
 
 class CompactSpec(WorkSpec):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -105,6 +106,15 @@ def check(rule: AccessRule, principal: Principal) -> None:
     if rule.scope not in principal.scopes:
         scopes = ", ".join(sorted(principal.scopes))
         raise Forbidden(f"the scopes {scopes} do not allow this; it needs the scope {rule.scope}")
+
+
+async def count_stream(request: Request, services: AppServices) -> AsyncIterator[None]:
+    """Count a long answer of the caller until it ends; TooManyRequests before it begins."""
+    with services.open_streams.hold(request):
+        yield
+
+
+OpenStream = Annotated[None, Depends(count_stream)]
 
 
 def check_job(principal: Principal, spec: JobSpec) -> None:

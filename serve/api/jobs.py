@@ -7,15 +7,20 @@ import time
 from collections.abc import AsyncIterator
 from typing import Annotated
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
+from models.evaluation.evaluated import CUTOFF
 from models.evaluation.rolling_origin import require_windows
 from models.families.catalogue import known_families, require_families
-from quantis.panel import longest_history
-from quantis.types.base import MAX_INTEGER, Id, Page
+from quantis.errors import Conflict, NotFound
+from quantis.panel import DS, ID, Y, longest_history
+from quantis.types.base import MAX_INTEGER, Id, Page, SeriesId
 from quantis.types.datasets import DatasetVersion
+from quantis.types.forecasts import CrossValidationRecord, ForecastRecord
 from quantis.types.job_specs import (
     BacktestSpec,
     EvaluationSpec,
@@ -25,10 +30,13 @@ from quantis.types.job_specs import (
     JobSpec,
     TuneSpec,
     require_heads,
+    require_scoring,
 )
 from quantis.types.jobs import Job, JobEvent, JobRequest, JobState, LogText
-from serve.api.dependencies import AppServices, CurrentUser, check_job, still_admitted
+from serve.api.dependencies import AppServices, CurrentUser, OpenStream, check_job, still_admitted
 from serve.api.strict_route import StrictRoute
+from serve.http import table_response
+from serve.http.table_response import StreamedTable
 
 POLL_SECONDS = 0.5
 MAX_POLLS = 40
@@ -62,6 +70,8 @@ def submit(
 
 def _require_fit(spec: JobSpec, version: DatasetVersion) -> None:
     """Raise InvalidInput for windows that no history of the version can hold, and for heads that have no width."""
+    if isinstance(spec, ForecastSpec):
+        require_scoring(spec)
     if isinstance(spec, EvaluationSpec | TuneSpec):
         require_heads(spec.tft)
     steps = longest_history(version, spec.as_of)
@@ -144,6 +154,52 @@ def logs(job_id: Id, principal: CurrentUser, services: AppServices) -> LogText:
     """Return the last megabyte of the job's output."""
     submission = services.jobs.submission(principal.team, job_id)
     return LogText(text=services.job_server.logs(submission)[-MAX_LOG:] if submission else "")
+
+
+@router.get(
+    "/{job_id}/forecasts",
+    response_model=None,
+    responses={200: {"model": Page[ForecastRecord | CrossValidationRecord], "content": table_response.TABLE}},
+)
+def job_forecasts(
+    job_id: Id,
+    request: Request,
+    principal: CurrentUser,
+    services: AppServices,
+    _: OpenStream,
+    series: Annotated[list[SeriesId] | None, Query(max_length=100)] = None,
+    model: Annotated[str | None, Query(max_length=100)] = None,
+) -> Response:
+    """Return all forecasts of a forecast job, or those of a backtest beside the actuals, a row per series and step.
+
+    As JSON, CSV, Parquet or an Arrow stream, by Accept. A backtest's rows are those of a cross-validation:
+    `unique_id, ds, cutoff, y`, the `model` and its forecast.
+    """
+    media_type = table_response.choose_format(request)
+    job = services.jobs.get(principal.team, job_id)
+    if job.kind not in ("forecast", "backtest"):
+        raise NotFound(f"job {job_id} is a {job.kind} job; forecast and backtest jobs have forecasts")
+    if job.state != JobState.succeeded:
+        raise Conflict(f"job {job_id} is {job.state}; it has forecasts once it has succeeded")
+    if job.kind == "forecast":
+        file = services.batch_forecasts.open(principal.team, job_id)
+        schema = file.schema_arrow.remove_metadata()
+    else:
+        file = services.backtests.open_forecasts(principal.team, job_id)
+        schema = _cross_validation_schema(file.schema_arrow)
+    conditions = [pc.field(ID).isin(series)] if series else []
+    conditions += [pc.field("model") == model] if model else []
+    batches = table_response.file_batches(file, schema, conditions)
+    return table_response.table_response(
+        request, media_type, StreamedTable(schema, batches, f"forecasts-{job_id}")
+    )
+
+
+def _cross_validation_schema(stored: pa.Schema) -> pa.Schema:
+    """Return the columns of a backtest's forecasts in the order of a cross-validation frame."""
+    first = [ID, DS, CUTOFF, Y, "model"]
+    names = [*first, *(name for name in stored.names if name not in first)]
+    return pa.schema([stored.field(name) for name in names])
 
 
 @router.post("/{job_id}/stop", status_code=202)

@@ -111,6 +111,7 @@ POLICY: dict[tuple[str, str], AccessRule | None] = {
     ("GET", "/v1/jobs/{job_id}"): _READ,
     ("GET", "/v1/jobs/{job_id}/events"): _READ,
     ("GET", "/v1/jobs/{job_id}/logs"): _READ,
+    ("GET", "/v1/jobs/{job_id}/forecasts"): _READ,
     ("POST", "/v1/jobs/{job_id}/stop"): AccessRule(Role.ml_engineer, Scope.jobs),
     ("GET", "/v1/experiments/{job_id}/leaderboard"): _READ,
     ("GET", "/v1/backtests/{job_id}"): _READ,
@@ -129,6 +130,7 @@ POLICY: dict[tuple[str, str], AccessRule | None] = {
     ("POST", "/v1/approvals/{approval_id}/approve"): AccessRule(Role.ml_engineer, PERSON),
     ("POST", "/v1/approvals/{approval_id}/refuse"): AccessRule(Role.ml_engineer, PERSON),
     ("POST", "/v1/models/{ref}/forecasts"): AccessRule(Role.viewer, Scope.forecast, read_only=True),
+    ("GET", "/v1/forecasts"): _READ,
     ("GET", "/v1/forecasts/{forecast_id}"): _READ,
 }
 

@@ -202,7 +202,9 @@ class Maker:
         })  # fmt: skip
         forecast = {"kind": "forecast", "dataset": "shops", "model": "demand", "as_of": END}
         self.job(
-            "forecast", "bob", {**forecast, "origins": 2, "baselines": ["plan"], "hierarchy": [["region"]]}
+            "forecast",
+            "bob",
+            {**forecast, "score": True, "origins": 2, "baselines": ["plan"], "hierarchy": [["region"]]},
         )
         self.job("forecast ahead", "bob", {**forecast, "score": False, "h": 3})
         self.job("featurize", "cleo", {"kind": "featurize", "dataset": "shops", "h": H, "as_of": END})

@@ -97,7 +97,9 @@ def test_when_levels_and_fewer_steps_are_named_then_a_batch_forecast_keeps_what_
 ) -> None:
     from jobs.forecast import work
 
-    asked: dict[str, Any] = {"dataset": "shops", "model": "demand", "origins": 2, "hierarchy": (("region",),)}
+    asked: dict[str, Any] = {
+        "dataset": "shops", "model": "demand", "score": True, "origins": 2, "hierarchy": (("region",),)
+    }  # fmt: skip
     context = context_for(settings, ForecastSpec(**asked, h=6))  # of the model's 12
     found = work(context).model_dump(mode="json")
     first, second = (datetime.fromisoformat(origin) for origin in found["origins"])

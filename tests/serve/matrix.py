@@ -12,7 +12,7 @@ import pyotp
 from sqlalchemy import update
 
 from cluster.database.tables import UserRow
-from cluster.repositories.backtests import Backtests
+from cluster.repositories.backtests import FORECASTS, Backtests
 from cluster.repositories.sessions import SessionLifetime
 from quantis.types.accounts import Role, User
 from quantis.types.approvals import AliasChange
@@ -120,7 +120,10 @@ class Makers:
             overall=[], dimensions=["series"],
         )  # fmt: skip
         figures = pa.table({"model": ["m"], "label": ["a"], "rows": [1], "mase": [0.5]})
-        Backtests(self.services.settings.data_layout).save(team, job.id, {"series": figures})
+        rows = pa.table(
+            {"model": ["m"], **{name: [None] for name in ("unique_id", "ds", "cutoff", "y", "mean")}}
+        )
+        Backtests(self.services.settings.data_layout).save(team, job.id, {"series": figures, FORECASTS: rows})
         jobs.finish(team, job.id, JobState.succeeded, "done", {"backtest": found.model_dump(mode="json")})
         return job.id
 

@@ -34,6 +34,14 @@ export const checkFile = (dataset: string, file: File) =>
 export const uploadFile = (dataset: string, file: File) =>
   sendFile<UploadResult>(`/v1/datasets/${encodeURIComponent(dataset)}/versions`, file);
 
+/** Fetch a table as a file of the kind that an extension names. */
+export async function fetchFile(path: string, extension: string): Promise<Blob> {
+  const headers = { Accept: MEDIA_TYPES[extension] ?? "application/json" };
+  const response = await session.fetch(new URL(path, location.origin), { headers });
+  if (!response.ok) throw problemOf(await response.json().catch(() => null), response);
+  return response.blob();
+}
+
 /** Make an Idempotency-Key; outside secure contexts too, where randomUUID is absent. */
 export function idempotencyKey(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));

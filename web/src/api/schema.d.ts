@@ -849,6 +849,29 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/jobs/{job_id}/forecasts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Job Forecasts
+         * @description Return all forecasts of a forecast job, or those of a backtest beside the actuals, a row per series and step.
+         *
+         *     As JSON, CSV, Parquet or an Arrow stream, by Accept. A backtest's rows are those of a cross-validation:
+         *     `unique_id, ds, cutoff, y`, the `model` and its forecast.
+         */
+        get: operations["job_forecasts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/jobs/{job_id}/stop": {
         parameters: {
             query?: never;
@@ -1087,6 +1110,29 @@ export interface paths {
          *     The same request with the same Idempotency-Key gets the forecast that was issued first.
          */
         post: operations["forecast"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/forecasts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Issued Forecasts
+         * @description List issued forecasts, newest first: `limit` of them a page, with a row per series and step.
+         *
+         *     With `series` only their rows, so that a page may have none and still a next one. As JSON, CSV, Parquet or an
+         *     Arrow stream, by Accept; the next page is in `next_cursor`, and in the Link header for every format.
+         */
+        get: operations["issued_forecasts"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1779,6 +1825,34 @@ export interface components {
              */
             client_secret: string;
         };
+        /**
+         * CrossValidationRecord
+         * @description A step of a backtest's forecast from `cutoff` beside the actual, which is null where nothing was observed.
+         */
+        CrossValidationRecord: {
+            /** Unique Id */
+            unique_id: string;
+            /**
+             * Ds
+             * Format: date-time
+             */
+            ds: string;
+            /**
+             * Cutoff
+             * Format: date-time
+             */
+            cutoff: string;
+            /** Y */
+            y: number | null;
+            /** Model */
+            model: string;
+            /** Mean */
+            mean: number | null;
+            /** Quantiles */
+            quantiles: {
+                [key: string]: number | null;
+            };
+        };
         /** Dataset */
         Dataset: {
             /** Name */
@@ -2089,6 +2163,44 @@ export interface components {
          * @enum {string}
          */
         ForecastMethod: "model" | "seasonal_naive" | "last_value" | "typical" | "none";
+        /**
+         * ForecastRecord
+         * @description A step of an issued forecast; a refused series has one record, without time and values.
+         */
+        ForecastRecord: {
+            /** Unique Id */
+            unique_id: string;
+            /** Ds */
+            ds: string | null;
+            /** Mean */
+            mean: number | null;
+            /** Quantiles */
+            quantiles: {
+                [key: string]: number | null;
+            };
+            /** Status */
+            status: string;
+            method: components["schemas"]["ForecastMethod"];
+            reason: components["schemas"]["Reason"] | null;
+            /** Detail */
+            detail: string | null;
+            /** Model */
+            model: string;
+            /** Version */
+            version: number;
+            /**
+             * As Of
+             * Format: date-time
+             */
+            as_of: string;
+            /**
+             * Issued At
+             * Format: date-time
+             */
+            issued_at: string;
+            /** Forecast Id */
+            forecast_id: string;
+        };
         /** ForecastRequest */
         ForecastRequest: {
             /**
@@ -2174,8 +2286,8 @@ export interface components {
         };
         /**
          * ForecastSpec
-         * @description A batch forecast of `h` steps: `origins` of them, over the last `origins * h` steps before the end, to be
-         *     scored; or one that begins at the end, where nothing is to be scored.
+         * @description A batch forecast of the `h` steps after the last value; with `score`, of the last `origins * h` steps before
+         *     it instead, to be compared with their values.
          */
         ForecastSpec: {
             /** Dataset */
@@ -2214,12 +2326,13 @@ export interface components {
             h?: number | null;
             /**
              * Score
-             * @description Compare with the actuals that are stored.
-             * @default true
+             * @description Forecast the past from `origins` origins, and compare with the values that are stored.
+             * @default false
              */
             score?: boolean;
             /**
              * Baselines
+             * @description Known-future columns to score beside the model, with `score`.
              * @default []
              */
             baselines?: string[];
@@ -2860,6 +2973,13 @@ export interface components {
             /** Next Cursor */
             next_cursor?: string | null;
         };
+        /** Page[ForecastRecord] */
+        Page_ForecastRecord_: {
+            /** Items */
+            items: components["schemas"]["ForecastRecord"][];
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
         /** Page[Job] */
         Page_Job_: {
             /** Items */
@@ -2913,6 +3033,13 @@ export interface components {
         Page_Team_: {
             /** Items */
             items: components["schemas"]["Team"][];
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
+        /** Page[Union[ForecastRecord, CrossValidationRecord]] */
+        Page_Union_ForecastRecord__CrossValidationRecord__: {
+            /** Items */
+            items: (components["schemas"]["ForecastRecord"] | components["schemas"]["CrossValidationRecord"])[];
             /** Next Cursor */
             next_cursor?: string | null;
         };
@@ -6119,6 +6246,52 @@ export interface operations {
             };
         };
     };
+    job_forecasts: {
+        parameters: {
+            query?: {
+                series?: string[] | null;
+                model?: string | null;
+            };
+            header?: never;
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Union_ForecastRecord__CrossValidationRecord__"];
+                    "application/vnd.apache.parquet": string;
+                    "application/vnd.apache.arrow.stream": string;
+                    "text/csv": string;
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     stop: {
         parameters: {
             query?: never;
@@ -6707,6 +6880,53 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ForecastResponse"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    issued_forecasts: {
+        parameters: {
+            query?: {
+                model?: string | null;
+                series?: string[] | null;
+                issued_after?: string | null;
+                cursor?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_ForecastRecord_"];
+                    "application/vnd.apache.parquet": string;
+                    "application/vnd.apache.arrow.stream": string;
+                    "text/csv": string;
                 };
             };
             /** @description The request cannot be served; `code` says why. */

@@ -20,8 +20,11 @@ export function toCsv(header: readonly string[], rows: readonly (readonly Cell[]
     .concat("\r\n");
 }
 
-export function download(fileName: string, text: string): void {
-  const url = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
+export const download = (fileName: string, text: string) =>
+  downloadBlob(fileName, new Blob([text], { type: "text/csv" }));
+
+export function downloadBlob(fileName: string, content: Blob): void {
+  const url = URL.createObjectURL(content);
   const link = document.createElement("a");
   link.href = url;
   link.download = fileName;

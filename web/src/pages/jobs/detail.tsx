@@ -8,6 +8,7 @@ import type { Job } from "../../api/types";
 import { useMay } from "../../auth/use-session";
 import { Button, ButtonLink, Card, LoadingRows, Page } from "../../components/basics";
 import { Dialog, ProblemView } from "../../components/feedback";
+import { ForecastsCard, hasForecasts } from "./forecasts-card";
 import { LogCard } from "./log-card";
 import { ProgressCard } from "./progress-card";
 import { RequestCard } from "./request-card";
@@ -43,6 +44,7 @@ function JobPage({ id }: { id: string }) {
             <ProgressCard job={job} progress={progress} live={connection === "live"} />
             <Figures title="Measured" rows={progress.metrics} />
             {job.result && <Result job={job} result={job.result} />}
+            {hasForecasts(job) && <ForecastsCard job={job} />}
             <LogCard job={job} />
           </div>
           <RequestCard job={job} />

@@ -1,6 +1,6 @@
-import { screen, within } from "@testing-library/react";
+import { screen, waitFor, within } from "@testing-library/react";
 import { HttpResponse, http } from "msw";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { renderPage } from "../../testing/render";
 import { at, get, page, problem, server } from "../../testing/server";
 import { Component as JobPage } from "./detail";
@@ -182,6 +182,41 @@ test("when the platform restarts meanwhile, then the page goes on following the 
   expect(streams).toBe(2);
   expect(asked).toBeGreaterThan(2);
 }, 20_000);
+
+test("when a batch forecast has ended, then its page offers the forecasts as a file of each kind", async () => {
+  const accepted: (string | null)[] = [];
+  const saved: string[] = [];
+  const click = vi.spyOn(HTMLAnchorElement.prototype, "click").mockImplementation(function (
+    this: HTMLAnchorElement,
+  ) {
+    saved.push(this.download);
+  });
+  URL.createObjectURL = () => "blob:x";
+  const spec = { kind: "forecast", dataset: "flights", model: "demand", score: false };
+  const done = { ...JOB, kind: "forecast", spec, state: "SUCCEEDED", ended_at: "2026-11-23T06:01:02Z" };
+  server.use(
+    get("/v1/jobs/j1", done),
+    http.get(at("/v1/jobs/j1/events"), () => new HttpResponse(null, { status: 204 })),
+    get("/v1/jobs/j1/logs", { text: "" }),
+    http.get(at("/v1/jobs/j1/forecasts"), ({ request }) => {
+      accepted.push(request.headers.get("Accept"));
+      return accepted.length < 3 ? HttpResponse.text("rows") : problem(404, "Not found", "kept no file");
+    }),
+  );
+  const { user } = renderPage(JobPage, "/jobs/:id", "/jobs/j1");
+  await user.click(await screen.findByRole("button", { name: "CSV" }));
+  await waitFor(() => expect(saved).toEqual(["forecasts-j1.csv"]));
+  await user.click(screen.getByRole("button", { name: "Parquet" }));
+  await waitFor(() => expect(saved).toEqual(["forecasts-j1.csv", "forecasts-j1.parquet"]));
+  await user.click(screen.getByRole("button", { name: "Arrow" }));
+  expect(await screen.findByRole("alert")).toHaveTextContent("kept no file");
+  expect(accepted).toEqual([
+    "text/csv",
+    "application/vnd.apache.parquet",
+    "application/vnd.apache.arrow.stream",
+  ]);
+  click.mockRestore();
+});
 
 test("when there is no such job, then the page says so", async () => {
   server.use(
