@@ -7,6 +7,8 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import compress
+from operator import not_
 
 import numpy as np
 import pyarrow as pa
@@ -97,13 +99,20 @@ def work(context: Context[ForecastSpec]) -> ForecastResult:
                 step_index = np.arange(table.num_rows) % plan.task.h
                 forecasts[name].append(IssuedForecast(origin, table.filter(pa.array(step_index < plan.h))))
             reporter.event(f"origin {count} of {len(plan.origins)}", 0.2 + 0.75 * count / len(plan.origins))
+    learned = [as_of < plan.task.as_of for as_of in known_at]
+    if spec.score and any(learned):
+        reporter.event(
+            f"{sum(learned)} of {len(learned)} origins are not scored: {spec.model}:{plan.version.version} learned "
+            "from the days that followed them"
+        )
     return ForecastResult(
         model=plan.version,
         h=plan.h,
         origins=known_at,
         methods=methods,
         reconciliation=spec.reconciliation if spec.hierarchy else None,
-        scores=_scores(context, plan, forecasts) if spec.score else {},
+        scores=_scores(context, plan, forecasts, learned) if spec.score and not all(learned) else {},
+        learned_origins=sum(learned) if spec.score else 0,
     )
 
 
@@ -157,15 +166,20 @@ def _baselines(spec: ForecastSpec, task: Task) -> dict[str, Forecaster]:
 
 
 def _scores(
-    context: Context[ForecastSpec], plan: ForecastPlan, forecasts: Mapping[str, Sequence[IssuedForecast]]
+    context: Context[ForecastSpec],
+    plan: ForecastPlan,
+    forecasts: Mapping[str, Sequence[IssuedForecast]],
+    learned: Sequence[bool],
 ) -> dict[str, dict[str, float | None]]:
+    """Score the forecasts from the origins at or after the version's own as-of: of the others it knew what followed."""
     panel = context.dataset.panel()
     snapshot = snapshot_at(panel, plan.last, plan.task)
     hierarchy = _hierarchy(context.spec, panel)
     history = (hierarchy.add_nodes(snapshot) if hierarchy else snapshot).history
     scores: dict[str, dict[str, float | None]] = {}
     for name, issued in forecasts.items():
-        tables = [join_actuals(forecast.table, history, forecast.origin) for forecast in issued]
+        unseen = compress(issued, map(not_, learned))
+        tables = [join_actuals(forecast.table, history, forecast.origin) for forecast in unseen]
         metrics = evaluate(pa.concat_tables(tables), history, plan.task.season_lengths[0]).metrics
         scores[name] = {metric: metrics.get(metric) for metric in METRICS}
         context.reporter.metric(name, scores[name])

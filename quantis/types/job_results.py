@@ -72,7 +72,7 @@ class TuneResult(Frozen):
 
 
 class ForecastResult(Frozen):
-    """Counts by forecast method, and scores by model and metric where actuals were stored."""
+    """Counts by forecast method, and scores by model and metric, from origins at or after the model's own as-of."""
 
     model: ModelVersion
     h: int
@@ -80,6 +80,9 @@ class ForecastResult(Frozen):
     methods: dict[str, int]
     reconciliation: str | None = None
     scores: dict[str, dict[str, Score]] = {}
+    learned_origins: int = Field(
+        default=0, description="Origins that are not scored: the model learned from what followed them."
+    )
 
     _old_names = model_validator(mode="before")(rename_keys(rungs="methods"))
 

@@ -26,6 +26,9 @@ from tests.jobs.shop_panel import HOURS, TEAM, shop, stored
 
 OWN = ",".join(f"{name}=tests.jobs.odd_families:{name.title()}" for name in ("endless", "picky", "broken"))
 
+LEARNED_UNTIL = datetime(2024, 1, 28, 11, tzinfo=UTC)
+"""As-of of the model `demand`: twelve hours before the end."""
+
 
 def shops() -> pa.Table:
     """Eight shops of two regions; one began only lately."""
@@ -68,7 +71,7 @@ def test_when_families_fail_and_overrun_then_the_rest_is_judged_and_the_best_ser
     from jobs.train import work
 
     families = ["boosting", "endless", "picky", "broken"]
-    spec = TrainSpec.model_validate(spec_of(families, model="demand", time_limit="PT3M"))
+    spec = TrainSpec.model_validate(spec_of(families, model="demand", time_limit="PT3M", as_of=LEARNED_UNTIL))
     context = context_for(settings, spec)
     result = work(context).model_dump(mode="json")
     rows = {row["model"]: row for row in result["leaderboard"]["rows"]}
@@ -111,6 +114,7 @@ def test_when_levels_and_fewer_steps_are_named_then_a_batch_forecast_keeps_what_
         "last_value": 1,
     }  # of the young shop
     assert found["scores"]["demand"]["mase"] < found["scores"]["seasonal_naive_24"]["mase"]
+    assert found["learned_origins"] == 0
     with context.backend.database.read() as session:
         ids = session.scalars(select(ForecastRow.id).order_by(ForecastRow.issued_at)).all()
     kept = [context.backend.vintages.get(TEAM, forecast_id) for forecast_id in ids]
@@ -122,6 +126,18 @@ def test_when_levels_and_fewer_steps_are_named_then_a_batch_forecast_keeps_what_
         north = sum(mean[name] for name in shops if int(name[-1]) % 2)
         assert np.abs(sum(mean[name] for name in shops) - mean["total"]).max() < 1e-6
         assert np.abs(north - mean["region=north"]).max() < 1e-6
+    file = context.backend.batch_forecasts.open(TEAM, context.job_id).read()
+    assert file.num_rows == sum(len(entry.ds) for vintage in kept for entry in vintage.forecasts)
+    assert set(file["forecast_id"].to_pylist()) == set(ids)
+    earlier = context_for(settings, ForecastSpec(**asked, h=6, as_of=LEARNED_UNTIL + timedelta(hours=6)))
+    half = work(earlier).model_dump(mode="json")  # one origin before the model's as-of, one at it
+    assert (half["learned_origins"], len(half["origins"])) == (1, 2)
+    assert set(half["scores"]) == {"demand", "seasonal_naive_24", "seasonal_naive_168"}
+    learned = context_for(settings, ForecastSpec(**asked, h=6, as_of=LEARNED_UNTIL))
+    inside = work(learned).model_dump(mode="json")
+    assert (inside["learned_origins"], inside["scores"]) == (2, {})
+    said = [event.message for event in learned.backend.jobs.events(TEAM, learned.job_id)]
+    assert any("2 of 2 origins are not scored: demand:1 learned from the days" in line for line in said), said
     with pytest.raises(InvalidInput, match="h 13 is more than the model's horizon 12"):
         work(context_for(settings, ForecastSpec(**asked, h=13)))
 

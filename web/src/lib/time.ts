@@ -46,6 +46,7 @@ export const toField = (iso: string) => new Date(iso).toISOString().slice(0, 16)
 export const toIso = (time: number) => new Date(time).toISOString().replace(/\.000Z$/, "Z");
 
 export const floorHour = (time: number) => Math.floor(time / HOUR) * HOUR;
+export const ceilHour = (time: number) => Math.ceil(time / HOUR) * HOUR;
 
 export function formatSeconds(seconds: number): string {
   if (seconds < 10) return `${seconds.toFixed(1)} s`;

@@ -6,18 +6,46 @@ interface AccuracyCardProps {
   accuracy: Accuracy;
   /** Season that the naive forecast repeats, such as "same hour last week". */
   naiveLabel: string;
+  /** The version learned from these days; undefined where that is not recorded. */
+  learned: boolean | undefined;
 }
 
-/** Error of a forecast against the actuals that followed, beside the naive forecast's. */
-export function AccuracyCard({ accuracy, naiveLabel }: AccuracyCardProps) {
+/** Error of a forecast against actuals that its version had not seen, beside the naive forecast's. */
+export function AccuracyCard({ accuracy, naiveLabel, learned }: AccuracyCardProps) {
   return (
     <Card title="Against what followed">
-      <Score accuracy={accuracy} naiveLabel={naiveLabel} />
+      {learned === false || accuracy.wape === null ? (
+        <Score accuracy={accuracy} naiveLabel={naiveLabel} />
+      ) : (
+        <NoVerdict learned={learned} />
+      )}
     </Card>
   );
 }
 
-function Score({ accuracy, naiveLabel }: AccuracyCardProps) {
+/** Words in place of a comparison that would flatter the model. */
+function NoVerdict({ learned }: Pick<AccuracyCardProps, "learned">) {
+  if (learned === undefined) {
+    return (
+      <p className="muted">
+        It is not recorded which days this version learned from, so nothing is compared here.
+      </p>
+    );
+  }
+  return (
+    <>
+      <p>
+        <b>Learned from these days</b>
+      </p>
+      <p className="muted">
+        This version was trained on them: a comparison would say nothing of days that it has not seen. Choose
+        an as-of at or after the one that it was trained with.
+      </p>
+    </>
+  );
+}
+
+function Score({ accuracy, naiveLabel }: Omit<AccuracyCardProps, "learned">) {
   const { wape, naiveWape, coverage80, pairs } = accuracy;
   if (wape === null) {
     return (

@@ -12,6 +12,9 @@ vi.mock("../../charts/fan", () => ({
 }));
 
 const LAST = Date.UTC(2014, 0, 1, 4);
+const TRAINED = "2013-12-25T05:00:00Z";
+/** An address whose origin the version has not learned beyond. */
+const UNSEEN = `/explorer?series=JFK%2FB6&as_of=${TRAINED}`;
 const IDS = ["EWR/UA", "JFK/B6"];
 
 function stored(id: string, url: URL) {
@@ -36,7 +39,9 @@ function platform() {
     get("/v1/models", page([{ name: "demand", champion: 3, latest: 3, versions: 1 }])),
     get(
       "/v1/models/demand/versions",
-      page([{ model: "demand", version: 3, aliases: ["champion"], dataset: "flights", h: 24 }]),
+      page([
+        { model: "demand", version: 3, aliases: ["champion"], dataset: "flights", h: 24, as_of: TRAINED },
+      ]),
     ),
     http.post(at("/v1/models/:ref/forecasts"), async ({ params, request }) => {
       const body = (await request.json()) as { h: number; as_of: string; series: { unique_id: string }[] };
@@ -80,9 +85,43 @@ function platform() {
 
 const open = (address: string) => renderPage(ExplorerPage, "/explorer", address);
 
+test("when the origin lies in what the version learned from, then that is said and nothing is compared", async () => {
+  platform();
+  const { user } = open("/explorer?series=JFK%2FB6&as_of=2013-12-25T04:00:00Z");
+  await user.click(await screen.findByRole("button", { name: "Forecast" }));
+  expect(await screen.findByText("Learned from these days")).toBeInTheDocument();
+  expect(screen.queryByText(/than naive|steps compared|WAPE/)).not.toBeInTheDocument();
+});
+
+test("when it is not recorded what the version learned from, then nothing is compared either", async () => {
+  platform();
+  const version = {
+    model: "demand",
+    version: 3,
+    aliases: ["champion"],
+    dataset: "flights",
+    h: 24,
+    as_of: null,
+  };
+  server.use(get("/v1/models/demand/versions", page([version])));
+  const { user } = open(UNSEEN);
+  await user.click(await screen.findByRole("button", { name: "Forecast" }));
+  expect(await screen.findByText(/not recorded which days this version learned from/)).toBeInTheDocument();
+  expect(screen.queryByText(/than naive|steps compared/)).not.toBeInTheDocument();
+});
+
+test("when the explorer is opened, then the forecast follows the last value and there is nothing to compare", async () => {
+  const seen = platform();
+  const { user } = open("/explorer?series=JFK%2FB6");
+  expect(await screen.findByLabelText("As of (UTC)")).toHaveValue("2014-01-01T05:00");
+  await user.click(await screen.findByRole("button", { name: "Forecast" }));
+  expect(await screen.findByText(/No actuals have arrived/)).toBeInTheDocument();
+  expect(seen.requests[0]?.as_of).toBe("2014-01-01T05:00:00Z");
+});
+
 test("when a forecast is asked for, then table, badge, score and address show it", async () => {
   const seen = platform();
-  const { user, router } = open("/explorer?series=JFK%2FB6");
+  const { user, router } = open(UNSEEN);
   await user.click(await screen.findByRole("button", { name: "Forecast" }));
   const table = await screen.findByTestId("forecast-table");
   expect(within(table).getAllByRole("row")).toHaveLength(25);
@@ -110,7 +149,7 @@ test("when the history is read, then once as it was known and once as it is now"
   await screen.findByRole("img");
   await vi.waitFor(() => expect(seen.series).toHaveLength(2));
   expect(seen.series.map((url) => url.searchParams.get("as_of")).sort()).toEqual([
-    "2013-12-25T05:00:00Z",
+    "2014-01-01T05:00:00Z",
     null,
   ]);
   expect(seen.series[0]?.pathname).toBe("/v1/datasets/flights/series/JFK%2FB6");
@@ -159,7 +198,7 @@ test("when there is no dataset, then the one command that brings one is shown", 
 test("when the address is broken, then its parts give way to the defaults", async () => {
   platform();
   open("/explorer?dataset=gone&as_of=yesterday&h=-3&history=x&series=JFK%2FB6");
-  expect(await screen.findByLabelText("As of (UTC)")).toHaveValue("2013-12-25T05:00");
+  expect(await screen.findByLabelText("As of (UTC)")).toHaveValue("2014-01-01T05:00");
   expect(screen.getByLabelText("Horizon")).toHaveValue(24);
   expect(screen.getByRole("radio", { name: "3 d" })).toBeChecked();
 });
@@ -187,5 +226,5 @@ test("when another dataset is chosen, then nothing of the old one stays in the a
   expect(router.state.location.search).toBe("?dataset=co2");
   expect(screen.getByLabelText("Model")).toHaveDisplayValue("No model yet");
   expect(screen.getByRole("button", { name: "Forecast" })).toBeDisabled();
-  expect(screen.getByLabelText("As of (UTC)")).toHaveValue("1999-12-01T00:00");
+  expect(screen.getByLabelText("As of (UTC)")).toHaveValue("2001-12-01T00:00");
 });

@@ -11,7 +11,7 @@ import { ChartCard } from "./chart-card";
 import { Controls } from "./controls";
 import { ForecastCard } from "./forecast-card";
 import { ForecastTable } from "./forecast-table";
-import type { Selection } from "./selection";
+import { answering, hasLearned, type Selection } from "./selection";
 import { type Choices, useChoices } from "./use-choices";
 import { useForecast } from "./use-forecast";
 
@@ -62,7 +62,11 @@ function Explorer({ choices, selection }: { choices: Choices; selection: Selecti
         <ChartCard choices={choices} selection={selection} state={state} />
         {entry && forecast && (
           <div className="stack">
-            <AccuracyCard accuracy={view.accuracy} naiveLabel={season(choices.freq).label} />
+            <AccuracyCard
+              accuracy={view.accuracy}
+              naiveLabel={season(choices.freq).label}
+              learned={hasLearned(forecast.as_of, answering(choices.modelVersions, forecast, entry))}
+            />
             <ForecastCard forecast={forecast} entry={entry} />
           </div>
         )}

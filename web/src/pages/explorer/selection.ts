@@ -1,6 +1,6 @@
-import type { Dataset, DatasetVersion, Model, ModelVersion } from "../../api/types";
+import type { Dataset, DatasetVersion, Forecast, Model, ModelVersion, SeriesForecast } from "../../api/types";
 import { parseFrequency, shift } from "../../lib/frequency";
-import { DAY, durationMs, floorHour, toIso } from "../../lib/time";
+import { ceilHour, DAY, durationMs, floorHour, toIso } from "../../lib/time";
 
 /** Question that the explorer's address holds. */
 export interface Selection {
@@ -15,17 +15,30 @@ export interface Selection {
 }
 
 /**
- * Return the as-of to open with: now for a dataset that still grows; for one that ended, a week (or one
- * horizon of longer steps) before its end became known, so that there are actuals to compare with.
+ * Return the as-of to open with, from which the forecast follows the last value: now for a dataset that still
+ * grows; for one that ended, the hour in which its last value became known.
  */
-export function defaultAsOf(dataset: Dataset, version: DatasetVersion, h: number, now = Date.now()): string {
-  const known = Date.parse(version.last_ds) + durationMs(dataset.publication_lag);
-  const freq = parseFrequency(version.freq);
-  const growing = now - known < 2 * Math.abs(shift(0, freq, 1)) + DAY;
-  if (growing) return toIso(floorHour(now));
-  const subdaily = ["s", "min", "h"].includes(freq.unit);
-  return toIso(floorHour(subdaily ? known - 7 * DAY : shift(known, freq, -h)));
+export function defaultAsOf(dataset: Dataset, version: DatasetVersion, now = Date.now()): string {
+  const known = ceilHour(Date.parse(version.last_ds) + durationMs(dataset.publication_lag));
+  if (known > floorHour(now)) return toIso(now);
+  const step = Math.abs(shift(0, parseFrequency(version.freq), 1));
+  return toIso(now - known < 2 * step + DAY ? floorHour(now) : known);
 }
+
+/**
+ * Tell whether a version had learned from the days after an origin: a comparison with them would be praise for what
+ * it was shown. Undefined where it is not recorded what the version knew.
+ */
+export function hasLearned(asOf: string, version: ModelVersion | undefined): boolean | undefined {
+  return version?.as_of ? Date.parse(asOf) < Date.parse(version.as_of) : undefined;
+}
+
+/** Find the version that answered a series; undefined when it is not there any more. */
+export const answering = (
+  versions: readonly ModelVersion[],
+  { model }: Pick<Forecast, "model">,
+  entry: Pick<SeriesForecast, "version">,
+) => versions.find((each) => each.model === model.name && each.version === (entry.version ?? model.version));
 
 export interface ModelOption {
   ref: string;

@@ -32,6 +32,7 @@ export function useChoices() {
     series,
     items,
     modelOptions: models.options,
+    modelVersions: models.versions,
     model,
     pending: datasets.isPending || models.pending || (enabled && (versions.isPending || series.isPending)),
     failed: [datasets, versions, series, models.query].find((query) => query.error),
@@ -55,6 +56,7 @@ function useModelOptions(dataset: string) {
     query,
     pending: query.isPending || versions.pending,
     options: modelOptions(query.data ?? [], versions.data, dataset),
+    versions: versions.data,
   };
 }
 
@@ -71,7 +73,7 @@ function selectionOf(params: URLSearchParams, { dataset, version, items, model }
     dataset: dataset.name,
     series: params.get("series") ?? items[0]?.unique_id ?? "",
     model: params.get("model") ?? model?.ref ?? "",
-    asOf: parseTime(params.get("as_of")) ?? defaultAsOf(dataset, version, h),
+    asOf: parseTime(params.get("as_of")) ?? defaultAsOf(dataset, version),
     h,
     history: parseCount(params.get("history")) || defaultHistory(parseFrequency(version.freq), h),
     forecast: params.get("forecast"),
