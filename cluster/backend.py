@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 from cluster.data_layout import DataLayout
 from cluster.database.engine import Database
 from cluster.datasets.catalogue import Catalogue
+from cluster.deletion import Deletion
 from cluster.model_ops.open_registry import open_registry
 from cluster.model_ops.promotion import Promotion
 from cluster.repositories.approvals import Approvals
 from cluster.repositories.backtests import Backtests
+from cluster.repositories.inventory import Tombstones
 from cluster.repositories.jobs import Jobs
 from cluster.repositories.teams import Teams
 from cluster.repositories.vintages import BatchForecasts, Vintages
@@ -72,6 +74,14 @@ class Backend:
     @cached_property
     def backtests(self) -> Backtests:
         return Backtests(self.data_layout)
+
+    @cached_property
+    def tombstones(self) -> Tombstones:
+        return Tombstones(self.database)
+
+    @cached_property
+    def deletion(self) -> Deletion:
+        return Deletion(self)
 
     @cached_property
     def approvals(self) -> Approvals:

@@ -45,7 +45,9 @@ class Ingress:
         self._services = Services(settings, database, RemoteForecaster(handle), server)
         self._services.check_secrets()
         self._reconciler = Reconciler(database, server, self._services.quotas)
-        self._sweeper = OrphanSweeper(database, settings.data_layout)
+        self._sweeper = OrphanSweeper(
+            database, settings.data_layout, remove_left_over=self._services.deletion.remove_left_over
+        )
         start_readers()
         for name, run in (("reconciler", self._reconciler.run), ("sweeper", self._sweeper.run)):
             threading.Thread(target=run, name=name, daemon=True).start()

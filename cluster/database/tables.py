@@ -317,6 +317,18 @@ class StorageReservationRow(Base):
     __mapper_args__ = {"primary_key": [team_id, id]}
 
 
+class TombstoneRow(Base):
+    """A deleted object, whose name or id stays taken; `name` of a model's version is `model:7`."""
+
+    __tablename__ = "tombstones"
+    team_id: Mapped[str] = mapped_column(TeamId, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(20), primary_key=True)
+    name: Mapped[str] = mapped_column(String(80), primary_key=True)
+    deleted_at: Mapped[datetime]
+    deleted_by: Mapped[str] = mapped_column(String(80))
+    removed_at: Mapped[datetime | None]
+
+
 class LeaseRow(Base):
     """The holder of an exclusive role, and the end of its lease."""
 

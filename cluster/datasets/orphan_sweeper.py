@@ -35,18 +35,26 @@ log = logging.getLogger("quantis.sweeper")
 
 @dataclass(frozen=True)
 class Orphan:
-    """`kind`: data (of a table), upload, bundle, artifact (of the registry), training or temporary."""
+    """`kind`: deleted (of an object), data (of a table), upload, bundle, artifact (registry), training or temporary."""
 
     kind: str
     path: Path
 
 
 class OrphanSweeper:
-    def __init__(self, database: Database, data_layout: DataLayout, grace: timedelta = GRACE) -> None:
+    def __init__(
+        self,
+        database: Database,
+        data_layout: DataLayout,
+        grace: timedelta = GRACE,
+        remove_left_over: Callable[[], list[Path]] = list,
+    ) -> None:
+        """`remove_left_over` removes what is left of deleted objects; see `cluster.deletion`."""
         self._inventory = Inventory(database)
         self._leases = Leases(database)
         self._data_layout = data_layout
         self._grace = grace
+        self._remove_left_over = remove_left_over
         self._holder = uuid.uuid4().hex
         self._stop = threading.Event()
 
@@ -75,6 +83,7 @@ class OrphanSweeper:
         orphans: list[Orphan] = []
         with self._data_layout.removing_files() as alone:
             if alone:
+                orphans += [Orphan("deleted", path) for path in self._remove_left_over()]
                 for dataset in self._inventory.datasets():
                     orphans += self._find_or_log("data", partial(self._sweep_dataset, dataset))
                 orphans += self._other_orphans()

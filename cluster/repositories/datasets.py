@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Select, select
+from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.orm import Session
 
 from cluster.database.engine import Database
 from cluster.database.tables import DatasetRow, DatasetVersionRow
+from cluster.repositories.inventory import DATASET, find_tombstone, is_deleted
 from quantis.errors import Conflict, NotFound
 from quantis.types.datasets import (
     CheckReport,
@@ -71,6 +72,8 @@ class Datasets:
 
     def create(self, team: str, user: str, spec: DatasetSpec) -> Dataset:
         with self._database.write() as session:
+            if tombstone := find_tombstone(session, team, DATASET, spec.name):
+                raise Conflict(f"dataset {spec.name!r} {tombstone}; its name stays taken, choose another one")
             if _row(session, team, spec.name):
                 raise Conflict(
                     f"dataset {spec.name!r} exists already; upload a version to it, or choose another name"
@@ -100,7 +103,9 @@ class Datasets:
     def all(self, team: str) -> list[Dataset]:
         with self._database.read() as session:
             rows = session.scalars(
-                select(DatasetRow).where(DatasetRow.team_id == team).order_by(DatasetRow.name)
+                select(DatasetRow)
+                .where(DatasetRow.team_id == team, ~_is_deleted(team))
+                .order_by(DatasetRow.name)
             )
             return [_dataset(row, _latest(session, row)) for row in rows.all()]
 
@@ -199,7 +204,13 @@ def _pinned_version(row: DatasetRow, version: DatasetVersionRow) -> PinnedVersio
 
 
 def _row(session: Session, team: str, name: str) -> DatasetRow | None:
-    return session.scalar(select(DatasetRow).where(DatasetRow.team_id == team, DatasetRow.name == name))
+    return session.scalar(
+        select(DatasetRow).where(DatasetRow.team_id == team, DatasetRow.name == name, ~_is_deleted(team))
+    )
+
+
+def _is_deleted(team: str) -> ColumnElement[bool]:
+    return is_deleted(team, DATASET, DatasetRow.name)
 
 
 def _find(session: Session, team: str, name: str) -> DatasetRow:

@@ -1,17 +1,27 @@
-"""Inventory of stored datasets across all teams: for backups, verification and the sweeper."""
+"""Inventory of stored datasets across all teams, for backups, verification and the sweeper; and of what was deleted.
+
+A tombstone is the name or id of what was deleted. It stays, so that the name never comes to mean something else.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Literal
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, exists, select, update
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from cluster.database.engine import Database
-from cluster.database.tables import DatasetRow, DatasetVersionRow, JobRow
+from cluster.database.tables import DatasetRow, DatasetVersionRow, JobRow, TombstoneRow
 from quantis.types.jobs import JobState
+
+DeletedKind = Literal["dataset", "model", "model_version", "job"]
+DATASET: DeletedKind = "dataset"
+MODEL: DeletedKind = "model"
+VERSION: DeletedKind = "model_version"
+JOB: DeletedKind = "job"
 
 
 @dataclass(frozen=True)
@@ -55,9 +65,89 @@ def _datasets(session: Session) -> Iterator[StoredDataset]:
     datasets = {
         row.id: StoredDataset(row.team_id, row.name)
         for row in session.scalars(select(DatasetRow).order_by(DatasetRow.team_id, DatasetRow.name))
+        if find_tombstone(session, row.team_id, DATASET, row.name) is None
     }
     for row in session.scalars(select(DatasetVersionRow).order_by(DatasetVersionRow.number)):
-        datasets[row.dataset_id].versions.append(
-            StoredVersion(row.number, row.content_hash, row.pins, row.rows)
-        )
+        if row.dataset_id in datasets:
+            version = StoredVersion(row.number, row.content_hash, row.pins, row.rows)
+            datasets[row.dataset_id].versions.append(version)
     yield from datasets.values()
+
+
+@dataclass(frozen=True)
+class Tombstone:
+    """A deleted object of a team; `removed_at` is when its data went, None while some may be left."""
+
+    team: str
+    kind: DeletedKind
+    name: str
+    deleted_at: datetime
+    deleted_by: str
+    removed_at: datetime | None
+
+    def __str__(self) -> str:
+        return f"was deleted by {self.deleted_by!r} at {self.deleted_at:%Y-%m-%d %H:%M} UTC"
+
+
+def is_deleted(team: str, kind: DeletedKind, name: InstrumentedAttribute[str]) -> ColumnElement[bool]:
+    """Return the condition that the object of a row is deleted, for queries of other tables."""
+    return exists().where(TombstoneRow.team_id == team, TombstoneRow.kind == kind, TombstoneRow.name == name)
+
+
+def find_tombstone(session: Session, team: str, kind: DeletedKind, name: str) -> Tombstone | None:
+    row = session.get(TombstoneRow, (team, kind, name))
+    return _tombstone(row) if row else None
+
+
+def add_tombstone(session: Session, team: str, kind: DeletedKind, name: str, user: str) -> None:
+    """Add the tombstone of an object that has none."""
+    session.add(
+        TombstoneRow(
+            team_id=team, kind=kind, name=name, deleted_at=datetime.now(UTC), deleted_by=user, removed_at=None
+        )
+    )
+
+
+class Tombstones:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def find(self, team: str, kind: DeletedKind, name: str) -> Tombstone | None:
+        with self._database.read() as session:
+            return find_tombstone(session, team, kind, name)
+
+    def add(self, team: str, kind: DeletedKind, name: str, user: str) -> None:
+        """Add a tombstone; one that is there stays as it is."""
+        with self._database.write() as session:
+            if find_tombstone(session, team, kind, name) is None:
+                add_tombstone(session, team, kind, name, user)
+
+    def all(self) -> list[Tombstone]:
+        """Return the tombstones of every team, oldest first."""
+        with self._database.read() as session:
+            query = select(TombstoneRow).order_by(TombstoneRow.deleted_at, TombstoneRow.name)
+            return [_tombstone(row) for row in session.scalars(query)]
+
+    def mark_removed(self, tombstone: Tombstone) -> None:
+        """Record that nothing is left of an object's data."""
+        with self._database.write() as session:
+            session.execute(
+                update(TombstoneRow)
+                .where(
+                    TombstoneRow.team_id == tombstone.team,
+                    TombstoneRow.kind == tombstone.kind,
+                    TombstoneRow.name == tombstone.name,
+                )
+                .values(removed_at=datetime.now(UTC))
+            )
+
+
+def _tombstone(row: TombstoneRow) -> Tombstone:
+    return Tombstone(
+        team=row.team_id,
+        kind=row.kind,  # type: ignore[arg-type]
+        name=row.name,
+        deleted_at=row.deleted_at,
+        deleted_by=row.deleted_by,
+        removed_at=row.removed_at,
+    )

@@ -8,12 +8,13 @@ from typing import Any, Literal
 from uuid import uuid4
 
 from pydantic import TypeAdapter
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from cluster.database.engine import Database
 from cluster.database.tables import JobEventRow, JobRow, OutboxRow
 from cluster.repositories import idempotency, paging
+from cluster.repositories.inventory import JOB, add_tombstone, find_tombstone, is_deleted
 from quantis.errors import Conflict, NotFound
 from quantis.types.base import Page
 from quantis.types.job_specs import JobSpec
@@ -97,7 +98,7 @@ class Jobs:
         """Return a page, newest first."""
         query = (
             select(JobRow).where(JobRow.team_id == team).order_by(JobRow.created_at.desc(), JobRow.id.desc())
-        )
+        ).where(~is_deleted(team, JOB, JobRow.id))
         if state:
             query = query.where(JobRow.state == state)
         if kind:
@@ -199,6 +200,18 @@ class Jobs:
                 )
             return _job(row)
 
+    def delete(self, team: str, user: str, job_id: str) -> None:
+        """Delete an ended job's events and result; its row counts the team's use of the machine."""
+        with self._database.write() as session:
+            row = _find(session, team, job_id)
+            if not JobState(row.state).final:
+                raise Conflict(f"job {job_id} is {row.state}; stop it, and delete it once it has ended")
+            add_tombstone(session, team, JOB, job_id, user)
+            row.result, row.message = None, ""
+            session.execute(
+                delete(JobEventRow).where(JobEventRow.team_id == team, JobEventRow.job_id == job_id)
+            )
+
     # What the reconciler needs.
 
     def due(self, limit: int = 20) -> list[OutboxItem]:
@@ -286,6 +299,8 @@ def _insert(session: Session, team: str, user: str, spec: JobSpec) -> JobRow:
 
 def _find(session: Session, team: str, job_id: str) -> JobRow:
     row = session.get(JobRow, (team, job_id))
+    if row is not None and (tombstone := find_tombstone(session, team, JOB, job_id)):
+        raise NotFound(f"job {job_id} {tombstone}")
     if row is None:
         raise NotFound(f"no job {job_id[:60]!r}; `quantis jobs ls` lists them")
     return row

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,12 +18,12 @@ from mlflow.artifacts import download_artifacts
 from mlflow.entities.model_registry import ModelVersion as StoredVersion
 from mlflow.entities.model_registry import RegisteredModel
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from models.evaluation.promotion_gate import GateDecision
-from models.registry.bundle import read_lineage, read_manifest
+from models.registry.version_tags import GATE, tags_of_bundle, version_from_tags
 from quantis.errors import Conflict, InvalidInput, NotFound
-from quantis.panel import Task
-from quantis.types.registry import CANDIDATE, CHAMPION, Leaderboard, Lineage, Model, ModelVersion, Traffic
+from quantis.types.registry import CANDIDATE, CHAMPION, Leaderboard, Model, ModelVersion, Traffic
 
 _REFERENCE = re.compile(
     r"(?P<name>[a-z][a-z0-9_-]{0,62})(@(?P<alias>[a-z][a-z0-9_-]{0,62})|:(?P<version>\d{1,9}))?"
@@ -30,7 +32,7 @@ _ALIAS = re.compile(r"(?!v\d+$|latest$)[a-z][a-z0-9_-]{0,62}")
 _PAGE = 1000
 _BUNDLE = "bundle"
 _TRAFFIC = "quantis.traffic"
-_GATE = "gate"
+_DELETED = "quantis.deleted"
 
 Entity = TypeVar("Entity")
 
@@ -103,23 +105,8 @@ class Registry:
         experiment: str | None = None,
     ) -> ModelVersion:
         """Keep a copy of the bundle as the model's next version and make it the candidate."""
-        task = Task.model_validate_json((bundle / "task.json").read_bytes())
         finite_metrics = {name: value for name, value in metrics.items() if value is not None}
-        tags = {
-            "team": self.team,
-            "family": read_manifest(bundle)["family"],
-            "dataset": task.dataset,
-            "dataset_version": str(task.version),
-            "content_hash": task.content_hash,
-            "h": str(task.h),
-            "freq": task.freq,
-            "experiment": experiment or "",
-            "as_of": task.as_of.isoformat(),
-            "metrics": json.dumps(finite_metrics),
-            _GATE: json.dumps(gate.to_json()),
-        }
-        if lineage := read_lineage(bundle):
-            tags["lineage"] = lineage.model_dump_json()
+        tags = tags_of_bundle(self.team, bundle, finite_metrics, gate, experiment)
         run_id = self.log_run(
             model, f"publish {tags['family']}", metrics=finite_metrics, tags=tags, folders={_BUNDLE: bundle}
         )
@@ -129,8 +116,8 @@ class Registry:
             self._full(model), source, run_id=run_id, tags=tags
         ).version
         numbered = json.dumps(gate.with_version(int(version)).to_json())
-        if numbered != tags[_GATE]:
-            self._client.set_model_version_tag(self._full(model), str(version), _GATE, numbered)
+        if numbered != tags[GATE]:
+            self._client.set_model_version_tag(self._full(model), str(version), GATE, numbered)
         self._client.set_registered_model_alias(self._full(model), CANDIDATE, str(version))
         return self.get(model, int(version))
 
@@ -146,6 +133,45 @@ class Registry:
         self.check_promotion(model, version, alias)
         self._client.set_registered_model_alias(self._full(model), alias, str(version))
         return self.get(model, version)
+
+    def remove_alias(self, model: str, alias: str) -> None:
+        """Let an alias mean no version any more."""
+        self._client.delete_registered_model_alias(self._full(model), alias)
+
+    def hide_version(self, model: str, version: int) -> None:
+        """Let nobody find a version any more, until `delete_version` removes it."""
+        for alias in self._stored(model, version).aliases:
+            self._client.delete_registered_model_alias(self._full(model), alias)
+        self._client.set_model_version_tag(self._full(model), str(version), _DELETED, "true")
+
+    def hide_model(self, model: str) -> None:
+        """Let nobody find a model any more, until `delete_model` removes it."""
+        self._registered(model)
+        self._client.set_registered_model_tag(self._full(model), _DELETED, "true")
+
+    def delete_version(self, model: str, version: int) -> None:
+        """Remove the bundle of a version, then the version; its number is not given again. Nothing when it is gone."""
+        with suppress(NotFound):
+            stored = self._stored(model, version, hidden=True)
+            for alias in stored.aliases:
+                self._client.delete_registered_model_alias(self._full(model), alias)
+            self._remove_bundle(str(stored.source))
+            self._client.delete_model_version(self._full(model), str(version))
+
+    def delete_model(self, model: str) -> None:
+        """Remove the versions of a model with their bundles, then its name. Nothing when it is gone."""
+        with suppress(NotFound):
+            self._registered(model, hidden=True)
+            for stored in list(self._stored_versions(model)):
+                self.delete_version(model, int(stored.version))
+            self._client.delete_registered_model(self._full(model))
+
+    def _remove_bundle(self, source: str) -> None:
+        address = urlparse(source)
+        if address.scheme in ("", "file"):
+            shutil.rmtree(unquote(address.path), ignore_errors=True)  # the sweeper finds what is left
+        else:
+            get_artifact_repository(source).delete_artifacts()
 
     def check_promotion(self, model: str, version: int, alias: str = CHAMPION) -> ModelVersion:
         """Return the version if the alias may point at it; Conflict or InvalidInput otherwise."""
@@ -203,12 +229,11 @@ class Registry:
         aliases: dict[int, list[str]] = {}
         for alias, version in registered.aliases.items():
             aliases.setdefault(int(version), []).append(alias)
-        stored = self._pages(
-            lambda token: self._client.search_model_versions(
-                f"name='{self._full(model)}'", max_results=_PAGE, page_token=token
-            )
-        )
-        versions = [self._version(each, aliases.get(int(each.version), [])) for each in stored]
+        versions = [
+            self._version(each, aliases.get(int(each.version), []))
+            for each in self._stored_versions(model)
+            if _DELETED not in each.tags
+        ]
         return sorted(versions, key=lambda version: -version.version)
 
     def models(self) -> list[Model]:
@@ -220,7 +245,11 @@ class Registry:
         )
         # LIKE takes _ for any letter, so another team's names can be among them.
         prefix = self._full("")
-        names = [each.name.removeprefix(prefix) for each in registered if each.name.startswith(prefix)]
+        names = [
+            each.name.removeprefix(prefix)
+            for each in registered
+            if each.name.startswith(prefix) and _DELETED not in each.tags
+        ]
         return [self._model(name) for name in sorted(names)]
 
     def download(self, version: ModelVersion) -> Path:
@@ -242,32 +271,36 @@ class Registry:
         return Model(name=name, champion=champion, latest=latest, versions=len(versions))
 
     def _version(self, stored: StoredVersion, aliases: Sequence[str] | None = None) -> ModelVersion:
-        tags: dict[str, str] = stored.tags
-        return ModelVersion(
-            model=stored.name.removeprefix(self._full("")),
-            version=int(stored.version),
-            family=tags["family"],
+        return version_from_tags(
+            stored.name.removeprefix(self._full("")),
+            int(stored.version),
+            stored.tags,
             aliases=sorted(stored.aliases if aliases is None else aliases),
             created_at=datetime.fromtimestamp(stored.creation_timestamp / 1000, UTC),
-            experiment=tags["experiment"] or None,
-            dataset=tags["dataset"],
-            dataset_version=int(tags["dataset_version"]),
-            content_hash=tags["content_hash"],
-            h=int(tags["h"]),
-            freq=tags["freq"],
-            metrics=json.loads(tags["metrics"]),
-            gate=json.loads(tags["gate"]),
-            as_of=datetime.fromisoformat(tags["as_of"]) if "as_of" in tags else None,
-            lineage=Lineage.model_validate_json(tags["lineage"]) if "lineage" in tags else None,
         )
 
-    def _registered(self, model: str) -> RegisteredModel:
+    def _registered(self, model: str, *, hidden: bool = False) -> RegisteredModel:
         remedy = f"no model {model!r}; train one"
-        return self._find(lambda: self._client.get_registered_model(self._full(model)), remedy)
+        stored = self._find(lambda: self._client.get_registered_model(self._full(model)), remedy)
+        if _DELETED in stored.tags and not hidden:
+            raise NotFound(remedy)
+        return stored
 
-    def _stored(self, model: str, version: int) -> StoredVersion:
+    def _stored(self, model: str, version: int, *, hidden: bool = False) -> StoredVersion:
         remedy = f"no version {version} of model {model!r}; list them to see which there are"
-        return self._find(lambda: self._client.get_model_version(self._full(model), str(version)), remedy)
+        full, number = self._full(model), str(version)
+        stored = self._find(lambda: self._client.get_model_version(full, number), remedy)
+        if _DELETED in stored.tags and not hidden:
+            raise NotFound(remedy)
+        return stored
+
+    def _stored_versions(self, model: str) -> Iterator[StoredVersion]:
+        """Yield the versions of a model, with those that are deleted and still there."""
+        return self._pages(
+            lambda token: self._client.search_model_versions(
+                f"name='{self._full(model)}'", max_results=_PAGE, page_token=token
+            )
+        )
 
     def _full(self, model: str) -> str:
         return f"{self.team}.{model}"

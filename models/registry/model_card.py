@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from quantis.types.registry import Leaderboard, LeaderboardRow, Lineage, ModelVersion
 
@@ -19,12 +19,15 @@ _FAMILIES = {
 }
 
 
-def render_card(version: ModelVersion, board: Leaderboard | None) -> str:
-    """Return the card in Markdown; without a leaderboard, where the training job is gone, the metrics alone."""
+def render_card(version: ModelVersion, board: Leaderboard | None, deleted: Collection[str] = ()) -> str:
+    """Return the card in Markdown; without a leaderboard, where the training job is gone, the metrics alone.
+
+    `deleted` are those of its dataset, job and parent that were deleted since.
+    """
     parts = [
         f"# {version.model}, version {version.version}",
         _FAMILIES.get(version.family, f"A model of the family `{version.family}`, which its operator added."),
-        _table(_facts(version)),
+        _table(_facts(version, deleted)),
         "## What it was found to be worth",
         _gate(version),
         _board(board) if board else _table((name, f"{value:.4g}") for name, value in version.metrics.items()),
@@ -32,18 +35,18 @@ def render_card(version: ModelVersion, board: Leaderboard | None) -> str:
         "## What it is not for",
         "\n".join(f"- {line}" for line in _limits(version)),
         "## What made it",
-        _table(_origin(version)),
+        _table(_origin(version, deleted)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _facts(version: ModelVersion) -> list[tuple[str, object]]:
+def _facts(version: ModelVersion, deleted: Collection[str]) -> list[tuple[str, object]]:
     return [
         ("family", version.family),
         ("aliases", ", ".join(version.aliases) or "none"),
         ("forecasts", f"{version.h} steps of {version.freq}, with quantiles"),
         ("made", f"{version.created_at:%Y-%m-%d %H:%M} UTC"),
-        ("trained on", f"{version.dataset} version {version.dataset_version}"),
+        ("trained on", f"{_name(version.dataset, deleted)} version {version.dataset_version}"),
         ("as it was known at", f"{version.as_of:%Y-%m-%d %H:%M} UTC" if version.as_of else "not recorded"),
     ]
 
@@ -95,9 +98,9 @@ def _limits(version: ModelVersion) -> list[str]:
     ]
 
 
-def _origin(version: ModelVersion) -> list[tuple[str, object]]:
+def _origin(version: ModelVersion, deleted: Collection[str]) -> list[tuple[str, object]]:
     lineage: Lineage | None = version.lineage
-    data = [("data", f"`{version.content_hash}`"), ("job", version.experiment or "none")]
+    data = [("data", f"`{version.content_hash}`"), ("job", _name(version.experiment, deleted))]
     if lineage is None:
         return [*data, ("code", "not recorded (a bundle of format 1)")]
     libraries = ", ".join(f"{name} {number}" for name, number in lineage.libraries.items())
@@ -107,8 +110,12 @@ def _origin(version: ModelVersion) -> list[tuple[str, object]]:
         ("lock file", f"`{lineage.environment_hash}`" if lineage.environment_hash else "none"),
         ("libraries", libraries),
         ("trained", f"{lineage.trained_at:%Y-%m-%d %H:%M} UTC"),
-        *([("went on from", lineage.parent)] if lineage.parent else []),
+        *([("went on from", _name(lineage.parent, deleted))] if lineage.parent else []),
     ]
+
+
+def _name(name: str | None, deleted: Collection[str]) -> str:
+    return f"{name} (deleted)" if name in deleted else name or "none"
 
 
 def _table(rows: Iterable[tuple[str, object]]) -> str:

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from quantis.cli import file_options, output
-from quantis.cli.options import AsOf, Json, Url, open_client, parse_duration, split_names
+from quantis.cli.options import (
+    AsOf,
+    Json,
+    Url,
+    Yes,
+    confirm,
+    open_client,
+    parse_duration,
+    split_names,
+)
 from quantis.errors import InvalidInput, NotFound, TooLarge, UnsupportedMedia
 
 if TYPE_CHECKING:
@@ -241,6 +250,20 @@ def fitting_windows(
             ("windows", f"{fitting.max_windows} of h={fitting.h}, {fitting.step_size} steps apart"),
         ]
     )
+
+
+@app.command()
+def delete(
+    name: Annotated[str, typer.Argument(help="The dataset's name.")],
+    yes: Yes = False,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Delete a dataset with all its versions, for good; its name stays taken."""
+    confirm(f"Delete the dataset {name} with all its versions, for good?", yes)
+    with open_client(url) as api:
+        api.delete_dataset(name)
+    output.print_deleted(f"dataset {name}", as_json)
 
 
 def _ensure_dataset(

@@ -1,4 +1,4 @@
-"""`quantis jobs`: submit, ls, status, logs, forecasts, watch, stop."""
+"""`quantis jobs`: submit, ls, status, logs, forecasts, watch, stop, delete."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 from quantis.cli import output
 from quantis.cli.job_runs import finish, format_duration, run_job
 from quantis.cli.job_runs import watch as watch_job
-from quantis.cli.options import Json, Timeout, Url, open_client
+from quantis.cli.options import Json, Timeout, Url, Yes, confirm, open_client
 from quantis.errors import InvalidInput, NotInstalled
 
 if TYPE_CHECKING:
@@ -136,6 +136,15 @@ def stop(job_id: JobId, url: Url = None, as_json: Json = False) -> None:
         output.print_json(job)
     else:
         output.report(f"job {job.id}: {job.state.value.lower() if job.state.final else 'asked to stop'}")
+
+
+@app.command()
+def delete(job_id: JobId, yes: Yes = False, url: Url = None, as_json: Json = False) -> None:
+    """Delete a job that has ended, with its events, result and files; what it published stays."""
+    confirm(f"Delete the job {job_id} with its events, result and files, for good?", yes)
+    with open_client(url) as api:
+        api.delete_job(job_id)
+    output.print_deleted(f"job {job_id}", as_json)
 
 
 def read_spec(file: Path) -> JobSpec:

@@ -1,4 +1,4 @@
-"""`quantis models`: ls, show, leaderboard, promote, traffic."""
+"""`quantis models`: ls, show, leaderboard, promote, retire, traffic, delete."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 from quantis.cli import output
 from quantis.cli.approvals import describe_comparison, describe_traffic
-from quantis.cli.options import Json, Url, open_client
+from quantis.cli.options import Json, Url, Yes, confirm, open_client
 from quantis.errors import InvalidInput, NotFound
 from quantis.types.approvals import Approval
 
@@ -140,6 +140,46 @@ def traffic(
         _report_pending(f"the traffic of {model}", result)
     else:
         output.report(f"{model}: {describe_traffic(result)}")
+
+
+@app.command()
+def retire(
+    model: Annotated[str, typer.Argument(help="The model's name.")],
+    alias: Annotated[str, typer.Option(help="The alias to take away.")] = "champion",
+    yes: Yes = False,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Take an alias away, so that no version serves under it any more."""
+    confirm(f"Take {model}@{alias} away? Requests for it are answered 404 from then on.", yes)
+    with open_client(url) as api:
+        api.remove_alias(model, alias)
+    output.print_deleted(f"{model}@{alias}", as_json)
+
+
+@app.command()
+def delete(
+    model: Annotated[str, typer.Argument(help="A model with all its versions, or one version as name:7.")],
+    yes: Yes = False,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Delete a model or a version of it, for good; its name or number stays taken."""
+    from quantis.client.references import parse_reference
+
+    name, number, _ = parse_reference(model)
+    if "@" in model:
+        raise InvalidInput(
+            f"{model!r} is an alias; delete the version as {name}:7, or `quantis models retire {name}`"
+        )
+    title = f"the version {model}" if number else f"the model {name} with all its versions"
+    confirm(f"Delete {title}, for good?", yes)
+    with open_client(url) as api:
+        if number is None:
+            api.delete_model(name)
+        else:
+            api.delete_model_version(name, number)
+    output.print_deleted(f"model {model}", as_json)
 
 
 def _report_pending(change: str, approval: Approval) -> None:

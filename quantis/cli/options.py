@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
@@ -54,6 +55,18 @@ def parse_duration(text: str) -> timedelta:
     if not match:
         raise typer.BadParameter(f"{text!r} is no length of time; write it as 30min, 1h or 2d")
     return timedelta(**{_UNITS[match[2].lower()]: int(match[1])})
+
+
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Ask before what cannot be undone; a usage error where nobody can answer and `--yes` is missing."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise typer.BadParameter("this cannot be undone, and nobody can be asked here; confirm it with --yes")
+    typer.confirm(question, abort=True, err=True)
 
 
 def split_names(text: str | None) -> tuple[str, ...]:

@@ -49,6 +49,14 @@ def print_json(value: BaseModel | dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
+def print_deleted(title: str, as_json: bool) -> None:
+    """Say what was deleted."""
+    if as_json:
+        print_json({"deleted": title})
+    else:
+        report(f"{title} is deleted")
+
+
 def print_json_list(items: Sequence[BaseModel]) -> None:
     print_json({"items": [item.model_dump(mode="json") for item in items]})
 

@@ -145,6 +145,28 @@ class AdministrationMixin:
             ModelVersion, self._connection.send(Request("PUT", path, json=body, repeatable=True))
         )
 
+    def delete_dataset(self: ApiCaller, name: str) -> None:
+        """Delete a dataset with all its versions, for good; Conflict, naming it, while something needs it."""
+        self._connection.send(Request("DELETE", f"/v1/datasets/{quote_segment(name)}", repeatable=True))
+
+    def delete_model(self: ApiCaller, name: str) -> None:
+        """Delete a model with all its versions, for good; Conflict, naming it, while something needs it."""
+        self._connection.send(Request("DELETE", f"/v1/models/{quote_segment(name)}", repeatable=True))
+
+    def delete_model_version(self: ApiCaller, name: str, version: int) -> None:
+        """Delete a version of a model; Conflict, naming it, while something needs it."""
+        path = f"/v1/models/{quote_segment(name)}/versions/{version}"
+        self._connection.send(Request("DELETE", path, repeatable=True))
+
+    def remove_alias(self: ApiCaller, name: str, alias: str) -> None:
+        """Let an alias mean no version any more, as before the model is deleted."""
+        path = f"/v1/models/{quote_segment(name)}/aliases/{quote_segment(alias)}"
+        self._connection.send(Request("DELETE", path))
+
+    def delete_job(self: ApiCaller, job_id: str) -> None:
+        """Delete a job that has ended, with its events, result and files; what it published stays."""
+        self._connection.send(Request("DELETE", f"/v1/jobs/{quote_segment(job_id)}", repeatable=True))
+
     def traffic(self: ApiCaller, model: str) -> Traffic:
         """Return how the requests for the model's name are divided; the champion has the rest."""
         return self._get(Traffic, f"/models/{quote_segment(model)}/traffic")

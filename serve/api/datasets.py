@@ -64,6 +64,15 @@ def dataset(name: Name, principal: CurrentUser, services: AppServices) -> Datase
     return services.catalogue.datasets.get(principal.team, name)
 
 
+@router.delete("/{name}", status_code=204)
+def delete_dataset(name: Name, principal: CurrentUser, services: AppServices) -> None:
+    """Delete a dataset with all its versions, for good; its name stays taken.
+
+    409 while a model that was trained from it serves, or a job that reads it has not ended.
+    """
+    services.deletion.delete_dataset(principal.team, principal.user_name, name)
+
+
 @router.post("/{name}/check", openapi_extra=UPLOADS)
 async def check(
     name: Name,

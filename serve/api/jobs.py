@@ -13,6 +13,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
+from cluster.repositories.inventory import MODEL
 from models.evaluation.evaluated import CUTOFF
 from models.evaluation.rolling_origin import require_windows
 from models.families.catalogue import known_families, require_families
@@ -28,6 +29,7 @@ from quantis.types.job_specs import (
     IngestSpec,
     JobKind,
     JobSpec,
+    TrainSpec,
     TuneSpec,
     require_heads,
     require_scoring,
@@ -56,6 +58,8 @@ def submit(
 ) -> Job:
     """Record a job; it starts as soon as Ray takes it. The same Idempotency-Key gives the same job."""
     check_job(principal, body.spec)
+    if isinstance(body.spec, TrainSpec | TuneSpec):
+        services.deletion.require_new_name(principal.team, MODEL, body.spec.model)
     if isinstance(body.spec, EvaluationSpec):
         require_families(body.spec.families, known_families(services.settings.own_families))
     if isinstance(body.spec, IngestSpec):  # what it adds may be the first version
@@ -101,6 +105,12 @@ def jobs(
 @router.get("/{job_id}")
 def job(job_id: Id, principal: CurrentUser, services: AppServices) -> Job:
     return services.jobs.get(principal.team, job_id)
+
+
+@router.delete("/{job_id}", status_code=204)
+def delete_job(job_id: Id, principal: CurrentUser, services: AppServices) -> None:
+    """Delete a job that has ended, with its events, result and files; 409 before that. What it published stays."""
+    services.deletion.delete_job(principal.team, principal.user_name, job_id)
 
 
 def _existing_job(job_id: Id, principal: CurrentUser, services: AppServices) -> str:

@@ -44,6 +44,22 @@ def model_version(
     return services.registry(principal.team).get(name, version)
 
 
+@router.delete("/models/{name}", status_code=204)
+def delete_model(name: Name, principal: CurrentUser, services: AppServices) -> None:
+    """Delete a model with all its versions, for good; its name stays taken.
+
+    409 while a version has an alias other than candidate, a share of the requests or a pending approval, or a job
+    that names the model has not ended.
+    """
+    services.deletion.delete_model(principal.team, principal.user_name, name)
+
+
+@router.delete("/models/{name}/versions/{version}", status_code=204)
+def delete_model_version(name: Name, version: Version, principal: CurrentUser, services: AppServices) -> None:
+    """Delete a version of a model; its number is not given again. 409 while something needs it, as with a model."""
+    services.deletion.delete_version(principal.team, principal.user_name, name, version)
+
+
 @router.get("/models/{ref}/card")
 def model_card(ref: Reference, principal: CurrentUser, services: AppServices) -> ModelCard:
     """Return the model card in Markdown: family, data, figures, limits and lineage."""
@@ -53,7 +69,9 @@ def model_card(ref: Reference, principal: CurrentUser, services: AppServices) ->
         with suppress(NotFound):  # a model outlives its job
             result = services.jobs.get(principal.team, version.experiment).result
             board = result.leaderboard if isinstance(result, TrainResult) else None
-    return ModelCard(model=version.model, version=version.version, markdown=render_card(version, board))
+    deleted = services.deletion.deleted_origins(principal.team, version)
+    card = render_card(version, board, deleted)
+    return ModelCard(model=version.model, version=version.version, markdown=card)
 
 
 @router.put(
@@ -73,6 +91,15 @@ def promote(
     call.detail = {"version": body.version}
     change = services.promotion(principal.team).request_alias(principal.user_name, name, body.version, alias)
     return _with_status(change, response, call)
+
+
+@router.delete("/models/{name}/aliases/{alias}", status_code=204)
+def remove_alias(name: Name, alias: Name, principal: CurrentUser, services: AppServices) -> None:
+    """Let an alias mean no version any more; without its champion a model answers only by version or other alias.
+
+    409 under `two_person`, and for the champion while the requests are divided.
+    """
+    services.deletion.remove_alias(principal.team, name, alias)
 
 
 @router.get("/models/{name}/traffic")

@@ -37,6 +37,12 @@ OPEN_ANSWERS = {  # routes for everybody: what they say on this platform
 }  # fmt: skip
 FIXED = {"version": "1", "alias": "challenger", "dimension": "series", "number": "1"}
 DONE = {200, 201, 202, 204}
+DOOMED = {
+    ("DELETE", "/v1/datasets/{name}"): "doomed",
+    ("DELETE", "/v1/models/{name}"): "doomed",
+    ("DELETE", "/v1/models/{name}/versions/{version}"): "doomed-in-part",
+}
+"""Whose objects are there to be deleted: again and again, which changes nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +61,11 @@ def makers(template: Path, registry: Registry, tmp_path_factory: pytest.TempPath
                 catalogue.ingest(team, COLLEAGUE[team], name, worlds.toy(), "toy.csv")
     theirs.publish(MODELS["rivals"], folder / "bundle", metrics={"mase": 0.5}, gate=PASSED)
     theirs.promote(MODELS["rivals"], 1)
+    for team, models in registries.items():
+        for name in ("doomed", "doomed-in-part"):
+            models.publish(f"{name}-{team}", folder / "bundle", metrics={"mase": 0.5}, gate=PASSED)
+        spec = DatasetSpec(name=f"doomed-{team}")
+        catalogue.datasets.create(team, COLLEAGUE[team], spec)
     engine = Engine(registries.__getitem__, catalogue, Vintages(database))
     services = Services(settings, database, InThisProcess(engine), FakeJobs(), registries=dict(registries))
     yield Makers(services)
@@ -118,6 +129,8 @@ def address(makers: Makers, key: tuple[str, str], caller: Caller, owner: str) ->
             kind = "train_job_id"
         if kind == "unique_id":
             return SERIES
+        if kind == "name" and key in DOOMED:
+            return "nothing" if missing else f"{DOOMED[key]}-{team}"
         if kind == "name" and "/datasets/" in path:
             return "nothing" if missing else dataset
         if kind in ("name", "ref"):

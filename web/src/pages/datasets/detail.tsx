@@ -1,9 +1,11 @@
 import { useQuery } from "@tanstack/react-query";
 import { useParams } from "react-router";
+import { api } from "../../api/client";
 import { dataset, datasetVersions } from "../../api/queries";
 import type { Dataset, DatasetVersion } from "../../api/types";
 import { useMay } from "../../auth/use-session";
 import { ButtonLink, Card, LoadingRows, Page } from "../../components/basics";
+import { Delete } from "../../components/delete";
 import { Empty, Notice, ProblemView } from "../../components/feedback";
 import { parseFrequency } from "../../lib/frequency";
 import "../../design/as-of.css";
@@ -41,6 +43,18 @@ export function Component() {
             <ButtonLink to={`/explorer?dataset=${name}`} variant="primary" icon="explorer">
               Explore
             </ButtonLink>
+          )}
+          {query.data && (
+            <Delete
+              title={`the dataset ${name}`}
+              minimum="admin"
+              run={() => api.DELETE("/v1/datasets/{name}", { params: { path: { name } } })}
+              listed={["datasets"]}
+              to="/datasets"
+            >
+              All versions of {name} go, for good, and its name stays taken. Models that were trained from it
+              stay; while one of them serves, the dataset cannot be deleted.
+            </Delete>
           )}
         </>
       }

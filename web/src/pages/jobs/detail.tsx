@@ -7,6 +7,7 @@ import { isFinal, job as jobQuery } from "../../api/queries";
 import type { Job } from "../../api/types";
 import { useMay } from "../../auth/use-session";
 import { Button, ButtonLink, Card, LoadingRows, Page } from "../../components/basics";
+import { Delete } from "../../components/delete";
 import { Dialog, ProblemView } from "../../components/feedback";
 import { ForecastsCard, hasForecasts } from "./forecasts-card";
 import { LogCard } from "./log-card";
@@ -63,6 +64,17 @@ function JobActions({ job }: { job: Job }) {
         <ButtonLink to={`/experiments/${job.id}`} variant="primary" icon="star">
           Leaderboard
         </ButtonLink>
+      )}
+      {isFinal(job.state) && (
+        <Delete
+          title={`the ${job.kind} job ${job.id}`}
+          minimum="ml_engineer"
+          run={() => api.DELETE("/v1/jobs/{job_id}", { params: { path: { job_id: job.id } } })}
+          listed={["jobs"]}
+          to="/jobs"
+        >
+          The events, the result and the files of this job go, for good. What it published stays.
+        </Delete>
       )}
     </>
   );

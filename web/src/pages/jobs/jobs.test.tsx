@@ -3,6 +3,7 @@ import { HttpResponse, http } from "msw";
 import { expect, test, vi } from "vitest";
 import { renderPage } from "../../testing/render";
 import { at, get, page, problem, server } from "../../testing/server";
+import { signIn } from "../../testing/signed-in";
 import { Component as JobPage } from "./detail";
 import { Component as TrainPage } from "./train";
 
@@ -216,6 +217,32 @@ test("when a batch forecast has ended, then its page offers the forecasts as a f
     "application/vnd.apache.arrow.stream",
   ]);
   click.mockRestore();
+});
+
+test("when an ended job is deleted, then a dialog names it first and the list follows", async () => {
+  await signIn({ role: "ml_engineer" });
+  const deleted: string[] = [];
+  const done = { ...JOB, state: "FAILED", message: "no", ended_at: "2026-11-23T06:01:02Z" };
+  server.use(
+    get("/v1/jobs/j1", done),
+    http.get(at("/v1/jobs/j1/events"), () => new HttpResponse(null, { status: 204 })),
+    get("/v1/jobs/j1/logs", { text: "" }),
+    http.delete(at("/v1/jobs/j1"), ({ request }) => {
+      deleted.push(request.url);
+      return deleted.length === 1
+        ? problem(409, "Conflict", "demand:1 serves as champion")
+        : new HttpResponse(null, { status: 204 });
+    }),
+  );
+  const { user, router } = renderPage(JobPage, "/jobs/:id", "/jobs/j1");
+  await user.click(await screen.findByRole("button", { name: "Delete the train job j1" }));
+  expect(await screen.findByRole("dialog", { name: "Delete the train job j1?" })).toBeInTheDocument();
+  expect(deleted).toEqual([]);
+  await user.click(screen.getByRole("button", { name: "Delete it for good" }));
+  expect(await screen.findByText("demand:1 serves as champion")).toBeInTheDocument();
+  await user.click(screen.getByRole("button", { name: "Delete it for good" }));
+  await screen.findByText("elsewhere");
+  expect(router.state.location.pathname).toBe("/jobs");
 });
 
 test("when there is no such job, then the page says so", async () => {

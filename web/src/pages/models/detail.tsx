@@ -1,7 +1,9 @@
 import { useQuery } from "@tanstack/react-query";
 import { useParams } from "react-router";
+import { api } from "../../api/client";
 import { modelVersions } from "../../api/queries";
 import { ButtonLink, Card, LoadingRows, Page } from "../../components/basics";
+import { Delete } from "../../components/delete";
 import { ProblemView } from "../../components/feedback";
 import { PolicyNote } from "./policy";
 import { VersionCard } from "./version-card";
@@ -20,11 +22,25 @@ export function Component() {
         (champion ? `Version ${champion.version} serves as champion.` : "No version serves as champion yet.")
       }
       actions={
-        dataset && (
-          <ButtonLink to={`/explorer?dataset=${dataset}&model=${name}`} variant="primary" icon="explorer">
-            Explore
-          </ButtonLink>
-        )
+        <>
+          {dataset && (
+            <ButtonLink to={`/explorer?dataset=${dataset}&model=${name}`} variant="primary" icon="explorer">
+              Explore
+            </ButtonLink>
+          )}
+          {versions.data && (
+            <Delete
+              title={`the model ${name}`}
+              minimum="admin"
+              run={() => api.DELETE("/v1/models/{name}", { params: { path: { name } } })}
+              listed={["models"]}
+              to="/models"
+            >
+              All versions of {name} go, for good, and its name stays taken. Forecasts that it issued stay.
+              While a version serves, the model cannot be deleted: retire it first.
+            </Delete>
+          )}
+        </>
       }
     >
       {versions.error && <ProblemView error={versions.error} retry={() => versions.refetch()} />}

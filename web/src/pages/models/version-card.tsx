@@ -1,7 +1,9 @@
 import { Link } from "react-router";
+import { api } from "../../api/client";
 import type { ModelVersion } from "../../api/types";
 import { useMay } from "../../auth/use-session";
 import { Badge, Card, CopyText, Fact, type Tone } from "../../components/basics";
+import { Delete } from "../../components/delete";
 import { familyName, formatFigure, metricName } from "../../lib/format";
 import { formatDateTime } from "../../lib/time";
 import { Promote } from "./promote";
@@ -56,12 +58,45 @@ function VersionTitle({ version: { version, aliases } }: VersionProps) {
 /** Ways to let a version serve, for those who may. */
 function VersionActions({ version, champion }: VersionCardProps) {
   const may = useMay("ml_engineer");
-  if (!may || version.aliases.includes("champion")) return null;
+  if (!may) return null;
+  if (version.aliases.includes("champion")) return <Retire version={version} />;
   return (
     <div className="actions">
       {version.gate.passed === true && champion && <TrafficShare version={version} />}
       <Promote version={version} champion={champion} />
+      <DeleteVersion version={version} />
     </div>
+  );
+}
+
+function Retire({ version: { model, version } }: VersionProps) {
+  const path = { name: model, alias: "champion" };
+  return (
+    <Delete
+      title={`${model} v${version}`}
+      minimum="ml_engineer"
+      run={() => api.DELETE("/v1/models/{name}/aliases/{alias}", { params: { path } })}
+      listed={["models"]}
+      button="Retire"
+      action="Retire it"
+    >
+      No version of {model} will be its champion: requests for {model} are refused until another one is
+      promoted.
+    </Delete>
+  );
+}
+
+function DeleteVersion({ version: { model, version } }: VersionProps) {
+  const path = { name: model, version };
+  return (
+    <Delete
+      title={`${model} v${version}`}
+      minimum="ml_engineer"
+      run={() => api.DELETE("/v1/models/{name}/versions/{version}", { params: { path } })}
+      listed={["models"]}
+    >
+      Version {version} of {model} goes, for good; its number is not given again.
+    </Delete>
   );
 }
 
