@@ -41,6 +41,8 @@ from quantis.types.job_specs import (
 from quantis.types.jobs import Job, JobEvent, JobState
 
 MODEL = "demand"
+TUNED = "demand-tuned"
+"""The model of the search: a champion of its own, beside that of the comparison."""
 H = 24
 ORIGINS = HELD_OUT // H
 SHOWN = "JFK/B6"
@@ -160,7 +162,7 @@ class Demo:
 
     def _tune(self, client: Client) -> None:
         tft = self.tft.model_copy(update={"steps": max(10, self.tft.steps // 5)})
-        spec = TuneSpec(dataset="flights", model=MODEL, as_of=TRAIN_AS_OF, h=H, trials=self.trials, tft=tft)
+        spec = TuneSpec(dataset="flights", model=TUNED, as_of=TRAIN_AS_OF, h=H, trials=self.trials, tft=tft)
         job = self._job(client, f"tune: {self.trials} trials", spec)
         self.report.tune = job.result.model_dump(mode="json") if job.result else {}
 

@@ -112,7 +112,7 @@ def work(context: Context[ForecastSpec]) -> ForecastResult:
         methods=methods,
         reconciliation=spec.reconciliation if spec.hierarchy else None,
         scores=_scores(context, plan, forecasts, learned) if spec.score and not all(learned) else {},
-        learned_origins=sum(learned) if spec.score else 0,
+        learned_origins=sum(learned) if spec.score else None,
     )
 
 

@@ -18,12 +18,19 @@ from jobs.evaluation.setup import build_setup
 from jobs.evaluation.time_budget import REFIT_SHARE, TimeBudget
 from jobs.runtime import Context, run
 from jobs.tft.ray_trainer import TftTrainer, load_parent, parent_version
-from models.evaluation.promotion_gate import GateDecision, choose_naive, decide_promotion, leaderboard
+from models.evaluation.promotion_gate import (
+    GateDecision,
+    choose_naive,
+    decide_candidate,
+    decide_promotion,
+    leaderboard,
+)
 from models.families.ensemble import Ensemble
 from models.forecaster import Forecaster
 from models.postprocessing.calibration import with_calibration
 from models.postprocessing.ensembling import ENSEMBLE
 from models.registry.bundle import write_bundle
+from quantis.errors import Unavailable
 from quantis.frequency import to_datetime
 from quantis.panel import Snapshot
 from quantis.types.approvals import Approval
@@ -34,6 +41,14 @@ from quantis.types.registry import Leaderboard, LeaderboardRow, ModelVersion
 
 def work(context: Context[TrainSpec]) -> TrainResult:
     """Backtest every family, choose one, refit it on the latest snapshot, publish and promote it."""
+    return train_and_publish(context)
+
+
+def train_and_publish(context: Context[TrainSpec], published: str | None = None) -> TrainResult:
+    """Backtest the families, refit and publish the choice of the gate, or the family `published` whatever it says.
+
+    A version that the gate did not choose stays candidate.
+    """
     spec, reporter = context.spec, context.reporter
     budget = TimeBudget.from_spec(spec)
     with reporter.step("read the panel", 0.05):
@@ -42,10 +57,15 @@ def work(context: Context[TrainSpec]) -> TrainResult:
     incumbent = evaluate_incumbent(context, setup, budget)
     evaluator = Evaluator(setup, spec, _tft_trainer(context), budget, reporter)
     report = evaluator.evaluate()
-    board = _leaderboard(context.job_id, spec.model, setup, leaderboard(report.scores))
-    decision = decide_promotion(report.scores)
+    decision = decide_candidate(report.scores, published) if published else decide_promotion(report.scores)
+    rows = [
+        row.model_copy(update={"chosen": row.model == decision.chosen}) for row in leaderboard(report.scores)
+    ]
+    board = _leaderboard(context.job_id, spec.model, setup, rows)
     with reporter.step(f"refit {decision.chosen} on all that is known", 0.92):
         decision, forecaster = _refit(evaluator, report, decision, latest)
+    if published and decision.chosen != published:
+        raise Unavailable(f"nothing is published: {decision.reason}")
     decision = _check_incumbent(context, decide_succession(decision, report, incumbent, setup), incumbent)
     with reporter.step("publish", 0.99):
         code = lineage(application_root()).model_copy(update={"parent": parent_version(forecaster)})

@@ -1,5 +1,7 @@
 """`python -m jobs.tune`: search the size, the window and the learning rate of the Temporal Fusion Transformer.
 
+The best of the search is then trained and published as a train job does it, through the same gate.
+
 The only module that uses `ray.tune`. ASHA ends trials by their training loss; the best is chosen by the WQL of
 a window that no trial was trained on. The job's ledger records every trial, so that a job that is submitted
 again, after its driver was killed, runs the remaining ones: finished trials count, interrupted ones continue
@@ -25,6 +27,7 @@ from jobs.evaluation import candidates
 from jobs.evaluation.candidates import EvaluationSetup
 from jobs.runtime import Context, run
 from jobs.tft.trial_ledger import TrialLedger, TrialResult
+from jobs.train import train_and_publish
 from models.evaluation.metrics import evaluate
 from models.evaluation.rolling_origin import require_windows
 from models.families.tft.checkpoint import CheckpointFolder, fingerprint
@@ -34,7 +37,7 @@ from models.families.tft.training import fit as fit_tft
 from quantis.errors import Unavailable
 from quantis.panel import Snapshot
 from quantis.types.job_results import TuneResult, TuneTrial
-from quantis.types.job_specs import TftParams, TuneSpec
+from quantis.types.job_specs import Family, TftParams, TrainSpec, TuneSpec
 
 REPORTS = 20  # of the loss in a training
 CPUS_PER_TRIAL = 1
@@ -42,7 +45,7 @@ TrialCallback = Callable[[int, TrialResult], None]
 
 
 def work(context: Context[TuneSpec]) -> TuneResult:
-    """Run the trials; return the parameters of the best, and every trial's scores."""
+    """Run the trials, train with the parameters of the best and publish it; return both, and every trial's scores."""
     spec, reporter = context.spec, context.reporter
     with reporter.step("read the panel", 0.05):
         task = context.dataset.task(spec.h, spec.quantiles)
@@ -53,9 +56,9 @@ def work(context: Context[TuneSpec]) -> TuneResult:
 
     def report_trial(count: int, result: TrialResult) -> None:
         outcome = f"WQL {result.wql:.4f}" if result.wql is not None else result.state
-        reporter.event(f"trial {count} of {spec.trials}: {outcome}", 0.05 + 0.9 * count / spec.trials)
+        reporter.event(f"trial {count} of {spec.trials}: {outcome}", 0.05 + 0.5 * count / spec.trials)
 
-    with reporter.step(f"{spec.trials} trials", 0.95):
+    with reporter.step(f"{spec.trials} trials", 0.55):
         search = Search(setup, spec.tft, context.folder, spec.trials, spec.time_limit)
         results = search.run(report_trial)
     for number, result in enumerate(results, start=1):
@@ -75,7 +78,31 @@ def work(context: Context[TuneSpec]) -> TuneResult:
         TuneTrial(params=result.config, wql=result.wql, loss=result.loss, state=result.state)
         for result in results
     ]
-    return TuneResult(best=spec.tft.model_copy(update=best.config), trials=trials)
+    params = spec.tft.model_copy(update=best.config)
+    training = Context(context.backend, context.team, context.job_id, _train_spec(context, params))
+    trained = train_and_publish(training, Family.tft)
+    return TuneResult(
+        best=params,
+        trials=trials,
+        model=trained.model,
+        gate=trained.gate,
+        leaderboard=trained.leaderboard,
+    )
+
+
+def _train_spec(context: Context[TuneSpec], params: TftParams) -> TrainSpec:
+    """Return the training of the transformer with these parameters, on what the search saw."""
+    spec, view = context.spec, context.dataset
+    return TrainSpec(
+        dataset=spec.dataset,
+        version=view.dataset.version.number,
+        as_of=view.as_of,
+        model=spec.model,
+        h=spec.h,
+        quantiles=spec.quantiles,
+        families=(Family.tft,),
+        tft=params,
+    )
 
 
 @dataclass(frozen=True)

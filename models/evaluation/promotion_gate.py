@@ -190,6 +190,23 @@ def decide_promotion(scores: Sequence[Score]) -> GateDecision:
     return _decision(naive, naive, naive_wql, reason + _without_result(scores))
 
 
+def decide_candidate(scores: Sequence[Score], model: str) -> GateDecision:
+    """Return the decision for a model that is published in any case: it stays candidate unless it is the choice.
+
+    InvalidInput where it was not scored, since it failed.
+    """
+    decision = decide_promotion(scores)
+    score = next(score for score in scores if score.model == model)
+    if score.failed is not None:
+        raise InvalidInput(f"{model} failed when it was compared: {score.failed}")
+    if decision.chosen == model:
+        return decision
+    rejected = replace(
+        decision, chosen=model, passed=False, mase=score.metrics.get("mase"), wql=score.metrics.get("wql")
+    )
+    return rejected.held_back("it is not better than seasonal naive")
+
+
 def choose_naive(scores: Sequence[Score], reason: str) -> GateDecision:
     """Choose the best seasonal naive, for the reason that the chosen model could not be fitted."""
     naive = best_naive(scores)

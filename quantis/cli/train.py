@@ -121,7 +121,7 @@ def tune(
     url: Url = None,
     as_json: Json = False,
 ) -> None:
-    """Search for a better size, window and learning rate of the TFT."""
+    """Search for a better size, window and learning rate of the TFT, and make a version of the best."""
     from quantis.client.problems import validate
     from quantis.types.job_specs import TuneSpec
 
@@ -136,4 +136,11 @@ def tune(
         time_limit=time_limit,
         tft={"steps": steps} if steps else {},
     )
-    run_job(spec, url=url, wait=wait, timeout=timeout, as_json=as_json)
+    run_job(
+        spec,
+        url=url,
+        wait=wait,
+        timeout=timeout,
+        as_json=as_json,
+        show=lambda api, job: show_leaderboard(api.leaderboard(job.id)),
+    )

@@ -67,8 +67,13 @@ class TuneTrial(Frozen):
 
 
 class TuneResult(Frozen):
+    """The best parameters of a search, its trials, and the version trained with them; earlier releases made none."""
+
     best: TftParams
     trials: list[TuneTrial]
+    model: ModelVersion | None = Field(default=None, exclude_if=is_none, description="The published version.")
+    gate: GateResult | None = Field(default=None, exclude_if=is_none)
+    leaderboard: Leaderboard | None = Field(default=None, exclude_if=is_none)
 
 
 class ForecastResult(Frozen):
@@ -80,8 +85,10 @@ class ForecastResult(Frozen):
     methods: dict[str, int]
     reconciliation: str | None = None
     scores: dict[str, dict[str, Score]] = {}
-    learned_origins: int = Field(
-        default=0, description="Origins that are not scored: the model learned from what followed them."
+    learned_origins: int | None = Field(
+        default=None,
+        exclude_if=is_none,
+        description="Origins that are not scored: the model learned from what followed them.",
     )
 
     _old_names = model_validator(mode="before")(rename_keys(rungs="methods"))

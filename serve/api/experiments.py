@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 
 from quantis.errors import NotFound
 from quantis.types.base import Id, Page
-from quantis.types.job_results import BacktestResult, TrainResult
+from quantis.types.job_results import BacktestResult, TrainResult, TuneResult
 from quantis.types.registry import Backtest, Dimension, Figures, Leaderboard
 from serve.api.dependencies import AppServices, CurrentUser, Principal
 from serve.api.strict_route import StrictRoute
@@ -19,11 +19,12 @@ router = APIRouter(prefix="/v1", route_class=StrictRoute)
 
 @router.get("/experiments/{job_id}/leaderboard", tags=["jobs"])
 def leaderboard(job_id: Id, principal: CurrentUser, services: AppServices) -> Leaderboard:
-    """Return the leaderboard of a train job's families on its backtest."""
+    """Return the leaderboard of a train or tune job's families on its backtest."""
     job = services.jobs.get(principal.team, job_id)
-    if not isinstance(job.result, TrainResult):
-        raise NotFound(f"job {job_id} has no leaderboard; a train job that succeeded has one")
-    return job.result.leaderboard
+    board = job.result.leaderboard if isinstance(job.result, TrainResult | TuneResult) else None
+    if board is None:
+        raise NotFound(f"job {job_id} has no leaderboard; a train or tune job that succeeded has one")
+    return board
 
 
 @router.get("/backtests/{job_id}", tags=["backtests"])

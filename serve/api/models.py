@@ -12,7 +12,7 @@ from models.registry.model_card import render_card
 from quantis.errors import NotFound
 from quantis.types.approvals import Approval, ModelPolicy
 from quantis.types.base import Name, Page
-from quantis.types.job_results import TrainResult
+from quantis.types.job_results import TrainResult, TuneResult
 from quantis.types.registry import AliasRequest, Model, ModelCard, ModelVersion, Traffic
 from serve.api.dependencies import AppServices, Audited, CurrentUser
 from serve.api.strict_route import StrictRoute
@@ -68,7 +68,7 @@ def model_card(ref: Reference, principal: CurrentUser, services: AppServices) ->
     if version.experiment:
         with suppress(NotFound):  # a model outlives its job
             result = services.jobs.get(principal.team, version.experiment).result
-            board = result.leaderboard if isinstance(result, TrainResult) else None
+            board = result.leaderboard if isinstance(result, TrainResult | TuneResult) else None
     deleted = services.deletion.deleted_origins(principal.team, version)
     card = render_card(version, board, deleted)
     return ModelCard(model=version.model, version=version.version, markdown=card)

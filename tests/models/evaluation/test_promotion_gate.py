@@ -7,6 +7,7 @@ from models.evaluation.promotion_gate import (
     Score,
     choose_naive,
     compare_to_naive,
+    decide_candidate,
     decide_promotion,
     leaderboard,
 )
@@ -146,3 +147,17 @@ def test_when_models_are_no_better_than_naive_then_one_in_twenty_passes_at_most(
 def test_when_nothing_has_a_scale_then_nothing_is_compared():
     found = compare_to_naive(_score("M", "tft", []), _score("N", "seasonal_naive", []))
     assert (found.better, found.blocks) == (False, 0)
+
+
+def test_when_a_model_is_published_in_any_case_then_only_the_gate_s_choice_may_be_champion():
+    better = [*NAIVES, _score("tft", "tft", _flat(0.4))]
+    assert decide_candidate(better, "tft") == decide_promotion(better)
+    worse = decide_candidate([*NAIVES, _score("tft", "tft", _flat(0.9), 0.31)], "tft")
+    assert (worse.chosen, worse.passed, worse.replaces, worse.beats_naive) == ("tft", False, False, False)
+    assert (worse.mase, worse.wql) == (pytest.approx(0.9), 0.31)
+    assert worse.with_version(2).reason.startswith(
+        "v2 stays candidate: it is not better than seasonal naive; no model"
+    )
+    assert "which is the champion" not in worse.reason
+    with pytest.raises(InvalidInput, match="tft failed when it was compared: no memory"):
+        decide_candidate([*NAIVES, Score("tft", "tft", 1.0, failed="no memory")], "tft")

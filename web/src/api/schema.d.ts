@@ -911,7 +911,7 @@ export interface paths {
         };
         /**
          * Leaderboard
-         * @description Return the leaderboard of a train job's families on its backtest.
+         * @description Return the leaderboard of a train or tune job's families on its backtest.
          */
         get: operations["leaderboard"];
         put?: never;
@@ -2329,9 +2329,8 @@ export interface components {
             /**
              * Learned Origins
              * @description Origins that are not scored: the model learned from what followed them.
-             * @default 0
              */
-            learned_origins?: number;
+            learned_origins?: number | null;
         };
         /**
          * ForecastSpec
@@ -3859,11 +3858,18 @@ export interface components {
              */
             warm_start?: string | null;
         };
-        /** TuneResult */
+        /**
+         * TuneResult
+         * @description The best parameters of a search, its trials, and the version trained with them; earlier releases made none.
+         */
         TuneResult: {
             best: components["schemas"]["TftParams"];
             /** Trials */
             trials: components["schemas"]["TuneTrial"][];
+            /** @description The published version. */
+            model?: components["schemas"]["ModelVersion"] | null;
+            gate?: components["schemas"]["GateResult"] | null;
+            leaderboard?: components["schemas"]["Leaderboard"] | null;
         };
         /** TuneSpec */
         TuneSpec: {
