@@ -8,16 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from quantis.cli import file_options, output
-from quantis.cli.options import (
-    AsOf,
-    Json,
-    Url,
-    Yes,
-    confirm,
-    open_client,
-    parse_duration,
-    split_names,
-)
+from quantis.cli.options import AsOf, Json, Url, Yes, confirm, open_client, parse_duration, split_names
 from quantis.errors import InvalidInput, NotFound, TooLarge, UnsupportedMedia
 
 if TYPE_CHECKING:
@@ -26,6 +17,7 @@ if TYPE_CHECKING:
     from quantis.types.reading import ReadOptions
 
 app = typer.Typer(no_args_is_help=True)
+DatasetName = Annotated[str, typer.Argument(metavar="NAME", help="The dataset's name.")]
 
 File = Annotated[
     Path,
@@ -253,12 +245,7 @@ def fitting_windows(
 
 
 @app.command()
-def delete(
-    name: Annotated[str, typer.Argument(help="The dataset's name.")],
-    yes: Yes = False,
-    url: Url = None,
-    as_json: Json = False,
-) -> None:
+def delete(name: DatasetName, yes: Yes = False, url: Url = None, as_json: Json = False) -> None:
     """Delete a dataset with all its versions, for good; its name stays taken."""
     confirm(f"Delete the dataset {name} with all its versions, for good?", yes)
     with open_client(url) as api:
