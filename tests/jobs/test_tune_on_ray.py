@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +11,7 @@ import pytest
 
 from cluster.backend import Backend
 from cluster.database.engine import Database
+from cluster.settings import Settings
 from jobs.runtime import Context
 from models.registry.bundle import read_bundle
 from quantis.types.datasets import DatasetSpec, Roles
@@ -18,16 +19,22 @@ from quantis.types.job_specs import TftParams, TuneSpec
 from tests.jobs.shop_panel import TEAM, shop, stored
 
 
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """A platform with six shops, named in the environment before Ray starts: its workers read that, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QUANTIS_DATA_DIR", str(tmp_path_factory.mktemp("tune") / "data"))
+        rng = np.random.default_rng(5)
+        shops = pa.concat_tables(pa.table(shop(number, rng)) for number in range(6))
+        yield stored(DatasetSpec(name="shops", freq="h", roles=Roles(futr_exog=("promo",))), shops)
+
+
 @pytest.mark.ray
 def test_when_a_search_ends_then_its_best_setting_is_a_candidate_and_champion_only_by_the_gate(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, on_ray: None
+    settings: Settings, on_ray: None
 ) -> None:
     from jobs.tune import work
 
-    monkeypatch.setenv("QUANTIS_DATA_DIR", str(tmp_path / "data"))
-    rng = np.random.default_rng(5)
-    shops = pa.concat_tables(pa.table(shop(number, rng)) for number in range(6))
-    settings = stored(DatasetSpec(name="shops", freq="h", roles=Roles(futr_exog=("promo",))), shops)
     tft = TftParams(hidden_size=8, attention_heads=2, encoder_length=24, steps=20, workers=1)
     spec = TuneSpec(
         dataset="shops", model="tuned", h=12, quantiles=(0.1, 0.5, 0.9), trials=1, tft=tft,
