@@ -264,7 +264,11 @@ def _ensure_dataset(
     try:
         dataset: Dataset = api.dataset(name)
     except NotFound:
-        roles = {} if "roles" in declared or isinstance(file, str) else _detect_roles(file, options)
+        roles = (
+            {}
+            if "roles" in declared or isinstance(file, str)
+            else {"roles": file_options.detect_roles(file, options)}
+        )
         api.create_dataset(validate(DatasetSpec, name=name, **roles, **declared))
         return
     for key, value in validate(DatasetSpec, name=name, **declared).model_dump(include=set(declared)).items():
@@ -272,17 +276,6 @@ def _ensure_dataset(
             raise Conflict(
                 f"dataset {name!r} was declared with another {key}; push without it, or to another name"
             )
-
-
-def _detect_roles(file: Path, options: ReadOptions) -> dict[str, Any]:
-    from quantis.sandbox.client import check_untrusted_file
-
-    _, _, spec = check_untrusted_file(file, name=file.name, options=options)
-    roles = spec.roles
-    descriptions = [*(f"{c} observed" for c in roles.hist_exog), *(f"{c} static" for c in roles.stat_exog)]
-    if descriptions:
-        output.report(f"roles found: {', '.join(descriptions)}; declare what is known in advance with --futr")
-    return {"roles": roles}
 
 
 def _show_report(report: CheckReport) -> None:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from quantis.cli import output
 from quantis.cli.options import split_names
 from quantis.errors import InvalidInput
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from quantis.types.datasets import DatasetSpec
+    from quantis.types.datasets import DatasetSpec, Roles
     from quantis.types.reading import ReadOptions
 
 Delimiter = Annotated[str | None, typer.Option(help="Between cells of a CSV: , ; | or tab; found out.")]
@@ -85,6 +86,18 @@ def spec_from_options(
         "categorical": split_names(categorical),
     }
     return validate(DatasetSpec, name="check", roles=roles, freq=freq) if any(roles.values()) else None
+
+
+def detect_roles(file: Path, options: ReadOptions) -> Roles:
+    """Return the roles that a file suggests, and report them."""
+    from quantis.sandbox.client import check_untrusted_file
+
+    _, _, spec = check_untrusted_file(file, name=file.name, options=options)
+    roles = spec.roles
+    descriptions = [*(f"{c} observed" for c in roles.hist_exog), *(f"{c} static" for c in roles.stat_exog)]
+    if descriptions:
+        output.report(f"roles found: {', '.join(descriptions)}; declare what is known in advance with --futr")
+    return roles
 
 
 def write_table(table: pa.Table, path: Path, *, for_spreadsheets: bool = False) -> None:
