@@ -99,7 +99,7 @@ def test_when_a_role_calls_every_route_then_it_is_refused_exactly_as_the_table_s
         elif minimum_role is not None and RANK[role] < RANK[minimum_role.minimum_role]:
             expected = {403}
         else:
-            expected = {200, 201, 202, 204, 404, 415, 422, 503}
+            expected = {200, 201, 202, 204, 404, 409, 415, 422, 503}
         if status not in expected:
             wrong[method, template] = status
     assert wrong == {}
