@@ -18,6 +18,7 @@ from typing import Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from cluster import machine
 from cluster.data_layout import DataLayout
 from quantis.errors import InvalidInput, Unavailable
 from quantis.files import write_atomic
@@ -78,6 +79,24 @@ class Settings(BaseSettings):
     instance: str = Field(default="", description="Marks every process that one `quantis up` started.")
     cpus: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
     object_store_mb: int = Field(default=256, ge=80)
+    memory_mb: int = Field(
+        default_factory=machine.shared_memory_mb,
+        ge=512,
+        description="Memory that serving and jobs share; the machine's, less a tenth and 1 GiB at least.",
+    )
+    job_memory_mb: int = Field(
+        default_factory=lambda values: max(512, values["memory_mb"] // 2),
+        ge=128,
+        description="The most that each process of a job may take; half of `memory_mb` by default.",
+    )
+    job_seconds: int = Field(
+        default=86_400, ge=10, description="The longest that any job may run, whatever its time limit."
+    )
+    jobs_at_once: int = Field(
+        default_factory=lambda values: machine.jobs_at_once(values["memory_mb"]),
+        ge=1,
+        description="Jobs of all teams that run at once; by default one for every 3 GiB, two for every CPU.",
+    )
     max_upload_mb: int = Field(default=256, ge=1)
     import_urls: str = Field(
         default="",
@@ -119,7 +138,12 @@ class Settings(BaseSettings):
         default="",
         description="Addresses, with commas, whose X-Forwarded-For is believed; nobody's by default.",
     )
-    quota_jobs_at_once: int | None = Field(default=None, ge=0)
+    quota_jobs_at_once: int = Field(
+        default_factory=lambda values: max(1, values["jobs_at_once"] // 2),
+        ge=0,
+        description="Jobs of a team that run at once; half of `jobs_at_once` by default.",
+    )
+    quota_jobs_waiting: int = Field(default=100, ge=0, description="Jobs of a team that wait.")
     quota_cpu_seconds: int | None = Field(default=None, ge=0)
     quota_gpu_seconds: int | None = Field(default=None, ge=0)
     quota_storage_mb: int | None = Field(default=None, ge=0)
@@ -144,6 +168,11 @@ class Settings(BaseSettings):
         return max(2, self.cpus) + SERVING
 
     @property
+    def process_memory(self) -> int:
+        """Bytes that a replica of the API or the forecaster, or the driver of a job, declares to Ray."""
+        return machine.process_memory(self.memory_mb)
+
+    @property
     def data_layout(self) -> DataLayout:
         return DataLayout(self.data_dir.resolve())
 
@@ -160,6 +189,7 @@ class Settings(BaseSettings):
         """Quota of a team for which none was set."""
         return Quota(
             jobs_at_once=self.quota_jobs_at_once,
+            jobs_waiting=self.quota_jobs_waiting,
             cpu_seconds=self.quota_cpu_seconds,
             gpu_seconds=self.quota_gpu_seconds,
             storage_mb=self.quota_storage_mb,
@@ -299,6 +329,10 @@ def ray_environment(settings: Settings) -> dict[str, str]:
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
         "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "2",
+        # Jobs' tasks are killed before memory is out, once; by the kernel before Serve's (`cluster.machine`).
+        "RAY_memory_usage_threshold": "0.9",
+        "RAY_task_oom_retries": "1",
+        "RAY_worker_oom_score_adjustment": "300",
         "PROMETHEUS_MULTIPROC_DIR": str(settings.data_layout.metrics),
         "FORWARDED_ALLOW_IPS": settings.trusted_proxies,
     }

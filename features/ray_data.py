@@ -22,10 +22,19 @@ _IN_HORIZON = "__in_horizon"
 _STATIC = "__static_"
 
 
-def design_blocks(snapshot: Snapshot, task: Task, spec: FeatureSpec, *, blocks: int) -> pa.Table:
-    """Return the same table as `design`, computed over `blocks` blocks of whole series."""
+def design_blocks(
+    snapshot: Snapshot, task: Task, spec: FeatureSpec, *, blocks: int, memory: int | None = None
+) -> pa.Table:
+    """Return the same table as `design`, computed over `blocks` blocks of whole series.
+
+    Each task declares `memory` bytes to Ray, which starts no more of them than a node has room for.
+    """
     designed = ray.data.from_arrow(list(_blocks(snapshot, blocks))).map_batches(
-        _design_block, batch_size=None, batch_format="pyarrow", fn_kwargs={"task": task, "spec": spec}
+        _design_block,
+        batch_size=None,
+        batch_format="pyarrow",
+        fn_kwargs={"task": task, "spec": spec},
+        memory=memory,
     )
     batches = designed.iter_batches(batch_size=None, batch_format="pyarrow")
     tables = [table for table in batches if table.num_rows]
@@ -33,15 +42,18 @@ def design_blocks(snapshot: Snapshot, task: Task, spec: FeatureSpec, *, blocks: 
 
 
 def map_files(
-    work: Callable[[str], dict[str, Any]], paths: Sequence[str], *, cpus: float
+    work: Callable[[str], dict[str, Any]], paths: Sequence[str], *, cpus: float, memory: int | None = None
 ) -> list[dict[str, Any]]:
-    """Return a function's result for each file, in their order; one task a file, and no file is held here."""
+    """Return a function's result for each file, in their order; one task a file, and no file is held here.
+
+    Each task declares `memory` bytes to Ray.
+    """
     items = [{"index": index, "path": path} for index, path in enumerate(paths)]
 
     def run(item: dict[str, Any]) -> dict[str, Any]:
         return {"index": item["index"], "result": json.dumps(work(item["path"]))}
 
-    files = ray.data.from_items(items, override_num_blocks=len(items)).map(run, num_cpus=cpus)
+    files = ray.data.from_items(items, override_num_blocks=len(items)).map(run, num_cpus=cpus, memory=memory)
     return [json.loads(row["result"]) for row in sorted(files.take_all(), key=lambda row: row["index"])]
 
 

@@ -31,7 +31,8 @@ MOST_FALLBACKS = 100
 
 def work(context: Context[BacktestSpec]) -> BacktestResult:
     """Evaluate every family on the windows; store the metrics of every dimension and return the summary."""
-    reporter, budget = context.reporter, TimeBudget.from_spec(context.spec)
+    reporter = context.reporter
+    budget = TimeBudget.from_spec(context.spec, context.backend.settings.job_seconds)
     with reporter.step("read the panel", 0.05):
         spec, task = _resolve(context)
         panel = context.dataset.panel()

@@ -7,6 +7,7 @@ import sys
 
 import pyarrow.parquet as pq
 
+from cluster.ray.session import declared_memory
 from features.design.design_frame import default_spec, learn_categories
 from features.ray_data import design_blocks
 from jobs.runtime import Context, run
@@ -24,7 +25,7 @@ def work(context: Context[FeaturizeSpec]) -> FeaturizeResult:
         snapshot = context.dataset.latest_snapshot(task)
         spec = learn_categories(default_spec(task), task, snapshot)
     with reporter.step("features on Ray Data", 0.9):
-        frame = design_blocks(snapshot, task, spec, blocks=BLOCKS)
+        frame = design_blocks(snapshot, task, spec, blocks=BLOCKS, memory=declared_memory(1) or None)
     with reporter.step("write", 1.0):
         folder = context.backend.data_layout.features(context.team, context.spec.dataset)
         folder.mkdir(parents=True, exist_ok=True)

@@ -17,6 +17,8 @@ from types import FrameType
 from typing import Generic, TypeVar, cast
 
 from cluster.backend import Backend
+from cluster.machine import BOUNDS, MIB
+from cluster.ray.failures import explain
 from cluster.ray.session import RESOURCE_USAGE, session
 from cluster.repositories.accounts import DEFAULT_TEAM
 from cluster.repositories.jobs import Jobs
@@ -96,23 +98,29 @@ def run(kind: type[Spec], work: Callable[[Context[Spec]], JobResult]) -> int:
 def _run_to_end(context: Context[Spec], kind: str, work: Callable[[Context[Spec]], JobResult]) -> int:
     """Do the work, charge its resources and record the job's end; return the exit code."""
     log, jobs = logs.logger("quantis.job"), context.backend.jobs
-    state, message, result = JobState.failed, "", None
+    state, message, result, failure = JobState.failed, "", None, None
     started = time.monotonic()
     try:
         with session(context.backend.settings):
+            BOUNDS.set(context.backend.settings.job_memory_mb * MIB)
             result = work(context).model_dump(mode="json")
         state, message = JobState.succeeded, "done"
     except (KeyboardInterrupt, _Stopped):
         state, message = JobState.stopped, "stopped"
     except QuantisError as error:
-        message = error.message
+        failure = explain(error)
         log.error("job failed", code=error.code, reason=error.message)
     except Exception as error:
-        message = f"{type(error).__name__}: {error}"[:2000]
+        failure = explain(error)
         log.exception("job failed")
     with suppress(QuantisError):
         jobs.charge(context.team, context.job_id, _cpu_seconds(), RESOURCE_USAGE.gpu_seconds)
-    if jobs.finish(context.team, context.job_id, state, message, result):
+    if failure is not None:
+        message = failure.message
+        recorded = jobs.fail(context.team, context.job_id, failure)
+    else:
+        recorded = jobs.finish(context.team, context.job_id, state, message, result)
+    if recorded:
         instruments.observe_job(kind, state, time.monotonic() - started)
     sys.stdout.write(f"{kind} job {context.job_id}: {state} {message}\n")
     return 0 if state == JobState.succeeded else 1

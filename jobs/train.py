@@ -50,7 +50,7 @@ def train_and_publish(context: Context[TrainSpec], published: str | None = None)
     A version that the gate did not choose stays candidate.
     """
     spec, reporter = context.spec, context.reporter
-    budget = TimeBudget.from_spec(spec)
+    budget = TimeBudget.from_spec(spec, context.backend.settings.job_seconds)
     with reporter.step("read the panel", 0.05):
         task = context.dataset.task(spec.h, spec.quantiles)
         setup, latest = build_setup(context.dataset, spec, task, context.backend.families)

@@ -22,6 +22,8 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
+from cluster.machine import BOUNDS
+from cluster.ray.session import declared_memory
 from features.store.snapshots import cutoffs
 from jobs.evaluation import candidates
 from jobs.evaluation.candidates import EvaluationSetup
@@ -122,9 +124,17 @@ class Search:
         remaining = self.trials - len(earlier)
         if remaining <= 0:
             return earlier
-        trainable = tune.with_parameters(_run_trial, setup=self.setup, params=self.params, folder=self.folder)
+        trainable = tune.with_parameters(
+            _run_trial,
+            setup=self.setup,
+            params=self.params,
+            folder=self.folder,
+            memory_limit=BOUNDS.limit,
+        )
         tune.Tuner(
-            tune.with_resources(trainable, {"cpu": CPUS_PER_TRIAL}),
+            tune.with_resources(
+                trainable, {"cpu": CPUS_PER_TRIAL, "memory": declared_memory(CPUS_PER_TRIAL)}
+            ),
             tune_config=tune.TuneConfig(
                 metric="loss",
                 mode="min",
@@ -168,9 +178,17 @@ class Search:
         }
 
 
-def _run_trial(config: dict[str, Any], setup: EvaluationSetup, params: TftParams, folder: Path) -> None:
+def _run_trial(
+    config: dict[str, Any],
+    setup: EvaluationSetup,
+    params: TftParams,
+    folder: Path,
+    memory_limit: int | None = None,
+) -> None:
     """Train with the trial's parameters, report the loss in the course of it and the WQL at the end."""
     torch.set_num_threads(1)
+    if memory_limit is not None:
+        BOUNDS.set(memory_limit)
     params = params.model_copy(update=config)
     last_loss = float("inf")
 

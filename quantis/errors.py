@@ -27,12 +27,16 @@ carries (RFC 9457); `exit_code` is what the command line ends with.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from itertools import chain
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from quantis.types.findings import Finding
+
+
+_MOST_CHOICES = 20
 
 
 class QuantisError(Exception):
@@ -156,3 +160,13 @@ def all_errors() -> list[type[QuantisError]]:
         return [kind, *chain.from_iterable(walk(child) for child in kind.__subclasses__())]
 
     return walk(QuantisError)
+
+
+def suggest(name: str, choices: Iterable[str]) -> str:
+    """Return the remedy for a name that is not known: the one that is meant, or those that there are."""
+    by_folded = {choice.casefold(): choice for choice in sorted(choices)}
+    close = get_close_matches(name.casefold(), by_folded, n=1)
+    if close:
+        return f"did you mean {by_folded[close[0]]!r}?"
+    listed = ", ".join(list(by_folded.values())[:_MOST_CHOICES]) or "none"
+    return f"there are {listed}{', ...' if len(by_folded) > _MOST_CHOICES else ''}"

@@ -41,7 +41,7 @@ class Ingress:
         instruments.configure(settings.data_layout.metrics)
         logs.configure("api", file=settings.data_layout.logs / "api.log")
         database = Database(settings.sql_url)
-        server = RayJobs(settings.ray_dashboard or "http://127.0.0.1:8265")
+        server = RayJobs(settings.ray_dashboard or "http://127.0.0.1:8265", settings.process_memory)
         self._services = Services(settings, database, RemoteForecaster(handle), server)
         self._services.check_secrets()
         self._reconciler = Reconciler(database, server, self._services.quotas)
@@ -62,7 +62,7 @@ def app(args: dict[str, str]) -> Application:
     ingress: Any = serve.deployment(
         name="Api",
         num_replicas=settings.api_replicas,
-        ray_actor_options={"num_cpus": 0.1},
+        ray_actor_options={"num_cpus": 0.1, "memory": settings.process_memory},
         max_ongoing_requests=MAX_ONGOING_REQUESTS,
         health_check_period_s=5,
     )(serve.ingress()(Ingress))

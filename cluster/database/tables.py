@@ -247,6 +247,7 @@ class JobRow(Base):
     progress: Mapped[float] = mapped_column(Float)
     message: Mapped[str] = mapped_column(Text)
     result: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    error: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     submission_id: Mapped[str | None] = mapped_column(String(80))
     stop_requested: Mapped[bool]
     cpu_seconds: Mapped[float] = mapped_column(Float, server_default="0")

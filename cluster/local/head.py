@@ -36,6 +36,7 @@ def start(settings: Settings, platform: Platform, environment: dict[str, str]) -
         f"--dashboard-agent-listen-port={platform.agent_port}",
         f"--runtime-env-agent-port={runtime_env}",
         f"--num-cpus={settings.ray_cpus}",
+        f"--memory={settings.memory_mb * 1024 * 1024}",
         f"--object-store-memory={settings.object_store_mb * 1024 * 1024}",
         f"--temp-dir={_private_folder(platform)}",
     ]

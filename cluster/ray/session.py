@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeVar
 
 import ray
 
+from cluster.machine import BOUNDS, task_memory
 from cluster.settings import SERVING, Settings
 from quantis.errors import TimedOut
 
@@ -47,7 +48,7 @@ class Executor(Protocol):
         """Yield the number and result of each item as it ends; the function is given the seconds it may take.
 
         Items begin in order, each with its allowance at its start, so that time that is left over goes to those that
-        follow. TimedOut stands in for the result of one that takes longer.
+        follow. TimedOut stands in for the result of one that takes longer, or has no time to begin with.
         """
         ...
 
@@ -68,7 +69,8 @@ class InProcessExecutor:
         allowance: Allowance,
     ) -> Iterator[tuple[int, Result | Exception]]:
         for number, item in enumerate(items):
-            yield number, _attempt(function, shared, item, allowance(len(items) - number))
+            seconds = allowance(len(items) - number)
+            yield number, _NO_TIME if seconds == 0 else _attempt(function, shared, item, seconds)
 
 
 class RayExecutor:
@@ -80,9 +82,9 @@ class RayExecutor:
     def map(
         self, function: Callable[[Shared, Item], Result], shared: Shared, items: Sequence[Item]
     ) -> list[Result | Exception]:
-        task: Any = ray.remote(num_cpus=self._cpus, max_retries=1)(_run_metered)
+        task: Any = ray.remote(**self._options())(_run_metered)
         stored = ray.put(shared)
-        references = [task.remote(function, stored, item) for item in items]
+        references = [task.remote(BOUNDS.limit, function, stored, item) for item in items]
         return [_collect(reference) for reference in references]
 
     def map_timed(
@@ -92,14 +94,20 @@ class RayExecutor:
         items: Sequence[Item],
         allowance: Allowance,
     ) -> Iterator[tuple[int, Result | Exception]]:
-        task: Any = ray.remote(num_cpus=self._cpus, max_retries=1, num_returns="streaming")(_run_announced)
+        task: Any = ray.remote(**self._options(), num_returns="streaming")(_run_announced)
         stored = ray.put(shared)
         waiting, running = deque(enumerate(items)), dict[Any, _Running]()
         while waiting or running:
             while waiting and len(running) < self.width:
                 number, item = waiting.popleft()
                 seconds = allowance(len(waiting) + 1)
-                running[task.remote(function, stored, item, seconds)] = _Running(number, seconds)
+                if seconds == 0:
+                    yield number, _NO_TIME
+                    continue
+                reference = task.remote(BOUNDS.limit, function, stored, item, seconds)
+                running[reference] = _Running(number, seconds)
+            if not running:
+                return
             ready, _ = ray.wait(
                 list(running), timeout=_seconds_until_overdue(running.values()), fetch_local=False
             )
@@ -115,6 +123,10 @@ class RayExecutor:
                     self._cpus * running[stream].took()
                 )  # what was killed can say nothing
                 yield running[stream].number, running.pop(stream).overrun()
+
+    def _options(self) -> dict[str, Any]:
+        """Return what a task declares; it is started again once, and so is killed before what serves."""
+        return {"num_cpus": self._cpus, "memory": declared_memory(self._cpus) or None, "max_retries": 1}
 
     @property
     def width(self) -> int:
@@ -170,9 +182,17 @@ class _Metered:
 
 RESOURCE_USAGE = ResourceUsage()
 _STARTED = "begun"
+_NO_TIME = TimedOut("timed out: no time was left to begin")
+
+
+def declared_memory(cpus: float) -> int:
+    """Return the bytes that a task or worker of so many CPUs declares, by the largest node; 0 where none says."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+    return max((task_memory(cpus, node) for node in nodes), default=0)
 
 
 def _run_announced(
+    limit: int | None,
     function: Callable[[Shared, Item, float | None], Result],
     shared: Shared,
     item: Item,
@@ -180,7 +200,7 @@ def _run_announced(
 ) -> Iterator[Any]:
     """Yield a start signal, then the result."""
     yield _STARTED
-    yield _run_metered(function, shared, item, seconds)
+    yield _run_metered(limit, function, shared, item, seconds)
 
 
 def _seconds_until_overdue(running: Iterable[_Running]) -> float | None:
@@ -196,7 +216,10 @@ def _attempt(function: Callable[..., Result], *arguments: Any) -> Result | Excep
         return error
 
 
-def _run_metered(function: Callable[..., Result], *arguments: Any) -> _Metered:
+def _run_metered(limit: int | None, function: Callable[..., Result], *arguments: Any) -> _Metered:
+    """Run the function in this process, which may take `limit` bytes more, and meter it."""
+    if limit is not None:
+        BOUNDS.set(limit)
     started = time.process_time()
     return _Metered(_attempt(function, *arguments), time.process_time() - started)
 
@@ -228,6 +251,7 @@ def session(settings: Settings) -> Iterator[None]:
         ray.init(
             address="local",
             num_cpus=settings.ray_cpus,
+            _memory=settings.memory_mb * 1024 * 1024,
             object_store_memory=settings.object_store_mb * 1024 * 1024,
             include_dashboard=False,
             logging_level="warning",

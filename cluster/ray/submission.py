@@ -30,8 +30,9 @@ class JobServer(Protocol):
 class RayJobs:
     """Ray's job server; connected at its first use, since Ray may come up later."""
 
-    def __init__(self, address: str) -> None:
-        self._address = address
+    def __init__(self, address: str, memory: int | None = None) -> None:
+        """Each job's driver declares `memory` bytes to Ray, which starts it on a node that has them."""
+        self._address, self._memory = address, memory
 
     @cached_property
     def _client(self) -> JobSubmissionClient:
@@ -44,6 +45,7 @@ class RayJobs:
             self._client.submit_job(
                 entrypoint=f"{sys.executable} -m {JOB_KINDS[job.kind].module} --job {job.id}",
                 submission_id=submission_id,
+                entrypoint_memory=self._memory,
                 metadata={"quantis_job": job.id, "kind": job.kind},
             )
         except RuntimeError:

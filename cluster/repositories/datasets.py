@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from cluster.database.engine import Database
 from cluster.database.tables import DatasetRow, DatasetVersionRow
 from cluster.repositories.inventory import DATASET, find_tombstone, is_deleted
-from quantis.errors import Conflict, NotFound
+from quantis.errors import Conflict, NotFound, suggest
 from quantis.types.datasets import (
     CheckReport,
     Dataset,
@@ -216,7 +216,9 @@ def _is_deleted(team: str) -> ColumnElement[bool]:
 def _find(session: Session, team: str, name: str) -> DatasetRow:
     row = _row(session, team, name)
     if row is None:
-        raise NotFound(f"no dataset {name[:63]!r}; `quantis data ls` lists them")
+        stored = select(DatasetRow.name).where(DatasetRow.team_id == team, ~_is_deleted(team))
+        remedy = suggest(name[:63], session.scalars(stored).all())
+        raise NotFound(f"no dataset {name[:63]!r}; {remedy} (`quantis data ls` lists them)")
     return row
 
 

@@ -1,64 +1,51 @@
-"""Jobs, their events and the outbox: the record of all work. Ray only does it."""
+"""Jobs and their events: the record of all work. Ray only does it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Literal
 from uuid import uuid4
 
 from pydantic import TypeAdapter
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import ColumnElement, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from cluster.database.engine import Database
-from cluster.database.tables import JobEventRow, JobRow, OutboxRow
+from cluster.database.tables import JobEventRow, JobRow
 from cluster.repositories import idempotency, paging
 from cluster.repositories.inventory import JOB, add_tombstone, find_tombstone, is_deleted
-from quantis.errors import Conflict, NotFound
+from cluster.repositories.outbox import STOP, SUBMIT, Outbox, promise, withdraw
+from quantis.errors import Conflict, NotFound, TooManyRequests
 from quantis.types.base import Page
 from quantis.types.job_specs import JobSpec
-from quantis.types.jobs import Job, JobEvent, JobState, read_result
+from quantis.types.jobs import Job, JobError, JobEvent, JobState, read_result
 
 _SPEC: TypeAdapter[JobSpec] = TypeAdapter(JobSpec)
 EventKind = Literal["state", "step", "progress", "metric", "result"]
-SUBMIT, STOP = "submit", "stop"
+WAITING = "waiting"
+RETRY_SECONDS = 5
+AT_RAY = (JobRow.state.in_([JobState.pending, JobState.running]), JobRow.submission_id.is_not(None))
+"""Conditions of a job that Ray was given and that has not ended."""
 
 
-@dataclass(frozen=True)
-class OutboxItem:
-    id: int
-    team: str
-    topic: str
-    job_id: str
-    attempts: int
+class Jobs(Outbox):
+    """The record of all work, with the promises that concern it."""
 
-
-class Jobs:
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def request(self, team: str, user: str, spec: JobSpec, key: str | None = None) -> Job:
+    def request(
+        self, team: str, user: str, spec: JobSpec, key: str | None = None, *, waiting_limit: int | None = None
+    ) -> Job:
         """Record a job and the promise to submit it, in one transaction.
 
         The same key with the same request returns the job that is there already; with another request it is a
-        Conflict.
+        Conflict. TooManyRequests for a team with `waiting_limit` jobs that Ray does not have yet.
         """
         hashed = idempotency.request_hash(spec.model_dump_json())
         with self._database.write() as session:
             if key and (job_id := idempotency.find(session, team, user, key, hashed)):
                 return _job(session.get_one(JobRow, (team, job_id)))
+            if waiting_limit is not None:
+                _check_waiting(session, team, waiting_limit)
             row = _insert(session, team, user, spec)
-            session.add(
-                OutboxRow(
-                    team_id=team,
-                    topic=SUBMIT,
-                    subject=row.id,
-                    attempts=0,
-                    not_before=_now(),
-                    created_at=_now(),
-                )
-            )
+            promise(session, team, SUBMIT, row.id)
             if key:
                 idempotency.save(session, team, user, key, hashed=hashed, object_id=row.id)
             return _job(row)
@@ -154,6 +141,22 @@ class Jobs:
                 _set_state(session, row, JobState.running, "running")
             return _job(row)
 
+    def fail(self, team: str, job_id: str, error: JobError) -> bool:
+        """Record that a job failed, and why; return False when it had ended already."""
+        with self._database.write() as session:
+            row = _find(session, team, job_id)
+            if JobState(row.state).final:
+                return False
+            row.error = error.model_dump()
+            _end(session, row, JobState.failed, error.message)
+            return True
+
+    def error_details(self, team: str, job_id: str) -> str | None:
+        """Return what the machine said of a failure: paths and process ids are among it."""
+        with self._database.read() as session:
+            error = _find(session, team, job_id).error
+            return JobError.model_validate(error).details if error else None
+
     def finish(
         self, team: str, job_id: str, state: JobState, message: str, result: dict[str, Any] | None = None
     ) -> bool:
@@ -165,9 +168,7 @@ class Jobs:
             if result is not None:
                 row.result = result
                 _add_event(session, row, "result", message, result)
-            _set_state(session, row, state, message)
-            if row.started_at and row.ended_at and not row.cpu_seconds:  # it was killed before it could say
-                row.cpu_seconds = (row.ended_at - row.started_at).total_seconds()
+            _end(session, row, state, message)
             return True
 
     def charge(self, team: str, job_id: str, cpu_seconds: float, gpu_seconds: float = 0.0) -> None:
@@ -182,22 +183,21 @@ class Jobs:
             )
 
     def request_stop(self, team: str, job_id: str) -> Job:
-        """Promise to stop a job; an ended one stays as it is."""
+        """Stop a job that waits at once, and promise to stop one that runs; an ended one stays as it is.
+
+        Whoever submits the job meanwhile finds it stopped, and Ray is told to stop what it may have been given.
+        """
         with self._database.write() as session:
             row = _find(session, team, job_id)
-            if not JobState(row.state).final and not row.stop_requested:
-                row.stop_requested = True
-                _add_event(session, row, "state", "stop requested", {"state": row.state})
-                session.add(
-                    OutboxRow(
-                        team_id=team,
-                        topic=STOP,
-                        subject=row.id,
-                        attempts=0,
-                        not_before=_now(),
-                        created_at=_now(),
-                    )
-                )
+            if JobState(row.state).final or row.stop_requested:
+                return _job(row)
+            row.stop_requested = True
+            _add_event(session, row, "state", "stop requested", {"state": row.state})
+            was_tried = withdraw(session, team, row.id)
+            if was_tried or row.submission_id or row.state == JobState.running:
+                promise(session, team, STOP, row.id)
+            if row.state == JobState.pending:
+                _set_state(session, row, JobState.stopped, "stopped on request")
             return _job(row)
 
     def delete(self, team: str, user: str, job_id: str) -> None:
@@ -207,59 +207,40 @@ class Jobs:
             if not JobState(row.state).final:
                 raise Conflict(f"job {job_id} is {row.state}; stop it, and delete it once it has ended")
             add_tombstone(session, team, JOB, job_id, user)
-            row.result, row.message = None, ""
+            row.result, row.error, row.message = None, None, ""
             session.execute(
                 delete(JobEventRow).where(JobEventRow.team_id == team, JobEventRow.job_id == job_id)
             )
 
     # What the reconciler needs.
 
-    def due(self, limit: int = 20) -> list[OutboxItem]:
-        with self._database.read() as session:
-            query = (
-                select(OutboxRow)
-                .where(OutboxRow.done_at.is_(None), OutboxRow.not_before <= _now())
-                .order_by(OutboxRow.id)
-                .limit(limit)
-            )
-            return [
-                OutboxItem(row.id, row.team_id, row.topic, row.subject, row.attempts)
-                for row in session.scalars(query)
-            ]
-
-    def settle(self, item: OutboxItem) -> None:
-        with self._database.write() as session:
-            session.execute(update(OutboxRow).where(OutboxRow.id == item.id).values(done_at=_now()))
-
-    def postpone(self, item: OutboxItem, delay: timedelta) -> None:
-        with self._database.write() as session:
-            session.execute(
-                update(OutboxRow)
-                .where(OutboxRow.id == item.id)
-                .values(attempts=OutboxRow.attempts + 1, not_before=_now() + delay)
-            )
-
-    def hold(self, item: OutboxItem, message: str, delay: timedelta) -> None:
-        """Postpone a job whose team is at its quota; the reason is recorded once."""
-        with self._database.write() as session:
-            session.execute(
-                update(OutboxRow).where(OutboxRow.id == item.id).values(not_before=_now() + delay)
-            )
-            row = _find(session, item.team, item.job_id)
-            if row.message != message:
-                row.message = message
-                _add_event(session, row, "state", message, {"state": row.state})
-
     def mark_submitted(self, team: str, job_id: str, submission_id: str) -> None:
         with self._database.write() as session:
             _find(session, team, job_id).submission_id = submission_id
 
+    def running_by_team(self) -> dict[str, int]:
+        """Return the number of jobs that Ray has now, of each team that has any."""
+        with self._database.read() as session:
+            query = select(JobRow.team_id, func.count()).where(*AT_RAY).group_by(JobRow.team_id)
+            return {row[0]: row[1] for row in session.execute(query)}
+
+    def explain_waiting(self, team: str, message: str, limit: int = 100) -> None:
+        """Say in each waiting job of a team why it waits; the first reason becomes an event."""
+        with self._database.read() as session:
+            outdated = (*_waiting(team), JobRow.message != message)
+            ids = session.scalars(select(JobRow.id).where(*outdated).limit(limit)).all()
+        if not ids:
+            return
+        with self._database.write() as session:
+            for row in session.scalars(select(JobRow).where(*_waiting(team), JobRow.id.in_(ids))):
+                if row.message == WAITING:
+                    _add_event(session, row, "state", message, {"state": row.state})
+                row.message = message
+
     def list_unfinished(self) -> list[tuple[str, Job, str]]:
         """Return (team, job, submission id) of every job that Ray was given and that has not ended."""
         with self._database.read() as session:
-            query = select(JobRow).where(
-                JobRow.state.in_([JobState.pending, JobState.running]), JobRow.submission_id.is_not(None)
-            )
+            query = select(JobRow).where(*AT_RAY)
             return [(row.team_id, _job(row), row.submission_id or "") for row in session.scalars(query)]
 
     def counts(self) -> dict[tuple[str, str], int]:
@@ -268,14 +249,24 @@ class Jobs:
             query = select(JobRow.state, JobRow.kind, func.count()).group_by(JobRow.state, JobRow.kind)
             return {(state, kind): count for state, kind, count in session.execute(query)}
 
-    def pending_outbox(self) -> int:
-        with self._database.read() as session:
-            query = select(func.count()).select_from(OutboxRow).where(OutboxRow.done_at.is_(None))
-            return session.scalar(query) or 0
-
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def _waiting(team: str) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions of a team's jobs that Ray was not given yet."""
+    return (JobRow.team_id == team, JobRow.state == JobState.pending, JobRow.submission_id.is_(None))
+
+
+def _check_waiting(session: Session, team: str, limit: int) -> None:
+    count = session.scalar(select(func.count()).where(*_waiting(team))) or 0
+    if count >= limit:
+        raise TooManyRequests(
+            f"{count} jobs of the team wait already, and at most {limit} may (quota jobs_waiting, by default "
+            "QUANTIS_QUOTA_JOBS_WAITING); stop some, or try again when some have started",
+            retry_after=RETRY_SECONDS,
+        )
 
 
 def _insert(session: Session, team: str, user: str, spec: JobSpec) -> JobRow:
@@ -288,7 +279,7 @@ def _insert(session: Session, team: str, user: str, spec: JobSpec) -> JobRow:
         created_at=_now(),
         created_by=user,
         progress=0.0,
-        message="waiting",
+        message=WAITING,
         stop_requested=False,
     )
     session.add(row)
@@ -318,6 +309,12 @@ def _set_state(session: Session, row: JobRow, state: JobState, message: str) -> 
     _add_event(session, row, "state", message, {"state": state})
 
 
+def _end(session: Session, row: JobRow, state: JobState, message: str) -> None:
+    _set_state(session, row, state, message)
+    if row.started_at and row.ended_at and not row.cpu_seconds:  # it was killed before it could say
+        row.cpu_seconds = (row.ended_at - row.started_at).total_seconds()
+
+
 def _add_event(session: Session, row: JobRow, kind: EventKind, message: str, data: dict[str, Any]) -> None:
     of_job = (JobEventRow.team_id == row.team_id) & (JobEventRow.job_id == row.id)
     last = session.scalar(select(func.max(JobEventRow.seq)).where(of_job)) or 0
@@ -343,6 +340,7 @@ def _job(row: JobRow) -> Job:
         progress=row.progress,
         message=row.message,
         result=read_result(spec.kind, row.result),
+        error=JobError.model_validate({**row.error, "details": None}) if row.error else None,
     )
 
 

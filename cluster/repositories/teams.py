@@ -23,9 +23,10 @@ CLOCK_SKEW = timedelta(seconds=5)
 
 
 class TeamUsage(NamedTuple):
-    """Number of jobs that Ray has now, and the jobs' seconds in this calendar month (UTC)."""
+    """Numbers of jobs that Ray has now and that wait, and the jobs' seconds in this calendar month (UTC)."""
 
     running: int
+    waiting: int
     cpu_seconds: float
     gpu_seconds: float
 
@@ -55,18 +56,18 @@ class Teams:
             return Quota.model_validate(row.quota) if row else Quota()
 
     def work(self, name: str) -> TeamUsage:
+        at_ray = JobRow.submission_id.is_not(None)
         with self._database.read() as session:
-            running = select(func.count()).where(
-                JobRow.team_id == name,
-                JobRow.state.in_([JobState.pending, JobState.running]),
-                JobRow.submission_id.is_not(None),
-            )
+            jobs = select(func.count()).where(JobRow.team_id == name)
+            running = jobs.where(JobRow.state.in_([JobState.pending, JobState.running]), at_ray)
+            waiting = jobs.where(JobRow.state == JobState.pending, ~at_ray)
             seconds = select(func.sum(JobRow.cpu_seconds), func.sum(JobRow.gpu_seconds)).where(
                 JobRow.team_id == name,
                 or_(JobRow.ended_at.is_(None), JobRow.ended_at >= month_start()),
             )
             cpu, gpu = session.execute(seconds).one()
-            return TeamUsage(session.scalar(running) or 0, cpu or 0.0, gpu or 0.0)
+            counts = session.scalar(running) or 0, session.scalar(waiting) or 0
+            return TeamUsage(*counts, cpu or 0.0, gpu or 0.0)
 
     def forecast_bytes(self, name: str) -> int:
         """Return the bytes of a team's forecasts in the ledger."""

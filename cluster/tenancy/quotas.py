@@ -30,10 +30,13 @@ class _Measured(NamedTuple):
 
 
 class Quotas:
+    """Quotas of teams; `jobs_at_once` and `job_seconds` bound the jobs of all of them."""
+
     def __init__(self, teams: Teams, settings: Settings) -> None:
         self._teams = teams
         self._data_layout = settings.data_layout
         self._defaults = settings.default_quota
+        self.jobs_at_once, self.job_seconds = settings.jobs_at_once, settings.job_seconds
         self._measured: dict[str, _Measured] = {}
         self._lock = threading.Lock()
 
@@ -43,11 +46,6 @@ class Quotas:
 
     def for_team(self, team: str) -> Quota:
         return self.with_defaults(self._teams.quota(team))
-
-    def may_start(self, team: str) -> bool:
-        """Return True if Ray may get another job of the team now."""
-        limit = self.for_team(team).jobs_at_once
-        return limit is None or self._teams.work(team).running < limit
 
     def check_compute(self, team: str, quota: Quota) -> None:
         """Raise QuotaExceeded when the seconds of this month are used up."""
@@ -100,6 +98,7 @@ class Quotas:
         limits, work, month = self.for_team(team), self._teams.work(team), _next_month()
         items = [
             Used(name="jobs_at_once", used=work.running, limit=limits.jobs_at_once, unit="jobs"),
+            Used(name="jobs_waiting", used=work.waiting, limit=limits.jobs_waiting, unit="jobs"),
             Used(
                 name="cpu_seconds", used=work.cpu_seconds, limit=limits.cpu_seconds, unit="s", resets_at=month
             ),

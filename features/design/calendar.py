@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import numpy.typing as npt
 
-from quantis.errors import InvalidInput
+from quantis.errors import InvalidInput, suggest
 from quantis.panel import Task
 from quantis.types.arrays import Floats, Integers, Mask, Times
 
@@ -118,16 +118,23 @@ def _is_holiday(days: Times, country: str | None) -> Mask:
     return np.isin(days, _holidays(country, int(years[0]), int(years[1])))
 
 
+def require_country(country: str) -> None:
+    """Raise InvalidInput for a country whose holidays are not known."""
+    import holidays
+
+    codes = holidays.list_supported_countries(include_aliases=True)
+    if country not in codes:
+        raise InvalidInput(
+            f"holidays {country!r}: not a known country; give its ISO code, such as US ({suggest(country, codes)})"
+        )
+
+
 @lru_cache(maxsize=64)
 def _holidays(country: str, first_year: int, last_year: int) -> Times:
     import holidays
 
-    try:
-        dates = holidays.country_holidays(country, years=range(first_year, last_year + 1))
-    except NotImplementedError as error:
-        raise InvalidInput(
-            f"holidays {country!r}: not a known country; give its ISO code, such as US"
-        ) from error
+    require_country(country)
+    dates = holidays.country_holidays(country, years=range(first_year, last_year + 1))
     return np.array(sorted(dates), dtype="datetime64[D]")
 
 

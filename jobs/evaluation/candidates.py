@@ -14,6 +14,7 @@ from typing import Any, Protocol, cast, runtime_checkable
 import numpy as np
 import pyarrow as pa
 
+from cluster.ray.failures import describe, single_line
 from models.evaluation.evaluated import EvaluatedRows
 from models.evaluation.metrics import Partition, metrics_by_part
 from models.evaluation.promotion_gate import Score, errors_by_pair
@@ -27,7 +28,7 @@ from models.prediction import fallback
 from models.prediction.fallback import ForecastEntry
 from models.prediction.response import forecast_table
 from models.registry.bundle import model_bytes
-from quantis.errors import InvalidInput, Unavailable
+from quantis.errors import InvalidInput, QuantisError, Unavailable
 from quantis.panel import ID, Snapshot, SnapshotProvider, Task, series_slices
 from quantis.types.forecasts import ForecastMethod, Reason
 from quantis.types.job_specs import EvaluationSpec, Family
@@ -316,10 +317,11 @@ def score_candidate(
 
 def failure_reason(error: Exception) -> str:
     """Return the reason of a failure in at most 500 characters."""
+    if isinstance(error, QuantisError):
+        return single_line(error.message, 500)
     if isinstance(error, TimeoutError):
-        return f"timed out: {error}"[:500]
-    text = str(getattr(error, "message", "")) or f"{type(error).__name__}: {error}"
-    return text[:500]
+        return single_line(f"timed out: {error}", 500)
+    return describe(error)[0].rstrip(".")
 
 
 def without_tft(candidates: Sequence[Candidate]) -> list[Candidate]:

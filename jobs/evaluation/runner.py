@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
+from cluster.ray.failures import describe
 from cluster.ray.session import RayExecutor
 from jobs.evaluation import candidates as evaluation
 from jobs.evaluation.candidates import Candidate, EvaluationResult, EvaluationSetup
 from jobs.evaluation.time_budget import EVALUATION_SHARE, TimeBudget
 from jobs.reporter import JobReporter
-from jobs.tft.ray_trainer import TftTrainer
+from jobs.tft.ray_trainer import TftTrainer, count_gpus
 from models.evaluation.promotion_gate import Score
 from models.families.tft.training import SHORT_SHARE, short_encoder_length
 from models.forecaster import Forecaster
@@ -75,6 +76,8 @@ class Evaluator:
         A candidate that fails or overruns its share of the time has the error as its outcome; the others go on.
         """
         candidates = evaluation.build_candidates(self.spec, self.setup.task, self.setup.families)
+        if any(candidate.family == Family.tft for candidate in candidates):
+            count_gpus(self.trainer.params)  # refused now, not after the others were evaluated
         outcomes = self._evaluate_all(candidates)
         with self.reporter.step("blend and calibrate", 0.85):
             blend = Family.ensemble in self.spec.families
@@ -84,9 +87,9 @@ class Evaluator:
         if ENSEMBLE in calibrated:
             candidates = [*candidates, Candidate(ENSEMBLE, Family.ensemble)]
         evaluated = [self._score(candidate, outcomes[candidate.name]) for candidate in candidates]
-        naive = [row.score for row in evaluated if row.candidate.family == Family.seasonal_naive]
-        if all(score.failed for score in naive):
-            raise Unavailable(f"seasonal naive, the baseline, failed: {naive[0].failed}")
+        naive = [row.outcome for row in evaluated if row.candidate.family == Family.seasonal_naive]
+        if all(isinstance(outcome, Exception) for outcome in naive):
+            _raise_baseline_failed(naive[0])
         return EvaluationReport(evaluated, calibrated)
 
     def fit(
@@ -108,7 +111,7 @@ class Evaluator:
         return fitted
 
     def _evaluate_all(self, candidates: Sequence[Candidate]) -> dict[str, EvaluationResult | Exception]:
-        """Evaluate baselines without a limit, then the local process's families, then the transformer."""
+        """Evaluate baselines first, then the local process's families, then the transformer."""
         baselines = [candidate for candidate in candidates if candidate.is_baseline]
         local = [candidate for candidate in evaluation.without_tft(candidates) if not candidate.is_baseline]
         outcomes: dict[str, EvaluationResult | Exception] = {}
@@ -127,10 +130,12 @@ class Evaluator:
     def _evaluate_on_ray(
         self, group: Sequence[Candidate], share: float | None
     ) -> dict[str, EvaluationResult | Exception]:
-        """Evaluate candidates as Ray tasks, within a share of the time if there is one; outcomes by name."""
+        """Evaluate candidates as Ray tasks, within a share of the time, or as baselines; outcomes by name."""
         executor = RayExecutor(cpus=1)
         blocks = evaluation.split_into_blocks(group, self.setup, executor.width)
-        allowance = self.budget.allowances(blocks, executor.width, share) if share else _unlimited
+        allowance = self.budget.baseline_allowance()
+        if share is not None:
+            allowance = self.budget.allowances(blocks, executor.width, share)
         by_name: dict[str, list[EvaluationResult | Exception]] = {candidate.name: [] for candidate in group}
         for index, outcome in executor.map_timed(evaluation.evaluate_block, self.setup, blocks, allowance):
             block = blocks[index]
@@ -167,6 +172,17 @@ class Evaluator:
         return EvaluatedCandidate(candidate, outcome, score)
 
 
+def _raise_baseline_failed(outcome: EvaluationResult | Exception) -> NoReturn:
+    assert isinstance(outcome, Exception)
+    if isinstance(outcome, TimedOut):
+        raise TimedOut(
+            f"seasonal naive, the baseline, did not end within the job's time ({outcome.message}); "
+            "give a longer time_limit, or take fewer windows or series"
+        ) from outcome
+    cause, remedy = describe(outcome)
+    raise Unavailable(f"seasonal naive, the baseline, failed: {cause.rstrip('.')}; {remedy}") from outcome
+
+
 def attempt(work: Callable[[], Result]) -> Result | Exception:
     """Return the result of `work`, or the exception that it raised."""
     try:
@@ -201,10 +217,6 @@ def _calibrated_result(
         return replace(members[0], predictions=calibrated.predictions)
     seconds, size_bytes = sum(m.seconds for m in members), sum(m.size_bytes for m in members)
     return EvaluationResult(calibrated.predictions, seconds, size_bytes)
-
-
-def _unlimited(waiting: int) -> None:
-    return None
 
 
 def _summarize(outcome: EvaluationResult | Exception) -> str:

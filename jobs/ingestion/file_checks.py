@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from cluster.ray.session import declared_memory
 from features.ray_data import map_files
 from quantis.errors import InvalidInput, NotFound, QuantisError
 from quantis.reading import ReadLimits, printable
@@ -63,7 +64,7 @@ def check_files(
     work = partial(
         _check, staged=str(staged), spec=spec.model_dump(mode="json"), options=options.model_dump()
     )
-    results = map_files(work, [str(path) for path in files], cpus=1.0)
+    results = map_files(work, [str(path) for path in files], cpus=1.0, memory=declared_memory(1) or None)
     return [
         CheckedFile(
             file=path.name,

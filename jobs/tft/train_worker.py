@@ -16,6 +16,7 @@ import ray.train
 import torch
 from ray.train.torch import prepare_model
 
+from cluster.machine import BOUNDS
 from models.families.tft.checkpoint import CheckpointFolder
 from models.families.tft.forecaster import TftForecaster
 from models.families.tft.training import Checkpointer, fit
@@ -59,6 +60,8 @@ class TrainingProgress:
 def train(config: dict[str, Any]) -> None:
     """Train with the others of the group; rank 0 leaves the bundle in `folder`."""
     torch.set_num_threads(1)
+    if config["memory_limit"] is not None and not torch.cuda.is_available():  # CUDA maps more than it takes
+        BOUNDS.set(config["memory_limit"])
     worker = _RayWorker()
     snapshot, folder, params = ray.get(config["snapshot"]), config["folder"], config["params"]
     states = CheckpointFolder(folder / "states")

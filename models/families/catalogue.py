@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from functools import partial
 from typing import cast
 
@@ -40,8 +41,10 @@ def require_families(names: Iterable[str], families: Mapping[str, str]) -> None:
     choices = [*Family, *(name for name in families if name not in FAMILIES)]
     for name in names:
         if name not in choices:
+            close = get_close_matches(name, choices, n=1)
+            hint = f"did you mean {str(close[0])!r}? " if close else ""
             raise InvalidInput(
-                f"family {name!r} is not known here; choose among {', '.join(sorted(choices))}, "
+                f"family {name!r} is not known here; {hint}choose among {', '.join(sorted(choices))}, "
                 "or have an operator allow it with QUANTIS_MODEL_MODULES"
             )
 

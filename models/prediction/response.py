@@ -20,9 +20,14 @@ from quantis.types.forecasts import ForecastResponse, SeriesForecast
 
 def resolve_horizon(h: int | None, task: Task) -> int:
     """Return the requested steps, by default the model's; InvalidInput beyond its horizon."""
-    if h is not None and h > task.h:
-        raise InvalidInput(f"h {h} is more than the model's horizon {task.h}; ask for {task.h} or less")
+    require_horizon(h, task.h)
     return h or task.h
+
+
+def require_horizon(h: int | None, horizon: int) -> None:
+    """Raise InvalidInput for more steps than a model's horizon."""
+    if h is not None and h > horizon:
+        raise InvalidInput(f"h {h} is more than the model's horizon {horizon}; ask for {horizon} or less")
 
 
 def to_series_forecast(entry: ForecastEntry, quantiles: Sequence[float], h: int) -> SeriesForecast:

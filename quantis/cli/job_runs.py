@@ -63,8 +63,11 @@ def finish(job: Job, *, as_json: bool) -> None:
     if as_json:
         output.print_json(job)
     else:
-        message = f", {job.message}" if job.message else ""
+        reason = job.error.cause if job.error else job.message
+        message = f", {reason}" if reason else ""
         output.report(f"job {job.id}: {job.state.value.lower()}{format_duration(job)}{message}")
+        if job.error:
+            output.report(job.error.remedy)
         if job.state is JobState.failed:
             output.report(f"its log: quantis jobs logs {job.id}")
     if job.state is not JobState.succeeded:

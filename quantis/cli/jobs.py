@@ -1,4 +1,4 @@
-"""`quantis jobs`: submit, ls, status, logs, forecasts, watch, stop, delete."""
+"""`quantis jobs`: submit, ls, show, logs, forecasts, watch, stop, delete."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from quantis.types.job_specs import JobSpec
     from quantis.types.jobs import Job
 
+NO_DETAILS = "no details: only admins of the team see them, and a job that ended itself may have none"
 app = typer.Typer(no_args_is_help=True)
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.")]
 
@@ -73,15 +74,25 @@ def list_jobs(
         )
 
 
+@app.command("status", hidden=True)
 @app.command()
-def status(job_id: JobId, url: Url = None, as_json: Json = False) -> None:
-    """Show a job: state, progress, result."""
+def show(
+    job_id: JobId,
+    details: Annotated[
+        bool, typer.Option("--details", help="Of a failure, print what the machine said, too; for admins.")
+    ] = False,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Show a job: state, progress, result, or why it failed and what to do."""
     with open_client(url) as api:
         job = api.job(job_id)
     if as_json:
         output.print_json(job)
-    else:
-        _show_job(job)
+        return
+    _show_job(job)
+    if details and job.error:
+        sys.stdout.write(f"\n{output.sanitize(job.error.details or NO_DETAILS)}\n")
 
 
 @app.command()
@@ -193,7 +204,8 @@ def _show_job(job: Job) -> None:
             ("kind", job.kind),
             ("state", f"{job.state.value}{format_duration(job)}"),
             ("done", f"{job.progress:.0%}"),
-            ("message", job.message),
+            *([("cause", job.error.cause), ("remedy", job.error.remedy)] if job.error else []),
+            *([] if job.error else [("message", job.message)]),
             ("dataset", job.spec.dataset),
             ("created", f"{output.format_timestamp(job.created_at)} UTC by {job.created_by}"),
             *((key, value) for key, value in result.items() if not isinstance(value, dict | list)),

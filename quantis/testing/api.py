@@ -21,7 +21,7 @@ from quantis.testing.responses import json_response, page_response, problem_resp
 from quantis.types.accounts import Role, User
 from quantis.types.datasets import DatasetSpec
 from quantis.types.forecasts import ForecastRequest, ForecastResponse
-from quantis.types.jobs import JobState
+from quantis.types.jobs import JobError, JobState
 from quantis.types.registry import (
     AliasRequest,
     Backtest,
@@ -81,10 +81,11 @@ class FakeApi:
         state: JobState | None = None,
         progress: float | None = None,
         result: dict[str, Any] | None = None,
+        error: JobError | None = None,
     ) -> None:
         """Emit an event of a job: a step, or with `state` a change of it."""
         with self._lock:
-            self.jobs.emit(job_id, message, state=state, progress=progress, result=result)
+            self.jobs.emit(job_id, message, state=state, progress=progress, result=result, error=error)
 
     # Datasets
 

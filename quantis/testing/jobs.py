@@ -12,7 +12,7 @@ from quantis.errors import Conflict
 from quantis.testing.accounts import FakeAccounts, require_role
 from quantis.testing.datasets import FakeDatasets
 from quantis.testing.responses import json_response, page_response, raise_not_found
-from quantis.types.jobs import JOB_KINDS, Job, JobEvent, JobRequest, JobState, LogText
+from quantis.types.jobs import JOB_KINDS, Job, JobError, JobEvent, JobRequest, JobState, LogText
 
 
 class FakeJobQueue:
@@ -31,6 +31,7 @@ class FakeJobQueue:
         state: JobState | None = None,
         progress: float | None = None,
         result: dict[str, Any] | None = None,
+        error: JobError | None = None,
     ) -> None:
         now, kind = datetime.now(UTC), "step"
         job, events = self._job(job_id), self._events[job_id]
@@ -44,6 +45,8 @@ class FakeJobQueue:
             change["ended_at"] = now if state.final else None
         if result is not None:
             change["result"] = result
+        if error is not None:
+            change["error"] = error
         self.jobs[job_id] = Job.model_validate({**job.model_dump(), **change})
         data = {"state": state.value} if state else {}
         events.append(

@@ -103,6 +103,10 @@ class TftParams(RequestBody):
     steps: int = Field(default=400, ge=1, le=1_000_000, description="Gradient steps; the budget.")
     seed: int = Field(default=7, json_schema_extra={"minimum": 0, "maximum": MAX_INTEGER})
     workers: int = Field(default=2, ge=1, le=64, description="Ray Train workers.")
+    use_gpu: bool | None = Field(
+        default=None,
+        description="Train on the cluster's GPUs; where it has any, when absent. True where it has none is refused.",
+    )
     precision: Literal["float32", "bfloat16"] = Field(
         default="float32", description="Of matrix products while training; weights are float32 either way."
     )

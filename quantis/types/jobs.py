@@ -80,6 +80,20 @@ class JobRequest(RequestBody):
     spec: Annotated[JobSpec, AfterValidator(require_bounded)]
 
 
+class JobError(Frozen):
+    """The cause of a failure and its remedy, a sentence each; the details are for admins."""
+
+    cause: str
+    remedy: str
+    details: str | None = Field(
+        default=None, description="What the machine said: for admins, in the answer for one job."
+    )
+
+    @property
+    def message(self) -> str:
+        return f"{self.cause} {self.remedy}"
+
+
 class Job(Frozen):
     id: str
     kind: JobKind
@@ -92,6 +106,7 @@ class Job(Frozen):
     progress: float = Field(default=0.0, ge=0, le=1)
     message: str = ""
     result: JobResult | None = None
+    error: JobError | None = Field(default=None, description="Of a job that failed.")
 
     @model_validator(mode="before")
     @classmethod

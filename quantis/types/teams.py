@@ -11,9 +11,12 @@ Limit = int | None
 
 
 class Quota(RequestBody):
-    """The most that a team may use; null sets no limit."""
+    """The most that a team may use; null is the platform's default."""
 
     jobs_at_once: Limit = Field(default=None, ge=0, le=MAX_INTEGER)
+    jobs_waiting: Limit = Field(
+        default=None, ge=0, le=MAX_INTEGER, description="Jobs that wait to be started; more are refused."
+    )
     cpu_seconds: Limit = Field(
         default=None, ge=0, le=MAX_INTEGER, description="Of jobs, in a calendar month (UTC)."
     )

@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from features.design.calendar import require_country
 from features.store.record_filter import Bounds
 from monitoring import instruments
 from quantis.errors import InvalidInput, NotFound
@@ -56,6 +57,8 @@ def datasets(principal: CurrentUser, services: AppServices) -> Page[Dataset]:
 def create_dataset(spec: DatasetSpec, principal: CurrentUser, services: AppServices) -> Dataset:
     """Declare a dataset: roles, frequency, publication lag."""
     check_name_clashes(spec.roles)
+    if spec.holidays is not None:
+        require_country(spec.holidays)
     return services.catalogue.datasets.create(principal.team, principal.user_name, spec)
 
 

@@ -13,29 +13,16 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
-from cluster.repositories.inventory import MODEL
 from models.evaluation.evaluated import CUTOFF
-from models.evaluation.rolling_origin import require_windows
-from models.families.catalogue import known_families, require_families
 from quantis.errors import Conflict, NotFound
-from quantis.panel import DS, ID, Y, longest_history
+from quantis.panel import DS, ID, Y
+from quantis.types.accounts import Role
 from quantis.types.base import MAX_INTEGER, Id, Page, SeriesId
-from quantis.types.datasets import DatasetVersion
 from quantis.types.forecasts import CrossValidationRecord, ForecastRecord
-from quantis.types.job_specs import (
-    BacktestSpec,
-    EvaluationSpec,
-    ForecastSpec,
-    IngestSpec,
-    JobKind,
-    JobSpec,
-    TrainSpec,
-    TuneSpec,
-    require_heads,
-    require_scoring,
-)
+from quantis.types.job_specs import JobKind
 from quantis.types.jobs import Job, JobEvent, JobRequest, JobState, LogText
 from serve.api.dependencies import AppServices, CurrentUser, OpenStream, check_job, still_admitted
+from serve.api.job_checks import require_runnable
 from serve.api.strict_route import StrictRoute
 from serve.http import table_response
 from serve.http.table_response import StreamedTable
@@ -58,35 +45,16 @@ def submit(
 ) -> Job:
     """Record a job; it starts as soon as Ray takes it. The same Idempotency-Key gives the same job."""
     check_job(principal, body.spec)
-    if isinstance(body.spec, TrainSpec | TuneSpec):
-        services.deletion.require_new_name(principal.team, MODEL, body.spec.model)
-    if isinstance(body.spec, EvaluationSpec):
-        require_families(body.spec.families, known_families(services.settings.own_families))
-    if isinstance(body.spec, IngestSpec):  # what it adds may be the first version
-        services.catalogue.declared_spec(principal.team, body.spec.dataset)
-    else:
-        pinned = services.catalogue.datasets.version(principal.team, body.spec.dataset, body.spec.version)
-        _require_fit(body.spec, pinned.version)
-    job = services.jobs.request(principal.team, principal.user_name, body.spec, idempotency_key)
+    require_runnable(services, principal.team, body.spec)
+    job = services.jobs.request(
+        principal.team,
+        principal.user_name,
+        body.spec,
+        idempotency_key,
+        waiting_limit=services.quotas.with_defaults(principal.quota).jobs_waiting,
+    )
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return job
-
-
-def _require_fit(spec: JobSpec, version: DatasetVersion) -> None:
-    """Raise InvalidInput for windows that no history of the version can hold, and for heads that have no width."""
-    if isinstance(spec, ForecastSpec):
-        require_scoring(spec)
-    if isinstance(spec, EvaluationSpec | TuneSpec):
-        require_heads(spec.tft)
-    steps = longest_history(version, spec.as_of)
-    if steps == 0 or (isinstance(spec, BacktestSpec) and spec.model is not None):
-        return  # the job says what of the dataset was known then; a model has its own horizon
-    if isinstance(spec, TuneSpec):
-        require_windows(steps, spec.h)
-    elif isinstance(spec, EvaluationSpec):
-        require_windows(steps, spec.h, spec.n_windows or 1, spec.step_size)
-    elif isinstance(spec, ForecastSpec) and spec.score and spec.h is not None:
-        require_windows(steps, spec.h, spec.origins, name="origins")
 
 
 @router.get("")
@@ -104,7 +72,12 @@ def jobs(
 
 @router.get("/{job_id}")
 def job(job_id: Id, principal: CurrentUser, services: AppServices) -> Job:
-    return services.jobs.get(principal.team, job_id)
+    """Return a job; of one that failed, admins see what the machine said, too (`error.details`)."""
+    job = services.jobs.get(principal.team, job_id)
+    if job.error is None or not principal.has_role(Role.admin):
+        return job
+    details = services.jobs.error_details(principal.team, job_id)
+    return job.model_copy(update={"error": job.error.model_copy(update={"details": details})})
 
 
 @router.delete("/{job_id}", status_code=204)

@@ -93,7 +93,7 @@ def deployment(settings: Settings) -> Any:
     """Return the deployment, autoscaling between the configured numbers of replicas."""
     return serve.deployment(
         name="Forecaster",
-        ray_actor_options={"num_cpus": 0.2},
+        ray_actor_options={"num_cpus": 0.2, "memory": settings.process_memory},
         max_ongoing_requests=16,
         health_check_period_s=5,
         autoscaling_config={

@@ -67,7 +67,7 @@ def used(client: TestClient, name: str) -> float:
     return float(item["used"])
 
 
-def carry_out(services: Services, job_id: str) -> float:
+def carry_out(services: Services, job_id: str, code: int = 0) -> float:
     """Run a recorded job as Ray would, in a process of its own with a Ray of its own; its wall time."""
     environment = {
         "PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "PYTHONPATH": str(application_root()),
@@ -78,7 +78,7 @@ def carry_out(services: Services, job_id: str) -> float:
         [sys.executable, "-m", "jobs.backtest", "--job", job_id],
         cwd=Path(application_root()), env=environment, capture_output=True, text=True, timeout=500, check=False,
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert done.returncode == code, done.stdout[-3000:] + done.stderr[-3000:]
     return time.monotonic() - started
 
 
@@ -102,3 +102,18 @@ def test_when_a_job_has_run_then_its_cpu_time_is_its_team_s_usage_and_counts_aga
     problem = refused.json()
     assert (refused.status_code, problem["code"]) == (403, "quota_exceeded")
     assert "cpu_seconds" in problem["detail"]
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(240)
+def test_when_a_job_fails_then_its_record_says_why_and_what_to_do(services):
+    spec = BacktestSpec(dataset="shop", h=7, families=("statistical",), version=9)  # deleted meanwhile
+    job = services.jobs.request("default", "ann", spec)
+    carry_out(services, job.id, code=1)
+    failed = services.jobs.get("default", job.id)
+    assert failed.state == JobState.failed
+    assert failed.error is not None
+    assert "version 9" in failed.error.cause
+    assert failed.message == f"{failed.error.cause} {failed.error.remedy}"
+    assert str(services.settings.data_layout.root) not in failed.message
+    assert "Traceback" in services.jobs.error_details("default", job.id)

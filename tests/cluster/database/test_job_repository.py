@@ -9,7 +9,8 @@ from sqlalchemy import event, func, select
 
 from cluster.database.tables import IdempotencyKeyRow, JobEventRow, JobRow, OutboxRow
 from cluster.repositories import jobs as module
-from cluster.repositories.jobs import STOP, SUBMIT, Jobs
+from cluster.repositories.jobs import Jobs
+from cluster.repositories.outbox import STOP, SUBMIT
 from quantis.errors import Conflict, InvalidInput, NotFound
 from quantis.types.job_results import CompactResult
 from quantis.types.job_specs import CompactSpec, FeaturizeSpec, ForecastSpec, TrainSpec
@@ -235,8 +236,23 @@ def test_when_several_finish_at_once_then_one_of_them_did(jobs):
 def test_when_a_stop_is_asked_for_several_times_then_it_is_promised_once(jobs):
     job = jobs.request(TEAM, USER, SPEC)
     at_once(3, lambda number: jobs.request_stop(TEAM, job.id))
-    assert [item.topic for item in jobs.due()] == [SUBMIT, STOP]
-    assert [event.message for event in jobs.events(TEAM, job.id)] == ["requested", "stop requested"]
+    assert jobs.due() == []  # nobody was given it
+    assert jobs.get(TEAM, job.id).state == JobState.stopped
+    assert [event.message for event in jobs.events(TEAM, job.id)] == [
+        "requested",
+        "stop requested",
+        "stopped on request",
+    ]
+    assert jobs.pending_outbox() == 0
+
+
+def test_when_a_job_that_runs_is_stopped_several_times_then_it_is_promised_once(jobs):
+    job = jobs.request(TEAM, USER, SPEC)
+    jobs.mark_submitted(TEAM, job.id, "quantis-1")
+    jobs.start(TEAM, job.id)
+    at_once(3, lambda number: jobs.request_stop(TEAM, job.id))
+    assert [item.topic for item in jobs.due()] == [STOP]
+    assert jobs.get(TEAM, job.id).state == JobState.running
 
 
 def test_when_a_running_job_starts_again_then_its_start_stays(jobs):

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster.ray.session import InProcessExecutor, RayExecutor, session
+from cluster.machine import BOUNDS
+from cluster.ray.session import InProcessExecutor, RayExecutor, declared_memory, session
 from cluster.settings import Settings
 from quantis.errors import InvalidInput, QuantisError, RejectedPanel, TimedOut
 
@@ -131,6 +132,54 @@ def test_when_items_have_allowances_here_then_each_is_told_its_own():
     done = dict(InProcessExecutor().map_timed(takes, None, ["0", "fail", "0.01"], shares))
     assert (done[0], done[2]) == (("0", 30.0), ("0.01", 10.0))
     assert isinstance(done[1], ZeroDivisionError)
+
+
+def test_when_no_time_is_left_then_what_is_still_to_begin_is_timed_out():
+    done = dict(
+        InProcessExecutor().map_timed(takes, None, ["0", "0"], lambda left: 5.0 if left == 2 else 0.0)
+    )
+    assert done[0] == ("0", 5.0)
+    assert isinstance(done[1], TimedOut)
+
+
+@pytest.mark.ray
+def test_when_no_time_is_left_then_no_task_begins(on_ray):
+    done = dict(on_ray.map_timed(takes, None, ["600", "0", "600"], lambda left: 5.0 if left == 2 else 0.0))
+    assert done[1] == ("0", 5.0)
+    assert [isinstance(done[number], TimedOut) for number in (0, 2)] == [True, True]
+
+
+@pytest.mark.ray
+def test_when_tasks_are_declared_then_they_have_memory_within_what_the_nodes_have(on_ray):
+    import ray
+
+    memory = ray.cluster_resources()["memory"]
+    assert 0 < declared_memory(1) <= memory / 3
+    assert on_ray.map(free_memory, None, ["a"])[0] <= memory - declared_memory(0.5)
+
+
+def free_memory(shared, item):
+    """Return the memory that no task or actor has declared, once this task's is counted."""
+    import ray
+
+    for _ in range(600):
+        free = ray.available_resources().get("memory", 0)
+        if free < ray.cluster_resources()["memory"]:
+            return free
+        time.sleep(0.1)
+    raise AssertionError("the task declared no memory")
+
+
+@pytest.mark.ray
+def test_when_the_driver_is_bounded_then_its_tasks_are_too(on_ray, monkeypatch):
+    monkeypatch.setattr(BOUNDS, "limit", 300 * 2**20)
+    done = on_ray.map(allocate, None, [10, 600, 20])
+    assert [done[0], done[2]] == [10, 20]
+    assert isinstance(done[1], MemoryError)
+
+
+def allocate(shared, item):
+    return len(bytearray(item * 2**20)) // 2**20
 
 
 @pytest.mark.ray

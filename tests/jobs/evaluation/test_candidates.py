@@ -19,7 +19,7 @@ from jobs import batch_forecast
 from jobs.evaluation import candidates
 from jobs.evaluation.candidates import Candidate, CandidateBlock, EvaluationResult, EvaluationSetup
 from jobs.evaluation.runner import tft_seconds
-from jobs.evaluation.time_budget import TimeBudget
+from jobs.evaluation.time_budget import BASELINE_SECONDS, TimeBudget
 from models.families.catalogue import known_families
 from models.families.naive import SeasonalNaive
 from models.families.theta import Theta
@@ -207,6 +207,31 @@ def test_when_there_is_no_limit_then_there_are_no_shares() -> None:
     assert budget.remaining() is None
     assert budget.allowances([CandidateBlock(Candidate("a", "a"))], 2, 0.7)(1) is None
     assert TimeBudget.from_spec(EvaluationSpec(dataset="a", preset=Preset.fast)).limit == 120
+
+
+def test_when_a_baseline_is_evaluated_then_the_limit_of_the_job_bounds_it_and_no_share_less() -> None:
+    budget = TimeBudget(100.0)
+    assert budget.baseline_allowance()(5) == pytest.approx(100.0, abs=5)
+    late = TimeBudget(100.0, started=time.monotonic() - 95.0)
+    allowance = late.baseline_allowance()
+    assert allowance(1) == pytest.approx(BASELINE_SECONDS, abs=5)
+    over = TimeBudget(0.0)
+    over_allowance = over.baseline_allowance()
+    assert 0 < cast("float", over_allowance(1)) <= BASELINE_SECONDS
+    assert TimeBudget(None).baseline_allowance()(1) is None
+
+
+def test_when_the_baseline_has_used_up_its_time_then_nothing_more_of_it_begins(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("jobs.evaluation.time_budget.BASELINE_SECONDS", 0.0)
+    assert TimeBudget(10.0, started=time.monotonic() - 20.0).baseline_allowance()(3) == 0
+
+
+def test_when_a_job_sets_no_limit_then_the_longest_that_a_job_may_run_is_its_limit() -> None:
+    spec = EvaluationSpec(dataset="a", families=("theta",))
+    assert TimeBudget.from_spec(spec, 3600).limit == 3600
+    assert TimeBudget.from_spec(EvaluationSpec(dataset="a", preset=Preset.best), 60).limit == 60
 
 
 def test_when_a_transformer_gets_larger_then_it_is_thought_to_take_longer() -> None:

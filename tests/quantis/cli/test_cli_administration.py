@@ -237,7 +237,14 @@ def test_when_the_client_administers_then_service_accounts_teams_and_usage_answe
         )
         assert {one.name for one in client.teams()} == {"default", "rivals"}
         names = {one.name for one in client.usage().items}
-        assert names == {"jobs_at_once", "cpu_seconds", "gpu_seconds", "storage_mb", "requests_per_minute"}
+        assert names == {
+            "jobs_at_once",
+            "jobs_waiting",
+            "cpu_seconds",
+            "gpu_seconds",
+            "storage_mb",
+            "requests_per_minute",
+        }
     with Client(user="boss", password="another long password") as boss:
         assert boss.me().team == "rivals"
 

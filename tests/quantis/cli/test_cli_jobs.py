@@ -16,7 +16,7 @@ import pytest
 from quantis.client import Client
 from quantis.testing import FakeApi
 from quantis.types.job_specs import Preset, TrainSpec
-from quantis.types.jobs import Job, JobState
+from quantis.types.jobs import Job, JobError, JobState
 from tests.quantis.cli.conftest import finished, leaderboard, start
 
 
@@ -100,6 +100,29 @@ def test_when_training_fails_then_code_1_and_where_its_log_is(quantis: Any, api:
     assert done.code == 1
     assert f"quantis jobs logs {newest(api).id}" in done.err
     assert done.out == ""
+
+
+def test_when_a_job_failed_then_cause_and_remedy_are_shown_and_details_on_request(
+    quantis: Any, api: FakeApi, job: Job
+) -> None:
+    error = JobError(
+        cause="The worker ran out of memory.", remedy="Train with fewer series.", details="pid=7"
+    )
+    api.emit(job.id, error.message, state=JobState.failed, error=error)
+    watched = quantis("jobs", "watch", job.id)
+    assert watched.code == 1
+    assert "failed after 0 s, The worker ran out of memory.\nTrain with fewer series.\n" in watched.err
+    shown = quantis("jobs", "show", job.id)
+    assert [
+        line.split()[0] for line in shown.out.splitlines() if error.cause in line or error.remedy in line
+    ] == [
+        "cause",
+        "remedy",
+    ]
+    assert "pid=7" not in shown.out
+    assert "pid=7" in quantis("jobs", "show", job.id, "--details").out
+    assert quantis("jobs", "show", job.id, "--json").json["error"]["remedy"] == error.remedy
+    assert quantis("jobs", "status", job.id).out == shown.out
 
 
 @pytest.mark.parametrize(

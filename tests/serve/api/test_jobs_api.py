@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cluster.ray.reconciler import Reconciler
-from quantis.types.jobs import JobState
+from quantis.types.jobs import JobError, JobState
 from quantis.types.registry import LeaderboardRow
 from serve.security.policy import POLICY
 from tests.serve.api_under_test import train_result
@@ -225,6 +225,27 @@ def test_when_a_running_job_is_stopped_then_ray_stops_it_and_the_stream_ends(wor
     again = client.post(f"/v1/jobs/{job}/stop")
     assert (again.status_code, again.json()["state"]) == (202, "STOPPED")
     assert read_events(client, job) == events
+
+
+def test_when_a_job_failed_then_everybody_reads_why_and_what_to_do_and_admins_what_the_machine_said(
+    world, client, job
+):
+    error = JobError(
+        cause="The worker ran out of memory (limit 2.0 GiB).",
+        remedy="Train with fewer series.",
+        details="pid=7",
+    )
+    world.services.jobs.start("default", job)
+    assert world.services.jobs.fail("default", job, error)
+    assert not world.services.jobs.fail("default", job, error)
+    for role in ("viewer", "analyst", "ml_engineer"):
+        body = world.client(role).get(f"/v1/jobs/{job}").json()
+        assert body["state"] == "FAILED"
+        assert body["message"] == f"{error.cause} {error.remedy}"
+        assert body["error"] == {"cause": error.cause, "remedy": error.remedy, "details": None}
+    assert world.client("admin").get(f"/v1/jobs/{job}").json()["error"]["details"] == "pid=7"
+    assert world.client("admin").get("/v1/jobs").json()["items"][0]["error"]["details"] is None
+    assert "pid=7" not in json.dumps([data for _, _, data in read_events(client, job)])
 
 
 def test_when_logs_are_read_then_they_are_empty_first_and_then_the_end_of_what_was_printed(

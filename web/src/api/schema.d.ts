@@ -803,7 +803,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Job */
+        /**
+         * Job
+         * @description Return a job; of one that failed, admins see what the machine said, too (`error.details`).
+         */
         get: operations["job"];
         put?: never;
         post?: never;
@@ -2622,6 +2625,23 @@ export interface components {
             message?: string;
             /** Result */
             result?: components["schemas"]["FeaturizeResult"] | components["schemas"]["TrainResult"] | components["schemas"]["BacktestResult"] | components["schemas"]["TuneResult"] | components["schemas"]["ForecastResult"] | components["schemas"]["CompactResult"] | components["schemas"]["IngestResult"] | null;
+            /** @description Of a job that failed. */
+            error?: components["schemas"]["JobError"] | null;
+        };
+        /**
+         * JobError
+         * @description The cause of a failure and its remedy, a sentence each; the details are for admins.
+         */
+        JobError: {
+            /** Cause */
+            cause: string;
+            /** Remedy */
+            remedy: string;
+            /**
+             * Details
+             * @description What the machine said: for admins, in the answer for one job.
+             */
+            details?: string | null;
         };
         /**
          * JobEvent
@@ -3173,11 +3193,16 @@ export interface components {
         };
         /**
          * Quota
-         * @description The most that a team may use; null sets no limit.
+         * @description The most that a team may use; null is the platform's default.
          */
         Quota: {
             /** Jobs At Once */
             jobs_at_once?: number | null;
+            /**
+             * Jobs Waiting
+             * @description Jobs that wait to be started; more are refused.
+             */
+            jobs_waiting?: number | null;
             /**
              * Cpu Seconds
              * @description Of jobs, in a calendar month (UTC).
@@ -3689,6 +3714,11 @@ export interface components {
              * @default 2
              */
             workers?: number;
+            /**
+             * Use Gpu
+             * @description Train on the cluster's GPUs; where it has any, when absent. True where it has none is refused.
+             */
+            use_gpu?: boolean | null;
             /**
              * Precision
              * @description Of matrix products while training; weights are float32 either way.

@@ -37,6 +37,27 @@ const JOB = {
   result: null,
 };
 
+test("when a job failed, then cause and remedy are read at once, and what the machine said on request", async () => {
+  const error = {
+    cause: "The worker ran out of memory (limit 2.0 GiB).",
+    remedy: "Train with fewer series.",
+    details: "Traceback of pid 7",
+  };
+  const failed = { ...JOB, state: "FAILED", message: `${error.cause} ${error.remedy}`, error };
+  const stream = { headers: { "Content-Type": "text/event-stream" } };
+  server.use(
+    get("/v1/jobs/j1", failed),
+    http.get(at("/v1/jobs/j1/events"), () => new HttpResponse("", stream)),
+  );
+  const { user } = renderPage(JobPage, "/jobs/:id", "/jobs/j1");
+  const notice = (await screen.findByText("The job failed")).closest(".notice") as HTMLElement;
+  expect(within(notice).getByText(error.cause)).toBeVisible();
+  expect(within(notice).getByText(error.remedy)).toBeVisible();
+  expect(within(notice).getByText(error.details)).not.toBeVisible();
+  await user.click(within(notice).getByText("Details"));
+  expect(within(notice).getByText(error.details)).toBeVisible();
+});
+
 test("when the form is sent, then one job is asked for, with what was chosen and a key", async () => {
   const requests: { body: unknown; key: string | null }[] = [];
   server.use(

@@ -51,7 +51,17 @@ function Message({ job, note }: { job: Job; note: string }) {
   if (job.state === "FAILED") {
     return (
       <Notice tone="bad" title="The job failed">
-        <p>{job.message}</p>
+        <p>{job.error?.cause ?? job.message}</p>
+        {job.error && <p>{job.error.remedy}</p>}
+        {job.error?.details && (
+          <details>
+            <summary>Details</summary>
+            {/* biome-ignore lint/a11y/noNoninteractiveTabindex: a scrollable region must be reachable by keyboard */}
+            <pre className="log" tabIndex={0}>
+              {job.error.details}
+            </pre>
+          </details>
+        )}
       </Notice>
     );
   }

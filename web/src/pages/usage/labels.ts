@@ -4,6 +4,7 @@ import { formatSeconds } from "../../lib/time";
 
 export const QUOTA_NAMES: Record<string, string> = {
   jobs_at_once: "Jobs at once",
+  jobs_waiting: "Jobs that wait",
   cpu_seconds: "CPU time of jobs this month",
   gpu_seconds: "GPU time of jobs this month",
   storage_mb: "Storage",

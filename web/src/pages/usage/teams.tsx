@@ -14,6 +14,7 @@ import { formatAmount } from "./labels";
 
 const QUOTAS: { name: keyof Quota; label: string; unit?: string; min: number }[] = [
   { name: "jobs_at_once", label: "Jobs at once", min: 0 },
+  { name: "jobs_waiting", label: "Jobs that wait", min: 0 },
   { name: "cpu_seconds", label: "CPU time a month", unit: "seconds", min: 0 },
   { name: "gpu_seconds", label: "GPU time a month", unit: "seconds", min: 0 },
   { name: "storage_mb", label: "Storage", unit: "MB", min: 0 },

@@ -16,6 +16,7 @@ const item = (name: string, used: number, limit: number | null, resets_at: strin
 });
 const QUOTA = {
   jobs_at_once: 2,
+  jobs_waiting: null,
   cpu_seconds: null,
   gpu_seconds: null,
   storage_mb: null,
