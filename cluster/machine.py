@@ -46,13 +46,14 @@ def process_memory(memory_mb: int) -> int:
     return min(_PROCESS, max(_PROCESS_LEAST, memory_mb * MIB // _PROCESS_SHARE))
 
 
-def task_memory(cpus: float, node: dict[str, float]) -> int:
-    """Return the bytes that a task of so many CPUs declares on a node: its CPUs' share, 1 GiB at least.
+def task_memory(cpus: float, node: dict[str, float], serving: float) -> int:
+    """Return the bytes that a task of so many CPUs declares on a node: its CPUs' share of half of the memory.
 
-    Never more than a third of the node's memory, or it might wait for ever beside what serves.
+    The other half is for what serves (it has `serving` CPUs) and for drivers. 1 GiB at least, and never more than a
+    third of the memory, or it might wait for ever.
     """
-    memory, node_cpus = node.get("memory", 0.0), node.get("CPU", 0.0)
-    share = memory * cpus / max(node_cpus, cpus)
+    memory, task_cpus = node.get("memory", 0.0), node.get("CPU", 0.0) - serving
+    share = memory / 2 * cpus / max(task_cpus, cpus)
     return int(min(memory / 3, max(_PROCESS, share)))
 
 

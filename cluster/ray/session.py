@@ -188,7 +188,7 @@ _NO_TIME = TimedOut("timed out: no time was left to begin")
 def declared_memory(cpus: float) -> int:
     """Return the bytes that a task or worker of so many CPUs declares, by the largest node; 0 where none says."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
-    return max((task_memory(cpus, node) for node in nodes), default=0)
+    return max((task_memory(cpus, node, SERVING) for node in nodes), default=0)
 
 
 def _run_announced(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cluster import machine
 from cluster.machine import GIB, MIB
-from cluster.settings import Settings
+from cluster.settings import SERVING, Settings
 
 LAPTOP, SMALL = 24, 8
 
@@ -43,16 +43,16 @@ def test_when_all_replicas_and_jobs_are_there_then_a_task_still_fits_beside_them
         memory = settings.memory_mb * MIB
         # the drivers of more jobs come with more memory; two of them are there on the smallest machine
         processes = 1 + settings.forecaster_max_replicas + min(settings.jobs_at_once, 2)
-        task = machine.task_memory(1, {"CPU": settings.ray_cpus, "memory": memory})
+        task = machine.task_memory(1, {"CPU": settings.ray_cpus, "memory": memory}, SERVING)
         assert processes * settings.process_memory + task <= memory
 
 
 @given(gib=st.integers(6, 512), cpus=st.integers(1, 64))
 def test_when_tasks_fill_the_cpus_then_what_they_declare_is_within_the_memory(gib, cpus):
     node = {"CPU": float(cpus), "memory": float(gib * GIB)}
-    task = machine.task_memory(1, node)
+    task = machine.task_memory(1, node, SERVING)
     assert GIB <= task <= gib * GIB / 3
-    assert task == GIB or task * cpus <= gib * GIB
+    assert task == GIB or task * max(1, cpus - SERVING) <= gib * GIB / 2
 
 
 def test_when_the_operator_sets_bounds_then_they_hold(monkeypatch):
