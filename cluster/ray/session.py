@@ -82,8 +82,8 @@ class RayExecutor:
     def map(
         self, function: Callable[[Shared, Item], Result], shared: Shared, items: Sequence[Item]
     ) -> list[Result | Exception]:
-        task: Any = ray.remote(**self._options())(_run_metered)
         stored = ray.put(shared)
+        task: Any = ray.remote(**self._options())(_run_metered)
         references = [task.remote(BOUNDS.limit, function, stored, item) for item in items]
         return [_collect(reference) for reference in references]
 
@@ -94,8 +94,8 @@ class RayExecutor:
         items: Sequence[Item],
         allowance: Allowance,
     ) -> Iterator[tuple[int, Result | Exception]]:
-        task: Any = ray.remote(**self._options(), num_returns="streaming")(_run_announced)
         stored = ray.put(shared)
+        task: Any = ray.remote(**self._options(), num_returns="streaming")(_run_announced)
         waiting, running = deque(enumerate(items)), dict[Any, _Running]()
         while waiting or running:
             while waiting and len(running) < self.width:

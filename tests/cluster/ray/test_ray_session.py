@@ -98,21 +98,6 @@ def test_when_a_worker_dies_then_its_item_is_an_error_and_the_others_are_done_el
     assert os.getpid() not in results
 
 
-@pytest.mark.ray
-def test_when_no_head_is_configured_then_a_session_has_its_own_and_ends_with_it(tmp_path, on_ray):
-    import ray
-
-    ray.shutdown()
-    with session(Settings(data_dir=tmp_path, cpus=2, object_store_mb=80)):
-        assert ray.is_initialized()
-        private = Path(ray._private.worker._global_node.get_session_dir_path()).parents[1]
-        assert private.name.startswith("quantis-")
-        assert private.stat().st_mode & 0o077 == 0  # Ray opens its own folder to every account
-        assert RayExecutor().map(work, {"numbers": [1]}, ["a"]) == [{"sum": 2, "item": "a"}]
-    assert not ray.is_initialized()
-    assert not private.exists()
-
-
 def takes(shared, item, seconds):
     if item == "die":
         os._exit(1)
@@ -203,3 +188,18 @@ def test_when_there_is_no_limit_then_tasks_wait_for_a_free_cpu_and_all_end(on_ra
     done = dict(RayExecutor(cpus=1).map_timed(takes, None, ["0.3"] * 5, lambda left: None))
     assert sorted(done) == [0, 1, 2, 3, 4]
     assert set(done.values()) == {("0.3", None)}
+
+
+@pytest.mark.ray
+def test_when_no_head_is_configured_then_a_session_has_its_own_and_ends_with_it(tmp_path, on_ray):
+    import ray
+
+    ray.shutdown()
+    with session(Settings(data_dir=tmp_path, cpus=2, object_store_mb=80)):
+        assert ray.is_initialized()
+        private = Path(ray._private.worker._global_node.get_session_dir_path()).parents[1]
+        assert private.name.startswith("quantis-")
+        assert private.stat().st_mode & 0o077 == 0  # Ray opens its own folder to every account
+        assert RayExecutor().map(work, {"numbers": [1]}, ["a"]) == [{"sum": 2, "item": "a"}]
+    assert not ray.is_initialized()
+    assert not private.exists()
