@@ -53,7 +53,10 @@ class Ingress:
             threading.Thread(target=run, name=name, daemon=True).start()
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        return create_app(self._services)
+        app = create_app(self._services)
+        # Ready before it is asked for: it takes a second of the processor.
+        threading.Thread(target=app.openapi, name="document", daemon=True).start()
+        return app
 
 
 def app(args: dict[str, str]) -> Application:
