@@ -19,6 +19,7 @@ from quantis.types.base import (
     Number,
     RequestBody,
     Timestamp,
+    is_none,
 )
 from quantis.types.datasets import Column
 from quantis.types.reading import ReadOptions
@@ -105,6 +106,7 @@ class TftParams(RequestBody):
     workers: int = Field(default=2, ge=1, le=64, description="Ray Train workers.")
     use_gpu: bool | None = Field(
         default=None,
+        exclude_if=is_none,
         description="Train on the cluster's GPUs; where it has any, when absent. True where it has none is refused.",
     )
     precision: Literal["float32", "bfloat16"] = Field(

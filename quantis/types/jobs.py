@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from quantis.types.accounts import Role
-from quantis.types.base import Frozen, RequestBody, Timestamp
+from quantis.types.base import Frozen, RequestBody, Timestamp, is_none
 from quantis.types.job_results import (
     BacktestResult,
     CompactResult,
@@ -106,7 +106,7 @@ class Job(Frozen):
     progress: float = Field(default=0.0, ge=0, le=1)
     message: str = ""
     result: JobResult | None = None
-    error: JobError | None = Field(default=None, description="Of a job that failed.")
+    error: JobError | None = Field(default=None, exclude_if=is_none, description="Of a job that failed.")
 
     @model_validator(mode="before")
     @classmethod

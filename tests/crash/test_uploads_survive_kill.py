@@ -50,7 +50,7 @@ def test_when_writers_are_killed_then_every_acknowledged_upload_is_there_once_an
     tmp_path: Path,
 ) -> None:
     counts = _kills(CrashLedger(tmp_path, 7), kills=50, acknowledged=50, longest=0.6)
-    assert counts.kills == 50
+    assert counts.kills >= 50
 
 
 @pytest.mark.soak

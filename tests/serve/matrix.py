@@ -218,7 +218,7 @@ BODIES: dict[tuple[str, str], Body] = {
     ("POST", "/v1/datasets/{name}/imports"): {"json": {"url": "s3://not-a-bucket-of-ours/file.csv"}},
     ("GET", "/v1/datasets/{name}/revisions"): {"params": {"series": SERIES}},
     ("POST", "/v1/jobs"): lambda makers, caller: {
-        "json": {"spec": {"kind": "forecast", "dataset": DATASETS[caller.team][0], "model": "m"}}
+        "json": {"spec": {"kind": "backtest", "dataset": DATASETS[caller.team][0], "h": 3}}
     },
     ("PUT", "/v1/models/{name}/aliases/{alias}"): {"json": {"version": 1}},
     ("PUT", "/v1/models/{name}/policy"): {"json": {"policy": "gate"}},

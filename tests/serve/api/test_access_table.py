@@ -108,6 +108,7 @@ def test_when_a_role_calls_every_route_then_it_is_refused_exactly_as_the_table_s
 @pytest.mark.parametrize("role", Role)
 def test_when_a_role_starts_a_kind_of_job_then_the_kind_decides(world, role):
     client, found = world.client(role), {}
+    (world.settings.data_layout.inbox("default") / "may").mkdir(parents=True)
     for kind in JOB_KINDS:
         model = {"ingest": {"folder": "may"}, "featurize": {}, "compact": {}}.get(kind, {"model": "demand"})
         spec = {"kind": kind, "dataset": "flights"} | model

@@ -258,7 +258,7 @@ def test_when_logs_are_read_then_they_are_empty_first_and_then_the_end_of_what_w
 
 def test_when_a_job_has_no_leaderboard_then_it_is_404_and_says_which_has(client, problem, job):
     body = problem(client.get(f"/v1/experiments/{job}/leaderboard"), 404, "not_found")
-    assert "train job that succeeded" in body["detail"]
+    assert "a train or tune job that succeeded" in body["detail"]
     problem(client.get("/v1/experiments/unknown/leaderboard"), 404, "not_found")
 
 

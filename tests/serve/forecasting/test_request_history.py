@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from tests.serve.api_under_test import World
 
 SPEC = {"name": "sales", "freq": "D", "roles": {"hist_exog": ["temp"], "futr_exog": ["price"]}}
-LINES = ["unique_id,ds,y,temp,price", *(f"a,2024-01-{day:02},{day},{day / 2},{day}" for day in range(1, 21))]
+LINES = ["unique_id,ds,y,temp,price", *(f"a,2024-01-{day:02},{day},{day / 2},{day % 4}" for day in range(1, 21))]
 AHEAD = "a,2024-01-21,,,9"
 CSV = {"Content-Type": "text/csv"}
 
@@ -131,5 +131,5 @@ def test_when_a_covariate_is_known_in_advance_then_a_series_reads_with_it_beyond
     read = declared.get("/v1/datasets/sales/series/a").json()
     assert (len(read["ds"]), len(read["futr_ds"])) == (20, 21)
     assert read["futr_ds"][-1] == "2024-01-21T00:00:00Z"
-    assert read["futr_exog"] == {"price": [*(float(day) for day in range(1, 21)), 9.0]}
+    assert read["futr_exog"] == {"price": [*(float(day % 4) for day in range(1, 21)), 9.0]}
     assert list(read["exog"]) == ["temp"]

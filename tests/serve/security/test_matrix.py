@@ -160,7 +160,14 @@ def said(response: httpx.Response, url: str) -> str:
     for part in url.split("/"):
         if len(part) > 3 and part not in ("models", "datasets"):
             body["detail"] = body.get("detail", "").replace(part, "<id>")
+    body["detail"] = re.sub(r"; (there are|did you mean) .*", "; <names>", body.get("detail", ""))
     return str(body)
+
+
+def names_of_others(caller: Caller, url: str, text: str) -> set[str]:
+    """The datasets and models of other teams that an answer names without having been asked for them."""
+    others = {name for team in DATASETS if team != caller.team for name in (*DATASETS[team], MODELS[team])}
+    return {name for name in others - set(url.split("/")) if name in text}
 
 
 async def walk(makers: Makers) -> tuple[Counter[str], dict[str, object], dict[str, set[str]]]:
@@ -188,6 +195,8 @@ async def walk(makers: Makers) -> tuple[Counter[str], dict[str, object], dict[st
                     what = f"{key[0]} {key[1]} by {caller.name} ({caller.role}), {owner}"
                     if response.status_code not in expected(key, caller, owner):
                         deviations[what] = (response.status_code, response.text[:300])
+                    elif response.status_code == 404 and (names := names_of_others(caller, url, response.text)):
+                        deviations[what] = names
                     elif response.status_code == 404 and owner in ("other-tenant", "missing") and POLICY[key]:
                         absent.setdefault(f"{key[0]} {key[1]}", set()).add(said(response, url))
     return calls, deviations, absent
