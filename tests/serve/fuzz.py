@@ -42,6 +42,7 @@ BEYOND_THE_SCHEMA = {
     "/v1/models/{name}/traffic": "a version has one share, and all are at most a hundred",
     "/v1/models/{ref}/forecasts": "level or quantiles, lists of equal length, times on the grid",
     "/v1/api-keys": "how long a key may live",
+    "/v1/forecasts": f"{_CURSORS}; {_MOMENTS}",
     "/v1/approvals": _CURSORS,
     "/v1/backtests/{job_id}/{dimension}": _CURSORS,
     "/v1/audit-events": f"{_CURSORS}; {_MOMENTS}",
