@@ -13,7 +13,10 @@ from fastapi.testclient import TestClient
 from tests.serve.api_under_test import World
 
 SPEC = {"name": "sales", "freq": "D", "roles": {"hist_exog": ["temp"], "futr_exog": ["price"]}}
-LINES = ["unique_id,ds,y,temp,price", *(f"a,2024-01-{day:02},{day},{day / 2},{day % 4}" for day in range(1, 21))]
+LINES = [
+    "unique_id,ds,y,temp,price",
+    *(f"a,2024-01-{day:02},{day},{day / 2},{day % 4}" for day in range(1, 21)),
+]
 AHEAD = "a,2024-01-21,,,9"
 CSV = {"Content-Type": "text/csv"}
 

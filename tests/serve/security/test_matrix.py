@@ -195,7 +195,9 @@ async def walk(makers: Makers) -> tuple[Counter[str], dict[str, object], dict[st
                     what = f"{key[0]} {key[1]} by {caller.name} ({caller.role}), {owner}"
                     if response.status_code not in expected(key, caller, owner):
                         deviations[what] = (response.status_code, response.text[:300])
-                    elif response.status_code == 404 and (names := names_of_others(caller, url, response.text)):
+                    elif response.status_code == 404 and (
+                        names := names_of_others(caller, url, response.text)
+                    ):
                         deviations[what] = names
                     elif response.status_code == 404 and owner in ("other-tenant", "missing") and POLICY[key]:
                         absent.setdefault(f"{key[0]} {key[1]}", set()).add(said(response, url))
