@@ -57,6 +57,9 @@ BEYOND_THE_SCHEMA = {
 }
 """Rules that a JSON schema cannot say; 422 may answer what fits the schema here, and nowhere else."""
 
+LISTS_OF_TEXTS = ("/v1/forecasts", "/v1/jobs/{job_id}/forecasts")
+"""Addresses with a list of texts in the query: any word is one, also where the fuzzer takes it for another type."""
+
 
 @dataclass
 class Report:
@@ -143,7 +146,13 @@ def configuration(examples: int, seed: int, token: str | None, known: Known, mod
             "body.spec.dataset": binding("datasets"), "body.series[*].unique_id": binding("unique_id"),
         },
         "operations": [
-            {"include-path-regex": f"^/v1/{noun}/", "parameters": {"path.name": binding(noun)}} for noun in nouns
+            {"include-path": path, "checks": {"negative_data_rejection": {"expected-statuses": [*FITS, "400"]}}}
+            for path in LISTS_OF_TEXTS
+        ] + [
+            {"include-path-regex": f"^/v1/{noun}/", "exclude-method": "DELETE",
+             "parameters": {"path.name": binding(noun)}} for noun in nouns
+        ] + [  # what is deleted cannot be asked for afterwards
+            {"include-method": "DELETE", "parameters": {"path.name": "gone", "path.job_id": "gone", "path.number": 99}}
         ] + [
             {"include-path": path, "checks": {"positive_data_acceptance": {"expected-statuses": FITS}}}
             for path in BEYOND_THE_SCHEMA

@@ -121,7 +121,7 @@ class Makers:
         )  # fmt: skip
         figures = pa.table({"model": ["m"], "label": ["a"], "rows": [1], "mase": [0.5]})
         rows = pa.table(
-            {"model": ["m"], **{name: [None] for name in ("unique_id", "ds", "cutoff", "y", "mean")}}
+            {"model": ["m"], "unique_id": ["a"], "ds": [START], "cutoff": [START], "y": [1.0], "mean": [1.5]}
         )
         Backtests(self.services.settings.data_layout).save(team, job.id, {"series": figures, FORECASTS: rows})
         jobs.finish(team, job.id, JobState.succeeded, "done", {"backtest": found.model_dump(mode="json")})
