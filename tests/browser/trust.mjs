@@ -26,14 +26,19 @@ const name = `browser-${Date.now().toString(36)}`;
 const statusWith = async (key) =>
   (await fetch(new URL("/v1/datasets", base), { headers: { Authorization: `Bearer ${key}` } })).status;
 
-/** By keyboard alone: to the button, into the form, Enter. */
-async function makeKey(page) {
+/** By keyboard alone: to the button, into the form, Enter; the password again, Enter. */
+async function makeKey(page, password) {
   await page.getByRole("button", { name: "New key" }).focus();
   await page.keyboard.press("Enter");
   const dialog = page.getByRole("dialog", { name: "New API key" });
   await dialog.getByLabel("Name").focus();
   await page.keyboard.type(name);
   await checkAccessible(page, "the form of a new key");
+  await page.keyboard.press("Enter");
+  const again = page.getByRole("dialog", { name: "Your password, again" });
+  await again.getByLabel("Password", { exact: true }).focus();
+  await checkAccessible(page, "the form that asks for the password again");
+  await page.keyboard.type(password);
   await page.keyboard.press("Enter");
   const shown = dialog.locator(".secret code");
   await shown.waitFor();
@@ -75,7 +80,7 @@ async function main() {
     await signIn(page, login);
     await page.getByRole("row", { name: /this one/ }).waitFor();
     await checkAccessible(page, "Account");
-    const key = await makeKey(page);
+    const key = await makeKey(page, login.password);
     assert.equal(await statusWith(key), 200, "the new key does not work");
     await revokeKey(page, key);
     for (const title of PAGES) await visit(page, title);
