@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,20 +52,24 @@ class Host:
 @pytest.fixture
 def host(world: World) -> Iterator[Host]:
     folder = world.settings.data_layout.root
-    (port,) = free_ports(1)
-    command = [sys.executable, "-m", "tests.serve.forecasting.serve_host", str(folder), str(port)]
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "QUANTIS_"))}
     environment = clean | {"PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
-    ) as process:
-        try:
-            assert process.stdout is not None
-            assert any(line.strip() == "ready" for line in process.stdout)
-            yield Host(folder, port, world.token(Role.viewer))
-        finally:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait(SECONDS)
+    for _ in range(3):  # somebody else may take the port before Serve does
+        (port,) = free_ports(1)
+        command = [sys.executable, "-m", "tests.serve.forecasting.serve_host", str(folder), str(port)]
+        with subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
+        ) as process:
+            try:
+                assert process.stdout is not None
+                if any(line.strip() == "ready" for line in process.stdout):
+                    yield Host(folder, port, world.token(Role.viewer))
+                    return
+            finally:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGTERM)
+                process.wait(SECONDS)
+    pytest.fail("Serve did not start on any of three ports")
 
 
 def test_when_callers_hang_up_or_their_time_is_over_then_what_runs_ends_and_what_waits_never_begins(
