@@ -1,4 +1,4 @@
-"""What `quantis up` does before it starts anything: with remains, with strangers, with a database that is away."""
+"""`quantis up` before it starts anything: with remains, with strangers, with a database that is away."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a node of a cluster is given: every secret that a setting may be, and an exporter of its own."""
+"""Nodes of a cluster have every secret that a setting may be, and an exporter of their own."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ except urllib.error.HTTPError as error:
     status = error.code
 print(json.dumps({"uid": os.getuid(), "opened": opened, "status": status}))
 """
-"""What a program of another account tries."""
+"""Program of another account: it lists the folders, and submits a job."""
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def is_loopback(address: str) -> bool:
 
 
 def refusal(port: int) -> str:
-    """What a call without a token gets of a replica's own gRPC server."""
+    """Return the status of a call without a token to a replica's own gRPC server."""
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         call = channel.unary_unary("/ray.serve.ASGIService/HandleRequest")
         with pytest.raises(grpc.RpcError) as refused:

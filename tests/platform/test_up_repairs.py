@@ -122,7 +122,7 @@ def test_when_the_front_hangs_then_up_replaces_it_and_nothing_else(mended: Live)
 
 
 def test_when_up_was_killed_before_it_deployed_then_the_next_one_goes_on(mended: Live) -> None:
-    """What is left then is a Ray head alone: no application, no front, no file of the environment."""
+    """Leave a Ray head alone: no application, no front, no file of the environment."""
     before = loaded(mended)
     head = pid_of(before, "--head")
     undeploy = "from ray import serve; serve.shutdown()"

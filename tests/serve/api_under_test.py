@@ -162,7 +162,7 @@ class World:
         return next(user.id for user in self.services.accounts.all(DEFAULT_TEAM) if user.user_name == name)
 
     def reauthentication(self, user_id: str, session: str = "") -> str:
-        """What a user gets for their password, for calls that ask for it again."""
+        """Return the token that a user gets for their password, for calls that ask for it again."""
         key = self.services.token_keys[0]
         return tokens.issue(user_id, key, 12 * 3600, session, audience="quantis-reauthentication")
 

@@ -108,9 +108,9 @@ def test_when_somebody_else_answers_on_the_ports_then_the_parts_are_dead_all_the
     assert parts(health.faults(settings, platform)) == ["Ray head", "front"]
     spawn(platform.instance, SLEEP, "--head")
     spawn(platform.instance, SLEEP, "front.cfg")
-    found = health.lasting_faults(settings, platform, patience=0)
-    assert parts(found) == ["Ray head", "front"]
-    assert all("listen" in fault.reason for fault in found)
+    faults = health.lasting_faults(settings, platform, patience=0)
+    assert parts(faults) == ["Ray head", "front"]
+    assert all("listen" in fault.reason for fault in faults)
 
 
 def test_when_the_head_has_gone_then_it_is_said_at_once_and_nothing_above_it_is_asked(

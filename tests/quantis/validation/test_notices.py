@@ -1,4 +1,4 @@
-"""What was taken in another way than it stands is said: missing values, texts as numbers, offsets, dates to come."""
+"""Notices of values read otherwise than they are written: missing ones, texts as numbers, offsets, dates to come."""
 
 from __future__ import annotations
 

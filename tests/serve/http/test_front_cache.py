@@ -1,4 +1,4 @@
-"""What is the same for all is the front's: the API is asked for it once a minute, however often it is read."""
+"""Answers that are the same for all come from the front: it asks the API for them once a minute."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is not the API's word reaches nobody: the front says 503, and when to try again."""
+"""Answers that are not the API's reach nobody: the front says 503, and when to try again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a caller leaves open is bounded for them, their team and all, and given back however it ends."""
+"""Requests that a caller leaves open are bounded for them, their team and all, and given back however they end."""
 
 from __future__ import annotations
 
