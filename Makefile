@@ -37,7 +37,7 @@ ray: .venv/dev.done debian-test ## tests that start a Ray of their own
 	$(RUN) -m pytest -q -m "ray and not soak" --ignore=tests/platform tests
 
 platform: .venv/dev.done web/dist/index.html debian-test ## a short demo on a free port, and everything on top of it
-	$(RUN) -m pytest -q --timeout 900 tests/platform
+	$(RUN) -m pytest -q -m "not soak" --timeout 900 tests/platform
 
 web-check: .venv/dev.done web/node_modules/.package-lock.json ## the API's types, lint, unit tests and build of the dashboard
 	$(RUN) -m serve.openapi | cmp - web/openapi.json || (echo "web/openapi.json is old: make openapi" && exit 1)

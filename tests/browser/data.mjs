@@ -9,7 +9,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { checkAccessible, checkDrawn, openBrowser, signIn } from "./steps.mjs";
+import { checkAccessible, checkDrawn, onPage, signIn } from "./steps.mjs";
 
 const DAY = 86_400_000;
 const FIRST = Date.UTC(2024, 0, 1);
@@ -152,10 +152,7 @@ async function checkNarrowAndDark(page) {
 async function main() {
   assert.ok(base && loginFile, "usage: data.mjs BASE_URL LOGIN_FILE [options]");
   const login = JSON.parse(readFileSync(loginFile, "utf8"));
-  const browser = await openBrowser();
-  try {
-    const page = await browser.newPage({ viewport: { width: 1440, height: 1000 }, colorScheme: "light" });
-    page.setDefaultTimeout(30_000);
+  await onPage({ viewport: { width: 1440, height: 1000 }, colorScheme: "light" }, async (page) => {
     const complaints = [];
     page.on("pageerror", (error) => complaints.push(error.message));
     page.on("console", (message) => {
@@ -177,9 +174,7 @@ async function main() {
     await checkNarrowAndDark(page);
     assert.deepEqual(complaints, [], "the console is not clean");
     console.log(`ok: ${dataset} with findings ${[...new Set(codes)].join(", ")}; the slider moves the table`);
-  } finally {
-    await browser.close();
-  }
+  });
 }
 
 main().catch((error) => {

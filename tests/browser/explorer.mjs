@@ -9,7 +9,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { checkAccessible, checkDrawn, openBrowser, signIn } from "./steps.mjs";
+import { checkAccessible, checkDrawn, onPage, signIn } from "./steps.mjs";
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
@@ -79,10 +79,7 @@ async function checkNothingKept(page) {
 async function main() {
   assert.ok(base && loginFile, "usage: explorer.mjs BASE_URL LOGIN_FILE [options]");
   const login = JSON.parse(readFileSync(loginFile, "utf8"));
-  const browser = await openBrowser();
-  try {
-    const page = await browser.newPage({ viewport: { width: 1440, height: 900 }, colorScheme: "light" });
-    page.setDefaultTimeout(30_000);
+  await onPage({ viewport: { width: 1440, height: 900 }, colorScheme: "light" }, async (page) => {
     const complaints = [];
     page.on("pageerror", (error) => complaints.push(error.message));
     page.on("console", (message) => {
@@ -123,9 +120,7 @@ async function main() {
     await page.getByRole("heading", { name: "Sign in" }).waitFor();
     assert.deepEqual(complaints, [], "the console is not clean");
     console.log(`ok: ${rows.length} steps of ${options.series} with bands, forecast ${issued}`);
-  } finally {
-    await browser.close();
-  }
+  });
 }
 
 main().catch((error) => {

@@ -19,8 +19,32 @@ const QUIET = [
 ];
 
 /** Chromium, the one of CHROMIUM or Debian's. */
-export const openBrowser = () =>
+const openBrowser = () =>
   chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: QUIET });
+
+/** Run a journey on a new page; where it fails, the error says what the page showed. */
+export async function onPage(options, journey) {
+  const browser = await openBrowser();
+  const page = await browser.newPage(options);
+  page.setDefaultTimeout(30_000);
+  try {
+    await journey(page);
+  } catch (error) {
+    error.message += `\n\nthe page showed:\n${await contentOf(page)}`;
+    throw error;
+  } finally {
+    await browser.close();
+  }
+}
+
+/** Text of the open dialog, or else of the page, and the element that has the focus. */
+const contentOf = (page) =>
+  page
+    .evaluate(() => {
+      const shown = document.querySelector("dialog[open]") ?? document.body;
+      return `${shown.innerText}\nfocus: ${document.activeElement?.outerHTML.slice(0, 300)}`;
+    })
+    .catch((error) => `nothing: ${error.message}`);
 
 export async function signIn(page, login) {
   await page.getByLabel("User name").fill(login.user_name);

@@ -9,7 +9,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { checkAccessible, openBrowser, signIn } from "./steps.mjs";
+import { checkAccessible, onPage, signIn } from "./steps.mjs";
 
 const PAGES = ["Approvals", "Usage", "Users", "Service accounts", "Audit trail"];
 const STOPS_WITHIN_MS = 5000;
@@ -72,10 +72,7 @@ async function visit(page, title) {
 async function main() {
   assert.ok(base && loginFile, "usage: trust.mjs BASE_URL LOGIN_FILE [--screenshot FILE.png]");
   const login = JSON.parse(readFileSync(loginFile, "utf8"));
-  const browser = await openBrowser();
-  try {
-    const page = await browser.newPage({ viewport: { width: 1440, height: 900 }, colorScheme: "dark" });
-    page.setDefaultTimeout(30_000);
+  await onPage({ viewport: { width: 1440, height: 900 }, colorScheme: "dark" }, async (page) => {
     await page.goto(new URL("/account", base).href);
     await signIn(page, login);
     await page.getByRole("row", { name: /this one/ }).waitFor();
@@ -97,9 +94,7 @@ async function main() {
     await page.getByRole("button", { name: "Use the light theme" }).click();
     await checkAccessible(page, "the audit trail in the light theme");
     console.log(`ok: the key ${name} worked, was revoked, and the trail holds both`);
-  } finally {
-    await browser.close();
-  }
+  });
 }
 
 main().catch((error) => {

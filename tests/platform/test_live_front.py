@@ -36,11 +36,16 @@ def still_up(door: Open) -> Iterator[None]:
     assert door.answers()
 
 
+@pytest.fixture(scope="module")
+def answers(door: Open) -> dict[str, bytes]:
+    return door.say_each(REFUSED, wait=5)
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_when_a_request_is_ambiguous_or_boundless_then_the_platform_refuses_it_and_stays_up(
-    door: Open, name: str
+    answers: dict[str, bytes], name: str
 ) -> None:
-    said = door.say(REFUSED[name], wait=2)
+    said = answers[name]
     assert all(400 <= status < 500 for status in statuses(said)), said
     assert b"smuggled" not in said
 

@@ -81,7 +81,10 @@ def assert_forecasts(mended: Live) -> None:
     assert mended.quantis("doctor").returncode == 0
 
 
-@pytest.mark.parametrize("words", ["gcs_server", "raylet/raylet"])
+LONG = pytest.mark.soak
+
+
+@pytest.mark.parametrize("words", ["gcs_server", pytest.param("raylet/raylet", marks=LONG)])
 def test_when_rays_head_is_killed_then_doctor_says_so_and_up_brings_the_forecasts_back(
     mended: Live, words: str
 ) -> None:
@@ -99,7 +102,7 @@ def test_when_rays_head_is_killed_then_doctor_says_so_and_up_brings_the_forecast
     assert_forecasts(mended)
 
 
-@pytest.mark.parametrize("words", ["ServeController", "ProxyActor"])
+@pytest.mark.parametrize("words", ["ServeController", pytest.param("ProxyActor", marks=LONG)])
 def test_when_a_part_of_serve_is_killed_then_up_returns_when_the_forecasts_are_back(
     mended: Live, words: str
 ) -> None:
@@ -111,6 +114,7 @@ def test_when_a_part_of_serve_is_killed_then_up_returns_when_the_forecasts_are_b
     assert_forecasts(mended)
 
 
+@LONG
 def test_when_the_front_hangs_then_up_replaces_it_and_nothing_else(mended: Live) -> None:
     before = loaded(mended)
     head, front = pid_of(before, "--head"), pid_of(before, "front.cfg")

@@ -6,7 +6,8 @@ import contextlib
 import os
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +38,12 @@ class Open:
                 with contextlib.suppress(OSError):  # it may have hung up: then it has said why
                     raw.sendall(part)
             return heard(raw)
+
+    def say_each(self, requests: Mapping[str, bytes], wait: float) -> dict[str, bytes]:
+        """Send each on a connection of its own, all at once: much of what is heard is silence."""
+        with ThreadPoolExecutor(len(requests)) as threads:
+            heard_each = threads.map(lambda request: self.say(request, wait=wait), requests.values())
+            return dict(zip(requests, heard_each, strict=True))
 
     @contextlib.contextmanager
     def connection(self, wait: float = 5.0, tls: ssl.SSLContext | None = None) -> Iterator[socket.socket]:

@@ -154,7 +154,7 @@ def test_when_the_authorization_header_is_odd_then_it_is_401_and_says_how(world,
 
 
 def test_when_another_team_asks_then_it_sees_nothing_of_ours(world, problem):
-    user = world.services.accounts.create("rivals", "spy", "correct horse battery", Role.admin)
+    user = world.services.accounts.create("strangers", "spy", "correct horse battery", Role.admin)
     spy = world.client("admin")
     from serve.security import tokens
 
@@ -170,8 +170,8 @@ def test_when_another_team_asks_then_it_sees_nothing_of_ours(world, problem):
         .post("/v1/models/demand/forecasts", json={"series": [{"unique_id": "JFK/B6"}]})
         .json()["forecast_id"]
     )
-    world.services.registries["rivals"] = type(world.registry)(
-        world.registry._client.tracking_uri, str(world.settings.data_layout.artifacts), "rivals"
+    world.services.registries["strangers"] = type(world.registry)(
+        world.registry._client.tracking_uri, str(world.settings.data_layout.artifacts), "strangers"
     )
     assert spy.get("/v1/datasets").json()["items"] == []
     assert spy.get("/v1/jobs").json()["items"] == []

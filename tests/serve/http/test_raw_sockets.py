@@ -69,11 +69,16 @@ REFUSED = {
 }  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def answers(door: Open) -> dict[str, bytes]:
+    return door.say_each(REFUSED, wait=5)
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_when_a_request_is_ambiguous_or_boundless_then_it_is_refused_and_nothing_behind_it_is_read(
-    door: Open, name: str
+    door: Open, answers: dict[str, bytes], name: str
 ) -> None:
-    said = door.say(REFUSED[name], wait=2)
+    said = answers[name]
     found = statuses(said)
     assert len(found) <= 1, said
     assert all(400 <= status < 500 for status in found), said
