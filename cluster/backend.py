@@ -17,6 +17,8 @@ from cluster.repositories.approvals import Approvals
 from cluster.repositories.backtests import Backtests
 from cluster.repositories.inventory import Tombstones
 from cluster.repositories.jobs import Jobs
+from cluster.repositories.operations.alert_rules import AlertRules
+from cluster.repositories.operations.alerts import Alerts
 from cluster.repositories.teams import Teams
 from cluster.repositories.vintages import BatchForecasts, Vintages
 from cluster.settings import Settings
@@ -86,6 +88,14 @@ class Backend:
     @cached_property
     def approvals(self) -> Approvals:
         return Approvals(self.database)
+
+    @cached_property
+    def alert_rules(self) -> AlertRules:
+        return AlertRules(self.database)
+
+    @cached_property
+    def alerts(self) -> Alerts:
+        return Alerts(self.database)
 
     @cached_property
     def teams(self) -> Teams:

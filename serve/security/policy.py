@@ -51,6 +51,7 @@ _DATA = AccessRule(Role.analyst, Scope.data)
 _UPLOAD = AccessRule(Role.analyst, Scope.data, quota="storage")
 _DELETE = AccessRule(Role.ml_engineer, Scope.data)
 _MODELS = AccessRule(Role.ml_engineer, Scope.models)
+_ALERT = AccessRule(Role.analyst, Scope.models)
 
 POLICY: dict[tuple[str, str], AccessRule | None] = {
     ("GET", "/healthz"): PUBLIC,
@@ -134,6 +135,16 @@ POLICY: dict[tuple[str, str], AccessRule | None] = {
     ("GET", "/v1/approvals/{approval_id}"): _READ,
     ("POST", "/v1/approvals/{approval_id}/approve"): AccessRule(Role.ml_engineer, PERSON),
     ("POST", "/v1/approvals/{approval_id}/refuse"): AccessRule(Role.ml_engineer, PERSON),
+    ("GET", "/v1/alert-rules"): _READ,
+    ("POST", "/v1/alert-rules"): _MODELS,
+    ("GET", "/v1/alert-rules/{rule_id}"): _READ,
+    ("PATCH", "/v1/alert-rules/{rule_id}"): _MODELS,
+    ("DELETE", "/v1/alert-rules/{rule_id}"): _MODELS,
+    ("GET", "/v1/alerts"): _READ,
+    ("GET", "/v1/alerts/{alert_id}"): _READ,
+    ("POST", "/v1/alerts/{alert_id}/acknowledge"): _ALERT,
+    ("POST", "/v1/alerts/{alert_id}/snooze"): _ALERT,
+    ("POST", "/v1/alerts/{alert_id}/resolve"): _ALERT,
     ("POST", "/v1/models/{ref}/forecasts"): AccessRule(Role.viewer, Scope.forecast, read_only=True),
     ("GET", "/v1/forecasts"): _READ,
     ("GET", "/v1/forecasts/{forecast_id}"): _READ,

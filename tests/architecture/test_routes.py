@@ -30,6 +30,8 @@ FILES = {
     "/v1/models/*/forecasts": "forecasts",
     "/v1/forecasts": "forecasts",
     "/v1/approvals": "approvals",
+    "/v1/alert-rules": "alert_rules",
+    "/v1/alerts": "alerts",
 }
 """Path prefix -> module of serve/api; `*` is one parameter."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
@@ -20,6 +21,7 @@ from quantis.types.forecasts import ForecastRequest, ForecastResponse, ModelRef
 from quantis.types.job_specs import BacktestSpec, TrainSpec
 from quantis.types.jobs import JobState
 from quantis.types.keys import NewApiKey, NewServiceAccount, Scope
+from quantis.types.operations.alerts import Above, Fact, FactName, NewAlertRule
 from quantis.types.registry import Backtest
 from serve.security import tokens
 from serve.security.authentication import CLIENT
@@ -138,6 +140,15 @@ class Makers:
         change = AliasChange(alias=f"a{next(_NUMBERS)}", version=1)
         return self.services.approvals.request(team, MODELS[team], owner, change).id
 
+    def rule_id(self, team: str, owner: str) -> str:
+        condition = Above(fact=FactName.drift, threshold=0.5)
+        new = NewAlertRule(name=fresh("rule"), condition=condition, model="nobody", enabled=False)
+        return self.services.alert_rules.create(team, owner, new).id
+
+    def alert_id(self, team: str, owner: str) -> str:
+        fact = Fact(name=FactName.drift, value=1.0, at=datetime.now(UTC), model=fresh("m"))
+        return self.services.alerts.record_facts(team, [fact])[0].id
+
     def forecast_id(self, team: str, owner: str) -> str:
         name = f"f-{next(_NUMBERS)}"
         response = ForecastResponse(
@@ -221,6 +232,10 @@ BODIES: dict[tuple[str, str], Body] = {
         "json": {"spec": {"kind": "backtest", "dataset": DATASETS[caller.team][0], "h": 3}}
     },
     ("PUT", "/v1/models/{name}/aliases/{alias}"): {"json": {"version": 1}},
+    ("POST", "/v1/alert-rules"): lambda makers, caller: {
+        "json": {"name": fresh("rule"), "condition": {"kind": "above", "fact": "drift", "threshold": 0.5}}
+    },
+    ("PATCH", "/v1/alert-rules/{rule_id}"): {"json": {"severity": "info"}},
     ("PUT", "/v1/models/{name}/policy"): {"json": {"policy": "gate"}},
     ("PUT", "/v1/models/{name}/traffic"): {"json": {"shares": []}},
     ("POST", "/v1/models/{ref}/forecasts"): {"json": {"series": [{"unique_id": SERIES}]}},

@@ -64,7 +64,7 @@ def _asker() -> str:
     frame: FrameType | None = sys._getframe(1)
     while frame:
         path = Path(frame.f_code.co_filename)
-        if path.parent.name == "repositories" and "<" not in frame.f_code.co_name:
+        if "repositories" in path.parts and "<" not in frame.f_code.co_name:
             return f"{path.stem}.{frame.f_code.co_name}"
         frame = frame.f_back
     return ""

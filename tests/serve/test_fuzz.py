@@ -53,6 +53,8 @@ def seeded(world) -> Known:
         mostly={
             "datasets": ["shop"], "models": ["demand"], "ref": ["demand", "demand@champion", "demand:1"],
             "unique_id": ["lamps", "chairs"], "version": [1], "number": [1], "job_id": [job["id"], *done],
+            "rule_id": ["default-drift", makers.rule_id("default", "admin")],
+            "alert_id": [makers.alert_id("default", "admin") for _ in range(10)],
             "client_id": clients, "key_id": keys,
             "forecast_id": [forecast["forecast_id"]], "as_of": ["2024-03-01T00:00:00Z", "2025-01-02T12:00:00+01:00"],
         },

@@ -1282,6 +1282,155 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/alert-rules": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Alert Rules
+         * @description List the rules: the defaults first, then the team's own.
+         */
+        get: operations["alert_rules"];
+        put?: never;
+        /**
+         * Create Alert Rule
+         * @description Add a rule; with `replaces` it takes the place of a default for its model or dataset.
+         */
+        post: operations["create_alert_rule"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/alert-rules/{rule_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Alert Rule */
+        get: operations["alert_rule"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete Alert Rule
+         * @description Delete a rule and resolve its alerts; a default that was changed becomes what it was.
+         */
+        delete: operations["delete_alert_rule"];
+        options?: never;
+        head?: never;
+        /**
+         * Change Alert Rule
+         * @description Change a rule, or a default by its id; its alerts are resolved where it is another rule then, or off.
+         */
+        patch: operations["change_alert_rule"];
+        trace?: never;
+    };
+    "/v1/alerts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Alerts
+         * @description List the alerts, the last opened first; repeat `state` for several.
+         */
+        get: operations["alerts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/alerts/{alert_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Alert
+         * @description Return an alert with every change of its state.
+         */
+        get: operations["alert"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/alerts/{alert_id}/acknowledge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Acknowledge Alert
+         * @description Say that somebody sees to it.
+         */
+        post: operations["acknowledge_alert"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/alerts/{alert_id}/snooze": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Snooze Alert
+         * @description Say nothing of it for a while; it opens again if its condition holds at the end.
+         */
+        post: operations["snooze_alert"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/alerts/{alert_id}/resolve": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Resolve Alert
+         * @description Resolve it by hand; another one opens only after its condition has held no more.
+         */
+        post: operations["resolve_alert"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/healthz": {
         parameters: {
             query?: never;
@@ -1346,6 +1495,242 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /**
+         * Above
+         * @description Hold while a fact is above a threshold.
+         */
+        Above: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "above";
+            /**
+             * Fact
+             * @enum {string}
+             */
+            fact: "live_wape" | "live_wape_over_naive" | "live_wape_over_backtest" | "coverage_80" | "coverage_burn_rate" | "drift" | "anomaly" | "freshness_seconds" | "freshness_periods" | "job_failed";
+            /** Threshold */
+            threshold: number;
+            /**
+             * Clear Below
+             * @description An alert clears at this value or below it; at the threshold when absent.
+             */
+            clear_below?: number | null;
+        };
+        /**
+         * Alert
+         * @description What a rule found of a model or a dataset. One that is not resolved is the only one of its rule and subject.
+         */
+        Alert: {
+            /** Id */
+            id: string;
+            /** Rule */
+            rule: string;
+            /** Rule Name */
+            rule_name: string;
+            severity: components["schemas"]["AlertSeverity"];
+            state: components["schemas"]["AlertState"];
+            /** Model */
+            model: string | null;
+            /** Dataset */
+            dataset: string | null;
+            fact: components["schemas"]["FactName"];
+            /** Key */
+            key: string;
+            /** Value */
+            value: number;
+            /** Summary */
+            summary: string;
+            /**
+             * Detail
+             * @description As measured when the alert opened.
+             * @default {}
+             */
+            detail?: {
+                [key: string]: unknown;
+            };
+            /**
+             * Opened At
+             * Format: date-time
+             */
+            opened_at: string;
+            /**
+             * Changed At
+             * Format: date-time
+             */
+            changed_at: string;
+            /** Snoozed Until */
+            snoozed_until?: string | null;
+        };
+        /**
+         * AlertEvent
+         * @description A change of an alert's state, by a person or, where `actor` is null, by the platform.
+         */
+        AlertEvent: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            state: components["schemas"]["AlertState"];
+            /** Actor */
+            actor?: string | null;
+            /** Reason */
+            reason: string;
+            /** Value */
+            value?: number | null;
+        };
+        /** AlertNote */
+        AlertNote: {
+            /**
+             * Note
+             * @default
+             */
+            note?: string;
+        };
+        /**
+         * AlertRule
+         * @description `source`: a default that comes with every model, a default that was changed, or a rule of the team's own.
+         */
+        AlertRule: {
+            /** Name */
+            name: string;
+            /** Condition */
+            condition: components["schemas"]["Above"] | components["schemas"]["Outside"] | components["schemas"]["NoForecastBy"];
+            /**
+             * Model
+             * @description Every model when absent.
+             */
+            model?: string | null;
+            /**
+             * Dataset
+             * @description Every dataset when absent.
+             */
+            dataset?: string | null;
+            /**
+             * Duration
+             * Format: duration
+             * @description How long the condition must hold before an alert opens.
+             * @default PT0S
+             */
+            duration?: string;
+            /**
+             * Clear After
+             * Format: duration
+             * @description How long it must hold no more before the alert is resolved.
+             * @default PT0S
+             */
+            clear_after?: string;
+            /**
+             * Minimum Points
+             * @description Facts computed from fewer points are passed over.
+             * @default 0
+             */
+            minimum_points?: number;
+            /** @default warning */
+            severity?: components["schemas"]["AlertSeverity"];
+            /**
+             * Channels
+             * @description Channels that are told; all of the team when empty.
+             * @default []
+             */
+            channels?: string[];
+            /**
+             * Replaces
+             * @description A default rule that does not apply to this rule's model or dataset any more.
+             */
+            replaces?: string | null;
+            /**
+             * Enabled
+             * @default true
+             */
+            enabled?: boolean;
+            /** Id */
+            id: string;
+            /**
+             * Source
+             * @enum {string}
+             */
+            source: "default" | "changed" | "team";
+            /** Changed At */
+            changed_at?: string | null;
+            /** Changed By */
+            changed_by?: string | null;
+        };
+        /**
+         * AlertRuleChange
+         * @description What changes of a rule; what is absent stays as it is.
+         */
+        AlertRuleChange: {
+            /** Condition */
+            condition?: (components["schemas"]["Above"] | components["schemas"]["Outside"] | components["schemas"]["NoForecastBy"]) | null;
+            /** Duration */
+            duration?: string | null;
+            /** Clear After */
+            clear_after?: string | null;
+            /** Minimum Points */
+            minimum_points?: number | null;
+            severity?: components["schemas"]["AlertSeverity"] | null;
+            /** Channels */
+            channels?: string[] | null;
+            /** Enabled */
+            enabled?: boolean | null;
+        };
+        /**
+         * AlertSeverity
+         * @enum {string}
+         */
+        AlertSeverity: "info" | "warning" | "critical";
+        /**
+         * AlertState
+         * @enum {string}
+         */
+        AlertState: "open" | "acknowledged" | "snoozed" | "resolved";
+        /** AlertWithHistory */
+        AlertWithHistory: {
+            /** Id */
+            id: string;
+            /** Rule */
+            rule: string;
+            /** Rule Name */
+            rule_name: string;
+            severity: components["schemas"]["AlertSeverity"];
+            state: components["schemas"]["AlertState"];
+            /** Model */
+            model: string | null;
+            /** Dataset */
+            dataset: string | null;
+            fact: components["schemas"]["FactName"];
+            /** Key */
+            key: string;
+            /** Value */
+            value: number;
+            /** Summary */
+            summary: string;
+            /**
+             * Detail
+             * @description As measured when the alert opened.
+             * @default {}
+             */
+            detail?: {
+                [key: string]: unknown;
+            };
+            /**
+             * Opened At
+             * Format: date-time
+             */
+            opened_at: string;
+            /**
+             * Changed At
+             * Format: date-time
+             */
+            changed_at: string;
+            /** Snoozed Until */
+            snoozed_until?: string | null;
+            /** History */
+            history: components["schemas"]["AlertEvent"][];
+        };
         /**
          * AliasChange
          * @description Let an alias mean another version.
@@ -2070,6 +2455,12 @@ export interface components {
              */
             purged_at?: string | null;
         };
+        /**
+         * FactName
+         * @description What can be measured of a model or a dataset, and be compared by a rule.
+         * @enum {string}
+         */
+        FactName: "live_wape" | "live_wape_over_naive" | "live_wape_over_backtest" | "coverage_80" | "coverage_burn_rate" | "drift" | "anomaly" | "freshness_seconds" | "freshness_periods" | "job_failed" | "forecast_missing";
         /**
          * Fallback
          * @description A series that a family could not forecast at a window, and who did.
@@ -2881,6 +3272,64 @@ export interface components {
             as_of?: string | null;
             lineage?: components["schemas"]["Lineage"] | null;
         };
+        /**
+         * NewAlertRule
+         * @description A condition, the models and datasets that it is for, and who is told.
+         */
+        NewAlertRule: {
+            /** Name */
+            name: string;
+            /** Condition */
+            condition: components["schemas"]["Above"] | components["schemas"]["Outside"] | components["schemas"]["NoForecastBy"];
+            /**
+             * Model
+             * @description Every model when absent.
+             */
+            model?: string | null;
+            /**
+             * Dataset
+             * @description Every dataset when absent.
+             */
+            dataset?: string | null;
+            /**
+             * Duration
+             * Format: duration
+             * @description How long the condition must hold before an alert opens.
+             * @default PT0S
+             */
+            duration?: string;
+            /**
+             * Clear After
+             * Format: duration
+             * @description How long it must hold no more before the alert is resolved.
+             * @default PT0S
+             */
+            clear_after?: string;
+            /**
+             * Minimum Points
+             * @description Facts computed from fewer points are passed over.
+             * @default 0
+             */
+            minimum_points?: number;
+            /** @default warning */
+            severity?: components["schemas"]["AlertSeverity"];
+            /**
+             * Channels
+             * @description Channels that are told; all of the team when empty.
+             * @default []
+             */
+            channels?: string[];
+            /**
+             * Replaces
+             * @description A default rule that does not apply to this rule's model or dataset any more.
+             */
+            replaces?: string | null;
+            /**
+             * Enabled
+             * @default true
+             */
+            enabled?: boolean;
+        };
         /** NewApiKey */
         NewApiKey: {
             /** Name */
@@ -2945,6 +3394,30 @@ export interface components {
             /** @default viewer */
             role?: components["schemas"]["Role"];
         };
+        /**
+         * NoForecastBy
+         * @description Hold from a time of the day on which the model has issued no forecast, until it issues one.
+         */
+        NoForecastBy: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "no_forecast_by";
+            /** By */
+            by: string;
+            /**
+             * Time Zone
+             * @default UTC
+             */
+            time_zone?: string;
+            /**
+             * Weekdays
+             * @description Every day when empty.
+             * @default []
+             */
+            weekdays?: components["schemas"]["Weekday"][];
+        };
         /** Observations */
         Observations: {
             /** Series */
@@ -2999,6 +3472,46 @@ export interface components {
          * @enum {string}
          */
         Outcome: "done" | "refused" | "failed" | "interrupted";
+        /**
+         * Outside
+         * @description Hold while a fact is outside a band.
+         */
+        Outside: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "outside";
+            /**
+             * Fact
+             * @enum {string}
+             */
+            fact: "live_wape" | "live_wape_over_naive" | "live_wape_over_backtest" | "coverage_80" | "coverage_burn_rate" | "drift" | "anomaly" | "freshness_seconds" | "freshness_periods" | "job_failed";
+            /** Low */
+            low: number;
+            /** High */
+            high: number;
+            /**
+             * Margin
+             * @description How far inside the band the value must be for an alert to clear.
+             * @default 0
+             */
+            margin?: number;
+        };
+        /** Page[AlertRule] */
+        Page_AlertRule_: {
+            /** Items */
+            items: components["schemas"]["AlertRule"][];
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
+        /** Page[Alert] */
+        Page_Alert_: {
+            /** Items */
+            items: components["schemas"]["Alert"][];
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
         /** Page[ApiKey] */
         Page_ApiKey_: {
             /** Items */
@@ -3598,6 +4111,20 @@ export interface components {
             /** Percent */
             percent: number;
         };
+        /** SnoozeRequest */
+        SnoozeRequest: {
+            /**
+             * Note
+             * @default
+             */
+            note?: string;
+            /**
+             * Duration
+             * Format: duration
+             * @default PT1H
+             */
+            duration?: string;
+        };
         /**
          * StoredSeries
          * @description A stored series, as known at `as_of`. Values known in advance have times of their own.
@@ -4068,6 +4595,11 @@ export interface components {
          * @enum {string}
          */
         VersionAction: "upload" | "append" | "delete" | "restore";
+        /**
+         * Weekday
+         * @enum {string}
+         */
+        Weekday: "monday" | "tuesday" | "wednesday" | "thursday" | "friday" | "saturday" | "sunday";
     };
     responses: never;
     parameters: never;
@@ -7406,6 +7938,426 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Approval"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    alert_rules: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_AlertRule_"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_alert_rule: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewAlertRule"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertRule"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    alert_rule: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                rule_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertRule"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_alert_rule: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                rule_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    change_alert_rule: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                rule_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AlertRuleChange"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertRule"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    alerts: {
+        parameters: {
+            query?: {
+                state?: components["schemas"]["AlertState"][] | null;
+                severity?: components["schemas"]["AlertSeverity"] | null;
+                model?: string | null;
+                dataset?: string | null;
+                rule?: string | null;
+                cursor?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Alert_"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    alert: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                alert_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertWithHistory"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    acknowledge_alert: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                alert_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["AlertNote"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Alert"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    snooze_alert: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                alert_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["SnoozeRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Alert"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    resolve_alert: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                alert_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["AlertNote"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Alert"];
                 };
             };
             /** @description The request cannot be served; `code` says why. */

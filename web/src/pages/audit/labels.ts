@@ -38,6 +38,12 @@ const ACTIONS: Record<string, string> = {
   "PUT /v1/models/{name}/traffic": "Divide a model's requests between versions",
   "POST /v1/approvals/{approval_id}/approve": "Approve a request",
   "POST /v1/approvals/{approval_id}/refuse": "Refuse a request",
+  "POST /v1/alert-rules": "Add an alert rule",
+  "PATCH /v1/alert-rules/{rule_id}": "Change an alert rule",
+  "DELETE /v1/alert-rules/{rule_id}": "Delete an alert rule",
+  "POST /v1/alerts/{alert_id}/acknowledge": "Acknowledge an alert",
+  "POST /v1/alerts/{alert_id}/snooze": "Snooze an alert",
+  "POST /v1/alerts/{alert_id}/resolve": "Resolve an alert",
 };
 
 /** Describe a call: `Start a job`; by method and route where it has no description. */
