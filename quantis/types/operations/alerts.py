@@ -223,7 +223,7 @@ class AlertEvent(Frozen):
 
 
 class Alert(Frozen):
-    """A finding of a rule about a model or a dataset. One that is not resolved is the only one of its rule and subject."""
+    """A finding of a rule about a model or a dataset, the only one of both that is not resolved."""
 
     id: str
     rule: str

@@ -1520,7 +1520,7 @@ export interface components {
         };
         /**
          * Alert
-         * @description What a rule found of a model or a dataset. One that is not resolved is the only one of its rule and subject.
+         * @description A finding of a rule about a model or a dataset, the only one of both that is not resolved.
          */
         Alert: {
             /** Id */
@@ -1660,7 +1660,7 @@ export interface components {
         };
         /**
          * AlertRuleChange
-         * @description What changes of a rule; what is absent stays as it is.
+         * @description A change of a rule; absent fields stay as they are.
          */
         AlertRuleChange: {
             /** Condition */
@@ -2457,7 +2457,7 @@ export interface components {
         };
         /**
          * FactName
-         * @description What can be measured of a model or a dataset, and be compared by a rule.
+         * @description A measure of a model or a dataset, which rules compare.
          * @enum {string}
          */
         FactName: "live_wape" | "live_wape_over_naive" | "live_wape_over_backtest" | "coverage_80" | "coverage_burn_rate" | "drift" | "anomaly" | "freshness_seconds" | "freshness_periods" | "job_failed" | "forecast_missing";
