@@ -32,7 +32,9 @@ def fact(value: float, minute: float = 0, name: FactName = FactName.drift, **fie
     return Fact(**{"name": name, "value": value, "at": START + minute * MINUTE, "model": "demand", **fields})
 
 
-def states(a_rule: AlertRule, values: list[float], name: FactName = FactName.drift) -> list[tuple[int, AlertState]]:
+def states(
+    a_rule: AlertRule, values: list[float], name: FactName = FactName.drift
+) -> list[tuple[int, AlertState]]:
     """The changes that a value a minute leads to: (minute, state)."""
     signal, changes = Signal(), list[tuple[int, AlertState]]()
     for minute, value in enumerate(values):
