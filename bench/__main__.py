@@ -6,7 +6,17 @@ import os
 import subprocess
 import sys
 
-NAMES = ("features", "ray_features", "many_series", "ingest", "bulk", "windows", "request", "tft")
+NAMES = (
+    "features",
+    "ray_features",
+    "many_series",
+    "ingest",
+    "bulk",
+    "windows",
+    "request",
+    "tft",
+    "calibration",
+)
 ON_DATA = ("accuracy", "coverage")
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from quantis.types.base import Frozen
 
 _MAX_SEGMENTS, _PAIRS_PER_SEGMENT = 4, 40
 _COVERAGE = 0.8  # scores are taken from the interval nearest to this
-_MAX_FACTOR = 6.0
+MAX_FACTOR = 6.0
 
 
 class Calibration(Frozen):
@@ -32,6 +32,9 @@ class Calibration(Frozen):
 
     ends: tuple[int, ...] = Field(description="The last step of each segment, the horizon's last.")
     factors: dict[str, tuple[float, ...]] = Field(description="Per quantile column, one for each segment.")
+    signed: bool = Field(
+        False, description="Negative quantiles widen, too; those of bundles without this field do not."
+    )
 
     @classmethod
     def fit(
@@ -68,7 +71,7 @@ class Calibration(Frozen):
         if not narrower:
             by_segment = [max(1.0, factor) for factor in by_segment]
         factors = {quantile_column(level): tuple(by_segment) for level in rows.quantiles if level != 0.5}
-        return cls(ends=tuple(ends.tolist()), factors=factors)
+        return cls(ends=tuple(ends.tolist()), factors=factors, signed=True)
 
     def apply(self, forecasts: pa.Table) -> pa.Table:
         """Return the forecasts with scaled quantiles; one that was not negative does not become so."""
@@ -80,7 +83,9 @@ class Calibration(Frozen):
             values = floats(forecasts[name])
             if name in self.factors:
                 factor = np.array(self.factors[name])[segment]
-                values = np.maximum(median + factor * (values - median), np.minimum(values, 0.0))
+                unsigned_lowest = np.minimum(values, 0.0)
+                lowest = np.where(values < 0, -np.inf, 0.0) if self.signed else unsigned_lowest
+                values = np.maximum(median + factor * (values - median), lowest)
             scaled.append(values)
         for name, sorted_values in zip(columns, np.sort(np.column_stack(scaled), axis=1).T, strict=True):
             forecasts = forecasts.set_column(
@@ -176,7 +181,7 @@ def _factor(scores: Floats, coverage: float, pairs: int, trust: float) -> float:
         return 1.0
     # The finite-sample correction of split conformal prediction.
     factor = float(np.quantile(scores, min(1.0, coverage * (1 + 1 / pairs))))
-    factor = float(np.clip(factor, 1 / _MAX_FACTOR, _MAX_FACTOR))
+    factor = float(np.clip(factor, 1 / MAX_FACTOR, MAX_FACTOR))
     return float(factor**trust)
 
 
