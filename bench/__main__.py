@@ -16,6 +16,7 @@ NAMES = (
     "request",
     "tft",
     "calibration",
+    "experiments",
 )
 ON_DATA = ("accuracy", "coverage")
 
