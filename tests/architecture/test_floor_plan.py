@@ -20,6 +20,7 @@ MIGRATIONS = "cluster/database/migrations/"
 WITHOUT_IMPORTER = {
     "models/postprocessing/adaptive_calibration.py": "issue 17 puts it to use: serving widens by scored actuals",
     "features/rolling/state.py": "issue 19 puts it to use: the state of online features",
+    "monitoring/anomalies.py": "the anomalies of a dataset, issue 17, are found by it",
     "monitoring/experiments/verdict.py": "online experiments of issue 17 decide by it",
     "quantis/testing/__init__.py": "the package's public fakes, imported by users' tests",
 }
