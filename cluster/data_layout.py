@@ -81,6 +81,10 @@ class DataLayout:
     def vintages(self, team: str) -> Path:
         return self.root / "teams" / team / "vintages"
 
+    def monitoring(self, team: str) -> Path:
+        """Tables of what became of a team's forecasts."""
+        return self.root / "teams" / team / "monitoring"
+
     def batch_forecasts(self, team: str, job_id: str) -> Path:
         return self.vintages(team) / f"{job_id}.parquet"
 

@@ -22,8 +22,9 @@ from cluster.settings import Settings
 from monitoring import instruments, logs
 from quantis.sandbox.client import start_readers
 from serve.api.application import create_app
-from serve.forecasting import deployment
+from serve.forecasting import deployment as forecasting
 from serve.forecasting.deployment import RemoteForecaster
+from serve.operations import deployment as operations
 from serve.services import Services
 
 APPLICATION = "quantis"
@@ -35,7 +36,8 @@ waiting costs an event loop next to nothing; work is bounded by the threads that
 class Ingress:
     """An API replica: the FastAPI application and, where it holds the lease, the reconciler."""
 
-    def __init__(self, handle: DeploymentHandle[Any]) -> None:
+    def __init__(self, handle: DeploymentHandle[Any], background: DeploymentHandle[Any]) -> None:
+        """`background` is not called: to name it is what makes Serve run it."""
         settings = Settings()
         settings.data_layout.prepare()
         instruments.configure(settings.data_layout.metrics)
@@ -69,7 +71,8 @@ def app(args: dict[str, str]) -> Application:
         max_ongoing_requests=MAX_ONGOING_REQUESTS,
         health_check_period_s=5,
     )(serve.ingress()(Ingress))
-    bound: Application = ingress.bind(deployment.deployment(settings).bind())
+    forecaster, background = forecasting.deployment(settings), operations.deployment(settings)
+    bound: Application = ingress.bind(forecaster.bind(), background.bind())
     return bound
 
 

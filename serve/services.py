@@ -11,6 +11,7 @@ from fastapi import Request
 from cluster.backend import Backend
 from cluster.datasets.object_import import ObjectImporter
 from cluster.encryption import Cipher
+from cluster.model_monitoring.live_reports import LiveReports
 from cluster.ray.submission import JobServer
 from cluster.repositories.accounts import UserAccounts
 from cluster.repositories.audit import AuditTrail
@@ -53,6 +54,10 @@ class Services(Backend):
     @cached_property
     def accounts(self) -> UserAccounts:
         return UserAccounts(self.database)
+
+    @cached_property
+    def live_reports(self) -> LiveReports:
+        return LiveReports(self)
 
     @cached_property
     def imports(self) -> ObjectImporter:

@@ -271,6 +271,9 @@ class ForecastRow(Base):
     version: Mapped[int]
     as_of: Mapped[datetime]
     issued_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+    kind: Mapped[str] = mapped_column(String(10), server_default="online")
+    batch: Mapped[int | None] = mapped_column(BigInteger, index=True)
+    """Number of the batch in which it went to the table of vintages; None before that."""
     request: Mapped[bytes] = mapped_column(LargeBinary)
     response: Mapped[bytes] = mapped_column(LargeBinary)
     __mapper_args__ = {"primary_key": [team_id, id]}

@@ -8,26 +8,40 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
-from sqlalchemy import or_, select
+from sqlalchemy import func, or_, select, update
 
 from cluster.data_layout import DataLayout
 from cluster.database.engine import Database
-from cluster.database.tables import ForecastRow
+from cluster.database.tables import ForecastRow, TeamRow
 from cluster.repositories import paging
 from quantis.errors import NotFound, Unavailable
 from quantis.files import sync_file, sync_folder, write_atomic
 from quantis.types.base import Page
 from quantis.types.forecasts import ForecastRequest, ForecastResponse
+from quantis.types.operations.live import VintageKind
 
 log = logging.getLogger("quantis.forecaster")
+
+MAX_BATCH, MAX_BATCH_BYTES = 500, 4 * 2**20
+"""Forecasts of a batch, and their bytes as they are stored, which are compressed."""
+
+
+@dataclass(frozen=True)
+class StoredForecast:
+    """A forecast of the ledger: what was asked, what was answered, on which occasion."""
+
+    kind: VintageKind
+    request: ForecastRequest
+    response: ForecastResponse
 
 
 class Vintages:
@@ -36,10 +50,16 @@ class Vintages:
         self._database = database
         self._waiting = waiting
 
-    def append(self, team: str, request: ForecastRequest, response: ForecastResponse) -> None:
+    def append(
+        self,
+        team: str,
+        request: ForecastRequest,
+        response: ForecastResponse,
+        kind: VintageKind = VintageKind.online,
+    ) -> None:
         try:
             with self._database.append() as session:
-                session.add(_row(team, request, response))
+                session.add(_row(team, request, response, kind))
         except Unavailable:
             if self._waiting is None:
                 raise
@@ -48,11 +68,15 @@ class Vintages:
             self._import_waiting()
 
     def get(self, team: str, forecast_id: str) -> ForecastResponse:
+        return self.stored(team, forecast_id).response
+
+    def stored(self, team: str, forecast_id: str) -> StoredForecast:
+        """Return a forecast with its request; NotFound where there is none of this id."""
         with self._database.read() as session:
             row = session.get(ForecastRow, (team, forecast_id))
             if row is None:
                 raise NotFound(f"no forecast {forecast_id[:60]!r}")
-            return ForecastResponse.model_validate_json(zstandard.decompress(row.response))
+            return _stored(row)
 
     def page(
         self,
@@ -83,6 +107,40 @@ class Vintages:
             rows = session.execute(query.limit(limit + 1)).all()
         return paging.page(rows, limit, lambda row: str(row[1]), lambda row: (row[0].isoformat(), row[1]))
 
+    def next_batch(self, team: str, number: int) -> list[StoredForecast]:
+        """Return the forecasts of a batch, which is made of the oldest ones without a batch where there is none yet.
+
+        Asked again it returns the same ones, so that a writer which was killed loses and doubles nothing.
+        """
+        with self._database.write() as session:
+            session.get(
+                TeamRow, team, with_for_update=True
+            )  # two writers would make one batch of different rows
+            in_batch = (ForecastRow.team_id == team, ForecastRow.batch == number)
+            if session.scalar(select(func.count()).where(*in_batch)) == 0:
+                size = func.length(ForecastRow.request) + func.length(ForecastRow.response)
+                waiting = session.execute(
+                    select(ForecastRow.id, size)
+                    .where(ForecastRow.team_id == team, ForecastRow.batch.is_(None))
+                    .order_by(ForecastRow.issued_at, ForecastRow.id)
+                    .limit(MAX_BATCH)
+                ).all()
+                ids = _ids_up_to(MAX_BATCH_BYTES, [(row[0], row[1]) for row in waiting])
+                session.execute(
+                    update(ForecastRow)
+                    .where(ForecastRow.team_id == team, ForecastRow.id.in_(ids))
+                    .values(batch=number)
+                )
+        with self._database.read() as session:
+            rows = session.scalars(select(ForecastRow).where(*in_batch).order_by(ForecastRow.issued_at))
+            return [_stored(row) for row in rows]
+
+    def teams_without_batch(self) -> list[str]:
+        """Return the teams with forecasts that are in no batch."""
+        with self._database.read() as session:
+            query = select(ForecastRow.team_id).where(ForecastRow.batch.is_(None)).distinct()
+            return list(session.scalars(query))
+
     def _write_waiting(self, team: str, request: ForecastRequest, response: ForecastResponse) -> None:
         assert self._waiting is not None
         self._waiting.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -112,6 +170,26 @@ class Vintages:
                     "a forecast that waits could not be brought into the ledger; it stays in %s", path
                 )
                 return
+
+
+def _ids_up_to(limit: int, sizes: Sequence[tuple[str, int]]) -> list[str]:
+    """Return the first ids whose sizes add up to at most `limit`, and at least one."""
+    ids: list[str] = []
+    total = 0
+    for forecast_id, size in sizes:
+        total += size
+        if ids and total > limit:
+            break
+        ids.append(forecast_id)
+    return ids
+
+
+def _stored(row: ForecastRow) -> StoredForecast:
+    return StoredForecast(
+        VintageKind(row.kind),
+        ForecastRequest.model_validate_json(zstandard.decompress(row.request)),
+        ForecastResponse.model_validate_json(zstandard.decompress(row.response)),
+    )
 
 
 class BatchForecasts:
@@ -146,7 +224,12 @@ class BatchForecasts:
         return pq.ParquetFile(path)
 
 
-def _row(team: str, request: ForecastRequest, response: ForecastResponse) -> ForecastRow:
+def _row(
+    team: str,
+    request: ForecastRequest,
+    response: ForecastResponse,
+    kind: VintageKind = VintageKind.online,
+) -> ForecastRow:
     return ForecastRow(
         id=response.forecast_id,
         team_id=team,
@@ -154,6 +237,7 @@ def _row(team: str, request: ForecastRequest, response: ForecastResponse) -> For
         version=response.model.version,
         as_of=response.as_of,
         issued_at=response.issued_at,
+        kind=kind.value,
         request=_pack(request.model_dump_json()),
         response=_pack(response.model_dump_json()),
     )

@@ -26,7 +26,7 @@ from features.store.delta_files import data_files
 from features.store.delta_table import RECORD_COLUMNS, GroupTable
 from features.store.record_filter import ALL_RECORDS, UNBOUNDED, Bounds, RecordFilter
 from quantis.errors import Conflict
-from quantis.panel import DS, ID, KNOWN_AT, RECORDED_AT, TIMESTAMP, Panel
+from quantis.panel import DS, ID, KNOWN_AT, RECORDED_AT, TIMESTAMP, Panel, Y
 
 GROUPS = {"target": (ID, DS), "future": (ID, DS), "static": (ID,)}
 """Role groups and the key of their records."""
@@ -190,6 +190,10 @@ class PanelStore:
             grouped = corrections.group_by(KNOWN_AT).aggregate([(DS, "count"), (DS, "min"), (DS, "max")])
             revisions += [{**row, "group": group} for row in grouped.rename_columns(_REVISION).to_pylist()]
         return sorted(revisions, key=lambda row: (row[KNOWN_AT], row["group"]))
+
+    def target_records(self, pins: VersionPins, where: RecordFilter = ALL_RECORDS) -> pa.Table:
+        """Return every record of the target, corrections too: `unique_id, ds, y, known_at, recorded_at`."""
+        return self._records("target", pins, where, [ID, DS, Y, KNOWN_AT, RECORDED_AT])
 
     def has_records(self, pins: VersionPins, series: Sequence[str]) -> bool:
         """Return True if there are records of any of the series, deleted or not."""

@@ -33,7 +33,7 @@ UNBOUNDED = Bounds()
 class RecordFilter:
     """The records of a read; ends of ranges are included, and None does not bound.
 
-    `recorded_to` is in microseconds since 1970.
+    `recorded_to` and `recorded_after`, which is not included, are in microseconds since 1970.
     """
 
     bounds: Bounds = UNBOUNDED
@@ -41,6 +41,7 @@ class RecordFilter:
     excluded: Sequence[str] = ()
     known_to: datetime | None = None
     recorded_to: int | None = None
+    recorded_after: int | None = None
 
     def expression(self, key: Sequence[str]) -> Any:
         """Return the Arrow expression for a table with this key; None for all records."""
@@ -70,8 +71,9 @@ class RecordFilter:
         if self.known_to is not None:
             conditions.append(pc.field(KNOWN_AT) <= timestamp_scalar(self.known_to))
         if self.recorded_to is not None:
-            recorded_to = pa.scalar(self.recorded_to, pa.timestamp("us")).cast(TIMESTAMP)
-            conditions.append(pc.field(RECORDED_AT) <= recorded_to)
+            conditions.append(pc.field(RECORDED_AT) <= _epoch_scalar(self.recorded_to))
+        if self.recorded_after is not None:
+            conditions.append(pc.field(RECORDED_AT) > _epoch_scalar(self.recorded_after))
         return conditions
 
 
@@ -80,3 +82,7 @@ ALL_RECORDS = RecordFilter()
 
 def timestamp_scalar(time: datetime) -> pa.Scalar:
     return pa.scalar(time, TIMESTAMP)
+
+
+def _epoch_scalar(epoch_us: int) -> pa.Scalar:
+    return pa.scalar(epoch_us, pa.timestamp("us")).cast(TIMESTAMP)

@@ -112,7 +112,7 @@ def _groups(
         end = series.stop
         if cutoffs is not None:  # values after the cutoff would leak into the scale
             end = series.start + np.searchsorted(times[series], cutoffs[rows.start], side="right")
-        scales[:, rows] = np.array(_scale(y[series.start : end], season_length))[:, None]
+        scales[:, rows] = np.array(seasonal_scale(y[series.start : end], season_length))[:, None]
     return group, step, scales[0], scales[1]
 
 
@@ -128,7 +128,7 @@ def _runs(forecasts: pa.Table, cutoffs: npt.NDArray[np.datetime64] | None) -> li
     return runs
 
 
-def _scale(y: Floats, season_length: int) -> tuple[float, float]:
+def seasonal_scale(y: Floats, season_length: int) -> tuple[float, float]:
     """Return the mean absolute and mean squared seasonal difference; NaN where all are zero or missing."""
     differences = y[season_length:] - y[:-season_length]
     differences = differences[np.isfinite(differences)]

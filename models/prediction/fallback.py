@@ -36,6 +36,7 @@ class ForecastEntry:
     ds: Times = field(default_factory=lambda: _NO_TIMES)
     mean: Floats = field(default_factory=lambda: np.zeros(0))
     quantiles: dict[float, Floats] = field(default_factory=dict)
+    scenario: bool = False
 
     def head(self, steps: int) -> ForecastEntry:
         """Return the entry with its first steps alone."""

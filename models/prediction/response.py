@@ -38,6 +38,7 @@ def to_series_forecast(entry: ForecastEntry, quantiles: Sequence[float], h: int)
         method=entry.method,
         reason=entry.reason,
         detail=entry.detail,
+        scenario=entry.scenario,
         ds=to_datetimes(entry.ds[:h]),
         mean=entry.mean[:h].tolist(),
         quantiles={f"{q:g}": _quantile(entry, q)[:h].tolist() for q in quantiles} if entry.quantiles else {},

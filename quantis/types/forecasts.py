@@ -164,6 +164,11 @@ class SeriesForecast(Frozen):
         exclude_if=lambda version: version is None,
         description="The version that answered, where shares divide the series of a request between versions.",
     )
+    scenario: bool = Field(
+        default=False,
+        exclude_if=lambda scenario: not scenario,
+        description="Made with covariates that were sent in place of other stored ones: it is kept, and never scored.",
+    )
     ds: list[Timestamp]
     mean: list[float]
     quantiles: dict[str, list[float]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -48,6 +48,7 @@ from serve.forecasting.request_history import (
 )
 from serve.forecasting.routing import ModelRouter, RoutedSeries
 from serve.forecasting.sent_covariates import (
+    changed_series,
     check_covariates,
     describe_unused,
     split_rounds,
@@ -215,7 +216,10 @@ def _forecast_series(inputs: _Inputs, requested: Sequence[SeriesRequest]) -> lis
         inputs.cancellation.check()
         batch = [requested[position] for position in positions]
         sent_snapshots, refused = _sent_snapshots(inputs, batch, panel)
-        snapshots = _stored_snapshots(inputs, batch) + sent_snapshots
+        stored_snapshots = _stored_snapshots(inputs, batch)
+        scenarios = {name for snapshot in stored_snapshots for name in changed_series(snapshot, batch)}
+        snapshots = [with_scenarios(snapshot, batch, forecaster.task) for snapshot in stored_snapshots]
+        snapshots += sent_snapshots
         inputs.cancellation.check()
         ids = [series.unique_id for series in batch]
         batch_entries = fallback.forecast(
@@ -227,7 +231,8 @@ def _forecast_series(inputs: _Inputs, requested: Sequence[SeriesRequest]) -> lis
             steps=inputs.steps,
         )
         for position, entry in zip(positions, batch_entries, strict=True):
-            entries[position] = refused.get(entry.unique_id, entry)
+            entry = refused.get(entry.unique_id, entry)
+            entries[position] = replace(entry, scenario=True) if entry.unique_id in scenarios else entry
     return [entries[position] for position in range(len(requested))]
 
 
@@ -259,10 +264,7 @@ def _forecast_new_series(
 
 
 def _stored_snapshots(inputs: _Inputs, requested: Sequence[SeriesRequest]) -> list[Snapshot]:
-    """Read the series that bring no history from the store; each ends at its own last value known at `as_of`.
-
-    Covariates that they bring all the same are a scenario, and take the place of the stored ones.
-    """
+    """Read the series that bring no history from the store; each ends at its own last value known at `as_of`."""
     dataset = inputs.dataset
     ids = {series.unique_id for series in requested if series.y is None}
     if dataset is None or not ids:
@@ -289,8 +291,7 @@ def _stored_snapshots(inputs: _Inputs, requested: Sequence[SeriesRequest]) -> li
     snapshots = [snapshot_of_latest(panel, limit, task) for panel in panels if panel.target.num_rows]
     if not snapshots:
         return []
-    snapshot = concat_snapshots(snapshots) if len(snapshots) > 1 else snapshots[0]
-    return [with_scenarios(snapshot, requested, task)]
+    return [concat_snapshots(snapshots)] if len(snapshots) > 1 else snapshots
 
 
 def _steps_before(time: np.datetime64, steps: int, task: Task) -> datetime:

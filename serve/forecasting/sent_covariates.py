@@ -106,6 +106,38 @@ def with_scenarios(snapshot: Snapshot, requested: Sequence[SeriesRequest], task:
     return Snapshot(snapshot.history, future, static)
 
 
+def changed_series(snapshot: Snapshot, requested: Sequence[SeriesRequest]) -> set[str]:
+    """Return the series for which a covariate is sent that differs from the one stored.
+
+    Values for steps that the store knows nothing of are no change: they complete it.
+    """
+    changed = set()
+    static = SeriesIndex(snapshot.static)
+    for series in requested:
+        if not sends_scenario(series):
+            continue
+        stat_values = {name: [value] for name, value in series.stat_exog.items()}
+        if _differs(snapshot.future, snapshot.future_index, series.unique_id, series.futr_exog) or _differs(
+            snapshot.static, static, series.unique_id, stat_values
+        ):
+            changed.add(series.unique_id)
+    return changed
+
+
+def _differs(
+    table: pa.Table, index: SeriesIndex, unique_id: str, columns: Mapping[str, Sequence[Any]]
+) -> bool:
+    """Return True if a value sent differs from one that is stored."""
+    rows = index.rows.get(unique_id)
+    if rows is None:
+        return False
+    return any(
+        stored is not None and stored != sent
+        for name, values in columns.items()
+        for stored, sent in zip(table[name][rows].to_pylist(), values, strict=False)
+    )
+
+
 def describe_unused(
     requested: Sequence[SeriesRequest], forecasts: Sequence[SeriesForecast], univariate: Collection[int]
 ) -> list[str]:

@@ -28,7 +28,8 @@ class Door:
 
 RAY_DATA = ("features/ray_data.py",)
 RAY_TRAIN = ("jobs/train.py", "jobs/tft/ray_trainer.py", "jobs/tune.py", "jobs/tft/train_worker.py")
-RAY_SERVE = ("serve/app.py", "serve/forecasting/deployment.py")
+DELTA = tuple(f"features/store/{name}.py" for name in ("delta_table", "delta_files", "event_table"))
+RAY_SERVE = ("serve/app.py", "serve/forecasting/deployment.py", "serve/operations/deployment.py")
 RAY_CORE = ("cluster/ray/session.py",)
 RAY_JOBS = ("cluster/ray/submission.py",)
 SQL = ("cluster/database.py", "cluster/database/*.py", "cluster/repositories/*.py")
@@ -53,7 +54,7 @@ DOORS = (
     Door("ray.tune", ("ray.tune", "ray.air"), ("jobs/tune.py",)),
     Door("ray.serve", ("ray.serve",), RAY_SERVE),
     Door("SQL", ("sqlalchemy", "alembic", "sqlite3", "psycopg"), SQL),
-    Door("Delta", ("deltalake",), ("features/store/delta_table.py", "features/store/delta_files.py")),
+    Door("Delta", ("deltalake",), DELTA),
     Door(
         "pytorch-forecasting and Lightning",
         ("pytorch_forecasting", "lightning", "pytorch_lightning"),

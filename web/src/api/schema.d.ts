@@ -1282,6 +1282,29 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/models/{name}/live": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Live Accuracy
+         * @description Return how far the model's forecasts were off, beside seasonal naive on the same points.
+         *
+         *     Only actuals that were stored after a forecast was issued count; a forecast from before the time that its version
+         *     learned until, and one under covariates that were changed on purpose, do not.
+         */
+        get: operations["live_accuracy"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/alert-rules": {
         parameters: {
             query?: never;
@@ -3184,6 +3207,105 @@ export interface components {
              */
             parent?: string | null;
         };
+        /**
+         * LiveAccuracy
+         * @description Live accuracy of a model: as a whole, and cut by a dimension.
+         */
+        LiveAccuracy: {
+            /** Model */
+            model: string;
+            by: components["schemas"]["LiveDimension"];
+            overall: components["schemas"]["LiveFigures"];
+            /** Items */
+            items: components["schemas"]["LiveFigures"][];
+            /** Next Cursor */
+            next_cursor?: string | null;
+            /**
+             * Corrected
+             * @description Points whose actual was corrected and which were scored again.
+             */
+            corrected: number;
+            /**
+             * Waiting
+             * @description Points whose actual has not come.
+             */
+            waiting: number;
+            /**
+             * Hindsight
+             * @description Points left out: their actual was stored before the forecast was issued.
+             */
+            hindsight: number;
+            /**
+             * Learned
+             * @description Points left out: the version was fitted on data of later than their origin.
+             */
+            learned: number;
+            /**
+             * Scenarios
+             * @description Points left out: forecast under covariates that were changed on purpose.
+             */
+            scenarios: number;
+            /**
+             * Newest Actual
+             * @description `recorded_at` of the last actual that was scored.
+             */
+            newest_actual: string | null;
+        };
+        /**
+         * LiveDimension
+         * @description The property of forecasts by which live accuracy is cut.
+         * @enum {string}
+         */
+        LiveDimension: "day" | "series" | "step" | "version" | "segment" | "method";
+        /**
+         * LiveFigures
+         * @description Accuracy of forecasts on the points whose actuals have come; null where a figure is not defined.
+         */
+        LiveFigures: {
+            /**
+             * Label
+             * @description The day, series, step, version, segment or method; 'all' for all of them.
+             */
+            label: string;
+            /**
+             * N
+             * @description Points: pairs of a forecast's step and its actual.
+             */
+            n: number;
+            /**
+             * Forecasts
+             * @description Forecasts that these are steps of.
+             */
+            forecasts: number;
+            /**
+             * Wape
+             * @description Sum of absolute errors of the median over that of actuals.
+             */
+            wape: number | null;
+            /**
+             * Mase
+             * @description Mean absolute error over that of the seasonal naive on the history that the version learned from, averaged over pairs of series and cutoff.
+             */
+            mase: number | null;
+            /**
+             * Bias
+             * @description Sum of errors of the mean, forecast less actual, over that of actuals.
+             */
+            bias: number | null;
+            /**
+             * Wql
+             * @description Weighted quantile loss over all quantiles that were forecast.
+             */
+            wql: number | null;
+            /**
+             * Coverage
+             * @description Share of actuals in the central interval, by its level in percent.
+             */
+            coverage: {
+                [key: string]: number;
+            };
+            seasonal_naive: components["schemas"]["NaiveFigures"];
+        };
         /** LogText */
         LogText: {
             /** Text */
@@ -3271,6 +3393,23 @@ export interface components {
             /** As Of */
             as_of?: string | null;
             lineage?: components["schemas"]["Lineage"] | null;
+        };
+        /**
+         * NaiveFigures
+         * @description Seasonal naive on the same points, from what was known when each forecast was issued.
+         */
+        NaiveFigures: {
+            /**
+             * N
+             * @description Points of these for which there was a value to repeat.
+             */
+            n: number;
+            /** Wape */
+            wape: number | null;
+            /** Mase */
+            mase: number | null;
+            /** Bias */
+            bias: number | null;
         };
         /**
          * NewAlertRule
@@ -3922,6 +4061,12 @@ export interface components {
              * @description The version that answered, where shares divide the series of a request between versions.
              */
             version?: number | null;
+            /**
+             * Scenario
+             * @description Made with covariates that were sent in place of other stored ones: it is kept, and never scored.
+             * @default false
+             */
+            scenario?: boolean;
             /** Ds */
             ds: string[];
             /** Mean */
@@ -4595,6 +4740,12 @@ export interface components {
          * @enum {string}
          */
         VersionAction: "upload" | "append" | "delete" | "restore";
+        /**
+         * VintageKind
+         * @description The occasion on which a forecast was issued.
+         * @enum {string}
+         */
+        VintageKind: "online" | "batch" | "shadow" | "replay";
         /**
          * Weekday
          * @enum {string}
@@ -7938,6 +8089,57 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Approval"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    live_accuracy: {
+        parameters: {
+            query?: {
+                by?: components["schemas"]["LiveDimension"];
+                version?: number | null;
+                /** @description First `ds` of the actuals. */
+                since?: string | null;
+                /** @description End of their `ds`, excluded. */
+                until?: string | null;
+                /** @description online and batch by default. */
+                kind?: components["schemas"]["VintageKind"][] | null;
+                cursor?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LiveAccuracy"];
                 };
             };
             /** @description The request cannot be served; `code` says why. */

@@ -1,0 +1,63 @@
+"""`quantis live`: how far a model's forecasts were off."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+import typer
+
+from quantis.cli import output
+from quantis.cli.options import Json, Url, open_client, parse_timestamp
+from quantis.types.operations.live import LiveAccuracy, LiveDimension, LiveFigures
+
+_COLUMNS = ("n", "WAPE", "MASE", "bias", "WQL", "80 %", "naive WAPE")
+Time = Annotated[
+    datetime | None,
+    typer.Option(
+        metavar="TIME", parser=lambda text: parse_timestamp(text), help="Bound of the actuals' time."
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    app.command("live", rich_help_panel="Work")(live)
+
+
+def live(
+    model: Annotated[str, typer.Argument(help="The model.")],
+    by: Annotated[LiveDimension, typer.Option(help="What to cut by.")] = LiveDimension.day,
+    version: Annotated[int | None, typer.Option("--version", min=1, help="One version alone.")] = None,
+    since: Time = None,
+    until: Time = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Show how far issued forecasts were off, beside seasonal naive on the same points."""
+    with open_client(url) as api:
+        report = api.live(model, by, version=version, since=since, until=until)
+    if as_json:
+        output.print_json(report)
+        return
+    output.print_table(
+        (by.value, *_COLUMNS), [_row(row) for row in (*report.items, report.overall)], right=_COLUMNS
+    )
+    for line in _notes(report):
+        output.report(line)
+
+
+def _row(figures: LiveFigures) -> tuple[object, ...]:
+    numbers = (figures.wape, figures.mase, figures.bias, figures.wql, figures.coverage.get("80"))
+    naive = figures.seasonal_naive.wape
+    return (figures.label, figures.n, *(output.format_number(number) for number in (*numbers, naive)))
+
+
+def _notes(report: LiveAccuracy) -> list[str]:
+    notes = [
+        (report.waiting, "points wait for their actual"),
+        (report.corrected, "were scored again, because their actual was corrected"),
+        (report.hindsight, "are left out: their actual was stored before the forecast"),
+        (report.learned, "are left out: the version had learned from what followed"),
+        (report.scenarios, "are left out: scenarios"),
+    ]
+    return [f"{count:,} {text}" for count, text in notes if count]

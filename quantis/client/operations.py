@@ -1,0 +1,49 @@
+"""The time after a forecast, from the client: live accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+from quantis.client.bodies import format_query_time
+from quantis.client.protocol import ApiCaller
+from quantis.types.operations.live import LiveAccuracy, LiveDimension, VintageKind
+
+_PAGE = 500
+
+
+class OperationsMixin:
+    """Mixed into the client."""
+
+    def live(
+        self: ApiCaller,
+        model: str,
+        by: LiveDimension | str = LiveDimension.day,
+        *,
+        version: int | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        kinds: Sequence[VintageKind | str] | None = None,
+        limit: int = 10_000,
+    ) -> LiveAccuracy:
+        """Return the accuracy of a model's issued forecasts on the actuals that came after them.
+
+        `by` is day, series, step, version, segment or method; `since` and `until` bound the actuals' `ds`. Online and
+        batch forecasts count by default.
+        """
+        parameters: dict[str, Any] = {
+            "by": str(LiveDimension(by)),
+            "version": version,
+            "since": format_query_time(since),
+            "until": format_query_time(until),
+            "kind": [str(VintageKind(kind)) for kind in kinds] if kinds else None,
+        }
+        path = f"/models/{quote(model, safe='')}/live"
+        page = self._get(LiveAccuracy, path, limit=min(limit, _PAGE), **parameters)
+        items = list(page.items)
+        while page.next_cursor and len(items) < limit:
+            page = self._get(LiveAccuracy, path, limit=_PAGE, cursor=page.next_cursor, **parameters)
+            items += page.items
+        return page.model_copy(update={"items": items[:limit]})

@@ -1,0 +1,69 @@
+"""The Serve deployment of what happens after a forecast: loops in the background, in a process of their own.
+
+A loop takes a lease of its own in each tick, so there may be any number of replicas, and one that dies is replaced.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ray import serve
+
+from cluster.backend import Backend
+from cluster.model_monitoring.scorer import Scorer
+from cluster.settings import Settings
+from monitoring import instruments, logs
+
+log = logging.getLogger("quantis.operations")
+
+
+@dataclass(frozen=True)
+class Loop:
+    """Work that is looked for every few seconds."""
+
+    name: str
+    tick: Callable[[], object]
+    every: float = 1.0
+
+    def run(self, stop: threading.Event) -> None:
+        """Tick until `stop`; an error is logged and the next tick tries again."""
+        while not stop.wait(self.every):
+            try:
+                self.tick()
+            except Exception:
+                log.exception("the %s failed; it goes on", self.name)
+
+
+def loops(backend: Backend) -> list[Loop]:
+    """Return every loop of the platform."""
+    return [Loop("scorer", Scorer(backend).tick)]
+
+
+class OperationsReplica:
+    """A replica: each loop in a thread."""
+
+    def __init__(self) -> None:
+        backend = Backend.from_settings()
+        settings = backend.settings
+        instruments.configure(settings.data_layout.metrics)
+        logs.configure("operations", file=settings.data_layout.logs / "operations.log")
+        self._stop = threading.Event()
+        for loop in loops(backend):
+            threading.Thread(target=loop.run, args=(self._stop,), name=loop.name, daemon=True).start()
+
+    def __del__(self) -> None:
+        self._stop.set()
+
+
+def deployment(settings: Settings) -> Any:
+    """Return the deployment: one replica, which Serve replaces when it dies."""
+    return serve.deployment(
+        name="Operations",
+        num_replicas=1,
+        ray_actor_options={"num_cpus": 0.1, "memory": settings.process_memory},
+        health_check_period_s=5,
+    )(OperationsReplica)
