@@ -19,6 +19,7 @@ from cluster.repositories.inventory import Tombstones
 from cluster.repositories.jobs import Jobs
 from cluster.repositories.operations.alert_rules import AlertRules
 from cluster.repositories.operations.alerts import Alerts
+from cluster.repositories.operations.schedules import Schedules
 from cluster.repositories.teams import Teams
 from cluster.repositories.vintages import BatchForecasts, Vintages
 from cluster.settings import Settings
@@ -59,6 +60,10 @@ class Backend:
     @cached_property
     def jobs(self) -> Jobs:
         return Jobs(self.database)
+
+    @cached_property
+    def schedules(self) -> Schedules:
+        return Schedules(self.database)
 
     @cached_property
     def vintages(self) -> Vintages:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 from cluster.database.engine import Database
 from cluster.database.tables import ApiKeyRow, ClientRow, SessionRow, TeamRow, UserRow
 from cluster.repositories.hashing import secret_id
-from quantis.errors import QuantisError
+from quantis.errors import Forbidden, QuantisError
 from quantis.types.accounts import Role
 from quantis.types.keys import Scope
 from quantis.types.teams import Quota
@@ -42,6 +42,24 @@ class Principal:
 
     def has_role(self, minimum_role: Role) -> bool:
         return RANK[self.role] >= RANK[minimum_role]
+
+
+@dataclass(frozen=True)
+class Author:
+    """The account by whose rights something runs by itself; `credential` is the key it was made with, if any."""
+
+    kind: Literal["user", "key", "client"]
+    user_id: str
+    user_name: str
+    credential: str = ""
+
+    @classmethod
+    def from_principal(cls, principal: Principal) -> Author:
+        credential = principal.credential if principal.kind == "key" else ""
+        return cls(principal.kind, principal.user_id, principal.user_name, credential)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
 
 
 class Principals:
@@ -106,6 +124,35 @@ class Principals:
         if needs_mark:
             self._mark_used(principal.credential, now)
         return principal
+
+    def acting(self, team: str, author: Author) -> Principal:
+        """Return what an author may do now; Forbidden, with the reason, for one that may do nothing any more."""
+        with self._database.read() as session:
+            quota = Quota.model_validate(session.get_one(TeamRow, team).quota)
+            row = session.get(ClientRow, (team, author.user_id)) if author.kind == "client" else None
+            user = session.get(UserRow, author.user_id) if author.kind != "client" else None
+            key = session.get(ApiKeyRow, (team, author.credential)) if author.kind == "key" else None
+            account = row or user
+            if account is None or account.team_id != team:
+                raise Forbidden(f"the account {author.user_name!r} that it acts for is gone")
+            if account.disabled:
+                raise Forbidden(f"the account {author.user_name!r} that it acts for is disabled")
+            if author.kind == "key" and (
+                key is None or key.revoked_at or key.expires_at <= datetime.now(UTC)
+            ):
+                raise Forbidden(f"the API key of {author.user_name!r} that it was made with has ended")
+            limits = row.scopes if row else key.scopes if key else None
+            scopes = None if limits is None else frozenset(Scope(scope) for scope in limits)
+            return Principal(
+                author.user_id,
+                author.user_name,
+                team,
+                Role(account.role),
+                author.kind,
+                scopes,
+                author.credential,
+                quota,
+            )
 
     def _misses_factor(self, row: UserRow) -> bool:
         """Return True if a required second factor is not set up; identity providers ask for their own."""

@@ -17,6 +17,7 @@ from quantis import settings
 from quantis.client.access import Access
 from quantis.client.accounts import AccountsMixin
 from quantis.client.administration import AdministrationMixin
+from quantis.client.automation import AutomationMixin
 from quantis.client.bodies import format_query_time, quote_segment, to_upload_body
 from quantis.client.connection import Connection, Request
 from quantis.client.credentials import CredentialsFile, read_login_file
@@ -51,7 +52,7 @@ T = TypeVar("T", bound=BaseModel)
 Options = ReadOptions | None
 
 
-class Client(AccountsMixin, AdministrationMixin, GovernanceMixin, OperationsMixin):
+class Client(AccountsMixin, AdministrationMixin, AutomationMixin, GovernanceMixin, OperationsMixin):
     """A connection to one Quantis platform, to be used as a context manager.
 
     Signs in with, in this order: `token`; `user` and `password`; QUANTIS_API_KEY or QUANTIS_TOKEN; what `quantis login`

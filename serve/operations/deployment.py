@@ -13,6 +13,7 @@ from typing import Any
 
 from ray import serve
 
+from cluster.automation.scheduler import Scheduler
 from cluster.backend import Backend
 from cluster.model_monitoring.scorer import Scorer
 from cluster.settings import Settings
@@ -40,7 +41,7 @@ class Loop:
 
 def loops(backend: Backend) -> list[Loop]:
     """Return every loop of the platform."""
-    return [Loop("scorer", Scorer(backend).tick)]
+    return [Loop("scorer", Scorer(backend).tick), Loop("scheduler", Scheduler(backend).tick)]
 
 
 class OperationsReplica:

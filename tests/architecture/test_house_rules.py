@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -157,3 +157,29 @@ def test_when_tests_are_laid_out_then_names_are_unique_and_no_folder_is_a_packag
     assert not [file for file in files if file.name == "__init__.py"]
     names = [file.name for file in files if file.name != "conftest.py"]
     assert sorted(set(names)) == sorted(names)
+
+
+REVISION = re.compile(r'^(revision|down_revision) = "?(\w+)"?$', re.M)
+
+
+def broken_chain(texts: Iterable[str]) -> list[str]:
+    """Revisions of migrations that do not follow the one numbered before them."""
+    found = [dict(REVISION.findall(text)) for text in texts]
+    pairs = sorted((each["revision"], each["down_revision"]) for each in found)
+    expected = [(f"{n:04}", f"{n - 1:04}" if n > 1 else "None") for n in range(1, len(pairs) + 1)]
+    return [
+        f"{pair[0]} follows {pair[1]}" for pair, right in zip(pairs, expected, strict=True) if pair != right
+    ]
+
+
+def test_when_migrations_are_listed_then_each_follows_the_one_before(root: Path) -> None:
+    files = sorted((root / "cluster/database/migrations/versions").glob("*.py"))
+    assert broken_chain(file.read_text() for file in files if file.name != "__init__.py") == []
+
+
+def test_when_two_migrations_have_the_same_number_then_the_check_names_it() -> None:
+    texts = [
+        f'revision = "{n}"\ndown_revision = {before}\n' for n, before in (("0001", None), ("0002", '"0001"'))
+    ]
+    assert broken_chain(texts) == []
+    assert broken_chain([*texts, 'revision = "0002"\ndown_revision = "0001"\n']) == ["0002 follows 0001"]

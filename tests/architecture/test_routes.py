@@ -33,6 +33,7 @@ FILES = {
     "/v1/approvals": "approvals",
     "/v1/alert-rules": "alert_rules",
     "/v1/alerts": "alerts",
+    "/v1/schedules": "schedules",
 }
 """Path prefix -> module of serve/api; `*` is one parameter."""
 

@@ -39,6 +39,9 @@ BEYOND_THE_SCHEMA = {
     "/v1/datasets/{name}/series": _MOMENTS,
     "/v1/datasets/{name}/series/{unique_id}": _MOMENTS,
     "/v1/jobs": "a job on every version takes no version; columns must be those of the dataset; " + _CURSORS,
+    "/v1/schedules": "a cron expression; what /v1/jobs asks of a job; " + _CURSORS,
+    "/v1/schedules/{schedule_id}": "a cron expression; what /v1/jobs asks of a job",
+    "/v1/schedules/{schedule_id}/runs": _CURSORS,
     "/v1/models/{name}/traffic": "a version has one share, and all are at most a hundred",
     "/v1/models/{ref}/forecasts": "level or quantiles, lists of equal length, times on the grid",
     "/v1/api-keys": "how long a key may live",
@@ -155,7 +158,8 @@ def configuration(examples: int, seed: int, token: str | None, known: Known, mod
             {"include-path-regex": f"^/v1/{noun}/", "exclude-method": "DELETE",
              "parameters": {"path.name": binding(noun)}} for noun in nouns
         ] + [  # what is deleted cannot be asked for afterwards
-            {"include-method": "DELETE", "parameters": {"path.name": "gone", "path.job_id": "gone", "path.number": 99}}
+            {"include-method": "DELETE", "parameters": {
+                "path.name": "gone", "path.job_id": "gone", "path.schedule_id": "gone", "path.number": 99}}
         ] + [
             {"include-path": path, "checks": {"positive_data_acceptance": {"expected-statuses": FITS}}}
             for path in BEYOND_THE_SCHEMA

@@ -14,6 +14,8 @@ from sqlalchemy import update
 
 from cluster.database.tables import UserRow
 from cluster.repositories.backtests import FORECASTS, Backtests
+from cluster.repositories.operations.schedules import PlannedTimes
+from cluster.repositories.principals import Author
 from cluster.repositories.sessions import SessionLifetime
 from quantis.types.accounts import Role, User
 from quantis.types.approvals import AliasChange
@@ -22,6 +24,7 @@ from quantis.types.job_specs import BacktestSpec, TrainSpec
 from quantis.types.jobs import JobState
 from quantis.types.keys import NewApiKey, NewServiceAccount, Scope
 from quantis.types.operations.alerts import Above, Fact, FactName, NewAlertRule
+from quantis.types.operations.schedules import JobTarget, NewSchedule
 from quantis.types.registry import Backtest
 from serve.security import tokens
 from serve.security.authentication import CLIENT
@@ -159,6 +162,11 @@ class Makers:
         self.services.vintages.append(team, request, response)
         return name
 
+    def schedule_id(self, team: str, owner: str) -> str:
+        author = Author("user", self.users[owner].id if owner in self.users else MISSING, owner)
+        schedules, new = self.services.schedules, _schedule(team)
+        return schedules.create(team, author, new, PlannedTimes(START, START)).id
+
     # What some calls need to find
 
     def deleted(self, team: str, dataset: str) -> None:
@@ -193,6 +201,11 @@ Body = dict[str, Any] | Callable[[Makers, Caller], dict[str, Any]]
 
 def fresh(prefix: str) -> str:
     return f"{prefix}-{next(_NUMBERS)}"
+
+
+def _schedule(team: str) -> NewSchedule:
+    target = JobTarget(spec=BacktestSpec(dataset=DATASETS[team][0], h=3))
+    return NewSchedule(name=fresh("nightly"), cron="0 6 * * *", starts=target)
 
 
 CSV = "unique_id,ds,y,temp,scheduled,carrier\n" + "".join(
@@ -231,6 +244,8 @@ BODIES: dict[tuple[str, str], Body] = {
     ("POST", "/v1/jobs"): lambda makers, caller: {
         "json": {"spec": {"kind": "backtest", "dataset": DATASETS[caller.team][0], "h": 3}}
     },
+    ("POST", "/v1/schedules"): lambda makers, caller: {"json": _schedule(caller.team).model_dump(mode="json")},
+    ("PATCH", "/v1/schedules/{schedule_id}"): {"json": {"paused": True}},
     ("PUT", "/v1/models/{name}/aliases/{alias}"): {"json": {"version": 1}},
     ("POST", "/v1/alert-rules"): lambda makers, caller: {
         "json": {"name": fresh("rule"), "condition": {"kind": "above", "fact": "drift", "threshold": 0.5}}

@@ -47,6 +47,9 @@ def seeded(world) -> Known:
     done = [makers.job_id("default", "admin"), makers.train_job_id("default", "admin")]
     clients = [made("POST", "/v1/clients", json={"name": f"robot-{n}"})["id"] for n in range(20)]
     keys = [made("POST", "/v1/api-keys", json={"name": f"key-{n}"})["id"] for n in range(20)]
+    starts = {"kind": "job", "spec": {"kind": "featurize", "dataset": "shop"}}
+    new = {"name": "nightly", "cron": "0 6 * * *", "starts": starts}
+    schedule = made("POST", "/v1/schedules", json=new)
     body = {"series": [{"unique_id": "JFK/B6"}]}
     forecast = made("POST", "/v1/models/demand/forecasts", 200, json=body)
     return Known(
@@ -55,7 +58,7 @@ def seeded(world) -> Known:
             "unique_id": ["lamps", "chairs"], "version": [1], "number": [1], "job_id": [job["id"], *done],
             "rule_id": ["default-drift", makers.rule_id("default", "admin")],
             "alert_id": [makers.alert_id("default", "admin") for _ in range(10)],
-            "client_id": clients, "key_id": keys,
+            "client_id": clients, "key_id": keys, "schedule_id": [schedule["id"]],
             "forecast_id": [forecast["forecast_id"]], "as_of": ["2024-03-01T00:00:00Z", "2025-01-02T12:00:00+01:00"],
         },
         reauthentication=world.reauthentication(world.user_id("admin")),

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from sqlalchemy import event, func, select
 
 from cluster.database.tables import IdempotencyKeyRow, JobEventRow, JobRow, OutboxRow
-from cluster.repositories import jobs as module
 from cluster.repositories.jobs import Jobs
+from cluster.repositories.operations import job_rows
 from cluster.repositories.outbox import STOP, SUBMIT
 from quantis.errors import Conflict, InvalidInput, NotFound
 from quantis.types.job_results import CompactResult
@@ -123,9 +123,9 @@ def test_when_pages_are_followed_then_together_they_are_everything_once_newest_f
 @pytest.fixture
 def many(jobs, monkeypatch):
     """Jobs of which several were made in the same microsecond."""
-    start = module._now()
+    start = job_rows.now()
     ticks = iter(range(10_000))
-    monkeypatch.setattr(module, "_now", lambda: start + timedelta(microseconds=next(ticks) // 20))
+    monkeypatch.setattr(job_rows, "now", lambda: start + timedelta(microseconds=next(ticks) // 20))
     for number in range(14):
         spec = SPEC if number % 3 else FeaturizeSpec(dataset="flights")
         jobs.request(TEAM, USER, spec)

@@ -1454,6 +1454,80 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/schedules": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Schedules
+         * @description List schedules, by name.
+         */
+        get: operations["schedules"];
+        put?: never;
+        /**
+         * Create Schedule
+         * @description Start a job by the clock, with your rights as they are at each run. The same Idempotency-Key makes one.
+         */
+        post: operations["create_schedule"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/schedules/{schedule_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Schedule
+         * @description Return a schedule, by its id or name.
+         */
+        get: operations["schedule"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete Schedule
+         * @description Delete a schedule and the record of its runs; what they started stays.
+         */
+        delete: operations["delete_schedule"];
+        options?: never;
+        head?: never;
+        /**
+         * Change Schedule
+         * @description Change, pause or resume a schedule. But for a pause, it acts for you from then on.
+         *
+         *     Times are planned anew from now on when it resumes, or follows another clock: nothing before counts as missed.
+         */
+        patch: operations["change_schedule"];
+        trace?: never;
+    };
+    "/v1/schedules/{schedule_id}/runs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Schedule Runs
+         * @description List the planned runs, newest first: what each started, or why it started nothing.
+         */
+        get: operations["schedule_runs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/healthz": {
         parameters: {
             query?: never;
@@ -1937,6 +2011,12 @@ export interface components {
              */
             reason?: string;
         };
+        /**
+         * Backfill
+         * @description Missed runs, such as those of a night without the platform, that are made up.
+         * @enum {string}
+         */
+        Backfill: "none" | "latest" | "all";
         /**
          * Backtest
          * @description Rolling-origin forecasts of several families and what they were worth.
@@ -3095,6 +3175,20 @@ export interface components {
          * @enum {string}
          */
         JobState: "PENDING" | "RUNNING" | "STOPPED" | "SUCCEEDED" | "FAILED";
+        /**
+         * JobTarget
+         * @description A job, as `POST /v1/jobs` takes it.
+         */
+        JobTarget: {
+            /**
+             * Kind
+             * @default job
+             * @constant
+             */
+            kind?: "job";
+            /** Spec */
+            spec: components["schemas"]["FeaturizeSpec"] | components["schemas"]["TrainSpec"] | components["schemas"]["BacktestSpec"] | components["schemas"]["TuneSpec"] | components["schemas"]["ForecastSpec"] | components["schemas"]["CompactSpec"] | components["schemas"]["IngestSpec"];
+        };
         /** Leaderboard */
         Leaderboard: {
             /**
@@ -3489,6 +3583,51 @@ export interface components {
              */
             expires_in?: string;
         };
+        /** NewSchedule */
+        NewSchedule: {
+            /** Name */
+            name: string;
+            /**
+             * Cron
+             * @description Minute, hour, day of month, month, day of week: 30 6 * * MON-FRI.
+             */
+            cron: string;
+            /**
+             * Time Zone
+             * @description The zone of the clock that it follows.
+             * @default UTC
+             */
+            time_zone?: string;
+            /**
+             * Jitter
+             * Format: duration
+             * @description Start each run later by a part of this, the same for every run of this schedule.
+             * @default PT0S
+             */
+            jitter?: string;
+            /**
+             * @description When the run before has not ended.
+             * @default skip
+             */
+            overlap?: components["schemas"]["Overlap"];
+            /**
+             * @description Which missed runs are made up.
+             * @default none
+             */
+            backfill?: components["schemas"]["Backfill"];
+            /**
+             * Backfill Limit
+             * @description With `all`: how many of them, the latest ones.
+             * @default 10
+             */
+            backfill_limit?: number;
+            /**
+             * Paused
+             * @default false
+             */
+            paused?: boolean;
+            starts: components["schemas"]["JobTarget"];
+        };
         /** NewServiceAccount */
         NewServiceAccount: {
             /** Name */
@@ -3637,6 +3776,12 @@ export interface components {
              */
             margin?: number;
         };
+        /**
+         * Overlap
+         * @description Treatment of a run whose predecessor has not ended: it is left out, waits, or starts beside it.
+         * @enum {string}
+         */
+        Overlap: "skip" | "queue" | "allow";
         /** Page[AlertRule] */
         Page_AlertRule_: {
             /** Items */
@@ -3725,6 +3870,20 @@ export interface components {
         Page_Revision_: {
             /** Items */
             items: components["schemas"]["Revision"][];
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
+        /** Page[ScheduleRun] */
+        Page_ScheduleRun_: {
+            /** Items */
+            items: components["schemas"]["ScheduleRun"][];
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
+        /** Page[Schedule] */
+        Page_Schedule_: {
+            /** Items */
+            items: components["schemas"]["Schedule"][];
             /** Next Cursor */
             next_cursor?: string | null;
         };
@@ -4016,6 +4175,103 @@ export interface components {
              */
             categorical?: string[];
         };
+        /** Schedule */
+        Schedule: {
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            /** Cron */
+            cron: string;
+            /** Time Zone */
+            time_zone: string;
+            /**
+             * Jitter
+             * Format: duration
+             */
+            jitter: string;
+            overlap: components["schemas"]["Overlap"];
+            backfill: components["schemas"]["Backfill"];
+            /** Backfill Limit */
+            backfill_limit: number;
+            starts: components["schemas"]["JobTarget"];
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Created By */
+            created_by: string;
+            /**
+             * Acts For
+             * @description The account by whose rights it starts its runs.
+             */
+            acts_for: string;
+            /** Paused */
+            paused: boolean;
+            /**
+             * Pause Reason
+             * @description Why it paused itself.
+             */
+            pause_reason?: string | null;
+            /**
+             * Next At
+             * @description The next planned time; null while paused.
+             */
+            next_at?: string | null;
+        };
+        /**
+         * ScheduleChange
+         * @description A change; what is absent stays. Whoever makes it is the one for whom the schedule acts from then on.
+         */
+        ScheduleChange: {
+            /** Cron */
+            cron?: string | null;
+            /** Time Zone */
+            time_zone?: string | null;
+            /** Jitter */
+            jitter?: string | null;
+            overlap?: components["schemas"]["Overlap"] | null;
+            backfill?: components["schemas"]["Backfill"] | null;
+            /** Backfill Limit */
+            backfill_limit?: number | null;
+            /**
+             * Paused
+             * @description True pauses, false resumes from now on.
+             */
+            paused?: boolean | null;
+            starts?: components["schemas"]["JobTarget"] | null;
+        };
+        /**
+         * ScheduleRun
+         * @description A planned run. Each planned time has one, whatever happens to the platform meanwhile.
+         */
+        ScheduleRun: {
+            /**
+             * Planned At
+             * Format: date-time
+             */
+            planned_at: string;
+            state: components["schemas"]["ScheduleRunState"];
+            /** Job Id */
+            job_id?: string | null;
+            /**
+             * Reason
+             * @description Why it was not started, or not at its time.
+             */
+            reason?: string | null;
+            /**
+             * Recorded At
+             * Format: date-time
+             */
+            recorded_at: string;
+        };
+        /**
+         * ScheduleRunState
+         * @description State of a planned run: what became of it, and of what it started.
+         * @enum {string}
+         */
+        ScheduleRunState: "queued" | "running" | "succeeded" | "failed" | "stopped" | "skipped" | "missed" | "refused";
         /**
          * Scope
          * @description The most that a key or a service account may do; its role must allow it too.
@@ -8560,6 +8816,256 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Alert"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    schedules: {
+        parameters: {
+            query?: {
+                cursor?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Schedule_"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_schedule: {
+        parameters: {
+            query?: never;
+            header?: {
+                "idempotency-key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewSchedule"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Schedule"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    schedule: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                schedule_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Schedule"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_schedule: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                schedule_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    change_schedule: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                schedule_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ScheduleChange"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Schedule"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    schedule_runs: {
+        parameters: {
+            query?: {
+                cursor?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                schedule_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_ScheduleRun_"];
                 };
             };
             /** @description The request cannot be served; `code` says why. */
