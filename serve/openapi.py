@@ -11,12 +11,16 @@ from cluster.ray.submission import FakeJobs
 from cluster.settings import Settings
 from quantis.errors import Unavailable
 from quantis.types.forecasts import ForecastRequest, ForecastResponse
+from quantis.types.operations.reproduction import Reproduction
 from serve.api.application import create_app
 from serve.services import Services
 
 
 class _Nobody:
     async def forecast(self, team: str, ref: str, request: ForecastRequest) -> ForecastResponse:
+        raise Unavailable("this process only describes the API")
+
+    async def reproduce(self, team: str, forecast_id: str) -> Reproduction:
         raise Unavailable("this process only describes the API")
 
 

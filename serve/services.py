@@ -24,6 +24,7 @@ from cluster.repositories.sessions import Sessions
 from cluster.tenancy.rate_counters import open_counters
 from quantis.errors import InvalidInput
 from quantis.types.forecasts import ForecastRequest, ForecastResponse
+from quantis.types.operations.reproduction import Reproduction
 from serve.http.shared_calls import SharedCalls
 from serve.security.authentication import Authenticator
 from serve.security.concurrency_limits import (
@@ -42,6 +43,8 @@ class ForecastService(Protocol):
     """Source of forecasts: the Serve deployment, or an engine in this process."""
 
     async def forecast(self, team: str, ref: str, request: ForecastRequest) -> ForecastResponse: ...
+
+    async def reproduce(self, team: str, forecast_id: str) -> Reproduction: ...
 
 
 @dataclass

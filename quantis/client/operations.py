@@ -10,6 +10,7 @@ from urllib.parse import quote
 from quantis.client.bodies import format_query_time
 from quantis.client.protocol import ApiCaller
 from quantis.types.operations.live import LiveAccuracy, LiveDimension, VintageKind
+from quantis.types.operations.reproduction import Reproduction
 
 _PAGE = 500
 
@@ -47,3 +48,7 @@ class OperationsMixin:
             page = self._get(LiveAccuracy, path, limit=_PAGE, cursor=page.next_cursor, **parameters)
             items += page.items
         return page.model_copy(update={"items": items[:limit]})
+
+    def reproduce(self: ApiCaller, forecast_id: str) -> Reproduction:
+        """Make an issued forecast again from what was known, by the versions that made it, and compare the numbers."""
+        return self._get(Reproduction, f"/forecasts/{quote(forecast_id, safe='')}/reproduction")

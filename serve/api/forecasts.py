@@ -12,6 +12,7 @@ from cluster.repositories.idempotency import request_hash
 from models.prediction.response import issued_schema, issued_table
 from quantis.types.base import Id, Name, Page, SeriesId, Timestamp
 from quantis.types.forecasts import ForecastRecord, ForecastRequest, ForecastResponse
+from quantis.types.operations.reproduction import Reproduction
 from serve.api.dependencies import AppServices, CurrentUser, OpenStream
 from serve.api.models import Reference
 from serve.api.strict_route import SERIES, StrictRoute
@@ -22,6 +23,8 @@ from serve.services import Services
 
 GRACE_SECONDS = 5
 """Margin over a forecast's deadline, so that the forecaster can report the time-out itself."""
+
+REPRODUCTION_SECONDS = 60
 
 router = APIRouter(prefix="/v1", tags=["models"], route_class=StrictRoute)
 
@@ -115,3 +118,12 @@ def _selected(
 def issued(forecast_id: Id, principal: CurrentUser, services: AppServices) -> ForecastResponse:
     """Return a forecast as it was issued."""
     return services.vintages.get(principal.team, forecast_id)
+
+
+@router.get("/forecasts/{forecast_id}/reproduction")
+async def reproduction(
+    forecast_id: Id, request: Request, principal: CurrentUser, services: AppServices
+) -> Reproduction:
+    """Make a forecast again from what was known, by the versions that made it, and compare; nothing is issued."""
+    deadlines.allow(request.scope, REPRODUCTION_SECONDS + GRACE_SECONDS)
+    return await while_connected(request, services.forecaster.reproduce(principal.team, forecast_id))

@@ -15,10 +15,13 @@ from cluster.settings import Settings
 from monitoring import instruments, logs
 from quantis.errors import QuantisError, TimedOut, all_errors
 from quantis.types.forecasts import ForecastRequest, ForecastResponse
+from quantis.types.operations.reproduction import Reproduction
 from serve.forecasting.cancellation import Cancellation
 from serve.forecasting.engine import Engine
+from serve.forecasting.reproduction import reproduce
 from serve.security.concurrency_limits import FORECASTS_PER_REPLICA
 
+REPRODUCTION_SECONDS = 60.0
 _BY_CODE = {kind.code: kind for kind in all_errors()}
 
 
@@ -48,10 +51,22 @@ class ForecasterReplica:
         try:
             response = await loop.run_in_executor(self._threads, work)
         except QuantisError as error:
-            return {"code": error.code, "message": error.message, "errors": error.errors}
+            return _to_value(error)
         finally:
             cancellation.cancel()  # what waits for a thread never begins, what has begun ends at its next step
         return {"answer": response.model_dump_json()}
+
+    async def reproduce(self, team: str, forecast_id: str) -> dict[str, Any]:
+        work = partial(reproduce, self._engine, team, forecast_id)
+        try:
+            reproduction = await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        except QuantisError as error:
+            return _to_value(error)
+        return {"answer": reproduction.model_dump_json()}
+
+
+def _to_value(error: QuantisError) -> dict[str, Any]:
+    return {"code": error.code, "message": error.message, "errors": error.errors}
 
 
 class RemoteForecaster:
@@ -62,20 +77,30 @@ class RemoteForecaster:
 
     async def forecast(self, team: str, ref: str, request: ForecastRequest) -> ForecastResponse:
         call = self._handle.forecast.remote(team, ref, request.model_dump_json())
-        is_answered = False
-        try:
-            result: dict[str, Any] = await asyncio.wait_for(_await_result(call), request.seconds)
-            is_answered = True
-        except TimeoutError:
-            raise TimedOut(
-                f"no answer within {request.seconds:g} s; allow more time with deadline_ms"
-            ) from None
-        finally:
-            if not is_answered:
-                _cancel(call)
-        if "answer" not in result:
-            raise _BY_CODE.get(result["code"], QuantisError)(result["message"], errors=result["errors"])
-        return ForecastResponse.model_validate_json(result["answer"])
+        text = await _response_text(call, request.seconds, "allow more time with deadline_ms")
+        return ForecastResponse.model_validate_json(text)
+
+    async def reproduce(self, team: str, forecast_id: str) -> Reproduction:
+        call = self._handle.reproduce.remote(team, forecast_id)
+        text = await _response_text(call, REPRODUCTION_SECONDS, "ask again when less is going on")
+        return Reproduction.model_validate_json(text)
+
+
+async def _response_text(call: Any, seconds: float, remedy: str) -> str:
+    """Return the answer of a call of the deployment, or raise the error that it travels as."""
+    is_answered = False
+    try:
+        result: dict[str, Any] = await asyncio.wait_for(_await_result(call), seconds)
+        is_answered = True
+    except TimeoutError:
+        raise TimedOut(f"no answer within {seconds:g} s; {remedy}") from None
+    finally:
+        if not is_answered:
+            _cancel(call)
+    if "answer" not in result:
+        raise _BY_CODE.get(result["code"], QuantisError)(result["message"], errors=result["errors"])
+    text: str = result["answer"]
+    return text
 
 
 async def _await_result(call: Any) -> dict[str, Any]:

@@ -62,7 +62,7 @@ _EARLIEST = np.datetime64("1700-01-01", "us")
 
 
 @dataclass(frozen=True)
-class _Inputs:
+class Inputs:
     """Model, data and times that a request is answered from; `dataset` is None where it is gone."""
 
     model: LoadedModel
@@ -87,10 +87,10 @@ class Engine:
 
         For `outage_seconds` without the database, models and datasets that were asked for are still served.
         """
-        self._catalogue = catalogue
-        self._vintages = vintages
+        self.catalogue = catalogue
+        self.vintages = vintages
         self.router = ModelRouter(registry, outage_seconds)
-        self._models = ModelCache(registry, catalogue, families)
+        self.models = ModelCache(registry, catalogue, families)
         self._datasets: StaleCache[OpenDataset | None] = StaleCache(outage_seconds)
 
     def forecast(
@@ -106,21 +106,16 @@ class Engine:
         started = time.perf_counter()
         parts = self.router.divide(team, ref, [series.unique_id for series in request.series])
         as_of = request.as_of or datetime.now(UTC)
-        forecasts: dict[int, SeriesForecast] = {}
-        univariate: set[int] = set()
-        inputs_of_parts = []
-        for part in parts:
-            inputs = self._read_inputs(team, part.version, request, as_of, cancellation)
-            inputs_of_parts.append(inputs)
-            number = part.version.version if len(parts) > 1 else None
-            part_entries = _forecast_part(
-                inputs, request, [request.series[position] for position in part.positions]
-            )
-            for position, entry in zip(part.positions, part_entries, strict=True):
-                forecasts[position] = entry.model_copy(update={"version": number})
-            if is_univariate(inputs.model.forecaster):
-                univariate.update(part.positions)
-        answers = [forecasts[position] for position in range(len(request.series))]
+        inputs_of_parts = [
+            self._read_inputs(team, part.version, request, as_of, cancellation) for part in parts
+        ]
+        answers = answer_parts(parts, inputs_of_parts, request)
+        univariate = {
+            position
+            for part, inputs in zip(parts, inputs_of_parts, strict=True)
+            if is_univariate(inputs.model.forecaster)
+            for position in part.positions
+        }
         first, inputs = parts[0], inputs_of_parts[0]
         response = ForecastResponse(
             forecast_id=str(uuid.uuid4()),
@@ -139,7 +134,7 @@ class Engine:
         )
         _require_usable(response.forecasts)
         cancellation.check()
-        self._vintages.append(team, request, response)
+        self.vintages.append(team, request, response)
         _measure(first.version, response, time.perf_counter() - started)
         return response
 
@@ -150,23 +145,38 @@ class Engine:
         request: ForecastRequest,
         as_of: datetime,
         cancellation: Cancellation,
-    ) -> _Inputs:
-        model = self._models.load(team, version)
+    ) -> Inputs:
+        model = self.models.load(team, version)
         steps = min(request.h or model.task.h, model.task.h)
-        return _Inputs(model, self._open(team, model.task.dataset), as_of, steps, cancellation)
+        return Inputs(model, self._open(team, model.task.dataset), as_of, steps, cancellation)
 
     def _open(self, team: str, name: str) -> OpenDataset | None:
         def load() -> OpenDataset | None:
             try:
-                return self._catalogue.open(team, name)
+                return self.catalogue.open(team, name)
             except NotFound:
                 return None
 
         return self._datasets.get((team, name), load)
 
 
+def answer_parts(
+    parts: Sequence[RoutedSeries], inputs_of_parts: Sequence[Inputs], request: ForecastRequest
+) -> list[SeriesForecast]:
+    """Return the entry of each requested series, in order, from the version of its part."""
+    forecasts: dict[int, SeriesForecast] = {}
+    for part, inputs in zip(parts, inputs_of_parts, strict=True):
+        number = part.version.version if len(parts) > 1 else None
+        part_entries = _forecast_part(
+            inputs, request, [request.series[position] for position in part.positions]
+        )
+        for position, entry in zip(part.positions, part_entries, strict=True):
+            forecasts[position] = entry.model_copy(update={"version": number})
+    return [forecasts[position] for position in range(len(request.series))]
+
+
 def _forecast_part(
-    inputs: _Inputs, request: ForecastRequest, requested: Sequence[SeriesRequest]
+    inputs: Inputs, request: ForecastRequest, requested: Sequence[SeriesRequest]
 ) -> list[SeriesForecast]:
     """Answer the series of one version; all are refused where it was not trained for what is asked."""
     task = inputs.model.task
@@ -206,7 +216,7 @@ def _describe_shares(parts: Sequence[RoutedSeries]) -> list[str]:
     ]
 
 
-def _forecast_series(inputs: _Inputs, requested: Sequence[SeriesRequest]) -> list[ForecastEntry]:
+def _forecast_series(inputs: Inputs, requested: Sequence[SeriesRequest]) -> list[ForecastEntry]:
     """Forecast the requested series, in their order, in as many rounds as one of them has histories."""
     dataset, forecaster = inputs.dataset, inputs.model.forecaster
     sent_ids = [series.unique_id for series in requested if series.y is not None]
@@ -237,7 +247,7 @@ def _forecast_series(inputs: _Inputs, requested: Sequence[SeriesRequest]) -> lis
 
 
 def _forecast_new_series(
-    inputs: _Inputs, requested: Sequence[SeriesRequest], entries: list[ForecastEntry]
+    inputs: Inputs, requested: Sequence[SeriesRequest], entries: list[ForecastEntry]
 ) -> list[ForecastEntry]:
     """Replace the entries of series declared to have no value yet (`y` is []) by a typical series of the panel.
 
@@ -263,7 +273,7 @@ def _forecast_new_series(
     return entries
 
 
-def _stored_snapshots(inputs: _Inputs, requested: Sequence[SeriesRequest]) -> list[Snapshot]:
+def _stored_snapshots(inputs: Inputs, requested: Sequence[SeriesRequest]) -> list[Snapshot]:
     """Read the series that bring no history from the store; each ends at its own last value known at `as_of`."""
     dataset = inputs.dataset
     ids = {series.unique_id for series in requested if series.y is None}
@@ -306,7 +316,7 @@ def _last_times(panel: Panel, limit: np.datetime64) -> dict[str, np.datetime64]:
 
 
 def _sent_snapshots(
-    inputs: _Inputs, requested: Sequence[SeriesRequest], panel: Panel | None
+    inputs: Inputs, requested: Sequence[SeriesRequest], panel: Panel | None
 ) -> tuple[list[Snapshot], dict[str, ForecastEntry]]:
     """Build snapshots of the series that bring their history, and entries of those whose history is unusable.
 

@@ -45,6 +45,10 @@ class ModelRouter:
             for target, indices in positions.items()
         ]
 
+    def version(self, team: str, model: str, number: int) -> ModelVersion:
+        """Return one version of a model."""
+        return self._resolve(team, f"{model}:{number}")
+
     def _resolve(self, team: str, reference: str) -> ModelVersion:
         return self._versions.get((team, reference), lambda: self._registry(team).resolve(reference))
 

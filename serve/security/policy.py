@@ -149,6 +149,7 @@ POLICY: dict[tuple[str, str], AccessRule | None] = {
     ("GET", "/v1/models/{name}/live"): _READ,
     ("GET", "/v1/forecasts"): _READ,
     ("GET", "/v1/forecasts/{forecast_id}"): _READ,
+    ("GET", "/v1/forecasts/{forecast_id}/reproduction"): _READ,
     ("GET", "/v1/schedules"): _READ,
     ("POST", "/v1/schedules"): AccessRule(Role.analyst, Scope.jobs, quota="compute"),
     ("GET", "/v1/schedules/{schedule_id}"): _READ,

@@ -25,12 +25,13 @@ from quantis.types.teams import Quota
 from serve.api.application import create_app
 from serve.security import tokens
 from serve.services import Services
+from tests.serve.api_under_test import MakesNothingAgain
 
 PASSWORD = "correct horse battery"
 DAYS = 300
 
 
-class Nobody:
+class Nobody(MakesNothingAgain):
     async def forecast(self, team, ref, request):
         raise NotImplementedError
 

@@ -32,9 +32,11 @@ from quantis.types.accounts import REAUTHENTICATION_HEADER
 from quantis.types.datasets import Roles
 from quantis.types.forecasts import ForecastRequest, ForecastResponse
 from quantis.types.job_results import GateResult, TrainResult
+from quantis.types.operations.reproduction import Reproduction
 from quantis.types.registry import Leaderboard, LeaderboardRow, ModelVersion
 from serve.api.application import create_app
 from serve.forecasting.engine import Engine
+from serve.forecasting.reproduction import reproduce
 from serve.security import tokens
 from serve.services import ForecastService, Services
 
@@ -67,6 +69,13 @@ def train_result(job: str, *rows: LeaderboardRow) -> dict[str, Any]:
     return result.model_dump(mode="json")
 
 
+class MakesNothingAgain:
+    """The half of a forecaster's port that a test has no use for."""
+
+    async def reproduce(self, team: str, forecast_id: str) -> Reproduction:
+        raise NotImplementedError
+
+
 class InThisProcess:
     """The port around an engine here."""
 
@@ -76,6 +85,9 @@ class InThisProcess:
     async def forecast(self, team: str, ref: str, request: ForecastRequest) -> ForecastResponse:
         return await run_in_threadpool(self.engine.forecast, team, ref, request)
 
+    async def reproduce(self, team: str, forecast_id: str) -> Reproduction:
+        return await run_in_threadpool(reproduce, self.engine, team, forecast_id)
+
 
 class Failing:
     """The port of a forecaster that is in trouble."""
@@ -84,6 +96,9 @@ class Failing:
         self.error = error
 
     async def forecast(self, team: str, ref: str, request: ForecastRequest) -> ForecastResponse:
+        raise self.error
+
+    async def reproduce(self, team: str, forecast_id: str) -> Reproduction:
         raise self.error
 
 

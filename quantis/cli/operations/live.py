@@ -1,4 +1,4 @@
-"""`quantis live`: how far a model's forecasts were off."""
+"""`quantis live` and `quantis reproduce`: how far forecasts were off, and the same numbers again."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ Time = Annotated[
 
 def register(app: typer.Typer) -> None:
     app.command("live", rich_help_panel="Work")(live)
+    app.command("reproduce", rich_help_panel="Work")(reproduce)
 
 
 def live(
@@ -44,6 +45,27 @@ def live(
     )
     for line in _notes(report):
         output.report(line)
+
+
+def reproduce(
+    forecast_id: Annotated[str, typer.Argument(help="The id of an issued forecast.")],
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Make a forecast again from what was known; exit code 1 where the numbers differ or an input is gone."""
+    with open_client(url) as api:
+        reproduction = api.reproduce(forecast_id)
+    if as_json:
+        output.print_json(reproduction)
+    elif reproduction.identical:
+        output.report("identical to the bit")
+    else:
+        for line in reproduction.missing:
+            output.report(f"gone: {line}")
+        if reproduction.largest_difference is not None:
+            output.report(f"different: by {reproduction.largest_difference:.3g} of a value at most")
+    if not reproduction.identical:
+        raise typer.Exit(1)
 
 
 def _row(figures: LiveFigures) -> tuple[object, ...]:

@@ -25,6 +25,7 @@ from quantis.types.approvals import AliasChange, Policy
 from quantis.types.registry import HeadToHead, Traffic
 from serve.api.application import create_app
 from serve.services import Services
+from tests.serve.api_under_test import MakesNothingAgain
 
 PASSWORD = "correct horse battery"
 
@@ -36,7 +37,7 @@ def mine(tmp_path: Path) -> tuple[str, str]:
     return "--my-password-file", str(tmp_path / "mine")
 
 
-class Nobody:
+class Nobody(MakesNothingAgain):
     async def forecast(self, team, ref, request):
         raise NotImplementedError
 

@@ -27,11 +27,12 @@ from serve.forecasting.engine import Engine  # noqa: E402
 from serve.services import Services  # noqa: E402
 from tests.quantis.client.contract import *  # noqa: E402, F403
 from tests.quantis.client.contract import SignIn  # noqa: E402
+from tests.serve.api_under_test import MakesNothingAgain  # noqa: E402
 
 ADMIN = "root", "the admin's password"
 
 
-class InProcessExecutor:
+class InProcessExecutor(MakesNothingAgain):
     """The real engine, called directly instead of through a Serve handle."""
 
     def __init__(self, services: Services) -> None:

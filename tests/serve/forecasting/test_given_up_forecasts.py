@@ -18,7 +18,7 @@ from quantis.types.forecasts import MAX_REPEATS, ForecastRequest, ForecastRespon
 from serve.forecasting.cancellation import Cancellation
 from serve.forecasting.deployment import ForecasterReplica, RemoteForecaster
 from tests.serve.api.test_forecasts_api import own
-from tests.serve.api_under_test import InThisProcess, World
+from tests.serve.api_under_test import InThisProcess, MakesNothingAgain, World
 from tests.serve.asgi_call import Call
 
 GOOD = "JFK/B6"
@@ -151,7 +151,7 @@ def test_when_a_forecast_is_cancelled_between_its_rounds_then_it_ends_there_and_
     assert (len(rounds), issued(world)) == (1, 0)
 
 
-class Watched:
+class Watched(MakesNothingAgain):
     """The port of a forecaster that never answers, and notes what becomes of its calls."""
 
     def __init__(self) -> None:

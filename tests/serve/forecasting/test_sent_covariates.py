@@ -33,7 +33,7 @@ def asking(world):
     """A client of an API whose champion answers with what it is told of covariates."""
     with world.client("admin") as client:
         ask(client, [GOOD])
-        models = world.forecaster.engine._models._models
+        models = world.forecaster.engine.models._models
         key = ("default", "demand", 1)
         models[key] = replace(models[key], forecaster=ByCovariates(models[key].task, "scheduled"))
         yield client

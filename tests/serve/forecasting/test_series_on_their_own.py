@@ -114,7 +114,7 @@ def test_when_one_version_has_a_shorter_horizon_then_its_series_alone_are_refuse
     divided(two, 50)
     with two.client("viewer") as client:
         ask(client, [own(name) for name in NAMES])
-        models = two.forecaster.engine._models._models
+        models = two.forecaster.engine.models._models
         model = models["default", "demand", two.second]
         task = model.task.model_copy(update={"h": 12})
         model.forecaster.task = task

@@ -1205,6 +1205,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/forecasts/{forecast_id}/reproduction": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Reproduction
+         * @description Make a forecast again from what was known, by the versions that made it, and compare; nothing is issued.
+         */
+        get: operations["reproduction"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/approvals": {
         parameters: {
             query?: never;
@@ -4113,6 +4133,36 @@ export interface components {
             token: string;
             /** Expires In */
             expires_in: number;
+        };
+        /**
+         * Reproduction
+         * @description A forecast made again, or the inputs that are gone.
+         */
+        Reproduction: {
+            /** Forecast Id */
+            forecast_id: string;
+            /**
+             * Identical
+             * @description The same numbers to the bit; null where an input is gone.
+             */
+            identical: boolean | null;
+            /**
+             * Largest Difference
+             * @description Of any mean or quantile, relative to the larger one; null where nothing could be compared.
+             */
+            largest_difference: number | null;
+            /**
+             * Missing
+             * @description What is gone, and why, a sentence each.
+             */
+            missing: string[];
+            /** @description The forecast as it was made again. */
+            response: components["schemas"]["ForecastResponse"] | null;
+            /**
+             * Reproduced At
+             * Format: date-time
+             */
+            reproduced_at: string;
         };
         /**
          * Revision
@@ -8183,6 +8233,46 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ForecastResponse"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    reproduction: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                forecast_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Reproduction"];
                 };
             };
             /** @description The request cannot be served; `code` says why. */
