@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -14,16 +12,16 @@ from typing import Any, TypeVar
 from urllib.parse import unquote, urlparse
 
 from mlflow import MlflowClient
-from mlflow.artifacts import download_artifacts
 from mlflow.entities.model_registry import ModelVersion as StoredVersion
 from mlflow.entities.model_registry import RegisteredModel
 from mlflow.exceptions import MlflowException
-from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from models.evaluation.promotion_gate import GateDecision
+from models.registry.remote_bundles import fetch_bundle, remove_bundle
+from models.registry.serving_history import find_serving, serving_tag
 from models.registry.version_tags import GATE, tags_of_bundle, version_from_tags
 from quantis.errors import Conflict, InvalidInput, NotFound
-from quantis.types.registry import CANDIDATE, CHAMPION, Leaderboard, Model, ModelVersion, Traffic
+from quantis.types.registry import CANDIDATE, CHAMPION, Leaderboard, Model, ModelVersion, Serving, Traffic
 
 _REFERENCE = re.compile(
     r"(?P<name>[a-z][a-z0-9_-]{0,62})(@(?P<alias>[a-z][a-z0-9_-]{0,62})|:(?P<version>\d{1,9}))?"
@@ -132,11 +130,13 @@ class Registry:
         """Point an alias at a version. Conflict when it is the champion's and the gate rejected the version."""
         self.check_promotion(model, version, alias)
         self._client.set_registered_model_alias(self._full(model), alias, str(version))
+        self._record_serving(model)
         return self.get(model, version)
 
     def remove_alias(self, model: str, alias: str) -> None:
         """Let an alias mean no version any more."""
         self._client.delete_registered_model_alias(self._full(model), alias)
+        self._record_serving(model)
 
     def hide_version(self, model: str, version: int) -> None:
         """Let nobody find a version any more, until `delete_version` removes it."""
@@ -155,7 +155,7 @@ class Registry:
             stored = self._stored(model, version, hidden=True)
             for alias in stored.aliases:
                 self._client.delete_registered_model_alias(self._full(model), alias)
-            self._remove_bundle(str(stored.source))
+            remove_bundle(str(stored.source))
             self._client.delete_model_version(self._full(model), str(version))
 
     def delete_model(self, model: str) -> None:
@@ -165,13 +165,6 @@ class Registry:
             for stored in list(self._stored_versions(model)):
                 self.delete_version(model, int(stored.version))
             self._client.delete_registered_model(self._full(model))
-
-    def _remove_bundle(self, source: str) -> None:
-        address = urlparse(source)
-        if address.scheme in ("", "file"):
-            shutil.rmtree(unquote(address.path), ignore_errors=True)  # the sweeper finds what is left
-        else:
-            get_artifact_repository(source).delete_artifacts()
 
     def check_promotion(self, model: str, version: int, alias: str = CHAMPION) -> ModelVersion:
         """Return the version if the alias may point at it; Conflict or InvalidInput otherwise."""
@@ -196,7 +189,17 @@ class Registry:
         """Set the shares. Conflict when the gate rejected one of the versions."""
         self.check_traffic(model, traffic)
         self._client.set_registered_model_tag(self._full(model), _TRAFFIC, traffic.model_dump_json())
+        self._record_serving(model)
         return traffic
+
+    def serving_at(self, model: str, time: datetime) -> Serving:
+        """Return which versions answered the model's name at a time; NotFound before the first that did."""
+        return find_serving(model, self._registered(model).tags, time)
+
+    def _record_serving(self, model: str) -> None:
+        champion = self.champion(model)
+        name, text = serving_tag(champion.version if champion else None, self.traffic(model))
+        self._client.set_registered_model_tag(self._full(model), name, text)
 
     def check_traffic(self, model: str, traffic: Traffic) -> None:
         """Check that each version with a share could be the champion; Conflict otherwise."""
@@ -262,7 +265,7 @@ class Registry:
             raise InvalidInput(
                 f"bundle {source!r} is remote and the registry has no cache folder; give it one"
             )
-        return _fetch(source, self._cache / self.team / version.model / str(version.version))
+        return fetch_bundle(source, self._cache / self.team / version.model / str(version.version))
 
     def _model(self, name: str) -> Model:
         versions = self.versions(name)
@@ -338,12 +341,3 @@ class Registry:
             token = page.token
             if not token:
                 return
-
-
-def _fetch(source: str, folder: Path) -> Path:
-    """Download once; a half download never gets the final name."""
-    if not folder.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
-            Path(download_artifacts(artifact_uri=source, dst_path=temporary)).rename(folder)
-    return folder

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from quantis.cli import output
 from quantis.cli.approvals import describe_comparison, describe_traffic
-from quantis.cli.options import Json, Url, Yes, confirm, open_client
+from quantis.cli.options import Json, Url, Yes, confirm, open_client, parse_timestamp
 from quantis.errors import InvalidInput, NotFound
 from quantis.types.approvals import Approval
 
@@ -66,6 +67,25 @@ def show(
     ]
     columns = ("version", "family", "aliases", "h", "freq", "created (UTC)", "metrics")
     output.print_table(columns, rows, right=("version", "h"))
+
+
+@app.command()
+def at(
+    model: Annotated[str, typer.Argument(help="The model.")],
+    time: Annotated[datetime, typer.Argument(metavar="TIME", parser=lambda text: parse_timestamp(text))],
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Show which versions answered a model's name at a time."""
+    with open_client(url) as api:
+        serving = api.serving_at(model, time)
+    if as_json:
+        output.print_json(serving)
+        return
+    end = output.format_timestamp(serving.until) if serving.until else "now"
+    output.report(f"from {output.format_timestamp(serving.since)} to {end} (UTC)")
+    rows = [(share.version, f"{share.percent} %") for share in serving.shares]
+    output.print_table(("version", "of the series"), rows, right=("version", "of the series"))
 
 
 @app.command()

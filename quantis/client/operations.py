@@ -11,6 +11,7 @@ from quantis.client.bodies import format_query_time
 from quantis.client.protocol import ApiCaller
 from quantis.types.operations.live import LiveAccuracy, LiveDimension, VintageKind
 from quantis.types.operations.reproduction import Reproduction
+from quantis.types.registry import Serving
 
 _PAGE = 500
 
@@ -48,6 +49,10 @@ class OperationsMixin:
             page = self._get(LiveAccuracy, path, limit=_PAGE, cursor=page.next_cursor, **parameters)
             items += page.items
         return page.model_copy(update={"items": items[:limit]})
+
+    def serving_at(self: ApiCaller, model: str, time: datetime) -> Serving:
+        """Return which versions answered a model's name at a time, and by what share of its series."""
+        return self._get(Serving, f"/models/{quote(model, safe='')}/at", time=format_query_time(time))
 
     def reproduce(self: ApiCaller, forecast_id: str) -> Reproduction:
         """Make an issued forecast again from what was known, by the versions that made it, and compare the numbers."""

@@ -186,3 +186,13 @@ class Traffic(RequestBody):
         if (total := sum(share.percent for share in self.shares)) > 100:
             raise ValueError(f"the shares are {total} of a hundred; lower them to 100 or less")
         return self
+
+
+class Serving(Frozen):
+    """The versions that answered a model's name at a time, and by what share of a hundred series."""
+
+    model: str
+    since: Timestamp
+    until: Timestamp | None = Field(description="The next change; null where there was none.")
+    champion: int | None
+    shares: list[Share]

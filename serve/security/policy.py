@@ -147,6 +147,7 @@ POLICY: dict[tuple[str, str], AccessRule | None] = {
     ("POST", "/v1/alerts/{alert_id}/resolve"): _ALERT,
     ("POST", "/v1/models/{ref}/forecasts"): AccessRule(Role.viewer, Scope.forecast, read_only=True),
     ("GET", "/v1/models/{name}/live"): _READ,
+    ("GET", "/v1/models/{name}/at"): _READ,
     ("GET", "/v1/forecasts"): _READ,
     ("GET", "/v1/forecasts/{forecast_id}"): _READ,
     ("GET", "/v1/forecasts/{forecast_id}/reproduction"): _READ,

@@ -60,7 +60,7 @@ DOORS = (
         ("pytorch_forecasting", "lightning", "pytorch_lightning"),
         ("models/families/tft/pytorch_forecasting/*.py",),
     ),
-    Door("MLflow", ("mlflow",), ("models/registry/mlflow_registry.py",)),
+    Door("MLflow", ("mlflow",), ("models/registry/mlflow_registry.py", "models/registry/remote_bundles.py")),
     Door("python-jose", ("jose",), ("serve/security/tokens.py",)),
     Door("password hashes", ("argon2",), ("cluster/repositories/hashing.py",)),
     Door("one-time passwords", ("pyotp",), ("cluster/repositories/factors.py",)),

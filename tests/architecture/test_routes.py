@@ -29,6 +29,7 @@ FILES = {
     "/v1/models": "models",
     "/v1/models/*/forecasts": "forecasts",
     "/v1/models/*/live": "live",
+    "/v1/models/*/at": "live",
     "/v1/forecasts": "forecasts",
     "/v1/approvals": "approvals",
     "/v1/alert-rules": "alert_rules",

@@ -213,6 +213,7 @@ CSV = "unique_id,ds,y,temp,scheduled,carrier\n" + "".join(
 )
 _UPLOAD = {"content": CSV, "headers": {"Content-Type": "text/csv"}}
 BODIES: dict[tuple[str, str], Body] = {
+    ("GET", "/v1/models/{name}/at"): {"params": {"time": "2200-01-01T00:00:00Z"}},
     ("POST", "/v1/setup"): {"json": {"secret": "x", "user_name": "x", "password": PASSWORD}},
     ("POST", "/v1/oauth/token"): {
         "data": {"grant_type": "password", "username": "colleague", "password": PASSWORD}

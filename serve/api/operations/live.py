@@ -9,10 +9,22 @@ from fastapi import APIRouter, Query
 from cluster.model_monitoring.live_reports import SERVED, LiveQuery
 from quantis.types.base import Name, Timestamp
 from quantis.types.operations.live import LiveAccuracy, LiveDimension, VintageKind
+from quantis.types.registry import Serving
 from serve.api.dependencies import AppServices, CurrentUser
 from serve.api.strict_route import StrictRoute
 
 router = APIRouter(prefix="/v1", tags=["models"], route_class=StrictRoute)
+
+
+@router.get("/models/{name}/at")
+def serving_at(
+    name: Name,
+    principal: CurrentUser,
+    services: AppServices,
+    time: Annotated[Timestamp, Query(description="The time that is asked about.")],
+) -> Serving:
+    """Return which versions answered the model's name at a time, and by what share of its series."""
+    return services.registry(principal.team).serving_at(name, time)
 
 
 @router.get("/models/{name}/live")

@@ -1302,6 +1302,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/models/{name}/at": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Serving At
+         * @description Return which versions answered the model's name at a time, and by what share of its series.
+         */
+        get: operations["serving_at"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/models/{name}/live": {
         parameters: {
             query?: never;
@@ -4479,6 +4499,28 @@ export interface components {
             scopes?: components["schemas"]["Scope"][] | null;
             /** Disabled */
             disabled?: boolean | null;
+        };
+        /**
+         * Serving
+         * @description The versions that answered a model's name at a time, and by what share of a hundred series.
+         */
+        Serving: {
+            /** Model */
+            model: string;
+            /**
+             * Since
+             * Format: date-time
+             */
+            since: string;
+            /**
+             * Until
+             * @description The next change; null where there was none.
+             */
+            until: string | null;
+            /** Champion */
+            champion: number | null;
+            /** Shares */
+            shares: components["schemas"]["Share"][];
         };
         /**
          * Session
@@ -8435,6 +8477,49 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Approval"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    serving_at: {
+        parameters: {
+            query: {
+                /** @description The time that is asked about. */
+                time: string;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Serving"];
                 };
             };
             /** @description The request cannot be served; `code` says why. */
