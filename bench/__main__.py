@@ -17,6 +17,7 @@ NAMES = (
     "tft",
     "calibration",
     "experiments",
+    "drift",
     "live",
 )
 ON_DATA = ("accuracy", "coverage")

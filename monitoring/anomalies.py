@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from quantis.panel import DS, ID, KNOWN_AT
+from quantis.panel import DS, ID, KNOWN_AT, RECORDED_AT
 from quantis.types.arrays import Floats, Integers
 from quantis.types.operations.anomalies import Anomaly, AnomalyScan
 
@@ -36,9 +36,9 @@ _MOST_SIGMAS = 37.0
 def detect_anomalies(scores: pa.Table, *, rate: float = FALSE_DISCOVERY_RATE) -> AnomalyScan:
     """Return the anomalies among the actuals of one append, most surprising first.
 
-    `scores` are scored points: unique_id, ds, y, known_at, cutoff, issued_at, levels, values, scale,
+    `scores` are scored points: unique_id, ds, y, known_at, recorded_at, cutoff, issued_at, levels, values, scale,
     forecast_id, model, version, kind. Of several forecasts of an actual the latest that was issued before it
-    became known counts.
+    was stored counts.
     """
     points = latest_forecasts(scores)
     if points.num_rows == 0:
@@ -67,7 +67,7 @@ def detect_anomalies(scores: pa.Table, *, rate: float = FALSE_DISCOVERY_RATE) ->
 def latest_forecasts(scores: pa.Table) -> pa.Table:
     """Return a row per actual (series, time): its latest known value, with the latest forecast issued before."""
     before = scores.filter(
-        pc.and_(pc.less(scores[ISSUED_AT], scores[KNOWN_AT]), pc.not_equal(scores["kind"], "replay"))
+        pc.and_(pc.less(scores[ISSUED_AT], scores[RECORDED_AT]), pc.not_equal(scores["kind"], "replay"))
     )
     keys = [(ID, "ascending"), (DS, "ascending")]
     ordered = before.sort_by([*keys, *((name, "ascending") for name in (KNOWN_AT, CUTOFF, ISSUED_AT))])

@@ -20,7 +20,8 @@ MIGRATIONS = "cluster/database/migrations/"
 WITHOUT_IMPORTER = {
     "models/postprocessing/adaptive_calibration.py": "issue 17 puts it to use: serving widens by scored actuals",
     "features/rolling/state.py": "issue 19 puts it to use: the state of online features",
-    "monitoring/anomalies.py": "the anomalies of a dataset, issue 17, are found by it",
+    "monitoring/drift/freshness.py": "the drift of a dataset, issue 17, says how fresh it is",
+    "monitoring/drift/report.py": "the drift of a dataset, issue 17, is found by it",
     "monitoring/experiments/verdict.py": "online experiments of issue 17 decide by it",
     "quantis/testing/__init__.py": "the package's public fakes, imported by users' tests",
 }

@@ -19,13 +19,14 @@ from quantis.types.job_specs import DEFAULT_QUANTILES
 DS = datetime(2026, 3, 1, tzinfo=UTC)
 RUNS = 100
 FORECAST = {
-    "unique_id": "a", "ds": DS, "y": 0.0, "known_at": DS + timedelta(hours=6), "cutoff": DS - timedelta(days=1),
+    "unique_id": "a", "ds": DS, "y": 0.0, "known_at": DS + timedelta(hours=6), "recorded_at": DS + timedelta(hours=6),
+    "cutoff": DS - timedelta(days=1),
     "issued_at": DS - timedelta(hours=20), "levels": list(DEFAULT_QUANTILES),
     "values": stats.norm.ppf(DEFAULT_QUANTILES).tolist(), "scale": 1.0, "forecast_id": "f", "model": "demand",
     "version": 3, "kind": "online",
 }  # fmt: skip
 SCHEMA = pa.schema(
-    dict.fromkeys(("ds", "known_at", "cutoff", "issued_at"), TIMESTAMP)
+    dict.fromkeys(("ds", "known_at", "recorded_at", "cutoff", "issued_at"), TIMESTAMP)
     | dict.fromkeys(("y", "scale"), pa.float64())
     | dict.fromkeys(("levels", "values"), pa.list_(pa.float64()))
     | dict.fromkeys(("unique_id", "forecast_id", "model", "kind"), pa.string())
