@@ -7,18 +7,29 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from cluster.alerting.delivery import ChannelTarget, DeliveryLoop
+from cluster.alerting.fact_recorder import FactRecorder
+from cluster.alerting.mail import MailServer
+from cluster.alerting.measurement import MeasurementLoop
+from cluster.alerting.webhook_hosts import WebhookHosts
+from cluster.alerting.webhooks import WebhookClient
 from cluster.data_layout import DataLayout
 from cluster.database.engine import Database
 from cluster.datasets.catalogue import Catalogue
 from cluster.deletion import Deletion
+from cluster.encryption import Cipher
 from cluster.model_ops.open_registry import open_registry
 from cluster.model_ops.promotion import Promotion
 from cluster.repositories.approvals import Approvals
 from cluster.repositories.backtests import Backtests
 from cluster.repositories.inventory import Tombstones
 from cluster.repositories.jobs import Jobs
+from cluster.repositories.leases import Leases
+from cluster.repositories.operations.alert_channels import AlertChannels
+from cluster.repositories.operations.alert_deliveries import AlertDeliveries
 from cluster.repositories.operations.alert_rules import AlertRules
 from cluster.repositories.operations.alerts import Alerts
+from cluster.repositories.operations.measured_facts import MeasuredFacts
 from cluster.repositories.operations.schedules import Schedules
 from cluster.repositories.teams import Teams
 from cluster.repositories.vintages import BatchForecasts, Vintages
@@ -101,6 +112,49 @@ class Backend:
     @cached_property
     def alerts(self) -> Alerts:
         return Alerts(self.database)
+
+    @cached_property
+    def webhooks(self) -> WebhookClient:
+        return WebhookClient(WebhookHosts(self.settings.webhook_hosts))
+
+    @cached_property
+    def mail(self) -> MailServer:
+        settings = self.settings
+        return MailServer(
+            settings.smtp_host,
+            settings.smtp_port,
+            user=settings.smtp_user,
+            password=settings.secret("smtp_password") or "",
+            sender=settings.smtp_sender,
+            starttls=settings.smtp_starttls,
+            public_url=settings.public_url,
+        )
+
+    @cached_property
+    def alert_channels(self) -> AlertChannels:
+        cipher = Cipher(self.settings.encryption_keys())
+        return AlertChannels(self.database, cipher, ChannelTarget(self.webhooks, self.mail))
+
+    @cached_property
+    def alert_deliveries(self) -> AlertDeliveries:
+        return AlertDeliveries(self.database)
+
+    @cached_property
+    def facts(self) -> FactRecorder:
+        """Return the door for measured facts: `backend.facts.record_facts(team, facts)`."""
+        return FactRecorder(self.alerts)
+
+    def measurement_loop(self) -> MeasurementLoop:
+        """Return the loop that measures what the database knows; several processes may each tick one."""
+        measured, leases = MeasuredFacts(self.database), Leases(self.database)
+        return MeasurementLoop(self.facts, measured, self.alert_rules, self.alerts, leases)
+
+    def delivery_loop(self) -> DeliveryLoop:
+        """Return the loop that sends notifications; several processes may each tick one."""
+        leases = Leases(self.database)
+        return DeliveryLoop(
+            self.alert_channels, self.alert_deliveries, leases, webhooks=self.webhooks, mail=self.mail
+        )
 
     @cached_property
     def teams(self) -> Teams:

@@ -19,6 +19,7 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cluster import machine
+from cluster.alerting.notification_settings import NotificationSettings
 from cluster.data_layout import DataLayout
 from quantis.errors import InvalidInput, Unavailable
 from quantis.files import write_atomic
@@ -44,7 +45,7 @@ SERVING = 1
 """CPUs of a cluster that Serve's replicas share; counted in with a machine's own, or its last one takes no task."""
 
 
-class Settings(BaseSettings):
+class Settings(NotificationSettings, BaseSettings):
     model_config = SettingsConfigDict(env_prefix="QUANTIS_", extra="ignore", frozen=True)
 
     data_dir: Path = Field(default_factory=lambda: application_root() / ".quantis")
@@ -297,8 +298,7 @@ def child_environment(settings: Settings, extra: Mapping[str, str]) -> dict[str,
         k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "PYTHON", "QUANTIS_", "MLFLOW_"))
     }
     quantis_settings = {k: v for k, v in os.environ.items() if k.startswith("QUANTIS_")}
-    return {
-        **inherited,
+    return inherited | {
         **quantis_settings,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{inherited.get('PATH', '')}",
         "PYTHONPATH": str(application_root()),

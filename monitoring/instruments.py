@@ -15,20 +15,22 @@ import fcntl
 import math
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
+from itertools import product
 from pathlib import Path
 from typing import IO, Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
-from prometheus_client.metrics_core import Metric
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
-from prometheus_client.registry import Collector
+from prometheus_client.multiprocess import mark_process_dead
 
+from monitoring.collectors import DeclaredMetrics, ShownMetrics
 from quantis import __version__
 from quantis.errors import Unavailable
 from quantis.types.jobs import JOB_KINDS, JobState
+from quantis.types.operations.alert_channels import DeliveryState
+from quantis.types.operations.alerts import AlertSeverity, AlertState, Fact
 
 PREFIX = "quantis_"
 
@@ -38,6 +40,7 @@ Tick = Literal["ok", "failed", "not_leader"]
 Load = Literal["ok", "failed"]
 
 KINDS = tuple(JOB_KINDS)
+CHANNELS = ("webhook", "slack", "mail")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 _FAST = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -73,6 +76,21 @@ class _Instruments:
         self.lease = gauge("reconciler_lease_held", "1 where a process holds the lease.", "livemax")
         self.ticks = counter("reconciler_ticks", "Rounds of the reconciler.", "outcome")
 
+        self.facts = gauge(
+            "fact",
+            "Measured values that alert rules compare.",
+            "livemostrecent",
+            "fact",
+            "team",
+            "model",
+            "dataset",
+        )
+        self.alerts = gauge("alerts", "Alerts not resolved.", "livemostrecent", "state", "severity")
+        self.notifications = counter("notifications", "Attempts to notify.", "kind", "outcome")
+        self.notifications_pending = gauge(
+            "notifications_pending", "Notifications on their way.", "livemostrecent"
+        )
+
         self.uploads = counter("uploads", "Panels uploaded.", "outcome")
         self.rows = counter("rows_ingested", "Rows stored.")
         self.sign_ins = counter("sign_ins", "Attempts to sign in.", "outcome")
@@ -85,6 +103,8 @@ class _Instruments:
         ):
             for outcome in outcomes:  # a rate needs a zero to rise from
                 metric.labels(outcome)
+        for channel, outcome in product(CHANNELS, DeliveryState):
+            self.notifications.labels(channel, outcome.value)
         for kind in KINDS:
             for state in JobState:
                 if state.final:
@@ -168,10 +188,10 @@ def render(folder: Path | None = None) -> tuple[bytes, str]:
     folder = folder or _process.folder
     registry = CollectorRegistry(auto_describe=False)
     if folder is None:
-        registry.register(_ShownMetrics(_process.get().registry))
+        registry.register(ShownMetrics(_process.get().registry))
     else:
         sweep(folder)
-        registry.register(_ShownMetrics(_DeclaredMetrics(folder)))
+        registry.register(ShownMetrics(DeclaredMetrics(folder, PREFIX)))
     return generate_latest(registry), CONTENT_TYPE_PLAIN_0_0_4
 
 
@@ -188,29 +208,6 @@ def clear(folder: Path) -> None:
     for pattern in ("*.db", "*.alive"):
         for file in folder.glob(pattern):
             file.unlink(missing_ok=True)
-
-
-class _DeclaredMetrics(MultiProcessCollector):
-    """The metrics that this file declares: other libraries write to the same folder."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(None, str(folder))  # type: ignore[no-untyped-call]
-
-    def collect(self) -> Iterable[Metric]:
-        merged: Iterable[Metric] = super().collect()  # type: ignore[no-untyped-call]
-        return [metric for metric in merged if metric.name.startswith(PREFIX)]
-
-
-class _ShownMetrics(Collector):
-    """The metrics of a collector without the values that a process has taken back by setting them to NaN."""
-
-    def __init__(self, source: Collector | CollectorRegistry) -> None:
-        self._source = source
-
-    def collect(self) -> Iterator[Metric]:
-        for metric in self._source.collect():
-            metric.samples = [sample for sample in metric.samples if not math.isnan(sample.value)]
-            yield metric
 
 
 def _writers(files: Iterable[Path]) -> set[int]:
@@ -325,3 +322,24 @@ def count_rows(rows: int) -> None:
 
 def count_sign_in(outcome: SignIn) -> None:
     _process.get().sign_ins.labels(outcome).inc()
+
+
+def set_fact(team: str, fact: Fact) -> None:
+    """Set a measured value; of a model's parts, which are without bound, the last one measured counts."""
+    _process.get().facts.labels(fact.name.value, team, fact.model or "", fact.dataset or "").set(fact.value)
+
+
+def set_alerts(counts: Mapping[tuple[str, str], int]) -> None:
+    """Set the number of alerts by (state, severity); absent combinations are zero."""
+    for state, severity in product(AlertState, AlertSeverity):
+        if state != AlertState.resolved:
+            count = counts.get((state.value, severity.value), 0)
+            _process.get().alerts.labels(state.value, severity.value).set(count)
+
+
+def count_notification(kind: str, outcome: str) -> None:
+    _process.get().notifications.labels(kind, outcome).inc()
+
+
+def set_pending_notifications(pending: int) -> None:
+    _process.get().notifications_pending.set(pending)

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from fastapi import Request
 
+from cluster.alerting.webhook_hosts import WebhookHosts
 from cluster.backend import Backend
 from cluster.datasets.object_import import ObjectImporter
 from cluster.encryption import Cipher
@@ -137,15 +138,18 @@ class Services(Backend):
         return self.settings.token_secrets()
 
     def check_secrets(self) -> None:
-        """Raise InvalidInput when a secret that the platform cannot do without is missing or weak."""
+        """Raise InvalidInput when a needed secret is missing or weak, or the list of webhooks' hosts is wrong."""
         self.settings.token_secrets()
+        WebhookHosts(self.settings.webhook_hosts)
         OidcProvider.from_settings(self.settings)
-        if self.second_factors.count_encrypted() and not self.settings.encryption_keys():
+        sealed = (self.second_factors, self.alert_channels)
+        if not self.settings.encryption_keys() and any(secrets.count_encrypted() for secrets in sealed):
             raise InvalidInput(
-                "the database holds sealed second factors and there is no encryption key; "
+                "the database holds sealed secrets (second factors, alert channels) and there is no encryption key; "
                 "bring the file encryption-key back into QUANTIS_SECRETS_DIR, or set QUANTIS_ENCRYPTION_KEY"
             )
-        self.second_factors.reencrypt()  # what a key that is to go has sealed
+        for secrets in sealed:
+            secrets.reencrypt()  # what a key that is to go has sealed
 
 
 def services_of(request: Request) -> Services:

@@ -41,7 +41,12 @@ class Loop:
 
 def loops(backend: Backend) -> list[Loop]:
     """Return every loop of the platform."""
-    return [Loop("scorer", Scorer(backend).tick), Loop("scheduler", Scheduler(backend).tick)]
+    return [
+        Loop("scorer", Scorer(backend).tick),
+        Loop("scheduler", Scheduler(backend).tick),
+        Loop("alert-measurement", backend.measurement_loop().tick, every=5.0),
+        Loop("alert-delivery", backend.delivery_loop().tick),
+    ]
 
 
 class OperationsReplica:

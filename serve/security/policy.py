@@ -51,6 +51,7 @@ _DATA = AccessRule(Role.analyst, Scope.data)
 _UPLOAD = AccessRule(Role.analyst, Scope.data, quota="storage")
 _DELETE = AccessRule(Role.ml_engineer, Scope.data)
 _MODELS = AccessRule(Role.ml_engineer, Scope.models)
+_CHANNEL = AccessRule(Role.admin, Scope.models)
 _ALERT = AccessRule(Role.analyst, Scope.models)
 
 POLICY: dict[tuple[str, str], AccessRule | None] = {
@@ -145,6 +146,15 @@ POLICY: dict[tuple[str, str], AccessRule | None] = {
     ("POST", "/v1/alerts/{alert_id}/acknowledge"): _ALERT,
     ("POST", "/v1/alerts/{alert_id}/snooze"): _ALERT,
     ("POST", "/v1/alerts/{alert_id}/resolve"): _ALERT,
+    ("GET", "/v1/alert-channels"): _READ,
+    ("POST", "/v1/alert-channels"): _CHANNEL,
+    ("GET", "/v1/alert-channels/{channel_id}"): _READ,
+    ("PATCH", "/v1/alert-channels/{channel_id}"): _CHANNEL,
+    ("DELETE", "/v1/alert-channels/{channel_id}"): _CHANNEL,
+    ("POST", "/v1/alert-channels/{channel_id}/test"): _MODELS,
+    ("GET", "/v1/alert-deliveries"): _READ,
+    ("GET", "/v1/alert-deliveries/{delivery_id}"): _READ,
+    ("POST", "/v1/alert-deliveries/{delivery_id}/replay"): _MODELS,
     ("POST", "/v1/models/{ref}/forecasts"): AccessRule(Role.viewer, Scope.forecast, read_only=True),
     ("GET", "/v1/models/{name}/live"): _READ,
     ("GET", "/v1/models/{name}/at"): _READ,

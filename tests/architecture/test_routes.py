@@ -35,6 +35,8 @@ FILES = {
     "/v1/alert-rules": "alert_rules",
     "/v1/alerts": "alerts",
     "/v1/schedules": "schedules",
+    "/v1/alert-channels": "alert_channels",
+    "/v1/alert-deliveries": "alert_deliveries",
 }
 """Path prefix -> module of serve/api; `*` is one parameter."""
 

@@ -19,6 +19,7 @@ import yaml
 from monitoring.grafana import build
 from quantis.types.forecasts import ForecastMethod
 from quantis.types.jobs import JobState
+from quantis.types.operations.alerts import AlertState
 from tests.monitoring import queries
 
 ROOT = Path(__file__).parents[2]
@@ -26,6 +27,7 @@ USED = """
 import sys
 from pathlib import Path
 from monitoring import instruments as i
+from quantis.types.operations.alerts import Fact
 i.configure(Path(sys.argv[1]))
 i.observe_request("/v1/jobs/{id}", "GET", 200, 0.02)
 i.count_entry("demand", "model", None)
@@ -40,6 +42,10 @@ i.count_tick("ok")
 i.count_upload("created")
 i.count_rows(1000)
 i.count_sign_in("success")
+i.set_fact("default", Fact(name="drift", value=0.3, at="2026-03-02T00:00Z", model="demand"))
+i.set_alerts({})
+i.count_notification("webhook", "delivered")
+i.set_pending_notifications(0)
 print(i.render()[0].decode())
 """
 NODES = (
@@ -101,7 +107,8 @@ def test_when_a_query_filters_or_groups_by_a_label_then_the_metric_has_it(scrape
 
 def test_when_a_query_names_a_state_or_rung_then_it_is_one_of_ours() -> None:
     text = " ".join(queries.queries().values())
-    assert set(re.findall(r'state="(\w+)"', text)) <= {state.value for state in JobState}
+    states = {state.value for state in (*JobState, *AlertState)}
+    assert set(re.findall(r'state="(\w+)"', text)) <= states
     assert set(re.findall(r'method!?="(\w+)"', text)) <= {method.value for method in ForecastMethod}
 
 
@@ -181,7 +188,12 @@ def test_when_no_answer_came_from_the_model_then_the_panel_shows_zero_and_not_no
 
 
 def test_when_an_alert_asks_for_an_increase_then_a_new_series_counts_or_is_born_at_zero() -> None:
-    born_at_zero = {"quantis_sign_ins_total", "quantis_uploads_total", "quantis_reconciler_ticks_total"}
+    born_at_zero = {
+        "quantis_sign_ins_total",
+        "quantis_uploads_total",
+        "quantis_reconciler_ticks_total",
+        "quantis_notifications_total",
+    }
     for where, query in queries.queries().items():
         if where.startswith("rule ") and "increase(" in query:
             (metric,) = queries.metrics(query)

@@ -20,6 +20,7 @@ HEADER = """
 import os, sys, time
 from pathlib import Path
 from monitoring import instruments as i
+from quantis.types.operations.alerts import Fact
 i.configure(Path(sys.argv[1]))
 """
 EVERYTHING = """
@@ -37,13 +38,18 @@ i.count_tick("ok")
 i.count_upload("created")
 i.count_rows(1000)
 i.count_sign_in("refused")
+i.set_fact("default", Fact(name="drift", value=0.3, at="2026-03-02T00:00Z", model="demand"))
+i.set_alerts({("open", "warning"): 2})
+i.count_notification("webhook", "delivered")
+i.set_pending_notifications(1)
 """
 NAMES = {
     "quantis_http_requests_total", "quantis_http_request_seconds", "quantis_forecast_entries_total",
     "quantis_forecast_seconds", "quantis_forecast_series", "quantis_vintages_written_total",
     "quantis_model_loads_total", "quantis_jobs", "quantis_job_seconds", "quantis_outbox_pending",
     "quantis_reconciler_lease_held", "quantis_reconciler_ticks_total", "quantis_uploads_total",
-    "quantis_rows_ingested_total", "quantis_sign_ins_total", "quantis_build_info",
+    "quantis_rows_ingested_total", "quantis_sign_ins_total", "quantis_build_info", "quantis_fact",
+    "quantis_alerts", "quantis_notifications_total", "quantis_notifications_pending",
 }  # fmt: skip
 
 

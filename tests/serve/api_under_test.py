@@ -198,6 +198,7 @@ def settings_for(folder: Path) -> Settings:
         jwt_secret=SecretStr(SECRET),
         encryption_key=SecretStr(SEALING),
         web_dist=folder / "dist",
+        webhook_hosts="hooks.example.org",
         max_upload_mb=1,
     )
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyotp
+from pydantic import SecretStr
 from sqlalchemy import update
 
 from cluster.database.tables import UserRow
@@ -23,6 +24,7 @@ from quantis.types.forecasts import ForecastRequest, ForecastResponse, ModelRef
 from quantis.types.job_specs import BacktestSpec, TrainSpec
 from quantis.types.jobs import JobState
 from quantis.types.keys import NewApiKey, NewServiceAccount, Scope
+from quantis.types.operations.alert_channels import NewWebhook
 from quantis.types.operations.alerts import Above, Fact, FactName, NewAlertRule
 from quantis.types.operations.schedules import JobTarget, NewSchedule
 from quantis.types.registry import Backtest
@@ -152,6 +154,20 @@ class Makers:
         fact = Fact(name=FactName.drift, value=1.0, at=datetime.now(UTC), model=fresh("m"))
         return self.services.alerts.record_facts(team, [fact])[0].id
 
+    def channel_id(self, team: str, owner: str) -> str:
+        """A channel; those made before are deleted, so that there are never too many."""
+        channels = self.services.alert_channels
+        for channel in channels.all(team):
+            channels.delete(team, channel.id)
+        url, secret = SecretStr("https://hooks.example.org/x"), SecretStr("0123456789abcdef")
+        return channels.create(team, owner, NewWebhook(name=fresh("hook"), url=url, secret=secret)).id
+
+    def delivery_id(self, team: str, owner: str) -> str:
+        """A notification that has arrived."""
+        made = self.services.alert_channels.test(team, self.channel_id(team, owner))
+        self.services.alert_deliveries.settle(team, made, "200")
+        return made
+
     def forecast_id(self, team: str, owner: str) -> str:
         name = f"f-{next(_NUMBERS)}"
         response = ForecastResponse(
@@ -251,6 +267,11 @@ BODIES: dict[tuple[str, str], Body] = {
     ("POST", "/v1/alert-rules"): lambda makers, caller: {
         "json": {"name": fresh("rule"), "condition": {"kind": "above", "fact": "drift", "threshold": 0.5}}
     },
+    ("POST", "/v1/alert-channels"): lambda makers, caller: {
+        "json": {"kind": "webhook", "name": fresh("hook"), "url": "https://hooks.example.org/x",
+                 "secret": "0123456789abcdef"}
+    },
+    ("PATCH", "/v1/alert-channels/{channel_id}"): {"json": {"enabled": True}},
     ("PATCH", "/v1/alert-rules/{rule_id}"): {"json": {"severity": "info"}},
     ("PUT", "/v1/models/{name}/policy"): {"json": {"policy": "gate"}},
     ("PUT", "/v1/models/{name}/traffic"): {"json": {"shares": []}},

@@ -50,6 +50,9 @@ def seeded(world) -> Known:
     starts = {"kind": "job", "spec": {"kind": "featurize", "dataset": "shop"}}
     new = {"name": "nightly", "cron": "0 6 * * *", "starts": starts}
     schedule = made("POST", "/v1/schedules", json=new)
+    hook = {"kind": "slack", "name": "hook", "url": "https://hooks.example.org/x"}
+    channel = made("POST", "/v1/alert-channels", json=hook)
+    delivery = made("POST", f"/v1/alert-channels/{channel['id']}/test", 202)["id"]
     body = {"series": [{"unique_id": "JFK/B6"}]}
     forecast = made("POST", "/v1/models/demand/forecasts", 200, json=body)
     return Known(
@@ -57,6 +60,7 @@ def seeded(world) -> Known:
             "datasets": ["shop"], "models": ["demand"], "ref": ["demand", "demand@champion", "demand:1"],
             "unique_id": ["lamps", "chairs"], "version": [1], "number": [1], "job_id": [job["id"], *done],
             "rule_id": ["default-drift", makers.rule_id("default", "admin")],
+            "delivery_id": [delivery], "channel_id": [channel["id"]],
             "alert_id": [makers.alert_id("default", "admin") for _ in range(10)],
             "client_id": clients, "key_id": keys, "schedule_id": [schedule["id"]],
             "forecast_id": [forecast["forecast_id"]], "as_of": ["2024-03-01T00:00:00Z", "2025-01-02T12:00:00+01:00"],

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from cluster.database.alert_tables import (
@@ -98,6 +98,19 @@ def add_delivery(
         )
     )
     return delivery_id
+
+
+def end_deliveries(session: Session, team: str, channel_id: str, reason: str) -> None:
+    """Give up what is on its way to a channel."""
+    session.execute(
+        update(AlertDeliveryRow)
+        .where(
+            AlertDeliveryRow.team_id == team,
+            AlertDeliveryRow.channel_id == channel_id,
+            AlertDeliveryRow.state == "pending",
+        )
+        .values(state="failed", ended_at=datetime.now(UTC), response=reason)
+    )
 
 
 def forget_rule(

@@ -47,6 +47,11 @@ const ACTIONS: Record<string, string> = {
   "POST /v1/alerts/{alert_id}/acknowledge": "Acknowledge an alert",
   "POST /v1/alerts/{alert_id}/snooze": "Snooze an alert",
   "POST /v1/alerts/{alert_id}/resolve": "Resolve an alert",
+  "POST /v1/alert-channels": "Add a channel for alerts",
+  "PATCH /v1/alert-channels/{channel_id}": "Change a channel for alerts",
+  "DELETE /v1/alert-channels/{channel_id}": "Delete a channel for alerts",
+  "POST /v1/alert-channels/{channel_id}/test": "Test a channel for alerts",
+  "POST /v1/alert-deliveries/{delivery_id}/replay": "Send a notification again",
 };
 
 /** Describe a call: `Start a job`; by method and route where it has no description. */

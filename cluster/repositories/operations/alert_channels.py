@@ -1,0 +1,158 @@
+"""Channels of alerts: what they need to send is sealed in their rows and never read back by a caller."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+from pydantic import SecretStr
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from cluster.database.alert_tables import AlertChannelRow
+from cluster.database.engine import Database
+from cluster.encryption import Cipher
+from cluster.repositories.operations.alert_changes import add_delivery, end_deliveries
+from quantis.errors import Conflict, InvalidInput, NotFound
+from quantis.types.operations.alert_channels import AlertChannel, AlertChannelChange, NewAlertChannel
+from quantis.types.operations.alerts import MAX_CHANNELS
+
+Target = Callable[[Mapping[str, Any]], str]
+"""What may be shown of a channel's secrets; raises where they make no channel, or one that is not allowed."""
+
+
+class AlertChannels:
+    def __init__(self, database: Database, cipher: Cipher, target: Target) -> None:
+        self._database = database
+        self._cipher = cipher
+        self._target = target
+
+    def create(self, team: str, user: str, new: NewAlertChannel) -> AlertChannel:
+        secrets = _reveal(new.model_dump(exclude={"kind", "name", "enabled"}))
+        target = self._target(secrets)
+        with self._database.write() as session:
+            channels = session.scalars(
+                select(AlertChannelRow.name).where(AlertChannelRow.team_id == team)
+            ).all()
+            if new.name in channels:
+                raise Conflict(f"there is a channel {new.name!r} already; change it, or choose another name")
+            if len(channels) >= MAX_CHANNELS:
+                raise Conflict(
+                    f"the team has {MAX_CHANNELS} channels, the most that it may; delete one first"
+                )
+            row = AlertChannelRow(
+                id=str(uuid4()),
+                team_id=team,
+                name=new.name,
+                kind=new.kind,
+                target=target,
+                enabled=new.enabled,
+                created_at=datetime.now(UTC),
+                created_by=user,
+            )
+            self._seal(row, secrets)
+            session.add(row)
+            return _channel(row)
+
+    def all(self, team: str) -> list[AlertChannel]:
+        query = select(AlertChannelRow).where(AlertChannelRow.team_id == team).order_by(AlertChannelRow.name)
+        with self._database.read() as session:
+            return [_channel(row) for row in session.scalars(query)]
+
+    def get(self, team: str, channel_id: str) -> AlertChannel:
+        with self._database.read() as session:
+            return _channel(_find(session, team, channel_id))
+
+    def change(self, team: str, channel_id: str, change: AlertChannelChange) -> AlertChannel:
+        """Change a channel; one that is switched off is told nothing, also not what waits for it."""
+        values = _reveal(change.model_dump(exclude={"enabled"}, exclude_none=True))
+        with self._database.write() as session:
+            row = _find(session, team, channel_id)
+            secrets = self._open(row)
+            if foreign := values.keys() - secrets.keys():
+                raise InvalidInput(
+                    f"a {row.kind} channel has no {min(foreign)}; it has {', '.join(sorted(secrets))}"
+                )
+            if values:
+                secrets |= values
+                row.target = self._target(secrets)
+                self._seal(row, secrets)
+            if change.enabled is not None:
+                row.enabled = change.enabled
+            if not row.enabled:
+                end_deliveries(session, team, channel_id, "the channel was switched off")
+            return _channel(row)
+
+    def delete(self, team: str, channel_id: str) -> None:
+        """Delete a channel; what waits for it is not sent."""
+        with self._database.write() as session:
+            row = _find(session, team, channel_id)
+            end_deliveries(session, team, channel_id, "the channel was deleted")
+            session.delete(row)
+
+    def test(self, team: str, channel_id: str) -> str:
+        """Promise a notification without alerts to a channel; return its id."""
+        with self._database.write() as session:
+            row = _find(session, team, channel_id)
+            if not row.enabled:
+                raise Conflict(f"channel {row.name!r} is switched off; switch it on first")
+            return add_delivery(session, row, "", [])
+
+    def secrets(self, team: str, channel_id: str) -> dict[str, Any]:
+        """Return what a channel needs to send; NotFound where it is gone."""
+        with self._database.read() as session:
+            return self._open(_find(session, team, channel_id))
+
+    def count_encrypted(self) -> int:
+        """Count the channels that need the encryption key."""
+        with self._database.read() as session:
+            return session.scalar(select(func.count()).select_from(AlertChannelRow)) or 0
+
+    def reencrypt(self) -> int:
+        """Encrypt with the newest key what an older one encrypted; return the number of channels."""
+        with self._database.write() as session:
+            rows = session.scalars(select(AlertChannelRow)).all()
+            old = [row for row in rows if not self._cipher.uses_newest_key(row.sealed)]
+            for row in old:
+                self._seal(row, self._open(row))
+            return len(old)
+
+    def _seal(self, row: AlertChannelRow, secrets: Mapping[str, Any]) -> None:
+        row.sealed = self._cipher.encrypt(json.dumps(secrets).encode(), _context(row))
+
+    def _open(self, row: AlertChannelRow) -> dict[str, Any]:
+        secrets: dict[str, Any] = json.loads(self._cipher.decrypt(row.sealed, _context(row)))
+        return secrets
+
+
+def _reveal(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: value.get_secret_value() if isinstance(value, SecretStr) else value
+        for name, value in values.items()
+    }
+
+
+def _context(row: AlertChannelRow) -> str:
+    return f"alert_channels.sealed/{row.team_id}/{row.id}"
+
+
+def _find(session: Session, team: str, channel_id: str) -> AlertChannelRow:
+    row = session.get(AlertChannelRow, (team, channel_id))
+    if row is None:
+        raise NotFound(f"no alert channel {channel_id[:60]!r}; `quantis alerts channels` lists them")
+    return row
+
+
+def _channel(row: AlertChannelRow) -> AlertChannel:
+    return AlertChannel(
+        id=row.id,
+        name=row.name,
+        kind=row.kind,  # type: ignore[arg-type]
+        target=row.target,
+        enabled=row.enabled,
+        created_at=row.created_at,
+        created_by=row.created_by,
+    )
