@@ -127,7 +127,7 @@ def _to_ipc(table: pa.Table) -> bytes:
 def dump_with_secrets(body: BaseModel) -> str:
     """Return JSON with the secrets in it, to be sent."""
     values = body.model_dump(mode="json", exclude_unset=True)
-    for field in ("password", "secret", "admin_password"):
+    for field in ("password", "secret", "admin_password", "url"):
         secret = getattr(body, field, None)
         if isinstance(secret, SecretStr):
             values[field] = secret.get_secret_value()

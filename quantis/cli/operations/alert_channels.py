@@ -1,0 +1,146 @@
+"""`quantis alerts channels`: ls, webhook, slack, mail, on, off, delete."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from quantis.cli import output
+from quantis.cli.account import read_password
+from quantis.cli.options import Json, Url, open_client
+from quantis.errors import InvalidInput, NotFound, suggest
+
+if TYPE_CHECKING:
+    from quantis.client import Client
+    from quantis.types.operations.alert_channels import AlertChannel
+
+app = typer.Typer()
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Lower case, such as on-call.")]
+Reference = Annotated[str, typer.Argument(metavar="CHANNEL", help="Its name or id.")]
+AddressFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--address-file",
+        help="A file with the address, - for stdin; asked when absent, since it may be a secret.",
+        show_default=False,
+    ),
+]
+
+
+@app.callback(invoke_without_command=True)
+def channels(context: typer.Context, url: Url = None, as_json: Json = False) -> None:
+    """List the channels where no command is given."""
+    if context.invoked_subcommand is None:
+        list_channels(url, as_json)
+
+
+@app.command("ls")
+def list_channels(url: Url = None, as_json: Json = False) -> None:
+    """List the channels; their addresses and secrets are not shown."""
+    with open_client(url) as api:
+        stored = api.alert_channels()
+    if as_json:
+        output.print_json_list(stored)
+    elif not stored:
+        output.report("nobody is told yet; add a channel with `quantis alerts channels webhook NAME`")
+    else:
+        rows = [(c.id, c.name, c.kind, c.target, "" if c.enabled else "off") for c in stored]
+        output.print_table(("id", "name", "kind", "goes to", ""), rows)
+
+
+@app.command()
+def webhook(
+    name: Name,
+    address_file: AddressFile = None,
+    secret_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--secret-file", help="A file with the signing secret; made when absent, and shown once."
+        ),
+    ] = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Add a signed webhook; `quantis.webhooks.verify` checks its signature."""
+    secret = read_password(secret_file) if secret_file else secrets.token_hex(32)
+    with open_client(url) as api:
+        channel = api.create_webhook(name, _read_address(address_file), secret)
+    if as_json:
+        shown = {} if secret_file else {"secret": secret}
+        output.print_json({**channel.model_dump(mode="json"), **shown})
+        return
+    if not secret_file:
+        output.print_fields([("secret", secret)])
+        output.report("keep the secret now, it is not shown again; the receiver checks signatures with it")
+    _report(channel, as_json)
+
+
+@app.command()
+def slack(name: Name, address_file: AddressFile = None, url: Url = None, as_json: Json = False) -> None:
+    """Add an incoming webhook of Slack, or of what speaks its form."""
+    with open_client(url) as api:
+        _report(api.create_slack_channel(name, _read_address(address_file)), as_json)
+
+
+@app.command()
+def mail(
+    name: Name,
+    recipients: Annotated[list[str], typer.Argument(metavar="ADDRESS...", help="Who gets the mail.")],
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Add recipients of mail."""
+    with open_client(url) as api:
+        _report(api.create_mail_channel(name, recipients), as_json)
+
+
+@app.command()
+def on(channel: Reference, url: Url = None, as_json: Json = False) -> None:
+    """Switch a channel on."""
+    with open_client(url) as api:
+        _report(api.change_alert_channel(find(api, channel).id, enabled=True), as_json)
+
+
+@app.command()
+def off(channel: Reference, url: Url = None, as_json: Json = False) -> None:
+    """Switch a channel off; what waits for it is not sent."""
+    with open_client(url) as api:
+        _report(api.change_alert_channel(find(api, channel).id, enabled=False), as_json)
+
+
+@app.command()
+def delete(channel: Reference, url: Url = None, as_json: Json = False) -> None:
+    """Delete a channel; what waits for it is not sent."""
+    with open_client(url) as api:
+        stored = find(api, channel)
+        api.delete_alert_channel(stored.id)
+    output.print_deleted(stored.name, as_json)
+
+
+def find(api: Client, reference: str) -> AlertChannel:
+    """Return a channel by its name or id; NotFound with what there is."""
+    stored = api.alert_channels()
+    for channel in stored:
+        if reference in (channel.id, channel.name):
+            return channel
+    raise NotFound(f"no alert channel {reference!r}; {suggest(reference, [c.name for c in stored])}")
+
+
+def _read_address(file: Path | None) -> str:
+    if file is not None:
+        return read_password(file).strip()
+    if not sys.stdin.isatty():
+        raise InvalidInput("nobody can be asked here for the address; give it with --address-file")
+    answer: str = typer.prompt("address", hide_input=True, err=True)
+    return answer.strip()
+
+
+def _report(channel: AlertChannel, as_json: bool) -> None:
+    state = "" if channel.enabled else " (off)"
+    output.print_json(channel) if as_json else output.report(
+        f"{channel.name}{state}: {channel.kind}, {channel.target}"
+    )
