@@ -13,6 +13,7 @@ from typing import Any
 
 from ray import serve
 
+from cluster.alerting.live_facts import LiveFactsLoop
 from cluster.automation.scheduler import Scheduler
 from cluster.backend import Backend
 from cluster.model_monitoring.scorer import Scorer
@@ -45,6 +46,7 @@ def loops(backend: Backend) -> list[Loop]:
         Loop("scorer", Scorer(backend).tick),
         Loop("scheduler", Scheduler(backend).tick),
         Loop("alert-measurement", backend.measurement_loop().tick, every=5.0),
+        Loop("alert-live-facts", LiveFactsLoop(backend).tick, every=5.0),
         Loop("alert-delivery", backend.delivery_loop().tick),
     ]
 

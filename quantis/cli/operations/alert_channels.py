@@ -70,8 +70,8 @@ def webhook(
     with open_client(url) as api:
         channel = api.create_webhook(name, _read_address(address_file), secret)
     if as_json:
-        shown = {} if secret_file else {"secret": secret}
-        output.print_json({**channel.model_dump(mode="json"), **shown})
+        extra = {} if secret_file else {"secret": secret}
+        output.print_json({**channel.model_dump(mode="json"), **extra})
         return
     if not secret_file:
         output.print_fields([("secret", secret)])
@@ -135,8 +135,8 @@ def _read_address(file: Path | None) -> str:
         return read_password(file).strip()
     if not sys.stdin.isatty():
         raise InvalidInput("nobody can be asked here for the address; give it with --address-file")
-    answer: str = typer.prompt("address", hide_input=True, err=True)
-    return answer.strip()
+    address: str = typer.prompt("address", hide_input=True, err=True)
+    return address.strip()
 
 
 def _report(channel: AlertChannel, as_json: bool) -> None:
