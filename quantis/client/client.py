@@ -24,7 +24,6 @@ from quantis.client.credentials import CredentialsFile, read_login_file
 from quantis.client.events import JobFollower, OnEvent
 from quantis.client.frames import series_requests
 from quantis.client.governance import GovernanceMixin
-from quantis.client.monitoring.alerts import AlertsMixin
 from quantis.client.operations import OperationsMixin
 from quantis.client.problems import validate
 from quantis.client.references import parse_reference
@@ -53,9 +52,7 @@ T = TypeVar("T", bound=BaseModel)
 Options = ReadOptions | None
 
 
-class Client(
-    AccountsMixin, AdministrationMixin, AutomationMixin, GovernanceMixin, OperationsMixin, AlertsMixin
-):
+class Client(AccountsMixin, AdministrationMixin, AutomationMixin, GovernanceMixin, OperationsMixin):
     """A connection to one Quantis platform, to be used as a context manager.
 
     Signs in with, in this order: `token`; `user` and `password`; QUANTIS_API_KEY or QUANTIS_TOKEN; what `quantis login`

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from quantis.client.bodies import format_query_time
+from quantis.client.monitoring.alerts import AlertsMixin
 from quantis.client.protocol import ApiCaller
 from quantis.types.operations.live import LiveAccuracy, LiveDimension, VintageKind
 from quantis.types.operations.reproduction import Reproduction
@@ -16,7 +17,7 @@ from quantis.types.registry import Serving
 _PAGE = 500
 
 
-class OperationsMixin:
+class OperationsMixin(AlertsMixin):
     """Mixed into the client."""
 
     def live(
