@@ -149,6 +149,7 @@ class Settings(NotificationSettings, BaseSettings):
     quota_gpu_seconds: int | None = Field(default=None, ge=0)
     quota_storage_mb: int | None = Field(default=None, ge=0)
     quota_requests_per_minute: int | None = Field(default=12_000, ge=1)
+    quota_forecast_days: int | None = Field(default=None, ge=1)
     public_url: str | None = Field(
         default=None, description="Where people reach the platform; OIDC needs it."
     )
@@ -188,14 +189,7 @@ class Settings(NotificationSettings, BaseSettings):
     @property
     def default_quota(self) -> Quota:
         """Quota of a team for which none was set."""
-        return Quota(
-            jobs_at_once=self.quota_jobs_at_once,
-            jobs_waiting=self.quota_jobs_waiting,
-            cpu_seconds=self.quota_cpu_seconds,
-            gpu_seconds=self.quota_gpu_seconds,
-            storage_mb=self.quota_storage_mb,
-            requests_per_minute=self.quota_requests_per_minute,
-        )
+        return Quota(**{name: getattr(self, f"quota_{name}") for name in Quota.model_fields})
 
     def token_secrets(self) -> tuple[bytes, ...]:
         """Return the keys of access tokens, the signing one first; InvalidInput when one is missing or weak."""

@@ -7,9 +7,10 @@ at any point goes on from there: each batch is moved once, and each pair of a fo
 from __future__ import annotations
 
 import logging
+import time
 import uuid
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 
@@ -24,6 +25,9 @@ from quantis.types.datasets import Dataset
 
 SCORER = "scorer"
 LEASE_TIME = timedelta(seconds=60)
+FORGET_SECONDS = 3600.0
+"""Time from one look for forecasts that are no longer kept to the next."""
+
 log = logging.getLogger("quantis.scorer")
 ScoresListener = Callable[[str, str, pa.Table], None]
 """Called with team, dataset and new scores once they are stored; it may be called again after a kill."""
@@ -41,6 +45,7 @@ class Scorer:
         self._seen: dict[
             tuple[str, str], tuple[int, int]
         ] = {}  # dataset -> version and batch that are scored
+        self._forgot_at: dict[str, float] = {}
         self._moved: dict[str, int] = {}  # team -> last batch in its table
 
     def tick(self) -> None:
@@ -64,6 +69,7 @@ class Scorer:
         self._move(team, tables)
         if not self._moved[team]:
             return 0
+        self._forget(team, tables)
         return sum(
             self._score_dataset(team, tables, dataset)
             for dataset in self._backend.catalogue.datasets.all(team)
@@ -83,6 +89,20 @@ class Scorer:
         tables.vintages.compact()
         self._moved[team] = number
 
+    def _forget(self, team: str, tables: MonitoringTables) -> None:
+        """Remove forecasts, and their scores, that are older than the team keeps them."""
+        days = self._backend.quotas.for_team(team).forecast_days
+        if days is None or time.monotonic() - self._forgot_at.get(team, -FORGET_SECONDS) < FORGET_SECONDS:
+            return
+        before = datetime.now(UTC) - timedelta(days=days)
+        condition = f"issued_at < '{before:%Y-%m-%dT%H:%M:%S.%fZ}'"
+        for table in (tables.scores, tables.vintages):
+            table.delete(condition)
+        removed = self._backend.vintages.forget(team, before, self._moved[team])
+        if removed:
+            log.info("team %s: %d forecasts were removed after %d days", team, removed, days)
+        self._forgot_at[team] = time.monotonic()
+
     def _issued(self, team: str, forecast: StoredForecast) -> Vintage | None:
         """Return a forecast with what its versions learned from; None for one of no stored dataset."""
         response = forecast.response
@@ -90,9 +110,9 @@ class Scorer:
             return None
         versions = {entry.version or response.model.version for entry in response.forecasts}
         fitted = {
-            version: time
+            version: as_of
             for version in versions
-            if (time := self._fitted_at(team, response.model.name, version)) is not None
+            if (as_of := self._fitted_at(team, response.model.name, version)) is not None
         }
         return Vintage(forecast.kind, response, response.dataset.name, fitted)
 

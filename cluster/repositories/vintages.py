@@ -17,7 +17,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import delete, func, or_, select, update
 
 from cluster.data_layout import DataLayout
 from cluster.database.engine import Database
@@ -134,6 +134,14 @@ class Vintages:
         with self._database.read() as session:
             rows = session.scalars(select(ForecastRow).where(*in_batch).order_by(ForecastRow.issued_at))
             return [_stored(row) for row in rows]
+
+    def forget(self, team: str, before: datetime, last_batch: int) -> int:
+        """Remove forecasts issued before a time, of batches up to one, for good; return their number."""
+        old = delete(ForecastRow).where(
+            ForecastRow.team_id == team, ForecastRow.issued_at < before, ForecastRow.batch <= last_batch
+        )
+        with self._database.write() as session:
+            return len(session.execute(old.returning(ForecastRow.id)).all())
 
     def teams_without_batch(self) -> list[str]:
         """Return the teams with forecasts that are in no batch."""

@@ -25,6 +25,12 @@ class Quota(RequestBody):
     )
     storage_mb: Limit = Field(default=None, ge=0, le=MAX_INTEGER)
     requests_per_minute: Limit = Field(default=None, ge=1, le=MAX_INTEGER)
+    forecast_days: Limit = Field(
+        default=None,
+        ge=1,
+        le=MAX_INTEGER,
+        description="Days after which issued forecasts and their scores are removed; they stay for good without it.",
+    )
 
 
 class Used(Frozen):

@@ -8,9 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import zstandard
 
+from cluster.database.tables import ForecastRow
 from cluster.model_monitoring.scorer import Scorer
 from cluster.model_monitoring.tables import MonitoringTables
+from quantis.types.teams import Quota
 from tests.serve.api_under_test import World
 
 pytest_plugins = ["tests.serve.conftest"]
@@ -169,3 +172,24 @@ def test_when_accuracy_is_cut_then_each_dimension_adds_up_to_the_whole(world):
 
 def test_when_a_model_is_unknown_then_it_is_404(world, problem):
     problem(world.client("admin").get("/v1/models/demnd/live"), 404, "not_found")
+
+
+def test_when_forecasts_are_kept_for_a_time_then_older_ones_and_their_scores_go(world):
+    old, new = issue(world), issue(world)
+    ds = entry(old)["ds"]
+    arrive(world, ds[:2], [5.0, 6.0])
+    with world.services.database.write() as session:  # it was issued forty days ago
+        row = session.get(ForecastRow, ("default", old["forecast_id"]))
+        stored = world.services.vintages.stored("default", old["forecast_id"])
+        then = stored.response.issued_at - timedelta(days=40)
+        row.issued_at = then
+        changed = stored.response.model_copy(update={"issued_at": then})
+        row.response = zstandard.compress(changed.model_dump_json().encode())
+    assert live(world)["overall"]["n"] == 4
+    world.services.teams.set_quota("default", Quota(forecast_days=30))
+    assert live(world)["overall"]["n"] == 2
+    tables = MonitoringTables.of_team(world.settings.data_layout, "default")
+    for table in (tables.vintages, tables.scores):
+        assert set(table.read()["forecast_id"].to_pylist()) == {new["forecast_id"]}
+    assert world.client("admin").get(f"/v1/forecasts/{old['forecast_id']}").status_code == 404
+    assert world.client("admin").get(f"/v1/forecasts/{new['forecast_id']}").status_code == 200

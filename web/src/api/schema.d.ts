@@ -4358,6 +4358,11 @@ export interface components {
             storage_mb?: number | null;
             /** Requests Per Minute */
             requests_per_minute?: number | null;
+            /**
+             * Forecast Days
+             * @description Days after which issued forecasts and their scores are removed; they stay for good without it.
+             */
+            forecast_days?: number | null;
         };
         /**
          * ReadOptions

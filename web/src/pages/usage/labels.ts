@@ -9,6 +9,7 @@ export const QUOTA_NAMES: Record<string, string> = {
   gpu_seconds: "GPU time of jobs this month",
   storage_mb: "Storage",
   requests_per_minute: "Requests this minute",
+  forecast_days: "Forecasts are kept",
 } satisfies Record<keyof Quota, string>;
 
 /** Format a figure of a quota: times as times, megabytes as bytes. */

@@ -19,6 +19,7 @@ const QUOTAS: { name: keyof Quota; label: string; unit?: string; min: number }[]
   { name: "gpu_seconds", label: "GPU time a month", unit: "seconds", min: 0 },
   { name: "storage_mb", label: "Storage", unit: "MB", min: 0 },
   { name: "requests_per_minute", label: "Requests a minute", min: 1 },
+  { name: "forecast_days", label: "Forecasts are kept", unit: "days", min: 1 },
 ];
 const HEADS = [
   "Team",

@@ -21,6 +21,7 @@ const QUOTA = {
   gpu_seconds: null,
   storage_mb: null,
   requests_per_minute: 600,
+  forecast_days: null,
 };
 
 beforeEach(() => {
