@@ -28,7 +28,9 @@ CSV = b"unique_id,ds,y\n" + b"".join(b"a,2024-01-%02d,%d\n" % (day, day) for day
 @pytest.fixture
 def settings(tmp_path: Path) -> Iterator[Settings]:
     """A platform of its own whose log takes everything."""
-    settings = Settings(data_dir=tmp_path / "data", web_dist=tmp_path / "none")
+    settings = Settings(
+        data_dir=tmp_path / "data", web_dist=tmp_path / "none", webhook_hosts="hooks.example.org"
+    )
     settings.data_layout.prepare()
     logging.getLogger("httpx").setLevel(logging.WARNING)  # the client, who is not part of the platform
     before = set(logging.getLogger().handlers)
@@ -146,7 +148,32 @@ def _use_machines(client: TestClient) -> list[str]:
     team = {"name": "rivals", "admin_name": "boss", "admin_password": NEXT}
     assert client.post("/v1/teams", json=team).status_code == 201
     assert client.post("/v1/users/me/password", json={"current": WRONG, "new": NEXT}).status_code == 401
-    return [key, account["client_secret"], renewed["client_secret"], answer["access_token"], factor]
+    return [
+        *_use_channels(client),
+        key,
+        account["client_secret"],
+        renewed["client_secret"],
+        answer["access_token"],
+        factor,
+    ]
+
+
+def _use_channels(client: TestClient) -> list[str]:
+    """Use the routes that take addresses and secrets of channels; return these."""
+    token, secret = "canary-token-in-an-address-4715", "canary-signing-secret-4716"
+    hook = {"kind": "webhook", "name": "pager", "url": f"https://hooks.example.org/{token}", "secret": secret}
+    made = client.post("/v1/alert-channels", json=hook)
+    assert made.status_code == 201, made.text
+    assert (
+        client.post("/v1/alert-channels", json={**hook, "url": f"https://evil.org/{token}"}).status_code
+        == 403
+    )
+    assert client.post("/v1/alert-channels", json={**hook, "url": f"ftp:{token}"}).status_code == 422
+    path = f"/v1/alert-channels/{made.json()['id']}"
+    assert client.patch(path, json={"url": hook["url"], "secret": secret}).status_code == 200
+    assert client.post(f"{path}/test").status_code == 202
+    assert not any(part in client.get("/v1/alert-channels").text for part in (token, secret))
+    return [token, secret]
 
 
 def test_when_a_secret_stands_in_a_file_then_the_search_finds_it(tmp_path: Path) -> None:
