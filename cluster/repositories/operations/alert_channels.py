@@ -12,14 +12,21 @@ from pydantic import SecretStr
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from cluster.database.alert_tables import AlertChannelRow
+from cluster.database.alert_tables import AlertChannelRow, AlertDeliveryRow
 from cluster.database.engine import Database
 from cluster.encryption import Cipher
 from cluster.repositories.operations.alert_changes import add_delivery, end_deliveries
 from quantis.errors import Conflict, InvalidInput, NotFound
-from quantis.types.operations.alert_channels import AlertChannel, AlertChannelChange, NewAlertChannel
+from quantis.types.operations.alert_channels import (
+    AlertChannel,
+    AlertChannelChange,
+    DeliveryState,
+    NewAlertChannel,
+)
 from quantis.types.operations.alerts import MAX_CHANNELS
 
+MAX_TESTS = 10
+"""Tests of a channel that may be on their way at once."""
 Target = Callable[[Mapping[str, Any]], str]
 """What may be shown of a channel's secrets; raises where they make no channel, or one that is not allowed."""
 
@@ -99,6 +106,12 @@ class AlertChannels:
             row = _find(session, team, channel_id)
             if not row.enabled:
                 raise Conflict(f"channel {row.name!r} is switched off; switch it on first")
+            of_channel = (AlertDeliveryRow.team_id == team, AlertDeliveryRow.channel_id == channel_id)
+            pending = (AlertDeliveryRow.state == DeliveryState.pending, AlertDeliveryRow.subject == "")
+            if (session.scalar(select(func.count()).where(*of_channel, *pending)) or 0) >= MAX_TESTS:
+                raise Conflict(
+                    f"{MAX_TESTS} tests of channel {row.name!r} are on their way; wait for one of them"
+                )
             return add_delivery(session, row, "", [])
 
     def secrets(self, team: str, channel_id: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from cluster.backend import Backend
 from cluster.database.alert_tables import AlertChannelRow, AlertDeliveryRow
 from cluster.database.tables import LeaseRow
 from cluster.encryption import Cipher
-from cluster.repositories.operations.alert_channels import AlertChannels
+from cluster.repositories.operations.alert_channels import MAX_TESTS, AlertChannels
 from cluster.repositories.operations.alert_deliveries import MAX_ATTEMPTS, wait_after
 from cluster.settings import Settings
 from quantis.errors import Conflict, Forbidden, InvalidInput, NotFound, NotInstalled, Unavailable
@@ -175,6 +175,16 @@ def test_when_a_channel_is_tested_then_a_notification_without_alerts_arrives(bac
     backend.delivery_loop().tick()
     (body,) = receiver.bodies()
     assert (body["id"], body["type"], body["alerts"]) == (delivery_id, "alerts.test", [])
+
+
+def test_when_a_channel_is_tested_without_end_then_few_tests_wait_at_once(backend, receiver):
+    channel = backend.alert_channels.create(TEAM, "ada", webhook(receiver))
+    for _ in range(MAX_TESTS):
+        backend.alert_channels.test(TEAM, channel.id)
+    with pytest.raises(Conflict, match="on their way"):
+        backend.alert_channels.test(TEAM, channel.id)
+    backend.delivery_loop().tick()
+    backend.alert_channels.test(TEAM, channel.id)
 
 
 def test_when_a_channel_is_switched_off_or_deleted_then_what_waits_is_not_sent(backend, receiver):
