@@ -1,25 +1,18 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from cluster.alerting.webhook_hosts import WebhookHosts
 from cluster.alerting.webhooks import WebhookClient
 from cluster.backend import Backend
-from cluster.database.alert_tables import AlertChannelRow, AlertDeliveryRow
-from cluster.database.tables import LeaseRow
+from cluster.database.alert_tables import AlertChannelRow
 from cluster.encryption import Cipher
 from cluster.repositories.operations.alert_channels import MAX_TESTS, AlertChannels
 from cluster.repositories.operations.alert_deliveries import MAX_ATTEMPTS, wait_after
@@ -31,50 +24,19 @@ from quantis.types.operations.alert_channels import (
     DeliveryState,
     NewMailChannel,
     NewSlackHook,
-    NewWebhook,
 )
 from quantis.types.operations.alerts import Fact, FactName
 from quantis.webhooks import verify
 from tests.cluster.alerting.certificates import certify
-from tests.cluster.alerting.receiver import Receiver, receiving
+from tests.cluster.alerting.notified import KEY, SECRET, make_due, webhook
+from tests.cluster.alerting.receiver import receiving
 
 TEAM = "default"
-KEY = "0123456789abcdef0123456789abcdef"
-SECRET = "a secret of sixteen"
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with receiving() as server:
-        yield server
-
-
-@pytest.fixture
-def backend(database, receiver, tmp_path) -> Backend:
-    return Backend(
-        Settings(
-            data_dir=tmp_path,
-            database_url=database.url,
-            encryption_key=SecretStr(KEY),
-            webhook_hosts=receiver.hosts,
-        ),
-        database,
-    )
-
-
-def webhook(receiver: Receiver, name: str = "pager", path: str = "/hook") -> NewWebhook:
-    return NewWebhook(name=name, url=SecretStr(receiver.url + path), secret=SecretStr(SECRET))
 
 
 def fact(value: float = 1.0, minute: float = 0, model: str = "demand") -> Fact:
     at = datetime(2026, 3, 2, tzinfo=UTC) + timedelta(minutes=minute)
     return Fact(name=FactName.drift, value=value, at=at, model=model)
-
-
-def make_due(backend: Backend) -> None:
-    """Let the waits of all notifications be over."""
-    with backend.database.write() as session:
-        session.execute(update(AlertDeliveryRow).values(not_before=datetime.now(UTC) - timedelta(seconds=1)))
 
 
 def deliveries(backend: Backend) -> list[AlertDelivery]:
@@ -287,66 +249,3 @@ def test_when_nobody_listens_then_it_is_unavailable():
     client = WebhookClient(WebhookHosts("127.0.0.1:1"))
     with pytest.raises(Unavailable, match="took no connection"):
         client.post("http://127.0.0.1:1/x", b"{}", {})
-
-
-WORKER = """
-import sys, time
-from cluster.backend import Backend
-from datetime import UTC, datetime, timedelta
-from quantis.types.operations.alerts import Fact, FactName
-backend, number = Backend.from_settings(), int(sys.argv[1])
-loop = backend.delivery_loop()
-print("ready", flush=True)
-while True:
-    at = datetime.now(UTC)
-    for value in (1.0, 0.0):
-        at += timedelta(microseconds=1)
-        backend.alerts.record_facts("default", [Fact(name=FactName.drift, value=value, at=at, model=f"m{number}")])
-        loop.tick()
-"""
-
-
-def kill_while_working(backend: Backend, environment: dict[str, str], number: int, seconds: float) -> None:
-    command = [sys.executable, "-c", WORKER, str(number)]
-    worker = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
-    assert worker.stdout is not None
-    assert worker.stdout.readline() == b"ready\n"
-    time.sleep(seconds)
-    worker.send_signal(signal.SIGKILL)
-    worker.wait()
-    worker.stdout.close()
-
-
-@pytest.mark.parametrize("kills", [3, pytest.param(60, marks=[pytest.mark.soak, pytest.mark.timeout(1800)])])
-def test_when_the_process_is_killed_then_no_change_is_lost_and_doubles_have_the_same_id(
-    backend, receiver, kills
-):
-    settings = backend.settings
-    backend.alert_channels.create(TEAM, "ada", webhook(receiver))
-    root = Path(__file__).parents[3]
-    environment: dict[str, Any] = {
-        "PYTHONPATH": str(root),
-        "QUANTIS_DATA_DIR": str(settings.data_dir),
-        "QUANTIS_DATABASE_URL": settings.sql_url,
-        "QUANTIS_ENCRYPTION_KEY": KEY,
-        "QUANTIS_WEBHOOK_HOSTS": receiver.hosts,
-    }
-    for number in range(kills):
-        kill_while_working(backend, environment, number, 0.3 + 0.07 * (number % 7))
-    loop = backend.delivery_loop()
-    with backend.database.write() as session:  # the lease of the one that was killed last
-        session.execute(update(LeaseRow).values(expires_at=datetime.now(UTC)))
-    for _ in range(10_000):
-        if not backend.alert_deliveries.pending():
-            break
-        make_due(backend)
-        loop.tick()
-    changes = [
-        (alert.id, event.state)
-        for alert in backend.alerts.page(TEAM, limit=500).items
-        for event in backend.alerts.get(TEAM, alert.id).history
-    ]
-    by_id = {body["id"]: body for body in receiver.bodies()}
-    told = [(alert["id"], alert["state"]) for body in by_id.values() for alert in body["alerts"]]
-    assert len(changes) > 2 * kills
-    assert sorted(told) == sorted(changes), "each change in exactly one notification"
