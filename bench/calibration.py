@@ -1,10 +1,10 @@
 """Intervals under change: coverage of the 80 % interval on streams of scored actuals, by method of calibration.
 
-`python -m bench.calibration [--quick] [--json]`, with QUANTIS_BENCH_DATA for panels. Each stream issues forecasts with
-the factors of then, and each method learns from a point only once its actual is known. `inside`: the share of all
-windows of 500 scored points, after 200, in which 75 to 85 % are covered. `inside_long`: the same of windows that
-span 30 times, too, since points of one time share their accidents. `width`: mean width against static. `--quick`
-takes one cadence and no panels.
+`python -m bench.calibration [--quick] [--json] [--only NAME]`, with QUANTIS_BENCH_DATA for panels. Each stream issues
+forecasts with the factors of then, and each method learns from a point only once its actual is known. `inside`: the
+share of all windows of 500 scored points, after 200, in which 75 to 85 % are covered. `inside_long`: the same of
+windows that span 30 times, too, since points of one time share their accidents. `width`: mean width against
+static. `--quick` takes one cadence and no panels.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from statistics import fmean
 import numpy as np
 
 from bench.calibration_methods import METHODS, Method
-from bench.calibration_streams import Stream, streams
+from bench.calibration_streams import LAWS, REPLAYS, Stream, streams
 from bench.harness import arguments, report
 from models.postprocessing.adaptive_calibration import AdaptiveCalibration
 from quantis.types.arrays import Floats, Integers, Mask
@@ -101,9 +101,10 @@ def figures(outcome: Outcome) -> dict[str, float]:
 
 
 def main() -> None:
-    options = arguments(__doc__)
+    names = {*LAWS, *(replay.panel for replay in REPLAYS)}
+    options = arguments(__doc__, names)
     results: dict[str, dict[str, dict[str, float]]] = {}
-    for stream in streams(options.quick):
+    for stream in streams(options.only or names, options.quick):
         results[stream.name] = {
             name: figures(replay(stream, make(stream.scores.shape[2]))) for name, make in METHODS.items()
         }
@@ -123,7 +124,7 @@ def summary(method: str, results: dict[str, dict[str, dict[str, float]]]) -> dic
     return {
         "inside": round(fmean(values["inside"] for values in of_method.values()), 3),
         "streams_inside_95": round(fmean(values["inside"] >= FLOOR for values in of_method.values()), 3),
-        "width_where_stationary": round(fmean(stationary), 3),
+        "width_where_stationary": round(fmean(stationary), 3) if stationary else float("nan"),
     }
 
 

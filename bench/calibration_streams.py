@@ -7,7 +7,7 @@ before the stream began: without adaptation the interval covers what scores at m
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from quantis.types.arrays import Floats
 
 COVERAGE = 0.8
 _FITTED = 0.4  # share of a panel that the intervals come from
+_OF_DIFFERENT_YEARS = frozenset({"m4_hourly_train", "epf_price_exog"})
+"""Panels whose series are compared by their last steps."""
 
 
 @dataclass(frozen=True)
@@ -115,21 +117,22 @@ def replayed(replay: Replay) -> Stream:
         errors = np.full_like(y, np.nan)
         errors[lag:] = np.abs(y[lag:] - y[:-lag])
         width = np.full(y.shape[1], np.nan)
-        some = np.isfinite(errors[:fitted]).sum(axis=0) >= 20
+        some = np.isfinite(errors[:fitted]).sum(axis=0) >= 10
         width[some] = np.nanquantile(errors[:fitted, some], COVERAGE, axis=0)
         columns.append(errors[fitted + index] / np.where(width > 0, width, np.nan))
     scores = np.stack(columns, axis=-1)[-replay.last :]
     return Stream(f"{replay.panel}, {replay.h} steps every {replay.every}", scores, replay.every)
 
 
-def streams(quick: bool) -> Iterator[Stream]:
-    """Yield every stream; a quick run has one cadence of the laws and no panels."""
-    for law in LAWS:
+def streams(names: Collection[str], quick: bool) -> Iterator[Stream]:
+    """Yield the streams of these laws and panels; a quick run has one cadence of the laws and no panels."""
+    for law in filter(names.__contains__, LAWS):
         for cadence in CADENCES[:1] if quick else CADENCES:
             yield simulated(law, cadence)
     if not quick and "QUANTIS_BENCH_DATA" in os.environ:
         for replay in REPLAYS:
-            yield replayed(replay)
+            if replay.panel in names:
+                yield replayed(replay)
 
 
 def _step_times(times: int, h: int, every: int) -> Iterator[np.ndarray]:
@@ -145,8 +148,8 @@ def _panel(name: str) -> Floats:
     frame = pd.read_parquet(path)
     if "open" in frame:
         frame.loc[frame["open"] == 0, "y"] = np.nan
-    if name == "m4_hourly_train":  # its series are of other years, and compared by their last steps
-        return np.stack(
-            [group["y"].to_numpy()[-700:] for _, group in frame.groupby("unique_id", observed=True)], 1
-        )
+    if name in _OF_DIFFERENT_YEARS:
+        series = [group["y"].to_numpy(float) for _, group in frame.groupby("unique_id", observed=True)]
+        length = min(len(y) for y in series)
+        return np.stack([y[-length:] for y in series], axis=1)
     return frame.pivot(index="ds", columns="unique_id", values="y").to_numpy(float)

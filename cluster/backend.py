@@ -29,6 +29,7 @@ from cluster.repositories.operations.alert_channels import AlertChannels
 from cluster.repositories.operations.alert_deliveries import AlertDeliveries
 from cluster.repositories.operations.alert_rules import AlertRules
 from cluster.repositories.operations.alerts import Alerts
+from cluster.repositories.operations.calibrations import Calibrations
 from cluster.repositories.operations.measured_facts import MeasuredFacts
 from cluster.repositories.operations.schedules import Schedules
 from cluster.repositories.teams import Teams
@@ -155,6 +156,10 @@ class Backend:
         return DeliveryLoop(
             self.alert_channels, self.alert_deliveries, leases, webhooks=self.webhooks, mail=self.mail
         )
+
+    @cached_property
+    def calibrations(self) -> Calibrations:
+        return Calibrations(self.database)
 
     @cached_property
     def teams(self) -> Teams:

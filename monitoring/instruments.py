@@ -68,6 +68,11 @@ class _Instruments:
         self.forecast_seconds = histogram("forecast_seconds", "Seconds in the forecaster.", _FAST, "model")
         self.forecast_series = histogram("forecast_series", "Series in one request.", _SERIES)
         self.vintages = counter("vintages_written", "Forecasts kept for good.")
+        self.interval_points = counter("interval_points", "Scored points of issued intervals.", "model")
+        self.interval_misses = counter("interval_misses", "Actuals outside of their interval.", "model")
+        self.interval_expected = counter(
+            "interval_misses_expected", "Actuals that their intervals' levels let be outside.", "model"
+        )
         self.model_loads = counter("model_loads", "Bundles loaded by replicas.", "model", "outcome")
 
         self.jobs = gauge("jobs", "Jobs in the database.", "livemostrecent", "state", "kind")
@@ -270,10 +275,19 @@ def count_vintages(forecasts: int = 1) -> None:
     _process.get().vintages.inc(forecasts)
 
 
+def count_interval_points(model: str, points: int, missed: int, expected: float) -> None:
+    """Count scored points of the interval nearest to 80 %, misses, and the misses that its levels allow."""
+    instruments = _process.get()
+    instruments.interval_points.labels(model).inc(points)
+    instruments.interval_misses.labels(model).inc(missed)
+    instruments.interval_expected.labels(model).inc(expected)
+
+
 def declare_model(model: str) -> None:
-    """Start the counters of a model's loads at zero."""
+    """Start the counters of a model's loads and intervals at zero."""
     for outcome in get_args(Load):
         _process.get().model_loads.labels(model, outcome)
+    count_interval_points(model, 0, 0, 0.0)
 
 
 def count_model_load(model: str, outcome: Load) -> None:

@@ -49,6 +49,9 @@ REQUESTS = "quantis_http_requests_total"
 ENTRIES = "quantis_forecast_entries_total"
 FAILING = "({} or vector(0)) / {}".format(rate(REQUESTS, where='{status=~"5.."}'), rate(REQUESTS))
 FROM_MODEL = "({} or vector(0)) / {}".format(rate(ENTRIES, where='{method="model"}'), rate(ENTRIES))
+MISSES_OVER_ALLOWED = "{} / {}".format(
+    rate("quantis_interval_misses_total", "model"), rate("quantis_interval_misses_expected_total", "model")
+)
 
 ROWS = (
     GrafanaRow(
@@ -137,8 +140,11 @@ ROWS = (
                     (quantile(0.95, "quantis_forecast_series"), "p95"),
                 ),
             ),
+            GrafanaPanel("Vintages written", ((rate("quantis_vintages_written_total"), "vintages"),)),
             GrafanaPanel(
-                "Vintages written", ((rate("quantis_vintages_written_total"), "vintages"),), width=12
+                "Misses of intervals over those allowed",
+                ((MISSES_OVER_ALLOWED, "{{model}}"),),
+                about="1 where intervals hold the share of actuals that they promise; above, they are too narrow.",
             ),
             GrafanaPanel(
                 "Model loads",
@@ -148,7 +154,6 @@ ROWS = (
                         "{{model}} {{outcome}}",
                     ),
                 ),
-                width=12,
             ),
         ),
     ),

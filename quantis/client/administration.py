@@ -26,6 +26,7 @@ from quantis.types.keys import (
     ServiceAccount,
     ServiceAccountChange,
 )
+from quantis.types.operations.calibration import CalibrationSwitch, ModelCalibration
 from quantis.types.registry import AliasRequest, ModelVersion, Share, Traffic
 from quantis.types.teams import NewTeam, Quota, Team, TeamChange, Usage
 
@@ -133,6 +134,15 @@ class AdministrationMixin:
             Request("PUT", f"/v1/models/{quote_segment(model)}/policy", json=body)
         )
         return _result_or_approval(ModelPolicy, response)
+
+    def calibration(self: ApiCaller, model: str) -> ModelCalibration:
+        """Return how scored actuals have moved the intervals of a model's versions."""
+        return self._get(ModelCalibration, f"/models/{quote_segment(model)}/calibration")
+
+    def set_calibration(self: ApiCaller, model: str, *, enabled: bool) -> ModelCalibration:
+        """Let a model's intervals learn from actuals, or not; what was learned stays."""
+        body = CalibrationSwitch(enabled=enabled).model_dump_json()
+        return self._send(ModelCalibration, "PUT", f"/models/{quote_segment(model)}/calibration", body)
 
     def promote(self: ApiCaller, name: str, version: int, alias: str = "champion") -> ModelVersion | Approval:
         """Point an alias at a version; Conflict when the gate says no.

@@ -17,6 +17,7 @@ from quantis.types.base import (
     RequestBody,
     SeriesId,
     Timestamp,
+    is_none,
     rename_keys,
 )
 from quantis.types.datasets import Column
@@ -168,6 +169,11 @@ class SeriesForecast(Frozen):
         default=False,
         exclude_if=lambda scenario: not scenario,
         description="Made with covariates that were sent in place of other stored ones: it is kept, and never scored.",
+    )
+    calibration: int | None = Field(
+        default=None,
+        exclude_if=is_none,
+        description="The number of the version's adaptive calibration that moved the intervals, where one did.",
     )
     ds: list[Timestamp]
     mean: list[float]

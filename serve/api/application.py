@@ -29,7 +29,15 @@ from serve.api import (
     teams,
 )
 from serve.api.dependencies import AppServices, authorise
-from serve.api.operations import alert_channels, alert_deliveries, alert_rules, alerts, live, schedules
+from serve.api.operations import (
+    alert_channels,
+    alert_deliveries,
+    alert_rules,
+    alerts,
+    calibration,
+    live,
+    schedules,
+)
 from serve.api.strict_route import StrictRoute
 from serve.http import cors, openapi_document, problems
 from serve.http.connection_close import ConnectionCloseMiddleware
@@ -41,7 +49,7 @@ from serve.services import Services
 ROUTES = (
     *(accounts, oauth, sessions, keys, teams, audit),
     *(datasets, observations, jobs, experiments, models, forecasts, approvals),
-    *(live, alert_rules, alerts, schedules, alert_channels, alert_deliveries),
+    *(live, calibration, alert_rules, alerts, schedules, alert_channels, alert_deliveries),
 )
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 REST = "/v1/{rest:path}"

@@ -26,9 +26,13 @@ _BY_CODE = {kind.code: kind for kind in all_errors()}
 
 
 def make_engine(backend: Backend) -> Engine:
-    outage_seconds = backend.settings.outage_seconds
     return Engine(
-        backend.registry, backend.catalogue, backend.buffered_vintages, backend.families, outage_seconds
+        backend.registry,
+        backend.catalogue,
+        backend.buffered_vintages,
+        backend.families,
+        backend.settings.outage_seconds,
+        calibrations=backend.calibrations,
     )
 
 

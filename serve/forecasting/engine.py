@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from cluster.datasets.catalogue import Catalogue, OpenDataset
+from cluster.repositories.operations.calibrations import Calibrations
 from cluster.repositories.vintages import Vintages
 from features.store.record_filter import Bounds
 from features.store.snapshots import latest_known_ds, snapshot_of_latest
@@ -35,6 +36,7 @@ from quantis.types.forecasts import (
     SeriesRequest,
 )
 from quantis.types.registry import ModelVersion
+from serve.forecasting.adaptive_intervals import AdaptiveIntervals
 from serve.forecasting.cancellation import Cancellation
 from serve.forecasting.model_cache import LoadedModel, ModelCache
 from serve.forecasting.request_history import (
@@ -56,8 +58,7 @@ from serve.forecasting.sent_covariates import (
 )
 from serve.forecasting.stale_cache import StaleCache
 
-_UNUSABLE = frozenset({Reason.off_grid, Reason.out_of_range, Reason.beyond_model})
-"""Reasons that lie in what was sent."""
+_UNUSABLE = frozenset({Reason.off_grid, Reason.out_of_range, Reason.beyond_model})  # for what was sent
 _EARLIEST = np.datetime64("1700-01-01", "us")
 
 
@@ -82,8 +83,10 @@ class Engine:
         vintages: Vintages,
         families: Mapping[str, str] = FAMILIES,
         outage_seconds: float = 0.0,
+        *,
+        calibrations: Calibrations | None = None,
     ) -> None:
-        """`registry` opens the registry of a team; only `families` are loaded.
+        """`registry` opens the registry of a team; only `families` are loaded; `calibrations` move intervals.
 
         For `outage_seconds` without the database, models and datasets that were asked for are still served.
         """
@@ -91,6 +94,7 @@ class Engine:
         self.vintages = vintages
         self.router = ModelRouter(registry, outage_seconds)
         self.models = ModelCache(registry, catalogue, families)
+        self.intervals = AdaptiveIntervals(calibrations, outage_seconds)
         self._datasets: StaleCache[OpenDataset | None] = StaleCache(outage_seconds)
 
     def forecast(
@@ -146,7 +150,7 @@ class Engine:
         as_of: datetime,
         cancellation: Cancellation,
     ) -> Inputs:
-        model = self.models.load(team, version)
+        model = self.intervals.move(team, version, self.models.load(team, version))
         steps = min(request.h or model.task.h, model.task.h)
         return Inputs(model, self._open(team, model.task.dataset), as_of, steps, cancellation)
 
@@ -171,7 +175,8 @@ def answer_parts(
             inputs, request, [request.series[position] for position in part.positions]
         )
         for position, entry in zip(part.positions, part_entries, strict=True):
-            forecasts[position] = entry.model_copy(update={"version": number})
+            moved_by = inputs.model.calibration if entry.method is ForecastMethod.model else None
+            forecasts[position] = entry.model_copy(update={"version": number, "calibration": moved_by})
     return [forecasts[position] for position in range(len(request.series))]
 
 

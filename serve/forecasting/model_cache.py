@@ -21,10 +21,14 @@ MAX_MODELS = 8
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A forecaster and the ids of the series that it was trained on."""
+    """A forecaster and the ids of the series that it was trained on.
+
+    `calibration` is the number of the adaptive calibration that moves its intervals, None where none does.
+    """
 
     forecaster: Forecaster
     training_ids: frozenset[str]
+    calibration: int | None = None
 
     @property
     def task(self) -> Task:

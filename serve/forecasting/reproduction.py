@@ -51,9 +51,10 @@ def _repeat(engine: Engine, team: str, stored: StoredForecast, missing: list[str
     for version, positions in _positions(response).items():
         try:
             routed = engine.router.version(team, response.model.name, version)
-            parts.append(
-                (RoutedSeries(routed, response.model.alias, positions), engine.models.load(team, routed))
-            )
+            entries = [response.forecasts[position] for position in positions]
+            moved_by = next((entry.calibration for entry in entries if entry.calibration), None)
+            model = engine.intervals.move_as(team, routed, engine.models.load(team, routed), moved_by)
+            parts.append((RoutedSeries(routed, response.model.alias, positions), model))
         except QuantisError as error:
             missing.append(f"version {version} of {response.model.name!r}: {error.message}")
     if missing:
@@ -62,8 +63,8 @@ def _repeat(engine: Engine, team: str, stored: StoredForecast, missing: list[str
         Inputs(model, dataset, response.as_of, min(request.h or model.task.h, model.task.h), Cancellation())
         for _, model in parts
     ]
-    entries = answer_parts([part for part, _ in parts], inputs, request)
-    return response.model_copy(update={"forecasts": entries})
+    repeated = answer_parts([part for part, _ in parts], inputs, request)
+    return response.model_copy(update={"forecasts": repeated})
 
 
 def _open(engine: Engine, team: str, response: ForecastResponse, missing: list[str]) -> OpenDataset | None:

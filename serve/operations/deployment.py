@@ -16,6 +16,7 @@ from ray import serve
 from cluster.alerting.live_facts import LiveFactsLoop
 from cluster.automation.scheduler import Scheduler
 from cluster.backend import Backend
+from cluster.model_monitoring.calibration_updates import CalibrationUpdates
 from cluster.model_monitoring.scorer import Scorer
 from cluster.settings import Settings
 from monitoring import instruments, logs
@@ -42,8 +43,9 @@ class Loop:
 
 def loops(backend: Backend) -> list[Loop]:
     """Return every loop of the platform."""
+    scorer = Scorer(backend, [CalibrationUpdates(backend).update_calibration])
     return [
-        Loop("scorer", Scorer(backend).tick),
+        Loop("scorer", scorer.tick),
         Loop("scheduler", Scheduler(backend).tick),
         Loop("alert-measurement", backend.measurement_loop().tick, every=5.0),
         Loop("alert-live-facts", LiveFactsLoop(backend).tick, every=5.0),

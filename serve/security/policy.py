@@ -132,6 +132,8 @@ POLICY: dict[tuple[str, str], AccessRule | None] = {
     ("PUT", "/v1/models/{name}/traffic"): _MODELS,
     ("GET", "/v1/models/{name}/policy"): _READ,
     ("PUT", "/v1/models/{name}/policy"): AccessRule(Role.admin, PERSON),
+    ("GET", "/v1/models/{name}/calibration"): _READ,
+    ("PUT", "/v1/models/{name}/calibration"): _MODELS,
     ("GET", "/v1/approvals"): _READ,
     ("GET", "/v1/approvals/{approval_id}"): _READ,
     ("POST", "/v1/approvals/{approval_id}/approve"): AccessRule(Role.ml_engineer, PERSON),

@@ -18,7 +18,6 @@ LISTS = frozenset({"cluster/repositories", "quantis/cli", "serve/api"})
 
 MIGRATIONS = "cluster/database/migrations/"
 WITHOUT_IMPORTER = {
-    "models/postprocessing/adaptive_calibration.py": "issue 17 puts it to use: serving widens by scored actuals",
     "features/rolling/state.py": "issue 19 puts it to use: the state of online features",
     "monitoring/drift/freshness.py": "the drift of a dataset, issue 17, says how fresh it is",
     "monitoring/drift/report.py": "the drift of a dataset, issue 17, is found by it",

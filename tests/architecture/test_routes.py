@@ -30,6 +30,7 @@ FILES = {
     "/v1/models/*/forecasts": "forecasts",
     "/v1/models/*/live": "live",
     "/v1/models/*/at": "live",
+    "/v1/models/*/calibration": "calibration",
     "/v1/forecasts": "forecasts",
     "/v1/approvals": "approvals",
     "/v1/alert-rules": "alert_rules",

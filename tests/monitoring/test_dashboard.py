@@ -42,6 +42,7 @@ i.count_tick("ok")
 i.count_upload("created")
 i.count_rows(1000)
 i.count_sign_in("success")
+i.count_interval_points("demand", 100, 25, 20.0)
 i.set_fact("default", Fact(name="drift", value=0.3, at="2026-03-02T00:00Z", model="demand"))
 i.set_alerts({})
 i.count_notification("webhook", "delivered")
@@ -165,8 +166,8 @@ def test_when_promtool_is_here_then_it_accepts_the_configuration() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("name", ["first_failures.yml", "nodes_and_leases.yml"])
-def test_when_the_first_failures_come_at_once_or_a_node_or_a_lease_is_gone_then_the_rules_alert(
+@pytest.mark.parametrize("name", ["first_failures.yml", "nodes_and_leases.yml", "intervals.yml"])
+def test_when_failures_come_at_once_nodes_or_leases_are_gone_or_intervals_miss_then_the_rules_alert(
     tmp_path: Path, name: str
 ) -> None:
     promtool = shutil.which("promtool")

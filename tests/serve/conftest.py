@@ -18,6 +18,7 @@ from cluster.database.engine import Database
 from cluster.datasets.catalogue import Catalogue
 from cluster.ray.submission import FakeJobs
 from cluster.repositories.accounts import DEFAULT_TEAM
+from cluster.repositories.operations.calibrations import Calibrations
 from cluster.repositories.vintages import Vintages
 from models.registry.mlflow_registry import Registry
 from quantis.types.accounts import Role
@@ -91,7 +92,12 @@ def module_world(
 def _world(folder: Path, registry: Registry) -> Iterator[World]:
     settings = worlds.settings_for(folder)
     database = Database(settings.sql_url)
-    engine = Engine(lambda team: registry, Catalogue(database, settings.data_layout), Vintages(database))
+    engine = Engine(
+        lambda team: registry,
+        Catalogue(database, settings.data_layout),
+        Vintages(database),
+        calibrations=Calibrations(database),
+    )
     yield World(settings, database, registry, InThisProcess(engine), FakeJobs())
     database.close()
 

@@ -273,6 +273,7 @@ BODIES: dict[tuple[str, str], Body] = {
     },
     ("PATCH", "/v1/alert-channels/{channel_id}"): {"json": {"enabled": True}},
     ("PATCH", "/v1/alert-rules/{rule_id}"): {"json": {"severity": "info"}},
+    ("PUT", "/v1/models/{name}/calibration"): {"json": {"enabled": True}},
     ("PUT", "/v1/models/{name}/policy"): {"json": {"policy": "gate"}},
     ("PUT", "/v1/models/{name}/traffic"): {"json": {"shares": []}},
     ("POST", "/v1/models/{ref}/forecasts"): {"json": {"series": [{"unique_id": SERIES}]}},

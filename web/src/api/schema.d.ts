@@ -1345,6 +1345,30 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/models/{name}/calibration": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Model Calibration
+         * @description Return how scored actuals have moved the intervals of each version, newest first.
+         */
+        get: operations["model_calibration"];
+        /**
+         * Set Model Calibration
+         * @description Switch adaptive calibration on or off; what was learned stays, and goes on when it is on again.
+         */
+        put: operations["set_model_calibration"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/alert-rules": {
         parameters: {
             query?: never;
@@ -2458,6 +2482,14 @@ export interface components {
             client_secret?: string | null;
             /** Scope */
             scope?: string | null;
+        };
+        /** CalibrationSwitch */
+        CalibrationSwitch: {
+            /**
+             * Enabled
+             * @description False: intervals stay as the versions' bundles have them.
+             */
+            enabled: boolean;
         };
         /**
          * CheckReport
@@ -3664,6 +3696,18 @@ export interface components {
             /** Versions */
             versions: number;
         };
+        /**
+         * ModelCalibration
+         * @description The adaptive calibration of a model; versions without scored actuals are not listed.
+         */
+        ModelCalibration: {
+            /** Model */
+            model: string;
+            /** Enabled */
+            enabled: boolean;
+            /** Versions */
+            versions: components["schemas"]["VersionCalibration"][];
+        };
         /** ModelCard */
         ModelCard: {
             /** Model */
@@ -4688,6 +4732,11 @@ export interface components {
              * @default false
              */
             scenario?: boolean;
+            /**
+             * Calibration
+             * @description The number of the version's adaptive calibration that moved the intervals, where one did.
+             */
+            calibration?: number | null;
             /** Ds */
             ds: string[];
             /** Mean */
@@ -4958,6 +5007,26 @@ export interface components {
             static?: {
                 [key: string]: number | string | null;
             };
+        };
+        /**
+         * StretchCalibration
+         * @description A stretch of the horizon, and the factor on the widths of its intervals.
+         */
+        StretchCalibration: {
+            /** First Step */
+            first_step: number;
+            /** Last Step */
+            last_step: number;
+            /**
+             * Factor
+             * @description 1 changes nothing; 1.2 makes intervals a fifth wider.
+             */
+            factor: number;
+            /**
+             * Points
+             * @description Scored points that it was learned from, few of one series and time counted.
+             */
+            points: number;
         };
         /** Team */
         Team: {
@@ -5383,6 +5452,28 @@ export interface components {
          * @enum {string}
          */
         VersionAction: "upload" | "append" | "delete" | "restore";
+        /**
+         * VersionCalibration
+         * @description The calibration of a version, as scored actuals have moved it.
+         */
+        VersionCalibration: {
+            /** Version */
+            version: number;
+            /**
+             * Number
+             * @description Counts its states from 1; entries of forecasts name theirs.
+             */
+            number: number;
+            /**
+             * Changed At
+             * Format: date-time
+             */
+            changed_at: string;
+            /** Applied */
+            applied: boolean;
+            /** Stretches */
+            stretches: components["schemas"]["StretchCalibration"][];
+        };
         /**
          * VintageKind
          * @description The occasion on which a forecast was issued.
@@ -8866,6 +8957,90 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["LiveAccuracy"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    model_calibration: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelCalibration"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    set_model_calibration: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CalibrationSwitch"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelCalibration"];
                 };
             };
             /** @description The request cannot be served; `code` says why. */

@@ -27,6 +27,7 @@ const entry: SeriesForecast = {
   detail: null,
   version: null,
   scenario: false,
+  calibration: null,
   ds: [300, 301].map((i) => toIso(START + i * HOUR)),
   mean: [9, 9],
   quantiles: { "0.1": [8, 8], "0.5": [10, 10], "0.9": [12, 12], "0.025": [7, 7], "0.975": [13, 13] },

@@ -34,6 +34,7 @@ const ACTIONS: Record<string, string> = {
   "DELETE /v1/models/{name}/versions/{version}": "Delete a model version",
   "PUT /v1/models/{name}/aliases/{alias}": "Promote a model version",
   "DELETE /v1/models/{name}/aliases/{alias}": "Take an alias of a model away",
+  "PUT /v1/models/{name}/calibration": "Let a model's intervals learn from actuals, or not",
   "PUT /v1/models/{name}/policy": "Change who decides about a model",
   "PUT /v1/models/{name}/traffic": "Divide a model's requests between versions",
   "POST /v1/schedules": "Create a schedule",
