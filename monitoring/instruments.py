@@ -59,20 +59,14 @@ class _Instruments:
         self.http_seconds = histogram("http_request_seconds", "Seconds to answer a request.", _FAST, "route")
 
         self.forecast_entries = counter(
-            "forecast_entries",
-            "Series answered, by method of the fallback chain.",
-            "model",
-            "method",
-            "reason",
+            "forecast_entries", "Series answered, by method and reason.", "model", "method", "reason"
         )
         self.forecast_seconds = histogram("forecast_seconds", "Seconds in the forecaster.", _FAST, "model")
         self.forecast_series = histogram("forecast_series", "Series in one request.", _SERIES)
         self.vintages = counter("vintages_written", "Forecasts kept for good.")
         self.interval_points = counter("interval_points", "Scored points of issued intervals.", "model")
         self.interval_misses = counter("interval_misses", "Actuals outside of their interval.", "model")
-        self.interval_expected = counter(
-            "interval_misses_expected", "Actuals that their intervals' levels let be outside.", "model"
-        )
+        self.interval_expected = counter("interval_misses_expected", "Misses that levels allow.", "model")
         self.model_loads = counter("model_loads", "Bundles loaded by replicas.", "model", "outcome")
 
         self.jobs = gauge("jobs", "Jobs in the database.", "livemostrecent", "state", "kind")
@@ -82,13 +76,7 @@ class _Instruments:
         self.ticks = counter("reconciler_ticks", "Rounds of the reconciler.", "outcome")
 
         self.facts = gauge(
-            "fact",
-            "Measured values that alert rules compare.",
-            "livemostrecent",
-            "fact",
-            "team",
-            "model",
-            "dataset",
+            "fact", "Values that alert rules compare.", "livemostrecent", "fact", "team", "model", "dataset"
         )
         self.alerts = gauge("alerts", "Alerts not resolved.", "livemostrecent", "state", "severity")
         self.notifications = counter("notifications", "Attempts to notify.", "kind", "outcome")
