@@ -11,7 +11,7 @@ from email.utils import formatdate
 from typing import Any
 
 from cluster.alerting.messages import mail_text, title
-from quantis.errors import NotInstalled, Unavailable
+from quantis.errors import Forbidden, Unavailable
 from quantis.reading.limits import printable
 
 _SECONDS = 10.0
@@ -30,9 +30,9 @@ class MailServer:
     public_url: str | None = None
 
     def check(self) -> str:
-        """Return the server's host; NotInstalled where an operator set none."""
+        """Return the server's host; Forbidden where an operator set none."""
         if not self.host or not self.sender:
-            raise NotInstalled(
+            raise Forbidden(
                 "this platform sends no mail; an operator sets QUANTIS_SMTP_HOST and QUANTIS_SMTP_SENDER"
             )
         return self.host
@@ -40,7 +40,7 @@ class MailServer:
     def send(self, recipients: Sequence[str], payload: Mapping[str, Any]) -> str:
         """Send a notification and return what the server said; its id is the Message-ID, however often it is sent.
 
-        Unavailable where the server did not take it for every recipient, NotInstalled where none is set.
+        Unavailable where the server did not take it for every recipient, Forbidden where none is set.
         """
         host = self.check()
         message = self._message(recipients, payload)

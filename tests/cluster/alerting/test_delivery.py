@@ -17,7 +17,7 @@ from cluster.encryption import Cipher
 from cluster.repositories.operations.alert_channels import MAX_TESTS, AlertChannels
 from cluster.repositories.operations.alert_deliveries import MAX_ATTEMPTS, wait_after
 from cluster.settings import Settings
-from quantis.errors import Conflict, Forbidden, InvalidInput, NotFound, NotInstalled, Unavailable
+from quantis.errors import Conflict, Forbidden, InvalidInput, NotFound, Unavailable
 from quantis.types.operations.alert_channels import (
     AlertChannelChange,
     AlertDelivery,
@@ -199,7 +199,7 @@ def test_when_an_operator_allowed_nothing_then_no_channel_is_made(database, tmp_
     url = SecretStr("https://hooks.slack.com/services/x")
     with pytest.raises(Forbidden, match="QUANTIS_WEBHOOK_HOSTS"):
         channels.create(TEAM, "ada", NewSlackHook(name="chat", url=url))
-    with pytest.raises(NotInstalled, match="QUANTIS_SMTP_HOST"):
+    with pytest.raises(Forbidden, match="QUANTIS_SMTP_HOST"):
         channels.create(TEAM, "ada", NewMailChannel(name="post", recipients=("a@b.org",)))
 
 

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from cluster.backend import Backend
 from cluster.database.tables import LeaseRow
 from tests.cluster.alerting.notified import KEY, make_due, webhook
 
@@ -30,15 +29,18 @@ while True:
         at += timedelta(microseconds=1)
         backend.alerts.record_facts("default", [Fact(name=FactName.drift, value=value, at=at, model=f"m{number}")])
         loop.tick()
+    print("round", flush=True)
 """
 
 
-def kill_while_working(backend: Backend, environment: dict[str, str], number: int, seconds: float) -> None:
+def kill_while_working(environment: dict[str, str], number: int) -> None:
+    """Kill a worker at some point after its first rounds, somewhere else each time."""
     command = [sys.executable, "-c", WORKER, str(number)]
     worker = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
     assert worker.stdout is not None
-    assert worker.stdout.readline() == b"ready\n"
-    time.sleep(seconds)
+    for _ in range(2 + number % 3):
+        assert worker.stdout.readline()
+    time.sleep(0.011 * (number % 7))
     worker.send_signal(signal.SIGKILL)
     worker.wait()
     worker.stdout.close()
@@ -59,7 +61,7 @@ def test_when_the_process_is_killed_then_no_change_is_lost_and_doubles_have_the_
         "QUANTIS_WEBHOOK_HOSTS": receiver.hosts,
     }
     for number in range(kills):
-        kill_while_working(backend, environment, number, 0.3 + 0.07 * (number % 7))
+        kill_while_working(environment, number)
     loop = backend.delivery_loop()
     with backend.database.write() as session:  # the lease of the one that was killed last
         session.execute(update(LeaseRow).values(expires_at=datetime.now(UTC)))
@@ -75,5 +77,5 @@ def test_when_the_process_is_killed_then_no_change_is_lost_and_doubles_have_the_
     ]
     by_id = {body["id"]: body for body in receiver.bodies()}
     told = [(alert["id"], alert["state"]) for body in by_id.values() for alert in body["alerts"]]
-    assert len(changes) > 2 * kills
+    assert len(changes) >= 2 * kills
     assert sorted(told) == sorted(changes), "each change in exactly one notification"

@@ -19,7 +19,7 @@ from pydantic import SecretStr, ValidationError
 from cluster.alerting.mail import MailServer
 from cluster.backend import Backend
 from cluster.settings import Settings
-from quantis.errors import NotInstalled, Unavailable
+from quantis.errors import Forbidden, Unavailable
 from quantis.types.operations.alert_channels import DeliveryState, NewMailChannel
 from quantis.types.operations.alerts import Fact, FactName
 from tests.cluster.alerting.certificates import certify
@@ -140,7 +140,7 @@ def test_when_a_recipient_is_refused_or_nobody_listens_then_it_is_tried_again():
             MailServer("127.0.0.1", port, sender="a@example.org").send(["ada@example.org"], PAYLOAD)
     with pytest.raises(Unavailable, match="did not take it"):
         server.send(["ada@example.org"], PAYLOAD)
-    with pytest.raises(NotInstalled, match="QUANTIS_SMTP_HOST"):
+    with pytest.raises(Forbidden, match="QUANTIS_SMTP_HOST"):
         MailServer(None).send(["ada@example.org"], PAYLOAD)
 
 
