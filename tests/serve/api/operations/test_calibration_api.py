@@ -16,6 +16,7 @@ from quantis.errors import Unavailable
 from quantis.panel import TIMESTAMP
 from serve.forecasting import adaptive_intervals
 from serve.forecasting.model_cache import LoadedModel
+from serve.operations.deployment import loops
 from tests.serve.api_under_test import World
 
 BODY = {"series": [{"unique_id": "EWR/UA"}], "quantiles": [0.1, 0.5, 0.9]}
@@ -167,6 +168,22 @@ def test_when_the_database_does_not_answer_then_forecasts_go_on_with_the_last_st
     monkeypatch.setattr(world.services.calibrations, "latest", unavailable)
     assert intervals.move(DEFAULT_TEAM, version, model).calibration == 1
     assert intervals.move("other", version, model) is model
+
+
+def test_when_the_platforms_scorer_sees_actuals_come_then_the_calibration_has_learned_from_them(
+    world: World,
+) -> None:
+    entry = _forecast(world)["forecasts"][0]
+    body = {
+        "series": [{"unique_id": "EWR/UA", "ds": entry["ds"], "y": [value + 1e4 for value in entry["mean"]]}]
+    }
+    response = world.client("admin").post("/v1/datasets/flights/observations", json=body)
+    assert response.status_code == 201, response.text
+    next(loop for loop in loops(world.services) if loop.name == "scorer").tick()
+    (learned,) = world.services.calibrations.of_model(DEFAULT_TEAM, "demand")
+    assert learned.state.points == (6.0,) * 4
+    assert learned.scored_to is not None
+    assert all(factor > 1 for factor in learned.state.factors)
 
 
 def test_when_a_forecast_is_made_again_then_it_has_the_intervals_of_then(world: World) -> None:
