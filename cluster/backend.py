@@ -30,7 +30,10 @@ from cluster.repositories.operations.alert_deliveries import AlertDeliveries
 from cluster.repositories.operations.alert_rules import AlertRules
 from cluster.repositories.operations.alerts import Alerts
 from cluster.repositories.operations.calibrations import Calibrations
+from cluster.repositories.operations.facts import Facts
 from cluster.repositories.operations.measured_facts import MeasuredFacts
+from cluster.repositories.operations.pipeline_runs import PipelineRuns
+from cluster.repositories.operations.pipelines import Pipelines
 from cluster.repositories.operations.schedules import Schedules
 from cluster.repositories.teams import Teams
 from cluster.repositories.vintages import BatchForecasts, Vintages
@@ -72,6 +75,18 @@ class Backend:
     @cached_property
     def jobs(self) -> Jobs:
         return Jobs(self.database)
+
+    @cached_property
+    def facts(self) -> Facts:
+        return Facts(self.database)
+
+    @cached_property
+    def pipelines(self) -> Pipelines:
+        return Pipelines(self.database)
+
+    @cached_property
+    def pipeline_runs(self) -> PipelineRuns:
+        return PipelineRuns(self.database)
 
     @cached_property
     def schedules(self) -> Schedules:

@@ -51,10 +51,7 @@ class Ingress:
             database, settings.data_layout, remove_left_over=self._services.deletion.remove_left_over
         )
         start_readers()
-        for name, run in (
-            ("reconciler", self._reconciler.run),
-            ("sweeper", self._sweeper.run),
-        ):
+        for name, run in (("reconciler", self._reconciler.run), ("sweeper", self._sweeper.run)):
             threading.Thread(target=run, name=name, daemon=True).start()
 
     def __serve_build_asgi_app__(self) -> FastAPI:

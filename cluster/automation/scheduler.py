@@ -11,15 +11,13 @@ import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+from cluster.automation.authority import admit
 from cluster.automation.planning import RunTimes
 from cluster.backend import Backend
 from cluster.repositories.leases import Leases
 from cluster.repositories.operations.schedules import PlannedRun, Schedules, StoredSchedule
-from cluster.repositories.principals import Author, Principal, Principals
 from quantis.errors import Forbidden, QuotaExceeded
-from quantis.types.job_specs import JobSpec
-from quantis.types.jobs import JOB_KINDS
-from quantis.types.keys import Scope
+from quantis.types.operations.schedules import JobTarget
 
 LEASE = "scheduler"
 LEASE_TIME = timedelta(seconds=30)
@@ -33,7 +31,6 @@ class Scheduler:
     def __init__(self, backend: Backend, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._backend, self._clock = backend, clock
         self._schedules = Schedules(backend.database)
-        self._principals = Principals(backend.database)
         self._leases = Leases(backend.database)
         self._holder = uuid.uuid4().hex
         self._tidied_at = datetime.min.replace(tzinfo=UTC)
@@ -92,22 +89,6 @@ class Scheduler:
 
     def _admit(self, item: StoredSchedule) -> int | None:
         """Return how many jobs of the team may wait; Forbidden where the author may not start this any more."""
-        principal = require_author(self._principals, item.team, item.author, item.schedule.starts.spec)
-        quotas = self._backend.quotas
-        quotas.check_compute(item.team, principal.quota)
-        quotas.check_storage(item.team, principal.quota)
-        return quotas.with_defaults(principal.quota).jobs_waiting
-
-
-def require_author(principals: Principals, team: str, author: Author, spec: JobSpec) -> Principal:
-    """Return the account that something acts for; Forbidden where it may not start such a job now."""
-    principal = principals.acting(team, author)
-    minimum = JOB_KINDS[spec.kind].role
-    if not principal.has_role(minimum):
-        raise Forbidden(
-            f"the account {author.user_name!r} that it acts for has the role {principal.role}, "
-            f"and a {spec.kind} job needs {minimum}"
-        )
-    if principal.scopes is not None and Scope.jobs not in principal.scopes:
-        raise Forbidden(f"the scopes of {author.user_name!r} that it acts for do not allow to start jobs")
-    return principal
+        starts = item.schedule.starts
+        jobs = [starts.spec] if isinstance(starts, JobTarget) else []  # a pipeline asks step by step
+        return admit(self._backend, item.team, item.author, jobs)

@@ -1,11 +1,11 @@
-"""Tables of what runs by itself: schedules and their runs."""
+"""Tables of what runs by itself: schedules, pipelines, and their runs."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, Index, String, Text, UniqueConstraint, false
+from sqlalchemy import JSON, Float, Index, String, Text, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from cluster.database.base import Base, Id, TeamId
@@ -44,5 +44,77 @@ class ScheduleRunRow(Base):
     target: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     """What a queued run is to start."""
     job_id: Mapped[str | None] = mapped_column(Id)
+    pipeline_run_id: Mapped[str | None] = mapped_column(Id)
     reason: Mapped[str | None] = mapped_column(Text)
     recorded_at: Mapped[datetime]
+
+
+class PipelineRow(Base):
+    """A pipeline by name: its version now, and the account by whose rights its steps start."""
+
+    __tablename__ = "pipelines"
+    team_id: Mapped[str] = mapped_column(TeamId, primary_key=True)
+    name: Mapped[str] = mapped_column(String(63), primary_key=True)
+    version: Mapped[int]
+    author: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]
+    created_by: Mapped[str] = mapped_column(String(63))
+
+
+class PipelineVersionRow(Base):
+    """A definition as it was applied."""
+
+    __tablename__ = "pipeline_versions"
+    team_id: Mapped[str] = mapped_column(TeamId, primary_key=True)
+    pipeline: Mapped[str] = mapped_column(String(63), primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    definition: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]
+    created_by: Mapped[str] = mapped_column(String(63))
+
+
+class PipelineRunRow(Base):
+    """A run of a version; its state follows its steps."""
+
+    __tablename__ = "pipeline_runs"
+    __table_args__ = (
+        Index("ix_pipeline_runs_state", "state"),
+        Index("ix_pipeline_runs_team_id_pipeline_created_at_id", "team_id", "pipeline", "created_at", "id"),
+    )
+    team_id: Mapped[str] = mapped_column(TeamId, primary_key=True)
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    pipeline: Mapped[str] = mapped_column(String(63))
+    version: Mapped[int]
+    state: Mapped[str] = mapped_column(String(20))
+    author: Mapped[dict[str, Any]]
+    started_by: Mapped[str] = mapped_column(String(160))
+    created_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+
+
+class PipelineStepRow(Base):
+    """A step of a run, in the order of the definition."""
+
+    __tablename__ = "pipeline_steps"
+    team_id: Mapped[str] = mapped_column(TeamId, primary_key=True)
+    run_id: Mapped[str] = mapped_column(Id, primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    name: Mapped[str] = mapped_column(String(63))
+    state: Mapped[str] = mapped_column(String(20))
+    attempt: Mapped[int]
+    job_id: Mapped[str | None] = mapped_column(Id)
+    reason: Mapped[str | None] = mapped_column(Text)
+    started_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+
+
+class LatestFactRow(Base):
+    """The newest value of each fact of a model or dataset, which conditions compare."""
+
+    __tablename__ = "latest_facts"
+    team_id: Mapped[str] = mapped_column(TeamId, primary_key=True)
+    subject: Mapped[str] = mapped_column(String(63), primary_key=True)
+    name: Mapped[str] = mapped_column(String(40), primary_key=True)
+    key: Mapped[str] = mapped_column(String(80), primary_key=True)
+    value: Mapped[float] = mapped_column(Float)
+    at: Mapped[datetime]

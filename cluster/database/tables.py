@@ -222,6 +222,12 @@ class JobRow(Base):
     error: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     submission_id: Mapped[str | None] = mapped_column(String(80))
     stop_requested: Mapped[bool]
+    priority: Mapped[int] = mapped_column(server_default="0")
+    retries: Mapped[int] = mapped_column(server_default="0")
+    """Attempts that are left after this one."""
+    retry_of: Mapped[str | None] = mapped_column(Id)
+    after: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
+    """Jobs that it waits for; None once it waits for none."""
     cpu_seconds: Mapped[float] = mapped_column(Float, server_default="0")
     gpu_seconds: Mapped[float] = mapped_column(Float, server_default="0")
     __mapper_args__ = {"primary_key": [team_id, id]}

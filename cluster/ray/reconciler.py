@@ -71,6 +71,7 @@ class Reconciler:
         """Do one round; return False when another replica holds the lease."""
         if not self._holds_lease():
             return False
+        self._jobs.release_followers()
         if not self._work_off():
             return False
         for team, job, submission_id in self._jobs.list_unfinished():

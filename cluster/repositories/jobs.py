@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import delete, func, or_, select, update
 
 from cluster.database.tables import JobEventRow, JobRow
-from cluster.repositories import paging
+from cluster.repositories import idempotency, paging
 from cluster.repositories.inventory import JOB, add_tombstone, is_deleted
 from cluster.repositories.operations import job_rows
 from cluster.repositories.operations.job_rows import WAITING, EventKind
@@ -15,7 +17,7 @@ from cluster.repositories.outbox import STOP, Outbox, promise, withdraw
 from quantis.errors import Conflict, NotFound
 from quantis.types.base import Page
 from quantis.types.job_specs import JobSpec
-from quantis.types.jobs import Job, JobError, JobEvent, JobState
+from quantis.types.jobs import Job, JobError, JobEvent, JobOrder, JobState
 
 AT_RAY = (JobRow.state.in_([JobState.pending, JobState.running]), JobRow.submission_id.is_not(None))
 """Conditions of a job that Ray was given and that has not ended."""
@@ -25,7 +27,14 @@ class Jobs(Outbox):
     """The record of all work, with the promises that concern it."""
 
     def request(
-        self, team: str, user: str, spec: JobSpec, key: str | None = None, *, waiting_limit: int | None = None
+        self,
+        team: str,
+        user: str,
+        spec: JobSpec,
+        key: str | None = None,
+        *,
+        waiting_limit: int | None = None,
+        order: JobOrder = job_rows.ANY_ORDER,
     ) -> Job:
         """Record a job and the promise to submit it, in one transaction.
 
@@ -33,7 +42,9 @@ class Jobs(Outbox):
         Conflict. TooManyRequests for a team with `waiting_limit` jobs that Ray does not have yet.
         """
         with self._database.write() as session:
-            return job_rows.request(session, team, user, spec, key=key, waiting_limit=waiting_limit)
+            return job_rows.request(
+                session, team, user, spec, key=key, waiting_limit=waiting_limit, order=order
+            )
 
     def adopt(self, team: str, user: str, spec: JobSpec, submission_id: str | None) -> Job:
         """Record a job that was submitted to Ray by hand and runs already."""
@@ -134,6 +145,8 @@ class Jobs(Outbox):
                 return False
             row.error = error.model_dump()
             job_rows.end(session, row, JobState.failed, error.message)
+            if row.retries and not row.stop_requested:
+                job_rows.retry(session, row, error.cause, user=row.created_by, retries=row.retries - 1)
             return True
 
     def error_details(self, team: str, job_id: str) -> str | None:
@@ -185,6 +198,57 @@ class Jobs(Outbox):
                 job_rows.set_state(session, row, JobState.stopped, "stopped on request")
             return job_rows.to_job(row)
 
+    def retry(
+        self, team: str, user: str, job_id: str, reason: str, *, key: str | None, waiting_limit: int | None
+    ) -> Job:
+        """Record another attempt of a job that failed or was stopped; Conflict for any other."""
+        hashed = idempotency.request_hash("retry", job_id, reason)
+        with self._database.write() as session:
+            if key and (known_id := idempotency.find(session, team, user, key, hashed)):
+                return job_rows.to_job(job_rows.find(session, team, known_id))
+            row = job_rows.find(session, team, job_id)
+            if row.state not in (JobState.failed, JobState.stopped):
+                raise Conflict(
+                    f"job {job_id} is {row.state}; only a failed or stopped one is tried again; clone it"
+                )
+            if waiting_limit is not None:
+                job_rows.check_waiting(session, team, waiting_limit)
+            attempt = job_rows.retry(session, row, reason or "asked for", user=user, retries=0)
+            if key:
+                idempotency.save(session, team, user, key, hashed=hashed, object_id=attempt.id)
+            return job_rows.to_job(attempt)
+
+    def release_followers(self) -> None:
+        """Start, or end, the jobs of all teams whose predecessors have ended."""
+        waiting = (
+            JobRow.state == JobState.pending,
+            JobRow.submission_id.is_(None),
+            JobRow.after.is_not(None),
+        )
+        with self._database.read() as session:
+            rows = session.scalars(select(JobRow).where(*waiting)).all()
+            decided = [row for row in rows if _is_decided(job_rows.followed(session, row).values())]
+            keys = [(row.team_id, row.id) for row in decided]
+        for key in keys:
+            with self._database.write() as session:
+                row = session.get_one(JobRow, key)
+                if row.after and not JobState(row.state).final:
+                    job_rows.release(session, row)
+
+    def usual_duration(self, team: str, kind: str, dataset: str, of: int = 10) -> timedelta | None:
+        """Return the median duration of the latest jobs of a kind on a dataset that succeeded; None without any."""
+        query = select(JobRow).where(
+            JobRow.team_id == team, JobRow.kind == kind, JobRow.state == JobState.succeeded
+        )
+        query = query.order_by(JobRow.created_at.desc(), JobRow.id.desc()).limit(20 * of)
+        with self._database.read() as session:
+            durations = [
+                row.ended_at - row.started_at
+                for row in session.scalars(query)
+                if row.spec["dataset"] == dataset and row.started_at and row.ended_at
+            ][:of]
+        return sorted(durations)[len(durations) // 2] if durations else None
+
     def delete(self, team: str, user: str, job_id: str) -> None:
         """Delete an ended job's events and result; its row counts the team's use of the machine."""
         with self._database.write() as session:
@@ -235,3 +299,9 @@ class Jobs(Outbox):
         with self._database.read() as session:
             query = select(JobRow.state, JobRow.kind, func.count()).group_by(JobRow.state, JobRow.kind)
             return {(state, kind): count for state, kind, count in session.execute(query)}
+
+
+def _is_decided(states: Collection[JobState]) -> bool:
+    """Return True where all predecessors succeeded, or one never will."""
+    lost = any(state in (JobState.failed, JobState.stopped) for state in states)
+    return lost or all(state == JobState.succeeded for state in states)

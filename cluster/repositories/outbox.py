@@ -9,7 +9,7 @@ from sqlalchemy import CursorResult, case, func, select, update
 from sqlalchemy.orm import Session
 
 from cluster.database.engine import Database
-from cluster.database.tables import OutboxRow
+from cluster.database.tables import JobRow, OutboxRow
 
 SUBMIT, STOP = "submit", "stop"
 
@@ -39,13 +39,18 @@ class Outbox:
             return [_item(row) for row in session.scalars(query.limit(limit))]
 
     def first_submissions(self) -> list[OutboxItem]:
-        """Return the oldest job to submit of each team."""
+        """Return the job to submit of each team that is first by its priority, then the oldest."""
         with self._database.read() as session:
-            firsts = (
-                select(func.min(OutboxRow.id))
+            of_job = (JobRow.team_id == OutboxRow.team_id) & (JobRow.id == OutboxRow.subject)
+            order = (func.coalesce(JobRow.priority, 0).desc(), OutboxRow.id)
+            turn = func.row_number().over(partition_by=OutboxRow.team_id, order_by=order)
+            waiting = (
+                select(OutboxRow.id, turn.label("turn"))
+                .outerjoin(JobRow, of_job)
                 .where(OutboxRow.done_at.is_(None), OutboxRow.topic == SUBMIT, OutboxRow.not_before <= _now())
-                .group_by(OutboxRow.team_id)
+                .subquery()
             )
+            firsts = select(waiting.c.id).where(waiting.c.turn == 1)
             query = select(OutboxRow).where(OutboxRow.id.in_(firsts)).order_by(OutboxRow.id)
             return [_item(row) for row in session.scalars(query)]
 

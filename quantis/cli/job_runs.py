@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from quantis.types.job_specs import JobSpec
     from quantis.types.jobs import Job, JobEvent
 
-_FOLLOW = "follow it with `quantis jobs watch {id}`"
+FOLLOW = "follow it with `quantis jobs watch {id}`"
 
 
 def run_job(
@@ -27,18 +27,20 @@ def run_job(
     timeout: float | None,
     as_json: bool,
     show: Callable[[Client, Job], None] | None = None,
-    next_step: str = _FOLLOW,
+    next_step: str = FOLLOW,
+    order: Mapping[str, Any] | None = None,
 ) -> None:
     """Submit a job and follow it to its end, unless told not to wait.
 
     `show` prints the result of a job that succeeded; `next_step` is reported when there is no wait.
+    `order` is a `JobOrder`.
     """
     from quantis.types.jobs import JobState
 
     with open_client(url) as api:
-        job = api.submit(spec)
+        job = api.submit(spec, **(order or {}))
         if not wait:
-            _report_submitted(job, next_step, as_json)
+            report_submitted(job, next_step, as_json)
             return
         output.report(f"job {job.id}")
         job = watch(api, job.id, timeout)
@@ -81,7 +83,8 @@ def format_duration(job: Job) -> str:
     return f" after {(job.ended_at - job.started_at).total_seconds():.0f} s"
 
 
-def _report_submitted(job: Job, next_step: str, as_json: bool) -> None:
+def report_submitted(job: Job, next_step: str, as_json: bool) -> None:
+    """Print a job that was submitted, or what to do next."""
     if as_json:
         output.print_json(job)
     else:

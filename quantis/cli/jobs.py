@@ -1,4 +1,4 @@
-"""`quantis jobs`: submit, ls, show, logs, forecasts, watch, stop, delete."""
+"""`quantis jobs`: submit, ls, show, logs, forecasts, watch, stop, retry, clone, delete."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from quantis.cli import output
-from quantis.cli.job_runs import finish, format_duration, run_job
+from quantis.cli.job_runs import FOLLOW, finish, format_duration, report_submitted, run_job
 from quantis.cli.job_runs import watch as watch_job
 from quantis.cli.options import Json, Timeout, Url, Yes, confirm, open_client
 from quantis.errors import InvalidInput, NotInstalled
@@ -26,13 +26,19 @@ JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.")]
 @app.command()
 def submit(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The job as YAML or JSON.")],
+    priority: Annotated[str, typer.Option(help="low, normal or high among the team's jobs.")] = "normal",
+    after: Annotated[
+        list[str] | None, typer.Option("--after", help="A job that is to succeed first; may be repeated.")
+    ] = None,
+    retries: Annotated[int, typer.Option(min=0, max=5, help="Attempts after one that failed.")] = 0,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the job to its end.")] = False,
     timeout: Timeout = None,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
     """Submit the job that FILE describes: kind, dataset, model and the rest."""
-    run_job(read_spec(file), url=url, wait=wait, timeout=timeout, as_json=as_json)
+    order = {"priority": priority, "after": tuple(after or ()), "retries": retries}
+    run_job(read_spec(file), url=url, wait=wait, timeout=timeout, as_json=as_json, order=order)
 
 
 @app.command("ls")
@@ -150,6 +156,45 @@ def stop(job_id: JobId, url: Url = None, as_json: Json = False) -> None:
 
 
 @app.command()
+def retry(
+    job_id: JobId,
+    reason: Annotated[str, typer.Option(help="Why, for whoever looks later.")] = "",
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Try a job again that failed or was stopped."""
+    with open_client(url) as api:
+        job = api.retry_job(job_id, reason)
+    report_submitted(job, FOLLOW, as_json)
+
+
+@app.command()
+def clone(
+    job_id: JobId,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Have a field otherwise: h=48.")
+    ] = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Start a job with another one's specification."""
+    import json
+
+    values: dict[str, Any] = {}
+    for change in changes or ():
+        name, sign, text = change.partition("=")
+        if not sign:
+            raise typer.BadParameter(f"{change!r} is no FIELD=VALUE; write it as in h=48")
+        try:
+            values[name] = json.loads(text)
+        except ValueError:
+            values[name] = text
+    with open_client(url) as api:
+        job = api.clone_job(job_id, values)
+    report_submitted(job, FOLLOW, as_json)
+
+
+@app.command()
 def delete(job_id: JobId, yes: Yes = False, url: Url = None, as_json: Json = False) -> None:
     """Delete a job that has ended, with its events, result and files; what it published stays."""
     confirm(f"Delete the job {job_id} with its events, result and files, for good?", yes)
@@ -165,7 +210,7 @@ def read_spec(file: Path) -> JobSpec:
     from quantis.client.problems import to_invalid_input
     from quantis.types.job_specs import JobSpec as Spec
 
-    values = _load_file(file)
+    values = load_file(file)
     try:
         spec: JobSpec = TypeAdapter(Spec).validate_python(values)
     except ValidationError as error:
@@ -176,7 +221,8 @@ def read_spec(file: Path) -> JobSpec:
     return spec
 
 
-def _load_file(file: Path) -> Any:
+def load_file(file: Path) -> Any:
+    """Read a YAML or JSON file."""
     import json
 
     text = file.read_text(encoding="utf-8")
@@ -187,9 +233,7 @@ def _load_file(file: Path) -> Any:
 
         return yaml.safe_load(text)
     except ModuleNotFoundError:
-        raise NotInstalled(
-            "reading YAML needs the package pyyaml; install it, or write the job as JSON"
-        ) from None
+        raise NotInstalled("reading YAML needs the package pyyaml; install it, or write it as JSON") from None
     except ValueError as error:
         raise InvalidInput(f"{file.name} is no JSON: {error}") from None
     except yaml.YAMLError as error:
@@ -204,6 +248,9 @@ def _show_job(job: Job) -> None:
             ("kind", job.kind),
             ("state", f"{job.state.value}{format_duration(job)}"),
             ("done", f"{job.progress:.0%}"),
+            ("probable end", f"{output.format_timestamp(job.eta)} UTC" if job.eta else None),
+            ("retry of", job.retry_of),
+            ("waits for", ", ".join(job.after or ())),
             *([("cause", job.error.cause), ("remedy", job.error.remedy)] if job.error else []),
             *([] if job.error else [("message", job.message)]),
             ("dataset", job.spec.dataset),

@@ -193,9 +193,9 @@ class Client(AccountsMixin, AdministrationMixin, AutomationMixin, GovernanceMixi
 
     # Jobs
 
-    def submit(self, spec: JobSpec, *, idempotency_key: str | None = None) -> Job:
-        """Ask for work; the same key again gives the same job."""
-        body = JobRequest(spec=spec).model_dump_json()
+    def submit(self, spec: JobSpec, *, idempotency_key: str | None = None, **order: Any) -> Job:
+        """Ask for work, in an `order` (priority, after, retries); the same key again gives the same job."""
+        body = validate(JobRequest, spec=spec, **order).model_dump_json()
         key = idempotency_key or str(uuid.uuid4())
         return self._send(Job, "POST", "/jobs", body, headers={"Idempotency-Key": key}, repeatable=True)
 

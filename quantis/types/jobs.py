@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from quantis.types.accounts import Role
-from quantis.types.base import Frozen, RequestBody, Timestamp, is_none
+from quantis.types.base import Frozen, Id, RequestBody, Timestamp, is_none
 from quantis.types.job_results import (
     BacktestResult,
     CompactResult,
@@ -76,8 +76,38 @@ class JobState(StrEnum):
         return self in (JobState.stopped, JobState.succeeded, JobState.failed)
 
 
-class JobRequest(RequestBody):
+class Priority(StrEnum):
+    """Order among the jobs of a team that wait; teams take turns whatever their priorities."""
+
+    low = "low"
+    normal = "normal"
+    high = "high"
+
+
+class JobOrder(RequestBody):
+    """The place of a job among others, and its attempts."""
+
+    priority: Priority = Field(default=Priority.normal, description="Before the team's other jobs that wait.")
+    after: tuple[Id, ...] = Field(
+        default=(),
+        max_length=20,
+        description="Jobs that are to succeed first; it is stopped where one does not.",
+    )
+    retries: int = Field(default=0, ge=0, le=5, description="Attempts after one that failed, each a job.")
+
+
+class JobRequest(JobOrder):
     spec: Annotated[JobSpec, AfterValidator(require_bounded)]
+
+
+class JobRetry(RequestBody):
+    reason: Annotated[str, StringConstraints(max_length=500)] = ""
+
+
+class JobClone(RequestBody):
+    """Fields of the specification that the clone has otherwise."""
+
+    changes: dict[str, Any] = Field(default={}, max_length=50)
 
 
 class JobError(Frozen):
@@ -107,6 +137,18 @@ class Job(Frozen):
     message: str = ""
     result: JobResult | None = None
     error: JobError | None = Field(default=None, exclude_if=is_none, description="Of a job that failed.")
+    priority: Priority = Priority.normal
+    after: tuple[str, ...] | None = Field(
+        default=None, exclude_if=is_none, description="Jobs that it waits for."
+    )
+    retry_of: str | None = Field(
+        default=None, exclude_if=is_none, description="The job that it is another attempt of."
+    )
+    eta: Timestamp | None = Field(
+        default=None,
+        exclude_if=is_none,
+        description="Of one job that runs: its probable end, by earlier ones of its kind on its dataset.",
+    )
 
     @model_validator(mode="before")
     @classmethod

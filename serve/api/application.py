@@ -36,6 +36,7 @@ from serve.api.operations import (
     alerts,
     calibration,
     live,
+    pipelines,
     schedules,
 )
 from serve.api.strict_route import StrictRoute
@@ -49,7 +50,7 @@ from serve.services import Services
 ROUTES = (
     *(accounts, oauth, sessions, keys, teams, audit),
     *(datasets, observations, jobs, experiments, models, forecasts, approvals),
-    *(live, calibration, alert_rules, alerts, schedules, alert_channels, alert_deliveries),
+    *(alert_channels, alert_deliveries, alert_rules, alerts, calibration, live, pipelines, schedules),
 )
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 REST = "/v1/{rest:path}"

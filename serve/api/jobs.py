@@ -11,16 +11,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
+from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from models.evaluation.evaluated import CUTOFF
+from quantis.client.problems import to_invalid_input
 from quantis.errors import Conflict, NotFound
 from quantis.panel import DS, ID, Y
 from quantis.types.accounts import Role
 from quantis.types.base import MAX_INTEGER, Id, Page, SeriesId
 from quantis.types.forecasts import CrossValidationRecord, ForecastRecord
 from quantis.types.job_specs import JobKind
-from quantis.types.jobs import Job, JobEvent, JobRequest, JobState, LogText
+from quantis.types.jobs import Job, JobClone, JobEvent, JobRequest, JobRetry, JobState, LogText
 from serve.api.dependencies import AppServices, CurrentUser, OpenStream, check_job, still_admitted
 from serve.api.job_checks import require_runnable
 from serve.api.strict_route import StrictRoute
@@ -52,6 +54,7 @@ def submit(
         body.spec,
         idempotency_key,
         waiting_limit=services.quotas.with_defaults(principal.quota).jobs_waiting,
+        order=body,
     )
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return job
@@ -74,6 +77,9 @@ def jobs(
 def job(job_id: Id, principal: CurrentUser, services: AppServices) -> Job:
     """Return a job; of one that failed, admins see what the machine said, too (`error.details`)."""
     job = services.jobs.get(principal.team, job_id)
+    if job.state == JobState.running and job.started_at:
+        usual = services.jobs.usual_duration(principal.team, job.kind, job.spec.dataset)
+        job = job if usual is None else job.model_copy(update={"eta": job.started_at + usual})
     if job.error is None or not principal.has_role(Role.admin):
         return job
     details = services.jobs.error_details(principal.team, job_id)
@@ -183,6 +189,48 @@ def _cross_validation_schema(stored: pa.Schema) -> pa.Schema:
     first = [ID, DS, CUTOFF, Y, "model"]
     names = [*first, *(name for name in stored.names if name not in first)]
     return pa.schema([stored.field(name) for name in names])
+
+
+@router.post("/{job_id}/retry", status_code=202)
+def retry_job(
+    job_id: Id,
+    body: JobRetry,
+    response: Response,
+    principal: CurrentUser,
+    services: AppServices,
+    idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
+) -> Job:
+    """Try a job again that failed or was stopped: a new job with the same specification, which names the old one."""
+    check_job(principal, services.jobs.get(principal.team, job_id).spec)
+    limit = services.quotas.with_defaults(principal.quota).jobs_waiting
+    job = services.jobs.retry(
+        principal.team,
+        principal.user_name,
+        job_id,
+        body.reason,
+        key=idempotency_key,
+        waiting_limit=limit,
+    )
+    response.headers["Location"] = f"/v1/jobs/{job.id}"
+    return job
+
+
+@router.post("/{job_id}/clone", status_code=202)
+def clone_job(
+    job_id: Id,
+    body: JobClone,
+    response: Response,
+    principal: CurrentUser,
+    services: AppServices,
+    idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
+) -> Job:
+    """Start a job with another one's specification, but for what changes."""
+    original = services.jobs.get(principal.team, job_id).spec
+    try:
+        request = JobRequest.model_validate({"spec": original.model_dump(mode="json") | body.changes})
+    except ValidationError as error:
+        raise to_invalid_input(error) from None
+    return submit(request, response, principal, services, idempotency_key)
 
 
 @router.post("/{job_id}/stop", status_code=202)

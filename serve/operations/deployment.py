@@ -14,6 +14,7 @@ from typing import Any
 from ray import serve
 
 from cluster.alerting.live_facts import LiveFactsLoop
+from cluster.automation.pipeline_runner import PipelineRunner
 from cluster.automation.scheduler import Scheduler
 from cluster.backend import Backend
 from cluster.model_monitoring.calibration_updates import CalibrationUpdates
@@ -50,6 +51,7 @@ def loops(backend: Backend) -> list[Loop]:
         Loop("alert-measurement", backend.measurement_loop().tick, every=5.0),
         Loop("alert-live-facts", LiveFactsLoop(backend).tick, every=5.0),
         Loop("alert-delivery", backend.delivery_loop().tick),
+        Loop("pipelines", PipelineRunner(backend).tick),
     ]
 
 

@@ -38,6 +38,7 @@ FILES = {
     "/v1/schedules": "schedules",
     "/v1/alert-channels": "alert_channels",
     "/v1/alert-deliveries": "alert_deliveries",
+    "/v1/pipelines": "pipelines",
 }
 """Path prefix -> module of serve/api; `*` is one parameter."""
 

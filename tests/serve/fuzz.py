@@ -39,6 +39,11 @@ BEYOND_THE_SCHEMA = {
     "/v1/datasets/{name}/series": _MOMENTS,
     "/v1/datasets/{name}/series/{unique_id}": _MOMENTS,
     "/v1/jobs": "a job on every version takes no version; columns must be those of the dataset; " + _CURSORS,
+    "/v1/jobs/{job_id}/clone": "changes are fields of the specification",
+    "/v1/pipelines": _CURSORS,
+    "/v1/pipelines/{pipeline}": "steps in order, conditions, and what /v1/jobs asks of a job",
+    "/v1/pipelines/{pipeline}/versions": _CURSORS,
+    "/v1/pipelines/{pipeline}/runs": _CURSORS,
     "/v1/schedules": "a cron expression; what /v1/jobs asks of a job; " + _CURSORS,
     "/v1/schedules/{schedule_id}": "a cron expression; what /v1/jobs asks of a job",
     "/v1/schedules/{schedule_id}/runs": _CURSORS,
@@ -162,7 +167,8 @@ def configuration(examples: int, seed: int, token: str | None, known: Known, mod
              "parameters": {"path.name": binding(noun)}} for noun in nouns
         ] + [  # what is deleted cannot be asked for afterwards
             {"include-method": "DELETE", "parameters": {
-                "path.name": "gone", "path.job_id": "gone", "path.schedule_id": "gone", "path.number": 99}}
+                "path.name": "gone", "path.job_id": "gone", "path.schedule_id": "gone", "path.pipeline": "gone",
+                "path.number": 99}}
         ] + [
             {"include-path": path, "checks": {"positive_data_acceptance": {"expected-statuses": FITS}}}
             for path in BEYOND_THE_SCHEMA

@@ -26,6 +26,7 @@ from quantis.types.jobs import JobState
 from quantis.types.keys import NewApiKey, NewServiceAccount, Scope
 from quantis.types.operations.alert_channels import NewWebhook
 from quantis.types.operations.alerts import Above, Fact, FactName, NewAlertRule
+from quantis.types.operations.pipelines import PipelineDefinition, PipelineStep
 from quantis.types.operations.schedules import JobTarget, NewSchedule
 from quantis.types.registry import Backtest
 from serve.security import tokens
@@ -63,6 +64,8 @@ class Makers:
 
     services: Services
     users: dict[str, User] = field(default_factory=dict)
+    pipelines: dict[str, str] = field(default_factory=dict)
+    latest_pipeline: str = ""
 
     def callers(self) -> list[Caller]:
         everything = frozenset(Scope)
@@ -134,6 +137,11 @@ class Makers:
         jobs.finish(team, job.id, JobState.succeeded, "done", {"backtest": found.model_dump(mode="json")})
         return job.id
 
+    def failed_job_id(self, team: str, owner: str) -> str:
+        job = self.services.jobs.request(team, owner, BacktestSpec(dataset=DATASETS[team][0]))
+        self.services.jobs.finish(team, job.id, JobState.stopped, "stopped")
+        return job.id
+
     def train_job_id(self, team: str, owner: str) -> str:
         """A training job that has succeeded."""
         jobs, spec = self.services.jobs, TrainSpec(dataset=DATASETS[team][0], model=MODELS[team])
@@ -179,9 +187,23 @@ class Makers:
         return name
 
     def schedule_id(self, team: str, owner: str) -> str:
-        author = Author("user", self.users[owner].id if owner in self.users else MISSING, owner)
         schedules, new = self.services.schedules, _schedule(team)
-        return schedules.create(team, author, new, PlannedTimes(START, START)).id
+        return schedules.create(team, self._author(owner), new, PlannedTimes(START, START)).id
+
+    def pipeline(self, team: str, owner: str) -> str:
+        """One for each owner, made anew where it was deleted."""
+        name = self.pipelines.setdefault(f"{team}/{owner}", fresh("chain"))
+        self.services.pipelines.apply(team, self._author(owner), name, _chain(team))
+        self.latest_pipeline = name
+        return name
+
+    def run_id(self, team: str, owner: str) -> str:
+        """A run of the pipeline that was made last."""
+        author = self._author(owner)
+        return self.services.pipeline_runs.start(team, author, self.latest_pipeline, owner).id
+
+    def _author(self, owner: str) -> Author:
+        return Author("user", self.users[owner].id if owner in self.users else MISSING, owner)
 
     # What some calls need to find
 
@@ -217,6 +239,11 @@ Body = dict[str, Any] | Callable[[Makers, Caller], dict[str, Any]]
 
 def fresh(prefix: str) -> str:
     return f"{prefix}-{next(_NUMBERS)}"
+
+
+def _chain(team: str) -> PipelineDefinition:
+    step = PipelineStep(name="score", job=BacktestSpec(dataset=DATASETS[team][0], h=3))
+    return PipelineDefinition(steps=(step,))
 
 
 def _schedule(team: str) -> NewSchedule:
@@ -261,6 +288,9 @@ BODIES: dict[tuple[str, str], Body] = {
     ("POST", "/v1/jobs"): lambda makers, caller: {
         "json": {"spec": {"kind": "backtest", "dataset": DATASETS[caller.team][0], "h": 3}}
     },
+    ("PUT", "/v1/pipelines/{pipeline}"): lambda makers, caller: {"json": _chain(caller.team).model_dump(mode="json")},
+    ("POST", "/v1/jobs/{job_id}/retry"): {"json": {}},
+    ("POST", "/v1/jobs/{job_id}/clone"): {"json": {}},
     ("POST", "/v1/schedules"): lambda makers, caller: {"json": _schedule(caller.team).model_dump(mode="json")},
     ("PATCH", "/v1/schedules/{schedule_id}"): {"json": {"paused": True}},
     ("PUT", "/v1/models/{name}/aliases/{alias}"): {"json": {"version": 1}},

@@ -53,6 +53,9 @@ def seeded(world) -> Known:
     hook = {"kind": "slack", "name": "hook", "url": "https://hooks.example.org/x"}
     channel = made("POST", "/v1/alert-channels", json=hook)
     delivery = made("POST", f"/v1/alert-channels/{channel['id']}/test", 202)["id"]
+    steps = [{"name": "look", "job": starts["spec"]}]
+    made("PUT", "/v1/pipelines/nightly", 200, json={"steps": steps})
+    run = made("POST", "/v1/pipelines/nightly/runs", 202)
     body = {"series": [{"unique_id": "JFK/B6"}]}
     forecast = made("POST", "/v1/models/demand/forecasts", 200, json=body)
     return Known(
@@ -63,6 +66,7 @@ def seeded(world) -> Known:
             "delivery_id": [delivery], "channel_id": [channel["id"]],
             "alert_id": [makers.alert_id("default", "admin") for _ in range(10)],
             "client_id": clients, "key_id": keys, "schedule_id": [schedule["id"]],
+            "pipeline": ["nightly"], "run_id": [run["id"]],
             "forecast_id": [forecast["forecast_id"]], "as_of": ["2024-03-01T00:00:00Z", "2025-01-02T12:00:00+01:00"],
         },
         reauthentication=world.reauthentication(world.user_id("admin")),

@@ -20,6 +20,7 @@ from cluster.repositories.operations.alert_changes import (
     promise_to_tell,
 )
 from cluster.repositories.operations.alert_rules import rules_of
+from cluster.repositories.operations.facts import keep_newest
 from monitoring.alert_evaluation import (
     EVENTS,
     Signal,
@@ -63,6 +64,7 @@ class Alerts:
                 rules = rules_of(session, team)
                 changes: list[AlertChange] = []
                 for fact in ordered[start : start + _PER_TRANSACTION]:
+                    keep_newest(session, team, fact)
                     for rule in rules_for(fact, rules):
                         changes += _record(session, team, rule, fact)
                 promise_to_tell(session, team, changes)

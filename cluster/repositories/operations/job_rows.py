@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
-from uuid import uuid4
+from uuid import NAMESPACE_URL, uuid4, uuid5
 
 from pydantic import TypeAdapter
 from sqlalchemy import ColumnElement, func, select
@@ -16,11 +17,14 @@ from cluster.repositories.inventory import JOB, find_tombstone
 from cluster.repositories.outbox import SUBMIT, promise
 from quantis.errors import NotFound, TooManyRequests
 from quantis.types.job_specs import JobSpec
-from quantis.types.jobs import Job, JobError, JobEvent, JobState, read_result
+from quantis.types.jobs import Job, JobError, JobEvent, JobOrder, JobState, Priority, read_result
 
 _SPEC: TypeAdapter[JobSpec] = TypeAdapter(JobSpec)
 EventKind = Literal["state", "step", "progress", "metric", "result"]
 WAITING = "waiting"
+ANY_ORDER = JobOrder()
+PRIORITIES = {Priority.low: -1, Priority.normal: 0, Priority.high: 1}
+_PRIORITY_NAMES = {number: priority for priority, number in PRIORITIES.items()}
 RETRY_SECONDS = 5
 
 
@@ -33,18 +37,65 @@ def request(
     key: str | None = None,
     job_id: str | None = None,
     waiting_limit: int | None = None,
+    order: JobOrder = ANY_ORDER,
 ) -> Job:
     """Record a job and the promise to submit it; `Jobs.request` says what a key and a limit do."""
-    hashed = idempotency.request_hash(spec.model_dump_json())
+    in_order = () if order == ANY_ORDER else (order.model_dump_json(include=set(JobOrder.model_fields)),)
+    hashed = idempotency.request_hash(spec.model_dump_json(), *in_order)
     if key and (job_id := idempotency.find(session, team, user, key, hashed)):
         return to_job(session.get_one(JobRow, (team, job_id)))
     if waiting_limit is not None:
         check_waiting(session, team, waiting_limit)
     row = insert(session, team, user, spec, job_id)
-    promise(session, team, SUBMIT, row.id)
+    row.priority, row.retries = PRIORITIES[order.priority], order.retries
+    if order.after:
+        hold_for(session, row, order.after)
+        release(session, row)
+    else:
+        promise(session, team, SUBMIT, row.id)
     if key:
         idempotency.save(session, team, user, key, hashed=hashed, object_id=row.id)
     return to_job(row)
+
+
+def hold_for(session: Session, row: JobRow, after: Sequence[str]) -> None:
+    """Let a job wait for others of its team; NotFound for one that is not there."""
+    for job_id in after:
+        find(session, row.team_id, job_id)
+    row.after = list(dict.fromkeys(after))
+    row.message = f"waits for {len(row.after)} other jobs"
+
+
+def followed(session: Session, row: JobRow) -> dict[str, JobState]:
+    """Return the states of the jobs that a job waits for."""
+    ids = row.after or ()
+    return {job_id: JobState(session.get_one(JobRow, (row.team_id, job_id)).state) for job_id in ids}
+
+
+def release(session: Session, row: JobRow) -> None:
+    """Promise a job whose predecessors have all succeeded; end it where one of them has not."""
+    states = followed(session, row)
+    lost = [job_id for job_id, state in states.items() if state in (JobState.failed, JobState.stopped)]
+    if lost:
+        end(session, row, JobState.stopped, f"job {lost[0]}, which it was to follow, is {states[lost[0]]}")
+    elif all(state == JobState.succeeded for state in states.values()):
+        row.after, row.message = None, WAITING
+        add_event(session, row, "state", "what it waited for has succeeded", {"state": row.state})
+        promise(session, row.team_id, SUBMIT, row.id)
+
+
+def retry(session: Session, row: JobRow, reason: str, *, user: str, retries: int) -> JobRow:
+    """Record another attempt of a job, with the reason, and the promise to submit it."""
+    attempt = insert(session, row.team_id, user, _SPEC.validate_python(row.spec))
+    attempt.priority, attempt.retries, attempt.retry_of = row.priority, retries, row.id
+    add_event(session, attempt, "state", f"retry of {row.id}: {reason}", {"state": attempt.state})
+    promise(session, row.team_id, SUBMIT, attempt.id)
+    return attempt
+
+
+def derived_id(team: str, key: str) -> str:
+    """Return the id of what a key starts: the database takes an id once, so nothing is started twice."""
+    return str(uuid5(NAMESPACE_URL, f"quantis:{team}:{key}"))
 
 
 def now() -> datetime:
@@ -138,6 +189,9 @@ def to_job(row: JobRow) -> Job:
         message=row.message,
         result=read_result(spec.kind, row.result),
         error=JobError.model_validate({**row.error, "details": None}) if row.error else None,
+        priority=_PRIORITY_NAMES.get(row.priority or 0, Priority.normal),
+        after=tuple(row.after) if row.after else None,
+        retry_of=row.retry_of,
     )
 
 

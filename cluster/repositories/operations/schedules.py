@@ -295,19 +295,16 @@ def _queue(run: ScheduleRunRow, row: ScheduleRow, reason: str) -> None:
 
 
 def _start(session: Session, row: ScheduleRow, run: ScheduleRunRow, waiting_limit: int | None) -> None:
-    """Start what the run stands for; where the team's queue is full it waits for room."""
+    """Start what the run stands for."""
     order = StartOrder(
         team=row.team_id,
         author=Author(**row.author),
         target=run.target or row.definition["starts"],
         key=f"schedule {row.id} {run.planned_at.isoformat()}",
+        started_by=f"schedule {row.name}",
         waiting_limit=waiting_limit,
     )
-    refusal = start(session, order, run)
-    if refusal is not None:
-        _queue(run, row, refusal)
-        return
-    run.state, run.reason = ScheduleRunState.running, None
+    start(session, order, run)
 
 
 def _schedule(row: ScheduleRow) -> Schedule:
@@ -333,6 +330,7 @@ def _run(row: ScheduleRunRow) -> ScheduleRun:
         planned_at=row.planned_at,
         state=ScheduleRunState(row.state),
         job_id=row.job_id,
+        pipeline_run_id=row.pipeline_run_id,
         reason=row.reason,
         recorded_at=row.recorded_at,
     )

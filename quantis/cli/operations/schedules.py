@@ -12,7 +12,7 @@ from quantis.cli.jobs import read_spec
 from quantis.cli.options import Json, Url, Yes, confirm, open_client
 
 if TYPE_CHECKING:
-    from quantis.types.operations.schedules import Schedule
+    from quantis.types.operations.schedules import JobTarget, PipelineTarget, Schedule
 
 app = typer.Typer(no_args_is_help=True)
 Reference = Annotated[str, typer.Argument(metavar="SCHEDULE", help="Its name or id.")]
@@ -24,6 +24,7 @@ Overlap = Annotated[
     str | None, typer.Option(help="While the run before goes on: skip (default), queue or allow.")
 ]
 Backfill = Annotated[str | None, typer.Option(help="Make up missed runs: none (default), latest or all.")]
+Pipeline = Annotated[str | None, typer.Option("--pipeline", help="A pipeline instead of a job.")]
 Limit = Annotated[int | None, typer.Option("--backfill-limit", help="How many at most.")]
 
 
@@ -31,7 +32,10 @@ Limit = Annotated[int | None, typer.Option("--backfill-limit", help="How many at
 def create(
     name: Annotated[str, typer.Argument(metavar="NAME")],
     cron: Annotated[str, typer.Argument(metavar="CRON", help='As in "30 6 * * MON-FRI".')],
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The job as YAML or JSON.")],
+    file: Annotated[
+        Path | None, typer.Argument(exists=True, dir_okay=False, help="The job as YAML or JSON.")
+    ] = None,
+    pipeline: Pipeline = None,
     time_zone: Zone = None,
     jitter: Jitter = None,
     overlap: Overlap = None,
@@ -41,18 +45,21 @@ def create(
     url: Url = None,
     as_json: Json = False,
 ) -> None:
-    """Start the job that FILE describes by the clock."""
+    """Start the job that FILE describes, or a pipeline, by the clock."""
+    starts = _starts(file, pipeline)
+    if starts is None:
+        raise typer.BadParameter("name the FILE of a job, or a --pipeline")
     options = _present(
         time_zone=time_zone, jitter=jitter, overlap=overlap, backfill=backfill, backfill_limit=backfill_limit
     )
     with open_client(url) as api:
-        schedule = api.create_schedule(name, cron, read_spec(file), paused=paused, **options)
+        schedule = api.create_schedule(name, cron, starts, paused=paused, **options)
     _report(schedule, as_json)
 
 
 @app.command("ls")
 def list_schedules(url: Url = None, as_json: Json = False) -> None:
-    """The schedules, by name."""
+    """List the schedules, by name."""
     with open_client(url) as api:
         schedules = api.schedules()
     if as_json:
@@ -96,7 +103,7 @@ def runs(
     url: Url = None,
     as_json: Json = False,
 ) -> None:
-    """The planned runs, newest first: what each started, or why it started nothing."""
+    """List the planned runs, newest first: what each started, or why it started nothing."""
     with open_client(url) as api:
         planned = api.schedule_runs(schedule, limit=limit)
     if as_json:
@@ -105,10 +112,15 @@ def runs(
         output.report("no run yet")
     else:
         rows = [
-            (output.format_timestamp(run.planned_at), run.state.value, run.job_id or "", run.reason or "")
+            (
+                output.format_timestamp(run.planned_at),
+                run.state.value,
+                run.job_id or run.pipeline_run_id or "",
+                run.reason or "",
+            )
             for run in planned
         ]
-        output.print_table(("planned (UTC)", "state", "job", "reason"), rows)
+        output.print_table(("planned (UTC)", "state", "job or run", "reason"), rows)
 
 
 @app.command()
@@ -118,6 +130,7 @@ def change(
     file: Annotated[
         Path | None, typer.Option("--job", exists=True, dir_okay=False, help="The job as YAML or JSON.")
     ] = None,
+    pipeline: Pipeline = None,
     time_zone: Zone = None,
     jitter: Jitter = None,
     overlap: Overlap = None,
@@ -127,10 +140,9 @@ def change(
     as_json: Json = False,
 ) -> None:
     """Change what is named; the schedule acts for you from then on."""
-    starts = {"kind": "job", "spec": read_spec(file).model_dump(mode="json")} if file else None
     changes = _present(
         cron=cron,
-        starts=starts,
+        starts=_starts(file, pipeline),
         time_zone=time_zone,
         jitter=jitter,
         overlap=overlap,
@@ -169,6 +181,14 @@ def delete(schedule: Reference, yes: Yes = False, url: Url = None, as_json: Json
     output.print_deleted(f"schedule {schedule}", as_json)
 
 
+def _starts(file: Path | None, pipeline: str | None) -> JobTarget | PipelineTarget | None:
+    from quantis.types.operations.schedules import JobTarget, PipelineTarget
+
+    if pipeline:
+        return PipelineTarget(pipeline=pipeline)
+    return JobTarget(spec=read_spec(file)) if file else None
+
+
 def _present(**options: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
@@ -181,8 +201,10 @@ def _report(schedule: Schedule, as_json: bool) -> None:
 
 
 def _target(schedule: Schedule) -> str:
-    spec = schedule.starts.spec
-    return f"{spec.kind} of {spec.dataset}"
+    starts = schedule.starts
+    if starts.kind == "pipeline":
+        return f"pipeline {starts.pipeline}"
+    return f"{starts.spec.kind} of {starts.spec.dataset}"
 
 
 def _next(schedule: Schedule) -> str:

@@ -44,6 +44,17 @@ class JobTarget(RequestBody):
     spec: Annotated[JobSpec, AfterValidator(require_bounded)]
 
 
+class PipelineTarget(RequestBody):
+    """A run of a pipeline, of its version at that time."""
+
+    kind: Literal["pipeline"] = "pipeline"
+    pipeline: Name
+
+
+Target = Annotated[JobTarget | PipelineTarget, Field(discriminator="kind")]
+"""The work that a schedule starts."""
+
+
 class NewSchedule(RequestBody):
     name: Name
     cron: CronText = Field(description="Minute, hour, day of month, month, day of week: 30 6 * * MON-FRI.")
@@ -60,7 +71,7 @@ class NewSchedule(RequestBody):
         default=10, ge=1, le=MAX_BACKFILL, description="With `all`: how many of them, the latest ones."
     )
     paused: bool = False
-    starts: JobTarget
+    starts: Target
 
 
 class ScheduleChange(RequestBody):
@@ -73,7 +84,7 @@ class ScheduleChange(RequestBody):
     backfill: Backfill | None = None
     backfill_limit: int | None = Field(default=None, ge=1, le=MAX_BACKFILL)
     paused: bool | None = Field(default=None, description="True pauses, false resumes from now on.")
-    starts: JobTarget | None = None
+    starts: Target | None = None
 
 
 class Schedule(Frozen):
@@ -85,7 +96,7 @@ class Schedule(Frozen):
     overlap: Overlap
     backfill: Backfill
     backfill_limit: int
-    starts: JobTarget
+    starts: Target
     created_at: Timestamp
     created_by: str
     acts_for: str = Field(description="The account by whose rights it starts its runs.")
@@ -113,5 +124,6 @@ class ScheduleRun(Frozen):
     planned_at: Timestamp
     state: ScheduleRunState
     job_id: str | None = None
+    pipeline_run_id: str | None = None
     reason: str | None = Field(default=None, description="Why it was not started, or not at its time.")
     recorded_at: Timestamp

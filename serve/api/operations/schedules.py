@@ -16,6 +16,7 @@ from quantis.types.operations.schedules import (
     Schedule,
     ScheduleChange,
     ScheduleRun,
+    Target,
 )
 from serve.api.dependencies import AppServices, Audited, CurrentUser, check_job
 from serve.api.job_checks import require_runnable
@@ -34,7 +35,10 @@ def create_schedule(
     services: AppServices,
     idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
 ) -> Schedule:
-    """Start a job by the clock, with your rights as they are at each run. The same Idempotency-Key makes one."""
+    """Start a job or a pipeline by the clock, with your rights as they are at each run.
+
+    The same Idempotency-Key makes one.
+    """
     _require_startable(principal, services, new.starts)
     first = RunTimes.from_schedule(principal.team, new).next_after(datetime.now(UTC))
     schedule = services.schedules.create(
@@ -103,7 +107,12 @@ def schedule_runs(
     return services.schedules.runs(principal.team, schedule_id, cursor=cursor, limit=limit)
 
 
-def _require_startable(principal: CurrentUser, services: Services, target: JobTarget) -> None:
+def _require_startable(principal: CurrentUser, services: Services, target: Target) -> None:
     """Raise Forbidden, NotFound or InvalidInput for a target that could not be started now."""
-    check_job(principal, target.spec)
-    require_runnable(services, principal.team, target.spec)
+    if isinstance(target, JobTarget):
+        check_job(principal, target.spec)
+        require_runnable(services, principal.team, target.spec)
+        return
+    for step in services.pipelines.get(principal.team, target.pipeline).definition.steps:
+        if step.job is not None:
+            check_job(principal, step.job)

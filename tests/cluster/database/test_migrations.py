@@ -27,9 +27,9 @@ def test_when_a_model_has_a_column_more_then_the_comparison_sees_it(database):
     changed = MetaData()
     for table in Base.metadata.tables.values():
         table.to_metadata(changed)
-    changed.tables["jobs"].append_column(Column("priority", Integer))
+    changed.tables["jobs"].append_column(Column("weight", Integer))
     ((what, _, table, column),) = differences(database, changed)
-    assert (what, table, column.name) == ("add_column", "jobs", "priority")
+    assert (what, table, column.name) == ("add_column", "jobs", "weight")
 
 
 def test_when_a_table_is_kept_then_it_names_its_team(database):

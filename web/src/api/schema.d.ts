@@ -885,6 +885,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/jobs/{job_id}/retry": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Retry Job
+         * @description Try a job again that failed or was stopped: a new job with the same specification, which names the old one.
+         */
+        post: operations["retry_job"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/jobs/{job_id}/clone": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Clone Job
+         * @description Start a job with another one's specification, but for what changes.
+         */
+        post: operations["clone_job"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/jobs/{job_id}/stop": {
         parameters: {
             query?: never;
@@ -1302,7 +1342,70 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/v1/models/{name}/at": {
+    "/v1/alert-channels": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Alert Channels */
+        get: operations["alert_channels"];
+        put?: never;
+        /**
+         * Create Alert Channel
+         * @description Add a channel; webhooks go to hosts that an operator allowed. Addresses and secrets are never shown again.
+         */
+        post: operations["create_alert_channel"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/alert-channels/{channel_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Alert Channel */
+        get: operations["alert_channel"];
+        put?: never;
+        post?: never;
+        /** Delete Alert Channel */
+        delete: operations["delete_alert_channel"];
+        options?: never;
+        head?: never;
+        /**
+         * Change Alert Channel
+         * @description Change a channel, or switch it off; then what waits for it is not sent.
+         */
+        patch: operations["change_alert_channel"];
+        trace?: never;
+    };
+    "/v1/alert-channels/{channel_id}/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Test Alert Channel
+         * @description Send a notification without alerts; it says by `GET /v1/alert-deliveries/{id}` what became of it.
+         */
+        post: operations["test_alert_channel"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/alert-deliveries": {
         parameters: {
             query?: never;
             header?: never;
@@ -1310,10 +1413,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Serving At
-         * @description Return which versions answered the model's name at a time, and by what share of its series.
+         * Alert Deliveries
+         * @description List the notifications, newest first.
          */
-        get: operations["serving_at"];
+        get: operations["alert_deliveries"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1322,21 +1425,15 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/v1/models/{name}/live": {
+    "/v1/alert-deliveries/{delivery_id}": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        /**
-         * Live Accuracy
-         * @description Return how far the model's forecasts were off, beside seasonal naive on the same points.
-         *
-         *     Only actuals that were stored after a forecast was issued count; a forecast from before the time that its version
-         *     learned until, and one under covariates that were changed on purpose, do not.
-         */
-        get: operations["live_accuracy"];
+        /** Alert Delivery */
+        get: operations["alert_delivery"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1345,24 +1442,20 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/v1/models/{name}/calibration": {
+    "/v1/alert-deliveries/{delivery_id}/replay": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
+        get?: never;
+        put?: never;
         /**
-         * Model Calibration
-         * @description Return how scored actuals have moved the intervals of each version, newest first.
+         * Replay Alert Delivery
+         * @description Send a notification again, under its own id.
          */
-        get: operations["model_calibration"];
-        /**
-         * Set Model Calibration
-         * @description Switch adaptive calibration on or off; what was learned stays, and goes on when it is on again.
-         */
-        put: operations["set_model_calibration"];
-        post?: never;
+        post: operations["replay_alert_delivery"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1518,6 +1611,204 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/models/{name}/calibration": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Model Calibration
+         * @description Return how scored actuals have moved the intervals of each version, newest first.
+         */
+        get: operations["model_calibration"];
+        /**
+         * Set Model Calibration
+         * @description Switch adaptive calibration on or off; what was learned stays, and goes on when it is on again.
+         */
+        put: operations["set_model_calibration"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/models/{name}/at": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Serving At
+         * @description Return which versions answered the model's name at a time, and by what share of its series.
+         */
+        get: operations["serving_at"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/models/{name}/live": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Live Accuracy
+         * @description Return how far the model's forecasts were off, beside seasonal naive on the same points.
+         *
+         *     Only actuals that were stored after a forecast was issued count; a forecast from before the time that its version
+         *     learned until, and one under covariates that were changed on purpose, do not.
+         */
+        get: operations["live_accuracy"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/pipelines": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Pipelines
+         * @description List pipelines, by name.
+         */
+        get: operations["pipelines"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/pipelines/{pipeline}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Pipeline */
+        get: operations["pipeline"];
+        /**
+         * Apply Pipeline
+         * @description Make a pipeline, or give it another definition as a new version; the same again makes none.
+         *
+         *     Its steps start with your rights, as they are then. A dry run answers the definition as it would be stored.
+         */
+        put: operations["apply_pipeline"];
+        post?: never;
+        /**
+         * Delete Pipeline
+         * @description Delete a pipeline with the record of its runs; 409 while one goes on. What its steps made stays.
+         */
+        delete: operations["delete_pipeline"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/pipelines/{pipeline}/versions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Pipeline Versions
+         * @description List the definitions, newest first.
+         */
+        get: operations["pipeline_versions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/pipelines/{pipeline}/runs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Pipeline Runs
+         * @description List the runs with their steps, newest first.
+         */
+        get: operations["pipeline_runs"];
+        put?: never;
+        /**
+         * Run Pipeline
+         * @description Start a run with your rights. The same Idempotency-Key gives the same run.
+         */
+        post: operations["run_pipeline"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/pipelines/{pipeline}/runs/{run_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Pipeline Run
+         * @description Return a run with its steps: what each waits for, has started, or was left out for.
+         */
+        get: operations["pipeline_run"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/pipelines/{pipeline}/runs/{run_id}/stop": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Stop Pipeline Run
+         * @description Start no further step, and stop the jobs of those that run; a run that has ended stays as it is.
+         */
+        post: operations["stop_pipeline_run"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/schedules": {
         parameters: {
             query?: never;
@@ -1533,7 +1824,9 @@ export interface paths {
         put?: never;
         /**
          * Create Schedule
-         * @description Start a job by the clock, with your rights as they are at each run. The same Idempotency-Key makes one.
+         * @description Start a job or a pipeline by the clock, with your rights as they are at each run.
+         *
+         *     The same Idempotency-Key makes one.
          */
         post: operations["create_schedule"];
         delete?: never;
@@ -1586,126 +1879,6 @@ export interface paths {
         get: operations["schedule_runs"];
         put?: never;
         post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/alert-channels": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Alert Channels */
-        get: operations["alert_channels"];
-        put?: never;
-        /**
-         * Create Alert Channel
-         * @description Add a channel; webhooks go to hosts that an operator allowed. Addresses and secrets are never shown again.
-         */
-        post: operations["create_alert_channel"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/alert-channels/{channel_id}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Alert Channel */
-        get: operations["alert_channel"];
-        put?: never;
-        post?: never;
-        /** Delete Alert Channel */
-        delete: operations["delete_alert_channel"];
-        options?: never;
-        head?: never;
-        /**
-         * Change Alert Channel
-         * @description Change a channel, or switch it off; then what waits for it is not sent.
-         */
-        patch: operations["change_alert_channel"];
-        trace?: never;
-    };
-    "/v1/alert-channels/{channel_id}/test": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Test Alert Channel
-         * @description Send a notification without alerts; it says by `GET /v1/alert-deliveries/{id}` what became of it.
-         */
-        post: operations["test_alert_channel"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/alert-deliveries": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Alert Deliveries
-         * @description List the notifications, newest first.
-         */
-        get: operations["alert_deliveries"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/alert-deliveries/{delivery_id}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Alert Delivery */
-        get: operations["alert_delivery"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/alert-deliveries/{delivery_id}/replay": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Replay Alert Delivery
-         * @description Send a notification again, under its own id.
-         */
-        post: operations["replay_alert_delivery"];
         delete?: never;
         options?: never;
         head?: never;
@@ -3401,6 +3574,36 @@ export interface components {
             result?: components["schemas"]["FeaturizeResult"] | components["schemas"]["TrainResult"] | components["schemas"]["BacktestResult"] | components["schemas"]["TuneResult"] | components["schemas"]["ForecastResult"] | components["schemas"]["CompactResult"] | components["schemas"]["IngestResult"] | null;
             /** @description Of a job that failed. */
             error?: components["schemas"]["JobError"] | null;
+            /** @default normal */
+            priority?: components["schemas"]["Priority"];
+            /**
+             * After
+             * @description Jobs that it waits for.
+             */
+            after?: string[] | null;
+            /**
+             * Retry Of
+             * @description The job that it is another attempt of.
+             */
+            retry_of?: string | null;
+            /**
+             * Eta
+             * @description Of one job that runs: its probable end, by earlier ones of its kind on its dataset.
+             */
+            eta?: string | null;
+        };
+        /**
+         * JobClone
+         * @description Fields of the specification that the clone has otherwise.
+         */
+        JobClone: {
+            /**
+             * Changes
+             * @default {}
+             */
+            changes?: {
+                [key: string]: unknown;
+            };
         };
         /**
          * JobError
@@ -3446,8 +3649,33 @@ export interface components {
         };
         /** JobRequest */
         JobRequest: {
+            /**
+             * @description Before the team's other jobs that wait.
+             * @default normal
+             */
+            priority?: components["schemas"]["Priority"];
+            /**
+             * After
+             * @description Jobs that are to succeed first; it is stopped where one does not.
+             * @default []
+             */
+            after?: string[];
+            /**
+             * Retries
+             * @description Attempts after one that failed, each a job.
+             * @default 0
+             */
+            retries?: number;
             /** Spec */
             spec: components["schemas"]["FeaturizeSpec"] | components["schemas"]["TrainSpec"] | components["schemas"]["BacktestSpec"] | components["schemas"]["TuneSpec"] | components["schemas"]["ForecastSpec"] | components["schemas"]["CompactSpec"] | components["schemas"]["IngestSpec"];
+        };
+        /** JobRetry */
+        JobRetry: {
+            /**
+             * Reason
+             * @default
+             */
+            reason?: string;
         };
         /**
          * JobState
@@ -3461,11 +3689,10 @@ export interface components {
          */
         JobTarget: {
             /**
-             * Kind
-             * @default job
-             * @constant
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
              */
-            kind?: "job";
+            kind: "job";
             /** Spec */
             spec: components["schemas"]["FeaturizeSpec"] | components["schemas"]["TrainSpec"] | components["schemas"]["BacktestSpec"] | components["schemas"]["TuneSpec"] | components["schemas"]["ForecastSpec"] | components["schemas"]["CompactSpec"] | components["schemas"]["IngestSpec"];
         };
@@ -3935,7 +4162,8 @@ export interface components {
              * @default false
              */
             paused?: boolean;
-            starts: components["schemas"]["JobTarget"];
+            /** Starts */
+            starts: components["schemas"]["JobTarget"] | components["schemas"]["PipelineTarget"];
         };
         /** NewServiceAccount */
         NewServiceAccount: {
@@ -4240,6 +4468,27 @@ export interface components {
             /** Next Cursor */
             next_cursor?: string | null;
         };
+        /** Page[PipelineRun] */
+        Page_PipelineRun_: {
+            /** Items */
+            items: components["schemas"]["PipelineRun"][];
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
+        /** Page[PipelineVersion] */
+        Page_PipelineVersion_: {
+            /** Items */
+            items: components["schemas"]["PipelineVersion"][];
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
+        /** Page[Pipeline] */
+        Page_Pipeline_: {
+            /** Items */
+            items: components["schemas"]["Pipeline"][];
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
         /** Page[Revision] */
         Page_Revision_: {
             /** Items */
@@ -4328,6 +4577,177 @@ export interface components {
             /** Otp */
             otp?: string | null;
         };
+        /** Pipeline */
+        Pipeline: {
+            /** Name */
+            name: string;
+            /** Version */
+            version: number;
+            definition: components["schemas"]["PipelineDefinition"];
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Created By */
+            created_by: string;
+            /**
+             * Changed At
+             * Format: date-time
+             */
+            changed_at: string;
+            /**
+             * Acts For
+             * @description The account that applied it last, by whose rights its steps start.
+             */
+            acts_for: string;
+        };
+        /** PipelineDefinition */
+        PipelineDefinition: {
+            /**
+             * Description
+             * @default
+             */
+            description?: string;
+            /** @description What starts a run by itself. */
+            trigger?: components["schemas"]["PipelineTrigger"] | null;
+            /** Steps */
+            steps: components["schemas"]["PipelineStep"][];
+        };
+        /** PipelineRun */
+        PipelineRun: {
+            /** Id */
+            id: string;
+            /** Pipeline */
+            pipeline: string;
+            /** Version */
+            version: number;
+            state: components["schemas"]["PipelineState"];
+            /**
+             * Started By
+             * @description A user, a schedule, or a trigger with its reason.
+             */
+            started_by: string;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Ended At */
+            ended_at?: string | null;
+            /** Steps */
+            steps: components["schemas"]["PipelineStepRun"][];
+        };
+        /**
+         * PipelineState
+         * @description State of a run or a step. A run succeeds where no step failed or was stopped; steps may be left out.
+         * @enum {string}
+         */
+        PipelineState: "waiting" | "running" | "succeeded" | "failed" | "stopped" | "skipped";
+        /**
+         * PipelineStep
+         * @description A job, or a mere check of a condition, that begins once the steps it needs have succeeded.
+         */
+        PipelineStep: {
+            /** Name */
+            name: string;
+            /**
+             * Job
+             * @description As POST /v1/jobs takes it; a step without one only checks its condition.
+             */
+            job?: (components["schemas"]["FeaturizeSpec"] | components["schemas"]["TrainSpec"] | components["schemas"]["BacktestSpec"] | components["schemas"]["TuneSpec"] | components["schemas"]["ForecastSpec"] | components["schemas"]["CompactSpec"] | components["schemas"]["IngestSpec"]) | null;
+            /**
+             * Needs
+             * @description Steps before it.
+             * @default []
+             */
+            needs?: string[];
+            /**
+             * If
+             * @description Else it is left out: facts.demand.live_wape > 0.2 and steps.score.result.h >= 24.
+             */
+            if?: string | null;
+            /**
+             * Retries
+             * @description Attempts after one that failed.
+             * @default 0
+             */
+            retries?: number;
+        };
+        /**
+         * PipelineStepRun
+         * @description A step of a run. Each attempt is a job, whose id follows from run, step and attempt.
+         */
+        PipelineStepRun: {
+            /** Name */
+            name: string;
+            state: components["schemas"]["PipelineState"];
+            /**
+             * Attempt
+             * @default 0
+             */
+            attempt?: number;
+            /** Job Id */
+            job_id?: string | null;
+            /**
+             * Reason
+             * @description Why it was left out, tried again, or has failed.
+             */
+            reason?: string | null;
+            /** Started At */
+            started_at?: string | null;
+            /** Ended At */
+            ended_at?: string | null;
+        };
+        /**
+         * PipelineTarget
+         * @description A run of a pipeline, of its version at that time.
+         */
+        PipelineTarget: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "pipeline";
+            /** Pipeline */
+            pipeline: string;
+        };
+        /**
+         * PipelineTrigger
+         * @description A policy that starts runs by itself, as for training again: by facts, by time, or both.
+         */
+        PipelineTrigger: {
+            /**
+             * If
+             * @description On facts alone: facts.demand.live_wape_over_naive > 1.
+             */
+            if?: string | null;
+            /**
+             * Every
+             * @description When the latest run began longer ago than this.
+             */
+            every?: string | null;
+            /**
+             * Cool Down
+             * Format: duration
+             * @description No run begins by itself within this after the latest one, whoever started that.
+             * @default P1D
+             */
+            cool_down?: string;
+        };
+        /** PipelineVersion */
+        PipelineVersion: {
+            /** Version */
+            version: number;
+            definition: components["schemas"]["PipelineDefinition"];
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Created By */
+            created_by: string;
+        };
         /**
          * Policy
          * @enum {string}
@@ -4348,6 +4768,12 @@ export interface components {
          * @enum {string}
          */
         Preset: "fast" | "balanced" | "best";
+        /**
+         * Priority
+         * @description Order among the jobs of a team that wait; teams take turns whatever their priorities.
+         * @enum {string}
+         */
+        Priority: "low" | "normal" | "high";
         /**
          * Problem
          * @description RFC 9457 problem details: the body of every error.
@@ -4603,7 +5029,8 @@ export interface components {
             backfill: components["schemas"]["Backfill"];
             /** Backfill Limit */
             backfill_limit: number;
-            starts: components["schemas"]["JobTarget"];
+            /** Starts */
+            starts: components["schemas"]["JobTarget"] | components["schemas"]["PipelineTarget"];
             /**
              * Created At
              * Format: date-time
@@ -4649,7 +5076,8 @@ export interface components {
              * @description True pauses, false resumes from now on.
              */
             paused?: boolean | null;
-            starts?: components["schemas"]["JobTarget"] | null;
+            /** Starts */
+            starts?: (components["schemas"]["JobTarget"] | components["schemas"]["PipelineTarget"]) | null;
         };
         /**
          * ScheduleRun
@@ -4664,6 +5092,8 @@ export interface components {
             state: components["schemas"]["ScheduleRunState"];
             /** Job Id */
             job_id?: string | null;
+            /** Pipeline Run Id */
+            pipeline_run_id?: string | null;
             /**
              * Reason
              * @description Why it was not started, or not at its time.
@@ -7870,6 +8300,98 @@ export interface operations {
             };
         };
     };
+    retry_job: {
+        parameters: {
+            query?: never;
+            header?: {
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["JobRetry"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Job"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    clone_job: {
+        parameters: {
+            query?: never;
+            header?: {
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["JobClone"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Job"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     stop: {
         parameters: {
             query?: never;
@@ -8885,16 +9407,11 @@ export interface operations {
             };
         };
     };
-    serving_at: {
+    alert_channels: {
         parameters: {
-            query: {
-                /** @description The time that is asked about. */
-                time: string;
-            };
+            query?: never;
             header?: never;
-            path: {
-                name: string;
-            };
+            path?: never;
             cookie?: never;
         };
         requestBody?: never;
@@ -8905,7 +9422,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Serving"];
+                    "application/json": components["schemas"]["Page_AlertChannel_"];
                 };
             };
             /** @description The request cannot be served; `code` says why. */
@@ -8928,35 +9445,26 @@ export interface operations {
             };
         };
     };
-    live_accuracy: {
+    create_alert_channel: {
         parameters: {
-            query?: {
-                by?: components["schemas"]["LiveDimension"];
-                version?: number | null;
-                /** @description First `ds` of the actuals. */
-                since?: string | null;
-                /** @description End of their `ds`, excluded. */
-                until?: string | null;
-                /** @description online and batch by default. */
-                kind?: components["schemas"]["VintageKind"][] | null;
-                cursor?: string | null;
-                limit?: number;
-            };
+            query?: never;
             header?: never;
-            path: {
-                name: string;
-            };
+            path?: never;
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewWebhook"] | components["schemas"]["NewSlackHook"] | components["schemas"]["NewMailChannel"];
+            };
+        };
         responses: {
             /** @description Successful Response */
-            200: {
+            201: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["LiveAccuracy"];
+                    "application/json": components["schemas"]["AlertChannel"];
                 };
             };
             /** @description The request cannot be served; `code` says why. */
@@ -8979,12 +9487,12 @@ export interface operations {
             };
         };
     };
-    model_calibration: {
+    alert_channel: {
         parameters: {
             query?: never;
             header?: never;
             path: {
-                name: string;
+                channel_id: string;
             };
             cookie?: never;
         };
@@ -8996,7 +9504,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ModelCalibration"];
+                    "application/json": components["schemas"]["AlertChannel"];
                 };
             };
             /** @description The request cannot be served; `code` says why. */
@@ -9019,18 +9527,56 @@ export interface operations {
             };
         };
     };
-    set_model_calibration: {
+    delete_alert_channel: {
         parameters: {
             query?: never;
             header?: never;
             path: {
-                name: string;
+                channel_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    change_alert_channel: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                channel_id: string;
             };
             cookie?: never;
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["CalibrationSwitch"];
+                "application/json": components["schemas"]["AlertChannelChange"];
             };
         };
         responses: {
@@ -9040,7 +9586,170 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ModelCalibration"];
+                    "application/json": components["schemas"]["AlertChannel"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    test_alert_channel: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                channel_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertDelivery"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    alert_deliveries: {
+        parameters: {
+            query?: {
+                channel?: string | null;
+                state?: components["schemas"]["DeliveryState"] | null;
+                cursor?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_AlertDelivery_"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    alert_delivery: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                delivery_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertDelivery"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    replay_alert_delivery: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                delivery_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertDelivery"];
                 };
             };
             /** @description The request cannot be served; `code` says why. */
@@ -9483,6 +10192,560 @@ export interface operations {
             };
         };
     };
+    model_calibration: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelCalibration"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    set_model_calibration: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CalibrationSwitch"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelCalibration"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    serving_at: {
+        parameters: {
+            query: {
+                /** @description The time that is asked about. */
+                time: string;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Serving"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    live_accuracy: {
+        parameters: {
+            query?: {
+                by?: components["schemas"]["LiveDimension"];
+                version?: number | null;
+                /** @description First `ds` of the actuals. */
+                since?: string | null;
+                /** @description End of their `ds`, excluded. */
+                until?: string | null;
+                /** @description online and batch by default. */
+                kind?: components["schemas"]["VintageKind"][] | null;
+                cursor?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LiveAccuracy"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    pipelines: {
+        parameters: {
+            query?: {
+                cursor?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Pipeline_"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    pipeline: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                pipeline: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Pipeline"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    apply_pipeline: {
+        parameters: {
+            query?: {
+                /** @description Check it only: nothing is stored. */
+                dry_run?: boolean;
+            };
+            header?: never;
+            path: {
+                pipeline: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PipelineDefinition"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Pipeline"] | components["schemas"]["PipelineDefinition"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_pipeline: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                pipeline: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    pipeline_versions: {
+        parameters: {
+            query?: {
+                cursor?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                pipeline: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_PipelineVersion_"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    pipeline_runs: {
+        parameters: {
+            query?: {
+                cursor?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                pipeline: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_PipelineRun_"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    run_pipeline: {
+        parameters: {
+            query?: never;
+            header?: {
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                pipeline: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PipelineRun"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    pipeline_run: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                pipeline: string;
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PipelineRun"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    stop_pipeline_run: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                pipeline: string;
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PipelineRun"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     schedules: {
         parameters: {
             query?: {
@@ -9711,371 +10974,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Page_ScheduleRun_"];
-                };
-            };
-            /** @description The request cannot be served; `code` says why. */
-            "4XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description The service cannot serve now; the request id finds it in the log. */
-            "5XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    alert_channels: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Page_AlertChannel_"];
-                };
-            };
-            /** @description The request cannot be served; `code` says why. */
-            "4XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description The service cannot serve now; the request id finds it in the log. */
-            "5XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    create_alert_channel: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["NewWebhook"] | components["schemas"]["NewSlackHook"] | components["schemas"]["NewMailChannel"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            201: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["AlertChannel"];
-                };
-            };
-            /** @description The request cannot be served; `code` says why. */
-            "4XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description The service cannot serve now; the request id finds it in the log. */
-            "5XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    alert_channel: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                channel_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["AlertChannel"];
-                };
-            };
-            /** @description The request cannot be served; `code` says why. */
-            "4XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description The service cannot serve now; the request id finds it in the log. */
-            "5XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    delete_alert_channel: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                channel_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            204: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description The request cannot be served; `code` says why. */
-            "4XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description The service cannot serve now; the request id finds it in the log. */
-            "5XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    change_alert_channel: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                channel_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["AlertChannelChange"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["AlertChannel"];
-                };
-            };
-            /** @description The request cannot be served; `code` says why. */
-            "4XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description The service cannot serve now; the request id finds it in the log. */
-            "5XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    test_alert_channel: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                channel_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            202: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["AlertDelivery"];
-                };
-            };
-            /** @description The request cannot be served; `code` says why. */
-            "4XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description The service cannot serve now; the request id finds it in the log. */
-            "5XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    alert_deliveries: {
-        parameters: {
-            query?: {
-                channel?: string | null;
-                state?: components["schemas"]["DeliveryState"] | null;
-                cursor?: string | null;
-                limit?: number;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Page_AlertDelivery_"];
-                };
-            };
-            /** @description The request cannot be served; `code` says why. */
-            "4XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description The service cannot serve now; the request id finds it in the log. */
-            "5XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    alert_delivery: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                delivery_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["AlertDelivery"];
-                };
-            };
-            /** @description The request cannot be served; `code` says why. */
-            "4XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description The service cannot serve now; the request id finds it in the log. */
-            "5XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    replay_alert_delivery: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                delivery_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            202: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["AlertDelivery"];
                 };
             };
             /** @description The request cannot be served; `code` says why. */

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import json
-import socket
-import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
-import uvicorn
 
 from cluster.automation.scheduler import Scheduler
-from quantis.cli.main import run
-from quantis.client import Client
 from quantis.client.connection import Request
 from quantis.errors import Conflict, Forbidden, NotFound
 from quantis.types.job_specs import BacktestSpec, CompactSpec
@@ -21,14 +16,9 @@ SPEC = {"kind": "backtest", "dataset": "flights", "h": 24, "families": ["seasona
 NEW = {"name": "nightly", "cron": "30 6 * * MON-FRI", "starts": {"kind": "job", "spec": SPEC}}
 
 
-def sdk_of(world, role):
-    http = world.client()
-    return Client("https://quantis.test", token=world.token(role), transport=http._transport)
-
-
 @pytest.fixture
-def sdk(world):
-    with sdk_of(world, "analyst") as client:
+def sdk(sdk_of):
+    with sdk_of("analyst") as client:
         yield client
 
 
@@ -75,11 +65,11 @@ def test_when_a_schedule_could_only_fail_then_it_is_refused_with_the_reason(clie
     assert client.get("/v1/schedules").json()["items"] == []
 
 
-def test_when_a_role_may_not_start_a_job_then_it_may_not_schedule_or_take_over_one(world):
+def test_when_a_role_may_not_start_a_job_then_it_may_not_schedule_or_take_over_one(sdk_of):
     with (
-        sdk_of(world, "admin") as admin,
-        sdk_of(world, "analyst") as analyst,
-        sdk_of(world, "viewer") as viewer,
+        sdk_of("admin") as admin,
+        sdk_of("analyst") as analyst,
+        sdk_of("viewer") as viewer,
     ):
         compact = CompactSpec(dataset="flights")
         with pytest.raises(Forbidden, match="compact job"):
@@ -138,8 +128,8 @@ def _page(schedule, cursor):
     return Request("GET", f"/v1/schedules/{schedule}/runs", {"limit": 7, "cursor": cursor})
 
 
-def test_when_a_schedule_is_deleted_then_its_jobs_stay_and_its_name_is_free(world):
-    with sdk_of(world, "ml_engineer") as sdk:
+def test_when_a_schedule_is_deleted_then_its_jobs_stay_and_its_name_is_free(world, sdk_of):
+    with sdk_of("ml_engineer") as sdk:
         schedule = sdk.create_schedule("nightly", "* * * * *", BacktestSpec(dataset="flights"))
         Scheduler(world.services, lambda: schedule.next_at).tick()
         sdk.delete_schedule("nightly")
@@ -157,26 +147,6 @@ def test_when_a_team_has_200_schedules_then_one_more_is_refused(sdk, monkeypatch
         sdk.create_schedule(name, "0 0 * * *", BacktestSpec(dataset="flights"))
     with pytest.raises(Conflict, match="2 schedules"):
         sdk.create_schedule("c", "0 0 * * *", BacktestSpec(dataset="flights"))
-
-
-@pytest.fixture
-def cli(world, capsys, monkeypatch, tmp_path):
-    """Runs a command line on this API; its exit code, stdout and stderr."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(world.app, log_level="error", lifespan="off"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    monkeypatch.setenv("QUANTIS_URL", f"http://127.0.0.1:{listener.getsockname()[1]}")
-    monkeypatch.setenv("QUANTIS_TOKEN", world.token("ml_engineer"))
-
-    def command(*arguments):
-        code = run(arguments)
-        written = capsys.readouterr()
-        return code, written.out, written.err
-
-    yield command
-    server.should_exit = True
-    thread.join()
 
 
 def test_when_schedules_are_used_from_the_command_line_then_each_verb_does_its_work(cli, tmp_path):
