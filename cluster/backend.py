@@ -77,7 +77,7 @@ class Backend:
         return Jobs(self.database)
 
     @cached_property
-    def facts(self) -> Facts:
+    def latest_facts(self) -> Facts:
         return Facts(self.database)
 
     @cached_property

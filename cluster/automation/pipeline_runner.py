@@ -57,7 +57,7 @@ class PipelineRunner:
         for run in self._backend.pipeline_runs.unfinished():
             try:
                 if run.team not in facts:
-                    facts[run.team] = self._backend.facts.values(run.team, self._clock() - FACTS_HOLD)
+                    facts[run.team] = self._backend.latest_facts.values(run.team, self._clock() - FACTS_HOLD)
                 self._advance(run, facts[run.team])
             except Exception:
                 log.exception("run %s of team %s could not go on; it is tried again", run.run_id, run.team)
@@ -66,7 +66,7 @@ class PipelineRunner:
         """Start the runs whose triggers say so; of many alarms at once comes one run, and none in the cool-down."""
         now = self._clock()
         for item in self._backend.pipelines.triggered():
-            reason = trigger_reason(item, self._backend.facts.values(item.team, now - FACTS_HOLD), now)
+            reason = trigger_reason(item, self._backend.latest_facts.values(item.team, now - FACTS_HOLD), now)
             if reason is not None:
                 self._backend.pipeline_runs.start_triggered(item, reason, now)
 
