@@ -21,9 +21,8 @@ from cluster.model_monitoring.scorer import Scorer
 from cluster.model_monitoring.tables import MonitoringTables
 from monitoring.accuracy.live import latest_scores
 from quantis.panel import DS, ID
-from tests.cluster.model_monitoring.test_scorer import SERIES, arrive, entry, issue
+from tests.serve.operations.test_scorer import SERIES, arrive, entry, issue
 
-pytest_plugins = ["tests.serve.conftest"]
 ROOT = Path(__file__).resolve().parents[3]
 KEY = ["forecast_id", ID, DS]
 

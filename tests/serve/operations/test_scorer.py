@@ -16,7 +16,6 @@ from cluster.model_monitoring.tables import MonitoringTables
 from quantis.types.teams import Quota
 from tests.serve.api_under_test import World
 
-pytest_plugins = ["tests.serve.conftest"]
 SERIES = "JFK/B6"
 MODEL = "/v1/models/demand"
 

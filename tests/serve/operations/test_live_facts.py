@@ -7,9 +7,8 @@ from cluster.alerting.live_facts import LiveFactsLoop
 from cluster.database.alert_tables import AlertSignalRow
 from cluster.model_monitoring.scorer import Scorer
 from quantis.types.operations.alerts import Above, Fact, FactName, NewAlertRule, Outside
-from tests.cluster.model_monitoring.test_scorer import arrive, entry, issue
+from tests.serve.operations.test_scorer import arrive, entry, issue
 
-pytest_plugins = ["tests.serve.conftest"]
 RULES = (
     Above(fact=FactName.live_wape, threshold=0.0),
     Above(fact=FactName.live_wape_over_naive, threshold=0.0),
