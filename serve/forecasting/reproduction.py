@@ -46,6 +46,9 @@ def _repeat(engine: Engine, team: str, stored: StoredForecast, missing: list[str
     request, response = stored.request, stored.response
     if stored.kind == VintageKind.batch:
         missing.append(JOBS_FORECAST)
+    if len(response.forecasts) != len(request.series):
+        missing.append("the forecast is kept without the entries of all its series")
+        return None
     dataset = _open(engine, team, response, missing)
     parts = []
     for version, positions in _positions(response).items():

@@ -48,6 +48,8 @@ BEYOND_THE_SCHEMA = {
     "/v1/schedules/{schedule_id}": "a cron expression; what /v1/jobs asks of a job",
     "/v1/schedules/{schedule_id}/runs": _CURSORS,
     "/v1/models/{name}/traffic": "a version has one share, and all are at most a hundred",
+    "/v1/models/{name}/live": f"{_CURSORS}; {_MOMENTS}",
+    "/v1/models/{name}/at": _MOMENTS,
     "/v1/models/{ref}/forecasts": "level or quantiles, lists of equal length, times on the grid",
     "/v1/api-keys": "how long a key may live",
     "/v1/forecasts": f"{_CURSORS}; {_MOMENTS}",

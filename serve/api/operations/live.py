@@ -36,7 +36,10 @@ def live_accuracy(
     version: Annotated[int | None, Query(ge=1, le=10**9)] = None,
     since: Annotated[Timestamp | None, Query(description="First `ds` of the actuals.")] = None,
     until: Annotated[Timestamp | None, Query(description="End of their `ds`, excluded.")] = None,
-    kind: Annotated[list[VintageKind] | None, Query(description="online and batch by default.")] = None,
+    kind: Annotated[
+        list[VintageKind] | None,
+        Query(max_length=len(VintageKind), description="online and batch by default."),
+    ] = None,
     cursor: Annotated[str | None, Query(max_length=300)] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> LiveAccuracy:
