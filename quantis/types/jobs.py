@@ -104,10 +104,20 @@ class JobRetry(RequestBody):
     reason: Annotated[str, StringConstraints(max_length=500)] = ""
 
 
+_Scalar = Annotated[str, Field(max_length=1000)] | bool | int | float | None
+_Row = Annotated[list[_Scalar], Field(max_length=100)]
+_FieldName = Annotated[str, Field(max_length=64)]
+_Change = (
+    _Scalar
+    | Annotated[list[_Scalar | _Row], Field(max_length=1000)]
+    | Annotated[dict[_FieldName, _Scalar | _Row], Field(max_length=50)]
+)
+
+
 class JobClone(RequestBody):
     """Fields of the specification that the clone has otherwise."""
 
-    changes: dict[str, Any] = Field(default={}, max_length=50)
+    changes: dict[_FieldName, _Change] = Field(default={}, max_length=50)
 
 
 class JobError(Frozen):

@@ -3602,7 +3602,9 @@ export interface components {
              * @default {}
              */
             changes?: {
-                [key: string]: unknown;
+                [key: string]: string | boolean | number | (string | boolean | number | (string | boolean | number | null)[] | null)[] | {
+                    [key: string]: string | boolean | number | (string | boolean | number | null)[] | null;
+                } | null;
             };
         };
         /**
