@@ -12,6 +12,7 @@ from cluster.alerting.webhook_hosts import WebhookHosts
 from cluster.backend import Backend
 from cluster.datasets.object_import import ObjectImporter
 from cluster.encryption import Cipher
+from cluster.model_monitoring.dataset_reports import DatasetReports
 from cluster.model_monitoring.live_reports import LiveReports
 from cluster.ray.submission import JobServer
 from cluster.repositories.accounts import UserAccounts
@@ -58,6 +59,10 @@ class Services(Backend):
     @cached_property
     def accounts(self) -> UserAccounts:
         return UserAccounts(self.database)
+
+    @cached_property
+    def dataset_reports(self) -> DatasetReports:
+        return DatasetReports(self)
 
     @cached_property
     def live_reports(self) -> LiveReports:

@@ -32,7 +32,7 @@ from quantis.cli import (
     train,
     users,
 )
-from quantis.cli.operations import alerts, calibration, live, pipelines, schedules
+from quantis.cli.operations import alerts, calibration, dataset_watch, live, pipelines, schedules
 from quantis.errors import QuantisError
 
 app = typer.Typer(
@@ -58,7 +58,7 @@ def _root(
     """Forecast panels of time series: check data, train, compare, serve and look."""
 
 
-for module in (platform, account, train, forecast, live, calibration, tools):
+for module in (platform, account, train, forecast, live, calibration, dataset_watch, tools):
     module.register(app)
 app.add_typer(data.app, name="data", help="Check, upload and look at data.", rich_help_panel="Work")
 app.add_typer(jobs.app, name="jobs", help="Submit, follow and stop jobs.", rich_help_panel="Work")

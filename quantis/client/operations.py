@@ -1,4 +1,4 @@
-"""The time after a forecast, from the client: live accuracy."""
+"""The time after a forecast, from the client: live accuracy, anomalies, drift."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from urllib.parse import quote
 from quantis.client.bodies import format_query_time
 from quantis.client.monitoring.alerts import AlertsMixin
 from quantis.client.protocol import ApiCaller
+from quantis.types.operations.anomalies import DatasetAnomalies
+from quantis.types.operations.drift import DatasetDrift
 from quantis.types.operations.live import LiveAccuracy, LiveDimension, VintageKind
 from quantis.types.operations.reproduction import Reproduction
 from quantis.types.registry import Serving
@@ -50,6 +52,37 @@ class OperationsMixin(AlertsMixin):
             page = self._get(LiveAccuracy, path, limit=_PAGE, cursor=page.next_cursor, **parameters)
             items += page.items
         return page.model_copy(update={"items": items[:limit]})
+
+    def anomalies(
+        self: ApiCaller,
+        dataset: str,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        model: str | None = None,
+        limit: int = 10_000,
+    ) -> DatasetAnomalies:
+        """Return the actuals far outside the latest forecast that preceded them, those that arrived last first.
+
+        `since` and `until` bound the arrival, the last 30 days by default; `model` takes its forecasts alone.
+        """
+        parameters: dict[str, Any] = {
+            "since": format_query_time(since), "until": format_query_time(until), "model": model
+        }  # fmt: skip
+        path = f"/datasets/{quote(dataset, safe='')}/anomalies"
+        page = self._get(DatasetAnomalies, path, limit=min(limit, _PAGE), **parameters)
+        items = list(page.items)
+        while page.next_cursor and len(items) < limit:
+            page = self._get(DatasetAnomalies, path, limit=_PAGE, cursor=page.next_cursor, **parameters)
+            items += page.items
+        return page.model_copy(update={"items": items[:limit]})
+
+    def drift(self: ApiCaller, dataset: str, *, model: str | None = None) -> DatasetDrift:
+        """Return which columns' last points differ from those before, and how fresh the dataset is.
+
+        With `model` its residuals on the dataset are tested, too.
+        """
+        return self._get(DatasetDrift, f"/datasets/{quote(dataset, safe='')}/drift", model=model)
 
     def serving_at(self: ApiCaller, model: str, time: datetime) -> Serving:
         """Return which versions answered a model's name at a time, and by what share of its series."""

@@ -34,7 +34,9 @@ from serve.api.operations import (
     alert_deliveries,
     alert_rules,
     alerts,
+    anomalies,
     calibration,
+    drift,
     live,
     pipelines,
     schedules,
@@ -50,7 +52,18 @@ from serve.services import Services
 ROUTES = (
     *(accounts, oauth, sessions, keys, teams, audit),
     *(datasets, observations, jobs, experiments, models, forecasts, approvals),
-    *(alert_channels, alert_deliveries, alert_rules, alerts, calibration, live, pipelines, schedules),
+    *(
+        alert_channels,
+        alert_deliveries,
+        alert_rules,
+        alerts,
+        anomalies,
+        calibration,
+        drift,
+        live,
+        pipelines,
+        schedules,
+    ),
 )
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 REST = "/v1/{rest:path}"

@@ -161,6 +161,8 @@ POLICY: dict[tuple[str, str], AccessRule | None] = {
     ("POST", "/v1/alert-deliveries/{delivery_id}/replay"): _MODELS,
     ("POST", "/v1/models/{ref}/forecasts"): AccessRule(Role.viewer, Scope.forecast, read_only=True),
     ("GET", "/v1/models/{name}/live"): _READ,
+    ("GET", "/v1/datasets/{name}/anomalies"): _READ,
+    ("GET", "/v1/datasets/{name}/drift"): _READ,
     ("GET", "/v1/models/{name}/at"): _READ,
     ("GET", "/v1/forecasts"): _READ,
     ("GET", "/v1/forecasts/{forecast_id}"): _READ,

@@ -19,8 +19,6 @@ LISTS = frozenset({"cluster/repositories", "quantis/cli", "serve/api"})
 MIGRATIONS = "cluster/database/migrations/"
 WITHOUT_IMPORTER = {
     "features/rolling/state.py": "issue 19 puts it to use: the state of online features",
-    "monitoring/drift/freshness.py": "the drift of a dataset, issue 17, says how fresh it is",
-    "monitoring/drift/report.py": "the drift of a dataset, issue 17, is found by it",
     "monitoring/experiments/verdict.py": "online experiments of issue 17 decide by it",
     "quantis/testing/__init__.py": "the package's public fakes, imported by users' tests",
 }

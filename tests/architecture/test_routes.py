@@ -23,6 +23,8 @@ FILES = {
     "/v1/audit-events": "audit",
     "/v1/datasets": "datasets",
     "/v1/datasets/*/observations": "observations",
+    "/v1/datasets/*/anomalies": "anomalies",
+    "/v1/datasets/*/drift": "drift",
     "/v1/jobs": "jobs",
     "/v1/experiments": "experiments",
     "/v1/backtests": "experiments",

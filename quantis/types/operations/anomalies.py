@@ -40,3 +40,16 @@ class AnomalyScan(Frozen):
     false_discovery_rate: float = Field(
         description="Expected share of false reports among the series reported."
     )
+
+
+class DatasetAnomalies(Frozen):
+    """Anomalies among the actuals of a dataset that arrived in a time, each append tested for itself; latest first."""
+
+    dataset: str
+    since: Timestamp
+    appends: int = Field(description="Appends that brought an actual of a forecast.")
+    points: int = Field(description="Actuals that were compared with a forecast.")
+    unscored: int = Field(description="Actuals whose forecast has no spread to measure by.")
+    false_discovery_rate: float = Field(description="Within one append.")
+    items: list[Anomaly]
+    next_cursor: str | None = None

@@ -94,3 +94,13 @@ class Freshness(Frozen):
     )
     late: Duration = Field(description="Time since then, zero where it is not due.")
     on_time: bool
+
+
+class DatasetDrift(Frozen):
+    """Drift of a dataset as known now, with a model's residuals where one was named, and its freshness."""
+
+    dataset: str
+    version: int
+    model: str | None
+    drift: DriftReport
+    freshness: Freshness

@@ -1611,6 +1611,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/datasets/{name}/anomalies": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Dataset Anomalies
+         * @description Return the actuals far outside the latest forecast that preceded them, those that arrived last first.
+         *
+         *     The false discovery rate is controlled over the series of each append.
+         */
+        get: operations["dataset_anomalies"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/models/{name}/calibration": {
         parameters: {
             query?: never;
@@ -1628,6 +1650,26 @@ export interface paths {
          * @description Switch adaptive calibration on or off; what was learned stays, and goes on when it is on again.
          */
         put: operations["set_model_calibration"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/datasets/{name}/drift": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Dataset Drift
+         * @description Return the columns whose last points differ from those before, most important first, and how late data are.
+         */
+        get: operations["dataset_drift"];
+        put?: never;
         post?: never;
         delete?: never;
         options?: never;
@@ -2296,6 +2338,68 @@ export interface components {
             version: number;
         };
         /**
+         * Anomaly
+         * @description An actual far outside the forecast that preceded it.
+         */
+        Anomaly: {
+            /** Unique Id */
+            unique_id: string;
+            /**
+             * Ds
+             * Format: date-time
+             */
+            ds: string;
+            /** Y */
+            y: number;
+            /**
+             * Known At
+             * Format: date-time
+             * @description When this actual became known.
+             */
+            known_at: string;
+            /**
+             * Expected
+             * @description Median of the forecast.
+             */
+            expected: number;
+            /**
+             * Low
+             * @description Its lowest quantile.
+             */
+            low: number;
+            /**
+             * High
+             * @description Its highest quantile.
+             */
+            high: number;
+            /**
+             * Score
+             * @description Surprise in standard deviations of a normal law, negative below the forecast; at most 37.
+             */
+            score: number;
+            /**
+             * P Value
+             * @description Chance of an actual at least as far out, if the forecast is right.
+             */
+            p_value: number;
+            /**
+             * Q Value
+             * @description Least rate of false discoveries at which the series is reported, over all series of the append.
+             */
+            q_value: number;
+            /** Forecast Id */
+            forecast_id: string;
+            /** Model */
+            model: string;
+            /** Version */
+            version: number | null;
+            /**
+             * Cutoff
+             * Format: date-time
+             */
+            cutoff: string;
+        };
+        /**
          * ApiKey
          * @description A key without the key: `hint` is how it begins.
          */
@@ -2891,6 +2995,57 @@ export interface components {
             series?: number | null;
         };
         /**
+         * DatasetAnomalies
+         * @description Anomalies among the actuals of a dataset that arrived in a time, each append tested for itself; latest first.
+         */
+        DatasetAnomalies: {
+            /** Dataset */
+            dataset: string;
+            /**
+             * Since
+             * Format: date-time
+             */
+            since: string;
+            /**
+             * Appends
+             * @description Appends that brought an actual of a forecast.
+             */
+            appends: number;
+            /**
+             * Points
+             * @description Actuals that were compared with a forecast.
+             */
+            points: number;
+            /**
+             * Unscored
+             * @description Actuals whose forecast has no spread to measure by.
+             */
+            unscored: number;
+            /**
+             * False Discovery Rate
+             * @description Within one append.
+             */
+            false_discovery_rate: number;
+            /** Items */
+            items: components["schemas"]["Anomaly"][];
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
+        /**
+         * DatasetDrift
+         * @description Drift of a dataset as known now, with a model's residuals where one was named, and its freshness.
+         */
+        DatasetDrift: {
+            /** Dataset */
+            dataset: string;
+            /** Version */
+            version: number;
+            /** Model */
+            model: string | null;
+            drift: components["schemas"]["DriftReport"];
+            freshness: components["schemas"]["Freshness"];
+        };
+        /**
          * DatasetRef
          * @description The version of the stored dataset that was read: with `as_of` it gives the same rows again.
          */
@@ -3011,6 +3166,132 @@ export interface components {
          * @enum {string}
          */
         DeliveryState: "pending" | "delivered" | "failed";
+        /**
+         * DriftAspect
+         * @description The property that changed: mean, deviation from it, share of rows or of a category, or categories never seen.
+         * @enum {string}
+         */
+        DriftAspect: "level" | "spread" | "share" | "new";
+        /**
+         * DriftFinding
+         * @description A column that drifted in one aspect.
+         */
+        DriftFinding: {
+            /** Column */
+            column: string;
+            kind: components["schemas"]["DriftKind"];
+            aspect: components["schemas"]["DriftAspect"];
+            /**
+             * Parts
+             * @description Most surprising first, at most 100.
+             */
+            parts: components["schemas"]["DriftedPart"][];
+            /**
+             * Drifted
+             * @description Parts that drifted.
+             */
+            drifted: number;
+            /**
+             * Tested
+             * @description Parts that were tested.
+             */
+            tested: number;
+            /**
+             * Psi
+             * @description Population stability index over all series, less what chance alone gives; above 0.25 is large.
+             */
+            psi: number | null;
+            /**
+             * Wasserstein
+             * @description Wasserstein distance of the drifted parts in standard deviations of their reference.
+             */
+            wasserstein: number | null;
+            /**
+             * Importance
+             * @description Importance of the column to the model, 1 for target and residuals.
+             */
+            importance: number;
+            /**
+             * Rank Score
+             * @description Importance times size, by which findings are ranked.
+             */
+            rank_score: number;
+        };
+        /**
+         * DriftKind
+         * @description The part of the data that drifted.
+         * @enum {string}
+         */
+        DriftKind: "target" | "covariate" | "residual" | "missing" | "category" | "lateness";
+        /**
+         * DriftReport
+         * @description Drift of a dataset, and of a model's residuals where they were given; most important first.
+         */
+        DriftReport: {
+            /**
+             * Window
+             * @description Last points of each series, which are compared.
+             */
+            window: number;
+            /**
+             * Reference
+             * @description Points before, with which they are compared; too few test nothing.
+             */
+            reference: number;
+            /**
+             * Start
+             * @description Time of the window's first point.
+             */
+            start: string | null;
+            /** End */
+            end: string | null;
+            /**
+             * Tested
+             * @description Hypotheses: aspects of columns of series.
+             */
+            tested: number;
+            /** False Discovery Rate */
+            false_discovery_rate: number;
+            /** Findings */
+            findings: components["schemas"]["DriftFinding"][];
+            residual_change?: components["schemas"]["ResidualChange"] | null;
+        };
+        /**
+         * DriftedPart
+         * @description A series, or a category, whose last points differ from those before.
+         */
+        DriftedPart: {
+            /**
+             * Unique Id
+             * @description Null for all series together.
+             */
+            unique_id: string | null;
+            /**
+             * Category
+             * @description The category whose share changed, or that is new.
+             */
+            category?: string | null;
+            /**
+             * Before
+             * @description Mean, mean deviation or share before the window.
+             */
+            before: number;
+            /**
+             * After
+             * @description The same in the window.
+             */
+            after: number;
+            /**
+             * P Value
+             * @description Null for a category never seen: that is no matter of chance.
+             */
+            p_value: number | null;
+            /**
+             * Q Value
+             * @description Least rate of false discoveries at which this is reported.
+             */
+            q_value: number | null;
+        };
         /**
          * FactName
          * @description A measure of a model or a dataset, which rules compare.
@@ -3346,6 +3627,29 @@ export interface components {
              * @enum {string}
              */
             reconciliation?: "mint_shrink" | "bottom_up";
+        };
+        /**
+         * Freshness
+         * @description The newest value of a dataset against its declared lag.
+         */
+        Freshness: {
+            /** Newest Ds */
+            newest_ds: string | null;
+            /** Newest Recorded At */
+            newest_recorded_at: string | null;
+            /**
+             * Expected At
+             * @description When the next value is due: a step and the lag after `newest_ds`.
+             */
+            expected_at: string | null;
+            /**
+             * Late
+             * Format: duration
+             * @description Time since then, zero where it is not due.
+             */
+            late: string;
+            /** On Time */
+            on_time: boolean;
         };
         /**
          * GateResult
@@ -4950,6 +5254,28 @@ export interface components {
              * Format: date-time
              */
             reproduced_at: string;
+        };
+        /**
+         * ResidualChange
+         * @description A change of a model's mean residual that Page and Hinkley's test found.
+         */
+        ResidualChange: {
+            /**
+             * Since
+             * Format: date-time
+             * @description When the residuals began to differ.
+             */
+            since: string;
+            /**
+             * Detected
+             * Format: date-time
+             */
+            detected: string;
+            /**
+             * Rose
+             * @description True where forecasts have become too low.
+             */
+            rose: boolean;
         };
         /**
          * Revision
@@ -10194,6 +10520,55 @@ export interface operations {
             };
         };
     };
+    dataset_anomalies: {
+        parameters: {
+            query?: {
+                /** @description First arrival; 30 days ago when absent. */
+                since?: string | null;
+                /** @description End of arrivals, excluded. */
+                until?: string | null;
+                /** @description Forecasts of this model alone. */
+                model?: string | null;
+                cursor?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DatasetAnomalies"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     model_calibration: {
         parameters: {
             query?: never;
@@ -10256,6 +10631,49 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ModelCalibration"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    dataset_drift: {
+        parameters: {
+            query?: {
+                /** @description Its residuals are tested, too. */
+                model?: string | null;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DatasetDrift"];
                 };
             };
             /** @description The request cannot be served; `code` says why. */
