@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from cluster.settings import SERIES_BYTES
 from quantis.types.accounts import Role
+from quantis.types.teams import Quota
 from serve.api.strict_route import FORM_BYTES, JSON_BYTES
 from serve.security.policy import POLICY
 from tests.serve.api.test_access_table import VALUES
@@ -288,5 +289,8 @@ def test_when_any_json_is_sent_to_any_route_then_it_is_never_a_500(shared, data)
 
 @pytest.fixture(scope="module")
 def shared(module_world):
+    module_world.services.teams.set_quota(
+        "default", Quota(jobs_waiting=1_000_000)
+    )  # what is harmless is taken
     with module_world.client(Role.admin) as client:
         yield client
