@@ -17,6 +17,8 @@ from cluster.database.engine import Database
 from cluster.database.tables import JobRow, OutboxRow
 from cluster.repositories.accounts import DEFAULT_TEAM
 from cluster.repositories.outbox import SUBMIT
+from cluster.repositories.teams import Teams
+from quantis.types.teams import Quota
 from tests.cluster.automation.conftest import NOON, Automated
 
 ROOT = Path(__file__).parents[3]
@@ -37,6 +39,7 @@ def test_when_the_scheduler_is_killed_a_hundred_times_then_500_planned_runs_are_
 
 
 def _kill_and_count(automated: Automated, url: str, *, runs: int, kills: int, seed: int) -> None:
+    Teams(automated.backend.database).set_quota(DEFAULT_TEAM, Quota(jobs_waiting=runs))
     automated.schedule(overlap="allow", backfill="all", backfill_limit=100)
     until = NOON + (runs + 1) * MINUTE
     arguments = [
