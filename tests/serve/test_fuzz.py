@@ -87,12 +87,14 @@ def fuzz_through(fuzzed, role: str | None, examples: int, seed: int, mode: str =
     return report
 
 
+@pytest.mark.timeout(900)
 def test_when_the_document_is_fuzzed_with_a_token_then_every_check_holds_and_most_that_fits_is_served(fuzzed):
     report = fuzz_through(fuzzed, "admin", examples=6, seed=1)
     assert report.requests >= 2000
     assert report.answered_well > 0.5, report.by_operation
 
 
+@pytest.mark.timeout(900)
 def test_when_the_document_is_fuzzed_without_a_token_then_every_check_holds(fuzzed):
     report = fuzz_through(fuzzed, None, examples=2, seed=2)
     assert report.requests >= 500

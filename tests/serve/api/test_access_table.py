@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 from fastapi import Depends, FastAPI
 from fastapi.routing import iter_route_contexts
@@ -16,7 +18,9 @@ VALUES = {
     "{version}": "1", "{alias}": "challenger", "{ref}": "demand", "{forecast_id}": "no-such-forecast",
     "{session_id}": "no-such-session", "{key_id}": "no-such-key", "{client_id}": "no-such-client",
     "{team}": "no-such-team", "{approval_id}": "no-such-approval", "{number}": "1",
-    "{dimension}": "series",
+    "{dimension}": "series", "{alert_id}": "no-such-alert", "{channel_id}": "no-such-channel",
+    "{delivery_id}": "no-such-delivery", "{rule_id}": "no-such-rule", "{schedule_id}": "no-such-schedule",
+    "{pipeline}": "no-such-pipeline", "{run_id}": "no-such-run",
 }  # fmt: skip
 
 
@@ -50,6 +54,10 @@ def test_when_the_application_is_built_then_every_route_has_a_policy_and_every_p
     assert without_policy(world.app) == set()
     assert POLICY.keys() - routes_of(world.app) == set()
     assert without_guard(world.app) == {NOTHING}
+
+
+def test_when_a_route_has_a_parameter_then_the_walks_over_all_routes_have_a_value_for_it():
+    assert {name for _, path in POLICY for name in re.findall(r"\{[^}]+\}", path)} <= VALUES.keys()
 
 
 def test_when_the_document_is_read_then_it_names_the_same_routes_but_two(world):

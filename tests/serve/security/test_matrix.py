@@ -224,6 +224,7 @@ def routes_of(app) -> list[tuple[str, str]]:
     return sorted(by_plain[key] for key in described)
 
 
+@pytest.mark.timeout(900)
 def test_when_every_caller_calls_every_route_on_everybody_s_objects_then_each_answer_is_as_the_table_says(
     makers, monkeypatch
 ):
