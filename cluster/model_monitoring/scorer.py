@@ -21,7 +21,6 @@ from cluster.repositories.leases import Leases
 from cluster.repositories.vintages import StoredForecast
 from monitoring.accuracy.vintage_rows import Vintage, vintage_rows
 from quantis.errors import Conflict, NotFound, QuantisError
-from quantis.types.datasets import Dataset
 
 SCORER = "scorer"
 LEASE_TIME = timedelta(seconds=60)
@@ -71,9 +70,8 @@ class Scorer:
             return 0
         self._forget(team, tables)
         return sum(
-            self._score_dataset(team, tables, dataset)
-            for dataset in self._backend.catalogue.datasets.all(team)
-            if dataset.latest_version is not None
+            self._score_dataset(team, tables, name, newest)
+            for name, newest in self._backend.catalogue.datasets.newest_versions(team).items()
         )
 
     def _move(self, team: str, tables: MonitoringTables) -> None:
@@ -126,10 +124,9 @@ class Scorer:
                 self._fitted[key] = None
         return self._fitted[key]
 
-    def _score_dataset(self, team: str, tables: MonitoringTables, dataset: Dataset) -> int:
+    def _score_dataset(self, team: str, tables: MonitoringTables, name: str, newest: int) -> int:
         """Score by the actuals of a dataset, and the batches of vintages, that are not scored yet."""
-        name, newest, moved = dataset.name, dataset.latest_version, self._moved[team]
-        assert newest is not None
+        moved = self._moved[team]
         if self._seen.get((team, name)) == (newest, moved):
             return 0
         scored = ScoredDataset(self._backend, team, tables, self._backend.catalogue.open(team, name))

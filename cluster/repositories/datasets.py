@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import Session
 
 from cluster.database.engine import Database
@@ -108,6 +108,17 @@ class Datasets:
                 .order_by(DatasetRow.name)
             )
             return [_dataset(row, _latest(session, row)) for row in rows.all()]
+
+    def newest_versions(self, team: str) -> dict[str, int]:
+        """Return the number of the newest version of each dataset that has one; one query, safe to poll."""
+        newest = (
+            select(DatasetRow.name, func.max(DatasetVersionRow.number))
+            .join(DatasetVersionRow, DatasetVersionRow.dataset_id == DatasetRow.id)
+            .where(DatasetRow.team_id == team, ~_is_deleted(team))
+            .group_by(DatasetRow.name)
+        )
+        with self._database.read() as session:
+            return {row[0]: row[1] for row in session.execute(newest)}
 
     def versions(self, team: str, name: str) -> Sequence[DatasetVersion]:
         """Return the versions, newest first."""
