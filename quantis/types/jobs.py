@@ -147,7 +147,11 @@ class Job(Frozen):
     message: str = ""
     result: JobResult | None = None
     error: JobError | None = Field(default=None, exclude_if=is_none, description="Of a job that failed.")
-    priority: Priority = Priority.normal
+    priority: Priority = Field(
+        default=Priority.normal,
+        exclude_if=lambda priority: priority is Priority.normal,
+        description="Absent where it is normal.",
+    )
     after: tuple[str, ...] | None = Field(
         default=None, exclude_if=is_none, description="Jobs that it waits for."
     )

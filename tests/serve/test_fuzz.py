@@ -89,7 +89,7 @@ def fuzz_through(fuzzed, role: str | None, examples: int, seed: int, mode: str =
 
 @pytest.mark.timeout(900)
 def test_when_the_document_is_fuzzed_with_a_token_then_every_check_holds_and_most_that_fits_is_served(fuzzed):
-    report = fuzz_through(fuzzed, "admin", examples=6, seed=1)
+    report = fuzz_through(fuzzed, "admin", examples=2, seed=1)
     assert report.requests >= 2000
     assert report.answered_well > 0.5, report.by_operation
 

@@ -40,7 +40,8 @@ def request(
     order: JobOrder = ANY_ORDER,
 ) -> Job:
     """Record a job and the promise to submit it; `Jobs.request` says what a key and a limit do."""
-    in_order = () if order == ANY_ORDER else (order.model_dump_json(include=set(JobOrder.model_fields)),)
+    order_json = order.model_dump_json(include=set(JobOrder.model_fields))
+    in_order = () if order_json == ANY_ORDER.model_dump_json() else (order_json,)  # keys of before have none
     hashed = idempotency.request_hash(spec.model_dump_json(), *in_order)
     if key and (job_id := idempotency.find(session, team, user, key, hashed)):
         return to_job(session.get_one(JobRow, (team, job_id)))

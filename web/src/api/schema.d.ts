@@ -3878,7 +3878,10 @@ export interface components {
             result?: components["schemas"]["FeaturizeResult"] | components["schemas"]["TrainResult"] | components["schemas"]["BacktestResult"] | components["schemas"]["TuneResult"] | components["schemas"]["ForecastResult"] | components["schemas"]["CompactResult"] | components["schemas"]["IngestResult"] | null;
             /** @description Of a job that failed. */
             error?: components["schemas"]["JobError"] | null;
-            /** @default normal */
+            /**
+             * @description Absent where it is normal.
+             * @default normal
+             */
             priority?: components["schemas"]["Priority"];
             /**
              * After
