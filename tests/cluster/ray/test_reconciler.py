@@ -8,11 +8,11 @@ import pytest
 from cluster.ray import reconciler as module
 from cluster.ray.reconciler import LEASE, LEASE_TIME, MAX_SUBMISSIONS, Reconciler
 from cluster.ray.submission import FakeJobs
-from cluster.repositories import jobs as jobs_module
 from cluster.repositories import leases as leases_module
 from cluster.repositories import outbox as outbox_module
 from cluster.repositories.jobs import Jobs
 from cluster.repositories.leases import Leases
+from cluster.repositories.operations import job_rows as jobs_module
 from quantis.types.job_results import CompactResult
 from quantis.types.job_specs import CompactSpec
 from quantis.types.jobs import JobState
