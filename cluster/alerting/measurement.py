@@ -16,7 +16,7 @@ from monitoring import instruments
 LEASE = "alert-measurement"
 LEASE_TIME = timedelta(seconds=60)
 _JOBS_BEFORE = timedelta(days=1)
-"""How far back a process looks that begins to measure; jobs whose ends are known change nothing."""
+"""Time to look back for a process that begins to measure; jobs whose ends are known change nothing."""
 _OVERLAP = timedelta(minutes=1)
 """A job's end may be written a while after the time that it names."""
 _SECONDS = 30.0

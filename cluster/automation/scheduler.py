@@ -22,7 +22,7 @@ from quantis.types.operations.schedules import JobTarget
 LEASE = "scheduler"
 LEASE_TIME = timedelta(seconds=30)
 KEEP_RUNS = timedelta(days=90)
-"""How long the record of a run stays."""
+"""Time for which the record of a run stays."""
 TIDY_EVERY = timedelta(hours=1)
 log = logging.getLogger("quantis.scheduler")
 

@@ -42,7 +42,7 @@ class ScheduleRunRow(Base):
     planned_at: Mapped[datetime] = mapped_column(primary_key=True)
     state: Mapped[str] = mapped_column(String(20))
     target: Mapped[dict[str, Any] | None] = mapped_column(JSON)
-    """What a queued run is to start."""
+    """The work that a queued run is to start."""
     job_id: Mapped[str | None] = mapped_column(Id)
     pipeline_run_id: Mapped[str | None] = mapped_column(Id)
     reason: Mapped[str | None] = mapped_column(Text)

@@ -28,7 +28,7 @@ from quantis.types.operations.alerts import MAX_CHANNELS
 MAX_TESTS = 10
 """Tests of a channel that may be on their way at once."""
 Target = Callable[[Mapping[str, Any]], str]
-"""What may be shown of a channel's secrets; raises where they make no channel, or one that is not allowed."""
+"""Makes the part of a channel's secrets that may be shown; raises where they make no channel that is allowed."""
 
 
 class AlertChannels:

@@ -20,7 +20,7 @@ _FIRST_WAIT, _LONGEST_WAIT = timedelta(seconds=5), timedelta(hours=1)
 ATTEMPT = timedelta(seconds=90)
 """Longer than any attempt takes, so that nobody else makes the next one meanwhile."""
 KEPT = timedelta(days=90)
-"""How long a notification is kept after its end."""
+"""Time for which a notification is kept after its end."""
 _RESPONSE_CHARACTERS = 500
 
 
