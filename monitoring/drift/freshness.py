@@ -27,7 +27,7 @@ def measure_freshness(
         )
     following = frequency.after(to_datetime64(newest_ds), 1)[0]
     expected = to_datetime(following) + publication_lag
-    late = max(timedelta(0), now - expected)
+    late = timedelta(seconds=max(0, (now - expected) // timedelta(seconds=1)))
     return Freshness(
         newest_ds=newest_ds,
         newest_recorded_at=newest_recorded_at,

@@ -16,6 +16,7 @@ HARMLESS = {
     "api_keys.*": "the table's name",
     "api_keys.key_hash": "sha256 of 32 random bytes",
     "clients.secret_hash": "sha256 of 32 random bytes",
+    "latest_facts.key": "the name of a series or column",
     "idempotency_keys.*": "chosen by a client, opens nothing",
 }
 """Columns that sound like secrets, and why they are none. One that must be read back needs encryption."""

@@ -92,7 +92,7 @@ class Freshness(Frozen):
     expected_at: Timestamp | None = Field(
         description="When the next value is due: a step and the lag after `newest_ds`."
     )
-    late: Duration = Field(description="Time since then, zero where it is not due.")
+    late: Duration = Field(description="Whole seconds since then, zero where it is not due.")
     on_time: bool
 
 

@@ -20,6 +20,7 @@ locals {
     mlflow-url              = var.mlflow_url
     redis-url               = var.redis_url
     oidc-client-secret      = var.oidc_client_secret
+    smtp-password           = var.smtp_password
   }
 
   secrets = {

@@ -111,6 +111,13 @@ variable "oidc_client_secret" {
   sensitive   = true
 }
 
+variable "smtp_password" {
+  description = "Password at the mail server that alerts leave by; null where it wants none, or no mail is sent."
+  type        = string
+  default     = null
+  sensitive   = true
+}
+
 variable "setup_secret" {
   description = "One-time secret with which the first administrator is made; null once there is one."
   type        = string

@@ -3645,7 +3645,7 @@ export interface components {
             /**
              * Late
              * Format: duration
-             * @description Time since then, zero where it is not due.
+             * @description Whole seconds since then, zero where it is not due.
              */
             late: string;
             /** On Time */
