@@ -30,8 +30,10 @@ from cluster.repositories.operations.alert_deliveries import AlertDeliveries
 from cluster.repositories.operations.alert_rules import AlertRules
 from cluster.repositories.operations.alerts import Alerts
 from cluster.repositories.operations.calibrations import Calibrations
+from cluster.repositories.operations.experiment_arms import ExperimentArms
 from cluster.repositories.operations.facts import Facts
 from cluster.repositories.operations.measured_facts import MeasuredFacts
+from cluster.repositories.operations.online_experiments import OnlineExperiments
 from cluster.repositories.operations.pipeline_runs import PipelineRuns
 from cluster.repositories.operations.pipelines import Pipelines
 from cluster.repositories.operations.schedules import Schedules
@@ -175,6 +177,14 @@ class Backend:
     @cached_property
     def calibrations(self) -> Calibrations:
         return Calibrations(self.database)
+
+    @cached_property
+    def online_experiments(self) -> OnlineExperiments:
+        return OnlineExperiments(self.database)
+
+    @cached_property
+    def experiment_arms(self) -> ExperimentArms:
+        return ExperimentArms(self.database)
 
     @cached_property
     def teams(self) -> Teams:
