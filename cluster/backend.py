@@ -31,7 +31,7 @@ from cluster.repositories.operations.alert_rules import AlertRules
 from cluster.repositories.operations.alerts import Alerts
 from cluster.repositories.operations.calibrations import Calibrations
 from cluster.repositories.operations.experiment_arms import ExperimentArms
-from cluster.repositories.operations.facts import Facts
+from cluster.repositories.operations.facts import Facts, WorkCounters
 from cluster.repositories.operations.measured_facts import MeasuredFacts
 from cluster.repositories.operations.online_experiments import OnlineExperiments
 from cluster.repositories.operations.pipeline_runs import PipelineRuns
@@ -81,6 +81,10 @@ class Backend:
     @cached_property
     def latest_facts(self) -> Facts:
         return Facts(self.database)
+
+    @cached_property
+    def work_counters(self) -> WorkCounters:
+        return WorkCounters(self.database)
 
     @cached_property
     def pipelines(self) -> Pipelines:

@@ -172,7 +172,8 @@ def describe(rule: AlertRule, fact: Fact) -> str:
         bound = f"above {condition.threshold:g}"
     else:
         bound = f"outside {condition.low:g} to {condition.high:g}"
-    return f"{_ALLOWED[fact.name]} of {subject} is {fact.value:.4g}, {bound}"
+    message = f" ({fact.detail['message']})" if "message" in fact.detail else ""
+    return f"{_ALLOWED[fact.name]} of {subject} is {fact.value:.4g}, {bound}{message}"
 
 
 def _subject(fact: Fact) -> str:

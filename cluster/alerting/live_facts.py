@@ -13,6 +13,7 @@ from cluster.model_monitoring.live_reports import SERVED, LiveQuery, LiveReports
 from cluster.model_monitoring.tables import MonitoringTables
 from cluster.repositories.leases import Leases
 from features.store.record_filter import timestamp_scalar
+from monitoring.accuracy.coverage_burn import coverage_burn_rate
 from monitoring.accuracy.live import LiveScores
 from quantis.errors import NotFound
 from quantis.panel import DS
@@ -62,6 +63,9 @@ class LiveFactsLoop:
             return []
         overall = live.overall()
         values = _ratios(overall)
+        burn = coverage_burn_rate(live.rows)
+        if burn is not None:
+            values[FactName.coverage_burn_rate] = burn
         served = max(live.by(LiveDimension.version), key=lambda figures: figures.n)
         backtest = self._backtest_wape(team, model, int(served.label))
         if served.wape is not None and backtest:

@@ -12,7 +12,9 @@ _LONGEST = 2500
 
 
 def title(payload: Mapping[str, Any]) -> str:
-    """Return the subject line: `Quantis: demand: 2 open, 1 resolved`."""
+    """Return the subject line: `Quantis: demand: 2 open, 1 resolved`, or an event's kind."""
+    if "event" in payload:
+        return f"Quantis: {payload['subject']}: {payload['type']}"
     if not payload["alerts"]:
         return "Quantis: a test of this channel"
     states = [alert["state"] for alert in payload["alerts"]]
@@ -23,6 +25,8 @@ def title(payload: Mapping[str, Any]) -> str:
 def lines(payload: Mapping[str, Any]) -> list[str]:
     """Return a line for each alert: state, severity, summary, and who decided why."""
     alerts = payload["alerts"]
+    if "event" in payload:
+        return [payload["event"]["message"]]
     if not alerts:
         return ["This channel works: alerts of the team will come here."]
     listed = [_line(alert) for alert in alerts[:_MOST]]

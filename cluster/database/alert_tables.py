@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Float, ForeignKey, Index, Integer, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy import JSON, Float, ForeignKey, Index, Integer, LargeBinary, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from cluster.database.base import Base, Id, TeamId, UtcDateTime
@@ -77,7 +77,10 @@ class AlertEventRow(Base):
 
 
 class AlertChannelRow(Base):
-    """A way to tell people. `target` is what may be shown of it; `sealed` is encrypted, whole."""
+    """A way to tell people. `target` is what may be shown of it; `sealed` is encrypted, whole.
+
+    It is told of alerts of `severity` or above, and of `events` of these kinds from `events_since` on.
+    """
 
     __tablename__ = "alert_channels"
     __table_args__ = (UniqueConstraint("team_id", "name"),)
@@ -88,6 +91,9 @@ class AlertChannelRow(Base):
     target: Mapped[str] = mapped_column(Text)
     sealed: Mapped[bytes] = mapped_column(LargeBinary)
     enabled: Mapped[bool]
+    severity: Mapped[str] = mapped_column(String(20), server_default="info")
+    events: Mapped[list[str]] = mapped_column(JSON, server_default="[]")
+    events_since: Mapped[datetime | None]
     created_at: Mapped[datetime]
     created_by: Mapped[str] = mapped_column(String(80))
     __mapper_args__ = {"primary_key": [team_id, id]}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, Float, Index, String, Text, UniqueConstraint, false
+from sqlalchemy import JSON, BigInteger, Float, Index, String, Text, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from cluster.database.base import Base, Id, TeamId
@@ -118,3 +118,24 @@ class LatestFactRow(Base):
     key: Mapped[str] = mapped_column(String(80), primary_key=True)
     value: Mapped[float] = mapped_column(Float)
     at: Mapped[datetime]
+
+
+class WorkCounterRow(Base):
+    """Progress of a loop in the background in something of a team, such as the scores of a dataset."""
+
+    __tablename__ = "work_counters"
+    team_id: Mapped[str] = mapped_column(TeamId, primary_key=True)
+    name: Mapped[str] = mapped_column(String(40), primary_key=True)
+    subject: Mapped[str] = mapped_column(String(63), primary_key=True)
+    number: Mapped[int] = mapped_column(BigInteger)
+
+
+class PurgeRow(Base):
+    """Series of a dataset, or all of it where `series` is null, whose forecasts and scores have to go, too."""
+
+    __tablename__ = "purges"
+    team_id: Mapped[str] = mapped_column(TeamId, primary_key=True)
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    dataset: Mapped[str] = mapped_column(String(63))
+    series: Mapped[list[str] | None] = mapped_column(JSON)
+    created_at: Mapped[datetime]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,7 +24,7 @@ from monitoring.drift.report import RESIDUAL, WINDOW, detect_drift
 from quantis.errors import NotFound
 from quantis.frequency import Frequency, to_datetime, to_datetime64
 from quantis.panel import DS, ID, KNOWN_AT, RECORDED_AT, Y
-from quantis.types.operations.anomalies import DatasetAnomalies
+from quantis.types.operations.anomalies import AnomalyScan, DatasetAnomalies
 from quantis.types.operations.drift import DatasetDrift
 
 REFERENCE = 8 * WINDOW
@@ -79,35 +80,55 @@ class DatasetReports:
             next_cursor=paging.encode([str(end)]) if end < len(items) else None,
         )
 
+    def scans(self, team: str, name: str, arrivals: pa.Array) -> list[AnomalyScan]:
+        """Return the anomalies of appends, named by `recorded_at` of their actuals, against what is scored so far."""
+        tables = MonitoringTables.of_team(self._backend.data_layout, team)
+        condition = AnomalyQuery(name, pc.min(arrivals).as_py()).condition()
+        scores = latest_scores(tables.scores.read(condition & pc.field(RECORDED_AT).isin(arrivals)))
+        return [detect_anomalies(scores.filter(pc.field(RECORDED_AT) == arrival)) for arrival in arrivals]
+
     def drift(self, team: str, name: str, model: str | None = None) -> DatasetDrift:
         """Return the drift of a dataset's last points and of a model's residuals, and how fresh the dataset is."""
-        dataset, now = self._backend.catalogue.open(team, name), datetime.now(UTC)
         if model is not None and not self._backend.registry(team).versions(model):
             raise NotFound(f"model {model!r} has no version")
+        return self.drift_by_model(team, name, [model])[0]
+
+    def drift_by_model(
+        self, team: str, name: str, models: Sequence[str | None], series_limit: int | None = None
+    ) -> list[DatasetDrift]:
+        """Return the drift as each of these models is concerned, from one read of the dataset.
+
+        Of more than `series_limit` series a sample is read, evenly over their names.
+        """
+        dataset, now = self._backend.catalogue.open(team, name), datetime.now(UTC)
         frequency = Frequency.parse(dataset.version.freq)
         end = min(dataset.version.last_ds, now)
         steps = WINDOW + REFERENCE - 1
         start = to_datetime(frequency.shift(np.array([to_datetime64(end)]), -steps)[0])
-        bounds = Bounds(start=start, end=end)
+        bounds = Bounds(series=_sample(dataset, series_limit), start=start, end=end)
         panel = _observed(dataset, bounds, now)
         newest = pc.max(panel.filter(pc.is_valid(pc.field(Y)))[DS]).as_py() if panel.num_rows else None
-        return DatasetDrift(
-            dataset=name,
-            version=dataset.version.number,
-            model=model,
-            drift=detect_drift(
-                panel,
-                season_lengths=frequency.season_lengths,
-                residuals=self._residuals(team, name, model, bounds) if model is not None else None,
-            ),
-            freshness=measure_freshness(
-                newest,
-                dataset.store.recorded_to(dataset.pins),
-                frequency=frequency,
-                publication_lag=dataset.spec.publication_lag,
-                now=now,
-            ),
+        freshness = measure_freshness(
+            newest,
+            dataset.store.recorded_to(dataset.pins),
+            frequency=frequency,
+            publication_lag=dataset.spec.publication_lag,
+            now=now,
         )
+        return [
+            DatasetDrift(
+                dataset=name,
+                version=dataset.version.number,
+                model=model,
+                drift=detect_drift(
+                    panel,
+                    season_lengths=frequency.season_lengths,
+                    residuals=self._residuals(team, name, model, bounds) if model is not None else None,
+                ),
+                freshness=freshness,
+            )
+            for model in models
+        ]
 
     def _residuals(self, team: str, name: str, model: str, bounds: Bounds) -> pa.Table:
         """Return the scaled errors of a model's latest forecast of each actual: `unique_id, ds, residual`."""
@@ -116,9 +137,19 @@ class DatasetReports:
         condition &= pc.field("kind").isin([kind.value for kind in SERVED]) & (pc.field("scale") > 0)
         if bounds.start is not None:
             condition &= pc.field(DS) >= timestamp_scalar(bounds.start)
+        if bounds.series is not None:
+            condition &= pc.field(ID).isin(bounds.series)
         scores = latest_forecasts(tables.scores.read(condition))
         residual = pc.divide(pc.subtract(scores[Y], scores["mean"]), scores["scale"])
         return pa.table({ID: scores[ID], DS: scores[DS], RESIDUAL: residual})
+
+
+def _sample(dataset: OpenDataset, limit: int | None) -> list[str] | None:
+    """Return the names of `limit` series, evenly over all of them in order; None where there are no more than that."""
+    if limit is None or dataset.version.series <= limit:
+        return None
+    names = sorted(dataset.store.series(dataset.pins)[ID].to_pylist())
+    return [names[index] for index in np.linspace(0, len(names) - 1, limit).astype(int)]
 
 
 def _observed(dataset: OpenDataset, bounds: Bounds, now: datetime) -> pa.Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +13,13 @@ import pyarrow.compute as pc
 
 from cluster.backend import Backend
 from cluster.datasets.catalogue import OpenDataset
-from cluster.model_monitoring.tables import MonitoringTables, batch_counter, version_counter
+from cluster.model_monitoring.tables import (
+    SCORED_AT,
+    MonitoringTables,
+    batch_counter,
+    scored_mark,
+    version_counter,
+)
 from features.store.as_of import datetime_epoch_us
 from features.store.panel_store import VersionPins
 from features.store.record_filter import Bounds, RecordFilter
@@ -21,7 +28,7 @@ from monitoring.accuracy.reference import Reference
 from monitoring.accuracy.scoring import SCORES, Increment, naive_start, score
 from quantis.errors import NotFound
 from quantis.frequency import Frequency
-from quantis.panel import DS, ID
+from quantis.panel import DS, ID, TIMESTAMP
 
 BATCHES_AT_ONCE = 20
 """Batches of vintages that are scored in one commit, so that a long ledger does not fill the memory."""
@@ -42,8 +49,8 @@ class ScoredDataset:
     def next_scores(self, to_batch: int) -> pa.Table | None:
         """Make and store the next scores, of vintages up to a batch; None where none are missing.
 
-        First the vintages that were scored before, by the actuals of later versions; then those of later batches, by
-        all actuals.
+        They are one commit with a `scored_at` of its own; empty where another process was faster. First the vintages
+        that were scored before, by the actuals of later versions; then those of later batches, by all actuals.
         """
         name, number = self.dataset.version.dataset, self.dataset.version.number
         scored_version = self.tables.scores.progress(version_counter(name)) or 0
@@ -56,8 +63,18 @@ class ScoredDataset:
             scored_batch = last
         else:
             return None
-        self.tables.scores.append(scores, {version_counter(name): number, batch_counter(name): scored_batch})
-        return scores
+        counters = {version_counter(name): number, batch_counter(name): scored_batch}
+        return self._store(scores, counters)
+
+    def _store(self, scores: pa.Table, counters: dict[str, int]) -> pa.Table:
+        """Append scores under the next `scored_at`, also where the clock went back; return them as they are stored."""
+        last = self.tables.scores.progress(SCORED_AT) or 0
+        marks = {SCORED_AT: max(time.time_ns() // 1000, last + 1)}
+        if scores.num_rows:
+            marks[scored_mark(self.dataset.version.dataset)] = marks[SCORED_AT]
+        stamps = pa.array([marks[SCORED_AT]] * scores.num_rows, pa.int64()).cast(TIMESTAMP)
+        stamped = scores.set_column(scores.schema.get_field_index("scored_at"), "scored_at", stamps)
+        return stamped if self.tables.scores.append(stamped, counters, marks) else stamped.slice(0, 0)
 
     def _by_new_actuals(self, scored_version: int, scored_batch: int) -> pa.Table:
         """Score vintages of batches that were scored by the actuals that came after a version."""

@@ -9,12 +9,11 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-import pyarrow as pa
-
 from cluster.backend import Backend
+from cluster.model_monitoring.score_listeners import ScoreListeners, ScoresListener
 from cluster.model_monitoring.scored_dataset import ScoredDataset
 from cluster.model_monitoring.tables import LEDGER, MonitoringTables
 from cluster.repositories.leases import Leases
@@ -28,8 +27,6 @@ FORGET_SECONDS = 3600.0
 """Time from one look for forecasts that are no longer kept to the next."""
 
 log = logging.getLogger("quantis.scorer")
-ScoresListener = Callable[[str, str, pa.Table], None]
-"""Called with team, dataset and new scores once they are stored; it may be called again after a kill."""
 
 
 class Scorer:
@@ -37,7 +34,7 @@ class Scorer:
 
     def __init__(self, backend: Backend, listeners: Sequence[ScoresListener] = ()) -> None:
         self._backend = backend
-        self._listeners = listeners
+        self._listeners = ScoreListeners(backend.work_counters, listeners)
         self._leases = Leases(backend.database)
         self._holder = uuid.uuid4().hex
         self._fitted: dict[tuple[str, str, int], datetime | None] = {}
@@ -52,6 +49,7 @@ class Scorer:
         if not self._leases.take(SCORER, self._holder, LEASE_TIME):
             self._seen.clear()
             self._moved.clear()
+            self._listeners.forget()
             return
         for team in [team.name for team in self._backend.teams.all()]:
             try:
@@ -131,13 +129,16 @@ class Scorer:
             return 0
         scored = ScoredDataset(self._backend, team, tables, self._backend.catalogue.open(team, name))
         total = 0
+        is_heard = self._listeners.notify(
+            team, name, tables
+        )  # of before, where this process or another was killed
         while (scores := scored.next_scores(moved)) is not None:
             total += scores.num_rows
-            for listener in self._listeners:
-                listener(team, name, scores)
+            is_heard = self._listeners.notify(team, name, tables, scores)
             self._renew()
         tables.scores.compact()
-        self._seen[(team, name)] = (scored.dataset.version.number, moved)
+        if is_heard:
+            self._seen[(team, name)] = (scored.dataset.version.number, moved)
         return total
 
     def _renew(self) -> None:

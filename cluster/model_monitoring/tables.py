@@ -17,6 +17,9 @@ from quantis.panel import DS, ID
 
 LEDGER = "ledger"
 """Counter of the table of vintages: the batches of the ledger that are in it."""
+SCORED_AT = "scored_at"
+"""Mark of the table of scores: `scored_at` of its last commit, in microseconds since 1970. Each commit has one of its
+own, later than those before."""
 
 
 @dataclass(frozen=True)
@@ -56,3 +59,8 @@ def version_counter(dataset: str) -> str:
 def batch_counter(dataset: str) -> str:
     """Return the counter of the scores by which the batches of vintages of a dataset are scored."""
     return f"batch:{dataset}"
+
+
+def scored_mark(dataset: str) -> str:
+    """Return the mark of the scores that has `scored_at` of a dataset's last commit with rows."""
+    return f"scored:{dataset}"

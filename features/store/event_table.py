@@ -37,10 +37,13 @@ class EventTable:
         table = self._table()
         return None if table is None else table.transaction_version(counter)
 
-    def append(self, rows: pa.Table, counters: Mapping[str, int]) -> bool:
+    def append(
+        self, rows: pa.Table, counters: Mapping[str, int], marks: Mapping[str, int] | None = None
+    ) -> bool:
         """Append rows and advance the counters; False, with nothing done, where all are there already.
 
-        Conflict when another writer committed meanwhile: ask for the progress again.
+        `marks` are written with them, and do not decide that: they say when, not how far. Conflict when another writer
+        committed meanwhile: ask for the progress again.
         """
         table = self._table()
         if table is not None and all(
@@ -50,7 +53,9 @@ class EventTable:
         base = None if table is None else int(table.version())
         commit = CommitProperties(
             max_commit_retries=0,
-            app_transactions=[Transaction(name, number) for name, number in counters.items()],
+            app_transactions=[
+                Transaction(name, number) for name, number in {**counters, **(marks or {})}.items()
+            ],
         )
         try:
             if table is not None and not rows.num_rows:  # the counters alone, without an empty file

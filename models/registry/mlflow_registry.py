@@ -18,7 +18,7 @@ from mlflow.exceptions import MlflowException
 
 from models.evaluation.promotion_gate import GateDecision
 from models.registry.remote_bundles import fetch_bundle, remove_bundle
-from models.registry.serving_history import find_serving, serving_tag
+from models.registry.serving_history import changes_after, find_serving, serving_tag
 from models.registry.version_tags import GATE, tags_of_bundle, version_from_tags
 from quantis.errors import Conflict, InvalidInput, NotFound
 from quantis.types.registry import CANDIDATE, CHAMPION, Leaderboard, Model, ModelVersion, Serving, Traffic
@@ -195,6 +195,10 @@ class Registry:
     def serving_at(self, model: str, time: datetime) -> Serving:
         """Return which versions answered the model's name at a time; NotFound before the first that did."""
         return find_serving(model, self._registered(model).tags, time)
+
+    def serving_changes(self, model: str, after: datetime) -> list[Serving]:
+        """Return who answered the model's name from each recorded change after a time on, oldest first."""
+        return changes_after(model, self._registered(model).tags, after)
 
     def _record_serving(self, model: str) -> None:
         champion = self.champion(model)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from quantis.errors import NotFound
@@ -22,18 +22,32 @@ def serving_tag(champion: int | None, traffic: Traffic) -> tuple[str, str]:
 
 def find_serving(model: str, tags: Mapping[str, str], time: datetime) -> Serving:
     """Return who answered at a time; NotFound before the first recorded change."""
-    changes = sorted(
-        (_EPOCH + timedelta(microseconds=int(name.removeprefix(PREFIX))), text)
-        for name, text in tags.items()
-        if name.startswith(PREFIX)
-    )
+    changes = _changes(tags)
     before = [change for change in changes if change[0] <= time]
     if not before:
         first = f"; the first recorded change is of {changes[0][0]:%Y-%m-%d %H:%M:%S} UTC" if changes else ""
         raise NotFound(
             f"no version of {model!r} is known to have answered at {time:%Y-%m-%d %H:%M:%S} UTC{first}"
         )
-    since, text = before[-1]
+    return _serving(model, changes, len(before) - 1)
+
+
+def changes_after(model: str, tags: Mapping[str, str], time: datetime) -> list[Serving]:
+    """Return who answered from each change after a time on, oldest first."""
+    changes = _changes(tags)
+    return [_serving(model, changes, index) for index, (at, _) in enumerate(changes) if at > time]
+
+
+def _changes(tags: Mapping[str, str]) -> list[tuple[datetime, str]]:
+    return sorted(
+        (_EPOCH + timedelta(microseconds=int(name.removeprefix(PREFIX))), text)
+        for name, text in tags.items()
+        if name.startswith(PREFIX)
+    )
+
+
+def _serving(model: str, changes: Sequence[tuple[datetime, str]], index: int) -> Serving:
+    since, text = changes[index]
     state = json.loads(text)
     percents = {int(version): percent for version, percent in state["shares"].items()}
     if state["champion"] is not None:  # it has the rest
@@ -41,7 +55,7 @@ def find_serving(model: str, tags: Mapping[str, str], time: datetime) -> Serving
     return Serving(
         model=model,
         since=since,
-        until=changes[len(before)][0] if len(changes) > len(before) else None,
+        until=changes[index + 1][0] if index + 1 < len(changes) else None,
         champion=state["champion"],
         shares=[Share(version=version, percent=percent) for version, percent in percents.items() if percent],
     )

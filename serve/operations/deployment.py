@@ -13,11 +13,15 @@ from typing import Any
 
 from ray import serve
 
+from cluster.alerting.anomaly_facts import AnomalyFacts
+from cluster.alerting.drift_facts import DriftFactsLoop
 from cluster.alerting.live_facts import LiveFactsLoop
+from cluster.alerting.model_events import ModelEventsLoop
 from cluster.automation.pipeline_runner import PipelineRunner
 from cluster.automation.scheduler import Scheduler
 from cluster.backend import Backend
 from cluster.model_monitoring.calibration_updates import CalibrationUpdates
+from cluster.model_monitoring.score_listeners import ScoresListener
 from cluster.model_monitoring.scorer import Scorer
 from cluster.settings import Settings
 from monitoring import instruments, logs
@@ -44,12 +48,18 @@ class Loop:
 
 def loops(backend: Backend) -> list[Loop]:
     """Return every loop of the platform."""
-    scorer = Scorer(backend, [CalibrationUpdates(backend).update_calibration])
+    listeners = [
+        ScoresListener("calibration", CalibrationUpdates(backend).update_calibration),
+        ScoresListener("anomaly-facts", AnomalyFacts(backend).record_anomalies),
+    ]
+    scorer = Scorer(backend, listeners)
     return [
         Loop("scorer", scorer.tick),
         Loop("scheduler", Scheduler(backend).tick),
         Loop("alert-measurement", backend.measurement_loop().tick, every=5.0),
         Loop("alert-live-facts", LiveFactsLoop(backend).tick, every=5.0),
+        Loop("alert-drift-facts", DriftFactsLoop(backend).tick, every=5.0),
+        Loop("model-events", ModelEventsLoop(backend).tick, every=5.0),
         Loop("alert-delivery", backend.delivery_loop().tick),
         Loop("pipelines", PipelineRunner(backend).tick),
     ]

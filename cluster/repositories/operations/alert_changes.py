@@ -1,4 +1,4 @@
-"""Changes of alerts' states: each is a row of history and a promise to tell, in one transaction."""
+"""Changes of alerts' states, and events: each is a promise to tell, in the transaction of what happened."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from uuid import uuid4
+from uuid import NAMESPACE_URL, uuid4, uuid5
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
@@ -18,6 +18,7 @@ from cluster.database.alert_tables import (
     AlertRow,
     AlertSignalRow,
 )
+from quantis.types.operations.alert_channels import PlatformEvent
 from quantis.types.operations.alerts import (
     Alert,
     AlertEvent,
@@ -29,6 +30,7 @@ from quantis.types.operations.alerts import (
 )
 
 LIVE = AlertRow.state != AlertState.resolved
+_SEVERITIES = tuple(AlertSeverity)
 
 
 @dataclass(frozen=True)
@@ -56,31 +58,48 @@ def promise_to_tell(session: Session, team: str, changes: Sequence[AlertChange])
     """Write one notification for each channel and group (model, or dataset) that there are changes for."""
     if not changes:
         return
-    enabled = (AlertChannelRow.team_id == team, AlertChannelRow.enabled)
-    channels = session.scalars(select(AlertChannelRow).where(*enabled)).all()
+    channels = _enabled_channels(session, team)
     groups: dict[str, list[AlertChange]] = {}
     for change in changes:
         groups.setdefault(change.alert.group, []).append(change)
     for group, of_group in groups.items():
         for channel in channels:
-            routed = [change for change in of_group if not change.channels or channel.id in change.channels]
+            routed = [change for change in of_group if _takes(channel, change)]
             if routed:
                 add_delivery(session, channel, group, [_describe_change(change) for change in routed])
+
+
+def promise_events(session: Session, team: str, events: Sequence[PlatformEvent]) -> None:
+    """Write one notification of each event for each channel that takes its kind, unless it was written before."""
+    if not events:
+        return
+    for channel in _enabled_channels(session, team):
+        for event in events:
+            if event.kind.value not in channel.events or _is_older(event, channel):
+                continue
+            delivery_id = str(uuid5(NAMESPACE_URL, f"quantis:{team}:{channel.id}:{event.key}"))
+            if session.get(AlertDeliveryRow, (team, delivery_id)) is None:
+                _write_delivery(session, channel, delivery_id, event.subject, _describe_event(event))
 
 
 def add_delivery(
     session: Session, channel: AlertChannelRow, group: str, descriptions: list[dict[str, Any]]
 ) -> str:
     """Promise to send a notification to a channel; return its id, which stays the same however often it is sent."""
-    delivery_id, now = str(uuid4()), datetime.now(UTC)
-    payload = {
-        "id": delivery_id,
+    delivery_id = str(uuid4())
+    content = {
         "type": "alerts.changed" if descriptions else "alerts.test",
-        "at": now.isoformat(),
-        "team": channel.team_id,
-        "subject": group,
+        "at": datetime.now(UTC).isoformat(),
         "alerts": descriptions,
     }
+    _write_delivery(session, channel, delivery_id, group, content)
+    return delivery_id
+
+
+def _write_delivery(
+    session: Session, channel: AlertChannelRow, delivery_id: str, subject: str, content: dict[str, Any]
+) -> None:
+    now = datetime.now(UTC)
     session.add(
         AlertDeliveryRow(
             id=delivery_id,
@@ -88,8 +107,8 @@ def add_delivery(
             channel_id=channel.id,
             channel_name=channel.name,
             kind=channel.kind,
-            subject=group,
-            payload=payload,
+            subject=subject,
+            payload={"id": delivery_id, "team": channel.team_id, "subject": subject, **content},
             state="pending",
             attempts=0,
             not_before=now,
@@ -97,7 +116,24 @@ def add_delivery(
             response="",
         )
     )
-    return delivery_id
+    session.flush()
+
+
+def _enabled_channels(session: Session, team: str) -> Sequence[AlertChannelRow]:
+    enabled = (AlertChannelRow.team_id == team, AlertChannelRow.enabled)
+    return session.scalars(select(AlertChannelRow).where(*enabled)).all()
+
+
+def _takes(channel: AlertChannelRow, change: AlertChange) -> bool:
+    """Return True if a change goes to a channel, by the rule's channels and the channel's least severity."""
+    if change.channels and channel.id not in change.channels:
+        return False
+    return _SEVERITIES.index(change.alert.severity) >= _SEVERITIES.index(AlertSeverity(channel.severity))
+
+
+def _is_older(event: PlatformEvent, channel: AlertChannelRow) -> bool:
+    """Return True for an event of before the channel took any."""
+    return channel.events_since is not None and event.at < channel.events_since
 
 
 def end_deliveries(session: Session, team: str, channel_id: str, reason: str) -> None:
@@ -159,6 +195,15 @@ def alert_of(row: AlertRow) -> Alert:
         changed_at=row.changed_at,
         snoozed_until=row.snoozed_until,
     )
+
+
+def _describe_event(event: PlatformEvent) -> dict[str, Any]:
+    return {
+        "type": event.kind.value,
+        "at": event.at.isoformat(),
+        "alerts": [],
+        "event": {"message": event.message, **event.detail},
+    }
 
 
 def _describe_change(change: AlertChange) -> dict[str, Any]:

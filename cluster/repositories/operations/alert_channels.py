@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -22,9 +22,12 @@ from quantis.types.operations.alert_channels import (
     AlertChannelChange,
     DeliveryState,
     NewAlertChannel,
+    PlatformEventKind,
 )
-from quantis.types.operations.alerts import MAX_CHANNELS
+from quantis.types.operations.alerts import MAX_CHANNELS, AlertSeverity
 
+_OPEN_FIELDS = {"kind", "name", "enabled", "severity", "events"}
+"""Fields that are not sealed."""
 MAX_TESTS = 10
 """Tests of a channel that may be on their way at once."""
 Target = Callable[[Mapping[str, Any]], str]
@@ -38,7 +41,7 @@ class AlertChannels:
         self._target = target
 
     def create(self, team: str, user: str, new: NewAlertChannel) -> AlertChannel:
-        secrets = _reveal(new.model_dump(exclude={"kind", "name", "enabled"}))
+        secrets = _reveal(new.model_dump(exclude=_OPEN_FIELDS))
         target = self._target(secrets)
         with self._database.write() as session:
             channels = session.scalars(
@@ -57,6 +60,9 @@ class AlertChannels:
                 kind=new.kind,
                 target=target,
                 enabled=new.enabled,
+                severity=new.severity,
+                events=[kind.value for kind in new.events],
+                events_since=datetime.now(UTC),
                 created_at=datetime.now(UTC),
                 created_by=user,
             )
@@ -75,7 +81,7 @@ class AlertChannels:
 
     def change(self, team: str, channel_id: str, change: AlertChannelChange) -> AlertChannel:
         """Change a channel; one that is switched off is told nothing, also not what waits for it."""
-        values = _reveal(change.model_dump(exclude={"enabled"}, exclude_none=True))
+        values = _reveal(change.model_dump(exclude=_OPEN_FIELDS, exclude_none=True))
         with self._database.write() as session:
             row = _find(session, team, channel_id)
             secrets = self._open(row)
@@ -89,6 +95,10 @@ class AlertChannels:
                 self._seal(row, secrets)
             if change.enabled is not None:
                 row.enabled = change.enabled
+            if change.severity is not None:
+                row.severity = change.severity
+            if change.events is not None:
+                _set_events(row, change.events)
             if not row.enabled:
                 end_deliveries(session, team, channel_id, "the channel was switched off")
             return _channel(row)
@@ -148,6 +158,13 @@ def _reveal(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _set_events(row: AlertChannelRow, kinds: Sequence[PlatformEventKind]) -> None:
+    """Let a channel take these kinds; of what happened before it took a new one it is not told."""
+    if not {kind.value for kind in kinds} <= set(row.events):
+        row.events_since = datetime.now(UTC)
+    row.events = [kind.value for kind in kinds]
+
+
 def _context(row: AlertChannelRow) -> str:
     return f"alert_channels.sealed/{row.team_id}/{row.id}"
 
@@ -166,6 +183,8 @@ def _channel(row: AlertChannelRow) -> AlertChannel:
         kind=row.kind,  # type: ignore[arg-type]
         target=row.target,
         enabled=row.enabled,
+        severity=AlertSeverity(row.severity),
+        events=tuple(PlatformEventKind(kind) for kind in row.events),
         created_at=row.created_at,
         created_by=row.created_by,
     )

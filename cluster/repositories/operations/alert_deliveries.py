@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import CursorResult, Select, delete, func, or_, select, update
@@ -10,9 +11,10 @@ from sqlalchemy.orm import Session
 from cluster.database.alert_tables import AlertChannelRow, AlertDeliveryRow
 from cluster.database.engine import Database
 from cluster.repositories import paging
+from cluster.repositories.operations.alert_changes import promise_events
 from quantis.errors import Conflict, NotFound
 from quantis.types.base import Page
-from quantis.types.operations.alert_channels import AlertDelivery, DeliveryState
+from quantis.types.operations.alert_channels import AlertDelivery, DeliveryState, PlatformEvent
 
 MAX_ATTEMPTS = 12
 _FIRST_WAIT, _LONGEST_WAIT = timedelta(seconds=5), timedelta(hours=1)
@@ -32,6 +34,12 @@ def wait_after(attempts: int) -> timedelta:
 class AlertDeliveries:
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    def tell_events(self, team: str, events: Sequence[PlatformEvent]) -> None:
+        """Promise to tell the channels that take them of these events, each once, however often this is called."""
+        if events:
+            with self._database.write() as session:
+                promise_events(session, team, events)
 
     def due(self, now: datetime | None = None, limit: int = 20) -> list[tuple[str, AlertDelivery]]:
         """Return (team, notification) to send now: the longest due of each channel, so that none delays another."""

@@ -1,4 +1,4 @@
-"""The newest facts of a team's models and datasets, which conditions of pipelines compare."""
+"""The newest facts of models and datasets, which conditions compare, and counters of the loops that measure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from cluster.database.automation_tables import LatestFactRow
+from cluster.database.automation_tables import LatestFactRow, WorkCounterRow
 from cluster.database.engine import Database
 from quantis.types.operations.alerts import Fact
 
@@ -29,17 +29,46 @@ class Facts:
             return values
 
 
+class WorkCounters:
+    """Progress of loops in what belongs to a team: a number by loop and subject."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, team: str, name: str, subject: str) -> int | None:
+        with self._database.read() as session:
+            row = session.get(WorkCounterRow, (team, name, subject))
+            return row.number if row else None
+
+    def advance(self, team: str, name: str, subject: str, number: int) -> None:
+        """Set a counter, unless it is there or beyond already."""
+        with self._database.write() as session:
+            row = session.get(WorkCounterRow, (team, name, subject))
+            if row is None:
+                session.add(WorkCounterRow(team_id=team, name=name, subject=subject, number=number))
+            else:
+                row.number = max(row.number, number)
+
+
 def keep_newest(session: Session, team: str, fact: Fact) -> None:
-    """Keep a fact, under its model or else its dataset, unless a newer one is there."""
-    subject = fact.group
-    row = session.get(LatestFactRow, (team, subject, fact.name.value, fact.key))
+    """Keep a fact under its model or dataset, or where it is about both under each, unless a newer one is there.
+
+    Under the dataset it is then the model's part of the fact.
+    """
+    _keep_under(session, team, fact, fact.group, fact.key)
+    if fact.model and fact.dataset:
+        _keep_under(session, team, fact, fact.dataset, fact.model)
+
+
+def _keep_under(session: Session, team: str, fact: Fact, subject: str, key: str) -> None:
+    row = session.get(LatestFactRow, (team, subject, fact.name.value, key))
     if row is None:
         session.add(
             LatestFactRow(
                 team_id=team,
                 subject=subject,
                 name=fact.name.value,
-                key=fact.key,
+                key=key,
                 value=fact.value,
                 at=fact.at,
             )

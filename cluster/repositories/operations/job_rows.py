@@ -14,10 +14,12 @@ from sqlalchemy.orm import Session
 from cluster.database.tables import JobEventRow, JobRow
 from cluster.repositories import idempotency
 from cluster.repositories.inventory import JOB, find_tombstone
+from cluster.repositories.operations.alert_changes import promise_events
 from cluster.repositories.outbox import SUBMIT, promise
 from quantis.errors import NotFound, TooManyRequests
 from quantis.types.job_specs import JobSpec
 from quantis.types.jobs import Job, JobError, JobEvent, JobOrder, JobState, Priority, read_result
+from quantis.types.operations.alert_channels import PlatformEvent, PlatformEventKind
 
 _SPEC: TypeAdapter[JobSpec] = TypeAdapter(JobSpec)
 EventKind = Literal["state", "step", "progress", "metric", "result"]
@@ -156,12 +158,28 @@ def set_state(session: Session, row: JobRow, state: JobState, message: str) -> N
     if state == JobState.succeeded:
         row.progress = 1.0
     add_event(session, row, "state", message, {"state": state})
+    if state.final:
+        promise_events(session, row.team_id, [_end_event(row)])
 
 
 def end(session: Session, row: JobRow, state: JobState, message: str) -> None:
     set_state(session, row, state, message)
     if row.started_at and row.ended_at and not row.cpu_seconds:  # it was killed before it could say
         row.cpu_seconds = (row.ended_at - row.started_at).total_seconds()
+
+
+def _end_event(row: JobRow) -> PlatformEvent:
+    """Return the event of a job's end, for the channels that take it."""
+    state, model, dataset = JobState(row.state), row.spec.get("model"), row.spec.get("dataset")
+    subject = model.partition("@")[0].partition(":")[0] if isinstance(model, str) else dataset
+    return PlatformEvent(
+        kind=PlatformEventKind(f"job.{state.lower()}"),
+        key=f"job {row.id} {state}",
+        at=row.ended_at or now(),
+        subject=subject or row.kind,
+        message=f"{row.kind} job {row.id} {state.lower()}: {row.message}",
+        detail={"job": row.id, "kind": row.kind, "model": model, "dataset": dataset, "user": row.created_by},
+    )
 
 
 def add_event(session: Session, row: JobRow, kind: EventKind, message: str, data: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""`quantis alerts channels`: ls, webhook, slack, mail, on, off, delete."""
+"""`quantis alerts channels`: ls, webhook, slack, mail, change, on, off, delete."""
 
 from __future__ import annotations
 
@@ -29,6 +29,14 @@ AddressFile = Annotated[
         show_default=False,
     ),
 ]
+Severity = Annotated[
+    str,
+    typer.Option("--severity", help="Tell of alerts of this severity and above: info, warning, critical."),
+]
+Events = Annotated[
+    list[str] | None,
+    typer.Option("--event", help="Tell of these events, too, such as job.failed; may be repeated."),
+]
 
 
 @app.callback(invoke_without_command=True)
@@ -48,8 +56,11 @@ def list_channels(url: Url = None, as_json: Json = False) -> None:
     elif not stored:
         output.report("nobody is told yet; add a channel with `quantis alerts channels webhook NAME`")
     else:
-        rows = [(c.id, c.name, c.kind, c.target, "" if c.enabled else "off") for c in stored]
-        output.print_table(("id", "name", "kind", "goes to", ""), rows)
+        rows = [
+            (c.id, c.name, c.kind, c.target, c.severity, ", ".join(c.events), "" if c.enabled else "off")
+            for c in stored
+        ]
+        output.print_table(("id", "name", "kind", "goes to", "alerts from", "events", ""), rows)
 
 
 @app.command()
@@ -62,13 +73,16 @@ def webhook(
             "--secret-file", help="A file with the signing secret; made when absent, and shown once."
         ),
     ] = None,
+    severity: Severity = "info",
+    events: Events = None,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
     """Add a signed webhook; `quantis.webhooks.verify` checks its signature."""
     secret = read_password(secret_file) if secret_file else secrets.token_hex(32)
     with open_client(url) as api:
-        channel = api.create_webhook(name, _read_address(address_file), secret)
+        address = _read_address(address_file)
+        channel = api.create_webhook(name, address, secret, severity=severity, events=events or ())
     if as_json:
         extra = {} if secret_file else {"secret": secret}
         output.print_json({**channel.model_dump(mode="json"), **extra})
@@ -80,22 +94,52 @@ def webhook(
 
 
 @app.command()
-def slack(name: Name, address_file: AddressFile = None, url: Url = None, as_json: Json = False) -> None:
+def slack(
+    name: Name,
+    address_file: AddressFile = None,
+    severity: Severity = "info",
+    events: Events = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
     """Add an incoming webhook of Slack, or of what speaks its form."""
     with open_client(url) as api:
-        _report(api.create_slack_channel(name, _read_address(address_file)), as_json)
+        address = _read_address(address_file)
+        _report(api.create_slack_channel(name, address, severity=severity, events=events or ()), as_json)
 
 
 @app.command()
 def mail(
     name: Name,
     recipients: Annotated[list[str], typer.Argument(metavar="ADDRESS...", help="Who gets the mail.")],
+    severity: Severity = "info",
+    events: Events = None,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
     """Add recipients of mail."""
     with open_client(url) as api:
-        _report(api.create_mail_channel(name, recipients), as_json)
+        _report(api.create_mail_channel(name, recipients, severity=severity, events=events or ()), as_json)
+
+
+@app.command()
+def change(
+    channel: Reference,
+    severity: Annotated[
+        str | None, typer.Option("--severity", help="Tell of alerts of this severity and above.")
+    ] = None,
+    events: Events = None,
+    no_events: Annotated[bool, typer.Option("--no-events", help="Tell of alerts alone.")] = False,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Change what a channel is told of; what is not given stays as it is."""
+    if severity is None and not events and not no_events:
+        raise InvalidInput("nothing to change; give --severity, --event or --no-events")
+    with open_client(url) as api:
+        stored = find(api, channel)
+        kinds = [] if no_events else events or None
+        _report(api.change_alert_channel(stored.id, severity=severity, events=kinds), as_json)
 
 
 @app.command()

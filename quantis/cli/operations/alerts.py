@@ -27,6 +27,7 @@ _WAIT_SECONDS = 0.5
 def list_alerts(
     model: Annotated[str | None, typer.Option("--model", help="Of one model.")] = None,
     dataset: Annotated[str | None, typer.Option("--dataset", help="Of one dataset.")] = None,
+    severity: Annotated[str | None, typer.Option("--severity", help="info, warning or critical.")] = None,
     include_resolved: Annotated[bool, typer.Option("--all", help="Also those that are resolved.")] = False,
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 100,
     url: Url = None,
@@ -35,7 +36,7 @@ def list_alerts(
     """List the alerts, the last opened first."""
     states = None if include_resolved else ("open", "acknowledged", "snoozed")
     with open_client(url) as api:
-        alerts = api.alerts(states=states, model=model, dataset=dataset, limit=limit)
+        alerts = api.alerts(states=states, severity=severity, model=model, dataset=dataset, limit=limit)
     if as_json:
         output.print_json_list(alerts)
     elif not alerts:

@@ -20,6 +20,7 @@ from quantis.types.operations.alert_channels import (
     NewMailChannel,
     NewSlackHook,
     NewWebhook,
+    PlatformEventKind,
 )
 from quantis.types.operations.alerts import (
     Alert,
@@ -103,18 +104,46 @@ class AlertsMixin:
     def alert_channel(self: ApiCaller, channel_id: str) -> AlertChannel:
         return self._get(AlertChannel, f"/alert-channels/{quote_segment(channel_id)}")
 
-    def create_webhook(self: ApiCaller, name: str, url: str, secret: str) -> AlertChannel:
-        """Add a webhook; `quantis.webhooks.verify` checks what it sends with the same secret."""
-        new = validate(NewWebhook, kind="webhook", name=name, url=SecretStr(url), secret=SecretStr(secret))
+    def create_webhook(
+        self: ApiCaller,
+        name: str,
+        url: str,
+        secret: str,
+        *,
+        severity: AlertSeverity | str = AlertSeverity.info,
+        events: Sequence[PlatformEventKind | str] = (),
+    ) -> AlertChannel:
+        """Add a webhook; `quantis.webhooks.verify` checks what it sends with the same secret.
+
+        It is told of alerts of a severity and above, and of the events named, such as job.failed or model.promoted.
+        """
+        sealed = {"url": SecretStr(url), "secret": SecretStr(secret)}
+        new = validate(NewWebhook, kind="webhook", name=name, **sealed, **_subscription(severity, events))
         return self._send(AlertChannel, "POST", "/alert-channels", dump_with_secrets(new))
 
-    def create_slack_channel(self: ApiCaller, name: str, url: str) -> AlertChannel:
+    def create_slack_channel(
+        self: ApiCaller,
+        name: str,
+        url: str,
+        *,
+        severity: AlertSeverity | str = AlertSeverity.info,
+        events: Sequence[PlatformEventKind | str] = (),
+    ) -> AlertChannel:
         """Add an incoming webhook of Slack, or of what speaks its form."""
-        new = validate(NewSlackHook, kind="slack", name=name, url=SecretStr(url))
+        subscription = _subscription(severity, events)
+        new = validate(NewSlackHook, kind="slack", name=name, url=SecretStr(url), **subscription)
         return self._send(AlertChannel, "POST", "/alert-channels", dump_with_secrets(new))
 
-    def create_mail_channel(self: ApiCaller, name: str, recipients: Sequence[str]) -> AlertChannel:
-        new = validate(NewMailChannel, kind="mail", name=name, recipients=tuple(recipients))
+    def create_mail_channel(
+        self: ApiCaller,
+        name: str,
+        recipients: Sequence[str],
+        *,
+        severity: AlertSeverity | str = AlertSeverity.info,
+        events: Sequence[PlatformEventKind | str] = (),
+    ) -> AlertChannel:
+        subscription = _subscription(severity, events)
+        new = validate(NewMailChannel, kind="mail", name=name, recipients=tuple(recipients), **subscription)
         return self._send(AlertChannel, "POST", "/alert-channels", new.model_dump_json(exclude_unset=True))
 
     def change_alert_channel(
@@ -122,6 +151,8 @@ class AlertsMixin:
         channel_id: str,
         *,
         enabled: bool | None = None,
+        severity: AlertSeverity | str | None = None,
+        events: Sequence[PlatformEventKind | str] | None = None,
         url: str | None = None,
         secret: str | None = None,
         recipients: Sequence[str] | None = None,
@@ -129,6 +160,8 @@ class AlertsMixin:
         """Change what is given; a channel that is switched off is told nothing, also not what waits for it."""
         values: dict[str, Any] = {
             "enabled": enabled,
+            "severity": severity,
+            "events": tuple(events) if events is not None else None,
             "url": SecretStr(url) if url is not None else None,
             "secret": SecretStr(secret) if secret is not None else None,
             "recipients": tuple(recipients) if recipients is not None else None,
@@ -163,3 +196,9 @@ class AlertsMixin:
         """Send a notification again, under its own id."""
         path = f"/alert-deliveries/{quote_segment(delivery_id)}/replay"
         return self._send(AlertDelivery, "POST", path, None)
+
+
+def _subscription(severity: AlertSeverity | str, events: Sequence[PlatformEventKind | str]) -> dict[str, Any]:
+    """Return the fields that say what a channel takes; those that are as by default are left out."""
+    subscription: dict[str, Any] = {"events": tuple(events)} if events else {}
+    return subscription if severity == AlertSeverity.info else {"severity": severity, **subscription}

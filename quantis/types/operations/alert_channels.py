@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, StringConstraints
 
 from quantis.types.base import Frozen, Name, RequestBody, Timestamp
+from quantis.types.operations.alerts import AlertSeverity
 
 MAX_RECIPIENTS = 20
 Address = Annotated[SecretStr, Field(min_length=8, max_length=1000)]
@@ -22,30 +23,60 @@ MailAddress = Annotated[
 Recipients = Annotated[tuple[MailAddress, ...], Field(min_length=1, max_length=MAX_RECIPIENTS)]
 
 
-class NewWebhook(RequestBody):
+class PlatformEventKind(StrEnum):
+    """An occurrence in jobs, models or data, of which a channel may be told beside alerts."""
+
+    job_succeeded = "job.succeeded"
+    job_failed = "job.failed"
+    job_stopped = "job.stopped"
+    model_promoted = "model.promoted"
+    anomaly_found = "anomaly.found"
+    drift_found = "drift.found"
+
+
+class PlatformEvent(Frozen):
+    """An event on its way to the channels that take its kind; the same `key` is told to a channel once."""
+
+    kind: PlatformEventKind
+    key: str
+    at: Timestamp
+    subject: Name = Field(description="The model or dataset that it is about.")
+    message: str
+    detail: dict[str, Any] = {}
+
+
+PlatformEventKinds = Annotated[tuple[PlatformEventKind, ...], Field(max_length=len(PlatformEventKind))]
+
+
+class _NewChannel(RequestBody):
+    name: Name
+    enabled: bool = True
+    severity: AlertSeverity = Field(
+        default=AlertSeverity.info, description="It is told of alerts of this severity and above."
+    )
+    events: PlatformEventKinds = Field(
+        default=(), description="Kinds of events that it is told of, beside alerts."
+    )
+
+
+class NewWebhook(_NewChannel):
     """JSON by POST, signed with the secret: see `quantis.webhooks`."""
 
     kind: Literal["webhook"] = "webhook"
-    name: Name
     url: Address
     secret: SigningSecret
-    enabled: bool = True
 
 
-class NewSlackHook(RequestBody):
+class NewSlackHook(_NewChannel):
     """A message as Slack's incoming webhooks take it, and what speaks their form."""
 
     kind: Literal["slack"] = "slack"
-    name: Name
     url: Address
-    enabled: bool = True
 
 
-class NewMailChannel(RequestBody):
+class NewMailChannel(_NewChannel):
     kind: Literal["mail"] = "mail"
-    name: Name
     recipients: Recipients
-    enabled: bool = True
 
 
 NewAlertChannel = Annotated[NewWebhook | NewSlackHook | NewMailChannel, Field(discriminator="kind")]
@@ -55,6 +86,8 @@ class AlertChannelChange(RequestBody):
     """A change of a channel; absent fields stay as they are, and those of other kinds are refused."""
 
     enabled: bool | None = None
+    severity: AlertSeverity | None = None
+    events: PlatformEventKinds | None = None
     url: Address | None = None
     secret: SigningSecret | None = None
     recipients: Recipients | None = None
@@ -68,6 +101,8 @@ class AlertChannel(Frozen):
     kind: Literal["webhook", "slack", "mail"]
     target: str
     enabled: bool
+    severity: AlertSeverity = AlertSeverity.info
+    events: tuple[PlatformEventKind, ...] = ()
     created_at: Timestamp
     created_by: str
 

@@ -2077,6 +2077,13 @@ export interface components {
             target: string;
             /** Enabled */
             enabled: boolean;
+            /** @default info */
+            severity?: components["schemas"]["AlertSeverity"];
+            /**
+             * Events
+             * @default []
+             */
+            events?: components["schemas"]["PlatformEventKind"][];
             /**
              * Created At
              * Format: date-time
@@ -2092,6 +2099,9 @@ export interface components {
         AlertChannelChange: {
             /** Enabled */
             enabled?: boolean | null;
+            severity?: components["schemas"]["AlertSeverity"] | null;
+            /** Events */
+            events?: components["schemas"]["PlatformEventKind"][] | null;
             /** Url */
             url?: string | null;
             /** Secret */
@@ -4413,20 +4423,31 @@ export interface components {
         };
         /** NewMailChannel */
         NewMailChannel: {
-            /**
-             * @description discriminator enum property added by openapi-typescript
-             * @enum {string}
-             */
-            kind: "mail";
             /** Name */
             name: string;
-            /** Recipients */
-            recipients: string[];
             /**
              * Enabled
              * @default true
              */
             enabled?: boolean;
+            /**
+             * @description It is told of alerts of this severity and above.
+             * @default info
+             */
+            severity?: components["schemas"]["AlertSeverity"];
+            /**
+             * Events
+             * @description Kinds of events that it is told of, beside alerts.
+             * @default []
+             */
+            events?: components["schemas"]["PlatformEventKind"][];
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "mail";
+            /** Recipients */
+            recipients: string[];
         };
         /** NewSchedule */
         NewSchedule: {
@@ -4494,23 +4515,34 @@ export interface components {
          * @description A message as Slack's incoming webhooks take it, and what speaks their form.
          */
         NewSlackHook: {
-            /**
-             * @description discriminator enum property added by openapi-typescript
-             * @enum {string}
-             */
-            kind: "slack";
             /** Name */
             name: string;
-            /**
-             * Url
-             * Format: password
-             */
-            url: string;
             /**
              * Enabled
              * @default true
              */
             enabled?: boolean;
+            /**
+             * @description It is told of alerts of this severity and above.
+             * @default info
+             */
+            severity?: components["schemas"]["AlertSeverity"];
+            /**
+             * Events
+             * @description Kinds of events that it is told of, beside alerts.
+             * @default []
+             */
+            events?: components["schemas"]["PlatformEventKind"][];
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "slack";
+            /**
+             * Url
+             * Format: password
+             */
+            url: string;
         };
         /**
          * NewTeam
@@ -4546,13 +4578,29 @@ export interface components {
          * @description JSON by POST, signed with the secret: see `quantis.webhooks`.
          */
         NewWebhook: {
+            /** Name */
+            name: string;
+            /**
+             * Enabled
+             * @default true
+             */
+            enabled?: boolean;
+            /**
+             * @description It is told of alerts of this severity and above.
+             * @default info
+             */
+            severity?: components["schemas"]["AlertSeverity"];
+            /**
+             * Events
+             * @description Kinds of events that it is told of, beside alerts.
+             * @default []
+             */
+            events?: components["schemas"]["PlatformEventKind"][];
             /**
              * @description discriminator enum property added by openapi-typescript
              * @enum {string}
              */
             kind: "webhook";
-            /** Name */
-            name: string;
             /**
              * Url
              * Format: password
@@ -4563,11 +4611,6 @@ export interface components {
              * Format: password
              */
             secret: string;
-            /**
-             * Enabled
-             * @default true
-             */
-            enabled?: boolean;
         };
         /**
          * NoForecastBy
@@ -5057,6 +5100,12 @@ export interface components {
             /** Created By */
             created_by: string;
         };
+        /**
+         * PlatformEventKind
+         * @description An occurrence in jobs, models or data, of which a channel may be told beside alerts.
+         * @enum {string}
+         */
+        PlatformEventKind: "job.succeeded" | "job.failed" | "job.stopped" | "model.promoted" | "anomaly.found" | "drift.found";
         /**
          * Policy
          * @enum {string}
