@@ -134,9 +134,14 @@ class AdaptiveCalibration(Frozen):
         return tuple(np.exp(np.clip(logarithm, -_LIMIT, _LIMIT)).tolist())
 
     def calibration(self, quantiles: list[str]) -> Calibration:
-        """Return the calibration that scales these quantile columns about the median."""
+        """Return the calibration that scales these quantile columns about the median.
+
+        A quantile that stopped at zero stays: it says nothing of a width, and just above it all zeros would be missed.
+        """
         columns = [name for name in quantiles if name != "q0.5"]
-        return Calibration(ends=self.ends, factors=dict.fromkeys(columns, self.factors), signed=True)
+        return Calibration(
+            ends=self.ends, factors=dict.fromkeys(columns, self.factors), signed=True, keeps_zero=True
+        )
 
     def apply(self, forecasts: pa.Table) -> pa.Table:
         """Return the forecasts with scaled quantiles, which do not cross."""

@@ -35,6 +35,9 @@ class Calibration(Frozen):
     signed: bool = Field(
         False, description="Negative quantiles widen, too; those of bundles without this field do not."
     )
+    keeps_zero: bool = Field(
+        False, description="A quantile of zero, the end of counts and amounts, stays where intervals narrow."
+    )
 
     @classmethod
     def fit(
@@ -85,7 +88,8 @@ class Calibration(Frozen):
                 factor = np.array(self.factors[name])[segment]
                 unsigned_lowest = np.minimum(values, 0.0)
                 lowest = np.where(values < 0, -np.inf, 0.0) if self.signed else unsigned_lowest
-                values = np.maximum(median + factor * (values - median), lowest)
+                moved = np.maximum(median + factor * (values - median), lowest)
+                values = np.where((values == 0) & self.keeps_zero, 0.0, moved)
             scaled.append(values)
         for name, sorted_values in zip(columns, np.sort(np.column_stack(scaled), axis=1).T, strict=True):
             forecasts = forecasts.set_column(

@@ -170,6 +170,17 @@ def test_when_a_lower_end_stopped_at_zero_then_a_zero_is_inside_whatever_the_fac
     np.testing.assert_allclose(points.score, [0.0, 3.3])
 
 
+def test_when_a_lower_end_is_zero_then_narrower_intervals_keep_it_so_that_zeros_stay_inside() -> None:
+    narrow = AdaptiveCalibration.initial(1).model_copy(update={"tracked": (-0.3,)})
+    table = pa.table({ID: ["a", "b"], DS: [START, START], "mean": [2.0, 2.0], "q0.1": [0.0, 1.0], "q0.5": [2.0, 2.0],
+                      "q0.9": [5.0, 5.0]})  # fmt: skip
+    moved = narrow.apply(table)
+    assert moved["q0.1"].to_pylist() == pytest.approx([0.0, 2 - np.exp(-0.3)])
+    assert moved["q0.9"].to_pylist() == pytest.approx([2 + 3 * np.exp(-0.3)] * 2)
+    of_bundle = Calibration(ends=(1,), factors={"q0.1": (0.5,), "q0.9": (0.5,)}, signed=True)
+    assert of_bundle.apply(table)["q0.1"].to_pylist() == [1.0, 1.5]  # as it was promised when it was trained
+
+
 def test_when_quantiles_are_negative_then_they_widen_but_those_of_earlier_bundles_do_not() -> None:
     cold = pa.table({ID: ["a"], "mean": [-5.0], "q0.1": [-8.0], "q0.5": [-5.0], "q0.9": [-1.0]})
     columns: dict[str, tuple[float, ...]] = {"q0.1": (2.0,), "q0.9": (0.5,)}
