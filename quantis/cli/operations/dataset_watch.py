@@ -43,14 +43,17 @@ def anomalies(
     rows = [
         (
             item.unique_id,
-            item.ds.isoformat(),
+            output.format_timestamp(item.ds),
             *map(
                 output.format_number, (item.y, item.expected, item.low, item.high, item.score, item.q_value)
             ),
         )
         for item in report.items
     ]
-    output.print_table(("series", "ds", *_ANOMALY_COLUMNS), rows, right=_ANOMALY_COLUMNS)
+    if rows:
+        output.print_table(("series", "ds (UTC)", *_ANOMALY_COLUMNS), rows, right=_ANOMALY_COLUMNS)
+    else:
+        output.report("no anomaly")
     output.report(f"{report.points:,} actuals of {report.appends:,} appends were compared with a forecast")
 
 
@@ -66,11 +69,14 @@ def drift(
     if as_json:
         output.print_json(report)
         return
-    output.print_table(
-        ("column", "kind", "aspect", "where", *_DRIFT_COLUMNS),
-        [_row(finding) for finding in report.drift.findings],
-        right=_DRIFT_COLUMNS,
-    )
+    if report.drift.findings:
+        output.print_table(
+            ("column", "kind", "aspect", "where", *_DRIFT_COLUMNS),
+            [_row(finding) for finding in report.drift.findings],
+            right=_DRIFT_COLUMNS,
+        )
+    else:
+        output.report("no column drifted")
     for line in _notes(report):
         output.report(line)
 
@@ -88,7 +94,9 @@ def _notes(report: DatasetDrift) -> list[str]:
     notes = [f"{drift.tested:,} tests of the last {drift.window} points against the {drift.reference} before"]
     if drift.residual_change is not None:
         direction = "low" if drift.residual_change.rose else "high"
-        notes.append(f"forecasts are too {direction} since {drift.residual_change.since.isoformat()}")
+        notes.append(
+            f"forecasts are too {direction} since {output.format_timestamp(drift.residual_change.since)}"
+        )
     if not freshness.on_time:
         notes.append(f"the next value is late by {freshness.late}")
     return notes

@@ -76,10 +76,10 @@ def _row(figures: LiveFigures) -> tuple[object, ...]:
 
 def _notes(report: LiveAccuracy) -> list[str]:
     notes = [
-        (report.waiting, "points wait for their actual"),
-        (report.corrected, "were scored again, because their actual was corrected"),
-        (report.hindsight, "are left out: their actual was stored before the forecast"),
-        (report.learned, "are left out: the version had learned from what followed"),
-        (report.scenarios, "are left out: scenarios"),
+        (report.waiting, "waiting for the actual"),
+        (report.corrected, "scored again, since the actual was corrected"),
+        (report.hindsight, "left out, since the actual was stored before the forecast"),
+        (report.learned, "left out, since the version had learned from what followed"),
+        (report.scenarios, "left out, since covariates were changed on purpose"),
     ]
-    return [f"{count:,} {text}" for count, text in notes if count]
+    return [f"{count:,} {'point' if count == 1 else 'points'} {text}" for count, text in notes if count]
