@@ -300,6 +300,7 @@ def child_environment(settings: Settings, extra: Mapping[str, str]) -> dict[str,
         "QUANTIS_HOST": settings.host,
         "QUANTIS_PORT": str(settings.port),
         "QUANTIS_INSTANCE": settings.instance,
+        "QUANTIS_WEBHOOK_HOSTS": settings.webhook_hosts,
         **extra,
     }
 

@@ -22,11 +22,14 @@ from cluster.local.processes import MemoryWatch, Platform
 from cluster.settings import Settings
 from cluster.up import fail, up
 from jobs.demo_data import HELD_OUT, TRAIN_AS_OF, co2_csv, flights_panel
+from jobs.demo_week.actuals import Actuals, hold_back
+from jobs.demo_week.receiver import Receiver, receiving
+from jobs.demo_week.week import HeldOutWeek, Plan, WeekReport
 from quantis.client import Client
 from quantis.errors import Conflict, QuantisError, Unavailable
 from quantis.files import write_atomic
 from quantis.progress import StepReporter
-from quantis.types.datasets import DatasetSpec
+from quantis.types.datasets import DatasetSpec, VersionAction
 from quantis.types.forecasts import SeriesRequest
 from quantis.types.job_results import FeaturizeResult, ForecastResult
 from quantis.types.job_specs import (
@@ -41,12 +44,10 @@ from quantis.types.job_specs import (
 from quantis.types.jobs import Job, JobEvent, JobState
 
 MODEL = "demand"
-TUNED = "demand-tuned"
-"""The model of the search: a champion of its own, beside that of the comparison."""
 H = 24
 ORIGINS = HELD_OUT // H
 SHOWN = "JFK/B6"
-SCORE_AS_OF = TRAIN_AS_OF + timedelta(hours=HELD_OUT)
+WEEK = Plan(MODEL, TRAIN_AS_OF, ORIGINS, SHOWN)
 
 
 @dataclass
@@ -63,6 +64,7 @@ class Report:
     answers: list[dict[str, Any]] = field(default_factory=list)
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
     better_than_naive_168: float = 0.0
+    week: WeekReport = field(default_factory=WeekReport)
     peak_gib: float = 0.0
     total_seconds: float = 0.0
 
@@ -70,9 +72,11 @@ class Report:
 class Demo:
     """The demo, a method for each chapter."""
 
-    def __init__(self, settings: Settings, steps: StepReporter, quick: bool) -> None:
-        self.settings = settings
+    def __init__(self, settings: Settings, steps: StepReporter, receiver: Receiver, quick: bool) -> None:
+        hosts = ",".join(filter(None, (settings.webhook_hosts, receiver.host)))
+        self.settings = settings.model_copy(update={"webhook_hosts": hosts})
         self.steps = steps
+        self.receiver = receiver
         self.report = Report()
         self.tft = TftParams(steps=20) if quick else TftParams()
         self.trials = 2 if quick else 4
@@ -82,12 +86,17 @@ class Demo:
         platform = up(self.settings, self.steps)
         self.report.url = platform.url
         with MemoryWatch(platform.instance) as watch, self._client(platform) as client:
-            self._ingest(client)
+            actuals = self._ingest(client)
             self._featurize(client)
             self._train(client)
             self._tune(client)
+            week = HeldOutWeek(client, self.steps, WEEK, actuals, self.receiver)
+            with week.channel():
+                week.arrive()
             self._serve(client)
             self._score(client)
+            week.judge(client.resolve(f"{MODEL}@champion"))
+            self.report.week = week.report
         self.report.peak_gib = round(watch.peak / 2**30, 2)
         self.report.seconds = self.steps.seconds
         self.report.total_seconds = round(time.monotonic() - started, 1)
@@ -110,20 +119,23 @@ class Demo:
             client.close()
         return Client.from_login_file(path, platform.url)
 
-    def _ingest(self, client: Client) -> None:
+    def _ingest(self, client: Client) -> Actuals:
+        """Upload the year without what was observed in its last week, and return the whole of it."""
         with self.steps.step("read the flights of 2013") as step:
             spec, table = flights_panel()
             step.note = f"{table.num_rows:,} rows, {len(table['unique_id'].unique())} series"
-        data = _parquet(table)
+        data = _parquet(hold_back(table, spec, TRAIN_AS_OF))
         self._upload(client, spec, data, "flights.parquet")
         with self.steps.step("upload the same rows again") as step:
             repeated = client.upload(spec.name, data, file="flights.parquet")
             if repeated.created:
                 raise Unavailable("the same rows made a new version; that is a fault, please report it")
             step.note = f"still version {repeated.version.number}, hash {repeated.version.content_hash[:12]}"
-        self.report.dataset = repeated.version.model_dump(mode="json")
+        uploaded = next(each for each in client.versions(spec.name) if each.action == VersionAction.upload)
+        self.report.dataset = uploaded.model_dump(mode="json")
         co2 = DatasetSpec(name="co2", freq="W", description="Weekly CO2 at Mauna Loa, an ordinary CSV.")
         self._upload(client, co2, co2_csv(), "co2.csv")
+        return Actuals(table, spec)
 
     def _upload(self, client: Client, spec: DatasetSpec, data: bytes, file: str) -> None:
         with self.steps.step(f"ingest {file}") as step:
@@ -162,7 +174,7 @@ class Demo:
 
     def _tune(self, client: Client) -> None:
         tft = self.tft.model_copy(update={"steps": max(10, self.tft.steps // 5)})
-        spec = TuneSpec(dataset="flights", model=TUNED, as_of=TRAIN_AS_OF, h=H, trials=self.trials, tft=tft)
+        spec = TuneSpec(dataset="flights", model=MODEL, as_of=TRAIN_AS_OF, h=H, trials=self.trials, tft=tft)
         job = self._job(client, f"tune: {self.trials} trials", spec)
         self.report.tune = job.result.model_dump(mode="json") if job.result else {}
 
@@ -198,7 +210,7 @@ class Demo:
         spec = ForecastSpec(
             dataset="flights",
             model=MODEL,
-            as_of=SCORE_AS_OF,
+            as_of=WEEK.end,
             score=True,
             origins=ORIGINS,
             baselines=("scheduled",),
@@ -286,7 +298,8 @@ def main() -> int:
     steps = StepReporter()
     steps.report(f"Quantis demo, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC")
     try:
-        report = Demo(settings, steps, arguments.quick).run()
+        with receiving(settings.data_layout.run) as receiver:
+            report = Demo(settings, steps, receiver, arguments.quick).run()
     except QuantisError as error:
         return fail(error, arguments.json)
     if arguments.json:

@@ -125,7 +125,7 @@ def test_when_children_start_then_foreign_ray_and_python_settings_stay_behind(se
     monkeypatch.setenv("QUANTIS_JWT_SECRET", STRONG)
     monkeypatch.setenv("QUANTIS_PORT", "1")
     monkeypatch.setenv("HOME", "/home/me")
-    own = settings.model_copy(update={"port": 8123, "instance": "mark"})
+    own = settings.model_copy(update={"port": 8123, "instance": "mark", "webhook_hosts": "127.0.0.1:9"})
     found = child_environment(own, {**ray_environment(own), "QUANTIS_RAY_ADDRESS": "127.0.0.1:1"})
     assert "foreign" not in found.values()
     assert found["HOME"] == "/home/me"
@@ -135,6 +135,7 @@ def test_when_children_start_then_foreign_ray_and_python_settings_stay_behind(se
         "mark",
         "127.0.0.1:1",
     )
+    assert found["QUANTIS_WEBHOOK_HOSTS"] == "127.0.0.1:9"
     assert found["QUANTIS_DATA_DIR"] == str(settings.data_layout.root)
     assert found["PYTHONPATH"] == str(application_root())
     assert found["RAY_AUTH_MODE"] == "token"
