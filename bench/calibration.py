@@ -4,7 +4,8 @@
 forecasts with the factors of then, and each method learns from a point only once its actual is known. `inside`: the
 share of all windows of 500 scored points, after 200, in which 75 to 85 % are covered. `inside_long`: the same of
 windows that span 30 times, too, since points of one time share their accidents. `width`: mean width against
-static. `--quick` takes one cadence and no panels.
+static. `hindsight` is the best fixed factor of each segment, chosen when all is known. `--quick` takes one cadence
+and no panels.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from statistics import fmean
 
 import numpy as np
 
-from bench.calibration_methods import METHODS, Method
+from bench.calibration_methods import METHODS, Fixed, Method
 from bench.calibration_streams import LAWS, REPLAYS, Stream, streams
 from bench.harness import arguments, report
 from models.postprocessing.adaptive_calibration import AdaptiveCalibration
@@ -105,13 +106,13 @@ def main() -> None:
     options = arguments(__doc__, names)
     results: dict[str, dict[str, dict[str, float]]] = {}
     for stream in streams(options.only or names, options.quick):
-        results[stream.name] = {
-            name: figures(replay(stream, make(stream.scores.shape[2]))) for name, make in METHODS.items()
-        }
+        methods: dict[str, Method] = {name: make(stream.scores.shape[2]) for name, make in METHODS.items()}
+        methods["hindsight"] = Fixed.in_hindsight(stream)
+        results[stream.name] = {name: figures(replay(stream, method)) for name, method in methods.items()}
         print(f"{stream.name} ({np.isfinite(stream.scores).sum()} points)", file=sys.stderr)
         for name, values in results[stream.name].items():
             print(f"    {name:15}{values}", file=sys.stderr, flush=True)
-    summaries = {name: summary(name, results) for name in METHODS}
+    summaries = {name: summary(name, results) for name in [*METHODS, "hindsight"]}
     ours = summaries.pop("ours")
     ratios = {f"inside_vs_{name}": ours["inside"] / values["inside"] for name, values in summaries.items()}
     report("calibration", ours, summaries, ratios, results, options.json)

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from bench.calibration_streams import COVERAGE
+from bench.calibration_streams import COVERAGE, Stream
 from models.postprocessing.adaptive_calibration import AdaptiveCalibration, ScoredPoints, update
 from quantis.types.arrays import Floats, Integers
 
@@ -38,6 +38,27 @@ class Ours:
         self.state = update(
             self.state, ScoredPoints(arrival, series, step, score, score > issued, miscoverage)
         )
+
+
+class Fixed:
+    """The same factors for the whole stream."""
+
+    def __init__(self, factors: Floats) -> None:
+        self._factors = factors
+
+    @classmethod
+    def in_hindsight(cls, stream: Stream) -> Fixed:
+        """Return the factor of each segment that covers the share wanted of all its scores: a bound, no method."""
+        h = stream.scores.shape[2]
+        segment = AdaptiveCalibration.initial(h).segment_of(np.arange(1, h + 1))
+        scores = [stream.scores[:, :, segment == number] for number in np.unique(segment)]
+        return cls(np.array([np.nanquantile(of_segment, COVERAGE) for of_segment in scores]))
+
+    def factors(self) -> Floats:
+        return self._factors
+
+    def learn(self, series: Integers, step: Integers, score: Floats, issued: Floats) -> None:
+        pass
 
 
 class BySegment:
