@@ -32,7 +32,7 @@ from quantis.types.operations.drift import (
     ResidualChange,
 )
 
-WINDOW, RATE = 14, 0.0005
+WINDOW, RATE = 14, 0.0006
 RESIDUAL = "residual"
 _MAX_PARTS = 100
 _MAX_CATEGORIES = 10

@@ -1,6 +1,7 @@
 """Writes through the API while one call to the operating system after the other fails; prints what came of it.
 
-`python -m tests.crash.faulty FOLDER WHAT ERROR STAYS`, with `faults.c` preloaded.
+`python -m tests.crash.faulty FOLDER WHAT ERROR STAYS STRIDE`, with `faults.c` preloaded; a stride of 2 leaves out
+every other call.
 """
 
 from __future__ import annotations
@@ -64,6 +65,7 @@ WAYS: dict[str, Callable[[TestClient, int], httpx.Response]] = {"upload": upload
 
 def main() -> None:
     folder, what, error, stays = Path(sys.argv[1]), sys.argv[2], getattr(errno, sys.argv[3]), int(sys.argv[4])
+    stride = int(sys.argv[5])
     faults: Any = ctypes.CDLL(None)
     faults.fault_name.restype = ctypes.c_char_p
     settings = settings_for(folder)
@@ -77,7 +79,7 @@ def main() -> None:
     client.post("/v1/datasets", json=spec("sales").model_dump(mode="json")).raise_for_status()
     upload(client, 0).raise_for_status()
     said, number = [], 1
-    for turn in range(1, MOST):
+    for turn in range(1, MOST, stride):
         versions = len(_versions(client))
         faults.fault_arm(str(folder).encode(), turn, error, stays)
         answer = WAYS[what](client, number)
