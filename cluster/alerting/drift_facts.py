@@ -46,7 +46,7 @@ class DriftFactsLoop:
 
     def tick(self) -> None:
         """Measure what is new and due; do nothing while another process does."""
-        if not self._leases.take(LEASE, self._holder, LEASE_TIME):
+        if not self._leases.keep(LEASE, self._holder, LEASE_TIME):
             self._measured.clear()
             return
         for team in [team.name for team in self._backend.teams.all()]:
@@ -55,6 +55,8 @@ class DriftFactsLoop:
                     self._measure(team, dataset, newest)
                 except QuantisError as error:
                     log.warning("drift of dataset %s was not measured: %s", dataset, error.message)
+                except Exception:
+                    log.exception("drift of dataset %s was not measured; it is tried again", dataset)
 
     def close(self) -> None:
         self._leases.release(LEASE, self._holder)

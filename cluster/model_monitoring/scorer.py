@@ -56,6 +56,8 @@ class Scorer:
                 self.score_team(team)
             except QuantisError as error:
                 log.warning("team %s: not scored yet: %s", team, error.message)
+            except Exception:
+                log.exception("team %s could not be scored; the others are, and it is tried again", team)
 
     def close(self) -> None:
         self._leases.release(SCORER, self._holder)
@@ -129,9 +131,8 @@ class Scorer:
             return 0
         scored = ScoredDataset(self._backend, team, tables, self._backend.catalogue.open(team, name))
         total = 0
-        is_heard = self._listeners.notify(
-            team, name, tables
-        )  # of before, where this process or another was killed
+        # First what was stored before, where this process or another was killed.
+        is_heard = self._listeners.notify(team, name, tables)
         while (scores := scored.next_scores(moved)) is not None:
             total += scores.num_rows
             is_heard = self._listeners.notify(team, name, tables, scores)

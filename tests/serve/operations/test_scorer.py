@@ -14,7 +14,7 @@ from cluster.database.tables import ForecastRow
 from cluster.model_monitoring.scorer import Scorer
 from cluster.model_monitoring.tables import MonitoringTables
 from quantis.types.teams import Quota
-from tests.serve.api_under_test import World
+from tests.serve.api_under_test import PASSWORD, World
 
 SERIES = "JFK/B6"
 MODEL = "/v1/models/demand"
@@ -152,6 +152,18 @@ def test_when_another_process_holds_the_lease_then_this_one_does_nothing(world):
     arrive(world, one["ds"][:1], [1.0])
     Scorer(world.services).tick()
     assert MonitoringTables.of_team(world.settings.data_layout, "default").scores.count() == 0
+
+
+def test_when_one_team_s_tables_are_broken_then_the_others_are_scored_all_the_same(world, caplog):
+    first = entry(issue(world))
+    arrive(world, first["ds"][:1], [5.0])
+    new = {"name": "a-first-team", "admin_name": "eve", "admin_password": PASSWORD}
+    assert world.client("admin").post("/v1/teams", json=new).status_code == 201
+    log = world.settings.data_layout.monitoring("a-first-team") / "vintages" / "_delta_log"
+    log.mkdir(parents=True)
+    (log / f"{0:020}.json").write_text("{torn")
+    assert live(world)["overall"]["n"] == 1
+    assert "team a-first-team could not be scored" in caplog.text
 
 
 def test_when_accuracy_is_cut_then_each_dimension_adds_up_to_the_whole(world):
