@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 
 from sqlalchemy import or_, select, update
 from sqlalchemy.exc import IntegrityError
@@ -24,7 +24,7 @@ class Leases:
 
         For loops that look every second whether they are the one to work.
         """
-        now = time.monotonic()
+        now = monotonic()
         if now < self._renew_at.get((name, holder), now):
             return True
         taken = self.take(name, holder, duration)

@@ -255,7 +255,7 @@ def test_when_a_lease_is_kept_then_it_is_written_once_in_a_third_of_its_time_and
     database, clock, monkeypatch
 ):
     seconds = iter((0.0, 1.0, 3.0, 3.5, 7.0, 8.0))
-    monkeypatch.setattr(lease_module.time, "monotonic", lambda: next(seconds))
+    monkeypatch.setattr("cluster.repositories.leases.monotonic", lambda: next(seconds))
     leases, start = Leases(database), clock.moment
     ends = []
     for second in (0, 1, 3):
