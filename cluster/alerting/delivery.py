@@ -53,7 +53,7 @@ class DeliveryLoop:
 
     def tick(self) -> None:
         """Attempt what is due, at most one notification of each channel; do nothing while another process does."""
-        if not self._leases.keep(LEASE, self._holder, LEASE_TIME):
+        if not self._leases.hold(LEASE, self._holder, LEASE_TIME):
             return
         if time.monotonic() - self._tidied_at > _TIDY_SECONDS:
             self._tidied_at = time.monotonic()

@@ -46,7 +46,7 @@ class DriftFactsLoop:
 
     def tick(self) -> None:
         """Measure what is new and due; do nothing while another process does."""
-        if not self._leases.keep(LEASE, self._holder, LEASE_TIME):
+        if not self._leases.hold(LEASE, self._holder, LEASE_TIME):
             self._measured.clear()
             return
         for team in [team.name for team in self._backend.teams.all()]:

@@ -38,7 +38,7 @@ class LiveFactsLoop:
 
     def tick(self) -> None:
         """Measure the models with new scores; do nothing while another process does."""
-        if not self._leases.keep(LEASE, self._holder, LEASE_TIME):
+        if not self._leases.hold(LEASE, self._holder, LEASE_TIME):
             return
         for team in self._backend.teams.all():
             self._measure_team(team.name)

@@ -40,7 +40,7 @@ class MeasurementLoop:
 
     def tick(self, now: datetime | None = None) -> None:
         """Measure once; do nothing while another process does."""
-        if not self._leases.keep(LEASE, self._holder, LEASE_TIME):
+        if not self._leases.hold(LEASE, self._holder, LEASE_TIME):
             self._jobs_since = None
             return
         now = now or datetime.now(UTC)

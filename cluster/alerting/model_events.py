@@ -31,7 +31,7 @@ class ModelEventsLoop:
         """Tell what changed; do nothing while another process does, or where no channel of a team takes it."""
         if time.monotonic() - self._looked_at < self._seconds:
             return
-        if not self._leases.keep(LEASE, self._holder, LEASE_TIME):
+        if not self._leases.hold(LEASE, self._holder, LEASE_TIME):
             return
         self._looked_at = time.monotonic()
         for team in [team.name for team in self._backend.teams.all()]:

@@ -48,7 +48,7 @@ class PipelineRunner:
 
     def tick(self) -> None:
         """Do one round, unless another process has the lease; a run in trouble does not hold up the others."""
-        if not self._leases.keep(LEASE, self._holder, LEASE_TIME):
+        if not self._leases.hold(LEASE, self._holder, LEASE_TIME):
             return
         if time.monotonic() - self._triggered_at > TRIGGER_SECONDS:
             self._triggered_at = time.monotonic()

@@ -37,7 +37,7 @@ class Scheduler:
 
     def tick(self) -> None:
         """Do one round, unless another process has the lease; a schedule in trouble does not hold up the others."""
-        if not self._leases.keep(LEASE, self._holder, LEASE_TIME):
+        if not self._leases.hold(LEASE, self._holder, LEASE_TIME):
             return
         now = self._clock()
         self._schedules.follow()

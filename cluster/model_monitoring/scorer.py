@@ -46,7 +46,7 @@ class Scorer:
 
     def tick(self) -> None:
         """Move and score what is new; where another process holds the lease, nothing."""
-        if not self._leases.keep(SCORER, self._holder, LEASE_TIME):
+        if not self._leases.hold(SCORER, self._holder, LEASE_TIME):
             self._seen.clear()
             self._moved.clear()
             self._listeners.forget()

@@ -19,7 +19,7 @@ class Leases:
         self._database = database
         self._renew_at: dict[tuple[str, str], float] = {}  # by name and holder, on the monotonic clock
 
-    def keep(self, name: str, holder: str, duration: timedelta) -> bool:
+    def hold(self, name: str, holder: str, duration: timedelta) -> bool:
         """Take or renew a lease like `take`, with a write only once a third of its duration is over.
 
         For loops that look every second whether they are the one to work.
@@ -27,10 +27,10 @@ class Leases:
         now = monotonic()
         if now < self._renew_at.get((name, holder), now):
             return True
-        taken = self.take(name, holder, duration)
-        if taken:
+        is_held = self.take(name, holder, duration)
+        if is_held:
             self._renew_at[name, holder] = now + duration.total_seconds() / 3
-        return taken
+        return is_held
 
     def take(self, name: str, holder: str, duration: timedelta) -> bool:
         """Take or renew a lease; return False while another holder has it."""

@@ -260,16 +260,16 @@ def test_when_a_lease_is_kept_then_it_is_written_once_in_a_third_of_its_time_and
     ends = []
     for second in (0, 1, 3):
         clock.moment = start + timedelta(seconds=second)
-        assert leases.keep("work", "a", TEN)
+        assert leases.hold("work", "a", TEN)
         ends.append(leases.end("work"))
     assert ends == [start + TEN, start + TEN, start + TEN]
     clock.moment = start + timedelta(seconds=3.5)
-    assert leases.keep("work", "a", TEN)
+    assert leases.hold("work", "a", TEN)
     assert leases.end("work") == start + timedelta(seconds=13.5)
     leases.release("work", "a")
     assert Leases(database).take("work", "b", TEN)
-    assert not leases.keep("work", "a", TEN), "what was given back is asked for again"
-    assert not leases.keep("work", "a", TEN)
+    assert not leases.hold("work", "a", TEN), "what was given back is asked for again"
+    assert not leases.hold("work", "a", TEN)
 
 
 def test_when_a_lease_is_given_back_then_it_is_free_but_only_its_holder_can_give_it(database):
