@@ -37,6 +37,7 @@ from cluster.repositories.operations.online_experiments import OnlineExperiments
 from cluster.repositories.operations.pipeline_runs import PipelineRuns
 from cluster.repositories.operations.pipelines import Pipelines
 from cluster.repositories.operations.schedules import Schedules
+from cluster.repositories.operations.shadows import Shadows
 from cluster.repositories.teams import Teams
 from cluster.repositories.vintages import BatchForecasts, Vintages
 from cluster.settings import Settings
@@ -189,6 +190,10 @@ class Backend:
     @cached_property
     def experiment_arms(self) -> ExperimentArms:
         return ExperimentArms(self.database)
+
+    @cached_property
+    def shadows(self) -> Shadows:
+        return Shadows(self.database)
 
     @cached_property
     def teams(self) -> Teams:

@@ -41,6 +41,7 @@ from quantis.types.arrays import Times
 from quantis.types.forecasts import ForecastRequest, ForecastResponse, ModelRef, SeriesRequest
 from quantis.types.job_results import ForecastResult
 from quantis.types.job_specs import ForecastSpec
+from quantis.types.operations.live import VintageKind
 from quantis.types.registry import ModelVersion
 
 METRICS = ("wape", "mase", "wql", "coverage_80")
@@ -211,7 +212,7 @@ def _store_vintages(
             forecasts=[to_series_forecast(entry, quantiles, plan.h) for entry in batch],
         )
         request = ForecastRequest(series=series, h=plan.h, as_of=as_of)
-        context.backend.vintages.append(context.team, request, response)
+        context.backend.vintages.append(context.team, request, response, VintageKind.batch)
         file.write_table(issued_table(response, file.schema))
 
 

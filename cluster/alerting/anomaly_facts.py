@@ -18,6 +18,7 @@ from quantis.panel import RECORDED_AT
 from quantis.types.operations.alert_channels import PlatformEvent, PlatformEventKind
 from quantis.types.operations.alerts import Fact, FactName
 from quantis.types.operations.anomalies import Anomaly, AnomalyScan
+from quantis.types.operations.live import SERVED
 
 _EVENT_ANOMALIES = 20
 
@@ -33,7 +34,9 @@ class AnomalyFacts:
         The fact has the time of the commit, and an event is told once, so the same again changes nothing.
         """
         since = timestamp_scalar(datetime.now(UTC) - RECENT)
-        arrivals = pc.unique(scores.filter(is_live() & (pc.field(RECORDED_AT) >= since))[RECORDED_AT]).sort()
+        is_served = pc.field("kind").isin([kind.value for kind in SERVED])
+        recent = scores.filter(is_live() & is_served & (pc.field(RECORDED_AT) >= since))
+        arrivals = pc.unique(recent[RECORDED_AT]).sort()
         if not len(arrivals):
             return
         scans = self._reports.scans(team, dataset, arrivals)

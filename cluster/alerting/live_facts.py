@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.compute as pc
 
 from cluster.backend import Backend
-from cluster.model_monitoring.live_reports import SERVED, LiveQuery, LiveReports
+from cluster.model_monitoring.live_reports import LiveQuery, LiveReports
 from cluster.model_monitoring.tables import MonitoringTables
 from cluster.repositories.leases import Leases
 from features.store.record_filter import timestamp_scalar
@@ -18,7 +18,7 @@ from monitoring.accuracy.live import LiveScores
 from quantis.errors import NotFound
 from quantis.panel import DS
 from quantis.types.operations.alerts import Fact, FactName
-from quantis.types.operations.live import LiveDimension, LiveFigures
+from quantis.types.operations.live import SERVED, LiveDimension, LiveFigures
 
 LEASE = "alert-live-facts"
 LEASE_TIME = timedelta(seconds=60)

@@ -27,6 +27,7 @@ from cluster.database import alert_tables as alert_tables
 from cluster.database import automation_tables as automation_tables
 from cluster.database import calibration_tables as calibration_tables
 from cluster.database import experiment_tables as experiment_tables
+from cluster.database import shadow_tables as shadow_tables
 from cluster.database.base import Base as Base
 from cluster.database.base import Id, TeamId
 from cluster.database.base import UtcDateTime as UtcDateTime

@@ -13,7 +13,6 @@ import pyarrow.compute as pc
 
 from cluster.backend import Backend
 from cluster.datasets.catalogue import OpenDataset
-from cluster.model_monitoring.live_reports import SERVED
 from cluster.model_monitoring.tables import MonitoringTables
 from cluster.repositories import paging
 from features.store.record_filter import Bounds, RecordFilter, timestamp_scalar
@@ -26,6 +25,7 @@ from quantis.frequency import Frequency, to_datetime, to_datetime64
 from quantis.panel import DS, ID, KNOWN_AT, RECORDED_AT, Y
 from quantis.types.operations.anomalies import AnomalyScan, DatasetAnomalies
 from quantis.types.operations.drift import DatasetDrift
+from quantis.types.operations.live import SERVED
 
 REFERENCE = 8 * WINDOW
 """Points before the window that are read and compared with."""

@@ -17,10 +17,7 @@ from features.store.record_filter import timestamp_scalar
 from monitoring.accuracy.live import LiveScores, latest_scores
 from quantis.errors import NotFound
 from quantis.panel import DS, ID, RECORDED_AT, Y
-from quantis.types.operations.live import LiveAccuracy, LiveDimension, VintageKind
-
-SERVED = (VintageKind.online, VintageKind.batch)
-"""Kinds of forecasts that somebody got."""
+from quantis.types.operations.live import SERVED, LiveAccuracy, LiveDimension, VintageKind
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from cluster.database.engine import Database
 from cluster.database.tables import ForecastRow, JobRow, StorageReservationRow, TeamRow, UserRow
+from cluster.repositories.vintages import is_served
 from quantis.errors import NotFound
 from quantis.types.jobs import JobState
 from quantis.types.teams import Quota, Team
@@ -70,10 +71,10 @@ class Teams:
             return TeamUsage(*counts, cpu or 0.0, gpu or 0.0)
 
     def forecast_bytes(self, name: str) -> int:
-        """Return the bytes of a team's forecasts in the ledger."""
+        """Return the bytes of the forecasts in the ledger that the team got."""
         size = func.sum(func.length(ForecastRow.request) + func.length(ForecastRow.response))
         with self._database.read() as session:
-            return int(session.scalar(select(size).where(ForecastRow.team_id == name)) or 0)
+            return int(session.scalar(select(size).where(ForecastRow.team_id == name, is_served())) or 0)
 
     def reserved_bytes(self, name: str, measured_at: datetime) -> int:
         """Return the bytes of the writes that a measurement of that time cannot have seen whole."""

@@ -17,7 +17,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import ColumnElement, delete, func, or_, select, update
 
 from cluster.data_layout import DataLayout
 from cluster.database.engine import Database
@@ -27,7 +27,7 @@ from quantis.errors import NotFound, Unavailable
 from quantis.files import sync_file, sync_folder, write_atomic
 from quantis.types.base import Page
 from quantis.types.forecasts import ForecastRequest, ForecastResponse
-from quantis.types.operations.live import VintageKind
+from quantis.types.operations.live import SERVED, VintageKind
 
 log = logging.getLogger("quantis.forecaster")
 
@@ -59,7 +59,7 @@ class Vintages:
     ) -> None:
         try:
             with self._database.append() as session:
-                session.add(_row(team, request, response, kind))
+                session.add(ledger_row(team, request, response, kind))
         except Unavailable:
             if self._waiting is None:
                 raise
@@ -71,10 +71,10 @@ class Vintages:
         return self.stored(team, forecast_id).response
 
     def stored(self, team: str, forecast_id: str) -> StoredForecast:
-        """Return a forecast with its request; NotFound where there is none of this id."""
+        """Return a forecast with its request; NotFound where nobody got one of this id."""
         with self._database.read() as session:
             row = session.get(ForecastRow, (team, forecast_id))
-            if row is None:
+            if row is None or row.kind not in SERVED:
                 raise NotFound(f"no forecast {forecast_id[:60]!r}")
             return _stored(row)
 
@@ -87,9 +87,10 @@ class Vintages:
         cursor: str | None = None,
         limit: int = 20,
     ) -> Page[str]:
-        """Return the ids of issued forecasts, newest first."""
+        """Return the ids of issued forecasts that somebody got, newest first."""
         order = (ForecastRow.issued_at, ForecastRow.id)
-        query = select(*order).where(ForecastRow.team_id == team).order_by(*(key.desc() for key in order))
+        query = select(*order).where(ForecastRow.team_id == team, is_served())
+        query = query.order_by(*(key.desc() for key in order))
         if model:
             query = query.where(ForecastRow.model == model)
         if issued_after:
@@ -162,7 +163,7 @@ class Vintages:
         for path in self._waiting.glob("*.json"):
             try:
                 team, request, response = json.loads(path.read_text())
-                row = _row(
+                row = ledger_row(
                     team,
                     ForecastRequest.model_validate_json(request),
                     ForecastResponse.model_validate_json(response),
@@ -232,12 +233,18 @@ class BatchForecasts:
         return pq.ParquetFile(path)
 
 
-def _row(
+def is_served() -> ColumnElement[bool]:
+    """Return the condition for rows of the ledger that somebody got."""
+    return ForecastRow.kind.in_(SERVED)
+
+
+def ledger_row(
     team: str,
     request: ForecastRequest,
     response: ForecastResponse,
     kind: VintageKind = VintageKind.online,
 ) -> ForecastRow:
+    """Return the row of the ledger of a forecast."""
     return ForecastRow(
         id=response.forecast_id,
         team_id=team,

@@ -41,12 +41,15 @@ class PairedLosses:
     def from_scores(cls, challenger: pa.Table, incumbent: pa.Table, loss: ComparedLoss) -> PairedLosses:
         """Pair scored points by series, cutoff, time and the `known_at` of the actual; its latest one counts.
 
-        Several forecasts of a version for the same point are averaged. Points without a positive scale are
+        Several forecasts of a version for the same point are averaged. Both losses are over the scale that the
+        incumbent's row has: each version's is of the history that it learned from. Points without a positive one are
         left out: their losses have no unit that they share with others.
         """
         levels = _common_levels(challenger, incumbent) if loss is ComparedLoss.quantile else None
         challenged, incumbents = _losses(challenger, levels), _losses(incumbent, levels)
-        joined = challenged.join(incumbents, [*_KEYS, KNOWN_AT], join_type="inner", right_suffix="_incumbent")
+        joined = _scaled(
+            challenged.join(incumbents, [*_KEYS, KNOWN_AT], join_type="inner", right_suffix="_incumbent")
+        )
         latest = joined.group_by(_KEYS).aggregate([(KNOWN_AT, "max")])
         paired = joined.join(
             latest.rename_columns([*_KEYS, KNOWN_AT]), [*_KEYS, KNOWN_AT], join_type="inner"
@@ -82,19 +85,25 @@ def _span(block: Integers, cutoff: Integers, cutoffs: int) -> int:
 
 
 def _losses(scores: pa.Table, levels: Floats | None) -> pa.Table:
-    """Return the mean scaled loss of each point (series, cutoff, time, `known_at`)."""
-    scale = scores["scale"].to_numpy()
+    """Return the mean loss of each point (series, cutoff, time, `known_at`), and the mean of its scales."""
     y = scores["y"].to_numpy()
     loss = _absolute(scores, y) if levels is None else _pinball(scores, y, levels)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        scaled = np.where(scale > 0, loss / scale, np.nan)
-    table = scores.select([*_KEYS, KNOWN_AT]).append_column("loss", pa.array(scaled))
-    usable = table.filter(pa.array(np.isfinite(scaled)))
+    table = scores.select([*_KEYS, KNOWN_AT, "scale"]).append_column("loss", pa.array(loss))
+    usable = table.filter(pa.array(np.isfinite(loss)))
     return (
         usable.group_by([*_KEYS, KNOWN_AT])
-        .aggregate([("loss", "mean")])
-        .rename_columns({"loss_mean": "loss"})
+        .aggregate([("loss", "mean"), ("scale", "mean")])
+        .rename_columns({"loss_mean": "loss", "scale_mean": "scale"})
     )
+
+
+def _scaled(joined: pa.Table) -> pa.Table:
+    """Return the joined points whose incumbent has a positive scale, with both losses over it."""
+    usable = joined.filter(pc.greater(joined["scale_incumbent"], 0))
+    for column in ("loss", "loss_incumbent"):
+        scaled = pc.divide(usable[column], usable["scale_incumbent"])
+        usable = usable.set_column(usable.column_names.index(column), column, scaled)
+    return usable
 
 
 def _common_levels(*tables: pa.Table) -> Floats | None:

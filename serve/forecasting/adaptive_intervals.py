@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from cluster.repositories.operations.calibrations import Calibrations, StoredCalibration
 from models.forecaster import quantile_column
@@ -57,6 +58,14 @@ class AdaptiveIntervals:
         if self._calibrations is None:
             raise NotFound("there are no states of adaptive calibration here")
         return _moved(model, self._calibrations.get(team, version.model, version.version, number))
+
+    def move_at(self, team: str, version: ModelVersion, model: LoadedModel, time: datetime) -> LoadedModel:
+        """Return the model under the state that was in effect at a time."""
+        if self._calibrations is None:
+            return model
+        states = self._calibrations.since(team, version.model, version.version, time)
+        then = [state for state in states[:1] if state.created_at <= time and state.applied]
+        return _moved(model, then[0] if then else None)
 
 
 def _moved(model: LoadedModel, stored: StoredCalibration | None) -> LoadedModel:

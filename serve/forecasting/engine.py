@@ -38,7 +38,7 @@ from quantis.types.forecasts import (
 from quantis.types.registry import ModelVersion
 from serve.forecasting.adaptive_intervals import AdaptiveIntervals
 from serve.forecasting.cancellation import Cancellation
-from serve.forecasting.model_cache import LoadedModel, ModelCache
+from serve.forecasting.model_cache import MAX_MODELS, LoadedModel, ModelCache
 from serve.forecasting.request_history import (
     RequestHistory,
     UnusableHistoryError,
@@ -85,6 +85,7 @@ class Engine:
         outage_seconds: float = 0.0,
         *,
         calibrations: Calibrations | None = None,
+        max_models: int = MAX_MODELS,
     ) -> None:
         """`registry` opens the registry of a team; only `families` are loaded; `calibrations` move intervals.
 
@@ -93,7 +94,7 @@ class Engine:
         self.catalogue = catalogue
         self.vintages = vintages
         self.router = ModelRouter(registry, outage_seconds)
-        self.models = ModelCache(registry, catalogue, families)
+        self.models = ModelCache(registry, catalogue, families, max_models)
         self.intervals = AdaptiveIntervals(calibrations, outage_seconds)
         self._datasets: StaleCache[OpenDataset | None] = StaleCache(outage_seconds)
 
@@ -300,8 +301,7 @@ def _stored_snapshots(inputs: Inputs, requested: Sequence[SeriesRequest]) -> lis
     if late:  # their context begins earlier
         start = _steps_before(min(ends[name] for name in late), context, task)
         panels.append(dataset.panel(inputs.as_of, Bounds(series=sorted(late), start=start)))
-    silent = ids - set(ends)
-    if silent:  # their last values are all that can be said of them
+    if silent := ids - set(ends):  # their last values are all that can be said of them
         panels.append(dataset.panel(inputs.as_of, Bounds(series=sorted(silent))))
     snapshots = [snapshot_of_latest(panel, limit, task) for panel in panels if panel.target.num_rows]
     if not snapshots:

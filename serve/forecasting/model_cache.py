@@ -39,12 +39,17 @@ class ModelCache:
     """Least-recently-used cache of models by team, name and version; thread-safe."""
 
     def __init__(
-        self, registry: Callable[[str], Registry], catalogue: Catalogue, families: Mapping[str, str]
+        self,
+        registry: Callable[[str], Registry],
+        catalogue: Catalogue,
+        families: Mapping[str, str],
+        max_models: int = MAX_MODELS,
     ) -> None:
-        """`registry` opens the registry of a team; only `families` are loaded."""
+        """`registry` opens the registry of a team; only `families` are loaded; `max_models` stay in memory."""
         self._registry = registry
         self._catalogue = catalogue
         self._families = families
+        self._max_models = max_models
         self._models: OrderedDict[tuple[str, str, int], LoadedModel] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -66,7 +71,7 @@ class ModelCache:
         model = LoadedModel(forecaster, self._training_ids(team, forecaster.task))
         with self._lock:
             self._models[key] = model
-            while len(self._models) > MAX_MODELS:
+            while len(self._models) > self._max_models:
                 self._models.popitem(last=False)
         return model
 

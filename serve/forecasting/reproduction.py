@@ -1,4 +1,7 @@
-"""Reproduction of issued forecasts: the same versions on the same rows give the same numbers."""
+"""Reproduction of issued forecasts: the same versions on the same rows give the same numbers.
+
+Another version on the same rows gives what it would have answered: a shadow forecast.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,11 @@ from datetime import UTC, datetime
 from cluster.datasets.catalogue import OpenDataset
 from cluster.repositories.vintages import StoredForecast
 from quantis.errors import InvalidInput, NotFound, QuantisError
-from quantis.types.forecasts import ForecastResponse, SeriesForecast
+from quantis.panel import ID
+from quantis.types.forecasts import ForecastRequest, ForecastResponse, ModelRef, SeriesForecast
 from quantis.types.operations.live import VintageKind
 from quantis.types.operations.reproduction import Reproduction
+from quantis.types.registry import ModelVersion
 from serve.forecasting.cancellation import Cancellation
 from serve.forecasting.engine import Engine, Inputs, answer_parts
 from serve.forecasting.routing import RoutedSeries
@@ -39,6 +44,54 @@ def reproduce(engine: Engine, team: str, forecast_id: str) -> Reproduction:
         response=response,
         reproduced_at=datetime.now(UTC),
     )
+
+
+class InputGoneError(Exception):
+    """A forecast cannot be made again, or nothing could judge it."""
+
+
+def entries_of(response: ForecastResponse, version: int) -> list[SeriesForecast]:
+    """Return the entries that a version answered."""
+    return [response.forecasts[position] for position in _positions(response).get(version, [])]
+
+
+def forecast_as(
+    engine: Engine, team: str, stored: StoredForecast, version: ModelVersion, answered_by: int
+) -> StoredForecast:
+    """Make an issued forecast by another version: the series that `answered_by` answered, from the rows known then.
+
+    Its times are those of the issued one, its intervals those in effect then. InputGoneError where an input is gone;
+    whatever the version raises goes through.
+    """
+    request, issued = stored.request, stored.response
+    if len(issued.forecasts) != len(request.series):
+        raise InputGoneError("the forecast is kept without the entries of all its series")
+    positions = _positions(issued)[answered_by]
+    missing: list[str] = []
+    dataset = _open(engine, team, issued, missing)
+    if dataset is None or missing:
+        raise InputGoneError(missing[0] if missing else "it was made without a stored dataset")
+    if stored.kind == VintageKind.batch and not _are_stored(dataset, request):
+        raise InputGoneError("it was reconciled over a hierarchy, whose nodes are no stored series")
+    model = engine.models.load(team, version)
+    task = model.task
+    if task.dataset != dataset.ref.name:
+        raise InvalidInput(
+            f"version {version.version} learned from {task.dataset!r}, not {dataset.ref.name!r}"
+        )
+    model = engine.intervals.move_at(team, version, model, issued.issued_at)
+    inputs = Inputs(model, dataset, issued.as_of, min(request.h or task.h, task.h), Cancellation())
+    request = request.model_copy(update={"series": [request.series[position] for position in positions]})
+    part = RoutedSeries(version, None, list(range(len(positions))))
+    response = issued.model_copy(
+        update={
+            "model": ModelRef(name=version.model, version=version.version, family=version.family),
+            "forecasts": answer_parts([part], [inputs], request),
+            "freq": task.freq,
+            "warnings": [],
+        }
+    )
+    return StoredForecast(stored.kind, request, response)
 
 
 def _repeat(engine: Engine, team: str, stored: StoredForecast, missing: list[str]) -> ForecastResponse | None:
@@ -83,6 +136,11 @@ def _open(engine: Engine, team: str, response: ForecastResponse, missing: list[s
     except NotFound as error:
         missing.append(f"version {response.dataset.version} of {response.dataset.name!r}: {error.message}")
         return None
+
+
+def _are_stored(dataset: OpenDataset, request: ForecastRequest) -> bool:
+    stored = frozenset(dataset.store.series(dataset.pins)[ID].to_pylist())
+    return all(series.unique_id in stored for series in request.series)
 
 
 def _positions(response: ForecastResponse) -> dict[int, list[int]]:

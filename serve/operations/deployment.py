@@ -25,6 +25,7 @@ from cluster.model_monitoring.score_listeners import ScoresListener
 from cluster.model_monitoring.scorer import Scorer
 from cluster.settings import Settings
 from monitoring import instruments, logs
+from serve.operations.shadow_forecasts import ShadowForecasts
 
 log = logging.getLogger("quantis.operations")
 
@@ -62,6 +63,7 @@ def loops(backend: Backend) -> list[Loop]:
         Loop("model-events", ModelEventsLoop(backend).tick, every=5.0),
         Loop("alert-delivery", backend.delivery_loop().tick),
         Loop("pipelines", PipelineRunner(backend).tick),
+        Loop("shadow-forecasts", ShadowForecasts(backend).tick),
     ]
 
 

@@ -117,6 +117,7 @@ def test_when_levels_and_fewer_steps_are_named_then_a_batch_forecast_keeps_what_
     assert found["learned_origins"] == 0
     with context.backend.database.read() as session:
         ids = session.scalars(select(ForecastRow.id).order_by(ForecastRow.issued_at)).all()
+        assert set(session.scalars(select(ForecastRow.kind))) == {"batch"}
     kept = [context.backend.vintages.get(TEAM, forecast_id) for forecast_id in ids]
     assert len(kept) == 2
     for vintage in kept:

@@ -12,6 +12,7 @@ from sqlalchemy import func, select
 from cluster.database.engine import Database
 from cluster.database.tables import DatasetRow, DatasetVersionRow, ForecastRow, JobRow, TeamRow
 from cluster.repositories.inventory import DATASET, JOB, is_deleted
+from cluster.repositories.vintages import is_served
 from quantis.frequency import Frequency
 from quantis.types.datasets import DatasetSpec
 from quantis.types.jobs import JobState
@@ -76,7 +77,7 @@ class MeasuredFacts:
             query = (
                 select(func.max(ForecastRow.issued_at))
                 .where(ForecastRow.team_id == team, ForecastRow.model == model)
-                .where(ForecastRow.issued_at >= now - _LOOK_BACK)
+                .where(ForecastRow.issued_at >= now - _LOOK_BACK, is_served())
             )
             with self._database.read() as session:
                 issued_at = session.scalar(query) or NEVER

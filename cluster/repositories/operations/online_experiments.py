@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from cluster.database.engine import Database
 from cluster.database.experiment_tables import ExperimentArmRow, ExperimentAssessmentRow, OnlineExperimentRow
+from cluster.database.shadow_tables import ShadowProgressRow
 from cluster.repositories import idempotency, paging
 from cluster.repositories.operations import job_rows
 from cluster.repositories.principals import Author
@@ -228,7 +229,7 @@ def _check_room(session: Session, team: str, new: NewOnlineExperiment) -> None:
     count = session.scalar(select(func.count()).select_from(row).where(of_team, row.state != _RUNNING)) or 0
     oldest = select(row).where(of_team, row.state != _RUNNING).order_by(row.started_at)
     for old in session.scalars(oldest.limit(max(0, count - MAX_ENDED))).all():
-        for table in (ExperimentAssessmentRow, ExperimentArmRow):
+        for table in (ExperimentAssessmentRow, ExperimentArmRow, ShadowProgressRow):
             session.execute(delete(table).where(*_of(table, team, old.id)))
         session.delete(old)
 

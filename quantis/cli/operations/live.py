@@ -9,7 +9,7 @@ import typer
 
 from quantis.cli import output
 from quantis.cli.options import Json, Url, open_client, parse_timestamp
-from quantis.types.operations.live import LiveAccuracy, LiveDimension, LiveFigures
+from quantis.types.operations.live import LiveAccuracy, LiveDimension, LiveFigures, VintageKind
 
 _COLUMNS = ("n", "WAPE", "MASE", "bias", "WQL", "80 %", "naive WAPE")
 Time = Annotated[
@@ -29,6 +29,10 @@ def live(
     model: Annotated[str, typer.Argument(help="The model.")],
     by: Annotated[LiveDimension, typer.Option(help="What to cut by.")] = LiveDimension.day,
     version: Annotated[int | None, typer.Option("--version", min=1, help="One version alone.")] = None,
+    kind: Annotated[
+        list[VintageKind] | None,
+        typer.Option("--kind", help="Occasion, may be repeated; online and batch unless given."),
+    ] = None,
     since: Time = None,
     until: Time = None,
     url: Url = None,
@@ -36,7 +40,7 @@ def live(
 ) -> None:
     """Show how far issued forecasts were off, beside seasonal naive on the same points."""
     with open_client(url) as api:
-        report = api.live(model, by, version=version, since=since, until=until)
+        report = api.live(model, by, version=version, since=since, until=until, kinds=kind)
     if as_json:
         output.print_json(report)
         return

@@ -18,6 +18,10 @@ class VintageKind(StrEnum):
     replay = "replay"
 
 
+SERVED = (VintageKind.online, VintageKind.batch)
+"""Kinds of forecasts that somebody got; the others are a challenger's, made beside them."""
+
+
 class LiveDimension(StrEnum):
     """The property of forecasts by which live accuracy is cut."""
 

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from quantis.types.base import Duration, Frozen, Name, Number, RequestBody, Timestamp
 from quantis.types.operations.experiments import ComparedLoss, ExperimentVerdict
+from quantis.types.operations.shadows import ShadowProgress
 
 _HOUR, _YEAR = timedelta(hours=1), timedelta(days=366)
 
@@ -202,4 +203,7 @@ class OnlineExperimentWithHistory(Frozen):
 
     experiment: OnlineExperiment
     assessments: list[ExperimentAssessment]
+    shadows: ShadowProgress = Field(
+        default=ShadowProgress(), description="Forecasts that both versions made, and those left out."
+    )
     next_cursor: str | None = None

@@ -6,9 +6,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from cluster.model_monitoring.live_reports import SERVED, LiveQuery
+from cluster.model_monitoring.live_reports import LiveQuery
 from quantis.types.base import Name, Timestamp
-from quantis.types.operations.live import LiveAccuracy, LiveDimension, VintageKind
+from quantis.types.operations.live import SERVED, LiveAccuracy, LiveDimension, VintageKind
 from quantis.types.registry import Serving
 from serve.api.dependencies import AppServices, CurrentUser
 from serve.api.strict_route import StrictRoute

@@ -31,9 +31,16 @@ def versions(excess: float, days: int = 60, noise: float = 0.2) -> tuple[pa.Tabl
 
 
 def test_when_quantiles_are_scored_then_the_loss_is_twice_the_scaled_pinball_loss() -> None:
-    losses = paired([Point(scale=4.0)], [Point(quantiles=(9.0, 11.0, 13.0))], ComparedLoss.quantile)
+    losses = paired([Point()], [Point(quantiles=(9.0, 11.0, 13.0), scale=4.0)], ComparedLoss.quantile)
     assert losses.challenger.tolist() == pytest.approx([2 * (0.1 * 2 + 0 + 0.1 * 2) / 3 / 4])
-    assert losses.incumbent.tolist() == pytest.approx([2 * (0.1 * 1 + 0.5 * 1 + 0.1 * 3) / 3])
+    assert losses.incumbent.tolist() == pytest.approx([2 * (0.1 * 1 + 0.5 * 1 + 0.1 * 3) / 3 / 4])
+
+
+def test_when_versions_learned_from_other_histories_then_equal_forecasts_are_no_difference() -> None:
+    """Each row has the scale of its version's history; the two of a pair are over the incumbent's."""
+    points = [Point(series, day, quantiles=(7.0, 9.0, 12.0)) for series, day, _ in grid(3, 40, 1)]
+    verdict = decide_verdict(score_table(replace(point, scale=3.0) for point in points), score_table(points))
+    assert (verdict.state, verdict.estimate) == (VerdictState.equivalent, 0.0)
 
 
 def test_when_versions_have_other_levels_then_those_of_both_count() -> None:
