@@ -5,7 +5,8 @@ texts) that a bundle keeps. Predictions are an Arrow table `unique_id, ds, mean`
 quantile named by `quantile_column`, `h` rows per series, in the order of `snapshot.future`.
 Quantiles are finite and never cross. A forecaster that has measured its intervals on values outside its
 fit may have a property `intervals_measured`: a backtest then moves them less, and only wider. One that looks
-at `y` alone may have `univariate`: who sends it covariates is told that they change nothing.
+at `y` alone may have `univariate`: who sends it covariates is told that they change nothing. One that knows how much
+it uses each column may have `column_shares(snapshot)`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from quantis.panel import Snapshot, Task
+from quantis.panel import Snapshot, Task, Y
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,20 @@ def measures_intervals(forecaster: Forecaster) -> bool:
 def is_univariate(forecaster: Forecaster) -> bool:
     """Return True if its property `univariate` is true: no covariate changes its predictions."""
     return bool(getattr(forecaster, "univariate", False))
+
+
+def column_importance(forecaster: Forecaster, snapshot: Snapshot) -> dict[str, float] | None:
+    """Return the importance of covariates on a snapshot, as a share of the most important column's.
+
+    None for a forecaster that does not know.
+    """
+    if is_univariate(forecaster):
+        return {}
+    shares = getattr(forecaster, "column_shares", lambda _: None)(snapshot)
+    if not shares:
+        return None
+    largest = max(shares.values())
+    return {name: share / largest for name, share in shares.items() if name != Y} if largest > 0 else None
 
 
 def quantile_column(quantile: float) -> str:

@@ -123,12 +123,18 @@ class DatasetReports:
                 drift=detect_drift(
                     panel,
                     season_lengths=frequency.season_lengths,
+                    importance=self._importance(team, model),
                     residuals=self._residuals(team, name, model, bounds) if model is not None else None,
                 ),
                 freshness=freshness,
             )
             for model in models
         ]
+
+    def _importance(self, team: str, model: str | None) -> dict[str, float] | None:
+        """Return the importances of the version that answers a model's name; None where there are none."""
+        champion = self._backend.registry(team).champion(model) if model is not None else None
+        return champion.importance if champion is not None else None
 
     def _residuals(self, team: str, name: str, model: str, bounds: Bounds) -> pa.Table:
         """Return the scaled errors of a model's latest forecast of each actual: `unique_id, ds, residual`."""

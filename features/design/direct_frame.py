@@ -87,13 +87,13 @@ class DirectSpec(Frozen):
         names += ["size", "variation", "unrest"]  # models in bundles know them by these names
         names += [f"cal_{field}" for field in self.state.calendar]
         for column in self.state.futr:
-            names += self._future_names(column)
+            names += self.future_names(column)
         for column in self.state.hist:
             names += [f"hist_{column}_last", f"hist_{column}_mean"]
         names += [f"stat_{column}" for column in self.state.static]
         return tuple(names)
 
-    def _future_names(self, column: str) -> list[str]:
+    def future_names(self, column: str) -> list[str]:
         """Return the feature columns of a known-future covariate."""
         suffixes = [*(f"by{steps}" for steps in _SHIFTS), "season1", "season2", "change"]
         if column not in self.state.categories:
@@ -104,7 +104,7 @@ class DirectSpec(Frozen):
     def categorical(self) -> tuple[int, ...]:
         """The positions of codes in `names`, of which two may be alike: of a column `a`, and of one called `a_by1`."""
         categories, state = self.state.categories, self.state
-        sizes = [len(self._future_names(column)) for column in state.futr]
+        sizes = [len(self.future_names(column)) for column in state.futr]
         first_static = len(self.names) - len(state.static)
         first_future = first_static - 2 * len(state.hist) - sum(sizes)
         starts = first_future + np.cumsum([0, *sizes])

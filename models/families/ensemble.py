@@ -12,7 +12,7 @@ import pyarrow as pa
 from models.arrays import floats, keep_series, predictions
 from models.forecaster import Forecaster, Parts, is_univariate, quantile_column
 from quantis.errors import InvalidInput
-from quantis.panel import Snapshot, Task
+from quantis.panel import Snapshot, Task, Y
 
 RestoreMember = Callable[[str, Task, Parts], Forecaster]
 """Makes a forecaster of a member's family, the task and the member's parts."""
@@ -45,6 +45,16 @@ class Ensemble:
     @property
     def univariate(self) -> bool:
         return all(is_univariate(member) for _, member in self.members)
+
+    def column_shares(self, snapshot: Snapshot) -> dict[str, float]:
+        """Return the members' shares by their weights; one without any gives it all to the target."""
+        shares: dict[str, float] = {}
+        for weight, member in self.members:
+            of_member = getattr(member, "column_shares", None)
+            member_shares = {Y: 1.0} if of_member is None else of_member(snapshot)
+            for column, share in (member_shares or {}).items():
+                shares[column] = shares.get(column, 0.0) + weight * share
+        return shares
 
     def predict(self, snapshot: Snapshot) -> pa.Table:
         names = list(snapshot.future_index.rows)

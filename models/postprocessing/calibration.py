@@ -125,6 +125,10 @@ class Calibrated:
     def univariate(self) -> bool:
         return is_univariate(self.base)
 
+    def column_shares(self, snapshot: Snapshot) -> dict[str, float] | None:
+        shares: dict[str, float] | None = getattr(self.base, "column_shares", lambda _: None)(snapshot)
+        return shares
+
     def predict(self, snapshot: Snapshot) -> pa.Table:
         return self.calibration.apply(self.base.predict(snapshot))
 

@@ -1,6 +1,6 @@
 """Bundle format 3: a trained model on disk, without pickle, verified before and after it is loaded.
 
-manifest.json         format_version, family, and the sha256 of every other file
+manifest.json         format_version, family, the sha256 of every other file, and the importance of covariates, if known
 task.json             the task
 lineage.json          code, libraries and time of the training; not in format 1
 config.json           Parts.config
@@ -29,7 +29,7 @@ from safetensors.numpy import save as save_tensors
 
 from models.arrays import floats, keep_series, truncate_history
 from models.families.catalogue import FAMILIES, restore
-from models.forecaster import Forecaster, Parts
+from models.forecaster import Forecaster, Parts, column_importance
 from models.postprocessing.calibration import Calibrated, Calibration, with_calibration
 from quantis.errors import Conflict, QuantisError
 from quantis.files import sync_folder, write_synced
@@ -156,6 +156,8 @@ def _contents(forecaster: Forecaster, snapshot: Snapshot, lineage: Lineage | Non
     files |= {f"sample/{name}.arrow": _to_ipc(table) for name, table in tables.items()}
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     manifest = {"format_version": FORMAT_VERSION, "family": forecaster.family, "files": hashes}
+    if (importance := column_importance(forecaster, sample)) is not None:
+        manifest["importance"] = importance
     return files | {"manifest.json": json.dumps(manifest, indent=2, sort_keys=True).encode()}
 
 

@@ -13,6 +13,7 @@ from quantis.panel import Task
 from quantis.types.registry import Lineage, ModelVersion
 
 GATE = "gate"
+_COLUMNS_IN_TAG = 40
 
 
 def tags_of_bundle(
@@ -33,6 +34,8 @@ def tags_of_bundle(
         "metrics": json.dumps(metrics),
         GATE: json.dumps(gate.to_json()),
     }
+    if (importance := read_manifest(bundle).get("importance")) is not None:
+        tags["importance"] = json.dumps(_most_important(importance))
     if lineage := read_lineage(bundle):
         tags["lineage"] = lineage.model_dump_json()
     return tags
@@ -57,5 +60,12 @@ def version_from_tags(
         metrics=json.loads(tags["metrics"]),
         gate=json.loads(tags[GATE]),
         as_of=datetime.fromisoformat(tags["as_of"]) if "as_of" in tags else None,
+        importance=json.loads(tags["importance"]) if "importance" in tags else None,
         lineage=Lineage.model_validate_json(tags["lineage"]) if "lineage" in tags else None,
     )
+
+
+def _most_important(importance: Mapping[str, float]) -> dict[str, float]:
+    """Return what fits into a tag."""
+    ordered = sorted(importance.items(), key=lambda item: -item[1])
+    return {column: round(value, 6) for column, value in ordered[:_COLUMNS_IN_TAG]}

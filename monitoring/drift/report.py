@@ -95,9 +95,9 @@ def detect_drift(
     findings = [
         finding
         for test, q_value in zip(tested, np.split(q_values, ends), strict=True)
-        if (finding := _finding(test, q_value, rate, window, importance or {})) is not None
+        if (finding := _finding(test, q_value, rate, window, importance)) is not None
     ]
-    findings += _new_categories(grid, window, importance or {})
+    findings += _new_categories(grid, window, importance)
     times = grid.times
     return DriftReport(
         window=window,
@@ -105,6 +105,7 @@ def detect_drift(
         start=to_datetime(times[-window:][0]) if len(times) else None,
         end=to_datetime(times[-1]) if len(times) else None,
         tested=int(np.isfinite(p_values).sum()),
+        ranked_by="equal" if importance is None else "model",
         false_discovery_rate=rate,
         findings=tuple(sorted(findings, key=lambda finding: -finding.rank_score)),
         residual_change=change,
@@ -174,7 +175,7 @@ def _adjusted(p_values: Floats) -> Floats:
 
 
 def _finding(
-    test: _Tested, q_value: Floats, rate: float, window: int, importance: Mapping[str, float]
+    test: _Tested, q_value: Floats, rate: float, window: int, importance: Mapping[str, float] | None
 ) -> DriftFinding | None:
     drifted = np.flatnonzero(q_value <= rate)
     if not len(drifted):
@@ -213,7 +214,9 @@ def _part(test: _Tested, q_value: Floats, index: int) -> DriftedPart:
     )
 
 
-def _new_categories(grid: PanelGrid, window: int, importance: Mapping[str, float]) -> Iterator[DriftFinding]:
+def _new_categories(
+    grid: PanelGrid, window: int, importance: Mapping[str, float] | None
+) -> Iterator[DriftFinding]:
     for column in grid.categories:
         names, counts = grid.counts(column)
         unseen = np.flatnonzero(new_categories(counts, window))
@@ -239,8 +242,11 @@ def _new_categories(grid: PanelGrid, window: int, importance: Mapping[str, float
         )  # fmt: skip
 
 
-def _importance(column: str, kind: DriftKind, importance: Mapping[str, float]) -> float:
-    return 1.0 if kind in (DriftKind.residual, DriftKind.lateness) else importance.get(column, 1.0)
+def _importance(column: str, kind: DriftKind, importance: Mapping[str, float] | None) -> float:
+    """Return the weight of a column: 1 for the target and residuals, 0 for a covariate that the model does not use."""
+    if importance is None or column == Y or kind in (DriftKind.residual, DriftKind.lateness):
+        return 1.0
+    return importance.get(column, 0.0)
 
 
 def _residual_change(grid: PanelGrid, window: int) -> ResidualChange | None:

@@ -136,6 +136,11 @@ class ModelVersion(Frozen):
         description="Of this version and the one that the alias meant before; in answers to a promotion.",
     )
     as_of: Timestamp | None = None
+    importance: dict[str, float] | None = Field(
+        default=None,
+        exclude_if=is_none,
+        description="Of covariates, as a share of the most important column's; absent where the model does not know.",
+    )
     lineage: Lineage | None = None
 
 

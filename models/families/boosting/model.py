@@ -23,7 +23,7 @@ from models.families.boosting.training import (
     usable_cpus,
 )
 from models.forecaster import Parts, quantile_column
-from quantis.panel import Snapshot, Task
+from quantis.panel import Snapshot, Task, Y
 from quantis.types.arrays import Floats
 
 
@@ -128,6 +128,18 @@ class Boosting:
     def _bound(self, values: Floats) -> Floats:
         return np.maximum(values, 0.0) if self.non_negative else values
 
+    def column_shares(self, snapshot: Snapshot) -> dict[str, float]:
+        """Return the share of the gain of all splits by dataset column; the step's and the calendar's are left out."""
+        gains: dict[str, float] = {}
+        for booster in self.boosters.values():
+            total = booster.feature_importance("gain")
+            for column, gain in zip(
+                feature_columns(self.spec), total / max(total.sum(), 1e-300), strict=True
+            ):
+                if column is not None:
+                    gains[column] = gains.get(column, 0.0) + float(gain) / len(self.boosters)
+        return gains
+
     def parts(self) -> Parts:
         config: dict[str, Any] = {
             "anchored": self.spec.model_dump(mode="json"),
@@ -147,6 +159,19 @@ class Boosting:
         spec = DirectSpec.model_validate(parts.config["anchored"])
         widening = parts.config.get("widening")  # older bundles have none
         return cls(task, spec, boosters, bool(parts.config["non_negative"]), widening)
+
+
+def feature_columns(spec: DirectSpec) -> tuple[str | None, ...]:
+    """Return the dataset column that each feature of `spec.names` is made of; None of the step and the calendar."""
+    covariates: list[str | None] = []
+    for column in spec.state.futr:
+        covariates += [column] * len(spec.future_names(column))
+    for column in spec.state.hist:
+        covariates += [column] * 2
+    covariates += spec.state.static
+    calendar = len(spec.state.calendar)
+    of_target = len(spec.names) - len(covariates) - calendar - 1
+    return (None, *([Y] * of_target), *([None] * calendar), *covariates)
 
 
 class RecentBoosting(Boosting):

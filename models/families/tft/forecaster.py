@@ -19,7 +19,7 @@ from models.families.tft.pytorch_forecasting.reference import convert_state
 from models.families.tft.time_grid import encode_snapshot
 from models.families.tft.windows import WindowTensors
 from models.forecaster import Parts
-from quantis.panel import Snapshot, Task
+from quantis.panel import Snapshot, Task, Y
 from quantis.types.arrays import Floats
 from quantis.types.base import Frozen, Timestamp
 from quantis.types.job_specs import TftParams
@@ -91,6 +91,17 @@ class TftForecaster:
         return explanation_table(
             tail, self.encoding, windows, list(self._run(windows, self.network.forward_with_weights))
         )
+
+    def column_shares(self, snapshot: Snapshot) -> dict[str, float]:
+        """Return the mean weight of each variable that is a column of the dataset, over series, steps and kinds."""
+        weights = self.explain(snapshot)
+        means = weights.group_by("variable").aggregate([("weight", "mean")])
+        columns = {Y, *self.task.roles.futr_exog, *self.task.roles.hist_exog, *self.task.roles.stat_exog}
+        return {
+            row["variable"]: float(row["weight_mean"])
+            for row in means.to_pylist()
+            if row["variable"] in columns
+        }
 
     def _run(self, windows: WindowTensors, network: Callable[[Batch], Output]) -> Iterator[Output]:
         """Yield the network's output for all series, a batch at a time."""

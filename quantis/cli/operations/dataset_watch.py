@@ -92,6 +92,9 @@ def _row(finding: DriftFinding) -> tuple[object, ...]:
 def _notes(report: DatasetDrift) -> list[str]:
     drift, freshness = report.drift, report.freshness
     notes = [f"{drift.tested:,} tests of the last {drift.window} points against the {drift.reference} before"]
+    if drift.findings:
+        ranked = "as important as to the model" if drift.ranked_by == "model" else "all as equally important"
+        notes.append(f"columns count {ranked}")
     if drift.residual_change is not None:
         direction = "low" if drift.residual_change.rose else "high"
         notes.append(

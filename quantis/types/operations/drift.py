@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Literal
 
 from pydantic import Field
 
@@ -79,6 +80,10 @@ class DriftReport(Frozen):
     start: Timestamp | None = Field(description="Time of the window's first point.")
     end: Timestamp | None
     tested: int = Field(description="Hypotheses: aspects of columns of series.")
+    ranked_by: Literal["model", "equal"] = Field(
+        default="equal",
+        description="Importances that findings are ranked by: those of the model, or equal ones where it has none.",
+    )
     false_discovery_rate: float
     findings: tuple[DriftFinding, ...]
     residual_change: ResidualChange | None = None

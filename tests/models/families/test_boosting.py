@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import threading
+from datetime import UTC, datetime
 
 import lightgbm as lgb
 import numpy as np
@@ -12,12 +13,16 @@ from features.design.direct_frame import DirectFrame, direct_spec
 from features.store.snapshots import snapshot_at
 from models.arrays import floats, keep_series, truncate_history
 from models.evaluation.metrics import evaluate
+from models.evaluation.promotion_gate import GateDecision
 from models.evaluation.rolling_origin import backtest
 from models.families.boosting import training
 from models.families.boosting.model import Boosting
 from models.families.boosting.training import SAMPLES_PER_VALUE, draw_samples, min_data_in_leaf
+from models.families.ensemble import Ensemble
 from models.families.naive import SeasonalNaive
+from models.forecaster import column_importance
 from models.registry.bundle import read_bundle, write_bundle
+from models.registry.version_tags import tags_of_bundle, version_from_tags
 from quantis.errors import InvalidInput
 from quantis.frequency import Frequency
 from quantis.panel import Panel, Snapshot, Task, timestamps
@@ -226,3 +231,28 @@ def test_when_the_panel_is_small_then_each_value_is_seen_five_times_at_most(make
     frame = DirectFrame(snapshot, task, direct_spec(task, snapshot))
     samples, age = draw_samples(frame, frame.spec)
     assert len(samples.y) == len(age) == SAMPLES_PER_VALUE * 2 * 500
+
+
+def test_when_a_covariate_explains_the_series_then_its_importance_says_so_in_bundle_and_version(
+    fitted, tmp_path
+):
+    _, snapshot, _, model = fitted
+    shares = model.column_shares(snapshot)
+    assert set(shares) == {"y", "scheduled", "temp", "carrier"}
+    assert max(shares, key=shares.__getitem__) in ("scheduled", "y")
+    assert shares["scheduled"] > 10 * shares["temp"]
+    importance = column_importance(model, snapshot)
+    assert importance is not None
+    assert set(importance) == {"scheduled", "temp", "carrier"}
+    assert importance["scheduled"] > 0.2
+    write_bundle(tmp_path / "boosting", model, snapshot)
+    gate = GateDecision("boosting", True, 0.5, 0.1, 1.0, 0.3, "better")
+    tags = tags_of_bundle("default", tmp_path / "boosting", {}, gate, None)
+    version = version_from_tags("demand", 1, tags, aliases=[], created_at=datetime(2024, 1, 1, tzinfo=UTC))
+    assert version.importance == pytest.approx(importance, abs=1e-5)
+    naive = SeasonalNaive.fit(snapshot, model.task, 24)
+    assert column_importance(naive, snapshot) == {}, "no covariate changes what it says"
+    ensemble = Ensemble(model.task, [(0.5, model), (0.5, naive)])
+    blended = column_importance(ensemble, snapshot)
+    assert blended is not None
+    assert 0 < blended["scheduled"] < importance["scheduled"]

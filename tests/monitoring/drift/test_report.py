@@ -104,6 +104,11 @@ def test_when_columns_drift_alike_then_the_more_important_one_comes_first(panel:
         "major",
         "minor",
     ]
+    assert report.ranked_by == "model"
+    equal = detect_drift(table, season_lengths=(7,))
+    assert (equal.ranked_by, {f.importance for f in equal.findings}) == ("equal", {1.0})
+    unused = detect_drift(table, season_lengths=(7,), importance={"major": 1.0})
+    assert {f.rank_score for f in unused.findings if f.column == "minor"} == {0.0}
 
 
 def test_when_a_panel_is_short_or_empty_then_nothing_is_tested() -> None:

@@ -3260,6 +3260,13 @@ export interface components {
              * @description Hypotheses: aspects of columns of series.
              */
             tested: number;
+            /**
+             * Ranked By
+             * @description Importances that findings are ranked by: those of the model, or equal ones where it has none.
+             * @default equal
+             * @enum {string}
+             */
+            ranked_by?: "model" | "equal";
             /** False Discovery Rate */
             false_discovery_rate: number;
             /** Findings */
@@ -4324,6 +4331,13 @@ export interface components {
             head_to_head?: components["schemas"]["HeadToHead"] | null;
             /** As Of */
             as_of?: string | null;
+            /**
+             * Importance
+             * @description Of covariates, as a share of the most important column's; absent where the model does not know.
+             */
+            importance?: {
+                [key: string]: number;
+            } | null;
             lineage?: components["schemas"]["Lineage"] | null;
         };
         /**

@@ -78,3 +78,10 @@ def test_when_the_schedule_decides_the_target_then_it_outweighs_noise(make_task,
     frame = _frame(model.explain(keep_series(noisy, ["a"])))
     weight = frame[frame.kind == "decoder"].groupby("variable").weight.mean()
     assert weight["scheduled"] > 1 / len(weight)
+
+
+def test_when_the_columns_share_the_weights_then_only_those_of_the_dataset_do(case):
+    model, snapshot, _ = case
+    shares = model.column_shares(snapshot)
+    assert set(shares) == {"y", "scheduled", "temp", "carrier"}
+    assert min(shares.values()) > 0
