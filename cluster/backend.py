@@ -22,7 +22,7 @@ from cluster.model_ops.open_registry import open_registry
 from cluster.model_ops.promotion import Promotion
 from cluster.repositories.approvals import Approvals
 from cluster.repositories.backtests import Backtests
-from cluster.repositories.inventory import Tombstones
+from cluster.repositories.inventory import Purges, Tombstones
 from cluster.repositories.jobs import Jobs
 from cluster.repositories.leases import Leases
 from cluster.repositories.operations.alert_channels import AlertChannels
@@ -119,6 +119,10 @@ class Backend:
     @cached_property
     def tombstones(self) -> Tombstones:
         return Tombstones(self.database)
+
+    @cached_property
+    def purges(self) -> Purges:
+        return Purges(self.database)
 
     @cached_property
     def deletion(self) -> Deletion:

@@ -108,6 +108,8 @@ class Deletion:
         assert tombstone is not None
         if tombstone.removed_at is None:
             self._hide(tombstone)
+            if kind == DATASET:
+                self._backend.purges.add(team, name)
         with self._backend.data_layout.removing_files() as alone:
             if alone:
                 self._remove(tombstone)

@@ -67,7 +67,7 @@ def compact(
             version.version.number: _repin_version(store, version, new, purged, now) for version in versions
         }
         _check(store, versions, rewritten)
-        catalogue.datasets.repin(team, name, rewritten, versions[-1])
+        catalogue.datasets.repin(team, name, rewritten, versions[-1], purged)
         pins = [VersionPins.from_json(version.pins) for version in rewritten.values()]
         removed = _remove(store, data_layout, pins, retention)
     return CompactionResult(len(versions), before, store.file_count(new), len(purged), removed)

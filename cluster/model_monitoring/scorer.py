@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from cluster.backend import Backend
+from cluster.model_monitoring.forecast_purge import purge_forecasts
 from cluster.model_monitoring.score_listeners import ScoreListeners, ScoresListener
 from cluster.model_monitoring.scored_dataset import ScoredDataset
 from cluster.model_monitoring.tables import LEDGER, MonitoringTables
@@ -65,6 +66,10 @@ class Scorer:
     def score_team(self, team: str) -> int:
         """Move the team's forecasts and score them by its datasets; return the number of scores that are new."""
         tables = MonitoringTables.of_team(self._backend.data_layout, team)
+        for purge in self._backend.purges.pending(team):
+            if purge_forecasts(self._backend, tables, purge):
+                self._backend.purges.settle(purge)
+            self._renew()
         self._move(team, tables)
         if not self._moved[team]:
             return 0

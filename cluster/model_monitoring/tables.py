@@ -38,6 +38,10 @@ class MonitoringTables:
     def of_team(cls, data_layout: DataLayout, team: str) -> MonitoringTables:
         return cls(data_layout.monitoring(team))
 
+    def forget_reference(self, model: str, version: int) -> None:
+        """Forget the yardsticks of a version, which have a scale for each series; they are measured when needed."""
+        (self.folder / "references" / f"{model}-{version}.parquet").unlink(missing_ok=True)
+
     def reference(self, model: str, version: int, measure: Callable[[], Reference]) -> Reference:
         """Return the yardsticks of a version, measured at the first call and kept."""
         path = self.folder / "references" / f"{model}-{version}.parquet"

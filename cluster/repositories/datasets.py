@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from cluster.database.engine import Database
 from cluster.database.tables import DatasetRow, DatasetVersionRow
-from cluster.repositories.inventory import DATASET, find_tombstone, is_deleted
+from cluster.repositories.inventory import DATASET, find_tombstone, is_deleted, promise_purge
 from quantis.errors import Conflict, NotFound, suggest
 from quantis.types.datasets import (
     CheckReport,
@@ -186,9 +186,17 @@ class Datasets:
             return _version(name, version)
 
     def repin(
-        self, team: str, name: str, versions: Mapping[int, RewrittenVersion], after: PinnedVersion
+        self,
+        team: str,
+        name: str,
+        versions: Mapping[int, RewrittenVersion],
+        after: PinnedVersion,
+        purged: Sequence[str] = (),
     ) -> None:
-        """Pin versions to rewritten tables, all at once; Conflict when another writer was faster."""
+        """Pin versions to rewritten tables, all at once; Conflict when another writer was faster.
+
+        Forecasts and scores of the series that were purged are promised to go, too.
+        """
         with self._database.write() as session:
             row = _find(session, team, name)
             _check_unchanged(name, _latest(session, row), after)
@@ -200,6 +208,8 @@ class Datasets:
                         setattr(version, field, value)
                 if rewritten.purged_at is not None:
                     version.report = None  # its findings may name what was purged
+            if purged:
+                promise_purge(session, team, name, purged)
 
 
 def _check_unchanged(name: str, latest: DatasetVersionRow | None, after: PinnedVersion | None) -> None:

@@ -5,14 +5,16 @@ A tombstone is the name or id of what was deleted. It stays, so that the name ne
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
+from uuid import uuid4
 
-from sqlalchemy import ColumnElement, exists, select, update
+from sqlalchemy import ColumnElement, delete, exists, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from cluster.database.automation_tables import PurgeRow
 from cluster.database.engine import Database
 from cluster.database.tables import DatasetRow, DatasetVersionRow, JobRow, TombstoneRow
 from quantis.types.jobs import JobState
@@ -140,6 +142,51 @@ class Tombstones:
                 )
                 .values(removed_at=datetime.now(UTC))
             )
+
+
+@dataclass(frozen=True)
+class Purge:
+    """Series of a dataset that were removed for good, or all of it (None), whose forecasts have to go, too."""
+
+    team: str
+    id: str
+    dataset: str
+    series: tuple[str, ...] | None
+
+
+class Purges:
+    """Promises to remove forecasts and scores of what was purged, kept until that is done."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def pending(self, team: str) -> list[Purge]:
+        with self._database.read() as session:
+            rows = session.scalars(
+                select(PurgeRow).where(PurgeRow.team_id == team).order_by(PurgeRow.created_at)
+            )
+            return [_purge(row) for row in rows]
+
+    def add(self, team: str, dataset: str, series: Sequence[str] | None = None) -> None:
+        with self._database.write() as session:
+            promise_purge(session, team, dataset, series)
+
+    def settle(self, purge: Purge) -> None:
+        """Forget a purge that is done; not even the names of its series stay."""
+        with self._database.write() as session:
+            session.execute(delete(PurgeRow).where(PurgeRow.team_id == purge.team, PurgeRow.id == purge.id))
+
+
+def promise_purge(session: Session, team: str, dataset: str, series: Sequence[str] | None) -> None:
+    """Promise to remove forecasts and scores of series, or of a dataset, in the transaction that removes these."""
+    names = None if series is None else list(series)
+    session.add(
+        PurgeRow(team_id=team, id=str(uuid4()), dataset=dataset, series=names, created_at=datetime.now(UTC))
+    )
+
+
+def _purge(row: PurgeRow) -> Purge:
+    return Purge(row.team_id, row.id, row.dataset, None if row.series is None else tuple(row.series))
 
 
 def _tombstone(row: TombstoneRow) -> Tombstone:

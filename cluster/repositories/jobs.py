@@ -235,6 +235,12 @@ class Jobs(Outbox):
                 if row.after and not JobState(row.state).final:
                     job_rows.release(session, row)
 
+    def ids_of(self, team: str, kind: str, dataset: str) -> list[str]:
+        """Return the ids of a team's jobs of a kind on a dataset."""
+        query = select(JobRow.id, JobRow.spec).where(JobRow.team_id == team, JobRow.kind == kind)
+        with self._database.read() as session:
+            return [job_id for job_id, spec in session.execute(query) if spec.get("dataset") == dataset]
+
     def usual_duration(self, team: str, kind: str, dataset: str, of: int = 10) -> timedelta | None:
         """Return the median duration of the latest jobs of a kind on a dataset that succeeded; None without any."""
         query = select(JobRow).where(

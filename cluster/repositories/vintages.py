@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -33,6 +33,10 @@ log = logging.getLogger("quantis.forecaster")
 
 MAX_BATCH, MAX_BATCH_BYTES = 500, 4 * 2**20
 """Forecasts of a batch, and their bytes as they are stored, which are compressed."""
+
+
+_REWRITTEN_AT_ONCE = 100
+"""Forecasts that are rewritten in one transaction, since other writers wait for it."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +147,28 @@ class Vintages:
         )
         with self._database.write() as session:
             return len(session.execute(old.returning(ForecastRow.id)).all())
+
+    def ids_after(self, team: str, last_batch: int) -> list[str]:
+        """Return the ids of forecasts that are in no batch up to one."""
+        later = or_(ForecastRow.batch.is_(None), ForecastRow.batch > last_batch)
+        with self._database.read() as session:
+            return list(session.scalars(select(ForecastRow.id).where(ForecastRow.team_id == team, later)))
+
+    def rewrite(
+        self, team: str, ids: Sequence[str], change: Callable[[StoredForecast], StoredForecast | None]
+    ) -> None:
+        """Put what `change` makes of forecasts in their place; None removes one, and the same leaves it as it is."""
+        for start in range(0, len(ids), _REWRITTEN_AT_ONCE):
+            with self._database.write() as session:
+                chosen = ForecastRow.id.in_(ids[start : start + _REWRITTEN_AT_ONCE])
+                for row in session.scalars(select(ForecastRow).where(ForecastRow.team_id == team, chosen)):
+                    stored = _stored(row)
+                    changed = change(stored)
+                    if changed is None:
+                        session.delete(row)
+                    elif changed is not stored:
+                        row.request = _pack(changed.request.model_dump_json())
+                        row.response = _pack(changed.response.model_dump_json())
 
     def teams_without_batch(self) -> list[str]:
         """Return the teams with forecasts that are in no batch."""

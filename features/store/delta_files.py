@@ -103,6 +103,14 @@ def roll_back(table: Path, version: int) -> bool:
     return True
 
 
+def remove_commits(table: Path, before: int) -> None:
+    """Remove the commits before a version, which has a checkpoint; earlier versions cannot be read any more."""
+    for path in (table / LOG).iterdir():
+        if path.name[:20].isdigit() and int(path.name[:20]) < before:
+            path.unlink(missing_ok=True)
+    sync_folder(table / LOG)
+
+
 def sync_commits(table: Path, version: int, since: int | None) -> None:
     """Wait until the disk has what the commits after `since` (None: all) up to `version` added.
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError
 
-from features.store.delta_files import latest_version, sync_commits
+from features.store.delta_files import latest_version, remove_commits, sync_commits
 from quantis.errors import Conflict
 
 _HOOKS = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)
@@ -112,6 +112,16 @@ class EventTable:
         deleted = int(table.delete(predicate, post_commithook_properties=_HOOKS)["num_deleted_rows"])
         if deleted:
             self._remove_unread(table)
+        return deleted
+
+    def purge(self, predicate: str) -> int:
+        """Delete rows like `delete`, and the commits of before too, whose statistics may name what was in them."""
+        deleted = self.delete(predicate)
+        table = self._table()
+        if deleted and table is not None:
+            table.create_write_transaction([], "append", table.schema())  # one that names nothing
+            table.create_checkpoint()
+            remove_commits(self.folder, int(table.version()))
         return deleted
 
     def _remove_unread(self, table: DeltaTable) -> None:

@@ -176,6 +176,44 @@ def _is_within(subject: str, scope: NewAlertRule | None) -> bool:
     return scope.model in (None, model) and scope.dataset in (None, dataset)
 
 
+def forget_details(session: Session, team: str, dataset: str, series: Sequence[str] | None) -> None:
+    """Take out of alerts and notifications what names series of a dataset, or anything of it where `series` is None.
+
+    The alerts and their history stay, with what was measured.
+    """
+    names = None if series is None else frozenset(series)
+    for signal in session.scalars(select(AlertSignalRow).where(AlertSignalRow.team_id == team)):
+        if signal.fact.get("dataset") == dataset and _names_any(signal.fact["detail"], names):
+            signal.fact = {**signal.fact, "detail": {}}
+    of_dataset = (AlertRow.team_id == team, AlertRow.dataset == dataset)
+    alerts = [
+        row
+        for row in session.scalars(select(AlertRow).where(*of_dataset))
+        if _names_any(row.fact["detail"], names)
+    ]
+    for row in alerts:
+        message = row.fact["detail"].get("message")
+        row.fact = {**row.fact, "detail": {}}
+        row.summary = row.summary.removesuffix(f" ({message})")
+    changed = {row.id for row in alerts}
+    for delivery in session.scalars(select(AlertDeliveryRow).where(AlertDeliveryRow.team_id == team)):
+        event = delivery.payload.get("event", {})
+        is_named = event.get("dataset") == dataset and _names_any(event, names)
+        if is_named or any(alert["id"] in changed for alert in delivery.payload["alerts"]):
+            session.delete(delivery)
+
+
+def _names_any(value: Any, names: frozenset[str] | None) -> bool:
+    """Return True if one of these names is anywhere in a detail; any detail where there are no names."""
+    if names is None:
+        return bool(value)
+    if isinstance(value, dict):
+        return any(_names_any(each, names) for each in value.values())
+    if isinstance(value, list):
+        return any(_names_any(each, names) for each in value)
+    return isinstance(value, str) and value in names
+
+
 def alert_of(row: AlertRow) -> Alert:
     fact = Fact.model_validate(row.fact)
     return Alert(

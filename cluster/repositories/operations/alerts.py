@@ -17,6 +17,7 @@ from cluster.repositories.operations.alert_changes import (
     AlertChange,
     alert_of,
     change_state,
+    forget_details,
     promise_to_tell,
 )
 from cluster.repositories.operations.alert_rules import rules_of
@@ -97,6 +98,11 @@ class Alerts:
                 promise_to_tell(session, team, changes)
                 changed += [change.alert for change in changes]
         return changed
+
+    def forget_details(self, team: str, dataset: str, series: Sequence[str] | None) -> None:
+        """Take out of alerts and notifications what names purged series, or a dataset that was deleted."""
+        with self._database.write() as session:
+            forget_details(session, team, dataset, series)
 
     def acknowledge(self, team: str, alert_id: str, user: str, note: str = "") -> Alert:
         """Say that somebody sees to an alert; it stays until its condition holds no more, or it is resolved."""
