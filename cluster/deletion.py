@@ -16,6 +16,7 @@ from cluster.repositories.inventory import DATASET, JOB, MODEL, VERSION, Deleted
 from quantis.errors import Conflict, NotFound
 from quantis.types.approvals import AliasChange, Approval, ApprovalState, Policy, TrafficChange
 from quantis.types.jobs import Job, JobState
+from quantis.types.operations.online_experiments import OnlineExperimentState
 from quantis.types.registry import CANDIDATE, CHAMPION, ModelVersion
 
 if TYPE_CHECKING:
@@ -162,6 +163,11 @@ class Deletion:
 
     def _uses_of_model(self, team: str, model: str, versions: Sequence[ModelVersion]) -> Iterator[str]:
         yield from self._serving(team, model, versions)
+        numbers = {version.version for version in versions}
+        running = OnlineExperimentState.running
+        for trial in self._backend.online_experiments.page(team, model=model, state=running).items:
+            if numbers & {trial.challenger, trial.incumbent}:
+                yield f"experiment {trial.name} is running"
         for job in self._unfinished(team):
             if model in _models_of(job):
                 yield f"{job.kind} job {job.id} is {job.state}"
@@ -211,5 +217,5 @@ def _require_unneeded(title: str, uses: Iterator[str]) -> None:
         more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
         raise Conflict(
             f"{title} is needed: {'; '.join(named[:_MOST_NAMED])}{more}. Move or remove the aliases and shares, "
-            "decide the requests and end the jobs first"
+            "decide the requests, stop the experiments and end the jobs first"
         )

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from cluster.backend import Backend
 from cluster.repositories.principals import Author, Principal, Principals
 from quantis.errors import Forbidden
+from quantis.types.accounts import Role
 from quantis.types.job_specs import JobSpec
 from quantis.types.jobs import JOB_KINDS
 from quantis.types.keys import Scope
@@ -21,6 +22,18 @@ def admit(backend: Backend, team: str, author: Author, jobs: Iterable[JobSpec]) 
     backend.quotas.check_compute(team, principal.quota)
     backend.quotas.check_storage(team, principal.quota)
     return backend.quotas.with_defaults(principal.quota).jobs_waiting
+
+
+def require_model_rights(backend: Backend, team: str, author: Author) -> None:
+    """Raise Forbidden, with the reason, for an author who may not promote models now."""
+    principal = Principals(backend.database).acting(team, author)
+    if not principal.has_role(Role.ml_engineer):
+        raise Forbidden(
+            f"the account {author.user_name!r} that it acts for has the role {principal.role}, "
+            f"and a promotion needs {Role.ml_engineer}"
+        )
+    if principal.scopes is not None and Scope.models not in principal.scopes:
+        raise Forbidden(f"the scopes of {author.user_name!r} that it acts for do not allow to change models")
 
 
 def _require_author(principals: Principals, team: str, author: Author, jobs: Iterable[JobSpec]) -> Principal:

@@ -68,6 +68,13 @@ class Promotion:
         change = TrafficChange(traffic=traffic, instead_of=now)
         return self._approvals.request(self._team, model, user, change)
 
+    def withdraw_share(self, model: str, version: int) -> None:
+        """Take a version's share of the requests away, at once under either policy: the champion has the rest."""
+        shares = self._registry.traffic(model).shares
+        left = tuple(share for share in shares if share.version != version)
+        if left != shares:
+            self._registry.set_traffic(model, Traffic(shares=left))
+
     def request_policy(self, user: str, model: str, policy: Policy) -> ModelPolicy | Approval:
         """Make a policy stricter at once; looser only with approval."""
         self._registry.versions(model)

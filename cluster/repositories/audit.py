@@ -136,6 +136,14 @@ class AuditTrail:
                 return AuditVerdict(intact=True, events=count, head=previous)
 
 
+def append_sealed(session: Session, call: AuditedCall, status: int = 200) -> None:
+    """Add what the platform did by itself to the chain, in the transaction that does it: one that writes alone."""
+    row = AuditEventRow(id=call.id, at=datetime.now(UTC), status=status, outcome=_outcome(status))
+    _describe(row, call)
+    session.add(row)
+    _chain(session, row)
+
+
 def _describe(row: AuditEventRow, call: AuditedCall) -> None:
     row.team_id, row.action, row.object = call.team, call.action[:120], call.object[:400]
     row.actor_kind, row.actor_id, row.actor = call.actor_kind, call.actor_id[:80], call.actor[:80]

@@ -32,7 +32,15 @@ from quantis.cli import (
     train,
     users,
 )
-from quantis.cli.operations import alerts, calibration, dataset_watch, live, pipelines, schedules
+from quantis.cli.operations import (
+    alerts,
+    calibration,
+    dataset_watch,
+    experiments,
+    live,
+    pipelines,
+    schedules,
+)
 from quantis.errors import QuantisError
 
 app = typer.Typer(
@@ -74,6 +82,12 @@ app.add_typer(
 app.add_typer(models.app, name="models", help="Compare and promote models.", rich_help_panel="Work")
 app.add_typer(approvals.app, name="approvals", help="Decide what others asked for.", rich_help_panel="Work")
 app.add_typer(alerts.app, name="alerts", help="What went wrong, and who is told.", rich_help_panel="Work")
+app.add_typer(
+    experiments.app,
+    name="experiments",
+    help="A challenger against the champion, on late actuals.",
+    rich_help_panel="Work",
+)
 app.add_typer(pipelines.app, name="pipelines", help="Chains of jobs with conditions.", rich_help_panel="Work")
 app.add_typer(schedules.app, name="schedules", help="Start jobs by the clock.", rich_help_panel="Work")
 for name, commands, text in (

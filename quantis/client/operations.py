@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from quantis.client.bodies import format_query_time
 from quantis.client.monitoring.alerts import AlertsMixin
+from quantis.client.monitoring.experiments import OnlineExperimentsMixin
 from quantis.client.protocol import ApiCaller
 from quantis.types.operations.anomalies import DatasetAnomalies
 from quantis.types.operations.drift import DatasetDrift
@@ -19,7 +20,7 @@ from quantis.types.registry import Serving
 _PAGE = 500
 
 
-class OperationsMixin(AlertsMixin):
+class OperationsMixin(AlertsMixin, OnlineExperimentsMixin):
     """Mixed into the client."""
 
     def live(

@@ -16,6 +16,7 @@ from monitoring import instruments, logs
 from quantis.errors import QuantisError, TimedOut, all_errors
 from quantis.types.forecasts import ForecastRequest, ForecastResponse
 from quantis.types.operations.reproduction import Reproduction
+from serve.forecasting.canary_counts import CanaryCounts
 from serve.forecasting.cancellation import Cancellation
 from serve.forecasting.engine import Engine
 from serve.forecasting.reproduction import reproduce
@@ -45,13 +46,14 @@ class ForecasterReplica:
         instruments.configure(settings.data_layout.metrics)
         logs.configure("forecaster", file=settings.data_layout.logs / "forecaster.log")
         self._engine = make_engine(backend)
+        self._canaries = CanaryCounts(backend.online_experiments, backend.experiment_arms)
         self._threads = ThreadPoolExecutor(max_workers=2)
 
     async def forecast(self, team: str, ref: str, request: str) -> dict[str, Any]:
         loop = asyncio.get_running_loop()
         parsed = ForecastRequest.model_validate_json(request)
         cancellation = Cancellation(parsed.seconds)
-        work = partial(self._engine.forecast, team, ref, parsed, cancellation)
+        work = partial(self._canaries.forecast, self._engine, team, ref, parsed, cancellation)
         try:
             response = await loop.run_in_executor(self._threads, work)
         except QuantisError as error:

@@ -23,6 +23,7 @@ from cluster.backend import Backend
 from cluster.model_monitoring.calibration_updates import CalibrationUpdates
 from cluster.model_monitoring.score_listeners import ScoresListener
 from cluster.model_monitoring.scorer import Scorer
+from cluster.model_ops.experiment_loop import ExperimentLoop
 from cluster.settings import Settings
 from monitoring import instruments, logs
 from serve.operations.shadow_forecasts import ShadowForecasts
@@ -64,6 +65,7 @@ def loops(backend: Backend) -> list[Loop]:
         Loop("alert-delivery", backend.delivery_loop().tick),
         Loop("pipelines", PipelineRunner(backend).tick),
         Loop("shadow-forecasts", ShadowForecasts(backend).tick),
+        Loop("experiments", ExperimentLoop(backend).tick, every=5.0),
     ]
 
 

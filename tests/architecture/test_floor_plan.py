@@ -19,7 +19,6 @@ LISTS = frozenset({"cluster/repositories", "quantis/cli", "serve/api"})
 MIGRATIONS = "cluster/database/migrations/"
 WITHOUT_IMPORTER = {
     "features/rolling/state.py": "issue 19 puts it to use: the state of online features",
-    "monitoring/experiments/verdict.py": "online experiments of issue 17 decide by it",
     "quantis/testing/__init__.py": "the package's public fakes, imported by users' tests",
 }
 TOP_FOLDERS = (

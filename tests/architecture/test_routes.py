@@ -27,6 +27,7 @@ FILES = {
     "/v1/datasets/*/drift": "drift",
     "/v1/jobs": "jobs",
     "/v1/experiments": "experiments",
+    "/v1/experiments-online": "experiments_online",
     "/v1/backtests": "experiments",
     "/v1/models": "models",
     "/v1/models/*/forecasts": "forecasts",

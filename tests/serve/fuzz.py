@@ -47,6 +47,8 @@ BEYOND_THE_SCHEMA = {
     "/v1/schedules": "a cron expression; what /v1/jobs asks of a job; " + _CURSORS,
     "/v1/schedules/{schedule_id}": "a cron expression; what /v1/jobs asks of a job",
     "/v1/schedules/{schedule_id}/runs": _CURSORS,
+    "/v1/experiments-online": "a challenger of a model with a champion, a ramp that grows; " + _CURSORS,
+    "/v1/experiments-online/{experiment_id}": _CURSORS,
     "/v1/models/{name}/traffic": "a version has one share, and all are at most a hundred",
     "/v1/models/{name}/live": f"{_CURSORS}; {_MOMENTS}",
     "/v1/models/{name}/at": _MOMENTS,

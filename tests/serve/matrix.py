@@ -26,6 +26,7 @@ from quantis.types.jobs import JobState
 from quantis.types.keys import NewApiKey, NewServiceAccount, Scope
 from quantis.types.operations.alert_channels import NewWebhook
 from quantis.types.operations.alerts import Above, Fact, FactName, NewAlertRule
+from quantis.types.operations.online_experiments import NewOnlineExperiment, OnlineExperimentState
 from quantis.types.operations.pipelines import PipelineDefinition, PipelineStep
 from quantis.types.operations.schedules import JobTarget, NewSchedule
 from quantis.types.registry import Backtest
@@ -190,6 +191,19 @@ class Makers:
         schedules, new = self.services.schedules, _schedule(team)
         return schedules.create(team, self._author(owner), new, PlannedTimes(START, START)).id
 
+    def experiment_id(self, team: str, owner: str) -> str:
+        """An experiment that runs."""
+        new = NewOnlineExperiment.model_validate(self.experiment(team))
+        return self.services.online_experiments.create(team, self._author(owner), new, 1).id
+
+    def experiment(self, team: str) -> dict[str, Any]:
+        """A new experiment; the one before it is stopped, so that its model is free."""
+        experiments = self.services.online_experiments
+        for stored in experiments.running():
+            if stored.team == team:
+                experiments.end(team, stored.experiment.id, OnlineExperimentState.stopped, "for the next one")
+        return {"name": fresh("trial"), "model": MODELS[team], "challenger": 2}
+
     def pipeline(self, team: str, owner: str) -> str:
         """One for each owner, made anew where it was deleted."""
         name = self.pipelines.setdefault(f"{team}/{owner}", fresh("chain"))
@@ -303,6 +317,7 @@ BODIES: dict[tuple[str, str], Body] = {
     },
     ("PATCH", "/v1/alert-channels/{channel_id}"): {"json": {"enabled": True}},
     ("PATCH", "/v1/alert-rules/{rule_id}"): {"json": {"severity": "info"}},
+    ("POST", "/v1/experiments-online"): lambda makers, caller: {"json": makers.experiment(caller.team)},
     ("PUT", "/v1/models/{name}/calibration"): {"json": {"enabled": True}},
     ("PUT", "/v1/models/{name}/policy"): {"json": {"policy": "gate"}},
     ("PUT", "/v1/models/{name}/traffic"): {"json": {"shares": []}},

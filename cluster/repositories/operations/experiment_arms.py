@@ -27,6 +27,15 @@ class ArmCounts:
     fallbacks: int = 0
     seconds: float = 0.0
 
+    def plus(self, more: ArmCounts) -> ArmCounts:
+        return ArmCounts(
+            self.requests + more.requests,
+            self.failed + more.failed,
+            self.series + more.series,
+            self.fallbacks + more.fallbacks,
+            self.seconds + more.seconds,
+        )
+
     def figures(self) -> ArmFigures:
         successes = self.requests - self.failed
         return ArmFigures(

@@ -15,6 +15,7 @@ from cluster.database.engine import Database
 from cluster.database.experiment_tables import ExperimentArmRow, ExperimentAssessmentRow, OnlineExperimentRow
 from cluster.database.shadow_tables import ShadowProgressRow
 from cluster.repositories import idempotency, paging
+from cluster.repositories.audit import AuditedCall, append_sealed
 from cluster.repositories.operations import job_rows
 from cluster.repositories.principals import Author
 from quantis.errors import Conflict, NotFound
@@ -160,6 +161,11 @@ class OnlineExperiments:
         row = OnlineExperimentRow
         return self._stored(or_(row.state == _RUNNING, row.traffic > 0, row.approval.is_not(None)))
 
+    def stored(self, team: str, experiment_id: str) -> StoredExperiment:
+        return self._stored(
+            (OnlineExperimentRow.team_id == team) & (OnlineExperimentRow.id == experiment_id)
+        )[0]
+
     def record(
         self, team: str, experiment: OnlineExperiment, assessment: ExperimentAssessment
     ) -> OnlineExperiment | None:
@@ -186,25 +192,42 @@ class OnlineExperiments:
                     assessment=row.latest,
                 )
             )
-            _apply(row, assessment)
+            if assessment.action is not ExperimentAction.wait:
+                _apply(row, assessment)
+                verdict = {"reason": assessment.reason, "assessment": row.assessments}
+                _audit(session, row, assessment.action.value, verdict)
             return _experiment(row)
 
-    def change(
-        self,
-        team: str,
-        experiment_id: str,
-        state: OnlineExperimentState | None = None,
-        **values: Any,
-    ) -> None:
-        """Record what was carried out; a running experiment ends in the state that is given."""
+    def settle(self, team: str, experiment_id: str, state: OnlineExperimentState, reason: str) -> None:
+        """Let an experiment end by itself, if it still runs."""
+        with self._database.write() as session:
+            row = session.get(OnlineExperimentRow, (team, experiment_id))
+            if row is not None and row.state == _RUNNING:
+                _end(row, state, reason)
+                _audit(session, row, state.value, {"reason": reason})
+
+    def set_traffic(self, team: str, experiment_id: str, percent: int, *, begins: bool = False) -> None:
+        """Record the challenger's share that is in effect; `begins`: the time of its step runs from now on."""
         with self._database.write() as session:
             row = session.get(OnlineExperimentRow, (team, experiment_id))
             if row is None:
                 return
-            if state is not None and row.state == _RUNNING:
-                _end(row, state, values.pop("reason", None))
-            for name, value in values.items():
-                setattr(row, name, value)
+            if row.traffic != percent:
+                row.traffic = percent
+                _audit(session, row, "traffic", {"percent": percent})
+            row.approval = None
+            if begins and row.state == _RUNNING:
+                row.step_started_at = job_rows.now()
+                row.reason = None
+
+    def set_approval(self, team: str, experiment_id: str, approval: str | None, reason: str | None) -> None:
+        """Record the request that a second person decides, None where none is left."""
+        with self._database.write() as session:
+            row = session.get(OnlineExperimentRow, (team, experiment_id))
+            if row is not None:
+                row.approval = approval
+                if row.state == _RUNNING:
+                    row.reason = reason
 
     def _stored(self, condition: Any) -> list[StoredExperiment]:
         query = select(OnlineExperimentRow).where(condition).order_by(OnlineExperimentRow.started_at)
@@ -277,7 +300,27 @@ def _apply(row: OnlineExperimentRow, assessment: ExperimentAssessment) -> None:
             _end(row, OnlineExperimentState.inconclusive, assessment.reason)
 
 
+def _audit(session: Session, row: OnlineExperimentRow, action: str, detail: dict[str, Any]) -> None:
+    """Add what an experiment does by itself to the audit, under the account that it acts for."""
+    author = Author(**row.author)
+    call = AuditedCall(
+        action=f"EXPERIMENT {action}",
+        object=f"/v1/experiments-online/{row.id}",
+        request_id="",
+        address="",
+        team=row.team_id,
+        actor_kind=author.kind,
+        actor_id=author.credential or author.user_id,
+        actor=author.user_name,
+        detail={"model": row.model, "challenger": row.challenger, "incumbent": row.incumbent} | detail,
+    )
+    append_sealed(session, call)
+
+
 def _end(row: OnlineExperimentRow, state: OnlineExperimentState, reason: str | None) -> None:
+    """End an experiment; a share that may be in effect stays on record until it is withdrawn for certain."""
+    ramp = row.definition["ramp"]
+    row.traffic = row.traffic or (ramp[row.step]["percent"] if ramp else 0)
     row.state, row.reason, row.ended_at, row.promoting = state, reason, job_rows.now(), False
 
 

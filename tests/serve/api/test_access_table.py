@@ -20,7 +20,7 @@ VALUES = {
     "{team}": "no-such-team", "{approval_id}": "no-such-approval", "{number}": "1",
     "{dimension}": "series", "{alert_id}": "no-such-alert", "{channel_id}": "no-such-channel",
     "{delivery_id}": "no-such-delivery", "{rule_id}": "no-such-rule", "{schedule_id}": "no-such-schedule",
-    "{pipeline}": "no-such-pipeline", "{run_id}": "no-such-run",
+    "{pipeline}": "no-such-pipeline", "{run_id}": "no-such-run", "{experiment_id}": "no-such-experiment",
 }  # fmt: skip
 
 

@@ -73,6 +73,14 @@ export const modelTraffic = (name: string) =>
       unwrap(api.GET("/v1/models/{name}/traffic", { signal, params: { path: { name } } })),
   });
 
+export const modelExperiments = (name: string) =>
+  queryOptions({
+    queryKey: ["models", name, "experiments"],
+    queryFn: async ({ signal }) =>
+      (await unwrap(api.GET("/v1/experiments-online", { params: { query: { model: name } }, signal }))).items,
+    refetchInterval: 30_000,
+  });
+
 export const modelPolicy = (name: string) =>
   queryOptions({
     queryKey: ["models", name, "policy"],

@@ -1677,6 +1677,74 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/experiments-online": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Online Experiments
+         * @description List the experiments, newest first.
+         */
+        get: operations["online_experiments"];
+        put?: never;
+        /**
+         * Start Experiment
+         * @description Let a challenger stand trial against the champion of now: in the shadow, or with a growing share of the series.
+         *
+         *     It acts for you, with your rights as they are at each of its steps. The same Idempotency-Key starts one.
+         */
+        post: operations["start_experiment"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/experiments-online/{experiment_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Online Experiment
+         * @description Return an experiment, by its id or name, with its assessments, latest first.
+         *
+         *     Of assessments without consequence the last one of each day is kept.
+         */
+        get: operations["online_experiment"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/experiments-online/{experiment_id}/stop": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Stop Experiment
+         * @description Stop an experiment: the champion answers everything again, at once.
+         */
+        post: operations["stop_experiment"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/models/{name}/at": {
         parameters: {
             query?: never;
@@ -2487,6 +2555,23 @@ export interface components {
          */
         ApprovalState: "pending" | "approved" | "refused" | "withdrawn";
         /**
+         * ArmFigures
+         * @description Measures of one version's answers in the current step of an experiment; null where nothing was counted.
+         */
+        ArmFigures: {
+            /** Requests */
+            requests: number;
+            /** Error Share */
+            error_share: number | null;
+            /** Fallback Share */
+            fallback_share: number | null;
+            /**
+             * Seconds
+             * @description Mean time of a request.
+             */
+            seconds: number | null;
+        };
+        /**
          * AuditEvent
          * @description A mutating call. `hash` covers it and the event before it.
          */
@@ -2565,6 +2650,12 @@ export interface components {
              */
             reason?: string;
         };
+        /**
+         * AutoPromotion
+         * @description Verdict at which the challenger becomes the champion by itself.
+         * @enum {string}
+         */
+        AutoPromotion: "off" | "when_better" | "when_not_worse";
         /**
          * Backfill
          * @description Missed runs, such as those of a night without the platform, that are made up.
@@ -2862,6 +2953,12 @@ export interface components {
              */
             purge_after?: string;
         };
+        /**
+         * ComparedLoss
+         * @description Loss of a point over its series' scale: pinball loss over the quantiles, or absolute error of the median.
+         * @enum {string}
+         */
+        ComparedLoss: "quantile" | "absolute";
         /** CreatedApiKey */
         CreatedApiKey: {
             /** Id */
@@ -3310,6 +3407,115 @@ export interface components {
             q_value: number | null;
         };
         /**
+         * ExperimentAction
+         * @description Consequence of an assessment of an experiment.
+         * @enum {string}
+         */
+        ExperimentAction: "wait" | "advance" | "promote" | "roll_back" | "end";
+        /**
+         * ExperimentAssessment
+         * @description An assessment of an experiment: the figures, and what followed from them.
+         */
+        ExperimentAssessment: {
+            /**
+             * Number
+             * @description Assessments count from 1; of assessments without consequence the last of a day is kept.
+             */
+            number: number;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            verdict: components["schemas"]["ExperimentVerdict"];
+            challenger: components["schemas"]["ArmFigures"];
+            incumbent: components["schemas"]["ArmFigures"];
+            action: components["schemas"]["ExperimentAction"];
+            /** Reason */
+            reason: string;
+        };
+        /**
+         * ExperimentMode
+         * @description Occasion on which the challenger forecasts: beside the answers alone, or for a share of the series.
+         * @enum {string}
+         */
+        ExperimentMode: "shadow" | "canary";
+        /**
+         * ExperimentVerdict
+         * @description A challenger against the incumbent on the same points; valid however often it is looked at.
+         */
+        ExperimentVerdict: {
+            state: components["schemas"]["VerdictState"];
+            /**
+             * Reason
+             * @description The state in a sentence with its figures.
+             */
+            reason: string;
+            loss: components["schemas"]["ComparedLoss"];
+            /**
+             * Estimate
+             * @description The challenger's loss over the incumbent's, less 1: 0.15 is 15 % worse; null without pairs.
+             */
+            estimate: number | null;
+            /**
+             * Low
+             * @description Lower end of the confidence sequence of `estimate`; null where it has none.
+             */
+            low: number | null;
+            /**
+             * High
+             * @description Upper end; null where it has none.
+             */
+            high: number | null;
+            /**
+             * E Value
+             * @description Evidence against equal losses; 1 / alpha decides. Capped at 1e300.
+             */
+            e_value: number;
+            /**
+             * Alpha
+             * @description Chance that equal models are ever called different.
+             */
+            alpha: number;
+            /**
+             * Margin
+             * @description Differences up to this share of the incumbent's loss count as none.
+             */
+            margin: number;
+            /**
+             * Points
+             * @description Steps of forecasts that both versions made and that the same actual scored.
+             */
+            points: number;
+            /**
+             * Pairs
+             * @description Pairs of series and cutoff that these are of.
+             */
+            pairs: number;
+            /** Series */
+            series: number;
+            /**
+             * Blocks
+             * @description Target days, or longer steps: all that is scored at one of them is one observation.
+             */
+            blocks: number;
+            /**
+             * Effective Blocks
+             * @description Independent observations that the blocks are worth, since forecasts overlap.
+             */
+            effective_blocks: number;
+            /**
+             * Unpaired
+             * @description Scored points of one version alone, without a scale or of different actuals.
+             */
+            unpaired: number;
+            /**
+             * Assumed
+             * @description Assumptions that the interval and the e-value rest on.
+             */
+            assumed: string[];
+        };
+        /**
          * FactName
          * @description A measure of a model or a dataset, which rules compare.
          * @enum {string}
@@ -3713,6 +3919,36 @@ export interface components {
             replaces?: boolean | null;
             /** @description With the champion of before, where there was one. */
             head_to_head?: components["schemas"]["HeadToHead"] | null;
+        };
+        /**
+         * GuardRails
+         * @description Limits that roll back at once; each counts from `requests` of either version on.
+         */
+        GuardRails: {
+            /**
+             * Requests
+             * @description Requests of each version that are needed.
+             * @default 20
+             */
+            requests?: number;
+            /**
+             * Error Share
+             * @description Failed requests of the challenger beyond the incumbent's share.
+             * @default 0.05
+             */
+            error_share?: number;
+            /**
+             * Fallback Share
+             * @description Series of the challenger that a simpler method answered, beyond the incumbent's share.
+             * @default 0.1
+             */
+            fallback_share?: number;
+            /**
+             * Latency Ratio
+             * @description Mean time of the challenger in multiples of the incumbent's.
+             * @default 3
+             */
+            latency_ratio?: number;
         };
         /**
          * HeadToHead
@@ -4463,6 +4699,75 @@ export interface components {
             /** Recipients */
             recipients: string[];
         };
+        /**
+         * NewOnlineExperiment
+         * @description A challenger against the version that is the model's champion when it is asked for.
+         */
+        NewOnlineExperiment: {
+            /** Name */
+            name: string;
+            /** Model */
+            model: string;
+            /** Challenger */
+            challenger: number;
+            /** @default shadow */
+            mode?: components["schemas"]["ExperimentMode"];
+            /**
+             * Share
+             * @description Live requests in a hundred for which the version that did not answer is computed as well.
+             * @default 100
+             */
+            share?: number;
+            /**
+             * Ramp
+             * @description Of a canary: its shares of the series, in their order; 1, 10, 50 by default.
+             */
+            ramp?: components["schemas"]["RampStep"][] | null;
+            /**
+             * Replay Days
+             * @description Of a shadow: days before the start whose forecasts it makes as well, as of their times.
+             * @default 0
+             */
+            replay_days?: number;
+            /**
+             * Alpha
+             * @description Chance that equal versions are called different.
+             * @default 0.05
+             */
+            alpha?: number;
+            /**
+             * Margin
+             * @description Difference of losses that counts as none.
+             * @default 0.02
+             */
+            margin?: number;
+            /** @default quantile */
+            loss?: components["schemas"]["ComparedLoss"];
+            /** @default off */
+            promote?: components["schemas"]["AutoPromotion"];
+            /**
+             * Roll Back
+             * @description End it by itself when the challenger is worse.
+             * @default true
+             */
+            roll_back?: boolean;
+            /**
+             * @default {
+             *       "requests": 20,
+             *       "error_share": 0.05,
+             *       "fallback_share": 0.1,
+             *       "latency_ratio": 3
+             *     }
+             */
+            guard_rails?: components["schemas"]["GuardRails"];
+            /**
+             * Lasts
+             * Format: duration
+             * @description Time after which it ends without a verdict.
+             * @default P60D
+             */
+            lasts?: string;
+        };
         /** NewSchedule */
         NewSchedule: {
             /** Name */
@@ -4700,6 +5005,101 @@ export interface components {
             known_at?: string | null;
         };
         /**
+         * OnlineExperiment
+         * @description An experiment; `traffic` is the challenger's share of the series now.
+         */
+        OnlineExperiment: {
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            /** Model */
+            model: string;
+            /** Challenger */
+            challenger: number;
+            /**
+             * Incumbent
+             * @description The champion when it began.
+             */
+            incumbent: number;
+            mode: components["schemas"]["ExperimentMode"];
+            /** Share */
+            share: number;
+            /**
+             * Ramp
+             * @default []
+             */
+            ramp?: components["schemas"]["RampStep"][];
+            /** Replay Days */
+            replay_days: number;
+            /** Alpha */
+            alpha: number;
+            /** Margin */
+            margin: number;
+            loss: components["schemas"]["ComparedLoss"];
+            promote: components["schemas"]["AutoPromotion"];
+            /** Roll Back */
+            roll_back: boolean;
+            guard_rails: components["schemas"]["GuardRails"];
+            /**
+             * Lasts
+             * Format: duration
+             */
+            lasts: string;
+            state: components["schemas"]["OnlineExperimentState"];
+            /**
+             * Reason
+             * @description Why it ended, or what it waits for.
+             */
+            reason?: string | null;
+            /**
+             * Step
+             * @description The step of the ramp, from 0 on.
+             */
+            step: number;
+            /**
+             * Traffic
+             * @description Share of the series in a hundred that the challenger answers.
+             */
+            traffic: number;
+            /**
+             * Approval
+             * @description The request that a second person decides.
+             */
+            approval?: string | null;
+            /**
+             * Started At
+             * Format: date-time
+             */
+            started_at: string;
+            /**
+             * Step Started At
+             * @description Null until its share is in effect.
+             */
+            step_started_at?: string | null;
+            /** Ended At */
+            ended_at?: string | null;
+            /** Created By */
+            created_by: string;
+            latest?: components["schemas"]["ExperimentAssessment"] | null;
+        };
+        /**
+         * OnlineExperimentState
+         * @enum {string}
+         */
+        OnlineExperimentState: "running" | "promoted" | "rolled_back" | "inconclusive" | "stopped";
+        /**
+         * OnlineExperimentWithHistory
+         * @description An experiment with its assessments that are kept as evidence, latest first.
+         */
+        OnlineExperimentWithHistory: {
+            experiment: components["schemas"]["OnlineExperiment"];
+            /** Assessments */
+            assessments: components["schemas"]["ExperimentAssessment"][];
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
+        /**
          * Outcome
          * @enum {string}
          */
@@ -4831,6 +5231,13 @@ export interface components {
         Page_Model_: {
             /** Items */
             items: components["schemas"]["Model"][];
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
+        /** Page[OnlineExperiment] */
+        Page_OnlineExperiment_: {
+            /** Items */
+            items: components["schemas"]["OnlineExperiment"][];
             /** Next Cursor */
             next_cursor?: string | null;
         };
@@ -5205,6 +5612,24 @@ export interface components {
              * @description Days after which issued forecasts and their scores are removed; they stay for good without it.
              */
             forecast_days?: number | null;
+        };
+        /**
+         * RampStep
+         * @description A share of the series, and what ends the step: that many scored pairs since the start, that much time.
+         */
+        RampStep: {
+            /** Percent */
+            percent: number;
+            /**
+             * Pairs
+             * @description Scored pairs since the start of the experiment that the step waits for.
+             */
+            pairs?: number | null;
+            /**
+             * Lasts
+             * @description Time that the step takes at least.
+             */
+            lasts?: string | null;
         };
         /**
          * ReadOptions
@@ -6270,6 +6695,12 @@ export interface components {
              */
             second_factor?: false | null;
         };
+        /**
+         * VerdictState
+         * @description The relation of a challenger's loss to the incumbent's, as far as the scored pairs show it.
+         * @enum {string}
+         */
+        VerdictState: "undecided" | "better" | "worse" | "equivalent";
         /**
          * VersionAction
          * @description The action that made a version.
@@ -10740,6 +11171,176 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["DatasetDrift"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    online_experiments: {
+        parameters: {
+            query?: {
+                model?: string | null;
+                state?: components["schemas"]["OnlineExperimentState"] | null;
+                cursor?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_OnlineExperiment_"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    start_experiment: {
+        parameters: {
+            query?: never;
+            header?: {
+                "idempotency-key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewOnlineExperiment"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OnlineExperiment"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    online_experiment: {
+        parameters: {
+            query?: {
+                cursor?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                experiment_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OnlineExperimentWithHistory"];
+                };
+            };
+            /** @description The request cannot be served; `code` says why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot serve now; the request id finds it in the log. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    stop_experiment: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                experiment_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OnlineExperiment"];
                 };
             };
             /** @description The request cannot be served; `code` says why. */

@@ -63,6 +63,7 @@ export type TftParams = NonNullable<TrainSpec["tft"]>;
 export type Leaderboard = ResponseBody<paths["/v1/experiments/{job_id}/leaderboard"]["get"]>;
 export type Backtest = components["schemas"]["Backtest"];
 export type LeaderboardRow = Leaderboard["rows"][number];
+export type OnlineExperiment = ResponseBody<paths["/v1/experiments-online"]["get"]>["items"][number];
 export type Model = ResponseBody<paths["/v1/models"]["get"]>["items"][number];
 export type HeadToHead = components["schemas"]["HeadToHead"];
 export type ModelVersion = ResponseBody<paths["/v1/models/{name}/versions/{version}"]["get"]>;

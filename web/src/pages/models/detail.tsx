@@ -5,6 +5,7 @@ import { modelVersions } from "../../api/queries";
 import { ButtonLink, Card, LoadingRows, Page } from "../../components/basics";
 import { Delete } from "../../components/delete";
 import { ProblemView } from "../../components/feedback";
+import { Experiments } from "./experiments";
 import { PolicyNote } from "./policy";
 import { VersionCard } from "./version-card";
 
@@ -50,6 +51,7 @@ export function Component() {
         </Card>
       )}
       {versions.data && <PolicyNote model={name} />}
+      {versions.data && <Experiments model={name} />}
       {versions.data?.map((version) => (
         <VersionCard key={version.version} version={version} champion={champion} />
       ))}

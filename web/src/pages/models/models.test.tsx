@@ -26,6 +26,7 @@ beforeEach(async () => {
   server.use(
     http.post(at("/v1/oauth/token"), () => HttpResponse.json({ access_token: "t", expires_in: 900 })),
     get("/v1/users/me", { id: "u", user_name: "ada", role: "ml_engineer", team: "default" }),
+    get("/v1/experiments-online", page([])),
     get("/v1/models/demand/policy", { policy: "gate" }),
     get("/v1/models/demand/traffic", { shares: [{ version: 2, percent: 10 }] }),
     get("/v1/models/demand/versions", page([version(1, ["champion"]), version(2, ["candidate"])])),
