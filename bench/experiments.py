@@ -47,7 +47,7 @@ class SimulatedLosses:
     incumbent: Floats
 
     def by_day(self) -> tuple[Floats, Floats]:
-        """Return the sums of each target day that the last cutoff's first step reaches. Shape [cutoffs]."""
+        """Return the sums of each target day that the last cutoff's first step reaches. Shapes [cutoffs, series]."""
         return _by_day(self.challenger), _by_day(self.incumbent)
 
 
@@ -88,21 +88,30 @@ def simulate(scenario: Scenario, rng: np.random.Generator) -> SimulatedLosses:
 
 
 def _by_day(losses: Floats) -> Floats:
-    cutoffs, h, _ = losses.shape
-    days = np.zeros(cutoffs + h - 1)
+    cutoffs, h, series = losses.shape
+    days = np.zeros((cutoffs + h - 1, series))
     for step in range(h):
-        days[step : step + cutoffs] += losses[:, step].sum(1)
+        days[step : step + cutoffs] += losses[:, step]
     return days[:cutoffs]
 
 
-def first_decision(losses: SimulatedLosses) -> tuple[int | None, str]:
-    """Return the first look, counted in days, that called the two different, and how."""
-    challenger, incumbent = losses.by_day()
-    span = losses.challenger.shape[1]
-    for day in range(2, len(challenger) + 1):
-        test = RatioTest(challenger[:day], incumbent[:day], min(span, day))
-        if test.e_value() >= 1 / ALPHA:
-            return day, "worse" if (test.estimate or 0.0) > 0 else "better"
+def first_decision(losses: SimulatedLosses, looks: int = 1) -> tuple[int | None, str]:
+    """Return the first look, counted in days, that called the two different, and how.
+
+    Of `looks` a day the last one sees all series' actuals of that day, an earlier one those of the first series.
+    """
+    sums = losses.by_day()
+    per_look = -(-losses.challenger.shape[2] // looks)
+    totals = [each.cumsum(1)[:, per_look - 1 :: per_look] for each in sums]  # [days, looks]
+    whole_days, span = [each.sum(1) for each in sums], losses.challenger.shape[1]
+    for day in range(2, len(whole_days[0]) + 1):
+        for partial in zip(*(total[day - 1] for total in totals), strict=True):
+            so_far = [
+                np.append(whole[: day - 1], last) for whole, last in zip(whole_days, partial, strict=True)
+            ]
+            test = RatioTest(so_far[0], so_far[1], min(span, day))
+            if test.e_value() >= 1 / ALPHA:
+                return day, "worse" if (test.estimate or 0.0) > 0 else "better"
     return None, ""
 
 
@@ -116,10 +125,10 @@ def peer_decides(observations: Floats, per_day: int) -> bool:
     return bool(np.any((low > 0) | (high < 0)))
 
 
-def rates(scenario: Scenario, runs: int, seed: int = 0) -> dict[str, Any]:
+def rates(scenario: Scenario, runs: int, seed: int = 0, looks: int = 1) -> dict[str, Any]:
     """Return the share of runs that called the challenger worse or better, and the pairs that it took."""
     rng = np.random.default_rng(seed)
-    decisions = [first_decision(simulate(scenario, rng)) for _ in range(runs)]
+    decisions = [first_decision(simulate(scenario, rng), looks) for _ in range(runs)]
     days = sorted(day for day, _ in decisions if day is not None)
     result: dict[str, Any] = {
         call: round(sum(label == call for _, label in decisions) / runs, 3) for call in ("worse", "better")
@@ -147,7 +156,7 @@ def _independent(scenario: Scenario) -> dict[str, tuple[Callable[[SimulatedLosse
 
     def days(losses: SimulatedLosses) -> Floats:
         challenger, incumbent = losses.by_day()
-        return challenger - incumbent
+        return (challenger - incumbent).sum(1)
 
     return {
         "ville_pairs": (pairs, scenario.series),

@@ -89,6 +89,14 @@ def test_when_models_are_equal_then_daily_looks_call_at_most_one_in_twenty_diffe
         assert called["worse"] + called["better"] <= 0.05
 
 
+def test_when_equal_models_are_looked_at_with_every_score_then_one_in_twenty_is_called_different() -> None:
+    """Several looks a day, the earlier ones with a part of the day's actuals: what the loop of experiments does."""
+    called = rates(Scenario(series=10, h=7, days=50), runs=200, seed=13, looks=2)
+    assert called["worse"] + called["better"] <= 0.05
+    worse = rates(Scenario(series=10, h=7, days=50, excess=0.15), runs=40, seed=3, looks=2)
+    assert worse["worse"] >= 0.95
+
+
 def test_when_a_challenger_is_15_percent_worse_then_it_is_called_so_before_500_pairs_in_95_of_100_runs() -> (
     None
 ):

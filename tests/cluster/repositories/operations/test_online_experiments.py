@@ -136,7 +136,7 @@ def test_when_a_assessment_ends_an_experiment_then_state_and_evidence_come_toget
     promoting = experiments.record(TEAM, advanced, assessment(ExperimentAction.promote))
     assert promoting is not None
     assert [stored.promoting for stored in experiments.unfinished()] == [True]
-    experiments.change(TEAM, made.id, traffic=10)
+    experiments.set_traffic(TEAM, made.id, 10)
     ended = experiments.record(TEAM, advanced, assessment(ExperimentAction.roll_back))
     assert ended is not None
     assert (ended.state, ended.reason) == (OnlineExperimentState.rolled_back, "as the figures say")
@@ -150,7 +150,8 @@ def test_when_a_assessment_ends_an_experiment_then_state_and_evidence_come_toget
     assert [stored.experiment.id for stored in experiments.unfinished()] == [
         made.id
     ]  # its share is still there
-    experiments.change(TEAM, made.id, OnlineExperimentState.promoted, reason="too late", traffic=0)
+    experiments.settle(TEAM, made.id, OnlineExperimentState.promoted, "too late")
+    experiments.set_traffic(TEAM, made.id, 0)
     assert experiments.get(TEAM, made.id).state == OnlineExperimentState.rolled_back
     assert experiments.unfinished() == []
 
