@@ -101,8 +101,9 @@ def first_decision(losses: SimulatedLosses, looks: int = 1) -> tuple[int | None,
     Of `looks` a day the last one sees all series' actuals of that day, an earlier one those of the first series.
     """
     sums = losses.by_day()
-    per_look = -(-losses.challenger.shape[2] // looks)
-    totals = [each.cumsum(1)[:, per_look - 1 :: per_look] for each in sums]  # [days, looks]
+    series = losses.challenger.shape[2]
+    last_seen = [series * (look + 1) // looks - 1 for look in range(looks)]
+    totals = [each.cumsum(1)[:, last_seen] for each in sums]  # [days, looks]
     whole_days, span = [each.sum(1) for each in sums], losses.challenger.shape[1]
     for day in range(2, len(whole_days[0]) + 1):
         for partial in zip(*(total[day - 1] for total in totals), strict=True):

@@ -22,7 +22,7 @@ from quantis.types.operations.alerts import (
     Weekday,
 )
 
-EVENTS = frozenset({FactName.job_failed, FactName.anomaly})
+EVENTS = frozenset({FactName.job_failed, FactName.anomaly, FactName.experiment_rolled_back})
 """Facts that happen rather than last: each one counts, also after a person resolved the alert of the one before."""
 
 _WEEKDAYS = tuple(Weekday)
@@ -168,6 +168,10 @@ def describe(rule: AlertRule, fact: Fact) -> str:
         return f"{subject} issued no forecast by {condition.by} ({condition.time_zone})"
     if fact.name == FactName.job_failed:
         return f"a job failed of {subject}: {fact.detail.get('message', 'see the job')}"
+    if fact.name == FactName.experiment_rolled_back:
+        return (
+            f"an experiment of {subject} was rolled back: {fact.detail.get('message', 'see the experiment')}"
+        )
     if isinstance(condition, Above):
         bound = f"above {condition.threshold:g}"
     else:

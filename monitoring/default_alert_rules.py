@@ -45,6 +45,7 @@ DEFAULT_RULES = (
     _rule("anomaly", Above(fact=FactName.anomaly, threshold=0.0), severity=AlertSeverity.info),
     _rule("data-late", Above(fact=FactName.freshness_periods, threshold=2.0, clear_below=1.0)),
     _rule("job-failed", Above(fact=FactName.job_failed, threshold=0.0)),
+    _rule("experiment-rolled-back", Above(fact=FactName.experiment_rolled_back, threshold=0.0)),
 )
 """None of them asks a value to stay for long: facts of live accuracy are sums over many points already."""
 

@@ -48,6 +48,7 @@ class MeasurementLoop:
         since = self._jobs_since or now - _JOBS_BEFORE
         for team in teams:
             self._recorder.record_facts(team, self._measured.ended_jobs(team, since))
+            self._recorder.record_facts(team, self._measured.ended_experiments(team, since))
         self._jobs_since = now - _OVERLAP
         if time.monotonic() - self._measured_at >= _SECONDS:
             self._measured_at = time.monotonic()

@@ -10,10 +10,9 @@ import pyarrow.compute as pc
 
 from cluster.model_monitoring.tables import MonitoringTables, batch_counter, version_counter
 from features.store.record_filter import timestamp_scalar
-from monitoring.accuracy.live import latest_scores
+from monitoring.accuracy.live import is_live, latest_scores
 from monitoring.accuracy.vintage_rows import CUTOFF
 from quantis.panel import DS, ID, KNOWN_AT, Y
-from quantis.types.operations.live import VintageKind
 from quantis.types.operations.online_experiments import OnlineExperiment
 
 _COLUMNS = [
@@ -33,19 +32,14 @@ class ExperimentScores:
     def read(cls, tables: MonitoringTables, experiment: OnlineExperiment) -> ExperimentScores:
         """Read the scores of forecasts since the start, or the replayed days before it.
 
-        What counts is what counts for live accuracy. A replay is made after its actuals came, of what was known at
-        its `as_of` alone, so hindsight is no reproach to it; that the version learned from them still is.
+        What counts is what counts for live accuracy: shadows and replays have the times of the forecast they are of.
         """
         since = experiment.started_at - timedelta(days=experiment.replay_days)
-        is_foreseen = ~pc.field("hindsight") | (pc.field("kind") == VintageKind.replay.value)
         condition = (
-            (pc.field("model") == experiment.model)
+            is_live()
+            & (pc.field("model") == experiment.model)
             & pc.field("version").isin([experiment.challenger, experiment.incumbent])
             & (pc.field("issued_at") >= timestamp_scalar(since))
-            & is_foreseen
-            & ~pc.field("learned")
-            & ~pc.field("scenario")
-            & pc.is_valid(pc.field(Y))
         )
         scores = latest_scores(tables.scores.read(condition, _COLUMNS))
         return cls(

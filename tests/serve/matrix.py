@@ -199,9 +199,8 @@ class Makers:
     def experiment(self, team: str) -> dict[str, Any]:
         """A new experiment; the one before it is stopped, so that its model is free."""
         experiments = self.services.online_experiments
-        for stored in experiments.running():
-            if stored.team == team:
-                experiments.end(team, stored.experiment.id, OnlineExperimentState.stopped, "for the next one")
+        for running in experiments.page(team, state=OnlineExperimentState.running).items:
+            experiments.end(team, running.id, OnlineExperimentState.stopped, "for the next one")
         return {"name": fresh("trial"), "model": MODELS[team], "challenger": 2}
 
     def pipeline(self, team: str, owner: str) -> str:

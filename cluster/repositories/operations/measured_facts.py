@@ -10,6 +10,7 @@ import numpy as np
 from sqlalchemy import func, select
 
 from cluster.database.engine import Database
+from cluster.database.experiment_tables import OnlineExperimentRow
 from cluster.database.tables import DatasetRow, DatasetVersionRow, ForecastRow, JobRow, TeamRow
 from cluster.repositories.inventory import DATASET, JOB, is_deleted
 from cluster.repositories.vintages import is_served
@@ -17,6 +18,7 @@ from quantis.frequency import Frequency
 from quantis.types.datasets import DatasetSpec
 from quantis.types.jobs import JobState
 from quantis.types.operations.alerts import Fact, FactName
+from quantis.types.operations.online_experiments import OnlineExperimentState
 
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 """The last forecast of a model that issued none within a week and a day, the longest that a rule looks back."""
@@ -44,6 +46,13 @@ class MeasuredFacts:
         )
         with self._database.read() as session:
             return [_job_fact(row) for row in session.scalars(query)]
+
+    def ended_experiments(self, team: str, since: datetime) -> list[Fact]:
+        """Return 1 for each online experiment that was rolled back and 0 for others, in the order of their ends."""
+        row = OnlineExperimentRow
+        query = select(row).where(row.team_id == team, row.ended_at >= since).order_by(row.ended_at)
+        with self._database.read() as session:
+            return [_experiment_fact(each) for each in session.scalars(query)]
 
     def delays(self, team: str, now: datetime) -> list[Fact]:
         """Return how late the data of each dataset is: in seconds and, where it comes live, in steps of its series.
@@ -102,6 +111,16 @@ def _job_fact(row: JobRow) -> Fact:
         dataset=None if name else dataset,
         key=row.kind,
         detail=detail,
+    )
+
+
+def _experiment_fact(row: OnlineExperimentRow) -> Fact:
+    return Fact(
+        name=FactName.experiment_rolled_back,
+        value=float(row.state == OnlineExperimentState.rolled_back),
+        at=row.ended_at or row.started_at,
+        model=row.model,
+        detail={"experiment": row.id, "state": row.state, "message": f"{row.name}: {row.reason}"},
     )
 
 

@@ -30,6 +30,7 @@ class FactName(StrEnum):
     freshness_seconds = "freshness_seconds"
     freshness_periods = "freshness_periods"
     job_failed = "job_failed"
+    experiment_rolled_back = "experiment_rolled_back"
     forecast_missing = "forecast_missing"
 
 
@@ -88,6 +89,7 @@ Measured = Literal[
     FactName.freshness_seconds,
     FactName.freshness_periods,
     FactName.job_failed,
+    FactName.experiment_rolled_back,
 ]
 """Facts that are compared with a number."""
 

@@ -2073,7 +2073,7 @@ export interface components {
              * Fact
              * @enum {string}
              */
-            fact: "live_wape" | "live_wape_over_naive" | "live_wape_over_backtest" | "coverage_80" | "coverage_burn_rate" | "drift" | "anomaly" | "freshness_seconds" | "freshness_periods" | "job_failed";
+            fact: "live_wape" | "live_wape_over_naive" | "live_wape_over_backtest" | "coverage_80" | "coverage_burn_rate" | "drift" | "anomaly" | "freshness_seconds" | "freshness_periods" | "job_failed" | "experiment_rolled_back";
             /** Threshold */
             threshold: number;
             /**
@@ -3520,7 +3520,7 @@ export interface components {
          * @description A measure of a model or a dataset, which rules compare.
          * @enum {string}
          */
-        FactName: "live_wape" | "live_wape_over_naive" | "live_wape_over_backtest" | "coverage_80" | "coverage_burn_rate" | "drift" | "anomaly" | "freshness_seconds" | "freshness_periods" | "job_failed" | "forecast_missing";
+        FactName: "live_wape" | "live_wape_over_naive" | "live_wape_over_backtest" | "coverage_80" | "coverage_burn_rate" | "drift" | "anomaly" | "freshness_seconds" | "freshness_periods" | "job_failed" | "experiment_rolled_back" | "forecast_missing";
         /**
          * Fallback
          * @description A series that a family could not forecast at a window, and who did.
@@ -5118,7 +5118,7 @@ export interface components {
              * Fact
              * @enum {string}
              */
-            fact: "live_wape" | "live_wape_over_naive" | "live_wape_over_backtest" | "coverage_80" | "coverage_burn_rate" | "drift" | "anomaly" | "freshness_seconds" | "freshness_periods" | "job_failed";
+            fact: "live_wape" | "live_wape_over_naive" | "live_wape_over_backtest" | "coverage_80" | "coverage_burn_rate" | "drift" | "anomaly" | "freshness_seconds" | "freshness_periods" | "job_failed" | "experiment_rolled_back";
             /** Low */
             low: number;
             /** High */
