@@ -33,7 +33,7 @@ from quantis.types.operations.online_experiments import (
 
 LEASE = "online-experiments"
 LEASE_TIME = timedelta(seconds=60)
-REST = 10
+PAUSE_FACTOR = 10
 """Times of an assessment that pass before the next one of the same experiment: a tenth of a processor at most."""
 
 log = logging.getLogger("quantis.experiments")
@@ -51,8 +51,8 @@ class _Seen:
 class ExperimentLoop:
     """Runs the experiments of all teams, in as many processes as like: a lease lets one of them work at a time."""
 
-    def __init__(self, backend: Backend, rest: float = REST) -> None:
-        self._backend, self._rest = backend, rest
+    def __init__(self, backend: Backend, pause_factor: float = PAUSE_FACTOR) -> None:
+        self._backend, self._pause_factor = backend, pause_factor
         self._experiments = backend.online_experiments
         self._traffic = ExperimentTraffic(backend)
         self._leases = Leases(backend.database)
@@ -66,7 +66,7 @@ class ExperimentLoop:
             return
         unfinished = self._experiments.unfinished()
         current = {stored.experiment.id for stored in unfinished}
-        self._seen = {key: seen for key, seen in self._seen.items() if key in current}
+        self._seen = {key: state for key, state in self._seen.items() if key in current}
         for stored in unfinished:
             name = stored.experiment.name
             try:
@@ -128,9 +128,9 @@ class ExperimentLoop:
         tables = MonitoringTables.of_team(self._backend.data_layout, stored.team)
         dataset = self._backend.registry(stored.team).get(experiment.model, experiment.challenger).dataset
         marker = scored_to(tables, dataset or "")
-        seen = self._seen.get(experiment.id)
-        if seen is not None and (seen.scored_to == marker or started < seen.due):
-            return seen.verdict, False
+        previous = self._seen.get(experiment.id)
+        if previous is not None and (previous.scored_to == marker or started < previous.due):
+            return previous.verdict, False
         scores = ExperimentScores.read(tables, experiment)
         verdict = decide_verdict(
             scores.challenger,
@@ -139,8 +139,8 @@ class ExperimentLoop:
             margin=experiment.margin,
             loss=experiment.loss,
         )
-        ended = time.monotonic()
-        self._seen[experiment.id] = _Seen(marker, verdict, ended + self._rest * (ended - started))
+        now = time.monotonic()
+        self._seen[experiment.id] = _Seen(marker, verdict, now + self._pause_factor * (now - started))
         return verdict, True
 
     def _figures(self, stored: StoredExperiment) -> tuple[ArmFigures, ArmFigures]:

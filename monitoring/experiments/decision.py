@@ -59,10 +59,10 @@ def find_breach(experiment: OnlineExperiment, challenger: ArmFigures, incumbent:
         ("requests failed", challenger.error_share, incumbent.error_share, rails.error_share),
         ("series fell back", challenger.fallback_share, incumbent.fallback_share, rails.fallback_share),
     )
-    for what, share, reference, limit in shares:
+    for title, share, reference, limit in shares:
         if share is not None and share - (reference or 0.0) > limit:
             return (
-                f"guard rail: {share:.1%} of the challenger's {what}, of the incumbent's {reference or 0.0:.1%}; "
+                f"guard rail: {share:.1%} of the challenger's {title}, of the incumbent's {reference or 0.0:.1%}; "
                 f"at most {limit:.1%} more are allowed"
             )
     if incumbent.requests < rails.requests or not challenger.seconds or not incumbent.seconds:

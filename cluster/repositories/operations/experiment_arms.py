@@ -27,13 +27,13 @@ class ArmCounts:
     fallbacks: int = 0
     seconds: float = 0.0
 
-    def plus(self, more: ArmCounts) -> ArmCounts:
+    def plus(self, counts: ArmCounts) -> ArmCounts:
         return ArmCounts(
-            self.requests + more.requests,
-            self.failed + more.failed,
-            self.series + more.series,
-            self.fallbacks + more.fallbacks,
-            self.seconds + more.seconds,
+            self.requests + counts.requests,
+            self.failed + counts.failed,
+            self.series + counts.series,
+            self.fallbacks + counts.fallbacks,
+            self.seconds + counts.seconds,
         )
 
     def figures(self) -> ArmFigures:

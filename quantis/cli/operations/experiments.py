@@ -54,9 +54,9 @@ def start(
         "promote": promote,
         "lasts": lasts,
     }
-    given = {key: value for key, value in options.items() if value is not None}
+    present = {key: value for key, value in options.items() if value is not None}
     with open_client(url) as api:
-        experiment = api.start_experiment(name, model, challenger, **_read_options(file) | given)
+        experiment = api.start_experiment(name, model, challenger, **_read_options(file) | present)
     _report(experiment, as_json)
 
 

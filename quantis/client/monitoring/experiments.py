@@ -50,8 +50,8 @@ class OnlineExperimentsMixin:
         limit: int = 1000,
     ) -> list[OnlineExperiment]:
         """List the experiments of a model, or of all models, newest first."""
-        wanted = str(OnlineExperimentState(state)) if state else None
-        return self._get_all(OnlineExperiment, "/experiments-online", limit, model=model, state=wanted)
+        state_name = str(OnlineExperimentState(state)) if state else None
+        return self._get_all(OnlineExperiment, "/experiments-online", limit, model=model, state=state_name)
 
     def online_experiment(
         self: ApiCaller, experiment: str, *, limit: int = 100

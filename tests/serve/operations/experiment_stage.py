@@ -122,4 +122,4 @@ class Stage:
         for _ in range(3):
             registry.publish(model, bundle, metrics={"mase": 0.5}, gate=PASSED)
         registry.promote(model, 1)
-        return cls(world, model, ExperimentLoop(world.services, rest=0.0))
+        return cls(world, model, ExperimentLoop(world.services, pause_factor=0.0))

@@ -116,7 +116,7 @@ def test_when_two_processes_tick_then_one_of_them_works(stage: Stage) -> None:
     stage.start()
     stage.tick()
     stage.score(0.15)
-    other = ExperimentLoop(stage.services, rest=0.0)
+    other = ExperimentLoop(stage.services, pause_factor=0.0)
     other.tick()
     assert stage.experiment.state is OnlineExperimentState.running
     assert stage.tick().state is OnlineExperimentState.rolled_back

@@ -36,7 +36,7 @@ def model(world: World, template: Path) -> str:
 
 @pytest.fixture
 def loop(world: World) -> Iterator[ExperimentLoop]:
-    loop = ExperimentLoop(world.services, rest=0.0)
+    loop = ExperimentLoop(world.services, pause_factor=0.0)
     yield loop
     loop.close()
 
