@@ -61,7 +61,7 @@ class ExperimentLoop:
 
     def tick(self) -> None:
         """Assess the experiments that run, and do what follows; nothing while another process does."""
-        if not self._leases.take(LEASE, self._holder, LEASE_TIME):
+        if not self._leases.hold(LEASE, self._holder, LEASE_TIME):
             self._seen.clear()
             return
         unfinished = self._experiments.unfinished()
@@ -75,7 +75,7 @@ class ExperimentLoop:
                 log.warning("experiment %s of team %s: tried again: %s", name, stored.team, error.message)
             except Exception:
                 log.exception("experiment %s of team %s: tried again", name, stored.team)
-            if not self._leases.take(LEASE, self._holder, LEASE_TIME):
+            if not self._leases.hold(LEASE, self._holder, LEASE_TIME):
                 raise Conflict("another process assesses the experiments now")
 
     def close(self) -> None:

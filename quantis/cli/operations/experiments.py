@@ -14,6 +14,7 @@ from quantis.errors import InvalidInput
 
 if TYPE_CHECKING:
     from quantis.types.operations.online_experiments import ArmFigures, OnlineExperiment
+    from quantis.types.operations.shadows import ShadowProgress
 
 app = typer.Typer(no_args_is_help=True)
 Reference = Annotated[str, typer.Argument(metavar="EXPERIMENT", help="Its name or id.")]
@@ -116,6 +117,7 @@ def show(experiment: Reference, url: Url = None, as_json: Json = False) -> None:
             ("challenger did", _measures(trial.latest.challenger)),
             ("champion did", _measures(trial.latest.incumbent)),
         ]
+    fields += _shadow_fields(stored.shadows)
     output.print_fields(fields)
     rows = [(output.format_timestamp(each.at), each.action.value, each.reason) for each in stored.assessments]
     output.print_table(("assessed (UTC)", "action", "reason"), rows)
@@ -154,6 +156,24 @@ def _verdict(experiment: OnlineExperiment) -> str:
     if verdict is None or verdict.estimate is None:
         return "-"
     return f"{verdict.state} ({verdict.estimate:+.1%}, {verdict.pairs} pairs)"
+
+
+def _shadow_fields(shadows: ShadowProgress) -> list[tuple[str, object]]:
+    """Return the lines on forecasts that the challenger made, and on those that it did not, with the reasons."""
+    left_out = (
+        (shadows.learned, "learned what followed"),
+        (shadows.gone, "an input is gone"),
+        (shadows.not_sampled, "not in the share"),
+        (shadows.waiting, "wait"),
+    )
+    reasons = ", ".join(f"{count:,} {reason}" for count, reason in left_out if count)
+    made = f"{shadows.computed:,}, of which {shadows.replayed:,} replayed; {shadows.failed:,} failed"
+    fields: list[tuple[str, object]] = [("shadows", f"{made}; {reasons}" if reasons else made)]
+    if shadows.latest_failure:
+        fields.append(("last failure", shadows.latest_failure))
+    if shadows.latest_gap:
+        fields.append(("last gap", shadows.latest_gap))
+    return fields
 
 
 def _measures(arm: ArmFigures) -> str:

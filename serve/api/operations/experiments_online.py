@@ -74,7 +74,11 @@ def online_experiment(
 
     Of assessments without consequence the last one of each day is kept.
     """
-    return services.online_experiments.with_history(principal.team, experiment_id, cursor=cursor, limit=limit)
+    stored = services.online_experiments.with_history(
+        principal.team, experiment_id, cursor=cursor, limit=limit
+    )
+    progress = services.shadows.progress(principal.team, stored.experiment.id, stored.experiment.model)
+    return stored.model_copy(update={"shadows": progress})
 
 
 @router.post("/{experiment_id}/stop")

@@ -5096,6 +5096,22 @@ export interface components {
             experiment: components["schemas"]["OnlineExperiment"];
             /** Assessments */
             assessments: components["schemas"]["ExperimentAssessment"][];
+            /**
+             * @description Forecasts that both versions made, and those left out.
+             * @default {
+             *       "computed": 0,
+             *       "replayed": 0,
+             *       "series": 0,
+             *       "fallbacks": 0,
+             *       "incumbent_fallbacks": 0,
+             *       "failed": 0,
+             *       "learned": 0,
+             *       "gone": 0,
+             *       "not_sampled": 0,
+             *       "waiting": 0
+             *     }
+             */
+            shadows?: components["schemas"]["ShadowProgress"];
             /** Next Cursor */
             next_cursor?: string | null;
         };
@@ -6187,6 +6203,82 @@ export interface components {
          * @enum {string}
          */
         Severity: "error" | "warning" | "info";
+        /**
+         * ShadowProgress
+         * @description Progress of an experiment's shadow forecasts, in forecasts that the incumbent issued.
+         */
+        ShadowProgress: {
+            /**
+             * Computed
+             * @description Forecasts that the challenger made, too.
+             * @default 0
+             */
+            computed?: number;
+            /**
+             * Replayed
+             * @description Those of them that were issued before the experiment began.
+             * @default 0
+             */
+            replayed?: number;
+            /**
+             * Series
+             * @description Series of these forecasts.
+             * @default 0
+             */
+            series?: number;
+            /**
+             * Fallbacks
+             * @description Those of the series that a simpler method than the challenger answered.
+             * @default 0
+             */
+            fallbacks?: number;
+            /**
+             * Incumbent Fallbacks
+             * @description Those that a simpler method than the incumbent answered.
+             * @default 0
+             */
+            incumbent_fallbacks?: number;
+            /**
+             * Failed
+             * @description Forecasts on which the challenger failed, in a series or altogether.
+             * @default 0
+             */
+            failed?: number;
+            /**
+             * Learned
+             * @description Forecasts left out: the challenger was fitted on data of later than their `as_of`.
+             * @default 0
+             */
+            learned?: number;
+            /**
+             * Gone
+             * @description Forecasts left out: an input is gone, or nothing was stored that could judge them.
+             * @default 0
+             */
+            gone?: number;
+            /**
+             * Not Sampled
+             * @description Forecasts left out by the experiment's share.
+             * @default 0
+             */
+            not_sampled?: number;
+            /**
+             * Waiting
+             * @description Forecasts of the model that were not looked at yet.
+             * @default 0
+             */
+            waiting?: number;
+            /**
+             * Latest Failure
+             * @description The reason of the last one that failed.
+             */
+            latest_failure?: string | null;
+            /**
+             * Latest Gap
+             * @description The reason of the last one that is gone.
+             */
+            latest_gap?: string | null;
+        };
         /**
          * Share
          * @description A version and how many of a hundred series it answers.

@@ -51,7 +51,8 @@ def test_when_an_experiment_is_started_then_it_reads_back_and_the_same_key_start
     assert answers[1].json() == body
     assert (body["incumbent"], body["mode"], body["state"], body["lasts"]) == (1, "shadow", "running", "P60D")
     history = client.get(answers[0].headers["location"]).json()
-    assert history == {"experiment": body, "assessments": [], "next_cursor": None}
+    assert (history["experiment"], history["assessments"], history["next_cursor"]) == (body, [], None)
+    assert (history["shadows"]["computed"], history["shadows"]["waiting"]) == (0, 0)
     assert client.get(f"{ROUTE}/trial").json() == history
     assert client.get(ROUTE, params={"model": model}).json()["items"] == [body]
     assert client.get(ROUTE, params={"state": "promoted"}).json()["items"] == []
