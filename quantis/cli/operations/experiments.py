@@ -167,8 +167,8 @@ def _shadow_fields(shadows: ShadowProgress) -> list[tuple[str, object]]:
         (shadows.waiting, "wait"),
     )
     reasons = ", ".join(f"{count:,} {reason}" for count, reason in left_out if count)
-    made = f"{shadows.computed:,}, of which {shadows.replayed:,} replayed; {shadows.failed:,} failed"
-    fields: list[tuple[str, object]] = [("shadows", f"{made}; {reasons}" if reasons else made)]
+    counts = f"{shadows.computed:,}, of which {shadows.replayed:,} replayed; {shadows.failed:,} failed"
+    fields: list[tuple[str, object]] = [("shadows", f"{counts}; {reasons}" if reasons else counts)]
     if shadows.latest_failure:
         fields.append(("last failure", shadows.latest_failure))
     if shadows.latest_gap:
