@@ -24,6 +24,7 @@ from cluster.up import fail, up
 from jobs.demo_data import HELD_OUT, TRAIN_AS_OF, co2_csv, flights_panel
 from jobs.demo_week.actuals import Actuals, hold_back
 from jobs.demo_week.receiver import Receiver, receiving
+from jobs.demo_week.trial import Trial
 from jobs.demo_week.week import HeldOutWeek, Plan, WeekReport
 from quantis.client import Client
 from quantis.errors import Conflict, QuantisError, Unavailable
@@ -42,6 +43,7 @@ from quantis.types.job_specs import (
     TuneSpec,
 )
 from quantis.types.jobs import Job, JobEvent, JobState
+from quantis.types.registry import ModelVersion
 
 MODEL = "demand"
 H = 24
@@ -90,12 +92,16 @@ class Demo:
             self._featurize(client)
             self._train(client)
             self._tune(client)
+            champion, challenger = self._versions(client)
+            trial = Trial(client, self.steps, champion, challenger)
+            trial.start()
             week = HeldOutWeek(client, self.steps, WEEK, actuals, self.receiver)
             with week.channel():
                 week.arrive()
             self._serve(client)
             self._score(client)
-            week.judge(client.resolve(f"{MODEL}@champion"))
+            week.judge(champion)
+            week.report.trial = trial.judge(ORIGINS * len(actuals.series))
             self.report.week = week.report
         self.report.peak_gib = round(watch.peak / 2**30, 2)
         self.report.seconds = self.steps.seconds
@@ -177,6 +183,12 @@ class Demo:
         spec = TuneSpec(dataset="flights", model=MODEL, as_of=TRAIN_AS_OF, h=H, trials=self.trials, tft=tft)
         job = self._job(client, f"tune: {self.trials} trials", spec)
         self.report.tune = job.result.model_dump(mode="json") if job.result else {}
+
+    def _versions(self, client: Client) -> tuple[ModelVersion, ModelVersion]:
+        """Return the champion, and the newest other version, which the gate held back."""
+        champion = client.resolve(f"{MODEL}@champion")
+        candidates = [each for each in client.model_versions(MODEL) if each.version != champion.version]
+        return champion, max(candidates, key=lambda each: each.version)
 
     def _serve(self, client: Client) -> None:
         with self.steps.step("forecasts over HTTP") as step:

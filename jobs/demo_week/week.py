@@ -57,6 +57,7 @@ class WeekReport:
     live: dict[str, Any] = field(default_factory=dict)
     days: list[dict[str, Any]] = field(default_factory=list)
     alert: dict[str, Any] = field(default_factory=dict)
+    trial: dict[str, Any] = field(default_factory=dict)
 
 
 class HeldOutWeek:

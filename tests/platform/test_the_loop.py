@@ -11,6 +11,7 @@ import pytest
 
 from jobs.demo import MODEL, SHOWN, WEEK
 from jobs.demo_data import SERIES, TRAIN_AS_OF
+from jobs.demo_week.trial import TRIAL
 from jobs.demo_week.week import NO_VALUE
 from quantis.client import Client
 from quantis.types.job_specs import Family, TrainSpec
@@ -74,6 +75,21 @@ def test_when_the_fault_was_planted_then_one_signed_notification_told_of_it_and_
     before = client.read_series("flights", SHOWN, as_of=evening, start=WEEK.fault_at, end=WEEK.fault_at)
     assert before.y == [NO_VALUE]
     assert stored.y != [NO_VALUE]
+
+
+def test_when_the_week_is_over_then_the_challenger_has_its_verdict_by_every_pair_and_has_answered_nobody(
+    live: Live, client: Client
+) -> None:
+    trial = live.report["week"]["trial"]
+    experiment = client.online_experiment(TRIAL).experiment
+    assert experiment.latest is not None
+    verdict = experiment.latest.verdict
+    assert verdict.state == trial["verdict"]["state"]
+    assert (verdict.pairs, verdict.points, verdict.unpaired) == (WEEK.days * SERIES, POINTS, 0)
+    assert experiment.state in ("rolled_back", "stopped")
+    shadows = client.live(MODEL, "version", since=WEEK.start, until=WEEK.end, kinds=[VintageKind.shadow])
+    assert {item.label: item.n for item in shadows.items} == {str(trial["challenger"]): POINTS}
+    assert client.resolve(f"{MODEL}@{CHAMPION}").version == trial["incumbent"]
 
 
 def test_when_a_forecast_of_the_week_is_made_again_then_it_is_the_same_to_the_bit(client: Client) -> None:
