@@ -86,7 +86,7 @@ class ShadowForecasts:
 
     def tick(self) -> None:
         """Give each experiment a turn; do nothing while another process has the lease."""
-        if not self._leases.take(LEASE, self._holder, LEASE_TIME):
+        if not self._leases.hold(LEASE, self._holder, LEASE_TIME):
             return
         for stored in self._running():
             name = stored.experiment.name
