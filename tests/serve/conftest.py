@@ -32,6 +32,9 @@ from tests.serve.api_under_test import Failing, InThisProcess, World
 pytest.register_assert_rewrite("tests.serve.api_under_test")
 
 
+_PUBLISHED = "published.db"
+
+
 @pytest.fixture(autouse=True)
 def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
@@ -62,7 +65,18 @@ def template(tmp_path_factory: pytest.TempPathFactory, registry: Registry) -> Pa
     services.catalogue.ingest(DEFAULT_TEAM, "admin", "flights", worlds.toy(), "toy.csv")
     worlds.publish_demand(services.catalogue, registry, folder)
     database.close()
+    shutil.copy(_file_of(registry), _file_of(registry).with_name(_PUBLISHED))
     return folder
+
+
+def registry_copy(registry: Registry, folder: Path) -> Registry:
+    """A registry in this folder as the template left it, whatever other tests have published since."""
+    shutil.copy(_file_of(registry).with_name(_PUBLISHED), folder / "mlflow.db")
+    return Registry(f"sqlite:///{folder / 'mlflow.db'}", str(folder / "artifacts"), DEFAULT_TEAM)
+
+
+def _file_of(registry: Registry) -> Path:
+    return Path(registry._client.tracking_uri.removeprefix("sqlite:///"))
 
 
 @pytest.fixture
@@ -73,6 +87,13 @@ def folder(template: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def world(folder: Path, registry: Registry) -> Iterator[World]:
     with _world(folder, registry) as world:
+        yield world
+
+
+@pytest.fixture
+def world_alone(folder: Path, registry: Registry, tmp_path: Path) -> Iterator[World]:
+    """An API whose registry has the champion `demand` alone: for tests in which it matters who else serves."""
+    with _world(folder, registry_copy(registry, tmp_path)) as world:
         yield world
 
 

@@ -91,9 +91,15 @@ class SlowEngine:
             threading.Event().wait(0.01)
 
 
+class NoCanaries:
+    def forecast(self, engine: Any, *request: Any) -> Any:
+        return engine.forecast(*request)
+
+
 def replica_of(engine: Any) -> ForecasterReplica:
     replica = ForecasterReplica.__new__(ForecasterReplica)
     replica._engine, replica._threads = engine, ThreadPoolExecutor(max_workers=1)
+    replica._canaries = NoCanaries()  # type: ignore[assignment]
     return replica
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,6 +24,7 @@ from serve.operations import shadow_forecasts
 from serve.services import Services
 from tests.serve import api_under_test as worlds
 from tests.serve.api_under_test import HOURS, START, InThisProcess, World
+from tests.serve.conftest import registry_copy
 from tests.serve.operations.shadow_world import LAST_VALUE, LEARNED, LEVELS, MODEL, SERIES, TEAM
 
 
@@ -32,9 +32,7 @@ from tests.serve.operations.shadow_world import LAST_VALUE, LEARNED, LEVELS, MOD
 def challengers(registry: Registry, template: Path, tmp_path_factory: pytest.TempPathFactory) -> Registry:
     """A registry with a twin of the champion, a worse version, and one that learned from what comes tomorrow."""
     folder = tmp_path_factory.mktemp("challengers")
-    stored = Path(registry._client.tracking_uri.removeprefix("sqlite:///"))
-    shutil.copy(stored, folder / "mlflow.db")
-    copied = Registry(f"sqlite:///{folder / 'mlflow.db'}", str(folder / "artifacts"), TEAM)
+    copied = registry_copy(registry, folder)
     settings = worlds.settings_for(template)
     backend = Services(settings, Database(settings.sql_url), worlds.Failing(RuntimeError()), FakeJobs())
     opened = backend.catalogue.open(TEAM, "flights")

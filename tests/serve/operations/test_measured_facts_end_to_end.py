@@ -27,6 +27,11 @@ TEAM = "default"
 
 
 @pytest.fixture
+def world(world_alone: World) -> World:
+    return world_alone
+
+
+@pytest.fixture
 def receiver() -> Iterator[Receiver]:
     with receiving() as server:
         yield server
