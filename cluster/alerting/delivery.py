@@ -64,6 +64,9 @@ class DeliveryLoop:
                 list(pool.map(lambda item: self._attempt(*item), due))
         instruments.set_pending_notifications(self._deliveries.pending())
 
+    def close(self) -> None:
+        self._leases.release(LEASE, self._holder)
+
     def _attempt(self, team: str, delivery: AlertDelivery) -> None:
         if not self._deliveries.claim(team, delivery):
             return

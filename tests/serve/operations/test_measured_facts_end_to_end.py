@@ -76,6 +76,7 @@ def delivered(world: World, receiver: Receiver) -> list[dict[str, Any]]:
     loop = world.services.delivery_loop()
     while world.services.alert_deliveries.pending():
         loop.tick()
+    loop.close()
     for _, headers, body in receiver.requests:
         verify(SECRET, body, headers["Quantis-Signature"])
     return receiver.bodies()
