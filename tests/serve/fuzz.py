@@ -75,6 +75,9 @@ BEYOND_THE_SCHEMA = {
 }
 """Rules that a JSON schema cannot say; 422 may answer what fits the schema here, and nowhere else."""
 
+OF_JOBS = ("/v1/schedules", "/v1/schedules/{schedule_id}", "/v1/pipelines/{pipeline}")
+"""Addresses whose bodies hold the specification of a job, as that of /v1/jobs does."""
+
 LISTS_OF_TEXTS = ("/v1/forecasts", "/v1/jobs/{job_id}/forecasts")
 """Addresses with a list of texts in the query: any word is one, also where the fuzzer takes it for another type."""
 
@@ -192,14 +195,20 @@ def run(
     known: Known,
     mode: str = "all",
     without: Sequence[str] = (),
+    uncovered: Sequence[str] = (),
 ) -> Report:
     """All phases against the server, examples, coverage, fuzzing and stateful, but those left out.
 
-    `mode` is `positive` for data drawn to fit the document only, `all` for such that breaks it as well.
+    `mode` is `positive` for data drawn to fit the document only, `all` for such that breaks it as well. At addresses of
+    `uncovered` not every border of the schema is probed.
     """
     schemathesis.openapi.media_type("text/csv", CSV)
     phases = {"phases": {name: {"enabled": False} for name in without}}
-    config = SchemathesisConfig.from_dict(configuration(examples, seed, token, known, mode) | phases)
+    values = configuration(examples, seed, token, known, mode) | phases
+    values["operations"] += [
+        {"include-path": path, "phases": {"coverage": {"enabled": False}}} for path in uncovered
+    ]
+    config = SchemathesisConfig.from_dict(values)
     schema = schemathesis.openapi.from_url(f"{url}/openapi.json", config=config)
     report = Report()
     for event in from_schema(schema).execute():
