@@ -16,9 +16,12 @@ from ray.serve.handle import DeploymentHandle
 
 from cluster.database.engine import Database
 from cluster.ray.submission import FakeJobs
+from cluster.repositories.operations.experiment_arms import ExperimentArms
+from cluster.repositories.operations.online_experiments import OnlineExperiments
 from quantis.errors import TimedOut
 from quantis.types.forecasts import ForecastRequest
 from serve.api.application import create_app
+from serve.forecasting.canary_counts import CanaryCounts
 from serve.forecasting.cancellation import Cancellation
 from serve.forecasting.deployment import ForecasterReplica, RemoteForecaster
 from serve.services import Services
@@ -47,6 +50,8 @@ class Replica(ForecasterReplica):
     def __init__(self, folder: str) -> None:
         self._engine: Any = EndlessEngine(Path(folder))
         self._threads = ThreadPoolExecutor(max_workers=1)
+        database = Database(settings_for(Path(folder)).sql_url)
+        self._canaries = CanaryCounts(OnlineExperiments(database), ExperimentArms(database))
 
 
 class Front:
