@@ -207,11 +207,18 @@ class _Moving:
     points: Floats
 
     def step(self, segment: int, arrival: _Arrival) -> None:
-        """Take one step: each series of an arrival counts the same, however many points it has in it."""
+        """Take one step: each series of an arrival counts the same, however many points it has in it.
+
+        Points at their median, or between it and a lower end that stopped at zero, are inside whatever the width.
+        Where they alone are as many as are to be inside, as in hours in which nothing happens, no width can be
+        right, and no step is taken.
+        """
         _, member, counts = np.unique(arrival.series, return_inverse=True, return_counts=True)
         weight = arrival.weight * np.minimum(1.0, _POINTS_OF_SERIES / counts[member])  # [points]
         effective = float(weight.sum())
         weight = weight / effective
+        if weight @ np.isneginf(arrival.logarithm) >= 1 - weight @ arrival.miscoverage:
+            return
         self.points[segment] += effective
         gain = min(_STEP * effective, _MAX_STEP) * float(_trust(self.points[segment]))
         moves = np.full(len(self.tracked), gain * _COUPLING)  # [segments]
@@ -253,6 +260,8 @@ def _interval_scores(scores: pa.Table) -> tuple[Floats, Mask, Floats]:
         sides = (by_level.get(low), by_level.get(high))
         score[rows] = _scores_of_issued(y[rows], median, *sides)
         miscoverage[rows] = 1 - nominal_coverage(low, high)
+        if sides[0] is not None:
+            miscoverage[rows[sides[0] == 0]] = 1 - high  # nothing is missed below an end that stopped at zero
         for side, sign in zip(sides, (-1.0, 1.0), strict=True):
             if side is not None:
                 missed[rows] |= sign * (y[rows] - side) > 0

@@ -77,7 +77,7 @@ def test_when_the_fault_was_planted_then_one_signed_notification_told_of_it_and_
     assert stored.y != [NO_VALUE]
 
 
-def test_when_the_week_is_over_then_the_challenger_has_its_verdict_by_every_pair_and_has_answered_nobody(
+def test_when_the_week_is_over_then_the_challenger_has_its_verdict_and_has_answered_nobody(
     live: Live, client: Client
 ) -> None:
     trial = live.report["week"]["trial"]
@@ -85,10 +85,16 @@ def test_when_the_week_is_over_then_the_challenger_has_its_verdict_by_every_pair
     assert experiment.latest is not None
     verdict = experiment.latest.verdict
     assert verdict.state == trial["verdict"]["state"]
-    assert (verdict.pairs, verdict.points, verdict.unpaired) == (WEEK.days * SERIES, POINTS, 0)
+    assert verdict.points == 24 * verdict.pairs
+    if experiment.state == "rolled_back":  # as soon as it was seen to be worse
+        assert SERIES <= verdict.pairs <= WEEK.days * SERIES
+    else:
+        assert (verdict.pairs, verdict.unpaired) == (WEEK.days * SERIES, 0)
     assert experiment.state in ("rolled_back", "stopped")
     shadows = client.live(MODEL, "version", since=WEEK.start, until=WEEK.end, kinds=[VintageKind.shadow])
-    assert {item.label: item.n for item in shadows.items} == {str(trial["challenger"]): POINTS}
+    (challenger,) = shadows.items
+    assert challenger.label == str(trial["challenger"])
+    assert verdict.points <= challenger.n <= POINTS
     assert client.resolve(f"{MODEL}@{CHAMPION}").version == trial["incumbent"]
 
 

@@ -198,3 +198,23 @@ def test_when_there_are_no_scores_then_there_are_no_points() -> None:
     assert len(points.arrival) == 0
     state = AdaptiveCalibration.initial(4)
     assert update(state, points) == state
+
+
+def test_when_most_points_are_inside_whatever_the_width_then_the_intervals_do_not_narrow_without_end() -> (
+    None
+):
+    rng = np.random.default_rng(0)
+    state = AdaptiveCalibration.initial(1)
+    for _ in range(60):
+        count = 20
+        score = np.where(rng.random(count) < 0.9, 0.0, np.abs(rng.standard_normal(count)) / 1.2816)
+        points = ScoredPoints(
+            arrival=np.zeros(count, np.int64),
+            series=np.arange(count),
+            step=np.ones(count, np.int64),
+            score=score,
+            missed=score > state.factors[0],
+            miscoverage=np.full(count, 0.2),
+        )
+        state = update(state, points)
+    assert 0.7 < state.factors[0] < 1.4
