@@ -64,14 +64,20 @@ def is_univariate(forecaster: Forecaster) -> bool:
     return bool(getattr(forecaster, "univariate", False))
 
 
+def column_shares(forecaster: Forecaster, snapshot: Snapshot) -> dict[str, float] | None:
+    """Return how much a forecaster uses each column on a snapshot; None for one that does not know."""
+    if is_univariate(forecaster):
+        return {Y: 1.0}
+    shares: dict[str, float] | None = getattr(forecaster, "column_shares", lambda _: None)(snapshot)
+    return shares
+
+
 def column_importance(forecaster: Forecaster, snapshot: Snapshot) -> dict[str, float] | None:
     """Return the importance of covariates on a snapshot, as a share of the most important column's.
 
     None for a forecaster that does not know.
     """
-    if is_univariate(forecaster):
-        return {}
-    shares = getattr(forecaster, "column_shares", lambda _: None)(snapshot)
+    shares = column_shares(forecaster, snapshot)
     if not shares:
         return None
     largest = max(shares.values())

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from models.arrays import floats, keep_series, predictions
-from models.forecaster import Forecaster, Parts, is_univariate, quantile_column
+from models.forecaster import Forecaster, Parts, column_shares, is_univariate, quantile_column
 from quantis.errors import InvalidInput
 from quantis.panel import Snapshot, Task, Y
 
@@ -47,12 +47,11 @@ class Ensemble:
         return all(is_univariate(member) for _, member in self.members)
 
     def column_shares(self, snapshot: Snapshot) -> dict[str, float]:
-        """Return the members' shares by their weights; one without any gives it all to the target."""
+        """Return the members' shares by their weights; one that does not know gives it all to the target."""
         shares: dict[str, float] = {}
         for weight, member in self.members:
-            of_member = getattr(member, "column_shares", None)
-            member_shares = {Y: 1.0} if of_member is None else of_member(snapshot)
-            for column, share in (member_shares or {}).items():
+            of_member = column_shares(member, snapshot) or {Y: 1.0}
+            for column, share in of_member.items():
                 shares[column] = shares.get(column, 0.0) + weight * share
         return shares
 

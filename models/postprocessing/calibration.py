@@ -17,7 +17,7 @@ from pydantic import Field
 
 from models.arrays import floats, quantile_columns
 from models.evaluation.evaluated import EvaluatedRows
-from models.forecaster import Forecaster, Parts, is_univariate, quantile_column
+from models.forecaster import Forecaster, Parts, column_shares, is_univariate, quantile_column
 from quantis.panel import ID, Snapshot, Task, series_slices
 from quantis.types.arrays import Floats
 from quantis.types.base import Frozen
@@ -126,8 +126,7 @@ class Calibrated:
         return is_univariate(self.base)
 
     def column_shares(self, snapshot: Snapshot) -> dict[str, float] | None:
-        shares: dict[str, float] | None = getattr(self.base, "column_shares", lambda _: None)(snapshot)
-        return shares
+        return column_shares(self.base, snapshot)
 
     def predict(self, snapshot: Snapshot) -> pa.Table:
         return self.calibration.apply(self.base.predict(snapshot))

@@ -218,3 +218,22 @@ def test_when_most_points_are_inside_whatever_the_width_then_the_intervals_do_no
         )
         state = update(state, points)
     assert 0.7 < state.factors[0] < 1.4
+
+
+def test_when_a_lower_end_stopped_at_zero_then_only_misses_above_are_expected() -> None:
+    rows = 2
+    times = pa.array(np.full(rows, np.datetime64("2024-01-01T00", "us"))).cast(pa.timestamp("us", "UTC"))
+    scores = pa.table(
+        {
+            "unique_id": ["a", "b"],
+            "ds": times,
+            "step": [1, 1],
+            "y": [2.0, 2.0],
+            "known_at": times,
+            "mean": [1.0, 3.0],
+            "levels": [[0.1, 0.5, 0.9]] * rows,
+            "values": [[0.0, 1.0, 3.0], [1.0, 3.0, 5.0]],
+        }
+    )
+    points = ScoredPoints.from_table(scores, np.ones(rows))
+    np.testing.assert_allclose(points.miscoverage, [0.1, 0.2])

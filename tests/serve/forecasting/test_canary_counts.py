@@ -17,8 +17,9 @@ from quantis.types.operations.online_experiments import NewOnlineExperiment, Onl
 from quantis.types.registry import Share, Traffic
 from serve.forecasting.canary_counts import CanaryCounts
 from serve.forecasting.cancellation import Cancellation
+from serve.forecasting.engine import Engine
 from serve.forecasting.routing import ModelRouter
-from tests.serve.api_under_test import PASSED, World
+from tests.serve.api_under_test import PASSED, InThisProcess, World
 
 TEAM = "default"
 ADA = Author("user", "1", "ada")
@@ -50,6 +51,12 @@ def counts(world: World) -> CanaryCounts:
     return CanaryCounts(world.services.online_experiments, world.services.experiment_arms, write_seconds=3600)
 
 
+def engine_of(world: World) -> Engine:
+    """The engine that answers in this process."""
+    assert isinstance(world.forecaster, InThisProcess)
+    return world.forecaster.engine
+
+
 class Broken:
     """An engine that divides requests as the real one, and answers none."""
 
@@ -64,7 +71,7 @@ class Broken:
 
 def _series_of(world: World, model: str, version: int) -> list[str]:
     """Return names of series that the version's share has."""
-    parts = world.forecaster.engine.router.divide(TEAM, model, _NAMES)  # type: ignore[attr-defined]
+    parts = engine_of(world).router.divide(TEAM, model, _NAMES)
     positions = next(part.positions for part in parts if part.version.version == version)
     return [_NAMES[position] for position in positions][:2]
 
@@ -83,7 +90,7 @@ def _arms(world: World, experiment: OnlineExperiment) -> dict[int, ArmCounts]:
 def test_when_a_canary_runs_then_each_version_has_its_requests_series_and_time(
     world: World, counts: CanaryCounts, experiment: OnlineExperiment, model: str
 ) -> None:
-    engine = world.forecaster.engine  # type: ignore[attr-defined]
+    engine = engine_of(world)
     own, others = _series_of(world, model, 2), _series_of(world, model, 1)
     counts.forecast(engine, TEAM, model, _request(own[0], *others))
     counts.forecast(engine, TEAM, model, _request(others[0]))
@@ -102,7 +109,7 @@ def test_when_a_canary_runs_then_each_version_has_its_requests_series_and_time(
 def test_when_requests_fail_then_the_failure_counts_for_the_versions_unless_it_is_the_callers(
     world: World, counts: CanaryCounts, experiment: OnlineExperiment, model: str
 ) -> None:
-    router = world.forecaster.engine.router  # type: ignore[attr-defined]
+    router = engine_of(world).router
     request = _request(_series_of(world, model, 2)[0])
     for error in (RuntimeError("no memory"), InvalidInput("no history"), NotFound("no such model")):
         with pytest.raises(type(error)):
@@ -116,7 +123,7 @@ def test_when_there_is_no_canary_then_nothing_is_counted(
 ) -> None:
     new = NewOnlineExperiment(name=model, model=model, challenger=2)
     shadow = world.services.online_experiments.create(TEAM, ADA, new, 1)
-    engine = world.forecaster.engine  # type: ignore[attr-defined]
+    engine = engine_of(world)
     for reference in (model, "demand"):
         counts.forecast(engine, TEAM, reference, _request("new"))
     counts.write()
@@ -129,7 +136,7 @@ def test_when_nobody_asks_any_more_then_what_was_counted_is_written_all_the_same
     services = world.services
     counts = CanaryCounts(services.online_experiments, services.experiment_arms, write_seconds=0.01)
     request = _request(_series_of(world, model, 2)[0])
-    counts.forecast(world.forecaster.engine, TEAM, model, request)  # type: ignore[attr-defined]
+    counts.forecast(engine_of(world), TEAM, model, request)
     until = time.monotonic() + 60
     while not _arms(world, experiment) and time.monotonic() < until:
         time.sleep(0.02)

@@ -25,7 +25,16 @@ from serve.services import Services
 from tests.serve import api_under_test as worlds
 from tests.serve.api_under_test import HOURS, START, InThisProcess, World
 from tests.serve.conftest import registry_copy
+from tests.serve.operations.experiment_stage import Stage
 from tests.serve.operations.shadow_world import LAST_VALUE, LEARNED, LEVELS, MODEL, SERIES, TEAM
+
+
+@pytest.fixture
+def stage(world: World, template: Path) -> Iterator[Stage]:
+    """A model with a champion and a challenger, and the loop of experiments."""
+    stage = Stage.set_up(world, template / "bundle")
+    yield stage
+    stage.loop.close()
 
 
 @pytest.fixture(scope="module")

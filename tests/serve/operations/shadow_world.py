@@ -35,7 +35,7 @@ LEVELS = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
 def experiment(challenger: int = LAST_VALUE, share: int = 100, **changes: Any) -> StoredExperiment:
     """A running experiment that replays nothing."""
     new = NewOnlineExperiment(name="trial", model=MODEL, challenger=challenger, share=share)
-    made = OnlineExperiment(
+    trial = OnlineExperiment(
         **new.model_dump(exclude={"ramp"}),
         id="trial",
         incumbent=INCUMBENT,
@@ -46,7 +46,7 @@ def experiment(challenger: int = LAST_VALUE, share: int = 100, **changes: Any) -
         created_by="admin",
     )
     author = Author("user", "1", "admin")
-    return StoredExperiment(TEAM, made.model_copy(update=changes), author, promoting=False)
+    return StoredExperiment(TEAM, trial.model_copy(update=changes), author, promoting=False)
 
 
 def replaying(**changes: Any) -> StoredExperiment:
@@ -94,9 +94,9 @@ def loop(world: World, *experiments: StoredExperiment) -> ShadowForecasts:
 def shadow(world: World, *experiments: StoredExperiment) -> ShadowProgress:
     """Move, make the shadows of what is there, and return the progress of the first experiment."""
     move(world)
-    made = loop(world, *experiments)
-    made.tick()
-    made.close()
+    shadow_loop = loop(world, *experiments)
+    shadow_loop.tick()
+    shadow_loop.close()
     move(world)
     return progress(world, experiments[0])
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from cluster.model_ops.experiment_loop import ExperimentLoop
@@ -14,15 +11,7 @@ from quantis.types.operations.online_experiments import (
     OnlineExperimentState,
 )
 from quantis.types.registry import Share, Traffic
-from tests.serve.api_under_test import World
 from tests.serve.operations.experiment_stage import TEAM, Stage
-
-
-@pytest.fixture
-def stage(world: World, template: Path) -> Iterator[Stage]:
-    stage = Stage.set_up(world, template / "bundle")
-    yield stage
-    stage.loop.close()
 
 
 def test_when_it_was_killed_after_the_decision_then_the_next_tick_does_what_was_decided_once(

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from cluster.repositories.operations.experiment_arms import ArmCounts
@@ -17,15 +14,7 @@ from quantis.types.operations.online_experiments import (
     NewOnlineExperiment,
     OnlineExperimentState,
 )
-from tests.serve.api_under_test import World
 from tests.serve.operations.experiment_stage import TEAM, Stage
-
-
-@pytest.fixture
-def stage(world: World, template: Path) -> Iterator[Stage]:
-    stage = Stage.set_up(world, template / "bundle")
-    yield stage
-    stage.loop.close()
 
 
 def test_when_a_shadow_is_worse_then_it_is_rolled_back_with_its_evidence_and_the_champion_stays(

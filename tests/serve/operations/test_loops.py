@@ -10,9 +10,9 @@ from serve.operations.deployment import Loop, loops
 
 
 def test_when_the_loops_are_made_then_those_of_alerts_are_among_them_and_each_ticks(world):
-    made = {loop.name: loop for loop in loops(world.services)}
-    assert {"scorer", "alert-measurement", "alert-live-facts", "alert-delivery"} <= made.keys()
-    for loop in made.values():
+    by_name = {loop.name: loop for loop in loops(world.services)}
+    assert {"scorer", "alert-measurement", "alert-live-facts", "alert-delivery"} <= by_name.keys()
+    for loop in by_name.values():
         loop.tick()
 
 

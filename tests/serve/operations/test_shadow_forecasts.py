@@ -90,12 +90,12 @@ def test_when_shadows_are_made_then_they_are_the_challengers_forecasts_on_the_sa
     trial = experiment()
     issued = issue(world, h=12, quantiles=[0.1, 0.5, 0.9])
     assert shadow(world, trial).computed == 1
-    made = vintages(world, VintageKind.shadow)
+    rows = vintages(world, VintageKind.shadow)
     answered = vintages(world, VintageKind.online)
     same = [ID, DS, "cutoff", "step", "as_of", "issued_at", "dataset", "levels"]
     order = [(ID, "ascending"), (DS, "ascending")]
-    assert made.select(same).sort_by(order).equals(answered.select(same).sort_by(order))
-    assert set(made["version"].to_pylist()) == {LAST_VALUE}
+    assert rows.select(same).sort_by(order).equals(answered.select(same).sort_by(order))
+    assert set(rows["version"].to_pylist()) == {LAST_VALUE}
     asked_for_it = world.client("admin").post(
         f"/v1/models/{MODEL}:{LAST_VALUE}/forecasts",
         json={
@@ -108,7 +108,7 @@ def test_when_shadows_are_made_then_they_are_the_challengers_forecasts_on_the_sa
     expected = [
         mean for entry in asked_for_it.json()["forecasts"] for mean in entry["mean"]
     ]  # in the order of SERIES, which is alphabetical
-    assert made.sort_by(order)["mean"].to_pylist() == expected
+    assert rows.sort_by(order)["mean"].to_pylist() == expected
 
 
 def test_when_shadows_are_stored_then_nobody_gets_them_as_answers_and_no_quota_counts_them(world):
@@ -166,8 +166,8 @@ def test_when_an_experiment_is_started_then_the_platforms_loop_makes_its_shadows
     started = world.services.online_experiments.create(TEAM, author, new, INCUMBENT)
     issue(world, series=[{"unique_id": name} for name in (*SERIES, "nobody")])
     move(world)
-    made = next(loop for loop in loops(world.services) if loop.name == "shadow-forecasts")
-    made.tick()
+    shadow_loop = next(loop for loop in loops(world.services) if loop.name == "shadow-forecasts")
+    shadow_loop.tick()
     counts = world.services.experiment_arms.of_step(TEAM, started)
     assert counts == {
         (LAST_VALUE, VintageKind.shadow): ArmCounts(requests=1, series=3, fallbacks=1),
@@ -206,11 +206,11 @@ def test_when_a_version_fails_then_its_forecasts_are_counted_as_failed_and_other
     def broken(*_: Any) -> pa.Table:
         raise RuntimeError("no such luck")
 
-    made = loop(world, replaying(id="broken"))
-    made.engine.models.load(TEAM, world.registry.get(MODEL, LAST_VALUE))  # its bundle is sound
+    shadow_loop = loop(world, replaying(id="broken"))
+    shadow_loop.engine.models.load(TEAM, world.registry.get(MODEL, LAST_VALUE))  # its bundle is sound
     monkeypatch.setattr(LastValue, "predict", broken)
-    made.tick()
-    made.close()
+    shadow_loop.tick()
+    shadow_loop.close()
     told = progress(world, replaying(id="broken"))
     assert (told.failed, told.computed) == (2, 2)
     assert (told.series, told.fallbacks, told.incumbent_fallbacks) == (4, 4, 0)
@@ -221,8 +221,8 @@ def test_when_an_input_is_gone_then_the_forecast_is_counted_and_the_reason_told(
     first, second = issue(world), issue(world)
     move(world)
     trial = replaying()
-    made = loop(world, trial)
-    entries_after = made._shadows.entries_after
+    shadow_loop = loop(world, trial)
+    entries_after = shadow_loop._shadows.entries_after
 
     def forgotten_meanwhile(*arguments: Any) -> Any:
         entries = entries_after(*arguments)
@@ -230,9 +230,9 @@ def test_when_an_input_is_gone_then_the_forecast_is_counted_and_the_reason_told(
             session.execute(delete(ForecastRow).where(ForecastRow.id == first["forecast_id"]))
         return entries
 
-    monkeypatch.setattr(made._shadows, "entries_after", forgotten_meanwhile)
-    made.tick()
-    made.close()
+    monkeypatch.setattr(shadow_loop._shadows, "entries_after", forgotten_meanwhile)
+    shadow_loop.tick()
+    shadow_loop.close()
     told = progress(world, trial)
     assert (told.computed, told.gone) == (1, 1)
     assert first["forecast_id"] in str(told.latest_gap)
@@ -252,10 +252,10 @@ def test_when_a_challenger_has_a_share_then_each_version_is_made_for_the_series_
             by_version[entry["version"]].add(entry["unique_id"])
     assert all(by_version.values()), "the toy's ids fall into both shares"
     shadow(world, replaying())
-    made = vintages(world, VintageKind.replay)
+    rows = vintages(world, VintageKind.replay)
     for version, other in ((INCUMBENT, LAST_VALUE), (LAST_VALUE, INCUMBENT)):
-        assert set(made.filter(pc.field("version") == version)[ID].to_pylist()) <= by_version[other]
-    assert set(made[ID].to_pylist()) == by_version[INCUMBENT] | by_version[LAST_VALUE]
+        assert set(rows.filter(pc.field("version") == version)[ID].to_pylist()) <= by_version[other]
+    assert set(rows[ID].to_pylist()) == by_version[INCUMBENT] | by_version[LAST_VALUE]
 
 
 def test_when_a_job_issued_a_forecast_then_it_has_a_shadow_unless_it_was_reconciled(world):

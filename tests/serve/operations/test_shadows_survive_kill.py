@@ -96,9 +96,9 @@ def test_when_the_process_is_killed_between_any_two_writes_then_each_shadow_is_t
 
 
 def _make_and_move(world: World, trial: StoredExperiment) -> None:
-    made = loop(world, trial)
-    made.tick()
-    made.close()
+    shadow_loop = loop(world, trial)
+    shadow_loop.tick()
+    shadow_loop.close()
     move(world)
 
 

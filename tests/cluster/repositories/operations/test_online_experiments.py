@@ -99,8 +99,8 @@ def test_when_many_experiments_have_ended_then_the_oldest_go_with_their_looks(
 ) -> None:
     monkeypatch.setattr(module, "MAX_ENDED", 2)
     for number in range(4):
-        made = experiments.create(TEAM, ADA, new(f"trial-{number}"), 1)
-        experiments.record(TEAM, made, assessment(ExperimentAction.roll_back))
+        started = experiments.create(TEAM, ADA, new(f"trial-{number}"), 1)
+        experiments.record(TEAM, started, assessment(ExperimentAction.roll_back))
     assert [each.name for each in experiments.page(TEAM).items] == ["trial-3", "trial-2", "trial-1"]
     with pytest.raises(NotFound):
         experiments.with_history(TEAM, "trial-0")
@@ -109,11 +109,11 @@ def test_when_many_experiments_have_ended_then_the_oldest_go_with_their_looks(
 def test_when_assessments_have_no_consequence_then_the_last_of_each_day_is_kept(
     experiments: OnlineExperiments,
 ) -> None:
-    made = experiments.create(TEAM, ADA, new(), 1)
+    started = experiments.create(TEAM, ADA, new(), 1)
     day = datetime(2026, 5, 1, 8, tzinfo=UTC)
     for days, hours in ((0, 0), (0, 3), (0, 5), (1, 0), (1, 1)):
         made_at = day + timedelta(days=days, hours=hours)
-        assert experiments.record(TEAM, made, assessment(ExperimentAction.wait, made_at)) is not None
+        assert experiments.record(TEAM, started, assessment(ExperimentAction.wait, made_at)) is not None
     history = experiments.with_history(TEAM, "trial")
     assert [(kept.number, kept.at) for kept in history.assessments] == [
         (5, day + timedelta(days=1, hours=1)),
@@ -128,31 +128,33 @@ def test_when_assessments_have_no_consequence_then_the_last_of_each_day_is_kept(
 def test_when_a_assessment_ends_an_experiment_then_state_and_evidence_come_together_and_no_later_assessment_counts(
     experiments: OnlineExperiments,
 ) -> None:
-    made = experiments.create(TEAM, ADA, new(mode=ExperimentMode.canary), 1)
-    advanced = experiments.record(TEAM, made, assessment(ExperimentAction.advance))
+    started = experiments.create(TEAM, ADA, new(mode=ExperimentMode.canary), 1)
+    advanced = experiments.record(TEAM, started, assessment(ExperimentAction.advance))
     assert advanced is not None
     assert (advanced.step, advanced.step_started_at) == (1, None)
-    assert experiments.record(TEAM, made, assessment(ExperimentAction.advance)) is None  # of the step before
+    assert (
+        experiments.record(TEAM, started, assessment(ExperimentAction.advance)) is None
+    )  # of the step before
     promoting = experiments.record(TEAM, advanced, assessment(ExperimentAction.promote))
     assert promoting is not None
     assert [stored.promoting for stored in experiments.unfinished()] == [True]
-    experiments.set_traffic(TEAM, made.id, 10)
+    experiments.set_traffic(TEAM, started.id, 10)
     ended = experiments.record(TEAM, advanced, assessment(ExperimentAction.roll_back))
     assert ended is not None
     assert (ended.state, ended.reason) == (OnlineExperimentState.rolled_back, "as the figures say")
     assert experiments.record(TEAM, advanced, assessment(ExperimentAction.promote)) is None
-    assert [entry.action for entry in experiments.with_history(TEAM, made.id).assessments] == [
+    assert [entry.action for entry in experiments.with_history(TEAM, started.id).assessments] == [
         ExperimentAction.roll_back,
         ExperimentAction.promote,
         ExperimentAction.advance,
     ]
     assert experiments.running() == []
     assert [stored.experiment.id for stored in experiments.unfinished()] == [
-        made.id
+        started.id
     ]  # its share is still there
-    experiments.settle(TEAM, made.id, OnlineExperimentState.promoted, "too late")
-    experiments.set_traffic(TEAM, made.id, 0)
-    assert experiments.get(TEAM, made.id).state == OnlineExperimentState.rolled_back
+    experiments.settle(TEAM, started.id, OnlineExperimentState.promoted, "too late")
+    experiments.set_traffic(TEAM, started.id, 0)
+    assert experiments.get(TEAM, started.id).state == OnlineExperimentState.rolled_back
     assert experiments.unfinished() == []
 
 
